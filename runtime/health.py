@@ -1,0 +1,86 @@
+"""The health port: /healthz (the process lives), /readyz (it does its work), /metrics."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from runtime.settings import CommonSettings
+
+
+class Health:
+    """What this process says of itself; parts report in, the port reads.
+
+    A part that has not reported, or that says why it cannot work, keeps the process unready.
+    Safe to call from every thread.
+    """
+
+    def __init__(self, parts: tuple[str, ...]) -> None:
+        """Start with every part unready."""
+        self._lock = threading.Lock()
+        self._waiting: dict[str, str] = dict.fromkeys(parts, "starting")
+        self._dead: str | None = None
+
+    def ready(self, part: str) -> None:
+        """The part works."""
+        with self._lock:
+            self._waiting.pop(part, None)
+
+    def waiting(self, part: str, why: str) -> bool:
+        """The part cannot work now; returns whether that is news (log it once, not each time)."""
+        with self._lock:
+            news = self._waiting.get(part) != why
+            self._waiting[part] = why
+            return news
+
+    def dead(self, why: str) -> None:
+        """The process cannot recover by itself: /healthz fails from now on."""
+        with self._lock:
+            self._dead = why
+
+    def answer(self, path: str) -> tuple[int, dict[str, Any]]:
+        """Status code and body for /healthz and /readyz."""
+        with self._lock:
+            if self._dead is not None:
+                return 503, {"status": "dead", "why": self._dead}
+            if path == "/readyz" and self._waiting:
+                return 503, {"status": "waiting", "waiting": dict(self._waiting)}
+            return 200, {"status": "ok"}
+
+
+def serve(settings: CommonSettings, health: Health) -> ThreadingHTTPServer | None:
+    """Open the health port in a daemon thread; None where it is turned off.
+
+    Raises OSError where the port is taken.
+    """
+    if not settings.http_port:
+        return None
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path in ("/healthz", "/readyz"):
+                status, body = health.answer(self.path)
+                self._send(status, "application/json", json.dumps(body).encode())
+            elif self.path == "/metrics":
+                self._send(200, CONTENT_TYPE_LATEST, generate_latest())
+            else:
+                self._send(404, "text/plain", b"not found\n")
+
+        def _send(self, status: int, kind: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Scrapes are not news."""
+
+    server = ThreadingHTTPServer((settings.http_host, settings.http_port), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+    return server

@@ -1,0 +1,37 @@
+"""Become another program that dies with the process that started it.
+
+Run as a script: `tether.py SIGNAL PARENT UID GID PROGRAM ARGUMENT...`. It stands alone (standard
+library only), because it also runs before privileges are dropped. The order matters: Linux
+forgets the signal when a process changes its user.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: list[str]) -> None:
+    """Drop privileges if asked to, tie this process to its parent, and run the program."""
+    signal_number, parent, uid, gid = (int(text) for text in arguments[:4])
+    program = arguments[4:]
+    if uid >= 0:
+        os.setgroups([])
+        os.setgid(gid)
+        os.setuid(uid)
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
+    if os.getppid() != parent:
+        # The parent died before the tie was made.
+        sys.exit(1)
+    try:
+        os.execvp(program[0], program)
+    except OSError as error:
+        sys.exit(f"{program[0]}: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

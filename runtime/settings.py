@@ -1,0 +1,192 @@
+"""Settings: one frozen model per process type, read once from the environment at start.
+
+Every option is an environment variable; its description here is its documentation. A variable
+that starts with `RUNSTREAM_` and means nothing is an error, since it is always a misspelling.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import socket
+from typing import Any, Literal, TypeVar
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message is one line that names it."""
+
+
+class CommonSettings(BaseSettings):
+    """What every process needs."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RUNSTREAM_", frozen=True, extra="ignore", populate_by_name=True
+    )
+
+    bootstrap_servers: str = Field(
+        default="localhost:9092",
+        validation_alias=AliasChoices("KAFKA_BOOTSTRAP_SERVERS"),
+        pattern=r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$",
+        description="Kafka brokers, host:port, comma separated",
+    )
+    kafka_options: dict[str, str | int | float | bool] = Field(
+        default_factory=dict,
+        description="further librdkafka options for every client, as a JSON object (SASL, TLS)",
+    )
+    topic_prefix: str = Field(
+        default="",
+        pattern=r"^([a-zA-Z0-9-]+\.)?$",
+        description="put before every topic name; ends with a dot",
+    )
+    instance: str = Field(
+        default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}",
+        min_length=1,
+        max_length=100,
+        description="name of this process; stable names recover faster after a crash",
+    )
+    http_port: int = Field(
+        default=0, ge=0, le=65535, description="port of /healthz, /readyz, /metrics; 0 turns it off"
+    )
+    http_host: str = Field(default="127.0.0.1", description="address that the port is bound to")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="auto: console on a terminal, else JSON lines"
+    )
+    state_dir: str = Field(default=".runstream", description="folder of the local stack")
+    drain_seconds: float = Field(
+        default=25.0, ge=0, le=600, description="how long a stop may take after SIGTERM"
+    )
+
+
+class DatabaseSettings(CommonSettings):
+    """What a process with a database needs."""
+
+    database_url: SecretStr = Field(
+        default=SecretStr("postgresql://localhost:5432/runstream"),
+        validation_alias=AliasChoices("DATABASE_URL"),
+        description="Postgres, as a postgresql:// URL",
+    )
+
+
+class RouterSettings(CommonSettings):
+    """The router."""
+
+    dedup_hours: float = Field(
+        default=24.0, gt=0, le=168, description="how long an idempotency key is remembered"
+    )
+
+
+class ExecutorSettings(DatabaseSettings):
+    """An executor agent."""
+
+    concurrency: int = Field(
+        default=32, ge=1, le=1024, description="steps at once on the bulk lane of this process"
+    )
+    immediate_concurrency: int = Field(
+        default=8, ge=1, le=256, description="steps at once kept for the immediate lane"
+    )
+    target_concurrency: int = Field(
+        default=4, ge=1, le=256, description="steps at once against one target"
+    )
+    group_protocol: Literal["classic", "consumer"] = Field(
+        default="classic", description="Kafka rebalance protocol; consumer is KIP-848"
+    )
+    ssh_known_hosts: str | None = Field(
+        default=None, description="known_hosts file for SSH; default is the user's own"
+    )
+    ssh_user: str | None = Field(default=None, description="login name where a step names none")
+    ssh_key_file: str | None = Field(default=None, description="private key file for SSH")
+    smtp_host: str = Field(
+        default="localhost",
+        validation_alias=AliasChoices("SMTP_HOST"),
+        description="mail server of the sendmail tool",
+    )
+    smtp_port: int = Field(default=25, ge=1, le=65535, validation_alias=AliasChoices("SMTP_PORT"))
+    smtp_user: str | None = Field(default=None, validation_alias=AliasChoices("SMTP_USER"))
+    smtp_password: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("SMTP_PASSWORD")
+    )
+    smtp_use_tls: bool = Field(
+        default=False,
+        validation_alias=AliasChoices("SMTP_USE_TLS"),
+        description="STARTTLS (implicit TLS on port 465), certificate verified",
+    )
+    smtp_ca_file: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("SMTP_CA_FILE"),
+        description="PEM file of a private certificate authority for mail",
+    )
+    smtp_from: str = Field(
+        default="runstream@localhost", validation_alias=AliasChoices("SMTP_FROM")
+    )
+    slack_webhook_url: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("SLACK_WEBHOOK_URL")
+    )
+    teams_webhook_url: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("TEAMS_WEBHOOK_URL")
+    )
+    allow_private_addresses: bool = Field(
+        default=False,
+        description="let HTTP tools reach loopback, link-local and private addresses",
+    )
+    ledger: str | None = Field(
+        default=None,
+        description="file to which the tools of the test domain append every effect (fault tests)",
+    )
+
+
+class SinkSettings(DatabaseSettings):
+    """The Postgres sink."""
+
+    batch_records: int = Field(default=2_000, ge=1, le=50_000)
+
+
+class ProjectorSettings(CommonSettings):
+    """The progress projector."""
+
+
+S = TypeVar("S", bound=CommonSettings)
+
+_EVERY: tuple[type[CommonSettings], ...] = (
+    CommonSettings,
+    DatabaseSettings,
+    RouterSettings,
+    ExecutorSettings,
+    SinkSettings,
+    ProjectorSettings,
+)
+
+
+def _variable(model: type[CommonSettings], name: str) -> str:
+    alias = model.model_fields[name].validation_alias
+    if isinstance(alias, AliasChoices):
+        return str(alias.choices[0])
+    return f"RUNSTREAM_{name.upper()}"
+
+
+def variables(model: type[CommonSettings]) -> dict[str, str]:
+    """The environment variables of a settings model, each with its description."""
+    return {
+        _variable(model, name): field.description or ""
+        for name, field in model.model_fields.items()
+    }
+
+
+def load(model: type[S], **overrides: Any) -> S:
+    """Read the settings of one process; raises SettingsError with one line that names the fault."""
+    known = {name for other in _EVERY for name in variables(other)}
+    for name in sorted(os.environ):
+        if name.startswith("RUNSTREAM_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise SettingsError(f"{name} is not a setting of Runstream{hint}")
+    try:
+        return model(**overrides)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = str(first["loc"][0]) if first["loc"] else "settings"
+        name = _variable(model, field) if field in model.model_fields else field
+        raise SettingsError(f"{name}: {first['msg']}") from None

@@ -1,0 +1,119 @@
+"""Commands: what an operator tells an execution, and what the router tells an executor."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+
+from streams.plans import Environment, StepId
+
+_OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
+
+
+class _Control(BaseModel):
+    model_config = _OPEN
+
+    execution_id: str = Field(min_length=36, max_length=36)
+    actor: str = Field(default="anonymous", min_length=1, max_length=128)
+    reason: str | None = Field(default=None, max_length=1_000)
+
+
+class Cancel(_Control):
+    """End the execution: nothing new starts, what runs is killed."""
+
+    type: Literal["cancel"] = "cancel"
+
+
+class Approve(_Control):
+    """Let an execution that waits for approval run; never by the actor who asked for it."""
+
+    type: Literal["approve"] = "approve"
+    plan_hash: str | None = Field(default=None, description="refused if the plan has another hash")
+
+
+class Reject(_Control):
+    """Refuse an execution that waits for approval."""
+
+    type: Literal["reject"] = "reject"
+
+
+class Pause(_Control):
+    """Dispatch nothing more; attempts that run go on to their end."""
+
+    type: Literal["pause"] = "pause"
+
+
+class Resume(_Control):
+    """Go on after a pause."""
+
+    type: Literal["resume"] = "resume"
+
+
+class Rerun(_Control):
+    """Run what did not succeed again, as a new execution that keeps the earlier outputs."""
+
+    type: Literal["rerun"] = "rerun"
+    from_step: StepId | None = None
+    new_execution_id: str | None = Field(default=None, description="proposed by the client")
+
+
+class Resolve(_Control):
+    """Say what became of a step whose outcome nobody knows (`needs_attention`)."""
+
+    type: Literal["resolve"] = "resolve"
+    step: str = Field(min_length=1, max_length=80)
+    outcome: Literal["succeeded", "failed", "retry"]
+    output: dict[str, Any] | None = None
+
+
+class Redrive(_Control):
+    """Run an exhausted step again: a rerun that starts at this step."""
+
+    type: Literal["redrive"] = "redrive"
+    step: str = Field(min_length=1, max_length=80)
+
+
+ControlCommand = Annotated[
+    Cancel | Approve | Reject | Pause | Resume | Rerun | Resolve | Redrive,
+    Field(discriminator="type"),
+]
+CONTROL_COMMAND: TypeAdapter[
+    Cancel | Approve | Reject | Pause | Resume | Rerun | Resolve | Redrive
+] = TypeAdapter(ControlCommand)
+
+
+class StepCommand(BaseModel):
+    """One attempt of one step, for whichever executor of the domain claims it first."""
+
+    model_config = _OPEN
+
+    execution_id: str
+    step: str
+    attempt: int = Field(ge=1)
+    tool: str
+    domain: str
+    parameters: dict[str, Any]
+    tenant: str
+    actor: str
+    environment: Environment
+    target: str | None = Field(default=None, description="the asset or host that it acts on")
+    assets: list[str] | None = None
+    secrets: dict[str, Any] | None = None
+    timeout_seconds: float = Field(gt=0)
+    lease_seconds: float = Field(gt=0)
+    dispatched_at: AwareDatetime
+    expires_at: AwareDatetime = Field(description="no claim is good after this moment")
+
+
+class CancelStep(BaseModel):
+    """Stop this attempt, or do not start it."""
+
+    model_config = _OPEN
+
+    execution_id: str
+    step: str
+    attempt: int = Field(ge=1)
+    reason: Literal["cancelled", "timed_out", "superseded"]
+    grace_seconds: float = Field(default=5.0, ge=0, le=60)
+    at: AwareDatetime

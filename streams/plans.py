@@ -1,0 +1,118 @@
+"""What a producer sends: an execution request with its plan.
+
+The models say what is well-formed; whether a plan may run (tools, parameters, cycles, limits) is
+the router's admission. Unknown fields are kept, so that a newer producer is not refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+
+MAX_STEPS: Final = 1_000
+MAX_REQUEST_BYTES: Final = 512 * 1024
+MAX_TIMEOUT_SECONDS: Final = 86_400
+
+#: A name that may stand in a key, a header, a path of a report and a CEL expression.
+STEP_ID: Final = r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"
+
+SlaClass = Literal["fast", "medium", "long"]
+Mode = Literal["immediate", "background"]
+ActionClass = Literal["read", "modify", "deploy"]
+Environment = Literal["dev", "staging", "prod"]
+OnFailure = Literal["stop", "continue", "compensate"]
+Seconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)]
+StepId = Annotated[str, Field(pattern=STEP_ID)]
+
+_OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, populate_by_name=True)
+
+
+class RetryPolicy(BaseModel):
+    """How often and how fast a failed attempt is tried again; only ever less than the SLA class."""
+
+    model_config = _OPEN
+
+    max_attempts: int = Field(default=5, ge=1, le=5)
+    backoff_seconds: float = Field(default=1.0, ge=0, le=3600)
+    max_backoff_seconds: float = Field(default=60.0, ge=0, le=3600)
+
+
+class Compensation(BaseModel):
+    """The step that undoes another one."""
+
+    model_config = _OPEN
+
+    tool: str = Field(min_length=1, max_length=64)
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, validation_alias=AliasChoices("parameters", "inputs")
+    )
+    timeout_seconds: Seconds | None = None
+
+
+class Step(BaseModel):
+    """One step of a plan: a tool and its parameters, and when it may run."""
+
+    model_config = _OPEN
+
+    tool: str = Field(min_length=1, max_length=64, description="canonical name or alias")
+    parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        validation_alias=AliasChoices("parameters", "inputs"),
+        description="the tool's parameters; `inputs` is accepted too",
+    )
+    id: StepId | None = Field(default=None, description="unique in the plan; `step_<n>` if absent")
+    description: str | None = Field(default=None, max_length=1_000)
+    depends_on: list[StepId] | None = Field(default=None, max_length=MAX_STEPS)
+    when: str | None = Field(default=None, max_length=2_000, description="CEL condition")
+    for_each: str | list[Any] | None = Field(
+        default=None, description="a list, or a CEL expression or reference that gives one"
+    )
+    max_parallel: int | None = Field(default=None, ge=1, le=MAX_STEPS)
+    retry: RetryPolicy | None = None
+    timeout_seconds: Seconds | None = None
+    on_failure: OnFailure = "stop"
+    compensate: Compensation | None = None
+    assets: list[Annotated[str, Field(min_length=1, max_length=253)]] | None = Field(
+        default=None, max_length=100
+    )
+    secrets: dict[str, Any] | None = None
+
+
+class Plan(BaseModel):
+    """An operations plan: steps in list order, or a graph as soon as one names `depends_on`."""
+
+    model_config = _OPEN
+
+    name: str | None = Field(default=None, max_length=200)
+    steps: list[Step] = Field(min_length=1)
+    type: str | None = Field(default=None, max_length=100)
+    environment: Environment = "dev"
+    sla_class: SlaClass | None = None
+    mode: Mode | None = None
+    action_class: ActionClass | None = None
+    priority: int | None = Field(default=None, ge=1, le=10, description="1 is the most urgent")
+    timeout_seconds: Seconds | None = None
+    approval_level: int = Field(default=0, ge=0, le=3, description="0 needs no approval")
+
+
+class ExecutionRequest(BaseModel):
+    """A request to execute a plan; `{"steps": [...]}` alone is a whole request."""
+
+    model_config = _OPEN
+
+    plan: Plan
+    execution_id: str | None = Field(default=None, description="UUIDv8 carrying the route key")
+    tenant: str = Field(default="default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+    actor: str = Field(default="anonymous", min_length=1, max_length=128)
+    idempotency_key: str | None = Field(default=None, min_length=1, max_length=256)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_form(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "plan" not in value and "steps" in value:
+            around = ("execution_id", "tenant", "actor", "idempotency_key")
+            outer = {name: value[name] for name in around if name in value}
+            inner = {name: item for name, item in value.items() if name not in around}
+            return {**outer, "plan": inner}
+        return value

@@ -1,0 +1,114 @@
+"""Reports: what an executor says about the attempts that it claimed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+_OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
+
+#: Head and tail of a stream that stay in the result, each; the whole is in `execution.output`.
+EXCERPT_BYTES = 4 * 1024
+
+
+class StepError(BaseModel):
+    """Why an attempt failed: a stable class for programs and one sentence for people."""
+
+    model_config = _OPEN
+
+    error_class: str = Field(alias="class", serialization_alias="class", max_length=64)
+    message: str = Field(max_length=2_000)
+    transient: bool = Field(default=False, description="a new attempt may succeed, and is safe")
+
+
+class StreamSummary(BaseModel):
+    """What is left of stdout or stderr in the result."""
+
+    model_config = _OPEN
+
+    bytes: int = Field(ge=0, description="total, as the program wrote it")
+    sha256: str = Field(description="over the bytes that were published")
+    head: str
+    tail: str = Field(description="empty where the head is the whole")
+
+
+class _Report(BaseModel):
+    model_config = _OPEN
+
+    execution_id: str = Field(min_length=36, max_length=36)
+    step: str
+    attempt: int = Field(ge=1)
+    executor: str = Field(description="the instance that holds the claim")
+
+
+class Started(_Report):
+    """The claim: written in one transaction with the command's offset, before any effect."""
+
+    type: Literal["started"] = "started"
+
+
+class Heartbeat(_Report):
+    """The lease renewed, with what is known of the progress."""
+
+    type: Literal["heartbeat"] = "heartbeat"
+    percent: float | None = Field(default=None, ge=0, le=100)
+    message: str | None = Field(default=None, max_length=500)
+    bytes: int = Field(default=0, ge=0)
+
+
+class _Ended(_Report):
+    duration_seconds: float = Field(ge=0)
+    output: dict[str, Any] | None = None
+    stdout: StreamSummary | None = None
+    stderr: StreamSummary | None = None
+
+
+class Succeeded(_Ended):
+    """The attempt did what it should; `output` is what later steps may reference."""
+
+    type: Literal["succeeded"] = "succeeded"
+
+
+class Failed(_Ended):
+    """The attempt ended without success; `timed_out` where the executor's clock ended it."""
+
+    type: Literal["failed"] = "failed"
+    error: StepError
+    timed_out: bool = False
+
+
+class Cancelled(_Ended):
+    """The attempt was stopped; the evidence says what was ended and whether that is certain."""
+
+    type: Literal["cancelled"] = "cancelled"
+    confirmed: bool
+    evidence: dict[str, Any] = Field(default_factory=dict)
+
+
+class Refused(_Report):
+    """The claim was not made: nothing was started and nothing will be."""
+
+    type: Literal["refused"] = "refused"
+    reason: Literal["expired", "cancelled", "draining", "invalid"]
+    message: str = Field(max_length=2_000)
+
+
+AnyReport = Started | Heartbeat | Succeeded | Failed | Cancelled | Refused
+Report = Annotated[AnyReport, Field(discriminator="type")]
+REPORT: TypeAdapter[AnyReport] = TypeAdapter(Report)
+
+
+class OutputChunk(BaseModel):
+    """A piece of what an attempt wrote, numbered per attempt and stream from 0."""
+
+    model_config = _OPEN
+
+    execution_id: str
+    step: str
+    attempt: int = Field(ge=1)
+    stream: Literal["stdout", "stderr"]
+    index: int = Field(ge=0)
+    offset: int = Field(ge=0, description="bytes of this stream before the chunk")
+    text: str = Field(description="UTF-8, undecodable bytes replaced, at most 64 KiB")
+    tenant: str = "default"

@@ -1,0 +1,184 @@
+"""The topic registry: every topic of the system, declared once, as data.
+
+Topic creation, the AsyncAPI document and the topics page are generated from it, and no other
+module spells a topic name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+DAY_MS: Final = 86_400_000
+
+#: Partitions of every topic that meets in the router; equal on purpose (co-partitioning).
+ROUTER_PARTITIONS: Final = 8
+
+#: The four domains of the catalogue, and `test`, which serves benchmarks and fault tests.
+DOMAINS: Final = ("automation", "communication", "asset", "network", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic: who writes it, who reads it, and how the broker keeps it."""
+
+    name: str
+    key: str
+    carries: str
+    writers: tuple[str, ...]
+    readers: tuple[str, ...]
+    partitions: int = ROUTER_PARTITIONS
+    cleanup: str = "delete"
+    retention_days: int | None = 7
+    max_message_bytes: int = 2 * 1024 * 1024
+    #: Whether unreadable records of this topic are parked in `<name>.dlq`.
+    dead_letters: bool = False
+
+    @property
+    def dlq(self) -> str:
+        """The name of this topic's dead-letter topic."""
+        return f"{self.name}.dlq"
+
+    def config(self) -> dict[str, str]:
+        """The broker-side settings of this topic, as Kafka spells them."""
+        config = {
+            "cleanup.policy": self.cleanup,
+            # A producer with a wrong clock must not let retention delete its plans.
+            "message.timestamp.type": "LogAppendTime",
+            "max.message.bytes": str(self.max_message_bytes),
+        }
+        if self.retention_days is not None:
+            config["retention.ms"] = str(self.retention_days * DAY_MS)
+        if "compact" in self.cleanup:
+            config["min.cleanable.dirty.ratio"] = "0.1"
+            config["segment.ms"] = str(DAY_MS // 4)
+        return config
+
+
+REQUESTS: Final = Topic(
+    "execution.requests",
+    key="any; our clients use the route key",
+    carries="ExecutionRequest",
+    writers=("producers", "router", "cli"),
+    readers=("router",),
+    dead_letters=True,
+)
+CONTROL: Final = Topic(
+    "execution.control",
+    key="route key",
+    carries="ControlCommand",
+    writers=("operators", "router", "cli"),
+    readers=("router",),
+    dead_letters=True,
+)
+REPORTS: Final = Topic(
+    "steps.reports",
+    key="route key",
+    carries="Report",
+    writers=("executor",),
+    readers=("router",),
+    dead_letters=True,
+)
+EXECUTORS_CONTROL: Final = Topic(
+    "executors.control",
+    key="attempt id",
+    carries="CancelStep",
+    writers=("router",),
+    readers=("executor",),
+    cleanup="compact,delete",
+    dead_letters=True,
+)
+EVENTS: Final = Topic(
+    "execution.events",
+    key="route key",
+    carries="Event",
+    writers=("router",),
+    readers=("sink", "projector", "cli", "consumers"),
+    retention_days=30,
+    dead_letters=True,
+)
+OUTPUT: Final = Topic(
+    "execution.output",
+    key="route key",
+    carries="OutputChunk",
+    writers=("executor",),
+    readers=("sink", "cli", "consumers"),
+    dead_letters=True,
+)
+PROGRESS: Final = Topic(
+    "execution.progress",
+    key="execution id",
+    carries="ProgressSnapshot",
+    writers=("projector",),
+    readers=("cli", "consumers"),
+    cleanup="compact",
+    retention_days=None,
+)
+ROUTER_STATE: Final = Topic(
+    "router.state",
+    key="execution id, then `/` and the piece; written to the input's partition",
+    carries="router changelog",
+    writers=("router",),
+    readers=("router",),
+    cleanup="compact",
+    retention_days=None,
+)
+
+
+def _steps(domain: str, lane: str) -> Topic:
+    return Topic(
+        f"steps.{domain}" if lane == "bulk" else f"steps.{domain}.immediate",
+        key="target asset, else execution id",
+        carries="StepCommand",
+        writers=("router",),
+        readers=("executor",),
+        partitions=ROUTER_PARTITIONS,
+        dead_letters=True,
+    )
+
+
+#: One bulk topic and one immediate topic per domain, by (domain, lane).
+STEPS: Final[dict[tuple[str, str], Topic]] = {
+    (domain, lane): _steps(domain, lane) for domain in DOMAINS for lane in ("bulk", "immediate")
+}
+
+#: Every topic that is not a dead-letter topic, by name.
+TOPICS: Final[dict[str, Topic]] = {
+    topic.name: topic
+    for topic in (
+        REQUESTS,
+        CONTROL,
+        *STEPS.values(),
+        REPORTS,
+        EXECUTORS_CONTROL,
+        EVENTS,
+        OUTPUT,
+        PROGRESS,
+        ROUTER_STATE,
+    )
+}
+
+
+def dead_letter_topic(source: Topic) -> Topic:
+    """The dead-letter topic of `source`: same partitions, kept for 30 days."""
+    return Topic(
+        source.dlq,
+        key="as the source",
+        carries="the original bytes, with error headers",
+        writers=source.readers[:1],
+        readers=("operators", "cli", "sink"),
+        partitions=source.partitions,
+        retention_days=30,
+        max_message_bytes=source.max_message_bytes + 64 * 1024,
+    )
+
+
+#: The dead-letter topics, by the name of their source topic.
+DEAD_LETTERS: Final[dict[str, Topic]] = {
+    topic.name: dead_letter_topic(topic) for topic in TOPICS.values() if topic.dead_letters
+}
+
+
+def all_topics() -> tuple[Topic, ...]:
+    """Every topic that the broker must hold, dead-letter topics included."""
+    return (*TOPICS.values(), *DEAD_LETTERS.values())

@@ -1,0 +1,42 @@
+"""An invocation: what a driver is to do, with every parameter bound; pure data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with what the user wrote: the field, and a sentence with the remedy."""
+
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One bound call of a tool.
+
+    `argv` is a list of whole arguments and never passes through a shell; `call` and `arguments`
+    are for drivers that do not start a program. A driver reads one or the other.
+    """
+
+    tool: str
+    driver: str
+    argv: tuple[str, ...] = ()
+    stdin: str | None = None
+    #: Environment variables added for the program; the rest is the driver's minimal environment.
+    env: dict[str, str] = field(default_factory=dict)
+    #: The operation of a driver that has several (`send`, `query`, `create` ...).
+    call: str | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    #: The host to act on; None or a name of this machine means here.
+    host: str | None = None
+    #: The parser that turns stdout into structured output, by name; None keeps the text.
+    parser: str | None = None
+    #: Exit codes that mean success (grep answers 1 for "nothing found").
+    success_codes: tuple[int, ...] = (0,)
+    #: Error classes that a new attempt may heal, where the tool says that repeating it is safe.
+    transient: frozenset[str] = frozenset()
+    retry_safe: bool = False
