@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
-from functools import lru_cache
 
+from streams.moments import iso
+from streams.moments import unix as parse
 
-@lru_cache(maxsize=64)
-def iso(unix_seconds: float) -> str:
-    """A moment as RFC 3339 text in UTC with milliseconds."""
-    moment = datetime.fromtimestamp(unix_seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+__all__ = ["iso", "monotonic", "now", "parse"]
 
 
 def now() -> float:
-    """Unix seconds, UTC."""
-    return time.time()
-
-
-def parse(text: str) -> float:
-    """Unix seconds of an RFC 3339 text; raises ValueError."""
-    return datetime.fromisoformat(text).timestamp()
+    """Unix seconds, UTC, in whole milliseconds: what is decided with is what is written down."""
+    return time.time_ns() // 1_000_000 / 1_000
 
 
 monotonic = time.monotonic

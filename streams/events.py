@@ -99,6 +99,18 @@ class By(_Data):
     reason: str | None = None
 
 
+class Resumed(By):
+    """Dispatching goes on; `status` is what the execution is from here."""
+
+    status: Literal["approved", "queued", "running"]
+
+
+class CancelRequested(By):
+    """The end is asked for; what is in flight ends first, then the terminal event follows."""
+
+    ending: Literal["cancelled", "timeout"]
+
+
 class Ended(_Data):
     """How the execution ended, in numbers."""
 
@@ -125,7 +137,8 @@ class Expanded(_Data):
     """A `for_each` step became one step per item."""
 
     items: int
-    steps: list[str]
+    steps: list[str] = Field(description="the ids of the items, such as `scan[0]`")
+    values: list[Any] = Field(description="the items, in the same order")
 
 
 class Dispatched(_Data):
@@ -210,6 +223,12 @@ class LateResult(_Data):
     message: str | None = None
 
 
+class CompensationScheduled(_Data):
+    """The step will be undone by a step of its own."""
+
+    by: str = Field(description="the id of that step: `<step>.undo`")
+
+
 class Compensated(_Data):
     """The step was undone."""
 
@@ -235,8 +254,8 @@ EVENT_TYPES: Final[dict[str, type[BaseModel]]] = {
     "execution.queued": Nothing,
     "execution.started": Nothing,
     "execution.paused": By,
-    "execution.resumed": By,
-    "execution.cancel_requested": By,
+    "execution.resumed": Resumed,
+    "execution.cancel_requested": CancelRequested,
     "execution.needs_attention": NeedsAttention,
     "execution.completed": Ended,
     "execution.partial": Ended,
@@ -257,6 +276,7 @@ EVENT_TYPES: Final[dict[str, type[BaseModel]]] = {
     "step.cancelled": StepCancelled,
     "step.skipped": Skipped,
     "step.late_result": LateResult,
+    "step.compensation_scheduled": CompensationScheduled,
     "step.compensated": Compensated,
     "audit.decision": Audit,
 }

@@ -165,7 +165,7 @@ def dead_letter_topic(source: Topic) -> Topic:
         source.dlq,
         key="as the source",
         carries="the original bytes, with error headers",
-        writers=source.readers[:1],
+        writers=(*source.readers[:1], *(("router",) if source in STEPS.values() else ())),
         readers=("operators", "cli", "sink"),
         partitions=source.partitions,
         retention_days=30,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,21 +55,42 @@ def reaches(account: Account | None, path: Path) -> bool:
 
 
 def private_folder(folder: Path, account: Account | None) -> Path:
-    """Make `folder` for the account alone, or its stand-in where the account cannot reach it.
+    """Make `folder` for the account alone, and return where it really lies.
 
-    A checkout below root's home is closed to everyone else, so the stand-in lies in /var/tmp,
-    under a name derived from the folder's.
+    A checkout below root's home is closed to everyone else. There `folder` becomes a link to a
+    stand-in in /var/tmp.
     """
     if account is None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if not reaches(account, folder.parent):
-        digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
-        folder = Path("/var/tmp") / f"runstream-{digest}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    owner = folder.lstat().st_uid
-    if folder.is_symlink() or owner not in (0, account.uid):
-        raise LocalStackError(f"{folder} belongs to somebody else (uid {owner}): remove it first.")
-    os.chown(folder, account.uid, account.gid)
-    return folder
+    if not folder.is_symlink():
+        if reaches(account, folder.parent):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            os.chown(folder, account.uid, account.gid)
+        elif folder.exists():
+            raise LocalStackError(f"The user {account.name} can no longer reach {folder}.")
+        else:
+            folder.symlink_to(_stand_in(folder, account))
+    return folder.resolve()
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete what `private_folder` made."""
+    if folder.exists():
+        shutil.rmtree(folder.resolve())
+    folder.unlink(missing_ok=True)
+
+
+def _stand_in(folder: Path, account: Account) -> Path:
+    digest = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:12]
+    # Safe although anyone may write there: the owner is checked, and others cannot replace it.
+    stand_in = Path("/var/tmp") / f"runstream-{digest}"  # noqa: S108
+    if stand_in.exists():
+        if stand_in.is_symlink() or stand_in.stat().st_uid not in (0, account.uid):
+            raise LocalStackError(f"{stand_in} belongs to somebody else: remove it first.")
+        # No link leads there: the state folder that it belonged to has been deleted.
+        shutil.rmtree(stand_in)
+    stand_in.mkdir(mode=0o700)
+    os.chown(stand_in, account.uid, account.gid)
+    return stand_in

@@ -28,8 +28,8 @@ class Launch:
     env: Mapping[str, str] = field(default_factory=dict)
     account: Account | None = None
     stop_signal: signal.Signals = signal.SIGTERM
-    #: Sent when whoever started the process dies without stopping it.
-    orphan_signal: signal.Signals = signal.SIGKILL
+    #: Sent when whoever started the process dies without stopping it; None lets it live on.
+    orphan_signal: signal.Signals | None = signal.SIGKILL
     grace_seconds: float = 30.0
     #: Sent when the grace is over.
     last_signal: signal.Signals = signal.SIGKILL
@@ -56,7 +56,7 @@ class Child:
         """Start it; a session of its own keeps the terminal's Ctrl-C away from it."""
         account = self.launch.account
         uid, gid = (account.uid, account.gid) if account else (-1, -1)
-        tether = [str(int(self.launch.orphan_signal)), str(os.getpid()), str(uid), str(gid)]
+        tether = [str(int(self.launch.orphan_signal or 0)), str(os.getpid()), str(uid), str(gid)]
         log = open_log(self.launch.log)
         try:
             self._process = subprocess.Popen(
@@ -79,6 +79,7 @@ class Child:
             return None
         code = self._process.poll()
         if code is not None:
+            self._end_group(self._process.pid)
             self._forget()
         return code
 

@@ -1,8 +1,8 @@
 """Become another program that dies with the process that started it.
 
 Run as a script: `tether.py SIGNAL PARENT UID GID PROGRAM ARGUMENT...`. It stands alone (standard
-library only), because it also runs before privileges are dropped. The order matters: Linux
-forgets the signal when a process changes its user.
+library only), so that it starts fast. The order matters: Linux forgets the signal when a process
+changes its user. Signal 0 makes no tie, uid -1 keeps the user.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ def main(arguments: list[str]) -> None:
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
-    if sys.platform == "linux":
+    if signal_number and sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
-    if os.getppid() != parent:
+    if signal_number and os.getppid() != parent:
         # The parent died before the tie was made.
         sys.exit(1)
     try:
-        os.execvp(program[0], program)
+        os.execvp(program[0], program)  # noqa: S606 - a shell is what we want to avoid
     except OSError as error:
         sys.exit(f"{program[0]}: {error.strerror}")
 

@@ -1,0 +1,83 @@
+"""The command line: every command in one place, each imported only as far as its options."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import Annotated
+
+import typer
+
+from console import (
+    control,
+    docs,
+    endpoints,
+    explain,
+    history,
+    processes,
+    submission,
+    tools,
+    topics,
+    watching,
+)
+from console.exits import Exit, Failure
+
+#: They choose where Kafka and Postgres are, so they do not take the answer from a local stack.
+_STACK_COMMANDS = frozenset({"up", "down", "status"})
+
+app = typer.Typer(
+    name="runstream",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"runstream {version('runstream')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Run operations plans as Kafka streams, and see everything that happens.
+
+    KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL say where Kafka and Postgres are; without them the
+    local stack of this folder is used (runstream up).
+    """
+    if context.invoked_subcommand not in _STACK_COMMANDS:
+        endpoints.adopt_local_stack()
+
+
+for module in (submission, watching, history, explain, control, tools, topics):
+    module.register(app)
+for name in ("dlq", "stack", "migrate"):
+    if importlib.util.find_spec(f"console.{name}") is not None:
+        importlib.import_module(f"console.{name}").register(app)
+for module in (processes, docs):
+    module.register(app)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns its exit code (see console.exits)."""
+    try:
+        app(args=argv, prog_name="runstream")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else Exit.FAILED if end.code else Exit.OK
+    except Failure as failure:
+        from console.terminal import complain
+
+        complain(failure)
+        return failure.code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return Exit.INTERRUPTED
+    return Exit.OK

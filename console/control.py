@@ -1,0 +1,258 @@
+"""`cancel`, `approve`, `reject`, `pause`, `resume`, `rerun`, `resolve`: words to an execution."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from console import options, terminal
+from console.exits import Exit, Failure
+from console.options import Actor, ExecutionId, Json, JsonLines, NoWait, Quiet, Reason, Timeout
+
+if TYPE_CHECKING:
+    from console.answers import Verdict
+    from runtime.settings import CommonSettings
+
+#: How long a command waits for the event that answers it.
+ANSWER_SECONDS = 10.0
+
+
+class Outcome(StrEnum):
+    """What an operator found to be true of a step whose executor went silent."""
+
+    succeeded = "succeeded"
+    failed = "failed"
+    retry = "retry"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    for command in (cancel, approve, reject, pause, resume, rerun, resolve):
+        app.command()(command)
+
+
+def cancel(
+    execution_id: ExecutionId,
+    reason: Reason = None,
+    actor: Actor = None,
+    no_wait: NoWait = False,
+    as_json: Json = False,
+) -> None:
+    """End an execution: nothing new starts, and what runs is stopped."""
+    _tell("cancel", execution_id, actor, no_wait, as_json, reason=reason)
+
+
+def approve(
+    execution_id: ExecutionId,
+    plan_hash: Annotated[
+        str | None,
+        typer.Option("--plan-hash", metavar="HASH", help="Refuse if the plan has another hash."),
+    ] = None,
+    reason: Reason = None,
+    actor: Actor = None,
+    no_wait: NoWait = False,
+    as_json: Json = False,
+) -> None:
+    """Let an execution that waits for approval run; never by the one who asked for it."""
+    _tell("approve", execution_id, actor, no_wait, as_json, reason=reason, plan_hash=plan_hash)
+
+
+def reject(
+    execution_id: ExecutionId,
+    reason: Reason = None,
+    actor: Actor = None,
+    no_wait: NoWait = False,
+    as_json: Json = False,
+) -> None:
+    """Refuse an execution that waits for approval."""
+    _tell("reject", execution_id, actor, no_wait, as_json, reason=reason)
+
+
+def pause(
+    execution_id: ExecutionId,
+    reason: Reason = None,
+    actor: Actor = None,
+    no_wait: NoWait = False,
+    as_json: Json = False,
+) -> None:
+    """Start no further step; what runs goes on to its end."""
+    _tell("pause", execution_id, actor, no_wait, as_json, reason=reason)
+
+
+def resume(
+    execution_id: ExecutionId,
+    reason: Reason = None,
+    actor: Actor = None,
+    no_wait: NoWait = False,
+    as_json: Json = False,
+) -> None:
+    """Go on after a pause."""
+    _tell("resume", execution_id, actor, no_wait, as_json, reason=reason)
+
+
+def rerun(
+    execution_id: ExecutionId,
+    from_step: Annotated[
+        str | None,
+        typer.Option("--from-step", metavar="STEP", help="Repeat this step and what follows it."),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Watch the new execution.")] = False,
+    timeout: Timeout = 86_400.0,
+    reason: Reason = None,
+    actor: Actor = None,
+    no_wait: NoWait = False,
+    as_json: Json = False,
+    jsonl: JsonLines = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run what did not succeed again, as a new execution that keeps the earlier outputs."""
+    from runtime.clock import now
+    from streams.ids import mint_execution_id, route_of
+
+    # The new one must meet the old one in the router, so it carries the same route key.
+    route = route_of(options.execution_id(execution_id))
+    fresh = mint_execution_id(route, int(now() * 1000), secrets.randbits(42))
+    found = _tell(
+        "rerun", execution_id, actor, no_wait, as_json and not follow,
+        reason=reason, from_step=from_step, new_execution_id=fresh,
+    )  # fmt: skip
+    if follow and found is not None:
+        from console import endpoints
+        from console.watching import watch_execution
+        from runtime.settings import CommonSettings
+
+        code = watch_execution(
+            endpoints.load(CommonSettings), found.event.execution_id, timeout=timeout,
+            as_json=as_json, jsonl=jsonl, quiet=quiet or as_json,
+        )  # fmt: skip
+        raise typer.Exit(code)
+
+
+def resolve(
+    execution_id: ExecutionId,
+    step: Annotated[str, typer.Argument(metavar="STEP", help="The step that needs attention.")],
+    outcome: Annotated[Outcome, typer.Argument(help="What became of it.")],
+    output: Annotated[
+        str | None,
+        typer.Option("--output", metavar="JSON", help="Its output, for later steps to use."),
+    ] = None,
+    reason: Reason = None,
+    actor: Actor = None,
+    no_wait: NoWait = False,
+    as_json: Json = False,
+) -> None:
+    """Say what became of a step whose outcome nobody knows."""
+    _tell(
+        "resolve", execution_id, actor, no_wait, as_json,
+        reason=reason, step=step, outcome=outcome.value, output=_object(output),
+    )  # fmt: skip
+
+
+def _object(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise Failure(f"--output is not JSON: {error}", Exit.USAGE) from None
+    if not isinstance(found, dict):
+        raise Failure("--output must be a JSON object", Exit.USAGE)
+    return found
+
+
+def _tell(
+    kind: str,
+    execution_id: str,
+    actor: str | None,
+    no_wait: bool,
+    as_json: bool,
+    **fields: Any,
+) -> Verdict | None:
+    """Send one command and, unless told not to, wait for its answer; raises Failure for a no."""
+    from pydantic import ValidationError
+
+    from console import endpoints
+    from runtime.settings import CommonSettings
+    from streams.commands import CONTROL_COMMAND
+
+    ident = options.execution_id(execution_id)
+    given = {name: value for name, value in fields.items() if value is not None}
+    command = {"type": kind, "execution_id": ident, "actor": actor or options.login(), **given}
+    try:
+        CONTROL_COMMAND.validate_python(command)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        raise Failure(f"{where}: {first['msg']}", Exit.USAGE) from None
+    settings = endpoints.load(CommonSettings)
+    if no_wait:
+        _produce(settings, command)
+        if as_json:
+            terminal.data({"execution_id": ident, "command": kind, "answer": None})
+        return None
+    found = _ask(settings, command)
+    if as_json:
+        terminal.data(
+            {
+                "execution_id": ident,
+                "command": kind,
+                "allowed": found.allowed,
+                "message": found.message,
+                "event": found.event.model_dump(mode="json"),
+            }
+        )
+    if not found.allowed:
+        raise Failure(f"{kind} refused: {found.message}", Exit.REJECTED, f"runstream show {ident}")
+    if not as_json:
+        from console.lines import sentence
+
+        terminal.say(found.message or sentence(found.event), "green")
+    return found
+
+
+def _ask(settings: CommonSettings, command: dict[str, Any]) -> Verdict:
+    from console.answers import verdict
+    from console.eventlog import EventLog
+    from console.follow import parse
+    from runtime.clock import monotonic
+    from streams.ids import route_of
+
+    ident = command["execution_id"]
+    with EventLog(settings, route_of(ident)) as log:
+        _produce(settings, command)
+        until = monotonic() + ANSWER_SECONDS
+        while (left := until - monotonic()) > 0:
+            value = log.next(min(left, 0.2))
+            event = parse(value) if value is not None else None
+            found = verdict(command, event) if event is not None else None
+            if found is not None:
+                return found
+    raise Failure(
+        f"no answer to {command['type']} within {ANSWER_SECONDS:.0f} s; the command is on its "
+        "topic, and a router that knows the execution will obey it",
+        Exit.TIMED_OUT,
+        f"is a router running (runstream status), and is the id right (runstream watch {ident})?",
+    )
+
+
+def _produce(settings: CommonSettings, command: dict[str, Any]) -> None:
+    from console import broker
+    from runtime.clock import iso, now
+    from streams.envelope import headers
+    from streams.ids import route_of
+    from streams.topics import CONTROL
+
+    ident = command["execution_id"]
+    head = headers(
+        ident=f"{ident}:{command['type']}:{secrets.token_hex(8)}",
+        kind=f"control.{command['type']}",
+        source="cli",
+        time=iso(now()),
+        subject=ident,
+    )
+    body = json.dumps(command, ensure_ascii=False, separators=(",", ":")).encode()
+    broker.send(settings, CONTROL, key=route_of(ident), value=body, headers=head)

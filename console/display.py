@@ -1,0 +1,72 @@
+"""The ways to show an execution while it runs: a live board, a line per event, JSON lines, none."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final
+
+from console import terminal
+from console.board import Board
+from console.lines import sentence
+from console.text import clock
+from console.view import ExecutionView
+from streams.events import Event
+
+#: Redraws per second of the board.
+_RATE: Final = 10
+
+#: Lines that only repeat what the next one says.
+_QUIET_TYPES: Final = frozenset({"step.dispatched", "step.waiting", "execution.queued"})
+
+_STYLES: Final = {
+    "succeeded": "green",
+    "completed": "green",
+    "failed": "bold red",
+    "timed_out": "bold red",
+    "rejected": "bold red",
+    "needs_attention": "bold yellow",
+    "lost": "bold yellow",
+    "approval_requested": "yellow",
+    "paused": "yellow",
+    "partial": "yellow",
+    "retry_scheduled": "yellow",
+    "cancelled": "magenta",
+}
+
+
+class Display:
+    """Shows the events of one execution as they come; `frame()` is entered while they do."""
+
+    def __init__(self, view: ExecutionView, *, jsonl: bool, quiet: bool) -> None:
+        """Choose the way: JSON lines if asked, else a board on a terminal, else lines."""
+        self._view = view
+        self._jsonl = jsonl
+        self._silent = quiet or jsonl
+        self.live = not self._silent and terminal.animated()
+
+    def frame(self) -> AbstractContextManager[Any]:
+        """The live board while it is entered; nothing for the other ways."""
+        if not self.live:
+            return nullcontext()
+        from rich.live import Live
+
+        return Live(
+            Board(self._view),
+            console=terminal.err(),
+            refresh_per_second=_RATE,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def event(self, event: Event) -> None:
+        """Show one event that was not seen before."""
+        if self._jsonl:
+            terminal.line(event.model_dump(mode="json"))
+        elif not self._silent and not self.live and event.type not in _QUIET_TYPES:
+            kind = event.type.partition(".")[2]
+            terminal.say(f"{clock(event.at)}  {sentence(event)}", _STYLES.get(kind, ""))
+
+    def note(self, message: str, style: str = "") -> None:
+        """Something to know that is no event."""
+        if not self._silent:
+            terminal.say(message, style)

@@ -1,0 +1,68 @@
+"""Where Kafka and Postgres are: the environment says, else the local stack that runs here."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from console.exits import Exit, Failure
+
+if TYPE_CHECKING:
+    from runtime.settings import CommonSettings
+
+    S = TypeVar("S", bound=CommonSettings)
+
+_KEYS: Final = {
+    "KAFKA_BOOTSTRAP_SERVERS": "bootstrap_servers",
+    "DATABASE_URL": "database_url",
+}
+
+
+def stack_file() -> Path:
+    """The file in which a local stack says where its broker and database are."""
+    return Path(os.environ.get("RUNSTREAM_STATE_DIR") or ".runstream") / "stack.json"
+
+
+def adopt_local_stack() -> None:
+    """Set the variables that the environment leaves open from the local stack's file, if any.
+
+    The environment of this process is the one place that every settings model reads, so a command
+    of any module, and a process started by hand, joins the local stack in the same way.
+    """
+    missing = {name: key for name, key in _KEYS.items() if not os.environ.get(name)}
+    if not missing:
+        return
+    try:
+        stack = json.loads(stack_file().read_bytes())
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise Failure(
+            f"{stack_file()} cannot be read: {error}",
+            Exit.USAGE,
+            "set KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL, or start the stack again: runstream up",
+        ) from None
+    for name, key in missing.items():
+        value = stack.get(key) if isinstance(stack, dict) else None
+        if isinstance(value, str) and value:
+            os.environ[name] = value
+
+
+def load(model: type[S]) -> S:
+    """The settings of a command; a wrong one ends it with a sentence."""
+    from runtime.settings import SettingsError
+    from runtime.settings import load as load_settings
+
+    try:
+        return load_settings(model)
+    except SettingsError as error:
+        raise Failure(str(error), Exit.USAGE) from None
+
+
+def server_remedy() -> str:
+    """What to do when a server does not answer."""
+    if stack_file().exists():
+        return "is the local stack up? runstream status, runstream up"
+    return "start a local stack with runstream up, or point the variable at a running server"

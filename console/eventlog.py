@@ -1,0 +1,134 @@
+"""Reading `execution.events` for one execution: only the partition that its route key leads to."""
+
+from __future__ import annotations
+
+from collections import deque
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
+
+from console import broker
+from runtime import kafka
+from runtime.clock import monotonic
+from streams.ids import partition_for
+from streams.topics import EVENTS
+
+if TYPE_CHECKING:
+    from confluent_kafka import KafkaError
+
+    from runtime.settings import CommonSettings
+
+#: Producers' and brokers' clocks differ; reading starts this much before the id's own time.
+MARGIN_MS: Final = 10 * 60_000
+
+#: A broker that is away for longer ends the command; librdkafka reconnects by itself until then.
+MAX_AWAY_SECONDS: Final = 60.0
+
+_BATCH: Final = 500
+
+
+class EventLog:
+    """The records of one partition, in order; duplicates and other executions included.
+
+    The reader belongs to no group and commits nothing. Use as a context manager.
+    """
+
+    def __init__(
+        self, settings: CommonSettings, route: str, *, since_ms: int | None = None
+    ) -> None:
+        """Start at the end, or at `since_ms` (Unix milliseconds) less the margin for clocks.
+
+        The position stands when this returns, so what is produced afterwards is seen. Raises
+        Failure where the broker or the topic is missing.
+        """
+        from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+        self._settings = settings
+        self._away_since: float | None = None
+        # Never holds more than one batch: it is filled only when it is empty.
+        self._buffer: deque[bytes] = deque()
+        count = broker.partitions(settings, EVENTS)
+        options = kafka.consumer(settings, "runstream-cli", error_cb=self._on_error)
+        # An idle watcher should cost the broker little; a record ends the wait at once anyway.
+        self._consumer = Consumer({**options, "fetch.wait.max.ms": 200})
+        place = TopicPartition(
+            kafka.topic_name(settings, EVENTS), partition_for(route.encode(), count)
+        )
+        self.partition: int = place.partition
+        try:
+            _, self.end = self._consumer.get_watermark_offsets(place, timeout=broker.PROBE_SECONDS)
+            place.offset = self.end
+            if since_ms is not None:
+                place.offset = max(since_ms - MARGIN_MS, 0)
+                found = self._consumer.offsets_for_times([place], timeout=broker.PROBE_SECONDS)
+                place.offset = found[0].offset if found[0].offset >= 0 else self.end
+            self._consumer.assign([place])
+        except KafkaException:
+            self._consumer.close()
+            raise broker.unreachable(settings) from None
+        self._next = place.offset
+
+    def _on_error(self, error: KafkaError) -> None:
+        from confluent_kafka import KafkaError as Errors
+
+        if error.code() == Errors._ALL_BROKERS_DOWN and self._away_since is None:
+            self._away_since = monotonic()
+
+    @property
+    def away(self) -> bool:
+        """Whether no broker has answered lately."""
+        return self._away_since is not None
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything that was there at the start has been read and handed out."""
+        return self._next >= self.end and not self._buffer
+
+    def next(self, timeout: float) -> bytes | None:
+        """The next value; waits up to `timeout` seconds for it, then None.
+
+        Raises Failure when the brokers have been away for MAX_AWAY_SECONDS.
+        """
+        if not self._buffer:
+            self._fetch(timeout)
+        return self._buffer.popleft() if self._buffer else None
+
+    def _fetch(self, timeout: float) -> None:
+        first = self._consumer.poll(timeout)
+        if first is None:
+            self._check()
+            return
+        for message in (first, *self._consumer.consume(_BATCH, 0)):
+            if message.error() is None:
+                self._away_since = None
+                self._next = (message.offset() or 0) + 1
+                value = message.value()
+                if isinstance(value, bytes):
+                    self._buffer.append(value)
+
+    def _check(self) -> None:
+        from confluent_kafka import KafkaException, TopicPartition
+
+        # Transaction markers take offsets, too: the position may be past them with no record.
+        place = TopicPartition(kafka.topic_name(self._settings, EVENTS), self.partition)
+        position = self._consumer.position([place])[0].offset
+        self._next = max(self._next, position)
+        if self._away_since is None:
+            return
+        try:
+            self._consumer.list_topics(timeout=1.0)
+        except KafkaException:
+            if monotonic() - self._away_since > MAX_AWAY_SECONDS:
+                raise broker.unreachable(self._settings) from None
+        else:
+            self._away_since = None
+
+    def __enter__(self) -> EventLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._consumer.close()

@@ -1,0 +1,132 @@
+"""`runstream explain`: what would become of a plan, without running anything."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from console import terminal
+from console.exits import Exit
+from console.options import Actor, Json, PlanPath
+from console.text import count, one_line, plain, seconds
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(explain)
+
+
+def explain(
+    plan: PlanPath,
+    tenant: Annotated[str | None, typer.Option("--tenant", metavar="NAME")] = None,
+    actor: Actor = None,
+    environment: Annotated[
+        str | None, typer.Option("--environment", metavar="dev|staging|prod")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what the router would make of a plan: order, classes, limits, or every problem.
+
+    Needs neither Kafka nor a database, and runs nothing. Exit code 3 where it would be rejected.
+    """
+    from console import planfile
+    from console.options import login
+    from console.request import Options, prepare
+    from processors.router.admission import admit
+    from processors.router.intake import Invalid, Poison, read_request
+    from toolmeta import registry
+
+    document = planfile.load(str(plan))
+    prepared = prepare(
+        document, Options(tenant, actor, None, environment),
+        login=login(), unix_ms=0, random_bits=0,
+    )  # fmt: skip
+    read = read_request(prepared.body)
+    problems: list[dict[str, str]] = []
+    data: dict[str, Any] = {}
+    if isinstance(read, Poison):
+        problems = [{"field": "plan", "message": read.message}]
+    elif isinstance(read, Invalid):
+        problems = [{"field": item.field, "message": item.message} for item in read.problems]
+    else:
+        key = prepared.idempotency_key
+        found = admit(read.request, read.plan_hash, key, registry.load())
+        if isinstance(found, list):
+            problems = [{"field": item.field, "message": item.message} for item in found]
+        else:
+            data = found
+    if as_json:
+        data.pop("idempotency_key", None)
+        terminal.data({"admitted": not problems, "problems": problems, **data})
+    elif problems:
+        from console import outcome
+
+        message = f"{count(len(problems), 'problem')} in the plan"
+        outcome.problems({"message": message, "problems": problems})
+    else:
+        _tell(data)
+    raise typer.Exit(Exit.REJECTED if problems else Exit.OK)
+
+
+def waves(steps: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The steps in groups: all of a group may run at once, after the groups before it."""
+    level: dict[str, int] = {}
+    waiting = {step["id"]: step for step in steps}
+    while waiting:
+        ready = [
+            ident
+            for ident, step in waiting.items()
+            if all(other in level for other in step["depends_on"])
+        ]
+        for ident in ready:
+            before = [level[other] for other in waiting[ident]["depends_on"]]
+            level[ident] = 1 + max(before, default=-1)
+        for ident in ready:
+            del waiting[ident]
+        if not ready:
+            break
+    groups: list[list[dict[str, Any]]] = [[] for _ in range(1 + max(level.values(), default=-1))]
+    for step in steps:
+        if step["id"] in level:
+            groups[level[step["id"]]].append(step)
+    return groups
+
+
+def _tell(data: dict[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    out = terminal.out()
+    steps = data["plan"]["steps"]
+    title = Text("would be admitted", style="green").append(f"  {plain(data['name'] or 'plan')}")
+    out.print(title.append(f"  {count(len(steps), 'step')}", style="dim"))
+    classes = f"{data['sla_class']}, {data['mode']}, {data['action_class']}"
+    facts = [
+        ("class", f"{classes}, priority {data['priority']} in {data['environment']}"),
+        ("ends after", f"at most {seconds(data['timeout_seconds'])}"),
+        ("SLA", f"promised within {seconds(data['sla_seconds'])}"),
+    ]
+    if data["approval_level"]:
+        facts.append(
+            ("approval", f"level {data['approval_level']}, by someone other than {data['actor']}")
+        )
+    if data.get("unknown_fields"):
+        facts.append(("not understood", f"{', '.join(data['unknown_fields'])}: kept, not used"))
+    grid = Table.grid(padding=(0, 2))
+    for name, value in facts:
+        grid.add_row(Text(f"  {name}", style="dim"), Text(plain(value)))
+    out.print(grid)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold dim")
+    for column in ("WAVE", "STEP", "TOOL", "DOMAIN", "AFTER", "ATTEMPTS", "LIMIT", "ONLY IF"):
+        table.add_column(column, overflow="fold")
+    for number, group in enumerate(waves(steps), 1):
+        for index, step in enumerate(group):
+            table.add_row(
+                str(number) if index == 0 else "", Text(step["id"], style="bold"),
+                step["tool"] + (" for each item" if "for_each" in step else ""), step["domain"],
+                Text(", ".join(step["depends_on"])), f"up to {step['max_attempts']}",
+                seconds(step["timeout_seconds"]), Text(one_line(step.get("when", ""), 60)),
+            )  # fmt: skip
+    out.print()
+    out.print(table)

@@ -1,0 +1,143 @@
+"""Following one execution to its end, and asking what the router said to a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from pydantic import ValidationError
+
+from console.display import Display
+from console.eventlog import EventLog
+from console.exits import OUTCOMES, Exit, Failure
+from console.request import Prepared
+from console.view import ExecutionView
+from runtime.clock import monotonic
+from streams.events import Event
+
+#: How long an execution of which nothing is on the log may take to appear.
+PATIENCE_SECONDS: Final = 10.0
+#: How long one wait lasts, so that Ctrl-C and deadlines are noticed soon.
+_TICK_SECONDS: Final = 0.2
+
+
+def parse(value: bytes) -> Event | None:
+    """The event in `value`; None for bytes that are none, which a watcher cannot repair."""
+    try:
+        return Event.model_validate_json(value)
+    except ValidationError:
+        return None
+
+
+def answer(log: EventLog, request: Prepared, seconds: float) -> Event | None:
+    """What the router says to `request` within `seconds`; None where it says nothing."""
+    until = monotonic() + seconds
+    while (left := until - monotonic()) > 0:
+        value = log.next(min(left, _TICK_SECONDS))
+        if value is None:
+            continue
+        event = parse(value)
+        if event is not None and _about(event, request):
+            return event
+    return None
+
+
+def _about(event: Event, request: Prepared) -> bool:
+    if event.execution_id == request.execution_id:
+        return True
+    if event.type == "execution.duplicate":
+        return event.data.get("requested_execution_id") == request.execution_id
+    # An id that the router could not accept is answered under one that it made.
+    return (
+        event.type == "execution.rejected"
+        and event.seq == 1
+        and event.tenant == request.tenant
+        and event.data.get("idempotency_key") == request.idempotency_key
+    )
+
+
+def follow(
+    log: EventLog,
+    view: ExecutionView,
+    display: Display,
+    *,
+    timeout: float,
+    first: Event | None = None,
+    unknown: bool = False,
+    linger: bool = False,
+) -> Exit:
+    """Show `view`'s execution until it ends; returns the exit code of its outcome.
+
+    `unknown` says that the execution may not exist: when the log has been read and PATIENCE_SECONDS
+    have passed without an event, that is a Failure. `linger` goes on after the end, for late
+    reports, until `timeout`.
+    """
+    begun = monotonic()
+    noted_silence = noted_away = False
+    with display.frame():
+        if first is not None:
+            _show(first, view, display)
+        while view.ended is None or linger:
+            value = log.next(_TICK_SECONDS)
+            if value is not None:
+                if view.execution_id.encode() in value:
+                    event = parse(value)
+                    if event is not None and event.execution_id == view.execution_id:
+                        _show(event, view, display)
+                if monotonic() - begun < timeout:
+                    continue
+            waited = monotonic() - begun
+            if waited >= timeout:
+                break
+            if log.away and not noted_away:
+                display.note("the broker is away; waiting for it to come back", "yellow")
+            noted_away = log.away
+            if view.seq == 0 and waited > PATIENCE_SECONDS and log.caught_up:
+                if unknown:
+                    raise not_found(view.execution_id)
+                if not noted_silence:
+                    display.note(SILENCE, "yellow")
+                noted_silence = True
+    if view.ended is None:
+        raise Failure(
+            f"{view.execution_id} is {view.status.replace('_', ' ')} after {timeout:g} s; "
+            "it goes on without this command",
+            Exit.TIMED_OUT,
+            f"runstream watch {view.execution_id}",
+        )
+    return OUTCOMES[view.ended.type]
+
+
+SILENCE: Final = (
+    "the router has not answered yet; the request is safe on its topic and will be answered as "
+    "soon as one runs (runstream status)"
+)
+
+
+def _show(event: Event, view: ExecutionView, display: Display) -> None:
+    if view.apply(event):
+        display.event(event)
+
+
+def not_found(execution_id: str) -> Failure:
+    """What is said of an execution without events."""
+    return Failure(
+        f"no event of execution {execution_id} is on the event topic",
+        Exit.FAILED,
+        "check the id, the cluster (KAFKA_BOOTSTRAP_SERVERS) and RUNSTREAM_TOPIC_PREFIX; events "
+        f"are kept for 30 days, older ones in Postgres: runstream show {execution_id}",
+    )
+
+
+@contextmanager
+def detachable(execution_id: str) -> Iterator[None]:
+    """Turn Ctrl-C into a goodbye: the watcher ends, the execution does not."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Failure(
+            f"no longer watching; execution {execution_id} goes on",
+            Exit.INTERRUPTED,
+            f"runstream watch {execution_id}, or to end it: runstream cancel {execution_id}",
+        ) from None

@@ -1,0 +1,143 @@
+"""`runstream up`, `down` and `status`: the local stack from the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from runtime.local.errors import LocalStackError
+from runtime.local.stack import LocalStack
+from runtime.local.state import ProcessStatus, StackStatus
+
+StateDir = Annotated[
+    Path,
+    typer.Option(help="Folder that holds the whole stack.", envvar="RUNSTREAM_STATE_DIR"),
+]
+DEFAULT_STATE_DIR = Path(".runstream")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(up)
+    app.command()(down)
+    app.command()(status)
+
+
+def up(
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return when everything is ready.")
+    ] = False,
+    state_dir: StateDir = DEFAULT_STATE_DIR,
+) -> None:
+    """Start Kafka, Postgres and all processes on this machine.
+
+    KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL name a broker and a database to use instead.
+    """
+    stack = _stack(state_dir)
+    try:
+        if stack.start(detach=detach):
+            _say("The stack is ready.")
+        else:
+            _say("The stack is running already.")
+            detach = True
+        _print_addresses(stack.status(), state_dir)
+        if not detach:
+            _say("Ctrl-C stops it.")
+            stack.wait()
+    except LocalStackError as error:
+        _say(f"runstream up: {error}")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        _say("Stopping …")
+        stack.stop()
+        raise typer.Exit(130) from None
+
+
+def down(state_dir: StateDir = DEFAULT_STATE_DIR) -> None:
+    """Stop the local stack; its data stays for the next start."""
+    try:
+        stopped = _stack(state_dir).stop()
+    except LocalStackError as error:
+        _say(f"runstream down: {error}")
+        raise typer.Exit(1) from None
+    _say("Stopped. Nothing is left running." if stopped else "Nothing was running.")
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    state_dir: StateDir = DEFAULT_STATE_DIR,
+) -> None:
+    """Show the local stack: addresses, processes, health. Exit code 1 if anything is not well."""
+    found = _stack(state_dir).status()
+    running = found is not None and found.is_running
+    processes = found.processes if found is not None and running else ()
+    healthy = running and all(process.healthy for process in processes)
+    if as_json:
+        typer.echo(json.dumps(_as_json(found, running, state_dir), indent=2))
+    elif found is not None and running:
+        _print_addresses(found, state_dir)
+        Console().print(_table(processes))
+    else:
+        if found is not None and found.error is not None:
+            _say(f"The last start failed: {found.error}")
+        _say("The stack is not running. Start it with: runstream up --detach")
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def _stack(state_dir: Path) -> LocalStack:
+    return LocalStack(
+        state_dir,
+        bootstrap_servers=os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or None,
+        database_url=os.environ.get("DATABASE_URL") or None,
+        report=_say,
+    )
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _as_json(found: StackStatus | None, running: bool, state_dir: Path) -> dict[str, object]:
+    live = found if running else None
+    environment = os.environ
+    return {
+        "state": live.phase if live else "stopped",
+        "state_dir": str(state_dir.absolute()),
+        "bootstrap_servers": live.bootstrap_servers
+        if live
+        else environment.get("KAFKA_BOOTSTRAP_SERVERS"),
+        "database_url": live.database_url if live else environment.get("DATABASE_URL"),
+        "processes": [
+            process.model_dump(mode="json", exclude={"mark"})
+            for process in (live.processes if live else ())
+        ],
+    }
+
+
+def _print_addresses(found: StackStatus | None, state_dir: Path) -> None:
+    if found is None:
+        return
+    typer.echo(f"Kafka     {found.bootstrap_servers}")
+    typer.echo(f"Postgres  {found.database_url}")
+    typer.echo(f"State     {state_dir.absolute()} (logs in logs/)")
+
+
+def _table(processes: tuple[ProcessStatus, ...]) -> Table:
+    table = Table("Process", "State", "Pid", "Health port", "Restarts", "Last exit")
+    for process in processes:
+        table.add_row(
+            process.name,
+            f"[{'green' if process.healthy else 'red'}]{process.state}[/]",
+            str(process.pid or "-"),
+            str(process.http_port or "-"),
+            str(process.restarts),
+            "-" if process.last_exit is None else str(process.last_exit),
+        )
+    return table

@@ -1,0 +1,206 @@
+"""`runstream run` and `runstream submit`: a plan goes in."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from console import terminal
+from console.exits import Exit
+from console.options import Actor, Json, JsonLines, NoWait, PlanPath, Quiet, Timeout, login
+
+if TYPE_CHECKING:
+    from console.eventlog import EventLog
+    from console.request import Prepared
+    from runtime.settings import CommonSettings
+    from streams.events import Event
+
+Tenant = Annotated[
+    str | None, typer.Option("--tenant", metavar="NAME", help="Whose plan; `default` if not given.")
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        metavar="KEY",
+        help="Idempotency key: the same key runs once. A new one each time if not given.",
+    ),
+]
+EnvironmentName = Annotated[
+    str | None, typer.Option("--environment", metavar="dev|staging|prod", help="Where it acts.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(run)
+    app.command()(submit)
+
+
+def run(
+    plan: PlanPath,
+    tenant: Tenant = None,
+    actor: Actor = None,
+    key: Key = None,
+    environment: EnvironmentName = None,
+    timeout: Timeout = 86_400.0,
+    as_json: Json = False,
+    jsonl: JsonLines = False,
+    quiet: Quiet = False,
+) -> None:
+    """Submit a plan and watch it to its end.
+
+    Exit codes: 0 completed, 1 failed or partial, 2 usage, 3 rejected, 4 cancelled, 5 timed out,
+    6 no broker. Ctrl-C ends the watching only.
+    """
+    prepared = _prepare(plan, tenant, actor, key, environment)
+    raise typer.Exit(_run(prepared, timeout, as_json, jsonl, quiet))
+
+
+def submit(
+    plan: PlanPath,
+    tenant: Tenant = None,
+    actor: Actor = None,
+    key: Key = None,
+    environment: EnvironmentName = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Watch it, as `run` does.")] = False,
+    timeout: Timeout = 86_400.0,
+    no_wait: NoWait = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Submit a plan and print its execution id once the router has admitted it."""
+    prepared = _prepare(plan, tenant, actor, key, environment)
+    if follow:
+        raise typer.Exit(_run(prepared, timeout, as_json, False, quiet))
+    raise typer.Exit(_submit(prepared, no_wait, as_json, quiet))
+
+
+def _prepare(
+    plan: Path, tenant: str | None, actor: str | None, key: str | None, environment: str | None
+) -> Prepared:
+    from console import planfile
+    from console.request import Options, prepare
+    from runtime.clock import now
+
+    return prepare(
+        planfile.load(str(plan)),
+        Options(tenant, actor, key, environment),
+        login=login(),
+        unix_ms=int(now() * 1000),
+        random_bits=secrets.randbits(86),
+    )
+
+
+def produce(settings: CommonSettings, prepared: Prepared) -> None:
+    """Put the request on its topic; it is safe there when this returns."""
+    from console import broker
+    from runtime.clock import iso, now
+    from streams.envelope import headers
+    from streams.topics import REQUESTS
+
+    head = headers(
+        ident=prepared.execution_id,
+        kind="execution.request",
+        source="cli",
+        time=iso(now()),
+        subject=prepared.execution_id,
+    )
+    broker.send(settings, REQUESTS, key=prepared.route, value=prepared.body, headers=head)
+
+
+def _submit(prepared: Prepared, no_wait: bool, as_json: bool, quiet: bool) -> Exit:
+    from console import endpoints, outcome
+    from console.follow import PATIENCE_SECONDS, SILENCE, answer
+    from runtime.settings import CommonSettings
+
+    settings = endpoints.load(CommonSettings)
+    if no_wait:
+        produce(settings, prepared)
+        _print(prepared, prepared.execution_id, "submitted", as_json)
+        return Exit.OK
+    with _log(settings, prepared) as log:
+        produce(settings, prepared)
+        event = answer(log, prepared, PATIENCE_SECONDS)
+    if event is None:
+        if not quiet:
+            terminal.say(SILENCE, "yellow")
+        _print(prepared, prepared.execution_id, "submitted", as_json)
+        return Exit.OK
+    if event.type == "execution.rejected":
+        outcome.problems(event.data)
+        _print(prepared, event.execution_id, "rejected", as_json, event)
+        return Exit.REJECTED
+    if event.type == "execution.duplicate":
+        if not quiet:
+            _say_duplicate(event)
+        _print(prepared, event.execution_id, "duplicate", as_json)
+        return Exit.OK
+    _print(prepared, prepared.execution_id, "accepted", as_json)
+    return Exit.OK
+
+
+def _run(prepared: Prepared, timeout: float, as_json: bool, jsonl: bool, quiet: bool) -> Exit:
+    from console import endpoints
+    from console.follow import PATIENCE_SECONDS, SILENCE, answer, detachable
+    from console.watching import watch_execution
+    from runtime.settings import CommonSettings
+
+    settings = endpoints.load(CommonSettings)
+    wordless = quiet or as_json
+    with _log(settings, prepared) as log, detachable(prepared.execution_id):
+        produce(settings, prepared)
+        event = answer(log, prepared, min(timeout, PATIENCE_SECONDS))
+        if event is None and not quiet and timeout > PATIENCE_SECONDS:
+            terminal.say(SILENCE, "yellow")
+            event = answer(log, prepared, timeout - PATIENCE_SECONDS)
+        if event is None or event.type != "execution.duplicate":
+            ident = event.execution_id if event is not None else prepared.execution_id
+            left = timeout if event is not None else 0.0
+            return watch_execution(
+                settings, ident, log=log, first=event, timeout=left, as_json=as_json,
+                jsonl=jsonl, quiet=wordless,
+            )  # fmt: skip
+    if not quiet:
+        _say_duplicate(event)
+    # Its earlier events are behind the place where this log began.
+    return watch_execution(
+        settings, event.execution_id, timeout=timeout, as_json=as_json, jsonl=jsonl, quiet=wordless
+    )
+
+
+def _log(settings: CommonSettings, prepared: Prepared) -> EventLog:
+    from console.eventlog import EventLog
+
+    return EventLog(settings, prepared.route)
+
+
+def _say_duplicate(event: Event) -> None:
+    key = event.data.get("idempotency_key")
+    terminal.say(
+        f"this plan was submitted before with the key {key!r}; nothing runs twice, "
+        f"the first execution is {event.execution_id}",
+        "yellow",
+    )
+
+
+def _print(
+    prepared: Prepared, ident: str, answer: str, as_json: bool, event: Event | None = None
+) -> None:
+    if as_json:
+        document: dict[str, Any] = {
+            "execution_id": ident,
+            "answer": answer,
+            "tenant": prepared.tenant,
+            "idempotency_key": prepared.idempotency_key,
+            "route_key": prepared.route,
+        }
+        if event is not None:
+            document |= {name: event.data.get(name) for name in ("reason", "message", "problems")}
+        terminal.data(document)
+    else:
+        sys.stdout.write(f"{ident}\n")

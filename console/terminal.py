@@ -1,0 +1,105 @@
+"""The terminal: data goes to stdout, everything said to people goes to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from console.text import plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from console.exits import Failure
+
+#: Wide enough that ids and sentences are whole when the output is a file or a pipe.
+_PIPE_COLUMNS: Final = 160
+
+_STYLES: Final = {
+    "succeeded": "green",
+    "completed": "green",
+    "running": "cyan",
+    "dispatched": "cyan",
+    "approved": "cyan",
+    "queued": "blue",
+    "waiting": "blue",
+    "pending": "dim",
+    "paused": "yellow",
+    "pending_approval": "yellow",
+    "partial": "yellow",
+    "needs_attention": "bold yellow",
+    "lost": "bold yellow",
+    "cancelled": "magenta",
+    "compensated": "magenta",
+    "skipped": "dim",
+    "failed": "bold red",
+    "timed_out": "bold red",
+    "timeout": "bold red",
+    "rejected": "bold red",
+}
+
+
+def style(status: str) -> str:
+    """The colour of a status, the same everywhere."""
+    return _STYLES.get(status, "")
+
+
+@lru_cache(maxsize=2)
+def _console(stderr: bool, width: int | None) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+
+
+def _width(stderr: bool) -> int | None:
+    stream = sys.stderr if stderr else sys.stdout
+    if stream.isatty():
+        return None
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdigit() and int(columns) > 0 else _PIPE_COLUMNS
+
+
+def out() -> Console:
+    """The console for data; NO_COLOR is respected, and colours never reach a pipe."""
+    return _console(False, _width(False))
+
+
+def err() -> Console:
+    """The console for messages."""
+    return _console(True, _width(True))
+
+
+def animated() -> bool:
+    """Whether messages go to a terminal that can redraw lines."""
+    return sys.stderr.isatty() and not err().is_dumb_terminal
+
+
+def say(message: str, style: str = "") -> None:
+    """One message to people."""
+    err().print(plain(message), style=style, soft_wrap=True)
+
+
+def data(document: Any) -> None:
+    """One JSON document on stdout, on one line where it is one of many or goes to a program."""
+    indent = 2 if sys.stdout.isatty() else None
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=indent, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def line(document: Any) -> None:
+    """One JSON document on exactly one line of stdout."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def complain(failure: Failure) -> None:
+    """Say why the command ends, and what to do about it."""
+    from rich.text import Text
+
+    text = Text("error: ", style="bold red").append(plain(failure.message), style="default")
+    err().print(text, soft_wrap=True)
+    if failure.remedy:
+        err().print(Text("  try: ", style="dim").append(plain(failure.remedy)), soft_wrap=True)

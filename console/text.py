@@ -1,0 +1,80 @@
+"""Words and numbers as people read them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+#: Control characters, C1 included: what a tool printed must not drive the reader's terminal.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: object) -> str:
+    """`text` without anything that a terminal would obey."""
+    return _CONTROL.sub("\ufffd", str(text).replace("\r\n", "\n"))
+
+
+def one_line(text: object, limit: int = 200) -> str:
+    """`text` on one line, cut with an ellipsis after `limit` characters."""
+    line = " ".join(plain(text).split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def seconds(value: float | None) -> str:
+    """A duration: `12 ms`, `1.3 s`, `2 min 05 s`, `1 h 02 min`."""
+    if value is None:
+        return "-"
+    if value < 1:
+        return f"{max(value, 0) * 1000:.0f} ms"
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def size(count: int) -> str:
+    """A number of bytes."""
+    if count < 1024:
+        return f"{count} B"
+    value = float(count)
+    for unit in ("KiB", "MiB", "GiB"):
+        value /= 1024
+        if value < 1024:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1024:.1f} TiB"
+
+
+def moment(value: datetime | None) -> str:
+    """A moment in UTC, to the second."""
+    return "-" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def clock(value: datetime) -> str:
+    """The time of day in UTC, with milliseconds."""
+    return value.astimezone(UTC).strftime("%H:%M:%S.%f")[:-3]
+
+
+def count(number: int, noun: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def brief(output: Any, limit: int = 120) -> str:
+    """What a step gave back, on one line: the plain values of a mapping, or the text itself."""
+    if output is None:
+        return ""
+    if not isinstance(output, dict):
+        return one_line(output, limit)
+    parts: list[str] = []
+    for key, value in output.items():
+        if isinstance(value, list):
+            parts.append(f"{key}: {count(len(value), 'item')}")
+        elif isinstance(value, dict):
+            parts.append(f"{key}: {count(len(value), 'field')}")
+        elif value is not None and value != "":
+            parts.append(f"{key}={one_line(value, 60)}")
+    return one_line(", ".join(parts), limit)

@@ -1,0 +1,1 @@
+"""What acts: the agent that claims steps and the drivers that run them."""

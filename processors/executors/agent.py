@@ -1,0 +1,234 @@
+"""The agent: runs what the lanes claimed, on one event loop, and reports how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+from processors.executors import attempts, metrics, reports
+from processors.executors.attempts import Attempt
+from processors.executors.cancellations import Cancellations
+from processors.executors.context import Driver, Failure, Outcome, RunContext, Success
+from processors.executors.lane import Claimed, Lane
+from processors.executors.output import OutputPublisher
+from processors.executors.reports import Reports
+from processors.executors.resources import Resources
+from processors.executors.results import Results
+from processors.executors.targets import Targets
+from runtime import clock, kafka
+from runtime.logs import Log
+from runtime.publisher import DeliveryError, Publisher, PublisherFull
+from runtime.settings import ExecutorSettings
+from streams.commands import CancelStep
+from streams.topics import OUTPUT, REPORTS
+
+#: Deadlines, heartbeats and overdue clean-ups are looked at this often, for all attempts at once.
+TICK_SECONDS: Final = 0.1
+#: How long a driver may clean up before its attempt is reported without it.
+CLEANUP_SECONDS: Final = 60.0
+#: Results in flight beyond which nothing more is claimed.
+MAX_UNREPORTED: Final = 10_000
+
+
+class Agent:
+    """All attempts of this process; every method but `may_claim` belongs to the loop's thread."""
+
+    def __init__(
+        self,
+        settings: ExecutorSettings,
+        log: Log,
+        publisher: Publisher,
+        resources: Resources,
+        drivers: Mapping[str, Driver],
+        cancellations: Cancellations,
+    ) -> None:
+        """Starts its timer, nothing else."""
+        self._settings = settings
+        self._log = log
+        self._publisher = publisher
+        self._resources = resources
+        self._drivers = drivers
+        self._cancellations = cancellations
+        self._reports = Reports(settings.instance)
+        self._reports_topic = kafka.topic_name(settings, REPORTS)
+        self._output_topic = kafka.topic_name(settings, OUTPUT)
+        self._results = Results(publisher, self._reports_topic, log)
+        self._targets = Targets(settings.target_concurrency)
+        self._running: dict[str, Attempt] = {}
+        self._loop = asyncio.get_running_loop()
+        self._idle: asyncio.Future[None] | None = None
+        self._closed = False
+        self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+
+    @property
+    def running(self) -> int:
+        """How many attempts have not ended."""
+        return len(self._running)
+
+    def may_claim(self) -> bool:
+        """Whether results leave fast enough to claim more; from any thread."""
+        return self._results.waiting < MAX_UNREPORTED
+
+    def begin(self, lane: Lane, batch: list[Claimed]) -> None:
+        """Start what was claimed; its claims are committed."""
+        if self._closed:
+            self._log.error("claimed too late to start", attempts=len(batch))
+            return
+        for claimed in batch:
+            self._begin(lane, claimed)
+
+    def cancel(self, attempt_id: str, cancel: CancelStep) -> None:
+        """Stop the attempt if it is here."""
+        attempt = self._running.get(attempt_id)
+        if attempt is not None:
+            self._stop(attempt, cancel)
+
+    async def drain(self, finish_seconds: float, clean_seconds: float) -> int:
+        """Let attempts finish, then stop the rest; returns how many results were not delivered."""
+        await self._wait_idle(finish_seconds)
+        over = self._loop.time() + clean_seconds
+        for attempt in [*self._running.values()]:
+            self._log.warning("stopped by drain", **attempt.who())
+            attempt.end("drained", clock.monotonic())
+        await self._wait_idle(clean_seconds * 0.7)
+        for attempt in [*self._running.values()]:
+            self._finish(attempt, None)
+        self._closed = True
+        self._timer.cancel()
+        return await self._results.flush(max(0.0, over - self._loop.time()))
+
+    def _begin(self, lane: Lane, claimed: Claimed) -> None:
+        start = claimed.start
+        output = OutputPublisher(
+            start.command,
+            topic=self._output_topic,
+            source=self._reports.source,
+            publish=self._publisher.publish,
+        )
+        context = RunContext(start.command, output, self._resources, _no_progress)
+        attempt = attempts.claimed(
+            start, lane.slots, claimed.traceparent, claimed.at, output, context
+        )
+        self._running[start.attempt_id] = attempt
+        attempt.task = self._loop.create_task(self._run(attempt))
+        cancel = self._cancellations.get(start.attempt_id)
+        if cancel is not None:
+            # It came between the claim's look and its commit.
+            self._stop(attempt, cancel)
+
+    async def _run(self, attempt: Attempt) -> None:
+        driver = self._drivers[attempt.invocation.driver]
+        outcome = await attempts.perform(attempt, driver, self._targets)
+        if attempt.output.bytes_total:
+            await attempt.output.close()
+        try:
+            self._finish(attempt, outcome)
+        except Exception:
+            # What the driver returned cannot be reported, which is a fault of ours.
+            self._log.exception("result cannot be reported", **attempt.who())
+            self._finish(attempt, Failure("internal", "The result cannot be reported."))
+
+    def _finish(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        """Report the end and give the slot back; once, whoever comes first."""
+        if attempt.reported:
+            return
+        duration = clock.monotonic() - attempt.claimed_at
+        kind, fields = attempts.result(attempt, outcome)
+        failure: Failure | None = fields.pop("failure", None)
+        output = outcome.output if isinstance(outcome, Success) else None
+        if failure is not None:
+            output = failure.output
+            fields["error"] = reports.error(
+                failure.error_class, failure.message, failure.transient
+            )
+        if "evidence" in fields:
+            fields["evidence"] = reports.evidence(fields["evidence"])
+        ended = self._ended(attempt, duration, output)
+        record = self._record(attempt, kind, fields, ended)
+        attempt.reported = True
+        self._results.send(
+            record, lambda: self._record(attempt, kind, fields, reports.ended(duration))
+        )
+        del self._running[attempt.start.attempt_id]
+        attempt.slots.give()
+        metrics.step_seconds(attempt.invocation.tool, kind).observe(duration)
+        if kind != "succeeded":
+            reason = failure.error_class if failure is not None else attempt.why
+            self._log.info("step " + kind, reason=reason, **attempt.who())
+        if self._idle is not None and not self._running:
+            self._idle.set_result(None)
+            self._idle = None
+
+    def _ended(
+        self, attempt: Attempt, duration: float, output: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        if not attempt.output.bytes_total:
+            return reports.ended(duration, output)
+        stdout, stderr = attempt.output.summary("stdout"), attempt.output.summary("stderr")
+        return reports.ended(duration, output, stdout, stderr)
+
+    def _record(
+        self, attempt: Attempt, kind: str, fields: dict[str, Any], ended: dict[str, Any]
+    ) -> reports.Record:
+        time = clock.iso(round(clock.now(), 3))
+        return self._reports.record(
+            attempt.command, kind, time, attempt.traceparent, **fields, **ended
+        )
+
+    def _stop(self, attempt: Attempt, cancel: CancelStep) -> None:
+        ending: attempts.Ending = "superseded" if cancel.reason == "superseded" else "cancelled"
+        attempt.end(ending, clock.monotonic(), cancel.reason)
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+        metrics.UNREPORTED.set(self._results.waiting)
+        now = clock.monotonic()
+        for attempt in [*self._running.values()]:
+            if attempt.ending is None:
+                if now >= attempt.deadline:
+                    attempt.end("timed_out", now)
+            elif now - attempt.ending_at >= CLEANUP_SECONDS:
+                attempt.context.evidence["cancel_unconfirmed"] = (
+                    f"The clean-up did not end within {CLEANUP_SECONDS:g} s."
+                )
+                self._log.error("clean-up does not end", **attempt.who())
+                self._finish(attempt, None)
+                continue
+            if attempt.lease.beat_due(now) and not attempt.beating:
+                self._beat(attempt, now)
+
+    def _beat(self, attempt: Attempt, now: float) -> None:
+        attempt.lease.beat_at = now
+        attempt.beats += 1
+        record = self._reports.record(
+            attempt.command,
+            "heartbeat",
+            clock.iso(round(clock.now(), 3)),
+            attempt.traceparent,
+            attempt.beats,
+            **reports.progress(attempt.percent, attempt.note, attempt.output.bytes_total),
+        )
+        try:
+            self._publisher.publish_soon(
+                self._reports_topic, *record, partial(self._beaten, attempt, now)
+            )
+        except (PublisherFull, DeliveryError):
+            return  # the next one says more
+        # One at a time: while the broker is away they must not pile up.
+        attempt.beating = True
+
+    def _beaten(self, attempt: Attempt, written_at: float, error: DeliveryError | None) -> None:
+        attempt.beating = False
+        if error is None:
+            attempt.lease.renew(written_at, clock.monotonic())
+
+    async def _wait_idle(self, timeout_seconds: float) -> None:
+        if self._running:
+            self._idle = self._idle or self._loop.create_future()
+            await asyncio.wait((self._idle,), timeout=timeout_seconds)
+
+
+def _no_progress(percent: float | None, note: str | None) -> None:
+    """Until the attempt is made that keeps it."""

@@ -1,0 +1,130 @@
+"""The executor process: lanes that claim, a loop that runs, a follower of the control topic."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from processors.executors import drivers, metrics
+from processors.executors.agent import Agent
+from processors.executors.binding import binder
+from processors.executors.cancellations import Cancellations
+from processors.executors.control import ControlFollower
+from processors.executors.lane import Lane, LaneParts
+from processors.executors.readiness import Readiness
+from processors.executors.resources import Resources
+from runtime import kafka, service
+from runtime.health import Health
+from runtime.logs import Log
+from runtime.publisher import Publisher
+from runtime.settings import ExecutorSettings
+from streams.topics import DOMAINS
+from toolmeta import registry
+
+#: A thread that comes back from a broker call asks the event loop for the interpreter lock; with
+#: the default of 5 ms each such call of a claim would take as long as the whole claim should.
+_SWITCH_SECONDS: Final = 0.0005
+#: The part of a stop that is kept for killing what did not finish, and for the last reports.
+_CLEAN_SHARE: Final = 0.3
+_LANES: Final = ("bulk", "immediate")
+
+
+def main(domains: list[str]) -> int:
+    """Serve these domains until SIGTERM; returns the exit code of `runtime.service.run`."""
+    unknown = [domain for domain in domains if domain not in DOMAINS]
+    if unknown or not domains:
+        wrong = f"no domain {unknown[0]!r}" if unknown else "no domain given"
+        print(f"runstream executor: {wrong}; there are {', '.join(DOMAINS)}", file=sys.stderr)
+        return 2
+
+    def body(settings: ExecutorSettings, log: Log, health: Health, stop: threading.Event) -> None:
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        asyncio.run(serve(settings, log, health, stop, tuple(dict.fromkeys(domains))))
+
+    return service.run("executor", ExecutorSettings, ("kafka", "control"), body)
+
+
+async def serve(
+    settings: ExecutorSettings,
+    log: Log,
+    health: Health,
+    stop: threading.Event,
+    domains: tuple[str, ...],
+) -> None:
+    """Claim and run until `stop` is set, then drain; raises where only a person can help."""
+    loop = asyncio.get_running_loop()
+    publisher = Publisher(kafka.producer(settings))
+    resources = Resources(settings)
+    cancellations = Cancellations()
+    agent = Agent(settings, log, publisher, resources, drivers.registry, cancellations)
+    over = threading.Event()
+    follower = ControlFollower(
+        settings,
+        log,
+        Readiness("control", ("control",), health, log),
+        cancellations,
+        lambda attempt, cancel: _post(loop, partial(agent.cancel, attempt, cancel)),
+        over,
+        stop,
+    )
+    named = [(domain, lane) for domain in domains for lane in _LANES]
+    parts = LaneParts(
+        settings=settings,
+        log=log,
+        kafka=Readiness("kafka", tuple(f"lane-{d}-{n}" for d, n in named), health, log),
+        cancellations=cancellations,
+        bind=binder(registry.load(), drivers.registry),
+        hand_over=lambda lane, batch: _post(loop, partial(agent.begin, lane, batch)),
+        may_claim=lambda: follower.loaded.is_set() and agent.may_claim(),
+        stop=stop,
+    )
+    lanes = [
+        Lane(
+            domain,
+            lane,
+            settings.concurrency if lane == "bulk" else settings.immediate_concurrency,
+            parts,
+        )
+        for domain, lane in named
+    ]
+    for thread in (follower, *lanes):
+        thread.start()
+    _show(lanes)
+    await loop.run_in_executor(None, stop.wait)
+    begun = loop.time()
+    clean = settings.drain_seconds * _CLEAN_SHARE
+    await _joined(lanes, settings.drain_seconds - clean)
+    gone = loop.time() - begun
+    log.info("draining", running=agent.running)
+    left = await agent.drain(max(0.0, settings.drain_seconds - clean - gone), clean)
+    if left:
+        log.error("results were not delivered; their leases will run out", results=left)
+    over.set()
+    await _joined([follower], 2.0)
+    await resources.close()
+    await publisher.close(0.5)
+    for failed in (follower.failed, *(lane.failed for lane in lanes)):
+        if failed is not None:
+            raise failed
+
+
+def _post(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(call)
+
+
+async def _joined(threads: list[Lane] | list[ControlFollower], timeout_seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    ends = [loop.run_in_executor(None, thread.join, timeout_seconds) for thread in threads]
+    await asyncio.gather(*ends)
+
+
+def _show(lanes: list[Lane]) -> None:
+    for lane in lanes:
+        labels = (lane.domain, lane.lane)
+        metrics.SLOTS.labels(*labels).set(lane.slots.limit)
+        metrics.RUNNING.labels(*labels).set_function(lane.slots.busy)

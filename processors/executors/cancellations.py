@@ -1,0 +1,56 @@
+"""The attempts that stand cancelled: a bounded memory of `executors.control`."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Final
+
+from streams.commands import CancelStep
+
+#: As long as a step command can wait in its topic.
+KEPT_SECONDS: Final = 7 * 86_400.0
+KEPT_ENTRIES: Final = 100_000
+
+
+class Cancellations:
+    """Which attempts are cancelled, by attempt id; the oldest go first. Safe from every thread."""
+
+    def __init__(self, limit: int = KEPT_ENTRIES, kept_seconds: float = KEPT_SECONDS) -> None:
+        """Knows of none."""
+        self._limit = limit
+        self._kept = kept_seconds
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, CancelStep] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many are remembered."""
+        return len(self._known)
+
+    def add(self, attempt: str, cancel: CancelStep, now: float) -> None:
+        """Remember it, unless it is older than any command that it could meet (Unix seconds)."""
+        with self._lock:
+            if cancel.at.timestamp() >= now - self._kept:
+                self._known[attempt] = cancel
+                self._known.move_to_end(attempt)
+            while len(self._known) > self._limit:
+                self._known.popitem(last=False)
+
+    def forget(self, attempt: str) -> None:
+        """Its record was deleted from the topic."""
+        with self._lock:
+            self._known.pop(attempt, None)
+
+    def expire(self, now: float) -> None:
+        """Drop what is too old, in order of arrival (Unix seconds)."""
+        with self._lock:
+            while self._known:
+                first = next(iter(self._known.values()))
+                if first.at.timestamp() >= now - self._kept:
+                    return
+                self._known.popitem(last=False)
+
+    def get(self, attempt: str) -> CancelStep | None:
+        """The cancel that stands against this attempt, if any."""
+        # One dictionary look-up, and every claim does it: no lock needed.
+        return self._known.get(attempt)

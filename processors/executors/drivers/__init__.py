@@ -1,0 +1,31 @@
+"""The drivers, one file per way of acting, by the name that an invocation gives."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from processors.executors.context import Driver
+from processors.executors.drivers import (
+    asset,
+    command,
+    http,
+    slack,
+    smtp,
+    sql,
+    teams,
+    testing,
+    webhook,
+)
+
+#: Drivers hold no state of their own: one of each serves every attempt of the process.
+registry: Final[dict[str, Driver]] = {
+    "command": command.CommandDriver(),
+    "http": http.HttpDriver(),
+    "smtp": smtp.SmtpDriver(),
+    "slack": slack.SlackDriver(),
+    "teams": teams.TeamsDriver(),
+    "webhook": webhook.WebhookDriver(),
+    "sql": sql.SqlDriver(),
+    "asset": asset.AssetDriver(),
+    "test": testing.TestDriver(),
+}

@@ -1,0 +1,209 @@
+"""The `asset` driver: the inventory of one tenant, in Postgres.
+
+Calls and arguments (facts: `ip_address`, `type`, `status`, `environment`, `location`, `owner`,
+`os_type`, `os_version`, `service_type`, `tags`, `metadata`):
+`create`: `hostname` and facts; the same content again is no error, another is a conflict;
+`query`, `list`: facts as filters, a part of the `hostname`, `tags` as an object that is contained
+or a list of labels, `limit` (100, at most 1000), `offset`;
+`update`: `asset_id`, or `hostname`; with both, the host name is the new one; the facts to set;
+`version` (refused where the asset has another one by now);
+`delete`: `asset_id` or `hostname`, `confirm: true`, `version`; exactly one asset must match.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from ipaddress import ip_address
+from typing import Any, Final
+
+import orjson
+import psycopg
+from psycopg_pool import PoolTimeout, TooManyRequests
+
+from processors.executors.context import Failure, Outcome, RunContext, Success
+from processors.executors.drivers import inventory
+from processors.executors.drivers.databases import failed
+from processors.executors.drivers.values import OUTPUT_BYTES, jsonable
+from processors.executors.errors import fail
+from toolmeta.invocation import Invocation
+
+_LIMIT: Final = 100
+_MOST: Final = 1_000
+
+Arguments = dict[str, Any]
+
+
+class AssetDriver:
+    """Every call is one transaction; a cancelled one is rolled back."""
+
+    async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
+        """Act on the assets of the command's tenant."""
+        calls = {
+            "create": _create,
+            "query": _list,
+            "list": _list,
+            "update": _update,
+            "delete": _delete,
+        }
+        call = calls.get(invocation.call or "")
+        if call is None:
+            message = f"asset has no operation {invocation.call!r}"
+            return fail(invocation, "invalid_parameters", message)
+        arguments = jsonable(
+            {name: value for name, value in invocation.arguments.items() if value is not None}
+        )
+        if (problem := _tidy(arguments)) is not None:
+            return fail(invocation, "invalid_parameters", problem)
+        pool = await context.resources.database()
+        try:
+            async with pool.connection() as connection, connection.transaction():
+                return await call(invocation, connection, context.command.tenant, arguments)
+        except asyncio.CancelledError:
+            context.evidence["transaction"] = "rolled back"
+            raise
+        except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
+            return failed(invocation, error)
+
+
+def _tidy(arguments: Arguments) -> str | None:
+    """Bring the arguments into the form in which they are stored; says what is wrong."""
+    if "type" in arguments:
+        arguments["asset_type"] = arguments.pop("type")
+    if "hostname" in arguments:
+        arguments["hostname"] = str(arguments["hostname"]).strip().rstrip(".").lower()
+        if not 0 < len(arguments["hostname"]) <= 253:
+            return "hostname: 1 to 253 characters"
+    if "ip_address" in arguments:
+        try:
+            arguments["ip_address"] = str(ip_address(str(arguments["ip_address"])))
+        except ValueError:
+            return "ip_address: not an IP address"
+    if not isinstance(arguments.get("metadata", {}), dict):
+        return "metadata: must be an object"
+    return None
+
+
+def _facts(arguments: Arguments, before: Arguments | None = None) -> Arguments:
+    """The columns to write or compare; the version of the operating system lives in metadata."""
+    facts = {name: arguments[name] for name in inventory.FIELDS if name in arguments}
+    if "os_version" in arguments:
+        base = facts.get("metadata", before["metadata"] if before is not None else {})
+        facts["metadata"] = {**base, "os_version": arguments["os_version"]}
+    return facts
+
+
+def _shown(row: Arguments) -> Arguments:
+    """An asset as callers see it."""
+    names = {"asset_id": "id", "asset_type": "type"}
+    shown: Arguments = jsonable({names.get(name, name): value for name, value in row.items()})
+    return shown
+
+
+async def _create(
+    invocation: Invocation, connection: inventory.Connection, tenant: str, arguments: Arguments
+) -> Outcome:
+    facts = _facts(arguments)
+    if "hostname" not in facts:
+        return fail(invocation, "invalid_parameters", "hostname is missing")
+    made = await inventory.insert(connection, tenant, facts)
+    if made is not None:
+        return Success({"created": True, "asset": _shown(made)})
+    there = await inventory.locked(connection, tenant, {"hostname": facts["hostname"]})
+    if not there:
+        return fail(invocation, "busy", "the asset was created and deleted meanwhile")
+    other = sorted(name for name, value in facts.items() if there[0][name] != value)
+    if not other:
+        return Success({"created": False, "asset": _shown(there[0])})
+    message = f"{facts['hostname']} exists with another {', '.join(other)}: use an update"
+    return fail(invocation, "conflict", message, {"asset": _shown(there[0])})
+
+
+async def _list(
+    invocation: Invocation, connection: inventory.Connection, tenant: str, arguments: Arguments
+) -> Outcome:
+    filters = _facts(arguments)
+    if "hostname" in filters:
+        filters["hostname_part"] = filters.pop("hostname")
+    if "asset_id" in arguments:
+        filters["asset_id"] = int(arguments["asset_id"])
+    limit = max(1, min(int(arguments.get("limit", _LIMIT)), _MOST))
+    offset = max(0, int(arguments.get("offset", 0)))
+    rows = await inventory.select(connection, tenant, filters, limit, offset)
+    assets: list[Arguments] = []
+    room = OUTPUT_BYTES - 1_000
+    for row in rows:
+        asset = _shown(row)
+        room -= len(orjson.dumps(asset)) + 1
+        if room < 0:
+            break
+        assets.append(asset)
+    return Success(
+        {
+            "assets": assets,
+            "count": len(assets),
+            "total": await inventory.count(connection, tenant, filters),
+            "limit": limit,
+            "offset": offset,
+            # Fewer than asked for, because they would not fit: go on at offset + count.
+            "truncated": len(assets) < len(rows),
+        }
+    )
+
+
+async def _update(
+    invocation: Invocation, connection: inventory.Connection, tenant: str, arguments: Arguments
+) -> Outcome:
+    found = await _one(invocation, connection, tenant, arguments)
+    if isinstance(found, Failure):
+        return found
+    facts = _facts(arguments, found)
+    changes = {name: value for name, value in facts.items() if found[name] != value}
+    if not changes:
+        # Also the second run of an attempt whose first one succeeded unseen, `version` or not.
+        return Success({"changed": False, "asset": _shown(found)})
+    if (stale := _stale(invocation, found, arguments)) is not None:
+        return stale
+    after = await inventory.update(connection, tenant, found["asset_id"], changes)
+    return Success({"changed": True, "asset": _shown(after or {})})
+
+
+async def _delete(
+    invocation: Invocation, connection: inventory.Connection, tenant: str, arguments: Arguments
+) -> Outcome:
+    if arguments.get("confirm") is not True:
+        message = "an asset is deleted only with confirm: true"
+        return fail(invocation, "invalid_parameters", message)
+    found = await _one(invocation, connection, tenant, arguments)
+    if isinstance(found, Failure):
+        return found
+    if (stale := _stale(invocation, found, arguments)) is not None:
+        return stale
+    if found["hostname"] != arguments.get("hostname", found["hostname"]):
+        message = f"asset {found['asset_id']} is {found['hostname']}, not {arguments['hostname']}"
+        return fail(invocation, "conflict", message)
+    await inventory.delete(connection, tenant, found["asset_id"])
+    return Success({"deleted": True, "asset": _shown(found)})
+
+
+async def _one(
+    invocation: Invocation, connection: inventory.Connection, tenant: str, arguments: Arguments
+) -> Arguments | Failure:
+    """The one asset that number or host name mean, locked."""
+    key = "asset_id" if "asset_id" in arguments else "hostname"
+    if key not in arguments:
+        return fail(invocation, "invalid_parameters", "asset_id or hostname is missing")
+    found = await inventory.locked(connection, tenant, {key: arguments[key]})
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        return fail(invocation, "not_found", f"there is no asset with {key} {arguments[key]}")
+    message = f"several assets have the {key} {arguments[key]}: none was touched"
+    return fail(invocation, "conflict", message)
+
+
+def _stale(invocation: Invocation, found: Arguments, arguments: Arguments) -> Failure | None:
+    wanted = arguments.get("version")
+    if wanted is None or int(wanted) == found["version"]:
+        return None
+    message = f"{found['hostname']} has version {found['version']}, not {wanted}: it was changed meanwhile"
+    return fail(invocation, "conflict", message, {"asset": _shown(found)})

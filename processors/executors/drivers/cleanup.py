@@ -1,0 +1,23 @@
+"""Cleaning up although a cancel is on its way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def see_through(work: Coroutine[Any, Any, T], seconds: float) -> T:
+    """Run `work` to its end however often the caller is cancelled meanwhile.
+
+    Raises TimeoutError after `seconds`. The caller raises its CancelledError again afterwards.
+    """
+    task = asyncio.ensure_future(asyncio.wait_for(work, seconds))
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            continue
+    return task.result()

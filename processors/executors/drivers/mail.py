@@ -1,0 +1,114 @@
+"""A mail from the arguments of a step: addresses checked, headers safe, size bounded."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from email.message import EmailMessage
+from email.utils import formatdate
+from typing import Any, Final
+
+from streams.commands import StepCommand
+
+_RECIPIENTS: Final = 100
+_ATTACHMENTS: Final = 20
+_ATTACHED_BYTES: Final = 10 * 1024 * 1024
+_TYPE: Final = re.compile(r"^[a-z]{1,32}/[a-z0-9][a-z0-9.+-]{0,99}$")
+
+
+class Unmailable(Exception):
+    """The arguments make no mail; the message is one sentence with the field."""
+
+
+def compose(
+    arguments: dict[str, Any], sender: str, command: StepCommand
+) -> tuple[EmailMessage, list[str]]:
+    """The message and the addresses of its envelope; raises Unmailable.
+
+    The Message-ID is the attempt's, so that a mail program shows a repeated mail once.
+    """
+    message = EmailMessage()
+    _put(message, "From", arguments.get("from") or sender)
+    if len(_addresses(message, "From")) != 1:
+        raise Unmailable("from: one address is needed")
+    recipients: list[str] = []
+    for field in ("to", "cc", "bcc"):
+        listed = _listed(arguments.get(field))
+        if listed:
+            _put(message, field.capitalize(), ", ".join(listed))
+            recipients += _addresses(message, field.capitalize())
+    # The envelope alone carries blind copies.
+    del message["Bcc"]
+    if not recipients:
+        raise Unmailable("to: a recipient is needed")
+    if len(recipients) > _RECIPIENTS:
+        raise Unmailable(f"to, cc, bcc: at most {_RECIPIENTS} recipients")
+    if arguments.get("reply_to"):
+        _put(message, "Reply-To", arguments["reply_to"])
+        _addresses(message, "Reply-To")
+    _put(message, "Subject", arguments.get("subject") or "")
+    message["Date"] = formatdate(usegmt=True)
+    ident = f"{command.execution_id}.{command.step}.{command.attempt}"
+    message["Message-ID"] = f"<{re.sub(r'[^A-Za-z0-9.-]', '-', ident)}@runstream>"
+    message.set_content(str(arguments.get("body") or ""))
+    if arguments.get("html"):
+        message.add_alternative(str(arguments["html"]), subtype="html")
+    _attach(message, arguments.get("attachments") or [])
+    return message, list(dict.fromkeys(recipients))
+
+
+def _listed(value: Any) -> list[str]:
+    if value is None or value == "":
+        return []
+    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
+
+
+def _put(message: EmailMessage, name: str, value: Any) -> None:
+    text = str(value)
+    # EmailMessage refuses line breaks too; the other control characters have no business here.
+    if any(ord(char) < 0x20 or ord(char) == 0x7F for char in text):
+        raise Unmailable(f"{name.lower()}: control characters and line breaks are not allowed")
+    try:
+        message[name] = text
+    except (ValueError, IndexError, LookupError):
+        raise Unmailable(f"{name.lower()}: not a valid header") from None
+
+
+def _addresses(message: EmailMessage, name: str) -> list[str]:
+    header: Any = message[name]
+    found = [address.addr_spec for address in header.addresses]
+    if header.defects or not found or not all(_plausible(address) for address in found):
+        raise Unmailable(f"{name.lower()}: not a valid mail address")
+    return found
+
+
+def _plausible(address: str) -> bool:
+    local, at, domain = address.rpartition("@")
+    return bool(at and local and domain) and not set(address) & set(" <>\r\n\t")
+
+
+def _attach(message: EmailMessage, attachments: list[dict[str, Any]]) -> None:
+    if len(attachments) > _ATTACHMENTS:
+        raise Unmailable(f"attachments: at most {_ATTACHMENTS}")
+    total = 0
+    for attachment in attachments:
+        name = str(attachment.get("filename") or "attachment")
+        if any(ord(char) < 0x20 for char in name) or "/" in name:
+            raise Unmailable("attachments: a filename holds control characters or a slash")
+        kind = str(attachment.get("content_type") or "application/octet-stream").lower()
+        if not _TYPE.match(kind):
+            raise Unmailable("attachments: content_type must look like text/plain")
+        data = _content(attachment)
+        total += len(data)
+        if total > _ATTACHED_BYTES:
+            raise Unmailable(f"attachments: at most {_ATTACHED_BYTES} bytes together")
+        main, _, sub = kind.partition("/")
+        message.add_attachment(data, maintype=main, subtype=sub, filename=name)
+
+
+def _content(attachment: dict[str, Any]) -> bytes:
+    try:
+        return base64.b64decode(str(attachment.get("content") or ""), validate=True)
+    except (binascii.Error, ValueError):
+        raise Unmailable("attachments: content must be base64") from None

@@ -1,0 +1,95 @@
+"""SSH connections: opened with the host key checked, each way of failing told apart."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Final
+
+import asyncssh
+
+from processors.executors.context import Failure, RunContext
+from processors.executors.errors import fail
+from toolmeta.invocation import Invocation
+
+_PORT: Final = 22
+
+
+def endpoint(host: str) -> tuple[str, int]:
+    """Name and port of `name`, `name:port`, `[v6]:port` or a bare IPv6 address."""
+    if host.startswith("["):
+        name, _, port = host[1:].partition("]")
+        port = port.removeprefix(":")
+    elif host.count(":") == 1:
+        name, _, port = host.partition(":")
+    else:
+        name, port = host, ""
+    return name, int(port) if port.isdigit() else _PORT
+
+
+async def connect(
+    invocation: Invocation, context: RunContext, host: str
+) -> asyncssh.SSHClientConnection | Failure:
+    """An authenticated connection; nothing was run yet, so every failure is before any effect."""
+    name, port = endpoint(host)
+    options = dict(context.resources.ssh_options())
+    try:
+        known = _known_hosts(Path(options.pop("known_hosts")))
+    except (OSError, ValueError) as error:
+        message = f"the known_hosts file cannot be read: {error}"
+        return fail(invocation, "not_configured", message)
+    try:
+        return await asyncssh.connect(name, port, known_hosts=known, **options)
+    except asyncssh.HostKeyNotVerifiable:
+        return _host_key(invocation, known, name, port)
+    except asyncssh.KeyExchangeFailed as error:
+        if _keys(known, name, port):
+            # The host no longer offers any key of the kind that is known of it.
+            return _host_key(invocation, known, name, port)
+        return fail(invocation, "unreachable", f"{host}: no common SSH algorithms: {error.reason}")
+    except asyncssh.PermissionDenied:
+        user = options.get("username") or "this executor's user"
+        return fail(invocation, "login_refused", f"{host} refuses the login of {user}")
+    except asyncssh.KeyImportError as error:
+        return fail(invocation, "not_configured", f"the SSH key cannot be read: {error}")
+    except ConnectionRefusedError:
+        return fail(invocation, "connection_refused", f"{host} has no SSH server at port {port}")
+    except TimeoutError:
+        return fail(invocation, "unreachable", f"{host} does not answer at port {port}")
+    except FileNotFoundError:
+        return fail(invocation, "not_configured", "the SSH key file does not exist")
+    except (OSError, asyncssh.Error) as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        return fail(invocation, "unreachable", f"{host} cannot be reached over SSH: {reason}")
+
+
+def _known_hosts(path: Path) -> asyncssh.SSHKnownHosts:
+    # An absent file knows no host; asyncssh would take "none given" for "do not check".
+    return asyncssh.import_known_hosts(path.read_text() if path.exists() else "")
+
+
+def _keys(known: asyncssh.SSHKnownHosts, name: str, port: int) -> Any:
+    return known.match(name, "", None if port == _PORT else port)[0]
+
+
+def _host_key(
+    invocation: Invocation, known: asyncssh.SSHKnownHosts, name: str, port: int
+) -> Failure:
+    if _keys(known, name, port):
+        message = (
+            f"{name} shows another host key than known_hosts has: it was reinstalled, or somebody "
+            "is in between; check, then replace the line"
+        )
+        return fail(invocation, "host_key_changed", message)
+    message = f"{name} is not in known_hosts: check its host key, then add it"
+    return fail(invocation, "host_key_unknown", message)
+
+
+async def close(connection: asyncssh.SSHClientConnection, seconds: float = 2.0) -> None:
+    """Close the connection; a host that no longer answers is not waited for."""
+    connection.close()
+    try:
+        async with asyncio.timeout(seconds):
+            await connection.wait_closed()
+    except TimeoutError:
+        connection.abort()

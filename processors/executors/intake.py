@@ -1,0 +1,129 @@
+"""The intake of a lane: a consumer that hands out commands and keeps its place in the group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from runtime import clock, kafka
+from runtime.settings import ExecutorSettings
+
+#: Without a free slot: how long nothing is polled before the partitions are paused instead.
+#: Pausing throws the fetched records away, so a lane that is full for a moment does not.
+_PAUSE_AFTER: Final = 1.0
+_CALL_SECONDS: Final = 5.0
+
+
+def options(settings: ExecutorSettings, group: str, problem: Callable[[KafkaError], None]) -> Any:
+    """The consumer options of a lane, for either rebalance protocol."""
+    chosen: dict[str, Any] = {
+        # What waits in here waits longer for a restart; a thousand are enough for any claim.
+        "queued.min.messages": 2_000,
+        "error_cb": problem,
+        "group.protocol": settings.group_protocol,
+    }
+    if settings.group_protocol == "classic":
+        chosen["partition.assignment.strategy"] = "cooperative-sticky"
+        # A killed instance's partitions are served by others after this; heartbeats need no poll.
+        chosen["session.timeout.ms"] = 10_000
+    return kafka.consumer(settings, group, **chosen)
+
+
+class Intake:
+    """One consumer in a group, for one thread.
+
+    What was polled and not yet taken is dropped when its partition goes away, and offsets are
+    the caller's: they count what was claimed, never what was only polled.
+    """
+
+    def __init__(self, chosen: Any, topic: str, problem: Callable[[KafkaError], None]) -> None:
+        """Join the group."""
+        self.consumer = Consumer(chosen)
+        self._problem = problem
+        self._held: list[Message] = []
+        self._paused = False
+        self._polled_at = clock.monotonic()
+        self.assigned = 0
+        self.consumer.subscribe(
+            [topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+        )
+
+    def take(self, count: int, wait_seconds: float) -> list[Message]:
+        """At most `count` records, as soon as there is one; none after `wait_seconds`."""
+        self._resume()
+        self._poll(0 if self._held else wait_seconds)
+        more = count - len(self._held)
+        # `consume` waits for all it is asked for: only what is there already.
+        if self._held and more > 0:
+            for message in self.consumer.consume(more, 0):
+                self._keep(message)
+        taken, self._held = self._held[:count], self._held[count:]
+        return taken
+
+    def stay(self) -> None:
+        """Keep the place in the group while nothing can be taken; never blocks."""
+        if clock.monotonic() - self._polled_at < _PAUSE_AFTER and not self._paused:
+            return
+        if not self._paused:
+            self._paused = True
+            self.consumer.pause(self.consumer.assignment())
+        self._poll(0)
+
+    def rewind(self) -> None:
+        """Go back to what is committed; raises KafkaException, and then must be called again."""
+        self._held.clear()
+        assigned = self.consumer.assignment()
+        if not assigned:
+            return
+        for place in self.consumer.committed(assigned, timeout=_CALL_SECONDS):
+            if place.error is not None:
+                raise KafkaException(place.error)
+            offset = place.offset if place.offset >= 0 else OFFSET_BEGINNING
+            self.consumer.seek(TopicPartition(place.topic, place.partition, offset))
+        # Records that a poll of this thread has not seen yet are dropped by the seek itself.
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._held.clear()
+        self.consumer.close()
+
+    def _poll(self, wait_seconds: float) -> None:
+        self._polled_at = clock.monotonic()
+        message = self.consumer.poll(wait_seconds)
+        if message is not None:
+            self._keep(message)
+
+    def _keep(self, message: Message) -> None:
+        error = message.error()
+        if error is None:
+            self._held.append(message)
+        else:
+            self._problem(error)
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self.consumer.resume(self.consumer.assignment())
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.incremental_assign(partitions)
+        self.assigned += len(partitions)
+        if self._paused:
+            consumer.pause(partitions)
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = {(place.topic, place.partition) for place in partitions}
+        self._held = [
+            message for message in self._held if (message.topic(), message.partition()) not in gone
+        ]
+        self.assigned -= len(partitions)
+        consumer.incremental_unassign(partitions)

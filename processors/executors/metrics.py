@@ -1,0 +1,47 @@
+"""What an executor counts; labels name lanes, tools and outcomes, never executions."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+CLAIMS: Final = Counter(
+    "runstream_executor_claims_total",
+    "Commands taken from a lane, by what became of them",
+    ("domain", "lane", "verdict"),
+)
+CLAIM_SECONDS: Final = Histogram(
+    "runstream_executor_claim_seconds",
+    "Time of one claim transaction",
+    ("domain", "lane"),
+    buckets=(0.002, 0.004, 0.006, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5, 10),
+)
+CLAIMS_FAILED: Final = Counter(
+    "runstream_executor_claim_transactions_failed_total",
+    "Claim transactions that did not commit at once, by outcome",
+    ("domain", "lane", "outcome"),
+)
+RUNNING: Final = Gauge(
+    "runstream_executor_running", "Attempts that hold a slot", ("domain", "lane")
+)
+SLOTS: Final = Gauge("runstream_executor_slots", "Slots of a lane", ("domain", "lane"))
+STEP_SECONDS: Final = Histogram(
+    "runstream_executor_step_seconds",
+    "Time from claim to end of an attempt",
+    ("tool", "outcome"),
+    buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800),
+)
+UNREPORTED: Final = Gauge(
+    "runstream_executor_unreported_results", "Results that the broker does not have yet"
+)
+CONTROL_POISON: Final = Counter(
+    "runstream_executor_control_unreadable_total", "Records of executors.control that are no cancel"
+)
+
+
+@lru_cache(maxsize=4_096)
+def step_seconds(tool: str, outcome: str) -> Histogram:
+    """The series of one tool and outcome; the look-up of labels costs more than the observation."""
+    return STEP_SECONDS.labels(tool, outcome)

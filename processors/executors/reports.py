@@ -1,0 +1,107 @@
+"""Reports as bytes: what this executor says of its attempts, without building models.
+
+The models of `streams.reports` say what is valid; a test holds everything made here against them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from processors.executors import jsonable
+from streams import envelope, ids
+from streams.commands import StepCommand
+from streams.reports import StreamSummary
+
+#: Of the evidence of a cancel, serialised.
+_EVIDENCE_BYTES: Final = 16 * 1024
+_MESSAGE: Final = 2_000
+_NOTE: Final = 500
+
+Record = tuple[bytes, bytes, envelope.Headers]
+
+
+class Reports:
+    """Builds the records of `steps.reports` in the name of one executor."""
+
+    def __init__(self, instance: str) -> None:
+        """`instance` is this process's name in every report."""
+        self.instance = instance
+        self.source = f"runstream/executor/{instance}"
+
+    def record(
+        self,
+        command: StepCommand,
+        kind: str,
+        time: str,
+        traceparent: bytes | None = None,
+        number: int | None = None,
+        **fields: Any,
+    ) -> Record:
+        """Key, value and headers of one report; `number` tells heartbeats apart.
+
+        The id is derived from the attempt, so a report that is sent twice has one id.
+        """
+        execution = command.execution_id
+        body = {
+            "type": kind,
+            "execution_id": execution,
+            "step": command.step,
+            "attempt": command.attempt,
+            "executor": self.instance,
+            **fields,
+        }
+        ident = f"{execution}:{command.step}:{command.attempt}:{kind}"
+        headers = envelope.headers(
+            ident=ident if number is None else f"{ident}:{number}",
+            kind=f"report.{kind}",
+            source=self.source,
+            time=time,
+            subject=execution,
+            traceparent=traceparent,
+        )
+        return ids.route_of(execution).encode(), orjson.dumps(body), headers
+
+
+def ended(
+    duration_seconds: float,
+    output: Mapping[str, Any] | None = None,
+    stdout: StreamSummary | None = None,
+    stderr: StreamSummary | None = None,
+) -> dict[str, Any]:
+    """The fields that every report of an end has; a field without a value is left out."""
+    fields: dict[str, Any] = {"duration_seconds": round(max(0.0, duration_seconds), 6)}
+    if output is not None:
+        fields["output"] = orjson.Fragment(jsonable.encode(output))
+    if stdout is not None:
+        fields["stdout"] = stdout.model_dump()
+    if stderr is not None:
+        fields["stderr"] = stderr.model_dump()
+    return fields
+
+
+def error(error_class: str, message: str, transient: bool) -> dict[str, Any]:
+    """The `error` of a failed report."""
+    return {
+        "class": jsonable.text(error_class)[:64],
+        "message": jsonable.text(message)[:_MESSAGE],
+        "transient": transient,
+    }
+
+
+def evidence(found: Mapping[str, Any]) -> orjson.Fragment:
+    """The evidence of a cancel, made fit to send."""
+    return orjson.Fragment(jsonable.encode(found, _EVIDENCE_BYTES))
+
+
+def progress(percent: float | None, message: str | None, total: int) -> dict[str, Any]:
+    """The fields of a heartbeat."""
+    fields: dict[str, Any] = {"bytes": total}
+    # NaN compares false with everything and is left out.
+    if percent is not None and 0 <= percent <= 100:
+        fields["percent"] = percent
+    if message is not None:
+        fields["message"] = jsonable.text(message)[:_NOTE]
+    return fields

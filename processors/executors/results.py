@@ -1,0 +1,80 @@
+"""Results on their way to the router: sent again until the broker has them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from confluent_kafka import KafkaError
+
+from processors.executors.reports import Record
+from runtime.logs import Log
+from runtime.publisher import DeliveryError, Publisher, PublisherFull
+
+_RETRY_SECONDS: Final = 1.0
+_TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+
+
+class Results:
+    """Keeps every last report until it is delivered; on one event loop.
+
+    There are never more than claims were made, and claiming stops while `waiting` is high.
+    """
+
+    def __init__(self, publisher: Publisher, topic: str, log: Log) -> None:
+        """`topic` is the name of `steps.reports` on this cluster."""
+        self._publisher = publisher
+        self._topic = topic
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._troubled = False
+        self._none_left: asyncio.Future[None] | None = None
+        #: Results that the broker does not have yet; readable from every thread.
+        self.waiting = 0
+
+    def send(self, record: Record, smaller: Callable[[], Record]) -> None:
+        """Take a last report; `smaller` makes one without the output, if the broker wants that."""
+        self.waiting += 1
+        self._try(record, smaller)
+
+    async def flush(self, timeout_seconds: float) -> int:
+        """Wait until all are delivered or the time is over; returns how many are not."""
+        if self.waiting:
+            self._none_left = self._none_left or self._loop.create_future()
+            await asyncio.wait((self._none_left,), timeout=timeout_seconds)
+        return self.waiting
+
+    def _try(self, record: Record, smaller: Callable[[], Record]) -> None:
+        try:
+            self._publisher.publish_soon(
+                self._topic, *record, partial(self._delivered, record, smaller)
+            )
+        except (PublisherFull, DeliveryError) as error:
+            self._failed(record, smaller, error)
+
+    def _delivered(
+        self, record: Record, smaller: Callable[[], Record], error: DeliveryError | None
+    ) -> None:
+        if error is not None:
+            self._failed(record, smaller, error)
+            return
+        self.waiting -= 1
+        if self._troubled:
+            self._troubled = False
+            self._log.info("results are delivered again")
+        if self._none_left is not None and not self.waiting:
+            self._none_left.set_result(None)
+            self._none_left = None
+
+    def _failed(self, record: Record, smaller: Callable[[], Record], error: Exception) -> None:
+        if isinstance(error, DeliveryError) and error.code in _TOO_LARGE:
+            less = smaller()
+            if len(less[1]) < len(record[1]):
+                record = less
+        if not self._troubled:
+            self._troubled = True
+            self._log.warning("results cannot be delivered", why=str(error))
+        again: Any = partial(self._try, record, smaller)
+        self._loop.call_later(_RETRY_SECONDS, again)

@@ -1,0 +1,84 @@
+"""What the projector writes to the progress topic, and how a restart reads it back. Pure.
+
+Each record is a snapshot for everybody, with two headers for the projector itself: where in the
+event partition to go on after a crash, and, while the execution lives, the state of the fold.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from processors.progress.book import Book
+from processors.progress.snapshot import snapshot
+from processors.progress.state import Progress, pack, unpack
+from streams.envelope import Headers, header, headers
+from streams.progress import ProgressSnapshot
+
+#: Everything before this offset of the event partition is contained in records up to this one.
+OFFSET: Final = "runstream-offset"
+#: The packed state of a living execution; absent once it has ended.
+STATE: Final = "runstream-state"
+
+Given = list[tuple[str, str | bytes | None]]
+
+
+def record(progress: Progress, now: float, low_water: int) -> tuple[bytes, bytes, Headers]:
+    """Key, value and headers of the snapshot at `now` (Unix seconds)."""
+    shot = snapshot(progress, now)
+    given = headers(
+        ident=f"{shot.execution_id}:{shot.seq}",
+        kind="execution.progress",
+        source="runstream/projector",
+        time=shot.updated_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        subject=shot.execution_id,
+    )
+    given.append((OFFSET, str(low_water).encode()))
+    if progress.ended_at is None:
+        given.append((STATE, pack(progress)))
+    return shot.execution_id.encode(), shot.model_dump_json().encode(), given
+
+
+class Restoring:
+    """Gathers the records of one progress partition into the book that they leave.
+
+    Of two records of an execution the one with the higher event number wins. A record that is
+    damaged is named; if it was a living execution's, its next event begins it anew as after a gap.
+    """
+
+    def __init__(self) -> None:
+        """Start with no record."""
+        self._living: dict[str, Progress] = {}
+        self._finished: dict[str, int] = {}
+        self._position = 0
+        self.damaged: list[str] = []
+
+    def add(self, key: str | bytes | None, value: str | bytes | None, given: Given) -> None:
+        """The next record in the order of the partition."""
+        ident = key.decode(errors="replace") if isinstance(key, bytes) else key or ""
+        if value is None:
+            self._living.pop(ident, None)
+            self._finished.pop(ident, None)
+            return
+        try:
+            self._position = max(self._position, int(header(given, OFFSET) or "0"))
+            state = header(given, STATE)
+            if state is None:
+                self._finished[ident] = ProgressSnapshot.model_validate_json(value).seq
+                self._living.pop(ident, None)
+                return
+            progress = unpack(state.encode())
+        except ValueError as error:
+            self.damaged.append(f"{ident}: {error}"[:200])
+            return
+        known = self._living.get(ident)
+        if ident not in self._finished and (known is None or known.seq <= progress.seq):
+            self._living[ident] = progress
+
+    def book(self) -> Book:
+        """The book as of the last published snapshots."""
+        book = Book(self._position)
+        for ident, seq in self._finished.items():
+            book.remember(ident, seq)
+        for progress in self._living.values():
+            book.restore(progress)
+        return book

@@ -1,0 +1,63 @@
+"""The router process."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+
+from prometheus_client import Gauge
+
+from processors.router.memory import Memory
+from processors.router.partition import RouterPartition
+from processors.router.writing import Writer
+from runtime import service
+from runtime.health import Health
+from runtime.logs import Log
+from runtime.processor import Processor
+from runtime.settings import RouterSettings
+from streams.topics import CONTROL, REPORTS, REQUESTS, ROUTER_PARTITIONS, ROUTER_STATE
+from toolmeta import registry
+
+_ACTIVE = Gauge("runstream_executions_active", "Executions that have not ended")
+
+SOURCES = (REQUESTS, CONTROL, REPORTS)
+
+
+def main() -> int:
+    """Run the router until it is stopped; returns the exit code."""
+    return service.run("router", RouterSettings, ("kafka",), _run)
+
+
+def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Event) -> None:
+    tools = registry.load()
+    group = f"{settings.topic_prefix}runstream-router"
+    writer = Writer(settings.topic_prefix, group, ROUTER_PARTITIONS)
+
+    def create(number: int) -> RouterPartition:
+        return RouterPartition(
+            number=number,
+            count=ROUTER_PARTITIONS,
+            prefix=settings.topic_prefix,
+            registry=tools,
+            writer=writer,
+            memory=Memory(settings.dedup_hours * 3_600),
+            random_bits=lambda: secrets.randbits(42),
+        )
+
+    processor = Processor(
+        settings=settings,
+        log=log,
+        health=health,
+        group=group,
+        sources=SOURCES,
+        changelog=ROUTER_STATE,
+        create=create,
+    )
+    _ACTIVE.set_function(lambda: sum(partition.active for partition in partitions(processor)))
+    processor.run(stop)
+
+
+def partitions(processor: Processor) -> list[RouterPartition]:
+    """The partitions that are here now; safe from the metrics thread."""
+    found = list(processor.partitions.values())
+    return [partition for partition in found if isinstance(partition, RouterPartition)]

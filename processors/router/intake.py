@@ -1,0 +1,162 @@
+"""Intake: from the bytes of a request to a request, a clear refusal, or a dead letter.
+
+Bytes that are no JSON object are poison and belong in the dead-letter topic, unchanged. Everything
+that is JSON but no valid request is a rejection, with one sentence per fault that names its field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+from pydantic import ValidationError
+
+from streams.plans import MAX_REQUEST_BYTES, ExecutionRequest
+from toolmeta.invocation import Problem
+
+MAX_PROBLEMS: Final = 20
+
+#: Bytes without which no value can be NUL, NaN, infinite or beyond 64 bits.
+_SUSPICIOUS: Final = re.compile(rb"\\u0000|NaN|Infinity|[0-9][eE]\+?[0-9]{3}|[0-9]{19}")
+
+
+@dataclass(frozen=True, slots=True)
+class Poison:
+    """A record that cannot be read at all."""
+
+    error_class: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """A request that can be read but not followed."""
+
+    problems: list[Problem]
+    reason: str = "invalid"
+    tenant: str = "default"
+    actor: str = "anonymous"
+    execution_id: str | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """A well-formed request, the plan as the producer wrote it, and the hash of that plan."""
+
+    request: ExecutionRequest
+    plan: dict[str, Any] = field(repr=False)
+    plan_hash: str
+
+
+def read_request(value: bytes | None) -> Readable | Invalid | Poison:
+    """Read one record of `execution.requests`; never raises."""
+    if not value:
+        return Poison("empty", "the record has no value")
+    if len(value) > MAX_REQUEST_BYTES:
+        problem = Problem(
+            "plan", f"the request has {len(value)} bytes; at most {MAX_REQUEST_BYTES} are allowed"
+        )
+        return Invalid([problem], reason="too_large", **_sender(value))
+    try:
+        request = ExecutionRequest.model_validate_json(value)
+    except ValidationError as error:
+        return _unreadable(value, error)
+    plan = request.plan.model_dump(exclude_unset=True)
+    if _SUSPICIOUS.search(value):
+        problems = list(_unstorable(plan, "plan"))[:MAX_PROBLEMS]
+        if problems:
+            return Invalid(problems, **_sender_of(request))
+    try:
+        canonical = orjson.dumps(plan, option=orjson.OPT_SORT_KEYS)
+    except TypeError as error:
+        return Invalid([Problem("plan", f"it is not plain JSON: {error}")], **_sender_of(request))
+    return Readable(request, plan, hashlib.sha256(canonical).hexdigest())
+
+
+def _sender_of(request: ExecutionRequest) -> dict[str, Any]:
+    return {
+        "tenant": request.tenant,
+        "actor": request.actor,
+        "execution_id": request.execution_id,
+        "idempotency_key": request.idempotency_key,
+    }
+
+
+def _sender(value: bytes) -> dict[str, Any]:
+    """Who sent a request that is not valid as a whole, as far as that can be told."""
+    try:
+        loose = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return {}
+    if not isinstance(loose, dict):
+        return {}
+    limits = {"tenant": 63, "actor": 128, "execution_id": 36, "idempotency_key": 256}
+    return {
+        name: loose[name]
+        for name, limit in limits.items()
+        if isinstance(loose.get(name), str) and 0 < len(loose[name]) <= limit
+    }
+
+
+def _unreadable(value: bytes, error: ValidationError) -> Invalid | Poison:
+    faults = error.errors(include_url=False, include_input=False)
+    first = faults[0]
+    if first["type"] == "json_invalid":
+        if "recursion limit" in first["msg"]:
+            return Invalid([Problem("plan", "it is nested too deep; flatten its parameters")])
+        return Poison("not_json", first["msg"][:300])
+    if not first["loc"]:
+        return Poison("not_an_object", "the value is JSON, but not an object")
+    problems = [Problem(_field(fault["loc"]), _sentence(dict(fault))) for fault in faults]
+    return Invalid(problems[:MAX_PROBLEMS], **_sender(value))
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part not in ("str", "list[any]"):  # members of a union, no field of the user's
+            path += f".{part}" if path else part
+    return path
+
+
+def _sentence(fault: dict[str, Any]) -> str:
+    context = fault.get("ctx") or {}
+    match fault["type"]:
+        case "missing":
+            return "it is required"
+        case "string_pattern_mismatch":
+            return f"it must match {context.get('pattern')}"
+        case "too_short":
+            return f"at least {context.get('min_length')} is needed"
+        case _:
+            message = str(fault["msg"])
+            return message[:1].lower() + message[1:]
+
+
+def _unstorable(value: Any, path: str) -> Iterator[Problem]:
+    """What no table, event or exact copy can hold: NUL, NaN, infinities, integers over 64 bits."""
+    if isinstance(value, str):
+        if "\x00" in value:
+            yield Problem(path, "it holds a NUL character; remove it")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield Problem(path, "it is not a finite number")
+    elif isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            yield Problem(path, "the integer does not fit in 64 bits; send it as text")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if "\x00" in key:
+                yield Problem(path, "a field name holds a NUL character")
+            yield from _unstorable(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unstorable(item, f"{path}[{index}]")

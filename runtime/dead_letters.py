@@ -1,0 +1,184 @@
+"""Dead letters: what a record that cannot be processed looks like on `<its topic>.dlq`.
+
+The letter is the record itself, byte for byte, with headers that say what was wrong; nothing here
+talks to Kafka. Whoever writes one waits for its delivery before the source offset moves.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple, Protocol
+
+from streams.envelope import HOPS
+
+SUFFIX: Final = ".dlq"
+#: The headers that are ours; a letter that comes back and fails again carries the newest only.
+PREFIX: Final = "runstream-error-"
+#: How many headers of the source could not be kept.
+DROPPED: Final = "runstream-headers-dropped"
+#: The class of a step that failed as often as it may: not poison, its redrive is a rerun.
+RETRIES_EXHAUSTED: Final = "retries_exhausted"
+
+_MAX_CLASS: Final = 64
+_MAX_MESSAGE: Final = 1_000
+_MAX_NAME: Final = 256
+
+HeaderList = list[tuple[str, str | bytes | None]]
+
+
+class SourceRecord(Protocol):
+    """A consumed record, as confluent-kafka hands it out."""
+
+    def topic(self) -> str | None: ...
+    def partition(self) -> int | None: ...
+    def offset(self) -> int | None: ...
+    def key(self) -> Any: ...
+    def value(self) -> Any: ...
+    def headers(self) -> Any: ...
+    def timestamp(self) -> tuple[int, int]: ...
+
+
+class DeadLetter(NamedTuple):
+    """What to produce; without a partition where the letter came from no record."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: HeaderList
+    partition: int | None
+
+
+def dead_letter(
+    topic: str,
+    message: SourceRecord,
+    *,
+    error_class: str,
+    message_text: str,
+    stage: str,
+    group: str,
+    attempt: int = 1,
+    app: str | None = None,
+) -> DeadLetter:
+    """The letter for `message` of `topic` (its name on the cluster): same key, value, partition.
+
+    `message_text` is a sentence of our own, never an excerpt of the record; `stage` is where it
+    failed (decode, decide, store …). A header of the source is kept if its key occurs once and
+    its value is UTF-8; the others are counted. Where the dead-letter topic has fewer partitions
+    than the source, produce with `fitting(letter, partitions)`.
+    """
+    kept, dropped = _kept(_headers(message))
+    own: HeaderList = [
+        (f"{PREFIX}class", _text(error_class, _MAX_CLASS)),
+        (f"{PREFIX}message", _text(message_text, _MAX_MESSAGE)),
+        (f"{PREFIX}topic", _text(topic, _MAX_NAME)),
+        (f"{PREFIX}partition", _number(message.partition())),
+        (f"{PREFIX}offset", _number(message.offset())),
+        (f"{PREFIX}timestamp", _moment(message.timestamp()[1])),
+        (f"{PREFIX}group", _text(group, _MAX_NAME)),
+        (f"{PREFIX}stage", _text(stage, _MAX_CLASS)),
+        (f"{PREFIX}app", _text(app or group, _MAX_NAME)),
+        (f"{PREFIX}attempt", _number(attempt)),
+    ]
+    if dropped:
+        own.append((DROPPED, _number(dropped)))
+    return DeadLetter(
+        topic + SUFFIX, message.key(), message.value(), kept + own, message.partition()
+    )
+
+
+def exhausted(
+    topic: str,
+    key: bytes,
+    command: bytes,
+    *,
+    message_text: str,
+    attempt: int,
+    app: str,
+    headers: Iterable[tuple[str, str | bytes | None]] = (),
+) -> DeadLetter:
+    """The letter for a step that failed as often as it may: its last command, as it was sent.
+
+    `topic` is the step topic's name on the cluster. The command's key chooses the partition.
+    """
+    kept, _ = _kept(list(headers))
+    own: HeaderList = [
+        (f"{PREFIX}class", RETRIES_EXHAUSTED.encode()),
+        (f"{PREFIX}message", _text(message_text, _MAX_MESSAGE)),
+        (f"{PREFIX}topic", _text(topic, _MAX_NAME)),
+        (f"{PREFIX}stage", b"run"),
+        (f"{PREFIX}app", _text(app, _MAX_NAME)),
+        (f"{PREFIX}attempt", _number(attempt)),
+    ]
+    return DeadLetter(topic + SUFFIX, key, command, kept + own, None)
+
+
+def fitting(letter: DeadLetter, partitions: int) -> DeadLetter:
+    """The letter for a dead-letter topic of that many partitions: by key where its own is none."""
+    if letter.partition is not None and letter.partition >= partitions:
+        return letter._replace(partition=None)
+    return letter
+
+
+def without_error(headers: Iterable[tuple[str, str | bytes | None]]) -> HeaderList:
+    """The headers of a letter as they were before it died, with one hop more."""
+    kept: HeaderList = []
+    hops = 0
+    for name, value in headers:
+        if name == HOPS:
+            hops = hop_count(value)
+        elif not name.startswith(PREFIX) and name != DROPPED:
+            kept.append((name, value))
+    kept.append((HOPS, _number(hops + 1)))
+    return kept
+
+
+def hop_count(value: str | bytes | None) -> int:
+    """How often a letter was redriven, by its hop header; nonsense counts as never."""
+    return int(value) if value and value.isdigit() and len(value) < 10 else 0
+
+
+def _headers(message: SourceRecord) -> list[tuple[str, Any]]:
+    try:
+        return list(message.headers() or ())
+    except (UnicodeDecodeError, ValueError):
+        # Header keys that are not text: none of them can be told apart, so none is kept.
+        return [("\ufffd", b"\xff")]
+
+
+def _kept(given: list[tuple[str, Any]]) -> tuple[HeaderList, int]:
+    counts = Counter(name for name, _ in given)
+    kept: HeaderList = []
+    dropped = 0
+    for name, value in given:
+        if name.startswith(PREFIX) or name == DROPPED:
+            continue
+        raw = value.encode() if isinstance(value, str) else value
+        if counts[name] == 1 and _is_text(raw):
+            kept.append((name, raw))
+        else:
+            dropped += 1
+    return kept, dropped
+
+
+def _is_text(value: bytes | None) -> bool:
+    try:
+        return value is None or value.decode() is not None
+    except UnicodeDecodeError:
+        return False
+
+
+def _text(text: str, limit: int) -> bytes:
+    return text[:limit].encode(errors="replace")
+
+
+def _number(number: int | None) -> bytes:
+    return str(-1 if number is None else number).encode()
+
+
+def _moment(milliseconds: int) -> bytes:
+    if milliseconds < 0:
+        return b""
+    moment = datetime.fromtimestamp(milliseconds / 1_000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()

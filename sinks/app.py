@@ -1,0 +1,222 @@
+"""The sink process: events, output and dead letters from Kafka into Postgres, exactly once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+import psycopg
+from confluent_kafka import Message
+
+from runtime import kafka, service
+from runtime.clock import monotonic
+from runtime.health import Health
+from runtime.logs import Log
+from runtime.settings import SinkSettings
+from sinks import metrics
+from sinks.parking import GROUP, NotParked, Parking
+from sinks.poison import PoisonGate
+from sinks.postgres import Database, Place, StalePosition
+from sinks.reading import Reading, read
+from sinks.refusals import Refused, needs_migration
+from sinks.source import Source
+from streams.topics import DEAD_LETTERS, EVENTS, OUTPUT, Topic
+
+#: What the sink subscribes to; the topology declares the same.
+READS: Final[tuple[Topic, ...]] = (EVENTS, OUTPUT, *DEAD_LETTERS.values())
+
+_POLL_SECONDS: Final = 0.25
+_FIRST_WAIT: Final = 0.2
+_LONGEST_WAIT: Final = 5.0
+_GAUGE_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 2.0
+
+
+class TooMuchPoison(Exception):
+    """So much of what came lately is unreadable that parking it would only hide the cause."""
+
+
+class Sink:
+    """The loop: read, decode, store with the positions in one transaction, go on."""
+
+    def __init__(
+        self, settings: SinkSettings, log: Log, health: Health, stop: threading.Event
+    ) -> None:
+        """Join the consumer group; the database is opened by the loop."""
+        self._settings = settings
+        self._log = log
+        self._health = health
+        self._stop = stop
+        self._output = kafka.topic_name(settings, OUTPUT)
+        topics = [kafka.topic_name(settings, topic) for topic in READS]
+        self._source = Source(settings, settings.topic_prefix + GROUP, topics)
+        self._parking = Parking(settings)
+        self._gate = PoisonGate()
+        self._database: Database | None = None
+        self._positions: dict[Place, int] = {}
+        self._wait = _FIRST_WAIT
+        self._unstored = False
+        self._next_gauge = 0.0
+        self._next_look = 0.0
+
+    def run(self) -> None:
+        """Work until stopped; the batch at hand is finished or left unstored, never half."""
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._step()
+                except psycopg.Error as error:
+                    self._lose_database(error)
+                except StalePosition as error:
+                    # Another instance has these partitions; ours were read before we heard of it.
+                    self._log.warning("position moved by another instance", why=str(error))
+                    self._source.hold()
+                except NotParked as error:
+                    self._back_off("kafka", f"a dead letter is not confirmed: {error}")
+                except TooMuchPoison as error:
+                    self._give_up(str(error))
+            if self._source.trouble is None:
+                self._source.hint(self._positions, now=True)
+        finally:
+            self._source.close()
+            self._parking.close()
+            if self._database is not None:
+                self._database.close()
+
+    def _step(self) -> None:
+        if self._database is None:
+            self._database = Database(self._settings.database_url.get_secret_value())
+            self._source.hold()
+        unplaced = self._source.unplaced
+        if unplaced:
+            self._positions = self._database.positions(unplaced)
+            self._source.place(self._positions)
+            self._recovered("database")
+        messages = self._source.collect(self._settings.batch_records, _POLL_SECONDS)
+        if messages:
+            self._unstored = True
+            self._store(self._database, messages)
+            self._unstored = False
+            self._recovered("database")
+            self._recovered("kafka")
+        else:
+            self._look_around()
+        self._source.hint(self._positions)
+        self._gauge()
+
+    def _store(self, database: Database, messages: list[Message]) -> None:
+        begun = monotonic()
+        reading = read(messages, self._positions, self._output)
+        bad = len(reading.unreadable)
+        self._check(reading.records, bad)
+        if bad:
+            self._parking.park(
+                [(message, why[0], why[1], "decode") for message, why in reading.unreadable]
+            )
+        refused = database.write(reading.batch, lambda rows: self._park_refused(reading, rows, bad))
+        self._parking.forget()
+        for place, move in reading.batch.moves.items():
+            self._positions[place] = move.following
+        self._gate.count(reading.records, bad + refused)
+        self._count(reading, refused)
+        metrics.BATCH.observe(monotonic() - begun)
+
+    def _check(self, records: int, bad: int) -> None:
+        if not self._gate.admits(records, bad):
+            raise TooMuchPoison("most of what came lately is unreadable or refused")
+
+    def _park_refused(self, reading: Reading, rows: Sequence[Refused], bad: int) -> None:
+        self._check(reading.records, bad + len(rows))
+        letters = []
+        for row in rows:
+            self._log.warning(
+                "row refused", topic=row.topic, partition=row.partition, offset=row.offset,
+                why=row.message,
+            )  # fmt: skip
+            if row.topic in (self._output, kafka.topic_name(self._settings, EVENTS)):
+                message = reading.messages[row.topic, row.partition, row.offset]
+                letters.append((message, "refused_by_database", row.message, "store"))
+            # A dead letter that can't be archived rests on its own topic all the same.
+        self._parking.park(letters)
+
+    def _count(self, reading: Reading, refused: int) -> None:
+        batch = reading.batch
+        for kind, rows in (
+            ("event", len(batch.events)),
+            ("output", len(batch.output)),
+            ("dead_letter", len(batch.letters)),
+        ):
+            if rows:
+                metrics.ROWS.labels(kind).inc(rows)
+        if reading.unreadable:
+            metrics.PARKED.labels("decode").inc(len(reading.unreadable))
+            self._log.warning(
+                "parked", records=len(reading.unreadable), first=reading.unreadable[0][1].message
+            )
+        if refused:
+            metrics.PARKED.labels("store").inc(refused)
+
+    def _look_around(self) -> None:
+        """Nothing came: because there is nothing, or because the broker is away?"""
+        if self._source.trouble is not None and monotonic() >= self._next_look:
+            self._source.look()
+            self._next_look = monotonic() + _LOOK_SECONDS
+        trouble = self._source.trouble
+        if trouble is None:
+            self._recovered("kafka")
+        elif self._health.waiting("kafka", trouble):
+            self._log.warning("waiting for kafka", why=trouble)
+
+    def _recovered(self, part: str) -> None:
+        # A batch that could not be stored is still to come: only its success says that all is well.
+        if not self._unstored:
+            self._wait = _FIRST_WAIT
+            self._health.ready(part)
+
+    def _lose_database(self, error: psycopg.Error) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+        why = "the tables are missing or old: runstream migrate"
+        self._back_off("database", why if needs_migration(error) else _sentence(error))
+
+    def _back_off(self, part: str, why: str) -> None:
+        """Keep our place in the group, read nothing, and try again later."""
+        if self._health.waiting(part, why):
+            self._log.warning(f"waiting for {part}", why=why)
+        self._source.hold()
+        until = monotonic() + self._wait
+        self._wait = min(self._wait * 2, _LONGEST_WAIT)
+        while not self._stop.is_set() and monotonic() < until:
+            self._source.idle(0.1)
+
+    def _give_up(self, why: str) -> None:
+        """Stop consuming until somebody has looked; the process stays, unready."""
+        self._health.waiting("kafka", why)
+        self._log.error("stopped consuming", why=why, remedy="see docs/dead-letters.md")
+        self._source.hold()
+        while not self._stop.is_set():
+            self._source.idle(0.5)
+
+    def _gauge(self) -> None:
+        if monotonic() >= self._next_gauge:
+            self._next_gauge = monotonic() + _GAUGE_SECONDS
+            for topic, behind in self._source.lag().items():
+                metrics.LAG.labels(topic).set(behind)
+
+
+def _sentence(error: psycopg.Error) -> str:
+    """The first line of what Postgres says; connection strings are never in it."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def body(settings: SinkSettings, log: Log, health: Health, stop: threading.Event) -> None:
+    """The body of the process, for `runtime.service`."""
+    Sink(settings, log, health, stop).run()
+
+
+def main() -> int:
+    """Run the sink until it is told to stop; returns the exit code."""
+    return service.run("sink", SinkSettings, ("kafka", "database"), body)

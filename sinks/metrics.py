@@ -1,0 +1,14 @@
+"""What the sink tells Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+ROWS = Counter("runstream_sink_rows_total", "Records stored in Postgres", ["kind"])
+PARKED = Counter("runstream_sink_parked_total", "Records parked as dead letters", ["stage"])
+BATCH = Histogram(
+    "runstream_sink_batch_seconds",
+    "Duration of one batch, from the last record read to the commit",
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+)
+LAG = Gauge("runstream_sink_lag_records", "Records between the sink and the end", ["topic"])

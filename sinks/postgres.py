@@ -1,0 +1,160 @@
+"""Postgres: one connection, one transaction per batch, the sink's offsets inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, TypeVar
+
+import psycopg
+from psycopg.types.json import set_json_loads
+
+from sinks.archive import LetterRow
+from sinks.derive import copy, store_events
+from sinks.records import EventRow, OutputRow
+from sinks.refusals import Refused, is_refusal, refusal
+from sinks.tables import LETTERS, OUTPUT, TABLES, Table
+
+#: A statement that takes longer waits for something; give up, say so, and come back.
+_STATEMENT_TIMEOUT_MS: Final = 60_000
+_LOCK_TIMEOUT_MS: Final = 20_000
+
+_ENSURE: Final = """
+INSERT INTO execution.sink_offsets (topic, partition, next_offset)
+SELECT topic, partition, 0 FROM unnest(%s::text[], %s::int[]) AS given (topic, partition)
+ON CONFLICT DO NOTHING
+"""
+_READ: Final = """
+SELECT topic, partition, next_offset FROM execution.sink_offsets
+WHERE (topic, partition) IN (SELECT * FROM unnest(%s::text[], %s::int[]))
+ORDER BY topic, partition
+"""
+_MOVE: Final = """
+UPDATE execution.sink_offsets AS o SET next_offset = given.next_offset
+FROM unnest(%s::text[], %s::int[], %s::bigint[]) AS given (topic, partition, next_offset)
+WHERE (o.topic, o.partition) = (given.topic, given.partition)
+"""
+
+Place = tuple[str, int]
+R = TypeVar("R", bound=tuple[Any, ...])
+
+
+class StalePosition(Exception):
+    """Somebody else has moved a position of this batch: what was read is not ours to store."""
+
+
+class Move(NamedTuple):
+    """A position that a batch moves, from where it must stand to where it goes."""
+
+    expected: int
+    following: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction stores; rows come with their places, to name what is refused."""
+
+    events: list[tuple[Place, int, EventRow]] = field(default_factory=list)
+    output: list[tuple[Place, int, OutputRow]] = field(default_factory=list)
+    letters: list[tuple[Place, int, LetterRow]] = field(default_factory=list)
+    moves: dict[Place, Move] = field(default_factory=dict)
+
+
+class Database:
+    """The sink's session. Not for several threads; after any error, close it and open another."""
+
+    def __init__(self, dsn: str) -> None:
+        """Connect and prepare the session; raises psycopg.Error."""
+        self._connection = psycopg.connect(
+            dsn,
+            autocommit=True,
+            connect_timeout=5,
+            application_name="runstream-sink",
+            options=(
+                f"-c statement_timeout={_STATEMENT_TIMEOUT_MS} -c lock_timeout={_LOCK_TIMEOUT_MS} "
+                # A batch is lost with the server's crash or stored whole; the log has it anyway.
+                "-c timezone=UTC -c client_min_messages=warning"
+            ),
+        )
+        set_json_loads(_loads, self._connection)
+        for table in TABLES:
+            self._connection.execute(table.incoming.encode())
+
+    def close(self) -> None:
+        """End the session."""
+        self._connection.close()
+
+    def positions(self, places: Iterable[Place]) -> dict[Place, int]:
+        """The next record wanted of each partition; 0 for one that is new."""
+        columns = _columns(places)
+        with self._connection.transaction():
+            self._connection.execute(_ENSURE, columns)
+            rows = self._connection.execute(_READ, columns).fetchall()
+        return {(topic, partition): following for topic, partition, following in rows}
+
+    def write(self, batch: Batch, park: Callable[[Sequence[Refused]], None]) -> int:
+        """Store the batch and move its positions, or neither; returns how many rows were refused.
+
+        `park` gets the rows that Postgres refuses and returns once they are safe elsewhere; what
+        it raises undoes the batch. Raises StalePosition, and psycopg.Error where the database is
+        away.
+        """
+        with self._connection.transaction():
+            self._compare(batch.moves)
+            refused = self._store(batch.events, self._events)
+            refused += self._store(batch.output, lambda rows: self._insert(OUTPUT, rows))
+            refused += self._store(batch.letters, lambda rows: self._insert(LETTERS, rows))
+            if refused:
+                park(refused)
+            places = list(batch.moves)
+            following = [move.following for move in batch.moves.values()]
+            self._connection.execute(_MOVE, [*_columns(places), following])
+        return len(refused)
+
+    def _compare(self, moves: dict[Place, Move]) -> None:
+        """Lock the positions, in one order for everybody, and see that nobody has moved them."""
+        rows = self._connection.execute(_READ + " FOR UPDATE", _columns(moves)).fetchall()
+        found = {(topic, partition): following for topic, partition, following in rows}
+        for place, move in moves.items():
+            if found.get(place) != move.expected:
+                raise StalePosition(
+                    f"{place[0]}[{place[1]}] stands at {found.get(place)}, not {move.expected}"
+                )
+
+    def _store(
+        self, rows: Sequence[tuple[Place, int, R]], store: Callable[[list[R]], None]
+    ) -> list[Refused]:
+        """Store rows; where Postgres refuses, halve until the one to blame stands alone."""
+        if not rows:
+            return []
+        try:
+            with self._connection.transaction():
+                store([row for _, _, row in rows])
+        except psycopg.Error as error:
+            if not is_refusal(error):
+                raise
+            if len(rows) == 1:
+                place, offset, _ = rows[0]
+                return [refusal(place, offset, error)]
+            middle = len(rows) // 2
+            return self._store(rows[:middle], store) + self._store(rows[middle:], store)
+        return []
+
+    def _events(self, rows: list[EventRow]) -> None:
+        store_events(self._connection, rows)
+
+    def _insert(self, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
+        with self._connection.cursor() as cursor:
+            copy(cursor, table, rows)
+            cursor.execute(table.insert.encode())
+
+
+def _columns(places: Iterable[Place]) -> list[list[Any]]:
+    given = list(places)
+    return [[topic for topic, _ in given], [partition for _, partition in given]]
+
+
+def _loads(data: bytes | str) -> Any:
+    import orjson
+
+    return orjson.loads(data)

@@ -1,0 +1,141 @@
+"""From bytes to typed rows, or to a reason why not; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from sinks.escape import NUL_IN_JSON, visible_tree
+from streams.envelope import header, major_version
+from streams.events import Event
+from streams.ids import event_id
+from streams.reports import OutputChunk
+
+_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_CURRENT: Final = b".v1"
+_LARGEST: Final = 2**63 - 1
+
+GivenHeaders = Iterable[tuple[str, bytes | str | None]] | None
+M = TypeVar("M", bound=BaseModel)
+
+
+class Unreadable(NamedTuple):
+    """Why a record is not what its topic carries: a stable class and a sentence."""
+
+    error_class: str
+    message: str
+
+
+class EventRow(NamedTuple):
+    """One event; `at` is RFC 3339 text, `data_json` the data as it is stored."""
+
+    event_id: str
+    execution_id: str
+    seq: int
+    type: str
+    at: str
+    tenant: str
+    step: str | None
+    attempt: int | None
+    data: dict[str, Any]
+    data_json: str
+
+
+class OutputRow(NamedTuple):
+    """One chunk of output, in the order of the table's columns."""
+
+    execution_id: str
+    step: str
+    attempt: int
+    stream: str
+    chunk: int
+    byte_offset: int
+    tenant: str
+    text: str
+    at: str
+
+
+def read_event(value: bytes | None, headers: GivenHeaders) -> EventRow | Unreadable:
+    """The event in a record of `execution.events`."""
+    event = _read(Event, value, headers)
+    if isinstance(event, Unreadable):
+        return event
+    if not _ID.fullmatch(event.execution_id):
+        return Unreadable("invalid", "execution_id: not a UUID in lower case")
+    if event.seq > _LARGEST:
+        return Unreadable("invalid", "seq: larger than 64 bits")
+    return EventRow(
+        event_id(event.execution_id, event.seq),
+        event.execution_id,
+        event.seq,
+        event.type,
+        event.at.isoformat(),
+        event.tenant,
+        event.step,
+        event.attempt,
+        event.data,
+        orjson.dumps(event.data).decode(),
+    )
+
+
+def read_output(
+    value: bytes | None, headers: GivenHeaders, timestamp_ms: int
+) -> OutputRow | Unreadable:
+    """The chunk in a record of `execution.output`; its time is the broker's."""
+    chunk = _read(OutputChunk, value, headers)
+    if isinstance(chunk, Unreadable):
+        return chunk
+    if not _ID.fullmatch(chunk.execution_id):
+        return Unreadable("invalid", "execution_id: not a UUID in lower case")
+    return OutputRow(
+        chunk.execution_id,
+        chunk.step,
+        chunk.attempt,
+        chunk.stream,
+        chunk.index,
+        chunk.offset,
+        chunk.tenant,
+        chunk.text,
+        moment(timestamp_ms),
+    )
+
+
+def moment(unix_ms: int) -> str:
+    """A broker's timestamp as RFC 3339 text."""
+    return datetime.fromtimestamp(max(unix_ms, 0) / 1_000, UTC).isoformat(timespec="milliseconds")
+
+
+def _read(model: type[M], value: bytes | None, headers: GivenHeaders) -> M | Unreadable:
+    if value is None:
+        return Unreadable("not_json", "the record has no value")
+    future = _newer_major(headers)
+    if future is not None:
+        return Unreadable("unknown_version", f"major version {future} is newer than this program")
+    try:
+        # As fast as pydantic's own parser, and it refuses NaN, infinity and lone surrogates,
+        # which Postgres would refuse later.
+        tree = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        return Unreadable("not_json", f"the value is not JSON: {error.msg}")
+    if NUL_IN_JSON in value:
+        tree = visible_tree(tree)
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "value"
+        return Unreadable("invalid", f"{field}: {first['msg']}")
+
+
+def _newer_major(headers: GivenHeaders) -> int | None:
+    """The major version, where the record says one that is not ours."""
+    for name, value in headers or ():
+        if name == "ce_type" and not (isinstance(value, bytes) and value.endswith(_CURRENT)):
+            major = major_version(header(headers, "ce_type"))
+            return major if major is not None and major > 1 else None
+    return None

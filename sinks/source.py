@@ -1,0 +1,204 @@
+"""The sink's consumer: batches in, positions that come from the database and not from Kafka."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Final
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from runtime import kafka
+from runtime.settings import CommonSettings
+
+Place = tuple[str, int]
+
+#: A batch ends at this size, so that large output chunks do not fill the memory.
+_BATCH_BYTES: Final = 8 * 1024 * 1024
+_GULP: Final = 200
+#: Kafka is told of the position for the sake of lag tools only; this often is enough.
+_HINT_SECONDS: Final = 1.0
+_AWAY: Final = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TRANSPORT,
+        KafkaError._RESOLVE,
+        KafkaError._AUTHENTICATION,
+    }
+)
+
+
+class Source:
+    """Reads the topics of the sink as one member of its group; for one thread.
+
+    Partitions that are assigned stay silent until `place` says where to start. A batch that was
+    collected across a rebalance is dropped and read again from the stored positions.
+    """
+
+    def __init__(self, settings: CommonSettings, group: str, topics: Iterable[str]) -> None:
+        """Join the group; nothing is read yet."""
+        self._consumer = Consumer(
+            kafka.consumer(
+                settings,
+                group,
+                **{
+                    # The end of a partition, told with its offset: after a transaction it lies
+                    # one past the last record, and lag tools count that marker too.
+                    "enable.partition.eof": True,
+                    # A topic that is made later is noticed this soon.
+                    "topic.metadata.refresh.interval.ms": 10_000,
+                    "error_cb": self._on_error,
+                },
+            )
+        )
+        self._topics = list(topics)
+        self._assigned: dict[Place, TopicPartition] = {}
+        self._placed = False
+        self._rebalances = 0
+        self._ends: dict[Place, int] = {}
+        self._hinted: dict[Place, int] = {}
+        self._next_hint = 0.0
+        #: What the client library complains of, until it is asked.
+        self.trouble: str | None = None
+        self._consumer.subscribe(
+            self._topics,
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_revoke,
+        )
+
+    @property
+    def unplaced(self) -> list[Place]:
+        """The partitions that wait for `place`; empty once placed, or where none is ours."""
+        return [] if self._placed else list(self._assigned)
+
+    def place(self, positions: dict[Place, int]) -> None:
+        """Start reading every assigned partition where the database stands."""
+        for name, partition in self._assigned.items():
+            following = positions.get(name, 0)
+            partition.offset = following if following > 0 else OFFSET_BEGINNING
+        self._ends.clear()
+        self._consumer.assign(list(self._assigned.values()))
+        self._consumer.resume(list(self._assigned.values()))
+        self._placed = True
+
+    def hold(self) -> None:
+        """Read nothing until placed again; stay in the group."""
+        if self._assigned:
+            self._consumer.pause(list(self._assigned.values()))
+        self._placed = False
+
+    def idle(self, seconds: float) -> None:
+        """Serve the group while there is nothing to do with records."""
+        message = self._consumer.poll(seconds)
+        if message is not None:
+            # Only what was fetched before `hold`: it is read again from the stored position.
+            self._placed = False
+
+    def collect(self, most: int, seconds: float) -> list[Message]:
+        """The next records, up to `most`, in the order of their partitions.
+
+        Waits `seconds` for the first and for none after it. Raises KafkaException where the
+        client cannot go on.
+        """
+        before = self._rebalances
+        batch: list[Message] = []
+        first = self._consumer.poll(seconds)
+        size = self._take([] if first is None else [first], batch)
+        while batch and len(batch) < most and size < _BATCH_BYTES:
+            more = self._consumer.consume(min(_GULP, most - len(batch)), 0)
+            if not more:
+                break
+            size += self._take(more, batch)
+        return batch if before == self._rebalances and self._placed else []
+
+    def look(self) -> None:
+        """Ask the broker, for a second at most, whether what was wrong still is."""
+        try:
+            known = self._consumer.list_topics(timeout=1.0).topics
+        except KafkaException as error:
+            self.trouble = error.args[0].str()
+            return
+        missing = [name for name in self._topics if name not in known]
+        self.trouble = f"topics are missing: {', '.join(missing)}" if missing else None
+
+    def hint(self, positions: dict[Place, int], *, now: bool = False) -> None:
+        """Tell Kafka how far the database is, once a second or `now`; nothing depends on it."""
+        if not now and time.monotonic() < self._next_hint:
+            return
+        self._next_hint = time.monotonic() + _HINT_SECONDS
+        offsets = []
+        for name, following in positions.items():
+            # The end is one past a transaction's marker; a later record moves the position on.
+            told = max(following, self._ends.get(name, 0))
+            if name in self._assigned and told > 0 and self._hinted.get(name) != told:
+                self._hinted[name] = told
+                offsets.append(TopicPartition(name[0], name[1], told))
+        if offsets:
+            try:
+                if now:
+                    self._consumer.commit(offsets=offsets, asynchronous=False)
+                else:
+                    self._consumer.commit(offsets=offsets)
+            except KafkaException as error:
+                self.trouble = error.args[0].str()
+
+    def lag(self) -> dict[str, int]:
+        """Records behind the end, by topic, as far as the client knows without asking."""
+        behind: dict[str, int] = {}
+        for (topic, _), partition in self._assigned.items():
+            try:
+                _, high = self._consumer.get_watermark_offsets(partition, cached=True)
+                position = self._consumer.position([partition])[0].offset
+            except KafkaException:
+                continue
+            if high >= 0 and position >= 0:
+                behind[topic] = behind.get(topic, 0) + max(high - position, 0)
+        return behind
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+    def _take(self, messages: list[Message], batch: list[Message]) -> int:
+        size = 0
+        for message in messages:
+            error = message.error()
+            if error is None:
+                size += len(message.value() or b"")
+                batch.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                place = (str(message.topic()), message.partition() or 0)
+                self._ends[place] = message.offset() or 0
+            elif error.fatal():
+                raise KafkaException(error)
+            else:
+                self.trouble = error.str()
+        return size
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._rebalances += 1
+        self._assigned = {(p.topic, p.partition): p for p in partitions}
+        self._ends.clear()
+        self._hinted.clear()
+        consumer.assign(partitions)
+        if partitions:
+            consumer.pause(partitions)
+        self._placed = not partitions
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._rebalances += 1
+        self._assigned = {}
+        self._placed = False
+        consumer.unassign()
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() in _AWAY:
+            self.trouble = error.str()

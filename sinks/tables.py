@@ -1,0 +1,189 @@
+"""The tables that the sink writes: their columns, and how a patch meets the stored row.
+
+All SQL of the sink is made here, from these declarations, so that a column is named in the DDL,
+here and in the fold, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+
+class Meets(Enum):
+    """What becomes of a stored value when a patch comes."""
+
+    #: It identifies the row.
+    KEY = "key"
+    #: The newer value, where there is one.
+    LAST = "COALESCE(excluded.{0}, old.{0})"
+    #: The older value, where there is one: the first start stays the start.
+    FIRST = "COALESCE(old.{0}, excluded.{0})"
+    #: It lasts as long as the status: replaced, also by nothing, when the status is.
+    STATUS = "CASE WHEN excluded.status IS NULL THEN old.{0} ELSE excluded.{0} END"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table: columns in the order in which rows are written, and which of them are JSON."""
+
+    name: str
+    columns: dict[str, Meets]
+    json: frozenset[str] = frozenset()
+    #: Column → SQL for a value that a patch can't know; `new` is the patch's row.
+    inherited: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The columns of the primary key."""
+        return tuple(name for name, meets in self.columns.items() if meets is Meets.KEY)
+
+    @property
+    def incoming(self) -> str:
+        """Statement: make the session's own copy of the table, empty after each commit."""
+        return (
+            f"CREATE TEMP TABLE incoming_{self.name} (LIKE execution.{self.name}) "
+            "ON COMMIT DELETE ROWS"
+        )
+
+    @property
+    def clear(self) -> str:
+        """Statement: empty the session's copy."""
+        return f"DELETE FROM incoming_{self.name}"  # noqa: S608
+
+    @property
+    def copy(self) -> str:
+        """Statement: fill the session's copy from the client."""
+        return f"COPY incoming_{self.name} ({', '.join(map(quoted, self.columns))}) FROM STDIN"
+
+    @property
+    def insert(self) -> str:
+        """Statement: rows that are there already stay as they are."""
+        names = ", ".join(map(quoted, self.columns))
+        return (
+            f"INSERT INTO execution.{self.name} ({names}) "  # noqa: S608
+            f"SELECT {names} FROM incoming_{self.name} ON CONFLICT DO NOTHING"
+        )
+
+    @property
+    def upsert(self) -> str:
+        """Statement: merge; a row that already stands at this number or later is left alone."""
+        names = ", ".join(map(quoted, self.columns))
+        given = dict(self.inherited)
+        values = ", ".join(given.get(name, f"new.{quoted(name)}") for name in self.columns)
+        merged = ", ".join(
+            f"{quoted(name)} = {meets.value.format(quoted(name))}"
+            for name, meets in self.columns.items()
+            if meets is not Meets.KEY
+        )
+        return (
+            f"INSERT INTO execution.{self.name} AS old ({names}) "  # noqa: S608
+            f"SELECT {values} FROM incoming_{self.name} AS new "
+            f"ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {merged} "
+            "WHERE excluded.last_seq > old.last_seq"
+        )
+
+
+def quoted(name: str) -> str:
+    """A column name that may be a word of SQL."""
+    return f'"{name}"'
+
+
+def _columns(text: str) -> dict[str, Meets]:
+    """Read `name` and `name:rule`, separated by blanks; no rule means LAST."""
+    pairs = (word.partition(":") for word in text.split())
+    return {name: Meets[rule.upper() or "LAST"] for name, _, rule in pairs}
+
+
+EVENTS: Final = Table(
+    "execution_events",
+    _columns("event_id:key execution_id seq event_type at tenant step attempt data"),
+)
+OUTPUT: Final = Table(
+    "output",
+    _columns(
+        "execution_id:key step:key attempt:key stream:key chunk:key byte_offset tenant text at"
+    ),
+)
+LETTERS: Final = Table(
+    "execution_dlq",
+    _columns(
+        "topic:key partition:key offset:key at error_class error_message stage source_topic "
+        "source_partition source_offset execution_id key key_bytes value value_bytes headers"
+    ),
+)
+EXECUTIONS: Final = Table(
+    "executions",
+    _columns(
+        "execution_id:key tenant:first name actor environment idempotency_key status "
+        "status_reason:status execution_mode sla_class action_class priority approval_level plan "
+        "plan_hash timeout_seconds sla_seconds rerun_of conflicts_with total_steps step_counts "
+        "created_at:first queued_at:first started_at:first cancel_requested_at:first completed_at "
+        "duration_seconds error_class error_message updated_at last_seq"
+    ),
+    json=frozenset({"plan", "step_counts"}),
+)
+STEPS: Final = Table(
+    "execution_steps",
+    _columns(
+        "execution_id:key step:key tenant:first step_index parent undoes tool domain description "
+        "depends_on target status status_reason:status waiting_until:status attempt executor "
+        "percent progress_message input_data output_data started_at:first completed_at:status "
+        "duration_seconds:status error_class:status error_message:status updated_at last_seq"
+    ),
+    json=frozenset({"depends_on", "input_data", "output_data"}),
+    # The plan of a `for_each` step may have come in an earlier batch than its items.
+    inherited=tuple(
+        (
+            column,
+            f"COALESCE(new.{column}, CASE WHEN new.parent IS NOT NULL THEN ("  # noqa: S608
+            f"SELECT origin.{column} FROM execution.execution_steps AS origin "
+            "WHERE origin.execution_id = new.execution_id AND origin.step = new.parent) END)",
+        )
+        for column in ("tool", "step_index")
+    ),
+)
+ATTEMPTS: Final = Table(
+    "attempts",
+    _columns(
+        "execution_id:key step:key attempt:key tenant:first tool domain target executor status "
+        "dispatched_at expires_at started_at completed_at duration_seconds output stdout stderr "
+        "error_class error_message transient final evidence last_seq"
+    ),
+    json=frozenset({"output", "stdout", "stderr", "evidence"}),
+)
+QUEUE: Final = Table(
+    "execution_queue",
+    _columns(
+        "execution_id:key step:key attempt:key tenant:first tool domain topic target status "
+        "enqueued_at expires_at claimed_at executor lease_seconds last_seq"
+    ),
+)
+APPROVALS: Final = Table(
+    "approvals",
+    _columns(
+        "execution_id:key tenant:first state approval_level plan_hash requested_by requested_at "
+        "expires_at decided_by decided_at reason last_seq"
+    ),
+)
+AUDIT: Final = Table(
+    "audit",
+    _columns("event_id:key execution_id seq at tenant actor action allowed message data"),
+    json=frozenset({"data"}),
+)
+
+#: Everything that the sink writes, its own offsets apart.
+TABLES: Final = (
+    EVENTS,
+    OUTPUT,
+    LETTERS,
+    EXECUTIONS,
+    STEPS,
+    ATTEMPTS,
+    QUEUE,
+    APPROVALS,
+    AUDIT,
+)
+#: What is derived from the events of one execution.
+DERIVED: Final = (EXECUTIONS, STEPS, ATTEMPTS, QUEUE, APPROVALS, AUDIT)

@@ -1,0 +1,120 @@
+"""JSON Schemas (2020-12) of every message, built from the models that read them."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Final
+
+from pydantic import BaseModel, TypeAdapter
+
+from streams.commands import CONTROL_COMMAND, CancelStep, StepCommand
+from streams.events import EVENT_TYPES, Event
+from streams.plans import ExecutionRequest
+from streams.progress import ProgressSnapshot
+from streams.reports import REPORT, OutputChunk
+
+Schema = dict[str, Any]
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+#: File name (without `.schema.json`) of every message, by what the topic registry says is carried.
+FILES: Final = {
+    "ExecutionRequest": "execution-request",
+    "ControlCommand": "control-command",
+    "StepCommand": "step-command",
+    "CancelStep": "cancel-step",
+    "Report": "report",
+    "OutputChunk": "output-chunk",
+    "Event": "event",
+    "ProgressSnapshot": "progress-snapshot",
+}
+
+_DESCRIPTIONS: Final = {
+    "ControlCommand": "What an operator tells an execution.",
+    "Report": "What an executor says about an attempt that it claimed.",
+}
+
+
+def message_schemas() -> dict[str, Schema]:
+    """Every message's schema, by the name that the topic registry uses."""
+    return {
+        "ExecutionRequest": _document("ExecutionRequest", _request()),
+        "ControlCommand": _document("ControlCommand", _adapter(CONTROL_COMMAND)),
+        "StepCommand": _document("StepCommand", _model(StepCommand)),
+        "CancelStep": _document("CancelStep", _model(CancelStep)),
+        "Report": _document("Report", _adapter(REPORT)),
+        "OutputChunk": _document("OutputChunk", _model(OutputChunk)),
+        "Event": _document("Event", _event()),
+        "ProgressSnapshot": _document("ProgressSnapshot", _model(ProgressSnapshot)),
+    }
+
+
+def _document(name: str, schema: Schema) -> Schema:
+    head: Schema = {
+        "$schema": _DIALECT,
+        "$id": f"urn:runstream:schema:{FILES[name]}:v1",
+        "title": name,
+    }
+    if name in _DESCRIPTIONS:
+        head["description"] = _DESCRIPTIONS[name]
+    return {**head, **{key: value for key, value in schema.items() if key != "title"}}
+
+
+def _model(model: type[BaseModel]) -> Schema:
+    return model.model_json_schema(by_alias=True)
+
+
+def _adapter(adapter: TypeAdapter[Any]) -> Schema:
+    return adapter.json_schema(by_alias=True)
+
+
+def _request() -> Schema:
+    """The whole form, and the bare one in which the plan's fields stand at the top."""
+    whole = _model(ExecutionRequest)
+    definitions: Schema = whole.pop("$defs")
+    plan = definitions["Plan"]
+    for name in ("Step", "Compensation"):
+        # The validators accept both names; a schema has to say so itself.
+        properties = definitions[name]["properties"]
+        properties["inputs"] = {
+            **copy.deepcopy(properties["parameters"]),
+            "description": "another name for `parameters`",
+        }
+    around = {key: value for key, value in whole["properties"].items() if key != "plan"}
+    definitions["WholeRequest"] = {**whole, "title": "WholeRequest"}
+    definitions["BareRequest"] = {
+        "title": "BareRequest",
+        "description": "A plan alone is a whole request.",
+        "type": "object",
+        "additionalProperties": True,
+        "properties": {**around, **plan["properties"]},
+        "required": ["steps"],
+        "not": {"required": ["plan"]},
+    }
+    return {
+        "description": whole.pop("description"),
+        "anyOf": [{"$ref": "#/$defs/WholeRequest"}, {"$ref": "#/$defs/BareRequest"}],
+        "$defs": definitions,
+    }
+
+
+def _event() -> Schema:
+    """The event, with the shape of `data` for each type that is known."""
+    schema = _model(Event)
+    definitions: Schema = schema.setdefault("$defs", {})
+    rules: list[Schema] = []
+    for kind, model in EVENT_TYPES.items():
+        data = model.model_json_schema(by_alias=True)
+        definitions.update(data.pop("$defs", {}))
+        definitions[model.__name__] = data
+        rules.append(
+            {
+                "if": {"properties": {"type": {"const": kind}}},
+                "then": {"properties": {"data": {"$ref": f"#/$defs/{model.__name__}"}}},
+            }
+        )
+    schema["$defs"] = dict(sorted(definitions.items()))
+    # A type of a later version is no error: readers ignore what they do not know.
+    schema["properties"]["type"]["examples"] = list(EVENT_TYPES)
+    schema["allOf"] = rules
+    return schema

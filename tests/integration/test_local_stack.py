@@ -1,0 +1,177 @@
+"""The local stack with a real broker and a real database, and stand-ins for our processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from runtime.local.errors import LocalStackError
+from runtime.local.identity import start_mark
+from runtime.local.processes import ProcessSpec
+from runtime.local.stack import LocalStack
+
+pytestmark = pytest.mark.timeout(120)
+
+_SERVES = """
+import os
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Ready(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+HTTPServer(("127.0.0.1", int(os.environ["RUNSTREAM_HTTP_PORT"])), Ready).serve_forever()
+"""
+_PREPARES = """
+import os, psycopg
+with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+    connection.execute("CREATE TABLE IF NOT EXISTS prepared (at timestamptz DEFAULT now())")
+    connection.execute("INSERT INTO prepared DEFAULT VALUES")
+"""
+
+
+def _python(name: str, code: str) -> ProcessSpec:
+    return ProcessSpec(name=name, argv=(sys.executable, "-c", code))
+
+
+def _stack(folder: Path) -> LocalStack:
+    return LocalStack(
+        folder,
+        processes=[_python("first", _SERVES), _python("second", _SERVES)],
+        preparation=[_python("prepare", _PREPARES)],
+    )
+
+
+def _eventually(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.05)
+
+
+def _pids(stack: LocalStack) -> list[int]:
+    status = stack.status()
+    assert status is not None
+    return [process.pid for process in status.processes if process.pid is not None]
+
+
+def _produce(bootstrap_servers: str, value: bytes) -> None:
+    producer = Producer({"bootstrap.servers": bootstrap_servers, "message.timeout.ms": 20_000})
+    producer.produce("kept", value)
+    assert producer.flush(20) == 0
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    with _stack(tmp_path_factory.mktemp("stack") / "state") as running:
+        yield running
+    running.remove()
+
+
+def test_serves_records_and_rows(stack: LocalStack) -> None:
+    admin = AdminClient({"bootstrap.servers": stack.bootstrap_servers})
+    for future in admin.create_topics([NewTopic("kept", 1, 1)]).values():
+        future.result(20)
+    _produce(stack.bootstrap_servers, b"before")
+    with psycopg.connect(stack.database_url) as connection:
+        rows = connection.execute("SELECT count(*) FROM prepared").fetchone()
+    assert rows == (1,)
+
+
+def test_a_second_start_finds_it_running(stack: LocalStack) -> None:
+    before = _pids(stack)
+    status = stack.status()
+    assert status is not None
+    assert _stack(Path(status.processes[0].log).parents[1]).start() is False
+    assert _pids(stack) == before
+
+
+@pytest.mark.parametrize("name", ["first", "postgres", "kafka"])
+def test_a_killed_process_comes_back(stack: LocalStack, name: str) -> None:
+    before = stack.process(name)
+    servers = (stack.bootstrap_servers, stack.database_url)
+    assert before.pid is not None
+    os.kill(before.pid, signal.SIGKILL)
+    _eventually(lambda: stack.process(name).restarts == before.restarts + 1)
+    _eventually(lambda: stack.process(name).healthy)
+    after = stack.process(name)
+    assert after.pid != before.pid
+    assert after.last_exit == -signal.SIGKILL
+    assert (stack.bootstrap_servers, stack.database_url) == servers
+
+
+def test_a_killed_supervisor_takes_all_along_and_the_next_start_goes_on(stack: LocalStack) -> None:
+    status = stack.status()
+    assert status is not None
+    pids = _pids(stack)
+    os.kill(status.supervisor_pid, signal.SIGKILL)
+    _eventually(lambda: all(start_mark(pid) is None for pid in pids), 10)
+    assert stack.start(detach=False) is True
+    assert (stack.bootstrap_servers, stack.database_url) == (
+        status.bootstrap_servers,
+        status.database_url,
+    )
+    _produce(stack.bootstrap_servers, b"after")
+    consumer = Consumer(
+        {
+            "bootstrap.servers": stack.bootstrap_servers,
+            "group.id": "test",
+            "auto.offset.reset": "earliest",
+        }
+    )
+    consumer.subscribe(["kept"])
+    values = [message.value() for message in consumer.consume(2, 20)]
+    consumer.close()
+    assert values == [b"before", b"after"]
+
+
+def test_uses_servers_that_it_is_given_and_stops_only_its_own(
+    stack: LocalStack, tmp_path: Path
+) -> None:
+    with LocalStack(
+        tmp_path / "state",
+        processes=[_python("only", _SERVES)],
+        preparation=[],
+        bootstrap_servers=stack.bootstrap_servers,
+        database_url=stack.database_url,
+    ) as other:
+        status = other.status()
+        assert status is not None
+        assert [process.name for process in status.processes] == ["only"]
+        pids = _pids(other)
+    assert all(start_mark(pid) is None for pid in pids)
+    assert stack.process("kafka").healthy
+
+
+def test_a_start_that_cannot_succeed_leaves_nothing(stack: LocalStack, tmp_path: Path) -> None:
+    broken = LocalStack(
+        tmp_path / "state",
+        processes=[_python("good", _SERVES), _python("broken", "raise SystemExit('no such file')")],
+        preparation=[],
+        bootstrap_servers=stack.bootstrap_servers,
+        database_url=stack.database_url,
+    )
+    with pytest.raises(LocalStackError, match=r"broken keeps ending:\n.*no such file"):
+        broken.start()
+    status = broken.status()
+    assert status is not None
+    assert not status.is_running
+    assert status.phase == "failed"
+    assert _pids(broken) == []
+
+
+def test_stop_leaves_nothing_and_may_be_repeated(stack: LocalStack) -> None:
+    pids = _pids(stack)
+    assert stack.stop() is True
+    assert all(start_mark(pid) is None for pid in pids)
+    assert stack.stop() is False

@@ -1,0 +1,293 @@
+"""The projector process on a real broker: committed events in, snapshots out, killed in between."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from streams.envelope import header
+from streams.events import Event
+from streams.ids import mint_execution_id, partition_for, route_key, route_of
+from streams.progress import ProgressSnapshot
+from streams.topics import EVENTS, PROGRESS
+
+DEADLINE_SECONDS = 40.0
+
+
+class Bench:
+    """One test's own topics, with a projector process that can be started and killed."""
+
+    def __init__(self, bootstrap: str, log: Path) -> None:
+        self.bootstrap = bootstrap
+        self.log = log
+        self.prefix = f"p{uuid.uuid4().hex[:10]}."
+        self.producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5})
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def create_topics(self) -> None:
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        new = [
+            NewTopic(self.prefix + topic.name, topic.partitions, 1, config=topic.config())
+            for topic in (EVENTS, PROGRESS)
+        ]
+        for done in admin.create_topics(new).values():
+            done.result(20)
+
+    def start(self) -> subprocess.Popen[bytes]:
+        environment = {
+            **{name: value for name, value in os.environ.items() if "RUNSTREAM" not in name},
+            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
+            "RUNSTREAM_TOPIC_PREFIX": self.prefix,
+            "RUNSTREAM_INSTANCE": "projector-1",
+            "RUNSTREAM_LOG_FORMAT": "json",
+            "PYTHONWARNINGS": "error::DeprecationWarning",
+        }
+        with self.log.open("ab") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "processors.progress.app"], env=environment, stderr=stderr
+            )
+        return self.process
+
+    def kill(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(10)
+
+    def terminate(self) -> tuple[int, str]:
+        """Exit code and log of a graceful stop."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30), self.log.read_text()
+
+    def emit(self, *events: Event, producer: Producer | None = None) -> None:
+        for event in events:
+            self.emit_raw(
+                route_of(event.execution_id).encode(), event.model_dump_json().encode(), producer
+            )
+        if producer is None:
+            assert self.producer.flush(20) == 0
+
+    def emit_raw(self, key: bytes, value: bytes | None, producer: Producer | None = None) -> None:
+        (producer or self.producer).produce(
+            self.prefix + EVENTS.name,
+            key=key,
+            value=value,
+            partition=partition_for(key, EVENTS.partitions),
+        )
+
+    def snapshots(self) -> dict[str, list[ProgressSnapshot]]:
+        """Every snapshot on the topic now, by execution, oldest first; keys and headers checked."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "group.id": "unused",
+                "enable.partition.eof": True,
+                "enable.auto.commit": False,
+            }
+        )
+        topic = self.prefix + PROGRESS.name
+        consumer.assign(
+            [TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(PROGRESS.partitions)]
+        )
+        found: dict[str, list[ProgressSnapshot]] = {}
+        ends = 0
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        try:
+            while ends < PROGRESS.partitions:
+                assert time.monotonic() < deadline, "the progress topic does not end"
+                message = consumer.poll(1.0)
+                if message is None:
+                    continue
+                error = message.error()
+                if error is not None:
+                    assert error.code() == KafkaError._PARTITION_EOF, error
+                    ends += 1
+                    continue
+                value, key = message.value(), message.key()
+                assert isinstance(value, bytes)
+                assert isinstance(key, bytes)
+                shot = ProgressSnapshot.model_validate_json(value)
+                headers: Any = message.headers()
+                assert key.decode() == shot.execution_id == header(headers, "ce_subject")
+                found.setdefault(shot.execution_id, []).append(shot)
+        finally:
+            consumer.close()
+        return found
+
+    def wait_for_log(self, text: str) -> None:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while text not in self.log.read_text():
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+
+    def wait(
+        self, condition: Callable[[dict[str, list[ProgressSnapshot]]], bool]
+    ) -> dict[str, list[ProgressSnapshot]]:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while True:
+            found = self.snapshots()
+            if condition(found):
+                return found
+            assert self.process is None or self.process.poll() is None, "the projector ended"
+            assert time.monotonic() < deadline, {k: v[-1] for k, v in found.items()}
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def bench(kafka: str, tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(kafka, tmp_path / "projector.log")
+    yield made
+    made.kill()
+
+
+def execution(number: int) -> str:
+    return mint_execution_id(route_key("acme", f"plan-{number}"), 1_800_000_000_000, number)
+
+
+def history(execution_id: str, steps: int = 3) -> list[Event]:
+    """A plan of `steps` steps from its acceptance to its completion, as the router tells it."""
+    told: list[tuple[str, str | None, dict[str, Any]]] = []
+    plan = {"steps": [{"id": f"s{n}", "tool": "noop"} for n in range(steps)]}
+    sla = {"sla_class": "medium", "sla_seconds": 3_600.0}
+    told.append(("execution.accepted", None, {"plan": plan, "name": None, **sla}))
+    told.append(("execution.started", None, {}))
+    for n in range(steps):
+        told.append(("step.dispatched", f"s{n}", {"tool": "noop"}))
+        told.append(("step.started", f"s{n}", {"executor": "e1"}))
+        told.append(("step.succeeded", f"s{n}", {"duration_seconds": 0.1}))
+    told.append(("execution.completed", None, {"steps": {"succeeded": steps}}))
+    begun = time.time() - 1.0
+    return [
+        Event(
+            execution_id=execution_id,
+            seq=seq,
+            type=kind,
+            at=datetime.fromtimestamp(begun + seq / 100, UTC),
+            tenant="acme",
+            step=step,
+            attempt=1 if step is not None else None,
+            data=data,
+        )
+        for seq, (kind, step, data) in enumerate(told, start=1)
+    ]
+
+
+def ended(found: dict[str, list[ProgressSnapshot]]) -> set[str]:
+    return {ident for ident, shots in found.items() if shots[-1].percent == 100}
+
+
+def test_waits_for_topics_then_shows_committed_events_only_and_survives_poison(
+    bench: Bench,
+) -> None:
+    bench.start()  # Before its topics exist: it waits and says so.
+    good, doomed = execution(1), execution(2)
+    bench.wait_for_log("waiting for Kafka")
+    bench.create_topics()
+    bench.emit(*history(good)[:5])
+    bench.wait(lambda found: good in found)
+
+    aborting = Producer(
+        {"bootstrap.servers": bench.bootstrap, "transactional.id": f"{bench.prefix}abort"}
+    )
+    aborting.init_transactions(20)
+    aborting.begin_transaction()
+    bench.emit(*history(doomed), producer=aborting)
+    aborting.flush(20)
+    aborting.abort_transaction(20)
+
+    route = route_of(good).encode()
+    for poison in (b"\xff\xfe", b"", b"[" * 50_000, b'{"seq":1}', None):
+        bench.emit_raw(route, poison)
+    assert bench.producer.flush(20) == 0
+    aborting.begin_transaction()
+    bench.emit(*history(good)[5:], producer=aborting)
+    aborting.commit_transaction(20)
+
+    found = bench.wait(lambda found: good in ended(found))
+    last = found[good][-1]
+    assert (last.status, last.counts, last.seq) == ("completed", {"succeeded": 3}, 12)
+    percents = [shot.percent for shot in found[good]]
+    assert percents == sorted(percents)
+    assert percents.count(100) == 1
+    assert doomed not in found
+
+    code, log = bench.terminate()
+    assert code == 0
+    assert log.count("waiting for Kafka") == 1
+    assert log.count("an event is passed over") == 5
+    assert "Traceback" not in log
+    assert "DeprecationWarning" not in log
+
+
+def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_snapshots(bench: Bench) -> None:
+    bench.create_topics()
+    ids = [execution(number) for number in range(40)]
+    histories = {ident: history(ident, steps=1 + number % 5) for number, ident in enumerate(ids)}
+    bench.start()
+    for ident in ids:
+        bench.emit(*histories[ident][:4])
+    bench.wait(lambda found: len(found) == len(ids))
+
+    # Half of them end, some of that while nobody looks; each event comes twice.
+    for ident in ids[::2]:
+        bench.emit(*histories[ident][2:], *histories[ident][3:])
+    bench.kill()
+    for ident in ids[1:30:2]:
+        bench.emit(*histories[ident][4:])
+    bench.start()
+    bench.wait(lambda found: len(ended(found)) >= len(ids[::2]) + 15)
+    bench.kill()
+    for ident in ids[31::2]:
+        bench.emit(*histories[ident][4:])
+    bench.start()
+    found = bench.wait(lambda found: ended(found) == set(ids))
+
+    for ident in ids:
+        percents = [shot.percent for shot in found[ident]]
+        assert percents == sorted(percents)
+        last, first_event, last_event = found[ident][-1], histories[ident][0], histories[ident][-1]
+        steps = 1 + ids.index(ident) % 5
+        assert (last.seq, last.total_steps) == (len(histories[ident]), steps)
+        assert last.counts == {"succeeded": steps}
+        elapsed = (last_event.at - first_event.at).total_seconds()
+        assert last.elapsed_seconds == pytest.approx(elapsed, abs=0.002)
+
+    assert bench.terminate()[0] == 0
+
+
+def test_folding_the_whole_log_again_gives_the_same_final_snapshots(bench: Bench) -> None:
+    bench.create_topics()
+    ids = [execution(number) for number in range(8)]
+    for ident in ids:
+        bench.emit(*history(ident))
+    bench.start()
+    first = bench.wait(lambda found: ended(found) == set(ids))
+    assert bench.terminate()[0] == 0
+
+    admin = AdminClient({"bootstrap.servers": bench.bootstrap})
+    for done in admin.delete_topics([bench.prefix + PROGRESS.name]).values():
+        done.result(20)
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while bench.prefix + PROGRESS.name in admin.list_topics(timeout=10).topics:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    topic = NewTopic(bench.prefix + PROGRESS.name, PROGRESS.partitions, 1, config=PROGRESS.config())
+    for done in admin.create_topics([topic]).values():
+        done.result(20)
+    bench.start()
+    again = bench.wait(lambda found: ended(found) == set(ids))
+    assert {i: shots[-1] for i, shots in again.items()} == {
+        i: shots[-1] for i, shots in first.items()
+    }

@@ -1,0 +1,163 @@
+"""What a watcher sees: the fold, the lines, the board and the outcome."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from console import outcome, terminal
+from console.board import Board, visible
+from console.exits import OUTCOMES
+from console.lines import sentence
+from console.view import ExecutionView, StepView
+from streams.events import EVENT_TYPES, TERMINAL_EVENTS, Event
+
+IDENT = "01a1f7c1-4180-8a94-9234-56783662e997"
+EXAMPLES = files("streams").joinpath("examples")
+
+
+def event(kind: str, seq: int, data: dict[str, Any] | None = None, **around: Any) -> Event:
+    example = json.loads(EXAMPLES.joinpath(f"event.{kind}.json").read_bytes())
+    example |= {"execution_id": IDENT, "seq": seq, **around}
+    return Event.model_validate({**example, "data": {**example["data"], **(data or {})}})
+
+
+def view(*events: Event) -> ExecutionView:
+    found = ExecutionView(IDENT)
+    for item in events:
+        found.apply(item)
+    return found
+
+
+STORY = (
+    event("execution.accepted", 1),
+    event("execution.started", 2),
+    event("step.dispatched", 3),
+    event("step.started", 4),
+    event("step.failed", 5),
+    event("step.retry_scheduled", 6),
+    event("step.started", 7, attempt=2),
+    event("step.succeeded", 8),
+    event("step.skipped", 9),
+    event("execution.completed", 10),
+)
+
+
+def test_the_fold_follows_a_plan_to_its_end() -> None:
+    found = view(*STORY)
+    assert found.status == "completed"
+    assert list(found.steps) == ["disk", "tell"]
+    assert found.steps["disk"].attempt == 2
+    assert found.steps["disk"].output == {"use_percent": 44, "free_kib": 22159340}
+    assert found.counts() == {"succeeded": 1, "skipped": 1}
+    assert found.ended is not None
+
+
+def test_an_event_that_comes_twice_changes_nothing() -> None:
+    found = view(*STORY)
+    before = outcome.document(found)
+    assert [found.apply(item) for item in STORY] == [False] * len(STORY)
+    assert outcome.document(found) == before
+
+
+def test_a_waiting_execution_says_why() -> None:
+    assert "other than ci@acme" in view(event("execution.approval_requested", 1)).message
+    assert "olga@acme" in view(event("execution.paused", 1)).message
+    resumed = view(event("execution.paused", 1), event("execution.resumed", 2))
+    assert (resumed.message, resumed.status) == ("", "running")
+
+
+def test_a_late_result_changes_no_step() -> None:
+    found = view(*STORY[:8], event("step.late_result", 9))
+    assert found.steps["disk"].status == "succeeded"
+
+
+@pytest.mark.parametrize("kind", EVENT_TYPES)
+def test_every_event_is_one_sentence_and_folds(kind: str) -> None:
+    example = event(kind, 2)
+    words = sentence(example)
+    assert words
+    assert "\n" not in words
+    assert "None" not in words
+    assert kind not in words, "a sentence, not the name of the type"
+    found = view(event("execution.accepted", 1), example)
+    assert found.seq == 2
+    assert (found.ended is not None) == (kind in TERMINAL_EVENTS)
+
+
+@pytest.mark.parametrize("kind", EVENT_TYPES)
+def test_an_event_without_its_data_is_shown_too(kind: str) -> None:
+    bare = Event.model_validate(
+        {"execution_id": IDENT, "seq": 1, "type": kind, "at": "2026-11-20T07:00:00Z",
+         "tenant": "t", "step": "a" if kind.startswith("step.") else None}
+    )  # fmt: skip
+    assert sentence(bare)
+    assert view(bare).seq == 1
+
+
+def test_an_unknown_event_is_named() -> None:
+    later = event("execution.queued", 1, type="execution.teleported_home")
+    assert sentence(later) == "teleported home"
+
+
+def test_a_tool_cannot_drive_the_readers_terminal() -> None:
+    evil = event(
+        "step.progress", 1, {"percent": None, "message": "\x1b]0;owned\x07\x1b[2Jhi\u202e\r\n"}
+    )
+    words = sentence(evil)
+    assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or c == "\u202e" for c in words)
+    assert "hi" in words
+
+
+def test_every_terminal_event_has_an_exit_code() -> None:
+    assert set(OUTCOMES) == TERMINAL_EVENTS
+    assert [int(OUTCOMES[f"execution.{kind}"]) for kind in
+            ("completed", "failed", "partial", "rejected", "cancelled", "timed_out")] == [
+        0, 1, 1, 3, 4, 5]  # fmt: skip
+
+
+def test_the_board_draws_every_state(capsys: pytest.CaptureFixture[str]) -> None:
+    board = Board(view(*STORY[:6]))
+    terminal.err().print(board)
+    drawn = capsys.readouterr().err
+    assert "patch web" in drawn
+    assert "disk" in drawn
+    assert "attempt 2 of 3" in drawn
+    assert "0/2 steps" in drawn
+
+
+def test_a_board_too_small_shows_what_needs_eyes() -> None:
+    steps = [StepView(f"s{n}", status="succeeded") for n in range(50)]
+    steps[3].status, steps[40].status, steps[41].status = "failed", "running", "waiting"
+    shown = [step.step for step in visible(steps, 4)]
+    assert shown == ["s3", "s40", "s41", "s49"]
+    assert visible(steps, 50) == steps
+
+
+def test_a_rejection_names_each_field_and_its_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    outcome.tell(view(event("execution.rejected", 1)), live=False)
+    captured = capsys.readouterr()
+    assert "plan.steps[0].tool" in captured.err
+    assert "did you mean df?" in captured.err
+    assert captured.out == f"{IDENT} rejected\n"
+
+
+def test_a_failure_tells_the_step_the_class_and_what_it_wrote(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    outcome.tell(view(*STORY[:5], event("execution.failed", 6)), live=True)
+    said = capsys.readouterr().err
+    assert "✗ disk (df) failed after 1 attempt: web-01 refused the connection" in said
+    assert "[connection_refused]" in said
+    assert "ssh: connect: connection refused" in said
+    assert f"runstream rerun {IDENT}" in said
+
+
+def test_markup_in_data_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    outcome.problems({"message": "[red]x[/red]", "problems": [{"field": "[b]", "message": "m"}]})
+    said = capsys.readouterr().err
+    assert "[red]x[/red]" in said
+    assert "[b]" in said

@@ -1,0 +1,107 @@
+"""Bind: a tool and its parameters become an invocation. Pure; nothing is looked up or run."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from toolmeta.check import apply_defaults, checker_of
+from toolmeta.checkers import Allowed, is_reference
+from toolmeta.durations import seconds_of
+from toolmeta.invocation import Invocation, Problem
+from toolmeta.model import Tool
+from toolmeta.risk import may_repeat
+from toolmeta.template import as_text, fill, fill_value, render
+
+#: Linux refuses a single argument beyond 128 KiB; all of them together stay well below ARG_MAX.
+MAX_ARGV_BYTES: Final = 128 * 1024
+
+_NOTHING_OPEN: Final = Allowed(references=False, secrets=False)
+
+
+def bind(tool: Tool, parameters: dict[str, Any]) -> Invocation | list[Problem]:
+    """The invocation, or every problem. References and secrets must be resolved already.
+
+    A number stands for text where text is wanted, since a reference that is the whole value keeps
+    its type; durations become seconds.
+    """
+    if type(parameters) is not dict:
+        return [Problem("parameters", "must be an object with one entry per parameter")]
+    checker = checker_of(tool)
+    given = {
+        name: _wanted_type(tool, checker.canonical.get(name, ""), value)
+        for name, value in parameters.items()
+    }
+    problems = checker.problems(given, _NOTHING_OPEN)
+    if problems:
+        return problems
+    values = apply_defaults(tool, given)
+    for name, shape in tool.parameters.items():
+        value = values.get(name)
+        if shape.type == "duration" and type(value) is str:
+            values[name] = seconds_of(value)
+        elif shape.lone and value is not None and type(value) is not list:
+            values[name] = [value]
+    argv = tuple(render(tool.run.argv, values))
+    if sum(len(argument.encode()) + 1 for argument in argv) > MAX_ARGV_BYTES:
+        message = f"make more than {MAX_ARGV_BYTES} bytes of arguments; give fewer or shorter ones"
+        return [Problem("parameters", message)]
+    return _invocation(tool, argv, values)
+
+
+def target_of(tool: Tool, parameters: dict[str, Any]) -> str | None:
+    """The host or asset that the step acts on, as a key; None where no parameter names one.
+
+    Lower case without the trailing dot, so that two spellings meet in one key. A value that is
+    still a reference is not known: None.
+    """
+    values = apply_defaults(tool, parameters)
+    for name in tool.target:
+        value = values.get(name)
+        if type(value) in (str, int) and not is_reference(value):
+            text = str(value)[:253].strip().rstrip(".").lower()
+            return text or None
+    return None
+
+
+def _wanted_type(tool: Tool, name: str, value: Any) -> Any:
+    shape = tool.parameters.get(name)
+    if shape is None:
+        return value
+    if shape.type == "string":
+        return _text(value)
+    if shape.type == "array" and shape.items is not None and shape.items.type == "string":
+        return [_text(item) for item in value] if type(value) is list else _text(value)
+    return value
+
+
+def _text(value: Any) -> Any:
+    # Out of bounds numbers stay what they are and are refused as such.
+    if type(value) in (int, float) and abs(value) < 2**63:
+        return as_text(value)
+    return value
+
+
+def _invocation(tool: Tool, argv: tuple[str, ...], values: dict[str, Any]) -> Invocation:
+    run = tool.run
+    env = {name: fill(text, values) for name, text in run.env.items()}
+    if run.call is None:
+        arguments: Any = {}
+    elif run.arguments is None:
+        arguments = values
+    else:
+        arguments = fill_value(run.arguments, values)
+    host = values.get("host")
+    return Invocation(
+        tool=tool.name,
+        driver=run.driver,
+        argv=argv,
+        stdin=None if run.stdin is None else fill(run.stdin, values),
+        env={name: text for name, text in env.items() if text is not None},
+        call=run.call,
+        arguments=arguments,
+        host=host if type(host) is str else None,
+        parser=run.parser,
+        success_codes=run.success_codes,
+        transient=tool.risk.transient,
+        retry_safe=may_repeat(tool, values),
+    )

@@ -1,0 +1,145 @@
+"""The definition of a tool: one YAML file `toolmeta/tools/<domain>/<tool>.yaml`."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from streams.plans import ActionClass, Environment, SlaClass
+from toolmeta import rules
+from toolmeta.parameters import STRICT, Name, Parameter
+from toolmeta.template import Entry
+
+Effect = Literal["read", "modify", "destroy"]
+Domain = Literal["automation", "communication", "asset", "network", "test"]
+Alias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
+ErrorClassName = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,63}$")]
+Capability = Annotated[str, Field(pattern=r"^CAP_[A-Z_]+$")]
+
+_ACTION_CLASS: Final[dict[Effect, ActionClass]] = {
+    "read": "read",
+    "modify": "modify",
+    "destroy": "modify",
+}
+
+
+class Run(BaseModel):
+    """How a tool runs: a program's arguments, or a call of a driver that starts no program."""
+
+    model_config = STRICT
+
+    driver: Name
+    argv: tuple[Entry, ...] = ()
+    wide: Name | None = Field(
+        default=None, description="the array whose items are the user's own options, on purpose"
+    )
+    stdin: str | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    call: str | None = None
+    arguments: dict[str, Any] | None = Field(
+        default=None, description="template of the call's arguments; absent: every parameter"
+    )
+    parser: str | None = Field(default=None, pattern=r"^[a-z0-9_]+(:[a-z0-9_]+)?$")
+    success_codes: tuple[int, ...] = Field(default=(0,), min_length=1)
+
+
+class EffectBy(BaseModel):
+    """The effect of a tool whose operation is a parameter, by that parameter's value."""
+
+    model_config = STRICT
+
+    parameter: Name
+    effects: dict[str, Effect]
+
+
+class Risk(BaseModel):
+    """What running the tool can do, by its effect and not by its category."""
+
+    model_config = STRICT
+
+    effect: Effect
+    effect_by: EffectBy | None = None
+    needs_root: bool = False
+    needs_network: bool = False
+    capabilities: tuple[Capability, ...] = ()
+    idempotent: bool
+    retry_safe: bool
+    transient: frozenset[ErrorClassName] = Field(
+        default=frozenset(), description="error classes after the effect that repeating may heal"
+    )
+    approval_in: frozenset[Environment] = frozenset()
+
+
+class Example(BaseModel):
+    """One worked example; the conformance suite binds it and validates its output."""
+
+    model_config = STRICT
+
+    parameters: dict[str, Any]
+    argv: tuple[str, ...] | None = None
+    output: dict[str, Any]
+
+
+class Tool(BaseModel):
+    """One tool of the catalogue.
+
+    Reading one raises `pydantic.ValidationError` with every fault of the definition.
+    """
+
+    model_config = STRICT
+
+    name: Name
+    aliases: tuple[Alias, ...] = ()
+    domain: Domain
+    platform: str = Field(min_length=1)
+    group: str = ""
+    kind: str = Field(min_length=1)
+    description: str = Field(min_length=20, max_length=600)
+    parameters: dict[Name, Parameter] = Field(default_factory=dict)
+    one_of: tuple[tuple[Name, ...], ...] = Field(
+        default=(), description="groups of parameters of which at least one must be given"
+    )
+    exclusive: tuple[tuple[Name, ...], ...] = Field(
+        default=(), description="groups of parameters of which at most one may be given"
+    )
+    target: tuple[Name, ...] = Field(
+        default=("host",), description="the parameters that name what is acted on, first one wins"
+    )
+    output: dict[str, Any] = Field(description="JSON Schema 2020-12 of the output")
+    run: Run
+    risk: Risk
+    timeout_seconds: float = Field(default=30.0, gt=0, le=86_400)
+    estimate_seconds: float = Field(default=2.0, gt=0, le=86_400)
+    sla_class: SlaClass | None = None
+    stated_action_class: ActionClass | None = Field(default=None, alias="action_class")
+    program: str | None = None
+    debian_package: str | None = None
+    example: Example
+
+    @model_validator(mode="after")
+    def _follows_the_rules(self) -> Tool:
+        faults = list(rules.faults(self))
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    @cached_property
+    def action_class(self) -> ActionClass:
+        """`read`, `modify` or `deploy`: as stated, else by the effect."""
+        return self.stated_action_class or _ACTION_CLASS[self.risk.effect]
+
+    @cached_property
+    def secret_parameters(self) -> frozenset[str]:
+        """The parameters that may hold a secret, also in their items or values."""
+        return frozenset(
+            name
+            for name, shape in self.parameters.items()
+            if shape.secret
+            or (shape.items is not None and shape.items.secret)
+            or (shape.values is not None and shape.values.secret)
+        )

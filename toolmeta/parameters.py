@@ -1,0 +1,105 @@
+"""Parameters of a tool: what a definition may say about a value."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from toolmeta.formats import FORMATS
+
+#: Strings are bounded even where a definition says nothing.
+MAX_STRING: Final = 4_096
+#: Entries of an array or object, where a definition says nothing.
+MAX_ITEMS: Final = 1_000
+#: Beyond 64 bits neither Postgres nor most programs can follow.
+MAX_INTEGER: Final = 2**63 - 1
+
+Type = Literal["string", "integer", "number", "boolean", "array", "object", "duration", "any"]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Scalar = str | int | float | bool
+
+STRICT: Final = ConfigDict(
+    strict=True, extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True
+)
+
+_NUMBERS: Final = frozenset({"integer", "number", "duration"})
+
+#: Which types each constraint has an effect on; elsewhere it would mislead its reader.
+_APPLIES: Final[dict[str, frozenset[str]]] = {
+    "minimum": _NUMBERS,
+    "maximum": _NUMBERS,
+    "min_length": frozenset({"string"}),
+    "max_length": frozenset({"string"}),
+    "pattern": frozenset({"string"}),
+    "format": frozenset({"string"}),
+    "enum": frozenset({"string", "integer", "number", "boolean"}),
+    "items": frozenset({"array"}),
+    "values": frozenset({"object"}),
+    "min_items": frozenset({"array", "object"}),
+    "max_items": frozenset({"array", "object"}),
+    "lone": frozenset({"array"}),
+    "secret": frozenset({"string", "any"}),
+}
+
+
+class Shape(BaseModel):
+    """What a value must look like; also of the items of an array and the values of an object.
+
+    `pattern` must match the whole value. Bounds of a `duration` are seconds; a duration is written
+    as a number of seconds or as text such as `90s`, `15m`, `1h30m`, `2d`.
+    """
+
+    model_config = STRICT
+
+    type: Type
+    enum: tuple[str | int | float | bool, ...] | None = None
+    minimum: int | float | None = None
+    maximum: int | float | None = None
+    min_length: int | None = Field(default=None, ge=0)
+    max_length: int | None = Field(default=None, ge=1, le=1_048_576)
+    pattern: str | None = None
+    format: str | None = None
+    items: Shape | None = None
+    values: Shape | None = None
+    min_items: int | None = Field(default=None, ge=0)
+    max_items: int | None = Field(default=None, ge=1, le=100_000)
+    lone: bool = Field(default=False, description="one item may stand without the list")
+    secret: bool = Field(
+        default=False, description="a secret reference may stand for it; never part of an argv"
+    )
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> Shape:
+        for name, types in _APPLIES.items():
+            if getattr(self, name) not in (None, False) and self.type not in types:
+                raise ValueError(f"{name} has no effect on a value of type {self.type}")
+        if self.format is not None and self.format not in FORMATS:
+            raise ValueError(f"unknown format {self.format!r}; known: {', '.join(sorted(FORMATS))}")
+        if self.type == "array" and self.items is None:
+            raise ValueError("an array needs items")
+        if self.pattern is not None:
+            re.compile(self.pattern)
+        return self
+
+
+class Parameter(Shape):
+    """One parameter of a tool."""
+
+    description: str = Field(min_length=3, max_length=300)
+    required: bool = False
+    required_if: dict[Name, tuple[Scalar, ...]] = Field(
+        default_factory=dict, description="also required when the named parameter has such a value"
+    )
+    default: Any = None
+    aliases: tuple[Name, ...] = ()
+    examples: tuple[Any, ...] = ()
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Parameter:
+        if self.required and self.default is not None:
+            raise ValueError("a required parameter has no use for a default")
+        if self.secret and self.default is not None:
+            raise ValueError("a secret has no default")
+        return self

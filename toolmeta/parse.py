@@ -1,0 +1,117 @@
+"""Parse: what a program wrote becomes structured output, by the name of a parser.
+
+Names: our own (`df`, `ps` …, a module of `toolmeta.parsers` each), the general ones (`text`,
+`lines`, `json`, `jsonl`, `key_value`, `field:<name>`, `json:<name>`) and `jc:<name>` for the
+parsers of the jc library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import jc
+
+from toolmeta.parsers import (
+    df,
+    dig,
+    disk_usage,
+    find,
+    free,
+    general,
+    grep,
+    journal,
+    ls,
+    nslookup,
+    openssl,
+    ping,
+    ps,
+    ss,
+    systemctl,
+    traceroute,
+)
+
+#: Entries of a list and characters of a text that an output keeps; an output travels in an event.
+MAX_ENTRIES: Final = 1_000
+MAX_TEXT: Final = 65_536
+
+Parser = Callable[[str], dict[str, Any]]
+
+_PARSERS: Final[dict[str, Parser]] = {
+    "df": df.parse,
+    "dig": dig.parse,
+    "du": disk_usage.parse,
+    "find": find.parse,
+    "free": free.parse,
+    "grep": grep.parse,
+    "journal": journal.parse,
+    "json": general.json,
+    "jsonl": general.jsonl,
+    "key_value": general.key_value,
+    "lines": general.lines,
+    "ls": ls.parse,
+    "nslookup": nslookup.parse,
+    "openssl": openssl.parse,
+    "ping": ping.parse,
+    "ps": ps.parse,
+    "ss": ss.parse,
+    "systemctl": systemctl.parse,
+    "text": general.text,
+    "traceroute": traceroute.parse,
+}
+
+
+class ParseError(Exception):
+    """The output is not what its parser expects; the message is one sentence."""
+
+
+def known(name: str) -> bool:
+    """Whether there is a parser of this name."""
+    family, _, rest = name.partition(":")
+    if not rest:
+        return name in _PARSERS
+    if family == "jc":
+        return rest in jc.parser_mod_list()
+    return family in ("field", "json")
+
+
+def parse(name: str | None, stdout: str, exit_code: int) -> dict[str, Any]:
+    """The output of a step: `exit_code` and what the parser found; without a parser the text.
+
+    Lists are cut at 1,000 entries and text at 64 Ki characters, then `truncated` is true.
+    Raises `ParseError`.
+    """
+    try:
+        found = _parse(name or "text", stdout)
+    except ParseError:
+        raise
+    # A parser meets whatever a program of any version writes; jc promises no exception class.
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"[:300]
+        raise ParseError(f"The output is not what {name} expects ({reason}).") from error
+    output: dict[str, Any] = {"exit_code": exit_code, **found}
+    for key, value in found.items():
+        if (isinstance(value, list) and len(value) > MAX_ENTRIES) or (
+            isinstance(value, str) and len(value) > MAX_TEXT
+        ):
+            output[key] = value[: MAX_ENTRIES if isinstance(value, list) else MAX_TEXT]
+            output["truncated"] = True
+    return output
+
+
+def _parse(name: str, stdout: str) -> dict[str, Any]:
+    own = _PARSERS.get(name)
+    if own is not None:
+        return own(stdout)
+    family, _, rest = name.partition(":")
+    if family == "field":
+        return {rest: stdout.strip()}
+    if family == "json":
+        return {rest: general.json(stdout)["data"]}
+    if family == "jc":
+        found = jc.parse(rest, stdout, quiet=True)
+        if isinstance(found, dict):
+            return dict(found)
+        items = list(found)
+        return {"items": items, "count": len(items)}
+    raise ParseError(f"There is no parser {name}.")

@@ -1,0 +1,36 @@
+"""The risk of one call: by its effect, which may depend on the operation it names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streams.plans import ActionClass, Environment
+from toolmeta.check import apply_defaults
+from toolmeta.model import Effect, Tool
+from toolmeta.template import as_text
+
+
+def effect_of(tool: Tool, parameters: dict[str, Any]) -> Effect:
+    """What this call does; an operation that is not known yet counts as the tool's worst."""
+    rule = tool.risk.effect_by
+    if rule is None:
+        return tool.risk.effect
+    operation = apply_defaults(tool, parameters).get(rule.parameter)
+    if type(operation) not in (str, bool):
+        return tool.risk.effect
+    return rule.effects.get(as_text(operation), tool.risk.effect)
+
+
+def action_class_of(tool: Tool, parameters: dict[str, Any]) -> ActionClass:
+    """`read` for a call that only reads, else the action class of the tool."""
+    return "read" if effect_of(tool, parameters) == "read" else tool.action_class
+
+
+def approval_required(tool: Tool, parameters: dict[str, Any], environment: Environment) -> bool:
+    """Whether the definition asks for an approval of this call in this environment."""
+    return environment in tool.risk.approval_in and effect_of(tool, parameters) != "read"
+
+
+def may_repeat(tool: Tool, parameters: dict[str, Any]) -> bool:
+    """Whether repeating this call is safe though the first one may have had its effect."""
+    return tool.risk.idempotent or tool.risk.retry_safe or effect_of(tool, parameters) == "read"

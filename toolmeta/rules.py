@@ -1,0 +1,134 @@
+"""What every definition must hold beyond its fields; checked when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from toolmeta.template import EACH_NAMES, Each, Entry, Flag, If, names, parts
+
+if TYPE_CHECKING:
+    from toolmeta.model import Tool
+
+#: Drivers that start a program.
+PROGRAM_DRIVERS: Final = frozenset({"command"})
+
+
+def faults(tool: Tool) -> Iterator[str]:
+    """Every fault of the definition, as a sentence part."""
+    yield from _unknown_names(tool)
+    yield from _run_faults(tool)
+    yield from _secret_faults(tool)
+    unused = set(tool.parameters) - _used(tool) - set(tool.target) - {"host"}
+    for name in sorted(unused):
+        yield f"parameter {name} is used nowhere"
+
+
+def exposed(tool: Tool) -> frozenset[str]:
+    """The parameters whose text begins an argument that the program could read as an option.
+
+    Those are the ones not behind a literal `--`; `check` refuses a leading dash in them.
+    """
+    found: set[str] = set()
+    _walk(tool.run.argv, False, found)
+    return frozenset(found - {tool.run.wide})
+
+
+def _walk(entries: tuple[Entry, ...], after: bool, found: set[str]) -> bool:
+    for entry in entries:
+        if entry == "--":
+            after = True
+        elif isinstance(entry, str):
+            if not after:
+                found.update(_leading(entry))
+        elif isinstance(entry, If):
+            # A `--` in one branch protects what follows only where the other has it too.
+            branches = (entry.then, entry.otherwise)
+            after = all([_walk(branch, after, found) for branch in branches])
+        elif isinstance(entry, Each) and not after:
+            for text in entry.then:
+                found.update(entry.each if name in EACH_NAMES else name for name in _leading(text))
+    return after
+
+
+def _leading(text: str) -> Iterator[str]:
+    """Parameters that can supply the first character: all before the first literal text."""
+    pieces = parts(text)
+    for index in range(1, len(pieces), 2):
+        if pieces[index - 1]:
+            return
+        yield pieces[index]
+
+
+def mentioned(entries: tuple[Entry, ...]) -> Iterator[str]:
+    """Every parameter that the argument template reads."""
+    for entry in entries:
+        if isinstance(entry, str):
+            yield from names(entry)
+        elif isinstance(entry, Flag):
+            yield entry.when
+        elif isinstance(entry, If):
+            yield entry.condition
+            yield from mentioned(entry.then)
+            yield from mentioned(entry.otherwise)
+        else:
+            yield entry.each
+            for text in entry.then:
+                yield from (name for name in names(text) if name not in EACH_NAMES)
+
+
+def _in_value(template: Any) -> Iterator[str]:
+    if isinstance(template, str):
+        yield from names(template)
+    elif isinstance(template, dict | list):
+        for item in template.values() if isinstance(template, dict) else template:
+            yield from _in_value(item)
+
+
+def _used(tool: Tool) -> set[str]:
+    run = tool.run
+    if run.driver not in PROGRAM_DRIVERS and run.arguments is None:
+        return set(tool.parameters)
+    used = set(mentioned(run.argv)) | set(_in_value(run.arguments)) | set(_in_value(run.env))
+    return used | set(names(run.stdin or ""))
+
+
+def _unknown_names(tool: Tool) -> Iterator[str]:
+    declared = set(tool.parameters)
+    read = _used(tool) | {name for group in (*tool.one_of, *tool.exclusive) for name in group}
+    read |= {name for item in tool.parameters.values() for name in item.required_if}
+    read |= {tool.risk.effect_by.parameter} if tool.risk.effect_by else set()
+    read |= set(tool.target) - {"host"}
+    for name in sorted(read - declared):
+        yield f"{name} is not a declared parameter"
+    aliases = [alias for item in tool.parameters.values() for alias in item.aliases]
+    if len(set(aliases)) < len(aliases) or declared & set(aliases):
+        yield "a parameter's alias is also another name"
+
+
+def _run_faults(tool: Tool) -> Iterator[str]:
+    run = tool.run
+    if run.driver in PROGRAM_DRIVERS:
+        if not run.argv or run.call is not None or run.arguments is not None:
+            yield f"driver {run.driver} needs argv and neither call nor arguments"
+        elif tool.domain != "test":
+            if not isinstance(run.argv[0], str) or names(run.argv[0]):
+                yield "the first argument must be the program, as a literal"
+            if not tool.program or not tool.debian_package:
+                yield "a program tool names its program and its Debian package"
+    elif run.argv or run.stdin is not None or run.env or run.call is None:
+        yield f"driver {run.driver} needs a call and neither argv, stdin nor env"
+    if run.wide is not None:
+        shape = tool.parameters.get(run.wide)
+        if shape is None or shape.type != "array":
+            yield "wide must name an array parameter"
+
+
+def _secret_faults(tool: Tool) -> Iterator[str]:
+    in_argv = set(mentioned(tool.run.argv))
+    for name in sorted(tool.secret_parameters & in_argv):
+        yield f"secret {name} must not be part of argv; use stdin or env"
+    for name in sorted(in_argv):
+        shape = tool.parameters.get(name)
+        if shape is not None and shape.type == "any":
+            yield f"parameter {name} of type any must not be part of argv"
