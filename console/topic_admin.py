@@ -105,9 +105,9 @@ def create(settings: CommonSettings, missing: list[TopicState]) -> None:
         )
         for state in missing
     ]
-    answers = broker.admin(settings).create_topics(
-        new, operation_timeout=_TIMEOUT, request_timeout=_TIMEOUT
-    )
+    # The client must outlive its answers: a destroyed one cancels what is under way.
+    admin = broker.admin(settings)
+    answers = admin.create_topics(new, operation_timeout=_TIMEOUT, request_timeout=_TIMEOUT)
     for name, future in answers.items():
         try:
             future.result(timeout=_TIMEOUT + 5)
@@ -134,6 +134,7 @@ def adjust(settings: CommonSettings, differing: list[TopicState]) -> None:
         )
         for state in differing
     ]
-    answers = broker.admin(settings).incremental_alter_configs(resources, request_timeout=_TIMEOUT)
+    admin = broker.admin(settings)
+    answers = admin.incremental_alter_configs(resources, request_timeout=_TIMEOUT)
     for future in answers.values():
         _result(future)

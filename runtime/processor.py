@@ -32,7 +32,6 @@ from runtime.changelog import read_changelog
 from runtime.health import Health
 from runtime.logs import Log
 from runtime.settings import CommonSettings
-from streams.envelope import Headers
 from streams.topics import Topic
 
 MAX_BATCH: Final = 1_000
@@ -89,7 +88,7 @@ class Output:
         topic: Topic,
         key: bytes,
         value: bytes | None,
-        headers: Headers | None = None,
+        headers: Any = None,
         partition: int = -1,
     ) -> None:
         """Add one record to the transaction; blocks while the client's queue is full."""
@@ -100,7 +99,7 @@ class Output:
         name: str,
         key: bytes | None,
         value: bytes | None,
-        headers: Headers | None = None,
+        headers: Any = None,
         partition: int = -1,
     ) -> None:
         """The same, by the topic's full name."""
@@ -108,17 +107,15 @@ class Output:
             self.producer.begin_transaction()
             self.open = True
             self.began = clock.monotonic()
-        arguments: dict[str, Any] = {"value": value, "key": key}
-        if headers:
-            arguments["headers"] = headers
-        if partition >= 0:
-            arguments["partition"] = partition
-        deadline = clock.monotonic() + TRANSACTION_SECONDS
+        deadline = None
         while True:
             try:
-                self.producer.produce(name, **arguments)
+                self.producer.produce(
+                    name, value=value, key=key, partition=partition, headers=headers
+                )
                 return
             except BufferError:
+                deadline = deadline or clock.monotonic() + TRANSACTION_SECONDS
                 if clock.monotonic() > deadline:
                     raise KafkaException(
                         KafkaError(KafkaError._TIMED_OUT, "the producer's queue stays full")

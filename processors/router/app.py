@@ -31,7 +31,7 @@ def main() -> int:
 def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Event) -> None:
     tools = registry.load()
     group = f"{settings.topic_prefix}runstream-router"
-    writer = Writer(settings.topic_prefix, group, ROUTER_PARTITIONS)
+    writer = Writer(settings.topic_prefix, group)
 
     def create(number: int) -> RouterPartition:
         return RouterPartition(

@@ -1,9 +1,10 @@
 """Changelog: an execution as records on the compacted `router.state` topic, and back.
 
-An execution is kept in pieces, so that a report costs two small records whatever the plan's size:
-`<id>` (the head), `<id>/.plan` (written once) and `<id>/<step>` (each when it changes). An ended
-execution that may be run again keeps its pieces until its idempotency key is forgotten; of the
-others only a receipt stays under `<id>`.
+`<id>` is the head, `<id>/.plan` the plan (written once). The steps of a small execution stand in
+its head, so that a report costs one record; those of a large one stand alone under `<id>/<step>`,
+so that a report costs two small records whatever the plan's size. An ended execution that may be
+run again keeps its records until its idempotency key is forgotten; of the others only a receipt
+stays under `<id>`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from processors.router.state import ENDED, Execution, Receipt, StepState, link
 #: Ended executions from which a rerun can start.
 RERUNNABLE: Final = frozenset({"failed", "partial", "cancelled", "timeout"})
 
+#: Up to this many steps an execution is small.
+SMALL: Final = 32
+
 Piece = tuple[bytes, bytes | None]
 
 _HEAD: Final = (
@@ -26,43 +30,48 @@ _HEAD: Final = (
     "approval_expires_at", "started_at", "ended_at", "paused_at", "paused_seconds", "ending",
     "ending_reason", "stopping", "rerun_of",
 )  # fmt: skip
+#: What a step that has not been touched needs nothing of.
 _STEP: Final = (
-    "id", "status", "attempt", "in_flight", "executor", "dispatched_at", "started_at", "ended_at",
-    "retry_at", "waiting", "output", "error", "failures", "parent", "index", "item", "children",
-    "undoes", "late",
+    "attempt", "in_flight", "executor", "dispatched_at", "started_at", "ended_at", "retry_at",
+    "waiting", "output", "error", "failures", "parent", "index", "item", "children", "undoes",
+    "late",
 )  # fmt: skip
-_STEP_DEFAULTS: Final = {name: getattr(StepState("x"), name) for name in _STEP}
 
 
 def pieces(execution: Execution, dirty: Iterable[str], *, new: bool) -> Iterator[Piece]:
     """The records that a change makes necessary."""
     key = execution.id
+    small = len(execution.steps) <= SMALL
     if execution.status in ENDED and execution.status not in RERUNNABLE:
         yield from receipt_pieces(receipt(execution))
         yield f"{key}/.plan".encode(), None
-        for name in execution.steps:
-            yield f"{key}/{name}".encode(), None
+        if not small:
+            for name in execution.steps:
+                yield f"{key}/{name}".encode(), None
         return
-    yield key.encode(), _head(execution)
+    head = {name: getattr(execution, name) for name in _HEAD}
+    if small:
+        head["steps"] = [
+            _step(step)
+            for step in execution.steps.values()
+            if step.status != "pending" or step.parent is not None or step.undoes is not None
+        ]
+    yield key.encode(), orjson.dumps(head)
     if new:
         yield f"{key}/.plan".encode(), orjson.dumps(execution.plan)
-    for name in dirty:
-        yield f"{key}/{name}".encode(), _step(execution.steps[name])
+    if not small:
+        for name in dirty:
+            yield f"{key}/{name}".encode(), orjson.dumps(_step(execution.steps[name]))
 
 
-def _head(execution: Execution) -> bytes:
-    return orjson.dumps({name: getattr(execution, name) for name in _HEAD})
-
-
-def _step(step: StepState) -> bytes:
-    """Only what differs from a fresh step, since most of it does not."""
-    fields = {}
-    for name, default in _STEP_DEFAULTS.items():
+def _step(step: StepState) -> dict[str, Any]:
+    """Only what is set, since most of it is not."""
+    fields: dict[str, Any] = {"id": step.id, "status": step.status}
+    for name in _STEP:
         value = getattr(step, name)
-        if value != default:
+        if value:
             fields[name] = value
-    fields["id"] = step.id
-    return orjson.dumps(fields)
+    return fields
 
 
 def receipt(execution: Execution) -> Receipt:
@@ -129,12 +138,13 @@ class Restorer:
                 continue
             parts = self._parts.get(execution_id, {})
             plan = orjson.loads(parts[".plan"])
-            saved = {name: StepState(**orjson.loads(raw)) for name, raw in parts.items()
-                     if name != ".plan"}  # fmt: skip
-            # Steps come back in the order they had: those of the plan, items, compensations.
-            names = [spec["id"] for spec in plan["steps"]]
-            steps = {name: saved.pop(name) for name in names}
-            steps.update(sorted(saved.items(), key=lambda entry: entry[1].index))
+            written = head.pop("steps", None)
+            if written is None:
+                written = [orjson.loads(raw) for name, raw in parts.items() if name != ".plan"]
+            # In the order they had: those of the plan, then items and compensations.
+            steps = {spec["id"]: StepState(spec["id"]) for spec in plan["steps"]}
+            for fields in sorted(written, key=lambda fields: fields.get("index", 0)):
+                steps[fields["id"]] = StepState(**fields)
             execution = Execution(**head, plan=plan, steps=steps)
             link(execution)
             yield execution

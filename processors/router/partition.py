@@ -138,7 +138,7 @@ class RouterPartition:
         event = _event(kept.id, kept.seq, kind, now, kept.tenant, data)
         if report is not None:
             event["step"], event["attempt"] = report.step, report.attempt
-        self.writer.event(out, event, now)
+        self.writer.events(out, [event], self.number)
         self._write_receipt(kept, out)
 
     def _request(self, message: Message, now: float, out: Output) -> None:
@@ -288,7 +288,8 @@ class RouterPartition:
             route = route_of(near) if near else f"{self.random_bits() & 0xFFFFFFFF:08x}"
             execution_id = self._mint(route, now)
         event = _event(execution_id, 1, "execution.rejected", now, tenant, data)
-        self.writer.event(out, event, now)
+        home = partition_for(route_of(execution_id).encode(), self.count)
+        self.writer.events(out, [event], home)
 
     def _control(self, message: Message, now: float, out: Output) -> None:
         try:
@@ -380,8 +381,8 @@ class RouterPartition:
         if not turn.events and not turn.effects:
             return
         execution = turn.execution
-        for event in turn.events:
-            self.writer.event(out, event, turn.now)
+        if turn.events:
+            self.writer.events(out, turn.events, self.number)
         for effect in turn.effects:
             if isinstance(effect, Dispatch):
                 self.writer.dispatch(out, effect, turn.now)

@@ -115,7 +115,8 @@ def _expand(turn: Turn, step: StepState, spec: dict[str, Any]) -> None:
     names = [f"{step.id}[{index}]" for index in range(len(items))]
     data = {"items": len(items), "steps": names, "values": items}
     turn.emit("step.expanded", data, step.id)
-    turn.dirty.update(dict.fromkeys(names))
+    # All of them, since the execution may have become too large for the changelog's short form.
+    turn.dirty.update(dict.fromkeys(turn.execution.steps))
     if names:
         _start_items(turn, step)
     else:

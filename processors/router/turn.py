@@ -65,7 +65,7 @@ class Turn:
             "data": data,
         }
         turn = cls(accepted(event, now), now, events=[event])
-        turn.dirty = dict.fromkeys(turn.execution.steps)
+        turn.dirty = dict.fromkeys(data.get("carried") or ())
         return turn
 
     def emit(

@@ -15,10 +15,16 @@ from runtime import clock, dead_letters
 from runtime.processor import Output
 from streams.envelope import FORWARDED, Headers, header, headers
 from streams.events import TERMINAL_EVENTS
-from streams.ids import attempt_id, event_id, partition_for, route_of
+from streams.ids import attempt_id, route_of
 from streams.topics import EVENTS, EXECUTORS_CONTROL, ROUTER_STATE, Topic
 
 SOURCE: Final = "runstream/router"
+#: The headers that every event has alike; see streams/envelope.py for what they are.
+_CONSTANT: Final = tuple(
+    pair
+    for pair in headers(ident="", kind="", source=SOURCE, time="", subject="")
+    if pair[0] in ("ce_source", "ce_specversion", "content-type")
+)
 
 _EVENTS = Counter("runstream_events_total", "Events written")
 _ENDED = Counter("runstream_executions_ended_total", "Executions by how they ended", ["status"])
@@ -28,33 +34,29 @@ _STEPS = Counter("runstream_steps_dispatched_total", "Attempts dispatched", ["do
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Turns what was decided into records; `count` is the partition count of the event topic."""
+    """Turns what was decided into records."""
 
     prefix: str
     group: str
-    count: int
 
-    def event(self, out: Output, event: dict[str, Any], now: float) -> None:
-        """Write one event under its route key."""
-        execution_id = event["execution_id"]
+    def events(self, out: Output, events: list[dict[str, Any]], partition: int) -> None:
+        """Write the events of one execution under its route key."""
+        execution_id = events[0]["execution_id"]
+        subject = execution_id.encode()
         key = route_of(execution_id).encode()
-        kind = event["type"]
-        out.send(
-            EVENTS,
-            key,
-            orjson.dumps(event),
-            headers(
-                ident=event_id(execution_id, event["seq"]),
-                kind=kind,
-                source=SOURCE,
-                time=clock.iso(now),
-                subject=execution_id,
-            ),
-            partition_for(key, self.count),
-        )
-        _EVENTS.inc()
-        if kind in TERMINAL_EVENTS:
-            _ENDED.labels(kind.removeprefix("execution.")).inc()
+        for event in events:
+            kind = event["type"]
+            given: Headers = [
+                ("ce_id", b"%b:%d" % (subject, event["seq"])),
+                ("ce_type", b"runstream.%b.v1" % kind.encode()),
+                ("ce_time", event["at"].encode()),
+                ("ce_subject", subject),
+                *_CONSTANT,
+            ]
+            out.send(EVENTS, key, orjson.dumps(event), given, partition)
+            if kind in TERMINAL_EVENTS:
+                _ENDED.labels(kind.removeprefix("execution.")).inc()
+        _EVENTS.inc(len(events))
 
     def dispatch(self, out: Output, effect: Dispatch, now: float) -> None:
         """Put a step command on its domain topic."""

@@ -85,9 +85,10 @@ def _tidy(arguments: Arguments) -> str | None:
 
 def _facts(arguments: Arguments, before: Arguments | None = None) -> Arguments:
     """The columns to write or compare; the version of the operating system lives in metadata."""
-    facts = {name: arguments[name] for name in inventory.FIELDS if name in arguments}
+    facts: Arguments = {name: arguments[name] for name in inventory.FIELDS if name in arguments}
     if "os_version" in arguments:
-        base = facts.get("metadata", before["metadata"] if before is not None else {})
+        there: Arguments = before["metadata"] if before is not None else {}
+        base: Arguments = facts.get("metadata", there)
         facts["metadata"] = {**base, "os_version": arguments["os_version"]}
     return facts
 
@@ -205,5 +206,6 @@ def _stale(invocation: Invocation, found: Arguments, arguments: Arguments) -> Fa
     wanted = arguments.get("version")
     if wanted is None or int(wanted) == found["version"]:
         return None
-    message = f"{found['hostname']} has version {found['version']}, not {wanted}: it was changed meanwhile"
+    name, version = found["hostname"], found["version"]
+    message = f"{name} has version {version}, not {wanted}: it was changed meanwhile"
     return fail(invocation, "conflict", message, {"asset": _shown(found)})

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from histories import EXECUTION, START, Log, histories
 from processors.progress import book as books
 from processors.progress.book import SPACING, Book
+from processors.progress.fold import fold
 from processors.progress.records import OFFSET, STATE, Restoring, record
 from processors.progress.snapshot import snapshot
 from streams.envelope import Headers, header
 from streams.events import Event
 from streams.progress import ProgressSnapshot
+from tests.unit.progress.histories import EXECUTION, START, Log, histories
 
 Published = list[tuple[bytes, bytes, Headers]]
 
@@ -89,7 +91,7 @@ def test_a_deadline_that_passes_makes_a_quiet_execution_due_once() -> None:
     assert book.due(1e12, 10) == []
 
 
-def test_finished_ids_and_deadlines_are_bounded(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_finished_ids_and_deadlines_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(books, "REMEMBERED", 50)
     book, out = Book(), Published()
     for number in range(3_000):
@@ -128,8 +130,6 @@ def test_killed_anywhere_and_restored_the_last_snapshot_is_the_same(
         publish(book, now, out)
     state = None
     for event in events:
-        from processors.progress.fold import fold
-
         state = fold(state, event)
     assert state is not None
     last = ProgressSnapshot.model_validate_json(out[-1][1])

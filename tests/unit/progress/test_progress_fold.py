@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from histories import START, Log
 from processors.progress.fold import fold
 from processors.progress.snapshot import estimate, snapshot
 from processors.progress.state import Progress, unpack
 from streams.events import Event
+from tests.unit.progress.histories import START, Log
 
 
 def folded(log: Log) -> Progress:

@@ -3,11 +3,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from histories import histories
 from processors.progress.fold import DONE, fold
 from processors.progress.snapshot import snapshot
 from processors.progress.state import Progress, pack, unpack
 from streams.events import STEP_ENDED, TERMINAL_EVENTS, Event
+from tests.unit.progress.histories import histories
 
 
 def replay(events: list[Event]) -> list[Progress]:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
-from histories import START, Log
+import pytest
+
 from processors.progress import windows as module
 from processors.progress.windows import OTHER, Windows
+from tests.unit.progress.histories import START, Log
 
 
 def test_counts_ends_by_tenant_and_tool_and_forgets_them_after_an_hour() -> None:
@@ -32,7 +34,7 @@ def test_a_late_event_counts_in_its_own_minute() -> None:
     assert windows.totals[("tool", "df", "succeeded")] == 1
 
 
-def test_labels_are_bounded(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_labels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LABELS", 2)
     log, windows = Log(), Windows()
     for number in range(5):

@@ -92,7 +92,7 @@ class Simulation:
             count=1,
             prefix="",
             registry=registry.load(),
-            writer=Writer("", "router", 1),
+            writer=Writer("", "router"),
             memory=Memory(86_400),
             random_bits=self._bits,
         )

@@ -1,0 +1,264 @@
+"""Programs on this machine: real processes, ended for certain."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from processors.executors.context import Failure, Success
+from processors.executors.output import OutputPublisher
+from processors.executors.resources import Resources
+from streams import envelope
+from tests.driver_kit import Run, command, settings, until
+from toolmeta.invocation import Invocation
+
+
+@asynccontextmanager
+async def resources() -> AsyncIterator[Resources]:
+    opened = Resources(settings())
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+def argv(*words: str, **more: object) -> Invocation:
+    return Invocation("argv", "command", argv=words, **more)  # type: ignore[arg-type]
+
+
+def run(invocation: Invocation, **more: object) -> tuple[object, Run]:
+    async def inside() -> tuple[object, Run]:
+        async with resources() as opened:
+            attempt = Run(opened, invocation, **more)  # type: ignore[arg-type]
+            return await attempt.outcome(), attempt
+
+    return asyncio.run(inside())
+
+
+def alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def pids_in(folder: Path) -> list[int]:
+    return [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
+
+
+def test_output_exit_code_and_streams() -> None:
+    outcome, attempt = run(argv("sh", "-c", "echo out; echo err >&2"))
+    assert outcome == Success({"exit_code": 0, "text": "out\n"})
+    assert bytes(attempt.output.stdout) == b"out\n"
+    assert bytes(attempt.output.stderr) == b"err\n"
+
+
+def test_stdin_and_environment() -> None:
+    os.environ["CANARY_OF_THE_EXECUTOR"] = "leaked"
+    try:
+        script = 'cat; echo "$ADDED:$CANARY_OF_THE_EXECUTOR:$LANG"'
+        outcome, _ = run(argv("sh", "-c", script, stdin="typed\n", env={"ADDED": "yes"}))
+    finally:
+        del os.environ["CANARY_OF_THE_EXECUTOR"]
+    assert isinstance(outcome, Success)
+    assert outcome.output["text"] == "typed\nyes::C.UTF-8\n"
+
+
+def test_stdin_that_nobody_reads() -> None:
+    outcome, _ = run(argv("true", stdin="x" * 1_000_000))
+    assert isinstance(outcome, Success)
+
+
+def test_exit_status_names_the_last_error_line_and_keeps_the_output() -> None:
+    outcome, _ = run(argv("sh", "-c", "echo part; echo no such disk >&2; exit 3"))
+    assert isinstance(outcome, Failure)
+    assert outcome.error_class == "exit_status"
+    assert outcome.message == "sh ended with exit code 3: no such disk"
+    assert outcome.output == {"exit_code": 3, "text": "part\n"}
+    assert not outcome.transient
+
+
+def test_other_success_codes() -> None:
+    outcome, _ = run(argv("sh", "-c", "exit 1", success_codes=(0, 1)))
+    assert isinstance(outcome, Success)
+    assert outcome.output["exit_code"] == 1
+
+
+def test_ended_by_a_signal() -> None:
+    outcome, _ = run(argv("sh", "-c", "kill -9 $$"))
+    assert isinstance(outcome, Failure)
+    assert outcome.message == "sh was ended by signal 9"
+
+
+def test_missing_program() -> None:
+    outcome, _ = run(argv("no-such-program-here"))
+    assert isinstance(outcome, Failure)
+    assert outcome.error_class == "program_missing"
+    assert "no-such-program-here" in outcome.message
+    assert not outcome.transient
+
+
+@pytest.mark.parametrize("word", ["; id", "$(id)", "`id`", "a\nb", "-oProxyCommand=x", "@f", "–x"])
+def test_arguments_arrive_as_they_are(word: str) -> None:
+    outcome, attempt = run(argv("printf", "%s", word))
+    assert isinstance(outcome, Success)
+    assert bytes(attempt.output.stdout).decode() == word
+
+
+def test_nul_is_refused() -> None:
+    outcome, _ = run(argv("printf", "a\x00b"))
+    assert isinstance(outcome, Failure)
+    assert outcome.error_class == "invalid_parameters"
+
+
+def test_unparsable_output_is_said_and_kept() -> None:
+    outcome, _ = run(argv("echo", "{not json", parser="json"))
+    assert isinstance(outcome, Failure)
+    assert outcome.error_class == "output_unparsable"
+    assert outcome.output is not None
+    assert outcome.output["text"] == "{not json\n"
+
+
+def test_cancel_ends_the_whole_tree_and_lists_it(tmp_path: Path) -> None:
+    script = f"touch {tmp_path}/$$; sleep 600 & touch {tmp_path}/$!; sleep 600"
+
+    async def inside() -> tuple[dict[str, object], list[int]]:
+        async with resources() as opened:
+            attempt = Run(opened, argv("sh", "-c", script))
+            evidence = await attempt.cancelled(lambda: len(pids_in(tmp_path)) == 2)
+            return evidence, pids_in(tmp_path)
+
+    evidence, started = asyncio.run(inside())
+    assert len(evidence["pids_ended"]) == 3  # type: ignore[arg-type]
+    assert set(started) <= set(evidence["pids_ended"])  # type: ignore[call-overload]
+    assert evidence["last_signal"] == "SIGTERM"
+    assert "cancel_unconfirmed" not in evidence
+    assert not any(alive(pid) for pid in evidence["pids_ended"])  # type: ignore[attr-defined]
+
+
+def test_cancel_finds_what_left_the_group_and_what_ignores_sigterm(tmp_path: Path) -> None:
+    script = (
+        f"trap '' TERM; setsid sh -c 'touch {tmp_path}/$$; sleep 600' & "
+        f"(env -i setsid sleep 601 & touch {tmp_path}/$!); touch {tmp_path}/$$; "
+        "while :; do sleep 600; done"
+    )
+
+    async def inside() -> dict[str, object]:
+        async with resources() as opened:
+            attempt = Run(opened, argv("sh", "-c", script))
+            return await attempt.cancelled(lambda: len(pids_in(tmp_path)) == 3)
+
+    evidence = asyncio.run(inside())
+    assert evidence["last_signal"] == "SIGKILL"
+    assert "cancel_unconfirmed" not in evidence
+    assert not any(alive(pid) for pid in evidence["pids_ended"])  # type: ignore[attr-defined]
+    ours = [p.pid for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "600"]]
+    assert not ours
+
+
+def test_cancel_at_every_early_moment_leaves_nothing() -> None:
+    async def inside() -> None:
+        async with resources() as opened:
+            for delay in range(30):
+                attempt = Run(opened, argv("sh", "-c", "sleep 600; true"))
+                task = asyncio.create_task(attempt.outcome())
+                for _ in range(delay):
+                    await asyncio.sleep(0)
+                await asyncio.sleep(delay / 10_000)
+                task.cancel()
+                await asyncio.wait({task})
+                assert task.cancelled()
+
+    before = {p.pid for p in psutil.process_iter()}
+    asyncio.run(inside())
+    left = [
+        p.info["cmdline"]
+        for p in psutil.process_iter(["cmdline", "environ"])
+        if p.pid not in before and "STEP_ATTEMPT" in (p.info["environ"] or {})
+    ]
+    assert left == []
+
+
+def test_a_background_process_holds_nobody_up() -> None:
+    outcome, attempt = run(argv("sh", "-c", "echo begun; setsid sleep 20 & echo $!"))
+    assert isinstance(outcome, Success)
+    assert outcome.output["left_running"] is True
+    os.kill(int(bytes(attempt.output.stdout).split()[1]), signal.SIGKILL)
+
+
+_EXECUTOR = """
+    import asyncio, sys
+    from tests.driver_kit import Run, settings
+    from processors.executors.resources import Resources
+    from toolmeta.invocation import Invocation
+
+    async def main():
+        run = Run(Resources(settings()), Invocation("argv", "command", argv=("sh", "-c", sys.argv[1])))
+        await run.outcome(600)
+
+    asyncio.run(main())
+"""
+
+
+def test_everything_dies_with_a_killed_executor(tmp_path: Path) -> None:
+    script = f"touch {tmp_path}/$$; sleep 600 & touch {tmp_path}/$!; setsid sleep 600 & touch {tmp_path}/$!; wait"
+    executor = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(_EXECUTOR), script],
+        cwd=Path(__file__).parents[2],
+    )
+    try:
+        asyncio.run(until(lambda: len(pids_in(tmp_path)) == 3))
+        assert all(alive(pid) for pid in pids_in(tmp_path))
+    finally:
+        executor.kill()
+        executor.wait()
+    asyncio.run(until(lambda: not any(alive(pid) for pid in pids_in(tmp_path)), 5))
+
+
+def test_one_gigabyte_of_output_does_not_grow_the_process() -> None:
+    process = psutil.Process()
+    published = 0
+    peak = 0
+
+    async def publish(topic: str, key: bytes, value: bytes, headers: envelope.Headers) -> None:
+        nonlocal published
+        await asyncio.sleep(0)
+        published += len(value)
+
+    async def watch() -> None:
+        nonlocal peak
+        while True:
+            peak = max(peak, process.memory_info().rss)
+            await asyncio.sleep(0.02)
+
+    async def inside() -> tuple[object, OutputPublisher]:
+        async with resources() as opened:
+            writer = OutputPublisher(
+                command(), topic="execution.output", source="test", publish=publish
+            )
+            warm = Run(opened, argv("true"), output=writer)
+            await warm.outcome()
+            before = process.memory_info().rss
+            watcher = asyncio.create_task(watch())
+            attempt = Run(opened, argv("head", "-c", "1G", "/dev/zero"), output=writer)
+            outcome = await attempt.outcome(90)
+            watcher.cancel()
+            await writer.close()
+            print(f"RSS {before / 2**20:.0f} -> {peak / 2**20:.0f} MiB, published {published}")
+            assert peak - before < 64 * 2**20
+            return outcome, writer
+
+    outcome, writer = asyncio.run(inside())
+    assert isinstance(outcome, Success)
+    assert outcome.output["truncated"] is True
+    summary = writer.summary("stdout")
+    assert summary is not None
+    assert summary.bytes == 2**30
+    assert 0 < published < 8 * 64 * 2**20

@@ -1,0 +1,376 @@
+"""The sink against a real broker and a real Postgres."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from confluent_kafka import Producer
+
+from runtime.dead_letters import PREFIX
+from runtime.health import Health
+from sinks.derive import store_events
+from sinks.postgres import Batch, Database, Move, StalePosition
+from streams.reports import OutputChunk
+from streams.topics import EVENTS, OUTPUT
+from tests.integration.sink_lab import Lab, eventually
+from tests.unit.sinks.stories import Story, decoded, execution_id
+
+
+@pytest.fixture
+def lab(kafka: str, postgres: str) -> Iterator[Lab]:
+    laboratory = Lab(kafka, postgres)
+    yield laboratory
+    laboratory.close()
+
+
+def mixed(stories: list[Story]) -> list[bytes]:
+    """The events of all stories, taking turns."""
+    longest = max(len(story.values) for story in stories)
+    return [s.values[i] for i in range(longest) for s in stories if i < len(s.values)]
+
+
+def troubled(number: int) -> Story:
+    """An execution with a bit of everything."""
+    story = Story(number, steps=3)
+    story.add("execution.queued").add("execution.started")
+    story.dispatch("s0").claim("s0").fail("s0", final=False)
+    story.add(
+        "step.retry_scheduled", step="s0", attempt=1, next_attempt=2, max_attempts=2,
+        delay_seconds=1.0, at="2026-11-20T07:01:00Z",
+    )  # fmt: skip
+    story.dispatch("s0", 2).claim("s0", 2).succeed("s0", 2)
+    story.add("execution.paused", actor="ann", reason="lunch")
+    story.add("execution.resumed", actor="ann")
+    story.add("step.expanded", step="s1", items=2, steps=["s1[0]", "s1[1]"])
+    for name in ("s1[0]", "s1[1]"):
+        story.dispatch(name).claim(name).succeed(name)
+    story.succeed("s1")
+    story.dispatch("s2").claim("s2")
+    story.add("step.progress", step="s2", attempt=1, percent=40.0, message="half way")
+    story.fail("s2")
+    story.add("audit.decision", actor="ann", action="cancel", allowed=False, message="not yours")
+    return story.end("partial")
+
+
+def test_events_become_rows(lab: Lab) -> None:
+    stories = [Story(n, steps=2).run() for n in range(50)] + [troubled(n) for n in range(50, 60)]
+    values = mixed(stories)
+    with lab.sink():
+        lab.send(values)
+        eventually(lambda: lab.count("execution_events") == len(values), "all events stored")
+    assert lab.query("SELECT count(DISTINCT event_id) FROM execution.execution_events") == [
+        (len(values),)
+    ]
+    assert lab.query(
+        "SELECT count(*) FROM (SELECT 1 FROM execution.execution_events GROUP BY execution_id "
+        "HAVING max(seq) <> count(*) OR min(seq) <> 1) AS gaps"
+    ) == [(0,)]
+    assert lab.query(
+        "SELECT status::text, count(*) FROM execution.executions GROUP BY 1 ORDER BY 1"
+    ) == [("completed", 50), ("partial", 10)]
+    assert lab.count("execution_queue") == 0
+    assert lab.query("SELECT DISTINCT tool, step_index FROM execution.execution_steps "
+                     "WHERE step IN ('s1[0]', 's1[1]')") == [("noop", 1)]  # fmt: skip
+    assert lab.query(
+        "SELECT DISTINCT error_class, error_message FROM execution.executions "
+        "WHERE status = 'partial'"
+    ) == [("exit_code", "s2: exit code 2")]
+
+
+def test_an_empty_database_is_filled_from_the_topics_to_the_same_content(lab: Lab) -> None:
+    values = mixed([troubled(n) for n in range(20)])
+    with lab.sink():
+        # In pieces, so that the first database sees other batches than the second.
+        for start in range(0, len(values), 97):
+            lab.send(values[start : start + 97])
+            eventually(
+                lambda n=min(start + 97, len(values)): lab.count("execution_events") == n,
+                "this piece stored",
+            )
+    second = lab.database()
+    with lab.sink(second):
+        eventually(
+            lambda: lab.count("execution_events", second) == len(values), "all stored again"
+        )
+    assert lab.content() == lab.content(second)
+
+
+def test_a_kill_between_both_commits_leaves_no_duplicate(lab: Lab) -> None:
+    values = mixed([Story(n, steps=2).run() for n in range(60)])
+    lab.send(values)
+    # Dies at the first moment at which Kafka would be told what Postgres has just committed.
+    crash = "import sinks.source\nsinks.source.Source.hint = lambda *a, **k: os._exit(9)"
+    stored = 0
+    for _ in range(2):
+        process = lab.process(
+            "import sinks.source\n"
+            "hint = sinks.source.Source.hint\n"
+            "def die(self, positions, **k):\n"
+            "    if any(positions.values()): os._exit(9)\n"
+            "sinks.source.Source.hint = die"
+        )
+        assert process.wait(60) == 9, crash
+        now = lab.count("execution_events")
+        assert now >= stored
+        stored = now
+    assert 0 < stored <= len(values)
+    with lab.sink():
+        eventually(lambda: lab.count("execution_events") == len(values), "the rest", 60)
+    reference = lab.database()
+    with lab.sink(reference):
+        eventually(lambda: lab.count("execution_events", reference) == len(values), "again")
+    assert lab.content() == lab.content(reference)
+    assert lab.records(f"{EVENTS.name}.dlq") == []
+
+
+def test_kill_9_at_any_moment_and_a_clean_stop(lab: Lab) -> None:
+    values = mixed([Story(n, steps=3).run() for n in range(300)])
+    lab.send(values[: len(values) // 2])
+    process = lab.process()
+    try:
+        eventually(lambda: lab.count("execution_events") > 0, "it works", 30)
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+        lab.send(values[len(values) // 2 :])
+        process = lab.process()
+        eventually(lambda: lab.count("execution_events") == len(values), "the rest", 60)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait(10)
+    assert lab.query("SELECT count(*) FROM execution.executions WHERE status = 'completed'") == [
+        (300,)
+    ]
+    assert lab.count("attempts") == 900
+
+
+def test_what_cannot_be_stored_is_parked_and_the_batch_goes_on(lab: Lab) -> None:
+    good = [Story(n).run() for n in range(20)]
+    values = mixed(good)
+    poison: list[tuple[bytes | None, str]] = [
+        (b"\xff\xfe not json", "not_json"),
+        (None, "not_json"),
+        (b"[" * 5_000, "not_json"),
+        (b'{"execution_id": 1}', "invalid"),
+        (good[0].values[0].replace(b'"seq":1', b'"seq":0'), "invalid"),
+        (good[0].values[0].replace(good[0].id.encode(), b"../../etc/passwd"), "invalid"),
+        # Well-formed, but no enum of the database knows the class.
+        (Story(100, sla_class="glacial").values[0], "refused_by_database"),
+        (Story(101, priority=2**40).values[0], "refused_by_database"),
+    ]
+    half = len(values) // 2
+    with lab.sink():
+        lab.send(values[:half])
+        for value, _ in poison:
+            lab.put(EVENTS.name, value, key=b"0000000a", headers=[("who", b"me"), ("x", b"\xff")])
+        lab.send(values[half:])
+        eventually(lambda: lab.count("execution_events") == len(values), "the good ones")
+        eventually(lambda: lab.count("execution_dlq") == len(poison), "the letters archived")
+    letters = lab.records(f"{EVENTS.name}.dlq")
+    assert sorted((m.value() or b"") for m in letters) == sorted(v or b"" for v, _ in poison)
+    expected = {(value or b"<none>"): error_class for value, error_class in poison}
+    sources = {(m.partition(), m.offset()): m for m in lab.records(EVENTS.name)}
+    for letter in letters:
+        headers: dict[str, Any] = dict(letter.headers() or [])
+        assert headers[f"{PREFIX}class"].decode() == expected[letter.value() or b"<none>"]
+        assert headers["who"] == b"me" and "x" not in headers
+        source = sources[letter.partition(), int(headers[f"{PREFIX}offset"])]
+        assert (source.key(), source.value()) == (letter.key(), letter.value())
+    assert lab.query("SELECT DISTINCT source_topic FROM execution.execution_dlq") == [
+        (lab.topic(EVENTS.name),)
+    ]
+    assert lab.count("executions") == len(good)
+
+
+def test_nul_nan_and_future_types(lab: Lab) -> None:
+    story = Story(1).dispatch("s0").claim("s0")
+    story.succeed("s0", output={"text": "a\x00b", "k\x00": ["\x00"]})
+    story.add("execution.invented_later", why="nobody knows")
+    story.end()
+    values = list(story.values)
+    nan = Story(2).values[0].replace(b'"priority":1', b'"priority":NaN')
+    with lab.sink():
+        lab.send(values)
+        lab.put(EVENTS.name, nan, key=b"00000001")
+        future = [("ce_type", b"runstream.step.started.v2")]
+        lab.send([Story(3).values[0]], headers=future)
+        chunk = OutputChunk(
+            execution_id=story.id, step="s0", attempt=1, stream="stdout", index=0, offset=0,
+            text="one\x00two", tenant="acme",
+        )  # fmt: skip
+        for _ in range(2):
+            lab.put(OUTPUT.name, chunk.model_dump_json().encode())
+        lab.producer.flush(10)
+        eventually(lambda: lab.count("execution_dlq") == 2, "both parked")
+        eventually(lambda: lab.count("output") == 1, "output stored once")
+        eventually(lambda: lab.count("execution_events") == len(values), "all stored")
+    assert lab.query("SELECT output_data FROM execution.execution_steps") == [
+        ({"text": "a\\u0000b", "k\\u0000": ["\\u0000"]},)
+    ]
+    assert lab.query("SELECT text FROM execution.output") == [("one\\u0000two",)]
+    assert sorted(lab.query("SELECT error_class FROM execution.execution_dlq")) == [
+        ("not_json",),
+        ("unknown_version",),
+    ]
+
+
+def test_duplicates_and_aborted_transactions_leave_no_trace(lab: Lab) -> None:
+    story = troubled(7)
+    with lab.sink():
+        lab.send(story.values)
+        eventually(lambda: lab.count("execution_events") == len(story.values), "stored")
+        before = lab.content()
+        lab.send(story.values[2:9])
+        producer = Producer({"bootstrap.servers": lab.kafka, "transactional.id": lab.prefix})
+        producer.init_transactions(20)
+        producer.begin_transaction()
+        producer.produce(lab.topic(EVENTS.name), Story(8).values[0], partition=0)
+        producer.flush(10)
+        producer.abort_transaction(20)
+        lab.send([*Story(9).values, *story.values])
+        eventually(lambda: lab.count("executions") == 2, "what came after the duplicates")
+        end = len(lab.records(EVENTS.name))
+        assert end > 0
+        eventually(lambda: _stands_at_the_end(lab), "all read")
+    after = lab.content()
+    for table, rows in before.items():
+        kept = [row for row in after[table] if execution_id(9) not in row[0]]
+        assert kept == rows, table
+
+
+def _stands_at_the_end(lab: Lab) -> bool:
+    last = {}
+    for message in lab.records(EVENTS.name):
+        last[message.partition()] = (message.offset() or 0) + 1
+    rows = lab.query(
+        "SELECT partition, next_offset FROM execution.sink_offsets "
+        f"WHERE topic = '{lab.topic(EVENTS.name)}'"
+    )
+    stored = dict(rows)
+    return all(stored.get(partition, 0) >= following for partition, following in last.items())
+
+
+def test_a_late_event_gives_the_rows_it_would_have_given_in_time(lab: Lab) -> None:
+    story = troubled(3)
+    rows = story.rows()
+    late = lab.database()
+    with psycopg.connect(lab.dsn) as straight:
+        _prepare(straight)
+        store_events(straight, rows)
+    with psycopg.connect(late) as crooked:
+        _prepare(crooked)
+        store_events(crooked, rows[3:9])
+        store_events(crooked, [*rows[1:3], *rows[9:]])
+        store_events(crooked, rows[:1])
+    assert lab.content() == lab.content(late)
+
+
+def _prepare(connection: psycopg.Connection[Any]) -> None:
+    from sinks.tables import TABLES
+
+    for table in TABLES:
+        connection.execute(table.incoming.encode())
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 11])
+def test_however_the_log_is_cut_the_tables_are_the_same(lab: Lab, size: int) -> None:
+    rows = [decoded(value) for value in mixed([troubled(1), Story(2, 2).run(), troubled(3)])]
+    whole = lab.database()
+    for dsn, step in ((whole, len(rows)), (lab.dsn, size)):
+        with psycopg.connect(dsn) as connection:
+            _prepare(connection)
+            for start in range(0, len(rows), step):
+                store_events(connection, rows[start : start + step])
+    assert lab.content() == lab.content(whole)
+
+
+def test_a_zombie_stores_nothing(lab: Lab) -> None:
+    place = ("some.topic", 0)
+    rows = Story(1).run().rows()
+    ours, zombie = Database(lab.dsn), Database(lab.dsn)
+    try:
+        assert ours.positions([place]) == zombie.positions([place]) == {place: 0}
+
+        def batch(first: int, last: int, expected: int) -> Batch:
+            found = [(place, first + i, row) for i, row in enumerate(rows[first:last])]
+            return Batch(events=found, moves={place: Move(expected, last)})
+
+        refused: list[Any] = []
+        ours.write(batch(0, 3, 0), refused.extend)
+        with pytest.raises(StalePosition):
+            zombie.write(batch(0, 5, 0), refused.extend)
+        assert lab.count("execution_events") == 3
+        assert zombie.positions([place]) == {place: 3}
+        zombie.write(batch(3, 5, 3), refused.extend)
+        with pytest.raises(StalePosition):
+            ours.write(batch(3, 6, 3), refused.extend)
+        assert lab.count("execution_events") == 5
+        assert refused == []
+    finally:
+        ours.close()
+        zombie.close()
+
+
+def test_two_sinks_share_and_a_third_takes_over(lab: Lab) -> None:
+    values = mixed([Story(n, 2).run() for n in range(200)])
+    third = len(values) // 3
+    with lab.sink():
+        lab.send(values[:third])
+        with lab.sink():
+            lab.send(values[third : 2 * third])
+            eventually(lambda: lab.count("execution_events") >= third, "shared", 60)
+        lab.send(values[2 * third :])
+        eventually(lambda: lab.count("execution_events") == len(values), "taken over", 60)
+    assert lab.query("SELECT count(*) FROM execution.executions WHERE status = 'completed'") == [
+        (200,)
+    ]
+
+
+def test_a_database_that_goes_away_is_waited_for(lab: Lab) -> None:
+    values = mixed([Story(n).run() for n in range(40)])
+    health = Health(("kafka", "database"))
+    stop = threading.Event()
+
+    def cut() -> None:
+        # Every session of the sink ends again and again, as an immediate restart would end it.
+        with psycopg.connect(lab.server, autocommit=True) as connection:
+            while not stop.wait(0.15):
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE application_name = 'runstream-sink'"
+                )
+
+    cutter = threading.Thread(target=cut)
+    with lab.sink(health=health):
+        cutter.start()
+        try:
+            for start in range(0, len(values), 20):
+                lab.send(values[start : start + 20])
+                stop.wait(0.1)
+        finally:
+            stop.set()
+            cutter.join(10)
+        eventually(lambda: lab.count("execution_events") == len(values), "all stored", 60)
+        eventually(lambda: health.answer("/readyz")[0] == 200, "ready again")
+    assert lab.count("executions") == 40
+    assert lab.records(f"{EVENTS.name}.dlq") == []
+
+
+def test_missing_tables_are_waited_for(lab: Lab) -> None:
+    bare = lab.database(migrated=False)
+    health = Health(("kafka", "database"))
+    lab.send(Story(1).run().values)
+    with lab.sink(bare, health=health):
+        eventually(
+            lambda: "runstream migrate" in str(health.answer("/readyz")[1]), "it says what to do"
+        )
+        from sinks.migrate import migrate
+
+        migrate(bare)
+        eventually(lambda: lab.count("executions", bare) == 1, "it goes on by itself")
