@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from time import sleep
 from typing import TYPE_CHECKING, Final
 
 from console import endpoints
 from console.exits import Exit, Failure
 from runtime import kafka
+from runtime.clock import monotonic
 
 if TYPE_CHECKING:
-    from confluent_kafka import KafkaError, Message
+    from confluent_kafka import KafkaError, KafkaException, Message
     from confluent_kafka.admin import AdminClient
     from confluent_kafka.admin._metadata import ClusterMetadata
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 #: How long a command waits for a broker before it says that there is none.
 PROBE_SECONDS: Final = 10.0
+#: How long a topic must be absent to count as missing.
+ABSENT_SECONDS: Final = 2.0
 
 
 def admin(settings: CommonSettings) -> AdminClient:
@@ -38,6 +42,18 @@ def unreachable(settings: CommonSettings) -> Failure:
     )
 
 
+def refused(settings: CommonSettings, name: str, error: KafkaException) -> Failure:
+    """What a command says when the cluster answers something else than it should."""
+    from confluent_kafka import KafkaError
+
+    cause = error.args[0]
+    if cause.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+        return unreachable(settings)
+    return Failure(
+        f"{name} at {settings.bootstrap_servers} cannot be used: {cause.str()}", Exit.UNREACHABLE
+    )
+
+
 def probe(settings: CommonSettings) -> ClusterMetadata:
     """Brokers and topics of the cluster; raises Failure after PROBE_SECONDS without an answer."""
     from confluent_kafka import KafkaException
@@ -49,16 +65,24 @@ def probe(settings: CommonSettings) -> ClusterMetadata:
 
 
 def partitions(settings: CommonSettings, topic: Topic) -> int:
-    """How many partitions `topic` really has on this cluster; raises Failure where it is absent."""
+    """How many partitions `topic` really has on this cluster; raises Failure where it is absent.
+
+    A broker may answer before it has heard of a topic that was just created, so an absence counts
+    only after ABSENT_SECONDS.
+    """
     name = kafka.topic_name(settings, topic)
-    found = probe(settings).topics.get(name)
-    if found is None or found.error is not None or not found.partitions:
-        raise Failure(
-            f"the topic {name} does not exist at {settings.bootstrap_servers}",
-            Exit.UNREACHABLE,
-            "runstream topics apply",
-        )
-    return len(found.partitions)
+    until = monotonic() + ABSENT_SECONDS
+    while True:
+        found = probe(settings).topics.get(name)
+        if found is not None and found.error is None and found.partitions:
+            return len(found.partitions)
+        if monotonic() > until:
+            raise Failure(
+                f"the topic {name} does not exist at {settings.bootstrap_servers}",
+                Exit.UNREACHABLE,
+                "runstream topics apply",
+            )
+        sleep(0.05)
 
 
 def send(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from time import sleep
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +15,7 @@ from streams.ids import partition_for
 from streams.topics import EVENTS
 
 if TYPE_CHECKING:
-    from confluent_kafka import KafkaError
+    from confluent_kafka import KafkaError, TopicPartition
 
     from runtime.settings import CommonSettings
 
@@ -24,6 +26,18 @@ MARGIN_MS: Final = 10 * 60_000
 MAX_AWAY_SECONDS: Final = 60.0
 
 _BATCH: Final = 500
+
+
+def _leaderless() -> tuple[int, ...]:
+    """What brokers answer while a partition is new or changes its leader."""
+    from confluent_kafka import KafkaError
+
+    return (
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+    )
 
 
 class EventLog:
@@ -55,17 +69,45 @@ class EventLog:
         )
         self.partition: int = place.partition
         try:
-            _, self.end = self._consumer.get_watermark_offsets(place, timeout=broker.PROBE_SECONDS)
+            self.end = self._ask(lambda: self._end_of(place))
             place.offset = self.end
             if since_ms is not None:
-                place.offset = max(since_ms - MARGIN_MS, 0)
-                found = self._consumer.offsets_for_times([place], timeout=broker.PROBE_SECONDS)
-                place.offset = found[0].offset if found[0].offset >= 0 else self.end
+                wanted = max(since_ms - MARGIN_MS, 0)
+                place.offset = self._ask(lambda: self._offset_at(place, wanted))
             self._consumer.assign([place])
-        except KafkaException:
+        except KafkaException as error:
             self._consumer.close()
-            raise broker.unreachable(settings) from None
+            raise broker.refused(settings, place.topic, error) from None
         self._next = place.offset
+
+    def _end_of(self, place: TopicPartition) -> int:
+        _, end = self._consumer.get_watermark_offsets(place, timeout=broker.PROBE_SECONDS)
+        return end
+
+    def _offset_at(self, place: TopicPartition, unix_ms: int) -> int:
+        """The first record at or after that moment, else the end."""
+        from confluent_kafka import TopicPartition
+
+        asked = [TopicPartition(place.topic, place.partition, unix_ms)]
+        found = self._consumer.offsets_for_times(asked, timeout=broker.PROBE_SECONDS)[0]
+        if found.error is not None:
+            from confluent_kafka import KafkaException
+
+            raise KafkaException(found.error)
+        return found.offset if found.offset >= 0 else self.end
+
+    def _ask(self, question: Callable[[], int]) -> int:
+        """The answer, asked again while the partition has no leader, at most PROBE_SECONDS."""
+        from confluent_kafka import KafkaException
+
+        until = monotonic() + broker.PROBE_SECONDS
+        while True:
+            try:
+                return question()
+            except KafkaException as error:
+                if monotonic() > until or error.args[0].code() not in _leaderless():
+                    raise
+                sleep(0.05)
 
     def _on_error(self, error: KafkaError) -> None:
         from confluent_kafka import KafkaError as Errors

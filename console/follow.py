@@ -100,12 +100,7 @@ def follow(
                     display.note(SILENCE, "yellow")
                 noted_silence = True
     if view.ended is None:
-        raise Failure(
-            f"{view.execution_id} is {view.status.replace('_', ' ')} after {timeout:g} s; "
-            "it goes on without this command",
-            Exit.TIMED_OUT,
-            f"runstream watch {view.execution_id}",
-        )
+        raise unfinished(view.execution_id, view.status, timeout)
     return OUTCOMES[view.ended.type]
 
 
@@ -118,6 +113,16 @@ SILENCE: Final = (
 def _show(event: Event, view: ExecutionView, display: Display) -> None:
     if view.apply(event):
         display.event(event)
+
+
+def unfinished(execution_id: str, status: str, timeout: float) -> Failure:
+    """What is said when the time to watch is over before the execution is."""
+    return Failure(
+        f"{execution_id} is {status.replace('_', ' ')} after {timeout:g} s; "
+        "it goes on without this command",
+        Exit.TIMED_OUT,
+        f"runstream watch {execution_id}",
+    )
 
 
 def not_found(execution_id: str) -> Failure:

@@ -146,31 +146,36 @@ def _submit(prepared: Prepared, no_wait: bool, as_json: bool, quiet: bool) -> Ex
 
 def _run(prepared: Prepared, timeout: float, as_json: bool, jsonl: bool, quiet: bool) -> Exit:
     from console import endpoints
-    from console.follow import PATIENCE_SECONDS, SILENCE, answer, detachable
+    from console.follow import PATIENCE_SECONDS, SILENCE, answer, detachable, unfinished
     from console.watching import watch_execution
+    from runtime.clock import monotonic
     from runtime.settings import CommonSettings
 
     settings = endpoints.load(CommonSettings)
-    wordless = quiet or as_json
+    until = monotonic() + timeout
     with _log(settings, prepared) as log, detachable(prepared.execution_id):
         produce(settings, prepared)
         event = answer(log, prepared, min(timeout, PATIENCE_SECONDS))
-        if event is None and not quiet and timeout > PATIENCE_SECONDS:
-            terminal.say(SILENCE, "yellow")
-            event = answer(log, prepared, timeout - PATIENCE_SECONDS)
-        if event is None or event.type != "execution.duplicate":
-            ident = event.execution_id if event is not None else prepared.execution_id
-            left = timeout if event is not None else 0.0
-            return watch_execution(
-                settings, ident, log=log, first=event, timeout=left, as_json=as_json,
-                jsonl=jsonl, quiet=wordless,
-            )  # fmt: skip
-    if not quiet:
-        _say_duplicate(event)
-    # Its earlier events are behind the place where this log began.
-    return watch_execution(
-        settings, event.execution_id, timeout=timeout, as_json=as_json, jsonl=jsonl, quiet=wordless
-    )
+        if event is None and timeout > PATIENCE_SECONDS:
+            if not quiet:
+                terminal.say(SILENCE, "yellow")
+            event = answer(log, prepared, until - monotonic())
+        if event is None:
+            raise unfinished(prepared.execution_id, "submitted", timeout)
+        duplicate = event.type == "execution.duplicate"
+        if duplicate and not quiet:
+            _say_duplicate(event)
+        # The earlier events of a repeated execution are behind the place where this log began.
+        return watch_execution(
+            settings,
+            event.execution_id,
+            log=None if duplicate else log,
+            first=None if duplicate else event,
+            timeout=max(until - monotonic(), 1.0),
+            as_json=as_json,
+            jsonl=jsonl,
+            quiet=quiet or as_json,
+        )
 
 
 def _log(settings: CommonSettings, prepared: Prepared) -> EventLog:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from time import sleep
 from typing import TYPE_CHECKING, Any, Final
 
 from console import broker
 from console.exits import Exit, Failure
 from runtime import kafka
+from runtime.clock import monotonic
 from streams.topics import Topic, all_topics
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from runtime.settings import CommonSettings
 
 MAX_REPLICAS: Final = 3
+#: How long brokers may take to agree about a change.
+SETTLE_SECONDS: Final = 10.0
 _TIMEOUT: Final = 30.0
 
 
@@ -138,3 +142,25 @@ def adjust(settings: CommonSettings, differing: list[TopicState]) -> None:
     answers = admin.incremental_alter_configs(resources, request_timeout=_TIMEOUT)
     for future in answers.values():
         _result(future)
+
+
+def settle(settings: CommonSettings) -> list[TopicState]:
+    """Wait until the brokers have heard of what was changed, so that what starts next finds it.
+
+    Raises Failure where something is still missing or different after SETTLE_SECONDS.
+    """
+    until = monotonic() + SETTLE_SECONDS
+    while True:
+        states = inspect(settings)
+        open_ones = [
+            state.name for state in states if state.partitions is None or state.differences
+        ]
+        if not open_ones:
+            return states
+        if monotonic() > until:
+            raise Failure(
+                f"{open_ones[0]} is not as declared after {SETTLE_SECONDS:.0f} s",
+                Exit.TIMED_OUT,
+                "runstream topics show",
+            )
+        sleep(0.1)

@@ -39,6 +39,8 @@ def apply(quiet: Quiet = False) -> None:
     differing = [state for state in states if state.differences]
     topic_admin.create(settings, missing)
     topic_admin.adjust(settings, differing)
+    if missing or differing:
+        topic_admin.settle(settings)
     if not quiet:
         for state in missing:
             terminal.say(f"created {state.name}")

@@ -98,8 +98,8 @@ CREATE TABLE execution.execution_steps (
     -- Why it waits, was skipped or cancelled.
     status_reason    text,
     waiting_until    timestamptz,
-    -- The latest; null until the first dispatch.
-    attempt          integer,
+    -- The latest; 0 until the first dispatch.
+    attempt          integer NOT NULL DEFAULT 0,
     executor         text,
     percent          double precision,
     progress_message text,

@@ -8,6 +8,7 @@ from typing import Final
 
 import psycopg
 from confluent_kafka import Message
+from psycopg.conninfo import conninfo_to_dict
 
 from runtime import kafka, service
 from runtime.clock import monotonic
@@ -214,6 +215,12 @@ def _sentence(error: psycopg.Error) -> str:
 
 def body(settings: SinkSettings, log: Log, health: Health, stop: threading.Event) -> None:
     """The body of the process, for `runtime.service`."""
+    try:
+        conninfo_to_dict(settings.database_url.get_secret_value())
+    except psycopg.Error:
+        # The driver's own words repeat the URL, and with it the password.
+        log.error("DATABASE_URL is not a Postgres URL")
+        raise SystemExit(2) from None
     Sink(settings, log, health, stop).run()
 
 

@@ -85,16 +85,14 @@ class Parking:
         if partitions is None:
             partitions = self._count(producer, letter.topic)
         letter = fitting(letter, partitions)
-        options: dict[str, Any] = {}
-        if letter.partition is not None:
-            options["partition"] = letter.partition
         producer.produce(
             letter.topic,
             key=letter.key,
             value=letter.value,
             headers=letter.headers,
+            # -1 lets the key choose.
+            partition=-1 if letter.partition is None else letter.partition,
             on_delivery=lambda error, _: confirmed(error, place),
-            **options,
         )
         producer.poll(0)
 

@@ -59,6 +59,7 @@ class Patches:
                 "execution_id": event.execution_id,
                 "step": name,
                 "tenant": event.tenant,
+                "attempt": 0,
             }
         patch["updated_at"] = event.at
         patch["last_seq"] = event.seq

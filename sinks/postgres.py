@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeVar
 
+import orjson
 import psycopg
 from psycopg.types.json import set_json_loads
 
@@ -72,13 +73,16 @@ class Database:
             application_name="runstream-sink",
             options=(
                 f"-c statement_timeout={_STATEMENT_TIMEOUT_MS} -c lock_timeout={_LOCK_TIMEOUT_MS} "
-                # A batch is lost with the server's crash or stored whole; the log has it anyway.
                 "-c timezone=UTC -c client_min_messages=warning"
             ),
         )
-        set_json_loads(_loads, self._connection)
-        for table in TABLES:
-            self._connection.execute(table.incoming.encode())
+        set_json_loads(orjson.loads, self._connection)
+        try:
+            for table in TABLES:
+                self._connection.execute(table.incoming.encode())
+        except psycopg.Error:
+            self._connection.close()
+            raise
 
     def close(self) -> None:
         """End the session."""
@@ -152,9 +156,3 @@ class Database:
 def _columns(places: Iterable[Place]) -> list[list[Any]]:
     given = list(places)
     return [[topic for topic, _ in given], [partition for _, partition in given]]
-
-
-def _loads(data: bytes | str) -> Any:
-    import orjson
-
-    return orjson.loads(data)

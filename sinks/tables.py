@@ -20,6 +20,8 @@ class Meets(Enum):
     LAST = "COALESCE(excluded.{0}, old.{0})"
     #: The older value, where there is one: the first start stays the start.
     FIRST = "COALESCE(old.{0}, excluded.{0})"
+    #: The larger value.
+    MOST = "GREATEST(old.{0}, excluded.{0})"
     #: It lasts as long as the status: replaced, also by nothing, when the status is.
     STATUS = "CASE WHEN excluded.status IS NULL THEN old.{0} ELSE excluded.{0} END"
 
@@ -128,7 +130,7 @@ STEPS: Final = Table(
     "execution_steps",
     _columns(
         "execution_id:key step:key tenant:first step_index parent undoes tool domain description "
-        "depends_on target status status_reason:status waiting_until:status attempt executor "
+        "depends_on target status status_reason:status waiting_until:status attempt:most executor "
         "percent progress_message input_data output_data started_at:first completed_at:status "
         "duration_seconds:status error_class:status error_message:status updated_at last_seq"
     ),

@@ -159,7 +159,12 @@ def _number(shape: Shape, guarded: bool) -> Check:
 
     def check(value: Any, field: str, allowed: Allowed, problems: list[Problem]) -> None:
         number = seconds_of(value) if as_duration and type(value) is str else value
-        if type(value) not in kinds or number is None or not math.isfinite(number):
+        # An integer of any size is finite, and too large a one for isfinite.
+        if (
+            type(value) not in kinds
+            or number is None
+            or (type(number) is float and not math.isfinite(number))
+        ):
             problems.append(Problem(field, f"must be {wanted}, not {_shown(value)}"))
         elif number < low:
             problems.append(Problem(field, f"must be at least {low:g}{unit}"))

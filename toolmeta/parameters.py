@@ -80,7 +80,10 @@ class Shape(BaseModel):
         if self.type == "array" and self.items is None:
             raise ValueError("an array needs items")
         if self.pattern is not None:
-            re.compile(self.pattern)
+            try:
+                re.compile(self.pattern)
+            except re.error as error:
+                raise ValueError(f"pattern: {error}") from error
         return self
 
 

@@ -38,6 +38,7 @@ _BEFORE: Final[dict[str, ErrorClass]] = {
         ("tls_failed", False, "no trusted TLS connection could be made"),
         ("refused_address", False, "the address is loopback, private or reserved"),
         ("rate_limited", True, "the target asks to come back later"),
+        ("mail_deferred", True, "the mail server took nothing and asks to try again later"),
         (
             "busy",
             True,

@@ -27,26 +27,31 @@ class Resources:
         self._pool: AsyncConnectionPool[AsyncConnection[dict[str, Any]]] | None = None
         self._opening = asyncio.Lock()
 
-    def http(self) -> httpx.AsyncClient:
+    async def http(self) -> httpx.AsyncClient:
         """The client of every HTTP driver: guarded addresses, no proxies, redirects or cookies.
 
         10 s for each of connect, read, write and pool; one connection per request.
         """
-        if self._http is None:
-            import httpx
-
-            from processors.executors.drivers.addresses import GuardedTransport
-
-            self._http = httpx.AsyncClient(
-                transport=GuardedTransport(
-                    trusted(), allow_private=self.settings.allow_private_addresses
-                ),
-                timeout=10.0,
-                trust_env=False,
-                follow_redirects=False,
-                headers={"User-Agent": "runstream"},
-            )
+        async with self._opening:
+            if self._http is None:
+                # The import and the authorities of the machine take some 150 ms.
+                self._http = await asyncio.to_thread(self._client)
         return self._http
+
+    def _client(self) -> httpx.AsyncClient:
+        import httpx
+
+        from processors.executors.drivers.addresses import GuardedTransport
+
+        return httpx.AsyncClient(
+            transport=GuardedTransport(
+                trusted(), allow_private=self.settings.allow_private_addresses
+            ),
+            timeout=10.0,
+            trust_env=False,
+            follow_redirects=False,
+            headers={"User-Agent": "runstream"},
+        )
 
     async def database(self) -> AsyncConnectionPool[AsyncConnection[dict[str, Any]]]:
         """The pool on `settings.database_url`: rows as dicts, at most 8 connections."""

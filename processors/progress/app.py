@@ -1,193 +1,140 @@
-"""The projector process: a Faust application that folds events into live progress.
+"""The projector process: it keeps a Faust application alive that folds events into progress.
 
-Faust owns the group membership, the fetching and the sending; `transport.py` says what is changed
-in it, `projector.py` does the work. The process outlives its application: when Faust stops with an
-error (the broker away for long), it is taken down and built anew, with growing pauses.
+The process outlives its application: when Faust stops with an error, it is taken down and built
+anew, with growing pauses. Whatever happens, the published snapshots say where to go on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import sys
 import threading
-from collections.abc import AsyncIterator
-from datetime import timedelta
-from typing import Any, Final
-
-import faust
-from faust.types import StreamT
+from typing import Final
 
 from processors.progress import broker, cluster, metrics
-from processors.progress.projector import Projector
-from processors.progress.records import Restoring
-from processors.progress.transport import Restore, Run, RunTransport
+from processors.progress.application import Application
 from processors.progress.windows import Windows
-from runtime import kafka, service
+from runtime import service
+from runtime.clock import monotonic
 from runtime.health import Health
 from runtime.logs import Log
-from runtime.settings import ProjectorSettings
-from streams.envelope import Headers
-from streams.topics import EVENTS, PROGRESS
+from runtime.settings import ProjectorSettings, SettingsError, load
 
-GROUP: Final = "runstream-projector"
 _TICK: Final = 0.1
+_WATCH: Final = 2.0
+#: Seconds between two lives of the Faust application: doubled until one lasts `_SETTLED`.
+_FIRST_PAUSE: Final = 0.5
 _WORST_PAUSE: Final = 10.0
-
-
-class ProjectorApp(faust.App):
-    """A Faust application with our transport, and without folders on disk."""
-
-    restore: Restore
-
-    def _new_transport(self) -> RunTransport:
-        self.monitor.loop = self.loop
-        self.sensors.add(self.monitor)
-        return RunTransport(self.conf.broker_consumer, self, restore=self.restore)
-
-    def _create_directories(self) -> None:
-        """Nothing is kept on disk."""
-
-
-def build(settings: ProjectorSettings, restore: Restore) -> ProjectorApp:
-    """The Faust application, not started; raises SettingsError for options it cannot honour."""
-    chosen = "instance" in settings.model_fields_set
-    app = ProjectorApp(
-        id=settings.topic_prefix + GROUP,
-        broker=broker.urls(settings),
-        broker_client_id=f"runstream-{settings.instance}",
-        broker_credentials=broker.credentials(settings),
-        broker_max_poll_records=4_000,
-        broker_request_timeout=60.0,
-        # A dead instance's partitions are taken over within seconds.
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=2.0,
-        broker_rebalance_timeout=30.0,
-        broker_commit_interval=1.0,
-        # With a name of its own choice a restarted instance takes its partitions back at once,
-        # instead of waiting for the session of its dead predecessor to end (KIP-345).
-        consumer_group_instance_id=settings.instance if chosen else None,
-        consumer_auto_offset_reset="earliest",
-        # Runs, not records: some for each partition, so that memory stays bounded.
-        stream_buffer_maxsize=32,
-        producer_acks=-1,
-        producer_compression_type="lz4",
-        producer_max_request_size=PROGRESS.max_message_bytes,
-        producer_request_timeout=30.0,
-        store="memory://",
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        web_enabled=False,
-        logging_config=None,
-        autodiscover=False,
-    )
-    app.restore = restore
-    return app
-
-
-class Application:
-    """One life of the Faust application with its projector."""
-
-    def __init__(
-        self, settings: ProjectorSettings, log: Log, health: Health, windows: Windows
-    ) -> None:
-        """Build everything, connect nothing; raises SettingsError."""
-        self._settings = settings
-        self._stop_reading = threading.Event()
-        self.projector = Projector(log, health, windows, self._read_books, self._send)
-        self.app = build(settings, self.projector.restore)
-        self._events = self.app.topic(
-            kafka.topic_name(settings, EVENTS), value_serializer="raw", key_serializer="raw"
-        )
-        self._progress = self.app.topic(
-            kafka.topic_name(settings, PROGRESS), value_serializer="raw", key_serializer="raw"
-        )
-        # One at a time: with more, Faust 0.15 commits offsets of messages that are not done.
-        self.app.agent(self._events, name="progress", concurrency=1)(self._project)
-
-    async def start(self) -> None:
-        """Join the group; returns when the first assignment is restored."""
-        await self.app.start()
-
-    async def stop(self) -> None:
-        """Leave the group after the run in hand; safe after a crash too."""
-        self._stop_reading.set()
-        self.projector.close()
-        await self.app.stop()
-
-    async def _project(self, stream: StreamT[Run]) -> AsyncIterator[None]:
-        async for run in stream:
-            await self.projector.absorb(run)
-            yield
-
-    async def _read_books(self, partitions: list[int]) -> dict[int, Restoring]:
-        return await asyncio.to_thread(
-            cluster.read_books, self._settings, partitions, self._stop_reading
-        )
-
-    async def _send(self, partition: int, key: bytes, value: bytes, given: Headers) -> Any:
-        return await self._progress.send(
-            key=key, value=value, partition=partition, headers=list(given)
-        )
+_SETTLED: Final = 60.0
 
 
 async def _serve(
     settings: ProjectorSettings, log: Log, health: Health, stop: threading.Event, windows: Windows
 ) -> None:
     """Run application after application until `stop`."""
-    pause = 0.5
+    watch = cluster.Watch(settings)
+    pause = _FIRST_PAUSE
     while not stop.is_set():
-        try:
-            await asyncio.to_thread(cluster.partitions, settings)
-        except cluster.ClusterUnready as unready:
-            if health.waiting("kafka", str(unready)):
-                log.warning("waiting for Kafka", why=str(unready))
+        if not await _answers(watch, log, health):
             await asyncio.to_thread(stop.wait, 1.0)
             continue
         application = Application(settings, log, health, windows)
-        started = asyncio.get_running_loop().time()
-        why = await _live(application, log, health, stop)
-        async with asyncio.timeout(settings.drain_seconds):
-            await application.stop()
+        started = monotonic()
+        watching = asyncio.create_task(_watch(watch, log, health))
+        why = await _live(application, health, stop)
+        watching.cancel()
+        away = not await _answers(watch, log, health)
+        await _take_down(application, log, 2.0 if away else settings.drain_seconds, why)
         if why is None:
             return
         if health.waiting("kafka", why):
-            log.warning("Kafka client stopped; starting it again", why=why)
-        pause = 0.5 if asyncio.get_running_loop().time() - started > 60 else 2 * pause
-        await asyncio.to_thread(stop.wait, min(pause, _WORST_PAUSE))
+            log.warning("the Kafka client stopped; it is started again", why=why)
+        pause = _FIRST_PAUSE if monotonic() - started > _SETTLED else min(2 * pause, _WORST_PAUSE)
+        await asyncio.to_thread(stop.wait, pause)
 
 
-async def _live(
-    application: Application, log: Log, health: Health, stop: threading.Event
-) -> str | None:
+async def _take_down(application: Application, log: Log, seconds: float, why: str | None) -> None:
+    """Stop the application, or else end the process here and now.
+
+    Faust does not stop while it waits for a broker that is away, and threads that do not end
+    could go on writing. Ending hard loses nothing: it is what `kill -9` does.
+    """
+    stopping = asyncio.ensure_future(application.stop())
+    await asyncio.wait({stopping}, timeout=seconds)
+    if not stopping.done():
+        log.warning("the Kafka client does not stop; the process ends without it")
+        os._exit(0 if why is None else 1)
+    error = stopping.exception()
+    if error is not None:
+        log.warning("the Kafka client stopped with an error", why=repr(error))
+
+
+async def _answers(watch: cluster.Watch, log: Log, health: Health) -> bool:
+    """Whether Kafka can be worked with; if not, that is told once."""
+    try:
+        await asyncio.to_thread(watch.check)
+    except cluster.ClusterUnready as unready:
+        if health.waiting("kafka", str(unready)):
+            log.warning("waiting for Kafka", why=str(unready))
+        return False
+    return True
+
+
+async def _watch(watch: cluster.Watch, log: Log, health: Health) -> None:
+    """Tell when the broker goes away and when it is back; the clients recover by themselves."""
+    away = False
+    while True:
+        await asyncio.sleep(_WATCH)
+        answers = await _answers(watch, log, health)
+        if answers and away:
+            health.ready("kafka")
+            log.info("Kafka answers again")
+        away = not answers
+
+
+async def _live(application: Application, health: Health, stop: threading.Event) -> str | None:
     """Run one application; why it ended, or None where the process is to stop."""
     starting = asyncio.ensure_future(application.start())
+    ticking: asyncio.Task[None] | None = None
     app = application.app
-    tick = timedelta(seconds=_TICK).total_seconds()
     try:
         while not stop.is_set():
-            await asyncio.sleep(tick)
+            await asyncio.sleep(_TICK)
             if app.crashed or app.should_stop:
-                return repr(app.crash_reason)
-            if starting.done():
+                return f"Faust ended: {app.crash_reason!r}"
+            if ticking is not None and ticking.done():
+                ticking.result()
+            elif ticking is None and starting.done():
                 starting.result()
                 health.ready("kafka")
-                await application.projector.tick()
+                health.ready("publish")
+                ticking = asyncio.create_task(_tick(application))
         return None
-    except Exception as error:  # The next application starts from what was published.
-        return repr(error)
+    except Exception as error:  # The next application goes on from what was published.
+        return f"the projector failed: {error!r}"
     finally:
-        if not starting.done():
-            starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
+        application.close()
+        for task in (starting, ticking):
+            if task is not None and not task.done():
+                task.cancel()
+        await asyncio.gather(starting, *([ticking] if ticking else []), return_exceptions=True)
+
+
+async def _tick(application: Application) -> None:
+    while True:
+        await asyncio.sleep(_TICK)
+        await application.projector.tick()
 
 
 def _body(settings: ProjectorSettings, log: Log, health: Health, stop: threading.Event) -> None:
-    broker.credentials(settings)
     for name in ("faust", "mode", "aiokafka"):
         # They tell every failed connection attempt; the process itself tells it once.
         logging.getLogger(name).setLevel(
             logging.INFO if settings.log_level == "debug" else logging.CRITICAL
         )
+    threading.excepthook = lambda args: log.debug("a client thread ended", why=repr(args.exc_value))
     windows = Windows()
     shown = metrics.show(windows)
     try:
@@ -197,7 +144,15 @@ def _body(settings: ProjectorSettings, log: Log, health: Health, stop: threading
 
 
 def main() -> int:
-    """Run the projector until SIGTERM or SIGINT; the exit code of `runtime.service.run`."""
+    """Run the projector until SIGTERM or SIGINT; the exit code of `runtime.service.run`.
+
+    Kafka options that Faust's client cannot honour count as a wrong setting (exit code 2).
+    """
+    try:
+        broker.credentials(load(ProjectorSettings))
+    except SettingsError as error:
+        sys.stderr.write(f"runstream projector: {error}\n")
+        return 2
     return service.run("projector", ProjectorSettings, ("kafka", "publish"), _body)
 
 

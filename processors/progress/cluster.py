@@ -33,22 +33,27 @@ class ClusterUnready(Exception):
     """The projector cannot start now; the message says what it waits for."""
 
 
-def partitions(settings: ProjectorSettings, timeout_seconds: float = 3.0) -> int:
-    """The number of partitions that events and progress share; raises ClusterUnready."""
-    try:
-        admin = AdminClient(kafka.common(settings))
-        known = admin.list_topics(timeout=timeout_seconds).topics
-    except KafkaException as error:
-        raise ClusterUnready(f"no broker answers: {error.args[0].str()}") from None
-    counts = {}
-    for topic in (EVENTS, PROGRESS):
-        name = kafka.topic_name(settings, topic)
-        if name not in known or not known[name].partitions:
-            raise ClusterUnready(f"topic {name} does not exist yet")
-        counts[name] = len(known[name].partitions)
-    if len(set(counts.values())) > 1:
-        raise ClusterUnready(f"the topics must have equally many partitions: {counts}")
-    return next(iter(counts.values()))
+class Watch:
+    """Asks the cluster for the projector's topics; for threads, since it blocks."""
+
+    def __init__(self, settings: ProjectorSettings) -> None:
+        """Connect lazily."""
+        self._admin = AdminClient(kafka.common(settings))
+        self._names = [kafka.topic_name(settings, topic) for topic in (EVENTS, PROGRESS)]
+
+    def check(self, timeout_seconds: float = 3.0) -> None:
+        """Return if the broker answers and has both topics; raises ClusterUnready otherwise."""
+        try:
+            known = self._admin.list_topics(timeout=timeout_seconds).topics
+        except KafkaException as error:
+            raise ClusterUnready(f"no broker answers: {error.args[0].name()}") from None
+        counts = {}
+        for name in self._names:
+            if name not in known or not known[name].partitions:
+                raise ClusterUnready(f"topic {name} does not exist yet")
+            counts[name] = len(known[name].partitions)
+        if len(set(counts.values())) > 1:
+            raise ClusterUnready(f"the topics must have equally many partitions: {counts}")
 
 
 def read_books(

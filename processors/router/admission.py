@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from processors.router import expressions, policy
 from streams.plans import MAX_STEPS, Compensation, ExecutionRequest, Plan, RetryPolicy, Step
+from toolmeta import risk
 from toolmeta.check import check
 from toolmeta.invocation import Problem
 from toolmeta.model import Tool
@@ -181,8 +182,9 @@ def _accepted(
 ) -> dict[str, Any]:
     plan = request.plan
     sla = plan.sla_class or policy.sla_class(sum(tool.estimate_seconds for tool in tools))
+    pairs = list(zip(tools, plan.steps, strict=True))
     action = plan.action_class or policy.action_class(
-        plan.type, [tool.action_class for tool in tools]
+        plan.type, [risk.action_class_of(tool, step.parameters) for tool, step in pairs]
     )
     steps = [
         _spec(step, name, tool, waits, sla, action, registry)
@@ -192,7 +194,9 @@ def _accepted(
         sla, action, [spec["timeout_seconds"] for spec in steps]
     )
     level = plan.approval_level
-    if any(plan.environment in tool.risk.approval_in for tool in tools):
+    if any(
+        risk.approval_required(tool, step.parameters, plan.environment) for tool, step in pairs
+    ):
         level = max(level, 1)
     data: dict[str, Any] = {
         "plan": {**(plan.model_extra or {}), "name": plan.name, "steps": steps},
@@ -268,7 +272,7 @@ def _runnable(step: Step | Compensation, tool: Tool, sla: str, action: str) -> d
         "parameters": step.parameters,
         "references": expressions.has_references(step.parameters),
         "target_parameters": list(tool.target),
-        "retry_safe": tool.risk.retry_safe,
+        "retry_safe": risk.may_repeat(tool, step.parameters),
         "timeout_seconds": timeout,
         "lease_seconds": policy.lease_seconds(sla, action),
     }

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from toolmeta import parse, registry, rules
-from toolmeta.bind import bind, target_of
+from toolmeta.bind import bind
 from toolmeta.check import check
 from toolmeta.invocation import Invocation
 from toolmeta.model import Tool
@@ -90,10 +87,8 @@ def test_defaults_and_examples_are_values_that_are_accepted(tool: Tool) -> None:
     for name, shape in tool.parameters.items():
         values = [*shape.examples, *([] if shape.default is None else [shape.default])]
         for value in values:
-            fields = {
-                problem.field for problem in check(tool, {name: value}, references_allowed=False)
-            }
-            assert not any(field.startswith(f"parameters.{name}") for field in fields), (name, value)
+            problems = check(tool, {name: value}, references_allowed=False)
+            assert not [item for item in problems if item.field.startswith(f"parameters.{name}")]
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=_ids)
@@ -186,78 +181,6 @@ def test_the_first_drivers_have_their_tools() -> None:
     assert {tool.run.driver for tool in TOOLS} == {
         "command", "http", "smtp", "slack", "teams", "webhook", "sql", "asset", "test",
     }  # fmt: skip
-
-
-#: Calls that read, on any Linux machine; each program runs for real where it is installed.
-LIVE: list[tuple[str, dict[str, Any]]] = [
-    ("df", {}),
-    ("df", {"path": "/"}),
-    ("du", {"path": "/etc/apt"}),
-    ("ps", {"sort_by": "memory"}),
-    ("ps", {"pids": [1]}),
-    ("ps", {"name": "no-such-program"}),
-    ("free", {}),
-    ("uptime", {}),
-    ("uname", {}),
-    ("hostname", {}),
-    ("id", {"user": "root"}),
-    ("whoami", {}),
-    ("ls", {"path": "/etc", "sort_by": "size"}),
-    ("cat", {"path": "/etc/passwd"}),
-    ("head", {"path": "/etc/passwd", "lines": 1}),
-    ("tail", {"path": "/etc/passwd", "lines": 1}),
-    ("grep", {"pattern": "^root:", "paths": "/etc/passwd"}),
-    ("grep", {"pattern": "no such line", "paths": ["/etc/passwd"]}),
-    ("find", {"path": "/etc", "name": "passwd*", "max_depth": 1}),
-    ("sort", {"text": "10 b\n9 a\n", "numeric": True}),
-    ("cut", {"path": "/etc/passwd", "delimiter": ":", "fields": "1,7"}),
-    ("openssl", {"action": "version"}),
-    ("ss", {"processes": False}),
-    ("ip", {"device": "lo"}),
-    ("argv", {"argv": ["echo", "--", "; id"]}),
-]
-
-
-@pytest.mark.parametrize(("name", "parameters"), LIVE)
-def test_real_program_takes_the_argv_and_its_output_fits(
-    name: str, parameters: dict[str, Any]
-) -> None:
-    tool = registry.load().get(name)
-    assert tool is not None
-    invocation = _bound(tool, parameters)
-    if shutil.which(invocation.argv[0]) is None:
-        pytest.skip(f"{invocation.argv[0]} is not installed")
-    output = _run(tool, invocation)
-    Draft202012Validator(tool.output).validate(output)
-    assert target_of(tool, parameters) is None
-
-
-def test_names_with_any_character_survive_ls_and_find(tmp_path: Path) -> None:
-    name = 'new\nline "quoted" \u00e9 \\ $(id) -x'
-    (tmp_path / name).write_text("12345")
-    catalogue = registry.load()
-    ls, find = catalogue.get("ls"), catalogue.get("find")
-    assert ls is not None
-    assert find is not None
-    listed = _run(ls, _bound(ls, {"path": str(tmp_path)}))
-    assert [entry["name"] for entry in listed["entries"]] == [name]
-    assert listed["total_bytes"] == 5
-    found = _run(find, _bound(find, {"path": str(tmp_path), "type": "file"}))
-    assert [match["path"] for match in found["matches"]] == [str(tmp_path / name)]
-
-
-def _run(tool: Tool, invocation: Invocation) -> dict[str, Any]:
-    done = subprocess.run(  # noqa: S603 - an argv list that bind made
-        invocation.argv,
-        input=invocation.stdin or "",
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", **invocation.env},
-    )
-    assert done.returncode in tool.run.success_codes, done.stderr
-    return parse.parse(invocation.parser, done.stdout, done.returncode)
 
 
 def _does(invocation: Any) -> Any:

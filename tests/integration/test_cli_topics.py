@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from confluent_kafka.admin import (
     NewTopic,
 )
 
-from console import broker
+from console import broker, endpoints
 from console.cli import main
 from console.exits import Exit
+from console.topic_admin import inspect
+from runtime.settings import CommonSettings
 from streams.topics import all_topics
 
 
@@ -56,6 +59,9 @@ def test_apply_creates_then_changes_nothing(
     resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=[entry])
     for future in admin.incremental_alter_configs([resource]).values():
         future.result(20)
+    until = time.monotonic() + 10
+    while not any(state.differences for state in inspect(endpoints.load(CommonSettings))):
+        assert time.monotonic() < until, "the broker never showed the change"
     assert main(["topics", "apply"]) == Exit.OK
     said = capsys.readouterr().err
     assert f"adjusted {name}: retention.ms=604800000" in said

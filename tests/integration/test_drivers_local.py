@@ -159,7 +159,9 @@ def test_cancel_finds_what_left_the_group_and_what_ignores_sigterm(tmp_path: Pat
     assert evidence["last_signal"] == "SIGKILL"
     assert "cancel_unconfirmed" not in evidence
     assert not any(alive(pid) for pid in evidence["pids_ended"])  # type: ignore[attr-defined]
-    ours = [p.pid for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "600"]]
+    ours = [
+        p.pid for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "600"]
+    ]
     assert not ours
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -32,6 +33,11 @@ def mixed(stories: list[Story]) -> list[bytes]:
     """The events of all stories, taking turns."""
     longest = max(len(story.values) for story in stories)
     return [s.values[i] for i in range(longest) for s in stories if i < len(s.values)]
+
+
+def stored(lab: Lab, number: int) -> bool:
+    """Whether exactly that many events are in the database."""
+    return lab.count("execution_events") == number
 
 
 def troubled(number: int) -> Story:
@@ -88,15 +94,11 @@ def test_an_empty_database_is_filled_from_the_topics_to_the_same_content(lab: La
         # In pieces, so that the first database sees other batches than the second.
         for start in range(0, len(values), 97):
             lab.send(values[start : start + 97])
-            eventually(
-                lambda n=min(start + 97, len(values)): lab.count("execution_events") == n,
-                "this piece stored",
-            )
+            sent = min(start + 97, len(values))
+            eventually(partial(stored, lab, sent), "this piece stored")
     second = lab.database()
     with lab.sink(second):
-        eventually(
-            lambda: lab.count("execution_events", second) == len(values), "all stored again"
-        )
+        eventually(lambda: lab.count("execution_events", second) == len(values), "all stored again")
     assert lab.content() == lab.content(second)
 
 
@@ -104,21 +106,20 @@ def test_a_kill_between_both_commits_leaves_no_duplicate(lab: Lab) -> None:
     values = mixed([Story(n, steps=2).run() for n in range(60)])
     lab.send(values)
     # Dies at the first moment at which Kafka would be told what Postgres has just committed.
-    crash = "import sinks.source\nsinks.source.Source.hint = lambda *a, **k: os._exit(9)"
-    stored = 0
+    crash = (
+        "import sinks.source\n"
+        "def die(self, positions, **k):\n"
+        "    if any(positions.values()): os._exit(9)\n"
+        "sinks.source.Source.hint = die"
+    )
+    before = 0
     for _ in range(2):
-        process = lab.process(
-            "import sinks.source\n"
-            "hint = sinks.source.Source.hint\n"
-            "def die(self, positions, **k):\n"
-            "    if any(positions.values()): os._exit(9)\n"
-            "sinks.source.Source.hint = die"
-        )
-        assert process.wait(60) == 9, crash
+        process = lab.process(crash)
+        assert process.wait(60) == 9
         now = lab.count("execution_events")
-        assert now >= stored
-        stored = now
-    assert 0 < stored <= len(values)
+        assert now >= before
+        before = now
+    assert before > 0
     with lab.sink():
         eventually(lambda: lab.count("execution_events") == len(values), "the rest", 60)
     reference = lab.database()

@@ -85,7 +85,7 @@ async def exchange(invocation: Invocation, context: RunContext, ask: Ask) -> Ans
     reason = checked_url(ask.url)
     if reason is not None:
         return fail(invocation, "invalid_parameters", reason)
-    client = context.resources.http()
+    client = await context.resources.http()
     sent_to = ask.subject
     try:
         request: httpx.Request = client.build_request(

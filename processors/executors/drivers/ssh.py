@@ -52,7 +52,7 @@ async def _attend(
     capture = Capture(context)
     try:
         process: asyncssh.SSHClientProcess[bytes] = await connection.create_process(
-            remote.start_line(invocation.argv), encoding=None, window=4 * READ_BYTES
+            remote.start_line(invocation.argv), encoding=None, window=8 * READ_BYTES
         )
     except (asyncssh.Error, OSError):
         message = f"{host} refuses to start a program over this connection"

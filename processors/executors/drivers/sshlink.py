@@ -13,6 +13,7 @@ from processors.executors.errors import fail
 from toolmeta.invocation import Invocation
 
 _PORT: Final = 22
+_ASK_SECONDS: Final = 5.0
 
 
 def endpoint(host: str) -> tuple[str, int]:
@@ -42,11 +43,10 @@ async def connect(
         return await asyncssh.connect(name, port, known_hosts=known, **options)
     except asyncssh.HostKeyNotVerifiable:
         return _host_key(invocation, known, name, port)
-    except asyncssh.KeyExchangeFailed as error:
-        if _keys(known, name, port):
-            # The host no longer offers any key of the kind that is known of it.
+    except (asyncssh.KeyExchangeFailed, asyncssh.ConnectionLost) as error:
+        if await _has_other_key(known, name, port):
             return _host_key(invocation, known, name, port)
-        return fail(invocation, "unreachable", f"{host}: no common SSH algorithms: {error.reason}")
+        return fail(invocation, "unreachable", f"{host} broke off the SSH greeting: {error.reason}")
     except asyncssh.PermissionDenied:
         user = options.get("username") or "this executor's user"
         return fail(invocation, "login_refused", f"{host} refuses the login of {user}")
@@ -70,6 +70,22 @@ def _known_hosts(path: Path) -> asyncssh.SSHKnownHosts:
 
 def _keys(known: asyncssh.SSHKnownHosts, name: str, port: int) -> Any:
     return known.match(name, "", None if port == _PORT else port)[0]
+
+
+async def _has_other_key(known: asyncssh.SSHKnownHosts, name: str, port: int) -> bool:
+    """Whether the host has only keys of another kind than the known one.
+
+    We ask for the kind that is known; a server without one hangs up and does not say why.
+    """
+    keys = _keys(known, name, port)
+    if not keys:
+        return False
+    try:
+        async with asyncio.timeout(_ASK_SECONDS):
+            key = await asyncssh.get_server_host_key(name, port, config=None)
+    except (OSError, asyncssh.Error, TimeoutError):
+        return False
+    return key is not None and key not in keys
 
 
 def _host_key(

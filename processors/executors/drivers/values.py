@@ -18,13 +18,14 @@ from processors.executors.output import escaped
 #: a little more, field by field. An output travels in a report, an event and later commands.
 OUTPUT_BYTES: Final = 240 * 1024
 _DEPTH: Final = 64
+_TOO_DEEP: Final = "(nested too deep)"
 
 
 def jsonable(value: Any, depth: int = 0) -> Any:
     """The value in JSON types: times as ISO 8601, bytes as base64, NUL escaped, no NaN.
 
     Decimals stay numbers where a double holds them exactly, else they become text; the same goes
-    for integers beyond 53 bits. Deeper than 64 levels is text.
+    for integers beyond 53 bits. What lies deeper than 64 levels is left out.
     """
     match value:
         case None | bool():
@@ -48,7 +49,7 @@ def jsonable(value: Any, depth: int = 0) -> Any:
         case Enum():
             return jsonable(value.value, depth + 1)
     if depth >= _DEPTH:
-        return escaped(str(value)[:1_000])
+        return _TOO_DEEP
     if isinstance(value, Mapping):
         return {escaped(str(name)): jsonable(item, depth + 1) for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

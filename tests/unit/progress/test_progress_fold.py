@@ -129,12 +129,12 @@ def test_the_estimate_follows_the_pace() -> None:
     log.add("execution.started")
     assert estimate(folded(log), log.at) == (None, None)
     log.run("s0", seconds=2.0)
-    assert estimate(folded(log), log.at) == (pytest.approx(10.0), pytest.approx(10.0))
+    assert estimate(folded(log), log.at) == pytest.approx((10.0, 10.0))
     log.run("s1", seconds=4.0)
     eta, error = estimate(folded(log), log.at + 1.0)
     assert eta == pytest.approx(4 * 3.0 - 1.0)
     assert error == pytest.approx(2**0.5 * 4**0.5)
-    assert estimate(folded(log), log.at + 60.0) == (0.0, pytest.approx(48.0))
+    assert estimate(folded(log), log.at + 60.0) == pytest.approx((0.0, 48.0))
 
 
 @pytest.mark.parametrize(

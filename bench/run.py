@@ -1,0 +1,185 @@
+"""`make bench`: the system beside the bare loop, on the same broker, in the same run.
+
+Prints a table and writes `build/bench.json`. The two are measured in turn, round by round, since
+the machine's speed drifts; what counts is the median of each and the ratio of the medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from bench.load import Load, bare_request, system_request
+from runtime.local.kafka import KafkaServer
+from runtime.local.ports import assign_ports
+from streams.topics import all_topics
+
+SYSTEM = "system."
+BARE = "bare."
+#: The concurrency of an executor bounds its claims; no-op steps take no room, so it may be high.
+EXECUTOR = {"RUNSTREAM_CONCURRENCY": "1024", "RUNSTREAM_IMMEDIATE_CONCURRENCY": "256"}
+
+
+def main() -> int:
+    """Measure and report; 0 whatever the figures are, since they are measured and not asserted."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--executions", type=int, default=4_000, help="per round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--samples", type=int, default=200, help="executions timed one by one")
+    parser.add_argument("--in-flight", type=int, default=2_000)
+    parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="runstream-bench-") as folder:
+        server = KafkaServer(Path(folder) / "kafka")
+        server.start()
+        try:
+            figures = _measure(server.bootstrap_servers, Path(folder), wanted)
+        finally:
+            server.stop()
+    wanted.output.parent.mkdir(parents=True, exist_ok=True)
+    wanted.output.write_text(json.dumps(figures, indent=2) + "\n")
+    _show(figures)
+    print(f"\nwritten to {wanted.output}")
+    return 0
+
+
+def _measure(bootstrap: str, folder: Path, wanted: argparse.Namespace) -> dict[str, Any]:
+    _create_topics(bootstrap)
+    rounds: dict[str, list[float]] = {"system": [], "bare": []}
+    with _system(bootstrap, folder), _bare(bootstrap, folder):
+        system = Load(bootstrap, SYSTEM, system_request)
+        bare = Load(bootstrap, BARE, bare_request)
+        for load in (system, bare):  # warm up: connections, caches, the broker's compiler
+            load.throughput(wanted.executions // 4, 5, wanted.in_flight)
+        for _ in range(wanted.rounds):
+            for name, load in (("bare", bare), ("system", system)):
+                speed = load.throughput(wanted.executions, 5, wanted.in_flight)
+                rounds[name].append(speed["executions_per_second"])
+        figures: dict[str, Any] = {}
+        for name, load in (("", system), ("bare_", bare)):
+            for steps, word in ((1, "one"), (5, "five")):
+                load.latency(wanted.samples // 4, steps)
+                figures[f"{name}{word}_step_ms"] = _percentiles(load.latency(wanted.samples, steps))
+        system.close()
+        bare.close()
+    speed, bare_speed = (statistics.median(rounds[name]) for name in ("system", "bare"))
+    return {
+        "executions_per_second": round(speed, 1),
+        "bare_executions_per_second": round(bare_speed, 1),
+        "ratio": round(speed / bare_speed, 3),
+        **figures,
+        "rounds": {name: [round(value, 1) for value in values] for name, values in rounds.items()},
+        "steps": 5,
+        "executions_per_round": wanted.executions,
+        "in_flight": wanted.in_flight,
+        "cores": os.cpu_count(),
+    }
+
+
+def _percentiles(values: list[float]) -> dict[str, float]:
+    cuts = statistics.quantiles(values, n=100, method="inclusive")
+    return {name: round(cuts[at - 1], 2) for name, at in (("p50", 50), ("p95", 95), ("p99", 99))}
+
+
+def _create_topics(bootstrap: str) -> None:
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    new = [
+        NewTopic(prefix + topic.name, topic.partitions, 1, config=topic.config())
+        for prefix in (SYSTEM, BARE)
+        for topic in all_topics()
+    ]
+    for future in admin.create_topics(new, operation_timeout=30).values():
+        future.result(60)
+
+
+@contextmanager
+def _system(bootstrap: str, folder: Path) -> Iterator[None]:
+    console = [sys.executable, "-m", "console"]
+    commands = [[*console, "router"], [*console, "executor", "--domain", "test"]]
+    with _processes(bootstrap, folder, SYSTEM, commands, ready=True):
+        yield
+
+
+@contextmanager
+def _bare(bootstrap: str, folder: Path) -> Iterator[None]:
+    commands = [[sys.executable, "-m", "bench.bare", part] for part in ("router", "executor")]
+    with _processes(bootstrap, folder, BARE, commands, ready=False):
+        yield
+
+
+@contextmanager
+def _processes(
+    bootstrap: str, folder: Path, prefix: str, commands: list[list[str]], *, ready: bool
+) -> Iterator[None]:
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        names = [f"{prefix}{command[-1]}" for command in commands]
+        ports = assign_ports(folder / "ports.json", names)
+        for name, command in zip(names, commands, strict=True):
+            environment = {
+                **os.environ,
+                **EXECUTOR,
+                "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+                "RUNSTREAM_TOPIC_PREFIX": prefix,
+                "RUNSTREAM_INSTANCE": f"bench-{command[-1]}",
+                "RUNSTREAM_HTTP_PORT": str(ports[name]),
+                "RUNSTREAM_LOG_LEVEL": "warning",
+            }
+            started.append(subprocess.Popen(command, env=environment))
+            if ready:
+                _wait_until_ready(ports[name], started[-1])
+        yield
+    finally:
+        for process in reversed(started):
+            process.terminate()
+        for process in reversed(started):
+            process.wait(30)
+
+
+def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"a process of the system ended with {process.returncode}")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise TimeoutError("a process of the system did not become ready")
+
+
+def _show(figures: dict[str, Any]) -> None:
+    print("\nfive-step no-op executions per second (median of the rounds)")
+    print(f"  system      {figures['executions_per_second']:>10,.0f}")
+    print(f"  bare loop   {figures['bare_executions_per_second']:>10,.0f}")
+    print(f"  ratio       {figures['ratio']:>10.2f}   (goal: at least 0.50)")
+    print("\nsubmitted → ended, one at a time, milliseconds")
+    print(f"  {'':<22}{'p50':>8}{'p95':>8}{'p99':>8}")
+    for name, words in (
+        ("one_step_ms", "system, one step"),
+        ("five_step_ms", "system, five steps"),
+        ("bare_one_step_ms", "bare, one step"),
+        ("bare_five_step_ms", "bare, five steps"),
+    ):
+        row = figures[name]
+        print(f"  {words:<22}{row['p50']:>8.1f}{row['p95']:>8.1f}{row['p99']:>8.1f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,280 @@
+"""`runstream dlq`: look at dead letters, send them on their way again, or let them go."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from console import endpoints, options, terminal
+from console.exits import Exit, Failure
+from console.options import Actor, Json, JsonLines
+from console.text import count, moment, one_line, plain, size
+
+if TYPE_CHECKING:
+    from console.letters import Letter
+    from runtime.settings import CommonSettings
+    from streams.topics import Topic
+
+_Topic = Annotated[
+    str, typer.Argument(metavar="TOPIC", help="The source topic or its .dlq, e.g. steps.test.")
+]
+_SomeTopic = Annotated[
+    str | None, typer.Argument(metavar="[TOPIC]", help="One topic only; all if not given.")
+]
+_Partition = Annotated[int, typer.Argument(metavar="PARTITION", min=0)]
+_Offset = Annotated[int, typer.Argument(metavar="OFFSET", min=0)]
+_Class = Annotated[
+    str | None, typer.Option("--class", metavar="NAME", help="Only letters of this error class.")
+]
+_Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=10_000)]
+_Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    group = typer.Typer(no_args_is_help=True, help="Dead letters: records that nobody could use.")
+    group.command("list")(list_)
+    group.command()(show)
+    group.command()(redrive)
+    group.command()(drop)
+    group.command()(stats)
+    app.add_typer(group, name="dlq")
+
+
+def list_(
+    topic: _SomeTopic = None,
+    error_class: _Class = None,
+    limit: _Limit = 50,
+    as_json: Json = False,
+    jsonl: JsonLines = False,
+) -> None:
+    """List dead letters, newest first."""
+    found = _newest(topic, error_class, limit)
+    if as_json:
+        terminal.data([_summary(letter) for letter in found])
+    elif jsonl:
+        for letter in found:
+            terminal.line(_summary(letter))
+    elif not found:
+        terminal.say("no dead letters", "green")
+    else:
+        _table(found)
+
+
+def show(topic: _Topic, partition: _Partition, offset: _Offset, as_json: Json = False) -> None:
+    """Show one dead letter: its headers, and its key and value as text or, failing that, hex."""
+    from console import letters
+
+    settings = _settings()
+    letter = letters.one(settings, letters.source_of(settings, topic), partition, offset)
+    if as_json:
+        terminal.data({**_summary(letter), "headers": _headers(letter),
+                       "key": _shown(letter.key), "value": _shown(letter.value)})  # fmt: skip
+        return
+    out = terminal.out()
+    for name, value in _headers(letter).items():
+        out.print(f"{plain(name)}: {plain(value)}", markup=False, soft_wrap=True)
+    for name, content in (("key", letter.key), ("value", letter.value)):
+        encoding, text = next(iter(_shown(content).items()))
+        out.print(f"\n{name} ({encoding}, {size(len(content or b''))})", style="bold")
+        out.print(plain(text), markup=False, highlight=False, soft_wrap=True)
+
+
+def redrive(
+    topic: _Topic,
+    partition: Annotated[int | None, typer.Argument(metavar="[PARTITION]", min=0)] = None,
+    offset: Annotated[int | None, typer.Argument(metavar="[OFFSET]", min=0)] = None,
+    error_class: _Class = None,
+    limit: _Limit = 1_000,
+    every: Annotated[bool, typer.Option("--all", help="Every letter of the topic.")] = False,
+    actor: Actor = None,
+    yes: _Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Send dead letters on their way again: one by its place, or all of a topic or class.
+
+    The original bytes go to the source topic; for a step that failed as often as it may, a rerun
+    from that step is asked for. The letters stay on their topic.
+    """
+    from console import letters, redriving
+
+    settings = _settings()
+    source = letters.source_of(settings, topic)
+    if partition is not None and offset is not None:
+        found = [letters.one(settings, source, partition, offset)]
+    elif partition is None and (every or error_class is not None):
+        found = _matching(settings, [source], error_class, limit)
+        _confirm(yes, f"redrive {count(len(found), 'letter')} of {source.dlq}?")
+    else:
+        raise Failure("name PARTITION and OFFSET, or --all, or --class", Exit.USAGE)
+    outcome = redriving.redrive(settings, found, actor or options.login())
+    if as_json:
+        terminal.data(
+            {
+                "redriven": [_place(letter) for letter in outcome.redriven],
+                "refused": [{**_place(x), "reason": why} for x, why in outcome.refused],
+            }
+        )
+    for letter, why in outcome.refused:
+        terminal.say(f"{letter.topic}[{letter.partition}] {letter.offset}: {why}", "red")
+    terminal.say(f"{count(len(outcome.redriven), 'letter')} redriven")
+    if outcome.refused:
+        raise typer.Exit(Exit.FAILED)
+
+
+def drop(
+    topic: _Topic, partition: _Partition, offset: _Offset, yes: _Yes = False, as_json: Json = False
+) -> None:
+    """Delete the letter at OFFSET and every older one of its partition, for good.
+
+    Kafka deletes from the front of a partition only; there is no way to take out one record. The
+    copies in execution.execution_dlq stay.
+    """
+    from confluent_kafka import KafkaException, TopicPartition
+
+    from console import broker, letters
+
+    settings = _settings()
+    source = letters.source_of(settings, topic)
+    letters.one(settings, source, partition, offset)
+    gone = [
+        letter
+        for letter in letters.read(settings, [source])
+        if letter.partition == partition and letter.offset <= offset
+    ]
+    classes = ", ".join(f"{n} {name}" for name, n in Counter(x.error_class for x in gone).items())
+    name = letters.dlq_name(settings, source)
+    _confirm(yes, f"delete {count(len(gone), 'letter')} ({classes}) from {name}[{partition}]?")
+    place = TopicPartition(name, partition, offset + 1)
+    try:
+        for future in broker.admin(settings).delete_records([place]).values():
+            future.result(broker.PROBE_SECONDS)
+    except (KafkaException, TimeoutError) as error:
+        raise Failure(f"{name} could not be cut: {error}", Exit.FAILED) from None
+    if as_json:
+        terminal.data({"topic": name, "partition": partition, "dropped": len(gone)})
+    terminal.say(f"{count(len(gone), 'letter')} deleted from {name}[{partition}]")
+
+
+def stats(topic: _SomeTopic = None, as_json: Json = False) -> None:
+    """Count dead letters by topic and error class."""
+    from console import letters
+
+    settings = _settings()
+    counts: Counter[tuple[str, str]] = Counter()
+    for letter in letters.read(settings, _sources(settings, topic)):
+        counts[letter.topic, letter.error_class] += 1
+    rows = [
+        {"topic": name, "class": error_class, "letters": number}
+        for (name, error_class), number in sorted(counts.items())
+    ]
+    if as_json:
+        terminal.data({"total": counts.total(), "counts": rows})
+    elif not rows:
+        terminal.say("no dead letters", "green")
+    else:
+        _grid(("TOPIC", "CLASS", "LETTERS"), [[str(cell) for cell in row.values()] for row in rows])
+
+
+def _settings() -> CommonSettings:
+    from runtime.settings import CommonSettings
+
+    return endpoints.load(CommonSettings)
+
+
+def _sources(settings: CommonSettings, topic: str | None) -> list[Topic]:
+    from console import letters
+    from streams.topics import TOPICS
+
+    if topic is not None:
+        return [letters.source_of(settings, topic)]
+    return [source for source in TOPICS.values() if source.dead_letters]
+
+
+def _matching(
+    settings: CommonSettings, sources: list[Topic], error_class: str | None, limit: int
+) -> list[Letter]:
+    """The newest letters, at most `limit`; the whole of a topic is read only to find a class."""
+    import heapq
+
+    from console import letters
+
+    found = letters.read(settings, sources, newest=limit if error_class is None else None)
+    wanted = (x for x in found if error_class is None or x.error_class == error_class)
+    return heapq.nlargest(limit, wanted, key=lambda x: (x.at_ms, x.topic, x.partition, x.offset))
+
+
+def _newest(topic: str | None, error_class: str | None, limit: int) -> list[Letter]:
+    settings = _settings()
+    return _matching(settings, _sources(settings, topic), error_class, limit)
+
+
+def _place(letter: Letter) -> dict[str, Any]:
+    return {"topic": letter.topic, "partition": letter.partition, "offset": letter.offset}
+
+
+def _summary(letter: Letter) -> dict[str, Any]:
+    from streams.envelope import header
+
+    return {
+        **_place(letter),
+        "at": letter.at.isoformat(timespec="milliseconds"),
+        "class": letter.error_class,
+        "message": letter.said("message"),
+        "stage": letter.said("stage"),
+        "source_offset": letter.said("offset"),
+        "execution_id": header(letter.headers, "ce_subject"),
+        "hops": letter.hops,
+        "bytes": len(letter.value or b""),
+    }
+
+
+def _headers(letter: Letter) -> dict[str, str]:
+    return {
+        name: next(iter(_shown(value.encode() if isinstance(value, str) else value).values()))
+        for name, value in letter.headers
+    }
+
+
+def _shown(content: bytes | None) -> dict[str, str]:
+    if content is None:
+        return {"none": ""}
+    try:
+        return {"text": content.decode()}
+    except UnicodeDecodeError:
+        return {"hex": content.hex()}
+
+
+def _table(found: list[Letter]) -> None:
+    rows = [
+        [
+            letter.topic, str(letter.partition), str(letter.offset), moment(letter.at),
+            letter.error_class, one_line(letter.said("message") or "", 80),
+        ]
+        for letter in found
+    ]  # fmt: skip
+    _grid(("TOPIC", "PART", "OFFSET", "WRITTEN", "CLASS", "WHY"), rows)
+
+
+def _grid(head: tuple[str, ...], rows: list[list[str]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in head:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    terminal.out().print(table)
+
+
+def _confirm(yes: bool, question: str) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Failure(f"{question} Nobody is there to answer", Exit.USAGE, "add --yes")
+    if not typer.confirm(question, err=True):
+        raise Failure("nothing was done", Exit.FAILED)

@@ -1,0 +1,128 @@
+"""The Faust application: group membership, fetching and sending are Faust's, the work is ours.
+
+`transport.py` says what is changed in Faust, `projector.py` does the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import faust
+from faust.types import StreamT
+
+from processors.progress import broker, cluster
+from processors.progress.projector import Projector
+from processors.progress.records import Restoring
+from processors.progress.transport import Restore, Run, RunTransport
+from processors.progress.windows import Windows
+from runtime import kafka
+from runtime.health import Health
+from runtime.logs import Log
+from runtime.settings import ProjectorSettings
+from streams.envelope import Headers
+from streams.topics import EVENTS, PROGRESS
+
+GROUP: Final = "runstream-projector"
+
+
+class ProjectorApp(faust.App):
+    """A Faust application with our transport, and without folders on disk."""
+
+    restore: Restore
+
+    def _new_transport(self) -> RunTransport:
+        self.monitor.loop = self.loop
+        self.sensors.add(self.monitor)
+        return RunTransport(self.conf.broker_consumer, self, restore=self.restore)
+
+    def _create_directories(self) -> None:
+        """Nothing is kept on disk."""
+
+
+def build(settings: ProjectorSettings, restore: Restore) -> ProjectorApp:
+    """The Faust application, not started; raises SettingsError for options it cannot honour."""
+    chosen = "instance" in settings.model_fields_set
+    app = ProjectorApp(
+        id=settings.topic_prefix + GROUP,
+        broker=broker.urls(settings),
+        broker_client_id=f"runstream-{settings.instance}",
+        broker_credentials=broker.credentials(settings),
+        broker_max_poll_records=4_000,
+        broker_request_timeout=60.0,
+        # A dead instance's partitions are taken over within seconds.
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=2.0,
+        broker_rebalance_timeout=30.0,
+        broker_commit_interval=1.0,
+        # With a name of its own choice a restarted instance takes its partitions back at once,
+        # instead of waiting for the session of its dead predecessor to end (KIP-345).
+        consumer_group_instance_id=settings.instance if chosen else None,
+        consumer_auto_offset_reset="earliest",
+        # Runs, not records: some for each partition, so that memory stays bounded.
+        stream_buffer_maxsize=32,
+        producer_acks=-1,
+        producer_compression_type="lz4",
+        producer_max_request_size=PROGRESS.max_message_bytes,
+        producer_request_timeout=30.0,
+        store="memory://",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        logging_config=None,
+        autodiscover=False,
+    )
+    app.restore = restore
+    return app
+
+
+class Application:
+    """One life of the Faust application with its projector."""
+
+    def __init__(
+        self, settings: ProjectorSettings, log: Log, health: Health, windows: Windows
+    ) -> None:
+        """Build everything, connect nothing; raises SettingsError."""
+        self._settings = settings
+        self._stop_reading = threading.Event()
+        self.projector = Projector(log, health, windows, self._read_books, self._send)
+        self.app = build(settings, self.projector.restore)
+        self._events = self.app.topic(
+            kafka.topic_name(settings, EVENTS), value_serializer="raw", key_serializer="raw"
+        )
+        self._progress = self.app.topic(
+            kafka.topic_name(settings, PROGRESS), value_serializer="raw", key_serializer="raw"
+        )
+        # One at a time: with more, Faust 0.15 commits offsets of messages that are not done.
+        self.app.agent(self._events, name="progress", concurrency=1)(self._project)
+
+    async def start(self) -> None:
+        """Join the group; returns when the first assignment is restored."""
+        await self.app.start()
+
+    def close(self) -> None:
+        """Wait for the broker no longer: what is unpublished is folded again by the next life."""
+        self._stop_reading.set()
+        self.projector.close()
+
+    async def stop(self) -> None:
+        """Leave the group after the run in hand; safe after a crash too."""
+        self.close()
+        await self.app.stop()
+
+    async def _project(self, stream: StreamT[Run]) -> AsyncIterator[None]:
+        async for run in stream:
+            await self.projector.absorb(run)
+            yield
+
+    async def _read_books(self, partitions: list[int]) -> dict[int, Restoring]:
+        return await asyncio.to_thread(
+            cluster.read_books, self._settings, partitions, self._stop_reading
+        )
+
+    async def _send(self, partition: int, key: bytes, value: bytes, given: Headers) -> Any:
+        return await self._progress.send(
+            key=key, value=value, partition=partition, headers=list(given)
+        )

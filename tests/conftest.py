@@ -1,0 +1,49 @@
+"""One whole stack for the session: real broker, real database, every process of the test domain."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runtime.local.processes import console_command
+from runtime.local.stack import LocalStack
+from tests.harness import Harness
+
+PROCESSES = (
+    console_command("router", "router"),
+    console_command("executor-automation", "executor", "--domain", "automation"),
+    console_command("executor-test", "executor", "--domain", "test"),
+    console_command("sink", "sink"),
+    console_command("projector", "projector"),
+)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalStack, Path]]:
+    """The stack, with a ledger outside it to which the test tools write every effect."""
+    folder = Path(tmp_path_factory.mktemp("chaos"))
+    ledger = folder / "ledger"
+    ledger.touch()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("RUNSTREAM_LEDGER", str(ledger))
+        # The stack is the tests' own, whatever the machine has.
+        for name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL"):
+            if name in os.environ:
+                environment.delenv(name)
+        whole = LocalStack(folder / "stack", processes=PROCESSES)
+        try:
+            with whole:
+                yield whole, ledger
+        finally:
+            whole.remove()
+
+
+@pytest.fixture
+def harness(stack: tuple[LocalStack, Path]) -> Iterator[Harness]:
+    """What a test uses, hurts and checks."""
+    made = Harness(*stack)
+    yield made
+    made.close()

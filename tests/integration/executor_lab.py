@@ -1,0 +1,176 @@
+"""What the executor tests share: processes, commands sent as the router would, reports read back."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+
+from streams import envelope, ids
+from streams.reports import REPORT, AnyReport
+from streams.topics import EXECUTORS_CONTROL, REPORTS, STEPS, Topic
+
+_PROCESS = "import sys; from processors.executors.app import main; sys.exit(main(sys.argv[1:]))"
+
+
+class ExecutorLab:
+    """One topic prefix with its executors; reports are validated as they are read."""
+
+    def __init__(self, bootstrap: str, prefix: str, folder: Path) -> None:
+        self.bootstrap = bootstrap
+        self.prefix = prefix
+        self.folder = folder
+        self.ledger_path = folder / "ledger"
+        self.reports: list[AnyReport] = []
+        self.headers: list[dict[str, bytes]] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self._random = random.Random(7)
+        self._producer = Producer(
+            {"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 0}
+        )
+        self._consumer = self.reader(REPORTS.name, REPORTS.partitions)
+
+    def reader(self, topic: str, partitions: int) -> Consumer:
+        """A consumer of the whole topic, from its beginning, of committed records only."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "group.id": f"{self.prefix}test",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+            }
+        )
+        name = self.prefix + topic
+        consumer.assign([TopicPartition(name, n, OFFSET_BEGINNING) for n in range(partitions)])
+        return consumer
+
+    def start(self, instance: str = "one", **settings: Any) -> subprocess.Popen[bytes]:
+        """Start an executor of the test domain; `settings` become RUNSTREAM_ variables."""
+        environment = {
+            **os.environ,
+            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
+            "RUNSTREAM_TOPIC_PREFIX": self.prefix,
+            "RUNSTREAM_INSTANCE": instance,
+            "RUNSTREAM_LEDGER": str(self.ledger_path),
+            "RUNSTREAM_LOG_FORMAT": "json",
+            **{f"RUNSTREAM_{name.upper()}": str(value) for name, value in settings.items()},
+        }
+        with (self.folder / f"{instance}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-c", _PROCESS, "test"], env=environment, stderr=log
+            )
+        self.processes.append(process)
+        return process
+
+    def command(self, tool: str = "noop", **changed: Any) -> dict[str, Any]:
+        """A step command as the router writes it."""
+        route = ids.route_key("acme", str(self._random.random()))
+        now = datetime.now(UTC)
+        return {
+            "execution_id": ids.mint_execution_id(
+                route, int(time.time() * 1000), self._random.getrandbits(42)
+            ),
+            "step": "one",
+            "attempt": 1,
+            "tool": tool,
+            "domain": "test",
+            "parameters": {},
+            "tenant": "acme",
+            "actor": "ci@acme",
+            "environment": "dev",
+            "timeout_seconds": 60.0,
+            "lease_seconds": 30.0,
+            "dispatched_at": now.isoformat(),
+            "expires_at": (now + timedelta(minutes=5)).isoformat(),
+            **changed,
+        }
+
+    def send(self, command: dict[str, Any], lane: str = "bulk") -> str:
+        """Send a command; returns its execution id."""
+        execution: str = command["execution_id"]
+        headers = envelope.headers(
+            ident=execution,
+            kind="step.command",
+            source="test",
+            time="2026-11-20T07:00:00.000Z",
+            subject=execution,
+            traceparent=b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        )
+        self.raw(STEPS["test", lane], orjson.dumps(command), execution.encode(), headers)
+        return execution
+
+    def cancel(self, command: dict[str, Any], reason: str = "cancelled") -> None:
+        """Cancel an attempt as the router would."""
+        names = {name: command[name] for name in ("execution_id", "step", "attempt")}
+        body = {**names, "reason": reason, "at": datetime.now(UTC).isoformat()}
+        self.raw(EXECUTORS_CONTROL, orjson.dumps(body), ids.attempt_id(**names).encode(), [])
+
+    def raw(self, topic: Topic, value: bytes, key: bytes, headers: Any) -> None:
+        """Write any bytes."""
+        self._producer.produce(self.prefix + topic.name, value, key=key, headers=headers)
+        self._producer.flush(20)
+
+    def of(self, execution: str) -> list[AnyReport]:
+        """The reports of one execution so far, heartbeats left out."""
+        return [
+            one for one in self.reports if one.execution_id == execution and one.type != "heartbeat"
+        ]
+
+    def kinds(self, execution: str) -> list[str]:
+        """Their types."""
+        return [one.type for one in self.of(execution)]
+
+    def count(self, kind: str) -> int:
+        """How many reports of this type there are."""
+        return sum(one.type == kind for one in self.reports)
+
+    def until(self, condition: Callable[[], bool], seconds: float = 30.0) -> None:
+        """Read reports until the condition holds; fails after so many seconds."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"not in time: {self._tail()}"
+            for message in self._consumer.consume(1_000, 0.05):
+                assert message.error() is None, message.error()
+                self.reports.append(REPORT.validate_json(message.value() or b""))
+                self.headers.append(dict(message.headers() or []))
+                assert message.key() == ids.route_of(self.reports[-1].execution_id).encode()
+
+    def ledger(self) -> Counter[str]:
+        """How often each attempt acted, by execution id."""
+        text = self.ledger_path.read_text() if self.ledger_path.exists() else ""
+        return Counter(line.split()[0] for line in text.splitlines())
+
+    def close(self) -> None:
+        """End what still runs."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+                process.wait(10)
+        self._consumer.close()
+
+    def _tail(self) -> str:
+        logs = [path.read_text()[-1_500:] for path in self.folder.glob("*.log")]
+        return f"{Counter(one.type for one in self.reports)} {self.reports[-3:]} {logs}"
+
+
+@contextmanager
+def lab(bootstrap: str, prefix: str, folder: Path) -> Iterator[ExecutorLab]:
+    """A lab that leaves nothing running."""
+    made = ExecutorLab(bootstrap, prefix, folder)
+    try:
+        yield made
+    finally:
+        made.close()

@@ -1,0 +1,110 @@
+"""`runstream show` and `list` on a real database with the real tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from console.cli import main
+from console.exits import Exit
+from sinks.migrate import migrate
+
+Capture = pytest.CaptureFixture[str]
+IDENT = "01a1f7c1-4180-8a94-9234-56783662e997"
+OTHER = "01a1f7ca-6940-8000-8765-432100000000"
+
+ROWS = f"""
+INSERT INTO execution.executions
+    (execution_id, tenant, name, actor, environment, status, execution_mode, sla_class,
+     action_class, total_steps, step_counts, created_at, completed_at, duration_seconds,
+     error_class, error_message, updated_at, last_seq)
+VALUES
+    ('{IDENT}', 'acme', 'patch [bold]web', 'ci', 'dev', 'failed', 'background', 'medium',
+     'modify', 2, '{{"succeeded": 1, "failed": 1}}', now() - interval '1 minute', now(), 3.2,
+     'step_failed', 'tell failed', now(), 12),
+    ('{OTHER}', 'other', NULL, 'ci', 'dev', 'running', 'immediate', 'fast', 'read', 1, NULL,
+     now(), NULL, NULL, NULL, NULL, now(), 3);
+INSERT INTO execution.execution_steps
+    (execution_id, step, tenant, step_index, tool, status, status_reason, waiting_until, attempt,
+     target, output_data, error_class, error_message, duration_seconds, updated_at, last_seq)
+VALUES
+    ('{IDENT}', 'disk', 'acme', 0, 'df', 'succeeded', NULL, NULL, 1, 'web-01',
+     '{{"use_percent": 44}}', NULL, NULL, 0.21, now(), 8),
+    ('{IDENT}', 'tell', 'acme', 1, 'slack_cli', 'failed', NULL, NULL, 2, NULL, NULL,
+     'http_status', 'the server answered 500', 1.5, now(), 11),
+    ('{OTHER}', 'hold', 'other', 0, 'sleep', 'waiting', 'waits for its turn',
+     '2026-11-20 07:00:00+00', 0, NULL, NULL, NULL, NULL, NULL, now(), 3);
+INSERT INTO execution.attempts
+    (execution_id, step, attempt, tenant, executor, status, started_at, duration_seconds, stderr,
+     error_class, error_message, last_seq)
+VALUES
+    ('{IDENT}', 'tell', 1, 'acme', 'agent-1', 'lost', now(), NULL, NULL, 'lost', 'silent', 9),
+    ('{IDENT}', 'tell', 2, 'acme', 'agent-2', 'failed', now(), 1.5,
+     '{{"bytes": 20, "sha256": "x", "head": "HTTP 500\\u001b[2J", "tail": ""}}',
+     'http_status', 'the server answered 500', 11);
+INSERT INTO execution.execution_events
+    (event_id, execution_id, seq, event_type, at, tenant, data)
+VALUES ('{IDENT}:1', '{IDENT}', 1, 'execution.started', now(), 'acme', '{{}}');
+"""
+
+
+@pytest.fixture
+def filled(database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", database)
+    migrate(database)
+    with psycopg.connect(database) as connection:
+        connection.execute(ROWS)
+    return database
+
+
+def test_list_filters_and_is_newest_first(filled: str, capsys: Capture) -> None:
+    assert main(["list", "--json"]) == Exit.OK
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["execution_id"] for row in rows] == [OTHER, IDENT]
+    assert main(["list", "--tenant", "acme", "--status", "failed", "--limit", "5"]) == Exit.OK
+    said = capsys.readouterr().out
+    assert IDENT in said
+    assert OTHER not in said
+    assert "patch [bold]web" in said
+    assert "1/2" in said
+    assert main(["list", "--tenant", "nobody"]) == Exit.OK
+    assert "no executions" in capsys.readouterr().err
+
+
+def test_show_tells_steps_attempts_and_what_was_written(filled: str, capsys: Capture) -> None:
+    assert main(["show", IDENT, "--events"]) == Exit.OK
+    said = capsys.readouterr().out
+    for words in ("tell failed", "the server answered 500", "use_percent", "HTTP 500", "agent-1",
+                  "web-01", "tell #1", "   1  "):  # fmt: skip
+        assert words in said
+    assert "\x1b" not in said
+    assert main(["show", OTHER]) == Exit.OK
+    assert "waits for its turn (until 2026-11-20 07:00:00Z)" in capsys.readouterr().out
+
+
+def test_show_as_json_is_everything(filled: str, capsys: Capture) -> None:
+    assert main(["show", IDENT, "--json", "--events"]) == Exit.OK
+    document = json.loads(capsys.readouterr().out)
+    assert [step["step"] for step in document["steps"]] == ["disk", "tell"]
+    assert [attempt["attempt"] for attempt in document["attempts"]] == [1, 2]
+    assert document["events"][0]["type"] == "execution.started"
+    assert document["approval"] is None
+
+
+def test_an_unknown_execution_is_said(filled: str, capsys: Capture) -> None:
+    assert main(["show", IDENT.replace("997", "998")]) == Exit.FAILED
+    assert "runstream watch" in capsys.readouterr().err
+
+
+def test_a_database_without_tables_names_the_remedy(
+    database: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database)
+    assert main(["list"]) == Exit.UNREACHABLE
+    said = capsys.readouterr().err
+    assert "has no Runstream tables" in said
+    assert "runstream migrate" in said

@@ -1,0 +1,190 @@
+"""The executor on a real broker: claims, refusals, cancel, time limits, poison, drain."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from streams.reports import Cancelled, Failed, Heartbeat, Refused, Succeeded
+from streams.topics import EXECUTORS_CONTROL, OUTPUT, REPORTS, STEPS, dead_letter_topic
+from tests.integration.executor_lab import ExecutorLab, lab
+
+BULK = STEPS["test", "bulk"]
+NEEDED = (
+    BULK,
+    STEPS["test", "immediate"],
+    dead_letter_topic(BULK),
+    REPORTS,
+    OUTPUT,
+    EXECUTORS_CONTROL,
+)
+
+
+@pytest.fixture
+def executors(kafka: str, topics: Callable[..., str], tmp_path: Path) -> Iterator[ExecutorLab]:
+    with lab(kafka, topics(*NEEDED), tmp_path) as made:
+        yield made
+
+
+def test_a_step_is_claimed_run_and_reported(executors: ExecutorLab) -> None:
+    executors.start()
+    sent = executors.command(parameters={"value": [1, "two"]})
+    execution = executors.send(sent)
+    executors.until(lambda: len(executors.of(execution)) == 2)
+    started, succeeded = executors.of(execution)
+    assert started.type == "started" and started.executor == "one"
+    assert isinstance(succeeded, Succeeded)
+    assert succeeded.output == {"value": [1, "two"]} and succeeded.stdout is None
+    assert executors.ledger() == {execution: 1}
+    first, last = executors.headers
+    assert first["ce_id"] == f"{execution}:one:1:started".encode()
+    assert last["ce_type"] == b"runstream.report.succeeded.v1"
+    assert last["traceparent"] == b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_what_cannot_start_is_refused_with_the_reason(executors: ExecutorLab) -> None:
+    late = executors.send(executors.command(expires_at="2026-01-01T00:00:00Z"))
+    unknown = executors.send(executors.command("no_such_tool"))
+    wrong = executors.send(executors.command("sleep", parameters={"seconds": "soon"}))
+    stopped = executors.command()
+    executors.cancel(stopped)
+    executors.send(stopped)
+    executors.start()
+    executors.until(lambda: executors.count("refused") == 4)
+    reasons = {
+        one.execution_id: (one.reason, one.message)
+        for one in executors.reports
+        if isinstance(one, Refused)
+    }
+    assert reasons[late][0] == "expired" and "expired" in reasons[late][1]
+    assert reasons[unknown] == (
+        "invalid",
+        "tool: this executor's catalogue has no tool of that name",
+    )
+    assert reasons[wrong][0] == "invalid" and "seconds" in reasons[wrong][1]
+    assert reasons[stopped["execution_id"]][0] == "cancelled"
+    assert len(executors.reports) == 4 and not executors.ledger()
+
+
+def test_cancel_ends_the_process_tree_and_says_so(executors: ExecutorLab) -> None:
+    process = executors.start()
+    sent = executors.command("argv", parameters={"argv": ["sh", "-c", "sleep 600 & sleep 600"]})
+    execution = executors.send(sent)
+    agent = psutil.Process(process.pid)
+    children: list[psutil.Process] = []
+
+    def grown() -> bool:
+        children[:] = [one for one in agent.children(recursive=True) if "sleep" in one.name()]
+        return len(children) >= 2
+
+    executors.until(grown)
+    executors.cancel(sent)
+    executors.cancel(sent)
+    executors.until(lambda: len(executors.of(execution)) == 2)
+    end = executors.of(execution)[1]
+    assert isinstance(end, Cancelled) and end.confirmed
+    assert end.evidence["began"] is True and end.evidence["reason"] == "cancelled"
+    assert not [one for one in children if one.is_running() and one.status() != "zombie"]
+
+
+def test_a_step_is_ended_at_its_time_limit(executors: ExecutorLab) -> None:
+    executors.start()
+    execution = executors.send(
+        executors.command("sleep", parameters={"seconds": 60}, timeout_seconds=0.8)
+    )
+    executors.until(lambda: len(executors.of(execution)) == 2)
+    end = executors.of(execution)[1]
+    assert isinstance(end, Failed) and end.timed_out
+    assert end.error.error_class == "timed_out" and end.error.transient
+    assert 0.8 <= end.duration_seconds < 1.8
+
+
+def test_the_lease_is_renewed_with_progress(executors: ExecutorLab) -> None:
+    executors.start()
+    execution = executors.send(
+        executors.command("sleep", parameters={"seconds": 2.2}, lease_seconds=1.2)
+    )
+    executors.until(lambda: "succeeded" in executors.kinds(execution))
+    beats = [one for one in executors.reports if isinstance(one, Heartbeat)]
+    assert 3 <= len(beats) <= 6
+    assert sorted(one.percent or 0 for one in beats) == [one.percent or 0 for one in beats]
+    assert (beats[-1].percent or 0) > 50 and "2.2 s" in (beats[-1].message or "")
+
+
+def test_poison_is_parked_unchanged_and_the_rest_goes_on(executors: ExecutorLab) -> None:
+    poison = [b"", b"\xff\xfe\x00", b"[" * 100_000, b'{"execution_id": 1}', b"\x00\x00\x00\x00\x07"]
+    for number, value in enumerate(poison):
+        executors.raw(BULK, value, f"k{number}".encode(), [("traceparent", b"\xff\xfe")])
+    execution = executors.send(executors.command())
+    executors.raw(BULK, b'{"newer": true}', b"v", [("ce_type", b"runstream.step.command.v2")])
+    executors.start()
+    letters = executors.reader(f"{BULK.name}.dlq", BULK.partitions)
+    found: dict[bytes | None, tuple[bytes | None, dict[str, bytes]]] = {}
+
+    def parked() -> bool:
+        for message in letters.consume(100, 0.1):
+            assert message.error() is None
+            assert message.value() not in found
+            found[message.value()] = (message.key(), dict(message.headers() or []))
+        return len(found) == len(poison) + 1
+
+    executors.until(parked)
+    executors.until(lambda: executors.kinds(execution) == ["started", "succeeded"])
+    letters.close()
+    for number, value in enumerate(poison):
+        key, headers = found[value]
+        assert key == f"k{number}".encode()
+        assert headers["runstream-error-class"] == b"not_a_command"
+    assert found[b'{"newer": true}'][1]["runstream-error-class"] == b"unknown_version"
+
+
+def test_a_stop_lets_running_steps_finish(executors: ExecutorLab) -> None:
+    process = executors.start(drain_seconds=20)
+    execution = executors.send(executors.command("sleep", parameters={"seconds": 1.5}))
+    executors.until(lambda: executors.ledger()[execution] == 1)
+    process.send_signal(signal.SIGTERM)
+    after = executors.send(executors.command())
+    assert process.wait(20) == 0
+    executors.until(lambda: executors.kinds(execution) == ["started", "succeeded"])
+    # What was not claimed waits for the next instance, which starts it once.
+    executors.start()
+    executors.until(lambda: executors.kinds(after) == ["started", "succeeded"])
+    assert executors.ledger()[after] == 1
+
+
+def test_a_stop_ends_what_does_not_finish_in_time(executors: ExecutorLab) -> None:
+    process = executors.start(drain_seconds=2)
+    execution = executors.send(executors.command("sleep", parameters={"seconds": 60}))
+    executors.until(lambda: executors.ledger()[execution] == 1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    executors.until(lambda: len(executors.of(execution)) == 2)
+    end = executors.of(execution)[1]
+    assert isinstance(end, Failed) and not end.timed_out
+    assert end.error.error_class == "executor_stopped" and end.error.transient
+
+
+def test_an_immediate_step_does_not_wait_behind_bulk_work(executors: ExecutorLab) -> None:
+    executors.start(concurrency=1, immediate_concurrency=1)
+    slow = [executors.send(executors.command("sleep", parameters={"seconds": 30})) for _ in "ab"]
+    executors.until(lambda: sum(executors.ledger()[one] for one in slow) == 1)
+    quick = executors.send(executors.command(), lane="immediate")
+    executors.until(lambda: executors.kinds(quick) == ["started", "succeeded"], 10)
+    # The second bulk step is not even claimed: another instance could take it.
+    assert executors.count("started") == 2
+
+
+def test_one_target_gets_no_more_than_its_share(executors: ExecutorLab) -> None:
+    executors.start(target_concurrency=1)
+    same = [
+        executors.send(executors.command("sleep", target="web-01", parameters={"seconds": 0.7}))
+        for _ in range(2)
+    ]
+    executors.until(lambda: executors.count("succeeded") == 2)
+    ends = sorted(one.duration_seconds for one in executors.reports if isinstance(one, Succeeded))
+    assert ends[1] >= 1.3
+    assert executors.ledger() == dict.fromkeys(same, 1)
