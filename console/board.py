@@ -86,7 +86,7 @@ def headline(view: ExecutionView) -> RenderableType:
     from rich.text import Text
 
     done = sum(1 for step in view.steps.values() if step.ended)
-    text = Text(view.status.replace("_", " "), style=terminal.style(view.status) or "bold")
+    text = Text().append(view.status.replace("_", " "), terminal.style(view.status) or "bold")
     text.append(f"  {one_line(view.name or 'plan', 60)}", style="bold")
     text.append(f"  {view.execution_id}", style="dim")
     if view.steps:

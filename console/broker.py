@@ -97,8 +97,13 @@ def send(
         outcome.append((error, message))
 
     name = kafka.topic_name(settings, topic)
-    # The delivery time-out is the client's own bound on all of its retries.
-    options = {"message.timeout.ms": int(PROBE_SECONDS * 1000)}
+    options = {
+        # The client's own bound on all of its retries.
+        "message.timeout.ms": int(PROBE_SECONDS * 1000),
+        # An idempotent producer waits half a second for its id (measured). One record needs no
+        # order, and the router recognises a repeated request or command by its ids.
+        "enable.idempotence": False,
+    }
     producer = Producer(kafka.producer(settings, **options))
     try:
         producer.produce(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from typing import Annotated
 
@@ -10,11 +9,14 @@ import typer
 
 from console import (
     control,
+    dlq,
     docs,
     endpoints,
     explain,
     history,
+    migrate,
     processes,
+    stack,
     submission,
     tools,
     topics,
@@ -57,12 +59,9 @@ def root(
         endpoints.adopt_local_stack()
 
 
-for module in (submission, watching, history, explain, control, tools, topics):
+for module in (submission, watching, history, explain, control, tools, topics, dlq):
     module.register(app)
-for name in ("dlq", "stack", "migrate"):
-    if importlib.util.find_spec(f"console.{name}") is not None:
-        importlib.import_module(f"console.{name}").register(app)
-for module in (processes, docs):
+for module in (stack, migrate, processes, docs):
     module.register(app)
 
 

@@ -15,8 +15,10 @@ from streams.events import Event
 #: Redraws per second of the board.
 _RATE: Final = 10
 
-#: Lines that only repeat what the next one says.
-_QUIET_TYPES: Final = frozenset({"step.dispatched", "step.waiting", "execution.queued"})
+#: Events whose line would only repeat what is said next.
+_QUIET_TYPES: Final = frozenset(
+    {"step.dispatched", "step.waiting", "execution.queued", "execution.rejected"}
+)
 
 _STYLES: Final = {
     "succeeded": "green",

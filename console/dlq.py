@@ -149,8 +149,10 @@ def drop(
     name = letters.dlq_name(settings, source)
     _confirm(yes, f"delete {count(len(gone), 'letter')} ({classes}) from {name}[{partition}]?")
     place = TopicPartition(name, partition, offset + 1)
+    # Held by name: a client that is collected takes its answers with it.
+    admin = broker.admin(settings)
     try:
-        for future in broker.admin(settings).delete_records([place]).values():
+        for future in admin.delete_records([place]).values():
             future.result(broker.PROBE_SECONDS)
     except (KafkaException, TimeoutError) as error:
         raise Failure(f"{name} could not be cut: {error}", Exit.FAILED) from None

@@ -99,7 +99,7 @@ def _tell(data: dict[str, Any]) -> None:
 
     out = terminal.out()
     steps = data["plan"]["steps"]
-    title = Text("would be admitted", style="green").append(f"  {plain(data['name'] or 'plan')}")
+    title = Text().append("would be admitted", "green").append(f"  {plain(data['name'] or 'plan')}")
     out.print(title.append(f"  {count(len(steps), 'step')}", style="dim"))
     classes = f"{data['sla_class']}, {data['mode']}, {data['action_class']}"
     facts = [

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import sleep
 from typing import TYPE_CHECKING, Final, cast
 
 from console import broker
 from console.exits import Exit, Failure
 from runtime import kafka
+from runtime.clock import monotonic
 from runtime.dead_letters import PREFIX, RETRIES_EXHAUSTED, SUFFIX, hop_count
 from streams.envelope import HOPS, header
 from streams.topics import DEAD_LETTERS, TOPICS
 
 if TYPE_CHECKING:
-    from confluent_kafka import Message
+    from confluent_kafka import Consumer, Message, TopicPartition
 
     from runtime.settings import CommonSettings
     from streams.topics import Topic
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 Headers = list[tuple[str, bytes | str | None]]
 
 _QUIET_SECONDS: Final = 10.0
+#: LEADER_NOT_AVAILABLE, NOT_LEADER_FOR_PARTITION (Kafka protocol, error codes).
+_SETTLING: Final = (5, 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ def read(
             found = known.get(dlq_name(settings, source))
             for partition in sorted(found.partitions) if found is not None else ():
                 place = TopicPartition(dlq_name(settings, source), partition)
-                low, high = consumer.get_watermark_offsets(place, timeout=broker.PROBE_SECONDS)
+                low, high = _bounds(consumer, place)
                 if low < high:
                     place.offset = low if newest is None else max(low, high - newest)
                     consumer.assign([place])
@@ -116,7 +120,7 @@ def one(settings: CommonSettings, source: Topic, partition: int, offset: int) ->
     missing = Failure(f"{name}[{partition}] has no letter {offset}", Exit.FAILED,
                       f"runstream dlq list {source.name}")  # fmt: skip
     try:
-        low, high = consumer.get_watermark_offsets(place, timeout=broker.PROBE_SECONDS)
+        low, high = _bounds(consumer, place)
         if not low <= offset < high:
             raise missing
         place.offset = offset
@@ -129,6 +133,20 @@ def one(settings: CommonSettings, source: Topic, partition: int, offset: int) ->
     if letter is None or letter.offset != offset:
         raise missing
     return letter
+
+
+def _bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    """First and next offset; a partition that was just made has no leader for a moment."""
+    from confluent_kafka import KafkaException
+
+    until = monotonic() + broker.ABSENT_SECONDS
+    while True:
+        try:
+            return consumer.get_watermark_offsets(place, timeout=broker.PROBE_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() not in _SETTLING or monotonic() > until:
+                raise
+            sleep(0.05)
 
 
 def _partition(

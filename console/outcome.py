@@ -7,7 +7,7 @@ from typing import Any
 
 from console import terminal
 from console.lines import ending
-from console.text import one_line, plain
+from console.text import count, one_line, plain
 from console.view import ExecutionView
 
 _TAIL_LINES = 8
@@ -71,7 +71,8 @@ def problems(data: dict[str, Any]) -> None:
     from rich.text import Text
 
     found = data.get("problems", [])
-    terminal.say(f"rejected, nothing was run: {data.get('message')}", "bold red")
+    why = count(len(found), "problem") if found else data.get("message")
+    terminal.say(f"rejected, nothing was run: {why}", "bold red")
     table = Table.grid(padding=(0, 2))
     for problem in found:
         table.add_row(

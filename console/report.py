@@ -102,7 +102,7 @@ def _details(step: Row, attempt: Row | None) -> None:
     if output is None and not written:
         return
     out.print()
-    out.print(Text(plain(step["step"]), style="bold").append(" output", style="dim"))
+    out.print(Text().append(plain(step["step"]), "bold").append(" output", "dim"))
     if output is not None:
         text = output if isinstance(output, str) else json.dumps(output, indent=2, default=str)
         _excerpt(text)
@@ -144,8 +144,8 @@ def events(rows: list[Row]) -> None:
         terminal.out().print()
     for row in rows:
         event = Event.model_validate(row)
-        text = Text(f"{event.seq:>4}  {clock(event.at)}  ", style="dim")
-        terminal.out().print(text.append(sentence(event), style="default"), soft_wrap=True)
+        text = Text().append(f"{event.seq:>4}  {clock(event.at)}  ", "dim")
+        terminal.out().print(text.append(sentence(event)), soft_wrap=True)
 
 
 def _table(*columns: str) -> Table:
@@ -156,4 +156,5 @@ def _table(*columns: str) -> Table:
 
 
 def _status(status: str) -> Text:
-    return Text(status.replace("_", " "), style=terminal.style(status))
+    # The style belongs to these words only, not to what is appended to them.
+    return Text().append(status.replace("_", " "), terminal.style(status))

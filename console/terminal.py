@@ -99,7 +99,7 @@ def complain(failure: Failure) -> None:
     """Say why the command ends, and what to do about it."""
     from rich.text import Text
 
-    text = Text("error: ", style="bold red").append(plain(failure.message), style="default")
+    text = Text().append("error: ", "bold red").append(plain(failure.message))
     err().print(text, soft_wrap=True)
     if failure.remedy:
-        err().print(Text("  try: ", style="dim").append(plain(failure.remedy)), soft_wrap=True)
+        err().print(Text().append("  try: ", "dim").append(plain(failure.remedy)), soft_wrap=True)

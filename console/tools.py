@@ -102,7 +102,7 @@ def show(tool: ToolName, as_json: Json = False) -> None:
     from rich.text import Text
 
     out = terminal.out()
-    out.print(Text(found.name, style="bold").append(f"  {found.domain}", style="dim"))
+    out.print(Text().append(found.name, "bold").append(f"  {found.domain}", style="dim"))
     out.print(Text(plain(found.description)), soft_wrap=True)
     if found.aliases:
         out.print(Text(f"also called {', '.join(found.aliases)}", style="dim"), soft_wrap=True)
@@ -125,9 +125,7 @@ def show(tool: ToolName, as_json: Json = False) -> None:
         out.print(table)
     out.print()
     example = {"steps": [{"tool": found.name, "parameters": found.example.parameters}]}
-    out.print(
-        Text("plan: ", style="dim").append(json.dumps(example), style="default"), soft_wrap=True
-    )
+    out.print(Text().append("plan: ", "dim").append(json.dumps(example)), soft_wrap=True)
 
 
 def _type(parameter: Parameter) -> str:

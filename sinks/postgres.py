@@ -73,7 +73,9 @@ class Database:
             application_name="runstream-sink",
             options=(
                 f"-c statement_timeout={_STATEMENT_TIMEOUT_MS} -c lock_timeout={_LOCK_TIMEOUT_MS} "
-                "-c timezone=UTC -c client_min_messages=warning"
+                # A server's crash may undo the last batches, but whole and with their positions,
+                # so they are read again: waiting for the disk would buy nothing.
+                "-c synchronous_commit=off -c timezone=UTC -c client_min_messages=warning"
             ),
         )
         set_json_loads(orjson.loads, self._connection)

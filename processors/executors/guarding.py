@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from processors.executors import processes
+from processors.executors.processes import Traces
 
 
 class Guard:
@@ -19,17 +20,18 @@ class Guard:
     def __init__(self) -> None:
         """Starts nothing."""
         self._process: subprocess.Popen[bytes] | None = None
-        self._marks: dict[str, int | None] = {}
+        self._watched: dict[str, Traces] = {}
 
-    def watch(self, mark: str, leader: int | None = None) -> None:
-        """From now on end the processes of `mark`; call it before the program is started."""
-        self._marks[mark] = leader
-        self._tell(_line(mark, leader))
+    def watch(self, traces: Traces) -> None:
+        """From now on end these processes; call it before the program is started, and after."""
+        self._watched[traces.mark] = traces
+        self._tell(f"+{traces.line()}\n")
 
     def release(self, mark: str) -> None:
         """The attempt has ended: what it left running on purpose may stay."""
-        if self._marks.pop(mark, None) is not None or self._process is not None:
-            self._tell(f"-{mark}\n")
+        traces = self._watched.pop(mark, None)
+        if traces is not None:
+            self._tell(f"-{traces.line()}\n")
 
     def close(self) -> None:
         """Let the guard go, after it has ended what is still listed."""
@@ -59,8 +61,8 @@ class Guard:
             # A terminal's Ctrl-C is for the executor.
             start_new_session=True,
         )
-        for mark, leader in self._marks.items():
-            self._write(self._process, _line(mark, leader))
+        for traces in self._watched.values():
+            self._write(self._process, f"+{traces.line()}\n")
 
     @staticmethod
     def _write(process: subprocess.Popen[bytes], line: str) -> None:
@@ -68,7 +70,3 @@ class Guard:
             raise BrokenPipeError
         # A line is far shorter than the pipe's buffer, and the guard only reads.
         process.stdin.write(line.encode("ascii"))
-
-
-def _line(mark: str, leader: int | None) -> str:
-    return f"+{mark}\n" if leader is None else f"+{mark} {leader}\n"

@@ -1,8 +1,9 @@
 """The processes that an attempt started: found through /proc, ended, and proven gone.
 
 A process belongs to an attempt if its environment carries the attempt's mark, if it is in the
-session or group of the first one, or if it descends from such a process. What escapes has cleared
-its environment, left the session, and lost its parent: all three.
+session or group of the first one, if it writes to the attempt's pipes, or if it descends from such
+a process. What escapes has cleared its environment, left the session, closed its output and lost
+its parent: all four.
 
 Standard library only, because it also runs as a script, alone: `guard` ends the processes of an
 executor that was killed. A parent-death signal reaches only the direct child, this reaches all.
@@ -70,7 +71,37 @@ def _marked(pid: int, mark: bytes) -> bool:
     return mark in environment.split(b"\x00")
 
 
-def find(mark: str, leader: int | None, also: frozenset[Member] = frozenset()) -> set[Member]:
+def _writes_to(pid: int, pipes: frozenset[str]) -> bool:
+    for descriptor in ("1", "2"):
+        try:
+            if str((_PROC / str(pid) / "fd" / descriptor).readlink()) in pipes:
+                return True
+        except OSError:
+            continue
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """By what the processes of an attempt are known."""
+
+    mark: str
+    leader: int | None = None
+    #: The pipes of its output, as /proc names them: `pipe:[inode]`.
+    pipes: frozenset[str] = frozenset()
+
+    def line(self) -> str:
+        """As the guard reads it; there are no blanks in any part."""
+        return " ".join((self.mark, str(self.leader or 0), *sorted(self.pipes)))
+
+    @classmethod
+    def parse(cls, line: str) -> Traces:
+        """The other way round."""
+        mark, leader, *pipes = line.split()
+        return cls(mark, int(leader) or None, frozenset(pipes))
+
+
+def find(traces: Traces, also: frozenset[Member] = frozenset()) -> set[Member]:
     """The living processes of an attempt; `also` are members known from an earlier search.
 
     Reads /proc once, a few milliseconds on an ordinary machine; call it in a thread.
@@ -81,13 +112,15 @@ def find(mark: str, leader: int | None, also: frozenset[Member] = frozenset()) -
         for entry in os.scandir(_PROC)
         if entry.name.isdigit() and (stat := _stat(int(entry.name))) is not None
     }
-    wanted = f"{MARK}={mark}".encode()
+    wanted = f"{MARK}={traces.mark}".encode()
+    leader = traces.leader
     found = {
         pid
         for pid, stat in stats.items()
         if (leader is not None and leader in (pid, stat.group, stat.session))
         or Member(pid, stat.started) in also
         or _marked(pid, wanted)
+        or (traces.pipes and _writes_to(pid, traces.pipes))
     }
     children: dict[int, list[int]] = {}
     for pid, stat in stats.items():
@@ -117,10 +150,10 @@ def send(members: set[Member], number: signal.Signals) -> set[Member]:
     return forbidden
 
 
-def end_at_once(mark: str, leader: int | None) -> None:
+def end_at_once(traces: Traces) -> None:
     """SIGKILL until none is left, or a second has passed."""
     for _ in range(20):
-        members = find(mark, leader)
+        members = find(traces)
         if not members:
             return
         send(members, signal.SIGKILL)
@@ -128,18 +161,18 @@ def end_at_once(mark: str, leader: int | None) -> None:
 
 
 def guard() -> None:
-    """Read `+mark [leader]` and `-mark` lines; at the end of input end what is still listed."""
+    """Read `+traces` and `-mark` lines; at the end of input end what is still listed."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    listed: dict[str, int | None] = {}
+    listed: dict[str, Traces] = {}
     for line in sys.stdin:
-        mark, _, leader = line[1:].rstrip("\n").partition(" ")
+        traces = Traces.parse(line[1:])
         if line.startswith("+"):
-            listed[mark] = int(leader) if leader else None
+            listed[traces.mark] = traces
         else:
-            listed.pop(mark, None)
-    for mark, pid in listed.items():
-        end_at_once(mark, pid)
+            listed.pop(traces.mark, None)
+    for traces in listed.values():
+        end_at_once(traces)
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ class Resources:
 
     async def close(self) -> None:
         """Close what was opened; safe to call twice."""
-        self.guard.close()
+        await asyncio.to_thread(self.guard.close)
         http, self._http = self._http, None
         pool, self._pool = self._pool, None
         if http is not None:

@@ -129,8 +129,9 @@ async def _tick(application: Application) -> None:
 
 
 def _body(settings: ProjectorSettings, log: Log, health: Health, stop: threading.Event) -> None:
-    for name in ("faust", "mode", "aiokafka"):
-        # They tell every failed connection attempt; the process itself tells it once.
+    for name in ("faust", "mode", "aiokafka", "processors.progress"):
+        # Faust's services (ours among them, under their module's name) and its client tell every
+        # failed connection attempt; the process itself tells it once.
         logging.getLogger(name).setLevel(
             logging.INFO if settings.log_level == "debug" else logging.CRITICAL
         )

@@ -23,7 +23,7 @@ EXAMPLES = {
     for path in files("streams").joinpath("examples").iterdir()
     if path.name.endswith(".json")
 }
-VALIDATORS = {
+VALIDATORS: dict[str, TypeAdapter[Any]] = {
     "execution-request": TypeAdapter(ExecutionRequest),
     "control-command": CONTROL_COMMAND,
     "step-command": TypeAdapter(StepCommand),
@@ -60,7 +60,7 @@ def test_there_is_a_model_and_a_schema_for_every_message() -> None:
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_example_is_valid_for_its_model(name: str) -> None:
-    validator: TypeAdapter[Any] = VALIDATORS[message(name)]
+    validator = VALIDATORS[message(name)]
     found = validator.validate_json(EXAMPLES[name])
     # `inputs` is the second name of `parameters`, which the model keeps under the first.
     assert surplus(found) == []

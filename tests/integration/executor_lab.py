@@ -1,4 +1,4 @@
-"""What the executor tests share: processes, commands sent as the router would, reports read back."""
+"""What the executor tests share: processes, commands as the router sends them, reports."""
 
 from __future__ import annotations
 
@@ -38,7 +38,12 @@ class ExecutorLab:
         self.processes: list[subprocess.Popen[bytes]] = []
         self._random = random.Random(7)
         self._producer = Producer(
-            {"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 0}
+            {
+                "bootstrap.servers": bootstrap,
+                "partitioner": "murmur2_random",
+                "linger.ms": 0,
+                "log_level": 2,
+            }
         )
         self._consumer = self.reader(REPORTS.name, REPORTS.partitions)
 
@@ -50,6 +55,7 @@ class ExecutorLab:
                 "group.id": f"{self.prefix}test",
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
+                "log_level": 2,
             }
         )
         name = self.prefix + topic

@@ -63,8 +63,9 @@ class FakeRouter:
             message = self._consumer.poll(0.1)
             if message is None or message.error() is not None:
                 continue
-            document = json.loads(message.value())
-            self.received.append((message.key(), dict(message.headers()), document))
+            document = json.loads(message.value() or b"{}")
+            headers: dict[str, Any] = dict(message.headers() or [])
+            self.received.append((message.key() or b"", headers, document))
             for told in self._script(document):
                 self.emit(told[1].get("of", document["execution_id"]), told)
 

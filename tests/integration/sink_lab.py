@@ -53,10 +53,14 @@ class Lab:
         self.dsn = self.database()
         self.admin = AdminClient({"bootstrap.servers": kafka})
         names = [self.topic(topic.name) for topic in (*READS, *_sources())]
+        self.create(names)
+        self.producer = Producer({"bootstrap.servers": kafka, "linger.ms": 5})
+
+    def create(self, names: Iterable[str]) -> None:
+        """Make topics."""
         futures = self.admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in set(names)])
         for future in futures.values():
             future.result(30)
-        self.producer = Producer({"bootstrap.servers": kafka, "linger.ms": 5})
 
     def topic(self, name: str) -> str:
         """The name of a topic in this laboratory."""

@@ -174,7 +174,7 @@ def inventory(database: str) -> str:
     ddl = (Path(__file__).parents[2] / "ddl" / "0004_assets.sql").read_text()
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("create schema execution")
-        connection.execute(ddl)  # type: ignore[arg-type]
+        connection.execute(ddl)
     return database
 
 
@@ -196,7 +196,11 @@ def bad(outcome: Outcome) -> str:
 
 def test_an_asset_lives(inventory: str) -> None:
     async def body(opened: Resources) -> None:
-        facts = {"ip_address": "192.0.2.10", "type": "server", "tags": {"role": "web"}}
+        facts: dict[str, Any] = {
+            "ip_address": "192.0.2.10",
+            "type": "server",
+            "tags": {"role": "web"},
+        }
         made = good(await asset(opened, "create", hostname="Web-01", os_version="12", **facts))
         assert made["created"] is True
         assert made["asset"]["hostname"] == "web-01"

@@ -1,4 +1,4 @@
-"""HTTP, webhook, Slack and Teams against a real local server; addresses that must stay unreached."""
+"""HTTP, webhook, Slack and Teams on a real local server; addresses that stay unreached."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Server:
             writer.close()
 
 
-def reply(status: int, body: bytes = b"", **headers: str) -> bytes:
+def reply(status: int, body: bytes = b"", **headers: Any) -> bytes:
     lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}", "Connection: close"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body
@@ -141,7 +141,7 @@ def test_a_large_body_is_cut() -> None:
         (302, {"Location": "/x"}, "http_status", False),
     ],
 )
-def test_statuses(status: int, headers: dict[str, str], error_class: str, transient: bool) -> None:
+def test_statuses(status: int, headers: dict[str, Any], error_class: str, transient: bool) -> None:
     async def body(server: Server, opened: Resources) -> Outcome:
         return await call(opened, "http", url=f"http://127.0.0.1:{server.port}/")
 

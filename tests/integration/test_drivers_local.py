@@ -105,7 +105,9 @@ def test_missing_program() -> None:
     assert not outcome.transient
 
 
-@pytest.mark.parametrize("word", ["; id", "$(id)", "`id`", "a\nb", "-oProxyCommand=x", "@f", "–x"])
+@pytest.mark.parametrize(
+    "word", ["; id", "$(id)", "`id`", "a\nb", "-oProxyCommand=x", "@f", "\u2013x"]
+)
 def test_arguments_arrive_as_they_are(word: str) -> None:
     outcome, attempt = run(argv("printf", "%s", word))
     assert isinstance(outcome, Success)
@@ -157,6 +159,7 @@ def test_cancel_finds_what_left_the_group_and_what_ignores_sigterm(tmp_path: Pat
 
     evidence = asyncio.run(inside())
     assert evidence["last_signal"] == "SIGKILL"
+    assert set(pids_in(tmp_path)) <= set(evidence["pids_ended"])  # type: ignore[call-overload]
     assert "cancel_unconfirmed" not in evidence
     assert not any(alive(pid) for pid in evidence["pids_ended"])  # type: ignore[attr-defined]
     ours = [
@@ -202,7 +205,8 @@ _EXECUTOR = """
     from toolmeta.invocation import Invocation
 
     async def main():
-        run = Run(Resources(settings()), Invocation("argv", "command", argv=("sh", "-c", sys.argv[1])))
+        invocation = Invocation("argv", "command", argv=("sh", "-c", sys.argv[1]))
+        run = Run(Resources(settings()), invocation)
         await run.outcome(600)
 
     asyncio.run(main())
@@ -210,7 +214,10 @@ _EXECUTOR = """
 
 
 def test_everything_dies_with_a_killed_executor(tmp_path: Path) -> None:
-    script = f"touch {tmp_path}/$$; sleep 600 & touch {tmp_path}/$!; setsid sleep 600 & touch {tmp_path}/$!; wait"
+    script = (
+        f"touch {tmp_path}/$$; sleep 600 & touch {tmp_path}/$!; "
+        f"(env -i setsid sleep 602 & touch {tmp_path}/$!); wait"
+    )
     executor = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(_EXECUTOR), script],
         cwd=Path(__file__).parents[2],

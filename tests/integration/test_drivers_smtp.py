@@ -156,7 +156,11 @@ def test_starttls_with_login(authority: Authority) -> None:
         "auth_required": True,
         "require_starttls": True,
     }
-    secure = {"smtp_use_tls": True, "smtp_ca_file": str(authority.ca_file), "smtp_user": "me"}
+    secure: dict[str, Any] = {
+        "smtp_use_tls": True,
+        "smtp_ca_file": str(authority.ca_file),
+        "smtp_user": "me",
+    }
     with server(inbox, **options) as port:
         good = send(port, **secure, smtp_password=SecretStr("canary"))
         wrong = send(port, **secure, smtp_password=SecretStr("canary-wrong"))
@@ -176,7 +180,7 @@ def test_implicit_tls(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> 
     inbox = Inbox()
     with server(inbox, ssl_context=authority.server("127.0.0.1")) as port:
         monkeypatch.setattr(smtp, "_IMPLICIT_TLS_PORT", port)
-        secure = {"smtp_use_tls": True, "smtp_host": "127.0.0.1"}
+        secure: dict[str, Any] = {"smtp_use_tls": True, "smtp_host": "127.0.0.1"}
         good = send(port, **secure, smtp_ca_file=str(authority.ca_file))
         untrusted = send(port, **secure)
     assert isinstance(good, Success)

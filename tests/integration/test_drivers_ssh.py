@@ -122,7 +122,8 @@ def test_output_exit_code_and_stdin(sshd: Sshd) -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["; id", "$(id)", "`id`", "a\nb", "'", '"', "-oProxyCommand=x", "", "*", "$HOME", "–x"]
+    "word",
+    ["; id", "$(id)", "`id`", "a\nb", "'", '"', "-oProxyCommand=x", "", "*", "$HOME", "\u2013x"],
 )
 def test_arguments_arrive_as_they_are(sshd: Sshd, word: str) -> None:
     outcome, run = attempt(sshd, argv(sshd, "printf", "%s", word))

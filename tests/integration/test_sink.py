@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,7 +15,11 @@ from confluent_kafka import Producer
 
 from runtime.dead_letters import PREFIX
 from runtime.health import Health
+from runtime.local.kafka import KafkaServer
+from runtime.local.postgres import PostgresServer
 from sinks.derive import store_events
+from sinks.migrate import migrate
+from sinks.poison import ALWAYS_ALLOWED
 from sinks.postgres import Batch, Database, Move, StalePosition
 from streams.reports import OutputChunk
 from streams.topics import EVENTS, OUTPUT
@@ -371,7 +376,105 @@ def test_missing_tables_are_waited_for(lab: Lab) -> None:
         eventually(
             lambda: "runstream migrate" in str(health.answer("/readyz")[1]), "it says what to do"
         )
-        from sinks.migrate import migrate
-
         migrate(bare)
         eventually(lambda: lab.count("executions", bare) == 1, "it goes on by itself")
+
+
+def test_a_letter_that_cannot_be_written_holds_the_position(lab: Lab) -> None:
+    dlq = lab.topic(f"{EVENTS.name}.dlq")
+    lab.admin.delete_topics([dlq])[dlq].result(30)
+    eventually(lambda: dlq not in lab.admin.list_topics(timeout=10).topics, "the topic is gone")
+    story = Story(1)
+    lab.put(EVENTS.name, b"poison", key=story.id[-8:].encode())
+    lab.send(story.values)
+    health = Health(("kafka", "database"))
+    with lab.sink(health=health):
+        eventually(
+            lambda: "dead letter is not confirmed" in str(health.answer("/readyz")[1]),
+            "it says what it waits for",
+        )
+        assert lab.count("execution_events") == 0
+        lab.create([dlq])
+        eventually(lambda: lab.count("execution_events") == 1, "it goes on by itself", 60)
+        eventually(lambda: health.answer("/readyz")[0] == 200, "ready again")
+    assert [letter.value() for letter in lab.records(f"{EVENTS.name}.dlq")] == [b"poison"]
+
+
+def test_a_flood_of_poison_stops_the_sink_instead_of_filling_the_dead_letters(lab: Lab) -> None:
+    for number in range(ALWAYS_ALLOWED + 1_500):
+        lab.put(EVENTS.name, b"%d" % number, partition=0)
+    lab.producer.flush(10)
+    health = Health(("kafka", "database"))
+    with lab.sink(health=health):
+        eventually(lambda: "unreadable" in str(health.answer("/readyz")[1]), "it stops")
+        parked = len(lab.records(f"{EVENTS.name}.dlq"))
+        assert 0 < parked <= ALWAYS_ALLOWED
+        assert health.answer("/healthz")[0] == 200
+    (moved,) = lab.query(
+        "SELECT sum(next_offset)::int FROM execution.sink_offsets "
+        f"WHERE topic = '{lab.topic(EVENTS.name)}'"
+    )
+    assert moved == (parked,)
+
+
+def test_a_locked_table_is_waited_for(lab: Lab) -> None:
+    story = Story(1).run()
+    with psycopg.connect(lab.dsn) as holder:
+        holder.execute("LOCK TABLE execution.executions IN ACCESS EXCLUSIVE MODE")
+        with lab.sink():
+            lab.send(story.values)
+            eventually(lambda: _waits_for_a_lock(lab), "the sink waits")
+            assert lab.count("execution_events") == 0
+            holder.rollback()
+            eventually(lambda: lab.count("execution_events") == len(story.values), "it goes on")
+
+
+def _waits_for_a_lock(lab: Lab) -> bool:
+    waiting = lab.query(
+        "SELECT 1 FROM pg_stat_activity WHERE application_name = 'runstream-sink' "
+        "AND wait_event_type = 'Lock'"
+    )
+    return bool(waiting)
+
+
+def test_a_database_that_crashes_again_and_again(lab: Lab, tmp_path: Path) -> None:
+    server = PostgresServer(tmp_path / "postgres")
+    server.start()
+    try:
+        migrate(server.dsn)
+        stories = [Story(n, 2).run() for n in range(90)]
+        with lab.sink(server.dsn):
+            for start in (0, 30, 60):
+                lab.send(mixed(stories[start : start + 30]))
+                if start:
+                    server.kill()
+                    server.start()
+            total = sum(len(story.values) for story in stories)
+            eventually(lambda: lab.count("execution_events", server.dsn) == total, "all stored", 60)
+        done = "SELECT count(*) FROM execution.executions WHERE status = 'completed'"
+        assert lab.query(done, server.dsn) == [(90,)]
+    finally:
+        server.stop()
+
+
+def test_a_broker_that_crashes(postgres: str, tmp_path: Path) -> None:
+    server = KafkaServer(tmp_path / "kafka")
+    server.start()
+    try:
+        lab = Lab(server.bootstrap_servers, postgres)
+        stories = [Story(n).run() for n in range(40)]
+        health = Health(("kafka", "database"))
+        with lab.sink(health=health):
+            lab.send(mixed(stories[:20]))
+            eventually(lambda: lab.count("executions") == 20, "the first half")
+            eventually(lambda: health.answer("/readyz")[0] == 200, "ready")
+            server.kill()
+            eventually(lambda: "kafka" in str(health.answer("/readyz")[1]), "it says so", 60)
+            assert health.answer("/healthz")[0] == 200
+            server.start()
+            lab.send(mixed(stories[20:]))
+            total = sum(len(story.values) for story in stories)
+            eventually(lambda: lab.count("execution_events") == total, "the rest", 60)
+            eventually(lambda: health.answer("/readyz")[0] == 200, "ready again", 60)
+    finally:
+        server.stop()

@@ -126,7 +126,7 @@ def test_cancel_leaves_no_process_and_says_so(harness: Harness) -> None:
     assert _sleepers(seconds) == []
     evidence = _await(harness, execution_id, "step.cancelled")["data"]
     assert evidence["confirmed"] is True
-    assert len(evidence["evidence"]["pids"]) >= 2, evidence
+    assert len(evidence["evidence"]["pids_ended"]) >= 2, evidence
     harness.check_log([execution_id])
 
 
@@ -144,7 +144,7 @@ POISON = [b"\xff\xfe\x00\x01", b"", b"{", b"[1]", b"\x1f\x8b\x08", "{}".encode("
 @pytest.mark.parametrize(
     "topic",
     [topics.REQUESTS, topics.CONTROL, topics.REPORTS, topics.STEPS["test", "bulk"],
-     topics.STEPS["automation", "immediate"], topics.EXECUTORS_CONTROL, topics.EVENTS],
+     topics.STEPS["automation", "immediate"], topics.EVENTS, topics.OUTPUT],
     ids=lambda topic: topic.name,
 )  # fmt: skip
 def test_poison_is_parked_unchanged_and_good_messages_go_on(harness: Harness, topic: Topic) -> None:

@@ -9,6 +9,7 @@ import time
 from typing import Any, Final
 
 from processors.executors import processes
+from processors.executors.processes import Traces
 
 #: Between SIGTERM and SIGKILL.
 GRACE_SECONDS: Final = 5.0
@@ -17,22 +18,22 @@ KILL_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.05
 
 
-async def end_tree(mark: str, leader: int, grace_seconds: float = GRACE_SECONDS) -> dict[str, Any]:
+async def end_tree(traces: Traces, grace_seconds: float = GRACE_SECONDS) -> dict[str, Any]:
     """SIGTERM to every process of the attempt, SIGKILL after the grace; the evidence of it.
 
     `pids_ended` were alive when the cancel came and are gone now; `cancel_unconfirmed` is a
     sentence where some are not, or where this system cannot tell.
     """
     if not processes.supported():
-        return await _end_group(leader, grace_seconds)
-    known = await asyncio.to_thread(processes.find, mark, leader)
+        return await _end_group(traces.leader or 0, grace_seconds)
+    known = await asyncio.to_thread(processes.find, traces)
     alive = set(known)
     forbidden = processes.send(alive, signal.SIGTERM)
     number = signal.SIGTERM
     begun = time.monotonic()
     while alive and time.monotonic() - begun < grace_seconds + KILL_SECONDS:
         await asyncio.sleep(_POLL_SECONDS)
-        alive = await asyncio.to_thread(processes.find, mark, leader, frozenset(known))
+        alive = await asyncio.to_thread(processes.find, traces, frozenset(known))
         late = time.monotonic() - begun >= grace_seconds
         if late:
             number = signal.SIGKILL

@@ -18,6 +18,7 @@ from processors.executors.drivers.capture import READ_BYTES, Capture, conclude
 from processors.executors.drivers.cleanup import see_through
 from processors.executors.drivers.ending import GRACE_SECONDS, KILL_SECONDS, end_tree
 from processors.executors.errors import fail
+from processors.executors.processes import Traces
 from streams.ids import attempt_id
 from toolmeta.invocation import Invocation
 
@@ -40,7 +41,7 @@ async def run(invocation: Invocation, context: RunContext) -> Outcome:
     mark = mark_of(context)
     environment[processes.MARK] = mark
     guard = context.resources.guard
-    guard.watch(mark)
+    guard.watch(Traces(mark))
     try:
         try:
             started = await _start(program, invocation, environment, context, mark)
@@ -50,7 +51,7 @@ async def run(invocation: Invocation, context: RunContext) -> Outcome:
         except OSError as error:
             message = f"{invocation.argv[0]} cannot be started: {error.strerror}"
             return fail(invocation, "invalid_parameters", message)
-        guard.watch(mark, started.process.pid)
+        guard.watch(started.traces)
         return await _attend(started, invocation, context)
     finally:
         guard.release(mark)
@@ -91,7 +92,7 @@ class _Program:
 
     process: asyncio.subprocess.Process
     transport: asyncio.SubprocessTransport
-    mark: str
+    traces: Traces
 
 
 async def _spawn(
@@ -110,7 +111,19 @@ async def _spawn(
         cwd="/",
         start_new_session=True,
     )
-    return _Program(asyncio.subprocess.Process(transport, protocol, loop), transport, mark)
+    process = asyncio.subprocess.Process(transport, protocol, loop)
+    traces = Traces(mark, process.pid, frozenset((_pipe(transport, 1), _pipe(transport, 2))))
+    return _Program(process, transport, traces)
+
+
+def _pipe(transport: asyncio.SubprocessTransport, descriptor: int) -> str:
+    """The name that /proc gives to the pipe of stdout or stderr."""
+    stream = transport.get_pipe_transport(descriptor)
+    file = stream.get_extra_info("pipe") if stream is not None else None
+    # A program that ended at once may have closed it already.
+    return (
+        f"pipe:[{os.fstat(file.fileno()).st_ino}]" if file is not None and not file.closed else "-"
+    )
 
 
 async def _start(
@@ -234,7 +247,7 @@ async def _end(started: _Program, context: RunContext, work: list[asyncio.Task[A
     """End the tree, then the readers: until then its last words are still read."""
     limit = GRACE_SECONDS + 2 * KILL_SECONDS
     try:
-        evidence = await see_through(end_tree(started.mark, started.process.pid), limit)
+        evidence = await see_through(end_tree(started.traces), limit)
     except TimeoutError:
         evidence = {"cancel_unconfirmed": f"the search for its processes took over {limit:g} s"}
     context.evidence.update(evidence)

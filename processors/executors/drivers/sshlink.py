@@ -43,10 +43,6 @@ async def connect(
         return await asyncssh.connect(name, port, known_hosts=known, **options)
     except asyncssh.HostKeyNotVerifiable:
         return _host_key(invocation, known, name, port)
-    except (asyncssh.KeyExchangeFailed, asyncssh.ConnectionLost) as error:
-        if await _has_other_key(known, name, port):
-            return _host_key(invocation, known, name, port)
-        return fail(invocation, "unreachable", f"{host} broke off the SSH greeting: {error.reason}")
     except asyncssh.PermissionDenied:
         user = options.get("username") or "this executor's user"
         return fail(invocation, "login_refused", f"{host} refuses the login of {user}")
@@ -59,6 +55,9 @@ async def connect(
     except FileNotFoundError:
         return fail(invocation, "not_configured", "the SSH key file does not exist")
     except (OSError, asyncssh.Error) as error:
+        hung_up = isinstance(error, asyncssh.Error | ConnectionError)
+        if hung_up and await _has_other_key(known, name, port):
+            return _host_key(invocation, known, name, port)
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         return fail(invocation, "unreachable", f"{host} cannot be reached over SSH: {reason}")
 

@@ -40,13 +40,18 @@ def test_running_twice_runs_twice_unless_a_key_is_given() -> None:
 
 
 def test_options_win_over_the_file_and_the_file_over_the_defaults() -> None:
-    whole = {"plan": {"steps": STEPS}, "tenant": "acme", "actor": "ci", "idempotency_key": "k"}
+    whole: dict[str, Any] = {
+        "plan": {"steps": STEPS},
+        "tenant": "acme",
+        "actor": "ci",
+        "idempotency_key": "k",
+    }
     body = json.loads(prepared(whole).body)
     assert (body["tenant"], body["actor"], body["idempotency_key"]) == ("acme", "ci", "k")
     body = json.loads(prepared(whole, tenant="b", actor="olga", key="x", environment="prod").body)
     assert (body["tenant"], body["actor"], body["idempotency_key"]) == ("b", "olga", "x")
     assert body["plan"]["environment"] == "prod"
-    assert "environment" not in whole["plan"]  # type: ignore[operator]
+    assert "environment" not in whole["plan"]
 
 
 def test_the_bare_form_becomes_a_whole_request() -> None:

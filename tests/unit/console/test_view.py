@@ -157,7 +157,7 @@ def test_a_failure_tells_the_step_the_class_and_what_it_wrote(
 
 
 def test_markup_in_data_is_text(capsys: pytest.CaptureFixture[str]) -> None:
-    outcome.problems({"message": "[red]x[/red]", "problems": [{"field": "[b]", "message": "m"}]})
+    outcome.problems({"message": "", "problems": [{"field": "[b]", "message": "[red]x[/red]"}]})
     said = capsys.readouterr().err
     assert "[red]x[/red]" in said
     assert "[b]" in said

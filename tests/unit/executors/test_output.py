@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -82,7 +83,7 @@ def test_text_comes_out_as_it_went_in_however_it_is_cut(words: list[str], data: 
     whole = "".join(words).replace("\x00", "").encode("utf-8", "replace")
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=6)))
     edges = [0, *cuts, len(whole)]
-    pieces = [whole[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [whole[a:b] for a, b in pairwise(edges)]
     broker, summary = written(b"", *pieces)
     assert "".join(chunk.text for chunk in broker.chunks).encode() == whole
     assert (summary.head + summary.tail).encode() == whole
