@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from runtime import kafka, service
 from runtime.clock import monotonic
+from runtime.dead_letters import SUFFIX
 from runtime.health import Health
 from runtime.logs import Log
 from runtime.settings import SinkSettings
@@ -32,6 +33,7 @@ _FIRST_WAIT: Final = 0.2
 _LONGEST_WAIT: Final = 5.0
 _GAUGE_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 2.0
+_EMPTY_POLLS: Final = 20
 
 
 class TooMuchPoison(Exception):
@@ -58,6 +60,8 @@ class Sink:
         self._positions: dict[Place, int] = {}
         self._wait = _FIRST_WAIT
         self._unstored = False
+        self._empty = 0
+        self._said: dict[str, str] = {}
         self._next_gauge = 0.0
         self._next_look = 0.0
 
@@ -74,7 +78,7 @@ class Sink:
                     self._log.warning("position moved by another instance", why=str(error))
                     self._source.hold()
                 except NotParked as error:
-                    self._back_off("kafka", f"a dead letter is not confirmed: {error}")
+                    self._back_off("kafka", "letter", f"a dead letter is not confirmed: {error}")
                 except TooMuchPoison as error:
                     self._give_up(str(error))
             if self._source.trouble is None:
@@ -96,7 +100,7 @@ class Sink:
             self._recovered("database")
         messages = self._source.collect(self._settings.batch_records, _POLL_SECONDS)
         if messages:
-            self._unstored = True
+            self._unstored, self._empty = True, 0
             self._store(self._database, messages)
             self._unstored = False
             self._recovered("database")
@@ -119,7 +123,7 @@ class Sink:
         self._parking.forget()
         for place, move in reading.batch.moves.items():
             self._positions[place] = move.following
-        self._gate.count(reading.records, bad + refused)
+        self._gate.count(reading.records, bad + len(refused))
         self._count(reading, refused)
         metrics.BATCH.observe(monotonic() - begun)
 
@@ -135,57 +139,79 @@ class Sink:
                 "row refused", topic=row.topic, partition=row.partition, offset=row.offset,
                 why=row.message,
             )  # fmt: skip
-            if row.topic in (self._output, kafka.topic_name(self._settings, EVENTS)):
+            if self._kind(row.topic) != "dead_letter":
                 message = reading.messages[row.topic, row.partition, row.offset]
                 letters.append((message, "refused_by_database", row.message, "store"))
             # A dead letter that can't be archived rests on its own topic all the same.
         self._parking.park(letters)
 
-    def _count(self, reading: Reading, refused: int) -> None:
+    def _count(self, reading: Reading, refused: Sequence[Refused]) -> None:
         batch = reading.batch
-        for kind, rows in (
-            ("event", len(batch.events)),
-            ("output", len(batch.output)),
-            ("dead_letter", len(batch.letters)),
-        ):
-            if rows:
-                metrics.ROWS.labels(kind).inc(rows)
+        stored = {
+            "event": len(batch.events),
+            "output": len(batch.output),
+            "dead_letter": len(batch.letters),
+        }
+        for row in refused:
+            stored[self._kind(row.topic)] -= 1
+        for kind, rows in stored.items():
+            metrics.ROWS.labels(kind).inc(rows)
         if reading.unreadable:
             metrics.PARKED.labels("decode").inc(len(reading.unreadable))
-            self._log.warning(
-                "parked", records=len(reading.unreadable), first=reading.unreadable[0][1].message
-            )
-        if refused:
-            metrics.PARKED.labels("store").inc(refused)
+            first = reading.unreadable[0][1].message
+            self._log.warning("parked", records=len(reading.unreadable), first=first)
+        letters = sum(self._kind(row.topic) != "dead_letter" for row in refused)
+        metrics.PARKED.labels("store").inc(letters)
+
+    def _kind(self, topic: str) -> str:
+        if topic.endswith(SUFFIX):
+            return "dead_letter"
+        return "output" if topic == self._output else "event"
 
     def _look_around(self) -> None:
         """Nothing came: because there is nothing, or because the broker is away?"""
+        self._empty += 1
+        if self._unstored and self._empty > _EMPTY_POLLS:
+            # What could not be stored has gone to another instance.
+            self._unstored = False
+            self._recovered("database")
         if self._source.trouble is not None and monotonic() >= self._next_look:
             self._source.look()
             self._next_look = monotonic() + _LOOK_SECONDS
         trouble = self._source.trouble
         if trouble is None:
             self._recovered("kafka")
-        elif self._health.waiting("kafka", trouble):
-            self._log.warning("waiting for kafka", why=trouble)
+        else:
+            self._say("kafka", "source", trouble)
 
     def _recovered(self, part: str) -> None:
         # A batch that could not be stored is still to come: only its success says that all is well.
-        if not self._unstored:
-            self._wait = _FIRST_WAIT
-            self._health.ready(part)
+        if self._unstored:
+            return
+        self._wait = _FIRST_WAIT
+        self._health.ready(part)
+        if self._said.pop(part, None) is not None:
+            self._log.info(f"{part} is back")
+
+    def _say(self, part: str, kind: str, why: str) -> None:
+        """Keep the reason current, and log it once for each kind of trouble."""
+        self._health.waiting(part, why)
+        if self._said.get(part) != kind:
+            self._said[part] = kind
+            self._log.warning(f"waiting for {part}", why=why)
 
     def _lose_database(self, error: psycopg.Error) -> None:
         if self._database is not None:
             self._database.close()
             self._database = None
-        why = "the tables are missing or old: runstream migrate"
-        self._back_off("database", why if needs_migration(error) else _sentence(error))
+        if needs_migration(error):
+            self._back_off("database", "tables", "the tables are missing or old: runstream migrate")
+        else:
+            self._back_off("database", "away", _sentence(error))
 
-    def _back_off(self, part: str, why: str) -> None:
+    def _back_off(self, part: str, kind: str, why: str) -> None:
         """Keep our place in the group, read nothing, and try again later."""
-        if self._health.waiting(part, why):
-            self._log.warning(f"waiting for {part}", why=why)
+        self._say(part, kind, why)
         self._source.hold()
         until = monotonic() + self._wait
         self._wait = min(self._wait * 2, _LONGEST_WAIT)

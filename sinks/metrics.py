@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-ROWS = Counter("runstream_sink_rows_total", "Records stored in Postgres", ["kind"])
+ROWS = Counter(
+    "runstream_sink_rows_total", "Records stored in Postgres, repeated ones included", ["kind"]
+)
 PARKED = Counter("runstream_sink_parked_total", "Records parked as dead letters", ["stage"])
 BATCH = Histogram(
     "runstream_sink_batch_seconds",

@@ -98,8 +98,8 @@ class Database:
             rows = self._connection.execute(_READ, columns).fetchall()
         return {(topic, partition): following for topic, partition, following in rows}
 
-    def write(self, batch: Batch, park: Callable[[Sequence[Refused]], None]) -> int:
-        """Store the batch and move its positions, or neither; returns how many rows were refused.
+    def write(self, batch: Batch, park: Callable[[Sequence[Refused]], None]) -> list[Refused]:
+        """Store the batch and move its positions, or neither; returns the rows that were refused.
 
         `park` gets the rows that Postgres refuses and returns once they are safe elsewhere; what
         it raises undoes the batch. Raises StalePosition, and psycopg.Error where the database is
@@ -115,7 +115,7 @@ class Database:
             places = list(batch.moves)
             following = [move.following for move in batch.moves.values()]
             self._connection.execute(_MOVE, [*_columns(places), following])
-        return len(refused)
+        return refused
 
     def _compare(self, moves: dict[Place, Move]) -> None:
         """Lock the positions, in one order for everybody, and see that nobody has moved them."""

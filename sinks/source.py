@@ -59,6 +59,8 @@ class Source:
             )
         )
         self._topics = list(topics)
+        #: Always the same sentence: the library's own words change with every attempt.
+        self._away = f"no broker answers at {settings.bootstrap_servers}"
         self._assigned: dict[Place, TopicPartition] = {}
         self._placed = False
         self._rebalances = 0
@@ -123,8 +125,8 @@ class Source:
         """Ask the broker, for a second at most, whether what was wrong still is."""
         try:
             known = self._consumer.list_topics(timeout=1.0).topics
-        except KafkaException as error:
-            self.trouble = error.args[0].str()
+        except KafkaException:
+            self.trouble = self._away
             return
         missing = [name for name in self._topics if name not in known]
         self.trouble = f"topics are missing: {', '.join(missing)}" if missing else None
@@ -180,7 +182,7 @@ class Source:
             elif error.fatal():
                 raise KafkaException(error)
             else:
-                self.trouble = error.str()
+                self.trouble = self._away if error.code() in _AWAY else error.str()
         return size
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -201,4 +203,4 @@ class Source:
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() in _AWAY:
-            self.trouble = error.str()
+            self.trouble = self._away

@@ -106,12 +106,12 @@ OUTPUT: Final = Topic(
 )
 PROGRESS: Final = Topic(
     "execution.progress",
-    key="execution id",
+    key="execution id, written to the partition of its events",
     carries="ProgressSnapshot",
     writers=("projector",),
-    readers=("cli", "consumers"),
-    cleanup="compact",
-    retention_days=None,
+    readers=("projector", "cli", "consumers"),
+    cleanup="compact,delete",
+    retention_days=30,
 )
 ROUTER_STATE: Final = Topic(
     "router.state",

@@ -55,7 +55,8 @@ SINK: Final = App(
 PROJECTOR: Final = App(
     "projector",
     "knows: folds events into live progress",
-    reads=(EVENTS,),
+    # Its own topic is its store: it restores from there.
+    reads=(EVENTS, PROGRESS),
     writes=(PROGRESS,),
 )
 

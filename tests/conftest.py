@@ -14,11 +14,21 @@ from tests.harness import Harness
 
 PROCESSES = (
     console_command("router", "router"),
-    console_command("executor-automation", "executor", "--domain", "automation"),
+    console_command(
+        "executor-tools",
+        *("executor", "--domain", "automation", "--domain", "communication"),
+        *("--domain", "asset", "--domain", "network"),
+    ),
     console_command("executor-test", "executor", "--domain", "test"),
     console_command("sink", "sink"),
     console_command("projector", "projector"),
 )
+
+
+#: What the tools need to act inside this machine.
+ENVIRONMENT = {
+    "RUNSTREAM_ALLOW_PRIVATE_ADDRESSES": "true",
+}
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +39,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalStack
     ledger.touch()
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("RUNSTREAM_LEDGER", str(ledger))
+        for name, value in ENVIRONMENT.items():
+            environment.setenv(name, value)
         # The stack is the tests' own, whatever the machine has.
         for name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL"):
             if name in os.environ:

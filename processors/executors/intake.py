@@ -34,7 +34,7 @@ def options(settings: ExecutorSettings, group: str, problem: Callable[[KafkaErro
     if settings.group_protocol == "classic":
         chosen["partition.assignment.strategy"] = "cooperative-sticky"
         # A killed instance's partitions are served by others after this; heartbeats need no poll.
-        chosen["session.timeout.ms"] = 10_000
+        chosen["session.timeout.ms"] = settings.kafka_options.get("session.timeout.ms", 10_000)
     return kafka.consumer(settings, group, **chosen)
 
 
@@ -68,6 +68,10 @@ class Intake:
                 self._keep(message)
         taken, self._held = self._held[:count], self._held[count:]
         return taken
+
+    def put_back(self, messages: list[Message]) -> None:
+        """They were taken and not claimed; they come first in the next `take`."""
+        self._held = messages + self._held
 
     def stay(self) -> None:
         """Keep the place in the group while nothing can be taken; never blocks."""

@@ -97,6 +97,8 @@ class Lane(threading.Thread):
                 try:
                     self._serve()
                 except KafkaException as error:
+                    if error.args[0].code() == KafkaError._INVALID_ARG:
+                        raise  # an option of a client is wrong, and stays so
                     # The clients themselves are made anew; nothing was claimed that is not counted.
                     self._wait(error.args[0])
                     stop.wait(_RETRY_SECONDS)
@@ -120,7 +122,10 @@ class Lane(threading.Thread):
                     intake.stay()
                 else:
                     batch = intake.take(min(self.slots.free(), _BATCH), _POLL_SECONDS)
-                    if batch:
+                    if not self._transactions.is_open:
+                        intake.put_back(batch)
+                        self._open(intake)
+                    elif batch:
                         self._claim(intake, batch)
         finally:
             intake.close()
@@ -258,6 +263,10 @@ class Lane(threading.Thread):
             KafkaError._MAX_POLL_EXCEEDED,
         ):
             return  # one connection of several, or a stop of this process: others will tell
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            # What the producer knows of the coordinators is worth nothing after an outage, and it
+            # may cling to it (librdkafka issue 5511).
+            self._transactions.close()
         self._parts.kafka.waiting(self.name, f"{error.name()}: {error.str()}")
 
     def _look_again(self, intake: Intake) -> None:

@@ -9,10 +9,12 @@ from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from processors.executors.watched import WatchedCalls
 from streams.envelope import Headers
 
 #: Of one call. A commit that takes longer has an unknown end, and the producer is replaced.
 CALL_SECONDS: Final = 10.0
+OFFSETS_SECONDS: Final = 5.0
 _TRIES: Final = 5
 _BY_KEY: Final = -1
 
@@ -57,6 +59,7 @@ class ClaimTransactions:
         self._mark = secrets.token_hex(6)
         self._count = 0
         self._partitions: dict[str, int] = {}
+        self._calls = WatchedCalls("offsets")
         self.last_error: KafkaError | None = None
 
     @property
@@ -82,7 +85,8 @@ class ClaimTransactions:
         return True
 
     def close(self) -> None:
-        """Drop the producer with everything it holds."""
+        """Drop the producer with everything it holds; it may be opened again."""
+        self._calls.close()
         if self._producer is not None:
             self._producer.purge()
             self._producer = None
@@ -112,13 +116,21 @@ class ClaimTransactions:
                     headers=[*output.headers],
                     partition=_BY_KEY if output.partition is None else output.partition,
                 )
-            producer.send_offsets_to_transaction(
+            # It ignores its own time limit where the group's coordinator went away (librdkafka
+            # issues 5456 and 5511), hence the watch.
+            self._calls.call(
+                OFFSETS_SECONDS + 1.0,
+                producer.send_offsets_to_transaction,
                 [TopicPartition(*where, offset, self.mark) for where, offset in offsets.items()],
                 consumer.consumer_group_metadata(),
-                CALL_SECONDS,
+                OFFSETS_SECONDS,
             )
             committing = True
             producer.commit_transaction(CALL_SECONDS)
+        except TimeoutError:
+            # The commit was never asked for, and the next `open` fences this producer.
+            self._producer = None
+            return Outcome.FENCED
         except BufferError:
             return self._abort(producer)
         except KafkaException as error:

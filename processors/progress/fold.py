@@ -107,18 +107,19 @@ def _execution(progress: Progress, event: Event, at: float) -> _Changes:
         status = STATUS_AFTER[event.type]
         return {"status": status, "percent": DONE, "ended_at": at, "resume_to": None}
     if event.type == "execution.resumed":
-        return {"status": progress.resume_to or "running", "resume_to": None}
-    now = STATUS_AFTER.get(event.type)
-    if now is None:
+        now = _text(event.data.get("status")) or progress.resume_to or "running"
+        return {"status": intern(now), "resume_to": None}
+    after = STATUS_AFTER.get(event.type)
+    if after is None:
         return {}
     resume_to = None
-    if now in _INTERRUPTIONS:
+    if after in _INTERRUPTIONS:
         before = progress.status
         resume_to = progress.resume_to if before in _INTERRUPTIONS else before
     started_at = progress.started_at
     if event.type == "execution.started" and started_at is None:
         started_at = at
-    return {"status": now, "resume_to": resume_to, "started_at": started_at}
+    return {"status": after, "resume_to": resume_to, "started_at": started_at}
 
 
 def _step(progress: Progress, event: Event, at: float) -> _Changes:

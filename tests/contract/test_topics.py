@@ -61,11 +61,12 @@ def test_a_dead_letter_topic_keeps_the_partition_and_the_size() -> None:
         assert letters.retention_days == 30
 
 
-def test_every_input_of_a_process_has_dead_letters() -> None:
-    compacted_state = {"router.state"}
-    for app in APPS:
-        for topic in app.reads:
-            assert topic.dead_letters or topic.name in compacted_state, topic.name
+def test_what_others_may_write_or_that_carries_work_has_dead_letters() -> None:
+    """Only what the router writes for one reader, and can say again, does without them."""
+    without = {topic.name for topic in TOPICS.values() if not topic.dead_letters}
+    assert without == {"executors.control", "execution.progress", "router.state"}
+    for name in without - {"execution.progress"}:
+        assert TOPICS[name].writers == ("router",)
 
 
 def test_the_registry_and_the_topology_agree() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -28,7 +27,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given:
         yield given
         return
-    server = KafkaServer(Path(tmp_path_factory.mktemp("kafka")))
+    server = KafkaServer(tmp_path_factory.mktemp("kafka"))
     server.start()
     try:
         yield server.bootstrap_servers
@@ -43,7 +42,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given:
         yield given
         return
-    server = PostgresServer(Path(tmp_path_factory.mktemp("postgres")))
+    server = PostgresServer(tmp_path_factory.mktemp("postgres") / "server")
     server.start()
     try:
         yield server.dsn

@@ -51,10 +51,10 @@ class Lab:
         self.prefix = f"t{uuid.uuid4().hex[:10]}."
         self.server = postgres
         self.dsn = self.database()
-        self.admin = AdminClient({"bootstrap.servers": kafka})
+        self.admin = AdminClient({"bootstrap.servers": kafka, "log_level": 2})
         names = [self.topic(topic.name) for topic in (*READS, *_sources())]
         self.create(names)
-        self.producer = Producer({"bootstrap.servers": kafka, "linger.ms": 5})
+        self.producer = Producer({"bootstrap.servers": kafka, "linger.ms": 5, "log_level": 2})
 
     def create(self, names: Iterable[str]) -> None:
         """Make topics."""

@@ -107,6 +107,7 @@ def test_an_empty_database_is_filled_from_the_topics_to_the_same_content(lab: La
     assert lab.content() == lab.content(second)
 
 
+@pytest.mark.slow
 def test_a_kill_between_both_commits_leaves_no_duplicate(lab: Lab) -> None:
     values = mixed([Story(n, steps=2).run() for n in range(60)])
     lab.send(values)
@@ -457,7 +458,10 @@ def test_a_database_that_crashes_again_and_again(lab: Lab, tmp_path: Path) -> No
         server.stop()
 
 
-def test_a_broker_that_crashes(postgres: str, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_broker_that_crashes(
+    postgres: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     server = KafkaServer(tmp_path / "kafka")
     server.start()
     try:
@@ -476,5 +480,6 @@ def test_a_broker_that_crashes(postgres: str, tmp_path: Path) -> None:
             total = sum(len(story.values) for story in stories)
             eventually(lambda: lab.count("execution_events") == total, "the rest", 60)
             eventually(lambda: health.answer("/readyz")[0] == 200, "ready again", 60)
+        assert capfd.readouterr().err.count("waiting for kafka") == 1
     finally:
         server.stop()

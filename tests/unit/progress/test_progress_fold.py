@@ -90,6 +90,9 @@ def test_a_pause_ends_in_the_status_before_it() -> None:
     assert folded(log).status == "needs_attention"
     log.add("execution.resumed", {"actor": "ops"})
     assert folded(log).status == "running"
+    log.add("execution.paused", {"actor": "ops"})
+    log.add("execution.resumed", {"actor": "ops", "status": "queued"})
+    assert folded(log).status == "queued"
 
 
 def test_a_rejection_is_a_whole_history() -> None:
