@@ -60,28 +60,39 @@ def main() -> int:
 def _measure(bootstrap: str, folder: Path, wanted: argparse.Namespace) -> dict[str, Any]:
     _create_topics(bootstrap)
     rounds: dict[str, list[float]] = {"system": [], "bare": []}
-    with _system(bootstrap, folder), _bare(bootstrap, folder):
+    spent: dict[str, dict[str, float]] = {"system": {}, "bare": {}}
+    with _system(bootstrap, folder) as ours, _bare(bootstrap, folder) as theirs:
         system = Load(bootstrap, SYSTEM, system_request)
         bare = Load(bootstrap, BARE, bare_request)
         for load in (system, bare):  # warm up: connections, caches, the broker's compiler
             load.throughput(wanted.executions // 4, 5, wanted.in_flight)
         for _ in range(wanted.rounds):
             for name, load in (("bare", bare), ("system", system)):
-                speed = load.throughput(wanted.executions, 5, wanted.in_flight)
-                rounds[name].append(speed["executions_per_second"])
+                pids = ours if name == "system" else theirs
+                before = {part: _cpu_seconds(pid) for part, pid in pids.items()}
+                rounds[name].append(load.throughput(wanted.executions, 5, wanted.in_flight))
+                for part, pid in pids.items():
+                    used = (_cpu_seconds(pid) - before[part]) * 1_000 / wanted.executions
+                    spent[name][part] = spent[name].get(part, 0.0) + used / wanted.rounds
         figures: dict[str, Any] = {}
-        for name, load in (("", system), ("bare_", bare)):
+        for word_before, load in (("", system), ("bare_", bare)):
             for steps, word in ((1, "one"), (5, "five")):
                 load.latency(wanted.samples // 4, steps)
-                figures[f"{name}{word}_step_ms"] = _percentiles(load.latency(wanted.samples, steps))
+                figures[f"{word_before}{word}_step_ms"] = _percentiles(
+                    load.latency(wanted.samples, steps)
+                )
         system.close()
         bare.close()
-    speed, bare_speed = (statistics.median(rounds[name]) for name in ("system", "bare"))
+    speed, bare_speed = statistics.median(rounds["system"]), statistics.median(rounds["bare"])
     return {
         "executions_per_second": round(speed, 1),
         "bare_executions_per_second": round(bare_speed, 1),
         "ratio": round(speed / bare_speed, 3),
         **figures,
+        "cpu_ms_per_execution": {
+            name: {part: round(used, 3) for part, used in parts.items()}
+            for name, parts in spent.items()
+        },
         "rounds": {name: [round(value, 1) for value in values] for name, values in rounds.items()},
         "steps": 5,
         "executions_per_round": wanted.executions,
@@ -107,24 +118,24 @@ def _create_topics(bootstrap: str) -> None:
 
 
 @contextmanager
-def _system(bootstrap: str, folder: Path) -> Iterator[None]:
+def _system(bootstrap: str, folder: Path) -> Iterator[dict[str, int]]:
     console = [sys.executable, "-m", "console"]
     commands = [[*console, "router"], [*console, "executor", "--domain", "test"]]
-    with _processes(bootstrap, folder, SYSTEM, commands, ready=True):
-        yield
+    with _processes(bootstrap, folder, SYSTEM, commands, ready=True) as pids:
+        yield pids
 
 
 @contextmanager
-def _bare(bootstrap: str, folder: Path) -> Iterator[None]:
+def _bare(bootstrap: str, folder: Path) -> Iterator[dict[str, int]]:
     commands = [[sys.executable, "-m", "bench.bare", part] for part in ("router", "executor")]
-    with _processes(bootstrap, folder, BARE, commands, ready=False):
-        yield
+    with _processes(bootstrap, folder, BARE, commands, ready=False) as pids:
+        yield pids
 
 
 @contextmanager
 def _processes(
     bootstrap: str, folder: Path, prefix: str, commands: list[list[str]], *, ready: bool
-) -> Iterator[None]:
+) -> Iterator[dict[str, int]]:
     started: list[subprocess.Popen[bytes]] = []
     try:
         names = [f"{prefix}{command[-1]}" for command in commands]
@@ -142,12 +153,19 @@ def _processes(
             started.append(subprocess.Popen(command, env=environment))
             if ready:
                 _wait_until_ready(ports[name], started[-1])
-        yield
+        parts = ("router", "executor")
+        yield {part: process.pid for part, process in zip(parts, started, strict=True)}
     finally:
         for process in reversed(started):
             process.terminate()
         for process in reversed(started):
             process.wait(30)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far; noise of other work is not in it."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -169,6 +187,9 @@ def _show(figures: dict[str, Any]) -> None:
     print(f"  system      {figures['executions_per_second']:>10,.0f}")
     print(f"  bare loop   {figures['bare_executions_per_second']:>10,.0f}")
     print(f"  ratio       {figures['ratio']:>10.2f}   (goal: at least 0.50)")
+    for name, parts in figures["cpu_ms_per_execution"].items():
+        used = ", ".join(f"{part} {value:.2f}" for part, value in parts.items())
+        print(f"  CPU ms per execution, {name}: {used}")
     print("\nsubmitted → ended, one at a time, milliseconds")
     print(f"  {'':<22}{'p50':>8}{'p95':>8}{'p99':>8}")
     for name, words in (

@@ -132,6 +132,26 @@ class ExecutorSettings(DatabaseSettings):
         default=False,
         description="let HTTP tools reach loopback, link-local and private addresses",
     )
+    network_scope: str = Field(
+        default="",
+        description="IPv4 networks that scan tools may be pointed at, comma separated; none by "
+        "default, and then nothing may be scanned",
+    )
+    capture_dir: str | None = Field(
+        default=None, description="folder of packet captures; default is captures in the state_dir"
+    )
+    capture_max_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=4_096, le=4 * 1024**3, description="size of one capture"
+    )
+    capture_max_seconds: float = Field(
+        default=300.0, ge=1, le=3_600, description="longest time that one capture may listen"
+    )
+    capture_total_bytes: int = Field(
+        default=2 * 1024**3, ge=4_096, description="size of all captures; then none is begun"
+    )
+    capture_retention_hours: float = Field(
+        default=168.0, gt=0, le=8_760, description="age at which a capture is deleted"
+    )
     ledger: str | None = Field(
         default=None,
         description="file to which the tools of the test domain append every effect (fault tests)",

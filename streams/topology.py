@@ -11,6 +11,7 @@ from typing import Final
 
 from streams.topics import (
     CONTROL,
+    DEAD_LETTERS,
     EVENTS,
     EXECUTORS_CONTROL,
     OUTPUT,
@@ -49,7 +50,7 @@ EXECUTOR: Final = App(
 SINK: Final = App(
     "sink",
     "rests: writes events and output to Postgres, exactly once",
-    reads=(EVENTS, OUTPUT),
+    reads=(EVENTS, OUTPUT, *DEAD_LETTERS.values()),
     writes=(),
 )
 PROJECTOR: Final = App(
@@ -71,6 +72,8 @@ def to_mermaid() -> str:
 
     def node(topic: Topic) -> str:
         name = "steps.<domain>" if topic in STEPS.values() else topic.name
+        if topic in DEAD_LETTERS.values():
+            name = "<topic>.dlq"
         ident = name.replace(".", "_").replace("<", "").replace(">", "")
         if ident not in seen:
             seen.add(ident)

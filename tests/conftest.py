@@ -28,6 +28,7 @@ PROCESSES = (
 #: What the tools need to act inside this machine.
 ENVIRONMENT = {
     "RUNSTREAM_ALLOW_PRIVATE_ADDRESSES": "true",
+    "RUNSTREAM_NETWORK_SCOPE": "127.0.0.0/8,198.18.0.0/15",
 }
 
 
@@ -41,6 +42,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalStack
         environment.setenv("RUNSTREAM_LEDGER", str(ledger))
         for name, value in ENVIRONMENT.items():
             environment.setenv(name, value)
+        # Fake programs of single tests (tests/tools/fakes/program.py); empty otherwise.
+        environment.setenv("PATH", f"{folder / 'fakes'}:{os.environ['PATH']}")
         # The stack is the tests' own, whatever the machine has.
         for name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL"):
             if name in os.environ:

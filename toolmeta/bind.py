@@ -102,6 +102,8 @@ def _invocation(tool: Tool, argv: tuple[str, ...], values: dict[str, Any]) -> In
         host=host if type(host) is str else None,
         parser=run.parser,
         success_codes=run.success_codes,
+        parse_stderr=run.parse_stderr,
+        failures=tuple((rule.text, rule.error_class) for rule in run.failures),
         transient=tool.risk.transient,
         retry_safe=may_repeat(tool, values),
     )

@@ -37,6 +37,10 @@ class Invocation:
     parser: str | None = None
     #: Exit codes that mean success (grep answers 1 for "nothing found").
     success_codes: tuple[int, ...] = (0,)
+    #: The parser reads stdout and stderr together, in the order of arrival.
+    parse_stderr: bool = False
+    #: What a failed program's last words mean: (pattern, error class); the first found wins.
+    failures: tuple[tuple[str, str], ...] = ()
     #: Error classes that a new attempt may heal, where the tool says that repeating it is safe.
     transient: frozenset[str] = frozenset()
     retry_safe: bool = False

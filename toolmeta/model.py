@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 
@@ -25,6 +26,23 @@ _ACTION_CLASS: Final[dict[Effect, ActionClass]] = {
 }
 
 
+class FailureRule(BaseModel):
+    """What a program's failure means, by a pattern in the last that it wrote."""
+
+    model_config = STRICT
+
+    text: str = Field(min_length=1, max_length=500)
+    error_class: ErrorClassName = Field(alias="class")
+
+    @model_validator(mode="after")
+    def _is_a_pattern(self) -> FailureRule:
+        try:
+            re.compile(self.text)
+        except re.error as error:
+            raise ValueError(f"failures: {error}") from error
+        return self
+
+
 class Run(BaseModel):
     """How a tool runs: a program's arguments, or a call of a driver that starts no program."""
 
@@ -43,6 +61,12 @@ class Run(BaseModel):
     )
     parser: str | None = Field(default=None, pattern=r"^[a-z0-9_]+(:[a-z0-9_]+)?$")
     success_codes: tuple[int, ...] = Field(default=(0,), min_length=1)
+    parse_stderr: bool = Field(
+        default=False, description="the parser reads stdout and stderr, in the order of arrival"
+    )
+    failures: tuple[FailureRule, ...] = Field(
+        default=(), description="classes of a failed program; the first pattern that is found wins"
+    )
 
 
 class EffectBy(BaseModel):

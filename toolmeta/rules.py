@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from toolmeta.template import EACH_NAMES, Each, Entry, Flag, If, names, parts
+from toolmeta.template import CHOICE, EACH_NAMES, Each, Entry, Flag, If, names, parts
 
 if TYPE_CHECKING:
     from toolmeta.model import Tool
@@ -80,6 +80,9 @@ def mentioned(entries: tuple[Entry, ...]) -> Iterator[str]:
 def _in_value(template: Any) -> Iterator[str]:
     if isinstance(template, str):
         yield from names(template)
+    elif isinstance(template, dict) and template.keys() == CHOICE:
+        yield template["choose"]
+        yield from _in_value(template["from"])
     elif isinstance(template, dict | list):
         for item in template.values() if isinstance(template, dict) else template:
             yield from _in_value(item)

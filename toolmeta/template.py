@@ -24,6 +24,8 @@ from toolmeta.parameters import STRICT, Name, Scalar
 _PLACEHOLDER: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 #: Names that only exist inside `each`.
 EACH_NAMES: Final = frozenset({"item", "key", "value"})
+#: The keys that make an object of a JSON template a choice.
+CHOICE: Final = frozenset({"choose", "from"})
 
 
 class Flag(BaseModel):
@@ -138,6 +140,7 @@ def fill_value(template: Any, values: Mapping[str, Any]) -> Any:
     """A JSON template filled: a string that is one placeholder keeps the parameter's type.
 
     Entries of objects and arrays that mention an absent parameter are left out (None).
+    `{choose: operation, from: {list: …, show: …}}` is the template of the parameter's value.
     """
     if isinstance(template, str):
         pieces = parts(template)
@@ -145,6 +148,8 @@ def fill_value(template: Any, values: Mapping[str, Any]) -> Any:
             return values.get(pieces[1])
         return fill(template, values)
     if isinstance(template, dict):
+        if template.keys() == CHOICE:
+            return fill_value(template["from"].get(as_text(values.get(template["choose"]))), values)
         filled = {key: fill_value(item, values) for key, item in template.items()}
         return {key: item for key, item in filled.items() if item is not None}
     if isinstance(template, list):

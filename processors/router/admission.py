@@ -194,9 +194,7 @@ def _accepted(
         sla, action, [spec["timeout_seconds"] for spec in steps]
     )
     level = plan.approval_level
-    if any(
-        risk.approval_required(tool, step.parameters, plan.environment) for tool, step in pairs
-    ):
+    if any(risk.approval_required(tool, step.parameters, plan.environment) for tool, step in pairs):
         level = max(level, 1)
     data: dict[str, Any] = {
         "plan": {**(plan.model_extra or {}), "name": plan.name, "steps": steps},

@@ -1,15 +1,16 @@
 """Changelog: an execution as records on the compacted `router.state` topic, and back.
 
-`<id>` is the head, `<id>/.plan` the plan (written once). The steps of a small execution stand in
-its head, so that a report costs one record; those of a large one stand alone under `<id>/<step>`,
-so that a report costs two small records whatever the plan's size. An ended execution that may be
-run again keeps its records until its idempotency key is forgotten; of the others only a receipt
-stays under `<id>`.
+`<id>/.plan` holds what admission settled, written once; `<id>` is the head, what changes. The steps
+of a small execution stand in its head, so that a report costs one record; those of a large one
+stand alone under `<id>/<step>`, so that a report costs two small records whatever the plan's size.
+An ended execution that may be run again keeps its records until its idempotency key is forgotten;
+of the others only a receipt stays under `<id>`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import Any, Final
 
 import orjson
@@ -24,18 +25,17 @@ SMALL: Final = 32
 
 Piece = tuple[bytes, bytes | None]
 
-_HEAD: Final = (
+#: Settled at admission.
+_FIXED: Final = (
     "id", "tenant", "actor", "idempotency_key", "plan_hash", "mode", "sla_class", "action_class",
-    "environment", "priority", "timeout_seconds", "approval_level", "accepted_at", "seq", "status",
-    "approval_expires_at", "started_at", "ended_at", "paused_at", "paused_seconds", "ending",
-    "ending_reason", "stopping", "rerun_of",
+    "environment", "priority", "timeout_seconds", "approval_level", "accepted_at", "rerun_of",
 )  # fmt: skip
-#: What a step that has not been touched needs nothing of.
-_STEP: Final = (
-    "attempt", "in_flight", "executor", "dispatched_at", "started_at", "ended_at", "retry_at",
-    "waiting", "output", "error", "failures", "parent", "index", "item", "children", "undoes",
-    "late",
+#: What changes.
+_HEAD: Final = (
+    "seq", "status", "approval_expires_at", "started_at", "ended_at", "paused_at",
+    "paused_seconds", "ending", "ending_reason", "stopping",
 )  # fmt: skip
+_head_of: Final = attrgetter(*_HEAD)
 
 
 def pieces(execution: Execution, dirty: Iterable[str], *, new: bool) -> Iterator[Piece]:
@@ -49,28 +49,61 @@ def pieces(execution: Execution, dirty: Iterable[str], *, new: bool) -> Iterator
             for name in execution.steps:
                 yield f"{key}/{name}".encode(), None
         return
-    head = {name: getattr(execution, name) for name in _HEAD}
+    head: dict[str, Any] = dict(zip(_HEAD, _head_of(execution), strict=True))
     if small:
-        head["steps"] = [
-            _step(step)
-            for step in execution.steps.values()
-            if step.status != "pending" or step.parent is not None or step.undoes is not None
-        ]
+        head["steps"] = [_piece(step) for step in execution.steps.values() if not _fresh(step)]
     yield key.encode(), orjson.dumps(head)
     if new:
-        yield f"{key}/.plan".encode(), orjson.dumps(execution.plan)
+        fixed = {name: getattr(execution, name) for name in _FIXED}
+        yield f"{key}/.plan".encode(), orjson.dumps({**fixed, "plan": execution.plan})
     if not small:
         for name in dirty:
-            yield f"{key}/{name}".encode(), orjson.dumps(_step(execution.steps[name]))
+            yield f"{key}/{name}".encode(), orjson.dumps(_fields(execution.steps[name]))
 
 
-def _step(step: StepState) -> dict[str, Any]:
+def _fresh(step: StepState) -> bool:
+    """A step of the plan that nothing has happened to needs no record."""
+    return step.status == "pending" and step.parent is None and step.undoes is None
+
+
+def _piece(step: StepState) -> orjson.Fragment:
+    """The step as JSON, made anew only after it changed; an ended step is never made again."""
+    if step.written is None:
+        step.written = orjson.dumps(_fields(step))
+    return orjson.Fragment(step.written)
+
+
+def _fields(step: StepState) -> dict[str, Any]:
     """Only what is set, since most of it is not."""
     fields: dict[str, Any] = {"id": step.id, "status": step.status}
-    for name in _STEP:
-        value = getattr(step, name)
-        if value:
-            fields[name] = value
+    if step.attempt:
+        fields["attempt"] = step.attempt
+        fields["in_flight"] = step.in_flight
+        fields["dispatched_at"] = step.dispatched_at
+        fields["executor"] = step.executor
+        fields["started_at"] = step.started_at
+    if step.ended_at:
+        fields["ended_at"] = step.ended_at
+        fields["output"] = step.output
+        fields["error"] = step.error
+    elif step.error is not None:
+        fields["error"] = step.error
+    if step.waiting is not None:
+        fields["waiting"] = step.waiting
+        fields["retry_at"] = step.retry_at
+    if step.failures:
+        fields["failures"] = step.failures
+    if step.parent is not None:
+        fields["parent"] = step.parent
+        fields["index"] = step.index
+        fields["item"] = step.item
+    if step.children is not None:
+        fields["children"] = step.children
+        fields["started_at"] = step.started_at
+    if step.undoes is not None:
+        fields["undoes"] = step.undoes
+    if step.late:
+        fields["late"] = step.late
     return fields
 
 
@@ -137,7 +170,8 @@ class Restorer:
             if "receipt" in head:
                 continue
             parts = self._parts.get(execution_id, {})
-            plan = orjson.loads(parts[".plan"])
+            fixed = orjson.loads(parts[".plan"])
+            plan = fixed["plan"]
             written = head.pop("steps", None)
             if written is None:
                 written = [orjson.loads(raw) for name, raw in parts.items() if name != ".plan"]
@@ -145,6 +179,6 @@ class Restorer:
             steps = {spec["id"]: StepState(spec["id"]) for spec in plan["steps"]}
             for fields in sorted(written, key=lambda fields: fields.get("index", 0)):
                 steps[fields["id"]] = StepState(**fields)
-            execution = Execution(**head, plan=plan, steps=steps)
+            execution = Execution(**fixed, **head, steps=steps)
             link(execution)
             yield execution

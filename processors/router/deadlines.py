@@ -28,10 +28,13 @@ def next_deadline(execution: Execution, steps: Iterable[StepState] | None = None
     """
     if execution.status in ENDED:
         return None
-    moments = [_execution_deadline(execution)]
+    earliest = _execution_deadline(execution)
     for step in execution.steps.values() if steps is None else steps:
-        moments.append(_step_deadline(execution, step))
-    return min((moment for moment in moments if moment is not None), default=None)
+        if step.in_flight or step.retry_at is not None:
+            moment = _step_deadline(execution, step)
+            if moment is not None and (earliest is None or moment < earliest):
+                earliest = moment
+    return earliest
 
 
 def _execution_deadline(execution: Execution) -> float | None:

@@ -76,6 +76,8 @@ class StepState:
     lease_until: float = 0.0
     progress: tuple[float | None, str | None] | None = None
     progress_at: float = 0.0
+    #: Its changelog record as bytes, while it is as it was written.
+    written: bytes | None = None
 
 
 @dataclass(slots=True)

@@ -93,6 +93,7 @@ class Turn:
         self.events.append(event)
         if step is not None:
             self.dirty[step] = None
+            execution.steps[step].written = None
             if kind in _ENDS_STEP and not (data and data.get("final") is False):
                 self.ended.append(step)
 

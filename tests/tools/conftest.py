@@ -6,12 +6,14 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
 from tests.harness import PATIENCE_SECONDS, Harness
+from tests.tools.fakes.program import FakeProgram, FakePrograms, install, remove
 
 #: Every tool that an executor really ran in this session and that succeeded.
 REALLY_EXECUTED: set[str] = set()
@@ -87,3 +89,20 @@ class Execute:
 def execute(harness: Harness) -> Iterator[Execute]:
     """Runs tools through the whole system."""
     yield Execute(harness)
+
+
+@pytest.fixture
+def fake_program(stack: tuple[object, Path]) -> Iterator[FakePrograms]:
+    """Puts fake programs on the executor's PATH for one test; see tests/tools/fakes/program.py."""
+    before = frozenset(REALLY_EXECUTED)
+    made: list[FakeProgram] = []
+
+    def make(name: str, **reply: Any) -> FakeProgram:
+        made.append(install(stack[1].parent / "fakes", name, **reply))
+        return made[-1]
+
+    yield make
+    for program in made:
+        remove(program)
+    # What a fake answered was not really executed.
+    REALLY_EXECUTED.intersection_update(before)

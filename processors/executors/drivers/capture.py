@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any, Final, Literal, Protocol
 
 from processors.executors.context import Outcome, RunContext, Success
@@ -33,9 +34,10 @@ class Source(Protocol):
 class Capture:
     """Stdout and stderr of one program, in bounded memory."""
 
-    def __init__(self, context: RunContext) -> None:
-        """Nothing read yet."""
+    def __init__(self, context: RunContext, *, merged: bool = False) -> None:
+        """Nothing read yet; with `merged` stderr is kept for the parser too."""
         self._output = context.output
+        self._merged = merged
         self._kept = bytearray()
         self._errors = b""
         self._writing = 0
@@ -46,10 +48,10 @@ class Capture:
     async def drain(self, stream: Literal["stdout", "stderr"], source: Source) -> None:
         """Read `source` to its end, no faster than the output can be published."""
         while data := await source.read(READ_BYTES):
-            if stream == "stdout":
+            if stream == "stdout" or self._merged:
                 self.stdout_bytes += len(data)
                 self._kept += data[: PARSED_BYTES - len(self._kept)]
-            else:
+            if stream == "stderr":
                 self._errors = (self._errors + data)[-_LAST_ERRORS_BYTES:]
             self.reads += 1
             self._writing += 1
@@ -68,6 +70,12 @@ class Capture:
         """The last line of stderr that says anything."""
         lines = self._errors.decode("utf-8", "replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    @property
+    def last_words(self) -> str:
+        """The end of stderr, or of stdout where nothing stands there."""
+        last = self._errors or self._kept[-_LAST_ERRORS_BYTES:]
+        return last.decode("utf-8", "replace")
 
     @property
     def whole(self) -> bool:
@@ -93,7 +101,8 @@ async def conclude(invocation: Invocation, capture: Capture, exit_code: int) -> 
         problem = await asyncio.to_thread(_parse, invocation.parser, capture, exit_code, output)
     output = fitting(output)
     if not good:
-        return fail(invocation, "exit_status", _sentence(invocation, capture, exit_code), output)
+        error_class = _class_of(invocation, capture)
+        return fail(invocation, error_class, _sentence(invocation, capture, exit_code), output)
     if problem is not None:
         return fail(invocation, "output_unparsable", problem, output)
     return Success(output)
@@ -116,6 +125,15 @@ def _parse(
     if capture.stdout_bytes > TEXT_BYTES:
         output["truncated"] = True
     return problem
+
+
+def _class_of(invocation: Invocation, capture: Capture) -> str:
+    """What the tool says that the program's last words mean; a word of the program, no code."""
+    words = capture.last_words
+    for pattern, error_class in invocation.failures:
+        if re.search(pattern, words):
+            return error_class
+    return "exit_status"
 
 
 def _sentence(invocation: Invocation, capture: Capture, exit_code: int) -> str:

@@ -154,7 +154,7 @@ async def _join(starting: asyncio.Future[_Program]) -> _Program | None:
 
 async def _attend(started: _Program, invocation: Invocation, context: RunContext) -> Outcome:
     process = started.process
-    capture = Capture(context)
+    capture = Capture(context, merged=invocation.parse_stderr)
     work = [
         asyncio.create_task(_feed(process, invocation.stdin)),
         asyncio.create_task(capture.drain("stdout", _present(process.stdout))),

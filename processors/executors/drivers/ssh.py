@@ -49,7 +49,7 @@ async def _attend(
     context: RunContext,
 ) -> Outcome:
     host = invocation.host
-    capture = Capture(context)
+    capture = Capture(context, merged=invocation.parse_stderr)
     try:
         process: asyncssh.SSHClientProcess[bytes] = await connection.create_process(
             remote.start_line(invocation.argv), encoding=None, window=8 * READ_BYTES
