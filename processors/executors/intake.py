@@ -121,8 +121,11 @@ class Intake:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_assign(partitions)
         self.assigned += len(partitions)
+        # A pause outlives the loss of a partition inside the client: said anew, either way.
         if self._paused:
             consumer.pause(partitions)
+        else:
+            consumer.resume(partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         gone = {(place.topic, place.partition) for place in partitions}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from typing import Final
 
 from toolmeta.formats import FORMATS
@@ -99,7 +99,3 @@ def _unwrapped(address: IPv4Address | IPv6Address) -> IPv4Address | None:
 def _text(network: IPv4Network) -> str:
     return str(network.network_address) if network.prefixlen == 32 else str(network)
 
-
-def inside(address: str, network: str) -> bool:
-    """Whether an address lies in a network; both are checked values."""
-    return ip_address(address) in ip_network(network, strict=False)

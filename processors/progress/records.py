@@ -27,7 +27,7 @@ def record(progress: Progress, now: float, low_water: int) -> tuple[bytes, bytes
     shot = snapshot(progress, now)
     given = headers(
         ident=f"{shot.execution_id}:{shot.seq}",
-        kind="execution.progress",
+        kind="progress.snapshot",
         source="runstream/projector",
         time=shot.updated_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         subject=shot.execution_id,

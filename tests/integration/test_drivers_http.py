@@ -114,7 +114,7 @@ def test_get_json() -> None:
     replies = {"/health": reply(200, b'{"ok": true}', Content_Type="application/json")}
     outcome = with_server(replies, body)
     assert isinstance(outcome, Success)
-    assert outcome.output["body"] == {"ok": True}
+    assert outcome.output["json"] == {"ok": True}
     assert outcome.output["status"] == 200
     assert outcome.output["elapsed_seconds"] > 0
     assert outcome.output["url"].endswith("/health")

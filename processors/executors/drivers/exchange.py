@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -38,6 +38,14 @@ class Ask:
     keep_bytes: int = 64 * 1024
     #: Redirects are followed for GET and HEAD only, and other hosts get no headers of the caller.
     follow: bool = False
+    #: Digest authentication; it keeps the server's nonce, so one object serves one attempt.
+    auth: httpx.DigestAuth | None = None
+    #: Takes the body of a 2xx answer piece by piece, at most `keep_bytes` of it; none is kept then.
+    sink: Callable[[bytes], Awaitable[None]] | None = None
+
+
+class UnknownChallenge(httpx.TransportError):
+    """The server asks for a kind of authentication that is not spoken here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +105,11 @@ async def exchange(invocation: Invocation, context: RunContext, ask: Ask) -> Ans
         )
         async with asyncio.timeout(ask.seconds):
             for hops in range(_REDIRECTS + 1):
-                response = await client.send(request, stream=True)
+                response = await _send(client, request, ask.auth)
                 try:
                     onward = response.next_request
                     if not (ask.follow and ask.method in ("GET", "HEAD") and onward is not None):
-                        return await _answer(response, ask.keep_bytes, hops)
+                        return await _answer(response, ask, hops)
                 finally:
                     await response.aclose()
                 if checked_url(str(onward.url)) is not None:
@@ -126,19 +134,58 @@ def _hop(before: httpx.Request, onward: httpx.Request) -> httpx.Request:
     return onward
 
 
-async def _answer(response: httpx.Response, keep_bytes: int, hops: int) -> Answer:
+async def _send(
+    client: httpx.AsyncClient, request: httpx.Request, auth: httpx.DigestAuth | None
+) -> httpx.Response:
+    """Send it, and again with the answer to a digest challenge (RFC 7616) where there is one.
+
+    httpx would do the same, but read the body of a challenge to its end, however long that is.
+    """
+    if auth is None:
+        return await client.send(request, stream=True)
+    for last in (False, True):
+        flow = auth.auth_flow(request)
+        try:
+            request = next(flow)
+            while True:
+                response = await client.send(request, stream=True)
+                request = flow.send(response)
+                await response.aclose()
+        except StopIteration:
+            # A nonce may grow stale even between challenge and answer: once more, not for ever.
+            if last or not _stale(response):
+                return response
+            await response.aclose()
+        except (httpx.ProtocolError, NotImplementedError, KeyError):
+            await response.aclose()
+            raise UnknownChallenge("an unknown kind of digest authentication") from None
+    raise AssertionError("the second pass returns")
+
+
+def _stale(response: httpx.Response) -> bool:
+    challenge = response.headers.get("www-authenticate", "").lower().replace('"', "")
+    return response.status_code == 401 and "stale=true" in challenge.replace(" ", "")
+
+
+async def _answer(response: httpx.Response, ask: Ask, hops: int) -> Answer:
     body = bytearray()
+    seen = 0
     truncated = False
     # Raw, because a small compressed body may unpack to gigabytes; we asked for none.
     async for piece in response.aiter_raw(64 * 1024):
-        body += piece
-        if len(body) > keep_bytes:
+        room = ask.keep_bytes - seen
+        if ask.sink is not None and response.is_success:
+            await ask.sink(piece[:room])
+        else:
+            body += piece[:room]
+        seen += len(piece)
+        if seen > ask.keep_bytes:
             truncated = True
             break
     return Answer(
         response.status_code,
         response.headers,
-        bytes(body[:keep_bytes]),
+        bytes(body),
         truncated,
         str(response.url.copy_with(query=None, fragment=None)),
         hops,
@@ -151,6 +198,8 @@ def _failure(invocation: Invocation, subject: str, seconds: float, error: Except
         case RefusedAddress():
             message = f"{subject}: {error}; RUNSTREAM_ALLOW_PRIVATE_ADDRESSES would allow it"
             return fail(invocation, "refused_address", message)
+        case UnknownChallenge():
+            return fail(invocation, "login_refused", f"{subject} asks for {error}")
         case Unresolvable():
             return fail(invocation, "unreachable", f"{subject}: {error}")
         case httpx.ConnectTimeout() | httpx.PoolTimeout():

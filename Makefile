@@ -1,0 +1,46 @@
+# Everything a developer or a newcomer types. Only Python >= 3.11 and make are needed.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit integration check format docs bench clean
+
+help: ## Show this help
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[local,network,dev]'
+	touch $@
+
+demo: $(VENV)/.installed ## Start everything, run seven plans with real work, show what came of them
+	$(BIN)/python -m demo $(if $(KEEP),--keep)
+
+test: $(VENV)/.installed ## All tests, with a real broker and a real database
+	$(BIN)/python -m pytest
+
+unit: $(VENV)/.installed ## The tests that need no broker and no database
+	$(BIN)/python -m pytest tests/unit tests/contract tests/architecture
+
+check: $(VENV)/.installed ## Format, lint, types, import borders, drift of the generated documents
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/runstream docs check
+
+format: $(VENV)/.installed ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.installed ## Generate docs/reference anew
+	$(BIN)/runstream docs generate
+
+bench: $(VENV)/.installed ## Measure the system beside the bare loop; writes build/bench.json
+	$(BIN)/python -m bench.run
+
+clean: ## Remove what was built; a running stack is stopped first
+	-test -x $(BIN)/runstream && $(BIN)/runstream down
+	rm -rf $(VENV) build .runstream .mypy_cache .ruff_cache .pytest_cache .hypothesis

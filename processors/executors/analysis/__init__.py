@@ -1,0 +1,1 @@
+"""From captured packets to findings: pure functions, no socket, no process, no clock."""
