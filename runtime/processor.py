@@ -107,20 +107,25 @@ class Output:
             self.producer.begin_transaction()
             self.open = True
             self.began = clock.monotonic()
-        deadline = None
-        while True:
+        try:
+            self.producer.produce(name, value=value, key=key, partition=partition, headers=headers)
+        except BufferError:
+            self._wait_for_room(name, key, value, headers, partition)
+
+    def _wait_for_room(
+        self, name: str, key: bytes | None, value: bytes | None, headers: Any, partition: int
+    ) -> None:
+        deadline = clock.monotonic() + TRANSACTION_SECONDS
+        while clock.monotonic() < deadline:
+            self.producer.poll(0.05)
             try:
                 self.producer.produce(
                     name, value=value, key=key, partition=partition, headers=headers
                 )
                 return
             except BufferError:
-                deadline = deadline or clock.monotonic() + TRANSACTION_SECONDS
-                if clock.monotonic() > deadline:
-                    raise KafkaException(
-                        KafkaError(KafkaError._TIMED_OUT, "the producer's queue stays full")
-                    ) from None
-                self.producer.poll(0.05)
+                continue
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the producer's queue stays full"))
 
 
 @dataclass(slots=True)

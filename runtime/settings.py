@@ -99,6 +99,16 @@ class ExecutorSettings(DatabaseSettings):
     )
     ssh_user: str | None = Field(default=None, description="login name where a step names none")
     ssh_key_file: str | None = Field(default=None, description="private key file for SSH")
+    ssh_port: int = Field(
+        default=22, ge=1, le=65535, description="port of SSH where neither host nor asset names one"
+    )
+    winrm_ca_file: str | None = Field(
+        default=None,
+        description="PEM file of the authorities for WinRM; default is the machine's",
+    )
+    secrets_dir: str | None = Field(
+        default=None, description="folder of the secrets that steps refer to as file/NAME"
+    )
     smtp_host: str = Field(
         default="localhost",
         validation_alias=AliasChoices("SMTP_HOST"),

@@ -25,6 +25,9 @@ OnFailure = Literal["stop", "continue", "compensate"]
 Seconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)]
 StepId = Annotated[str, Field(pattern=STEP_ID)]
 
+#: The fields of a request that are not the plan's; in the bare form they stand beside its steps.
+AROUND: Final = ("execution_id", "tenant", "actor", "idempotency_key")
+
 _OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, populate_by_name=True)
 
 
@@ -111,8 +114,7 @@ class ExecutionRequest(BaseModel):
     @classmethod
     def _bare_form(cls, value: Any) -> Any:
         if isinstance(value, dict) and "plan" not in value and "steps" in value:
-            around = ("execution_id", "tenant", "actor", "idempotency_key")
-            outer = {name: value[name] for name in around if name in value}
-            inner = {name: item for name, item in value.items() if name not in around}
+            outer = {name: value[name] for name in AROUND if name in value}
+            inner = {name: item for name, item in value.items() if name not in AROUND}
             return {**outer, "plan": inner}
         return value

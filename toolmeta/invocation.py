@@ -44,3 +44,5 @@ class Invocation:
     #: Error classes that a new attempt may heal, where the tool says that repeating it is safe.
     transient: frozenset[str] = frozenset()
     retry_safe: bool = False
+    #: Secrets that were resolved into this invocation: masked in whatever leaves the executor.
+    secrets: tuple[str, ...] = field(default=(), repr=False)

@@ -12,7 +12,8 @@ from processors.executors.attempts import Attempt
 from processors.executors.cancellations import Cancellations
 from processors.executors.context import Driver, Failure, Outcome, RunContext, Success
 from processors.executors.lane import Claimed, Lane
-from processors.executors.output import OutputPublisher
+from processors.executors.masked_output import MaskedPublisher, masked
+from processors.executors.masking import Masker
 from processors.executors.reports import Reports
 from processors.executors.resources import Resources
 from processors.executors.results import Results
@@ -101,13 +102,15 @@ class Agent:
 
     def _begin(self, lane: Lane, claimed: Claimed) -> None:
         start = claimed.start
-        output = OutputPublisher(
+        masker = Masker(start.invocation.secrets)
+        output = MaskedPublisher(
+            masker,
             start.command,
             topic=self._output_topic,
             source=self._reports.source,
             publish=self._publisher.publish,
         )
-        context = RunContext(start.command, output, self._resources, _no_progress)
+        context = RunContext(start.command, output, self._resources, _no_progress, masker=masker)
         attempt = attempts.claimed(
             start, lane.slots, claimed.traceparent, claimed.at, output, context
         )
@@ -135,16 +138,16 @@ class Agent:
         if attempt.reported:
             return
         duration = clock.monotonic() - attempt.claimed_at
+        masker = attempt.context.masker
+        outcome = masked(masker, outcome)
         kind, fields = attempts.result(attempt, outcome)
         failure: Failure | None = fields.pop("failure", None)
         output = outcome.output if isinstance(outcome, Success) else None
         if failure is not None:
             output = failure.output
-            fields["error"] = reports.error(
-                failure.error_class, failure.message, failure.transient
-            )
+            fields["error"] = reports.error(failure.error_class, failure.message, failure.transient)
         if "evidence" in fields:
-            fields["evidence"] = reports.evidence(fields["evidence"])
+            fields["evidence"] = reports.evidence(masker.value(fields["evidence"]))
         ended = self._ended(attempt, duration, output)
         record = self._record(attempt, kind, fields, ended)
         attempt.reported = True
@@ -208,7 +211,11 @@ class Agent:
             clock.iso(round(clock.now(), 3)),
             attempt.traceparent,
             attempt.beats,
-            **reports.progress(attempt.percent, attempt.note, attempt.output.bytes_total),
+            **reports.progress(
+                attempt.percent,
+                attempt.context.masker.value(attempt.note),
+                attempt.output.bytes_total,
+            ),
         )
         try:
             self._publisher.publish_soon(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -14,6 +14,7 @@ from processors.executors.agent import Agent
 from processors.executors.binding import binder
 from processors.executors.cancellations import Cancellations
 from processors.executors.control import ControlFollower
+from processors.executors.control_parking import ControlParking
 from processors.executors.lane import Lane, LaneParts
 from processors.executors.readiness import Readiness
 from processors.executors.resources import Resources
@@ -38,7 +39,7 @@ def main(domains: list[str]) -> int:
     unknown = [domain for domain in domains if domain not in DOMAINS]
     if unknown or not domains:
         wrong = f"no domain {unknown[0]!r}" if unknown else "no domain given"
-        print(f"runstream executor: {wrong}; there are {', '.join(DOMAINS)}", file=sys.stderr)
+        sys.stderr.write(f"runstream executor: {wrong}; there are {', '.join(DOMAINS)}\n")
         return 2
 
     def body(settings: ExecutorSettings, log: Log, health: Health, stop: threading.Event) -> None:
@@ -77,7 +78,7 @@ async def serve(
         log=log,
         kafka=Readiness("kafka", tuple(f"lane-{d}-{n}" for d, n in named), health, log),
         cancellations=cancellations,
-        bind=binder(registry.load(), drivers.registry),
+        bind=binder(registry.load(), drivers.registry, resources.secrets),
         hand_over=lambda lane, batch: _post(loop, partial(agent.begin, lane, batch)),
         may_claim=lambda: follower.loaded.is_set() and agent.may_claim(),
         stop=stop,
@@ -91,7 +92,8 @@ async def serve(
         )
         for domain, lane in named
     ]
-    for thread in (follower, *lanes):
+    parking = ControlParking(settings, log, over)
+    for thread in (follower, parking, *lanes):
         thread.start()
     _show(lanes)
     await loop.run_in_executor(None, stop.wait)
@@ -104,7 +106,7 @@ async def serve(
     if left:
         log.error("results were not delivered; their leases will run out", results=left)
     over.set()
-    await _joined([follower], 2.0)
+    await _joined([follower, parking], 2.0)
     await resources.close()
     await publisher.close(0.5)
     for failed in (follower.failed, *(lane.failed for lane in lanes)):
@@ -117,7 +119,7 @@ def _post(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(call)
 
 
-async def _joined(threads: list[Lane] | list[ControlFollower], timeout_seconds: float) -> None:
+async def _joined(threads: Sequence[threading.Thread], timeout_seconds: float) -> None:
     loop = asyncio.get_running_loop()
     ends = [loop.run_in_executor(None, thread.join, timeout_seconds) for thread in threads]
     await asyncio.gather(*ends)

@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from processors.executors.claim import Bind
+from processors.executors.masking import Masker
+from processors.executors.secrets import Secrets
 from streams.commands import StepCommand
 from toolmeta.bind import bind
 from toolmeta.invocation import Invocation, Problem
 from toolmeta.registry import Registry
 
 
-def binder(registry: Registry, drivers: Collection[str]) -> Bind:
-    """A `Bind` that refuses unknown tools, wrong parameters and drivers that are not here."""
+def binder(registry: Registry, drivers: Collection[str], secrets: Secrets | None = None) -> Bind:
+    """A `Bind` that refuses unknown tools, wrong parameters and drivers that are not here.
+
+    Secret references are resolved first; what is said about a wrong value is masked.
+    """
+    store = secrets or Secrets()
 
     def bound(command: StepCommand) -> Invocation | list[Problem]:
         tool = registry.get(command.tool)
         if tool is None:
             return [Problem("tool", "this executor's catalogue has no tool of that name")]
-        invocation = bind(tool, command.parameters)
-        if isinstance(invocation, Invocation) and invocation.driver not in drivers:
+        resolved = store.resolved(tool, command)
+        if isinstance(resolved, list):
+            return resolved
+        parameters, values = resolved
+        invocation = bind(tool, parameters)
+        if isinstance(invocation, list):
+            masker = Masker(values)
+            return [Problem(one.field, masker.text(one.message)) for one in invocation]
+        if invocation.driver not in drivers:
             return [Problem("tool", f"this executor has no driver {invocation.driver!r}")]
-        return invocation
+        return replace(invocation, secrets=values) if values else invocation
 
     return bound

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from processors.executors.masking import Masker
 from processors.executors.resources import Resources
 from streams.commands import StepCommand
 from toolmeta.invocation import Invocation
@@ -54,6 +55,8 @@ class RunContext:
     #: Filled by a driver that is cancelled: what was ended, and `cancel_unconfirmed` (a sentence)
     #: where that could not be made certain.
     evidence: dict[str, Any] = field(default_factory=dict)
+    #: Secrets of this attempt: a driver that reveals another one adds it before it uses it.
+    masker: Masker = field(default_factory=Masker)
 
 
 class Driver(Protocol):

@@ -57,6 +57,7 @@ _BEFORE: Final[dict[str, ErrorClass]] = {
 
 _AFTER: Final[dict[str, ErrorClass]] = {
     "exit_status": ErrorClass("the program ended with a code that means failure, or by a signal"),
+    "remote_error": ErrorClass("PowerShell on the host reported an error"),
     "http_status": ErrorClass("the server answered with a status that means failure"),
     "http_unavailable": ErrorClass("the server answered 500, 502, 503 or 504", transient=True),
     "connection_lost": ErrorClass("the connection broke while acting", transient=True),

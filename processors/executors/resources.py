@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from processors.executors.connections import Remembered
 from processors.executors.guarding import Guard
+from processors.executors.secrets import Secrets
 from runtime.settings import ExecutorSettings
 
 if TYPE_CHECKING:  # each is loaded on first use: an executor of one domain needs few of them
     import httpx
     from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool
+
+
+#: A Windows step waits here where so many run already; an idle one costs a small thread.
+WINRM_THREADS: Final = 64
 
 
 class Resources:
@@ -23,6 +29,10 @@ class Resources:
         """Opens nothing."""
         self.settings = settings
         self.guard = Guard()
+        self.secrets = Secrets(settings.secrets_dir)
+        self.remembered = Remembered()
+        #: Threads that may speak WinRM at once: its library blocks.
+        self.winrm_threads = asyncio.Semaphore(WINRM_THREADS)
         self._http: httpx.AsyncClient | None = None
         self._pool: AsyncConnectionPool[AsyncConnection[dict[str, Any]]] | None = None
         self._opening = asyncio.Lock()

@@ -52,7 +52,8 @@ def check_targets(
 ) -> list[str]:
     """The targets as addresses and networks in canonical spelling, each once.
 
-    Raises BadTarget or OutOfScope. `resolve` gives every address of a name and may raise OSError.
+    Raises BadTarget or OutOfScope. `resolve` gives every address of a name; its OSError, for a name
+    without one, goes through.
     """
     if not scope:
         raise OutOfScope(f"nothing may be scanned: {SETTING} names no network")
@@ -81,10 +82,7 @@ def _networks(target: str, resolve: Resolve) -> list[IPv4Network]:
             raise BadTarget(f"{target[:60]} is no address or network: {error}") from None
     if not FORMATS["hostname"].accepts(target):
         raise BadTarget(f"{target[:60]!r} is neither an IPv4 address, a network nor a host name")
-    try:
-        addresses = [ip_address(text.partition("%")[0]) for text in resolve(target)]
-    except OSError as error:
-        raise BadTarget(f"the name {target} cannot be resolved: {error.strerror}") from None
+    addresses = [ip_address(text.partition("%")[0]) for text in resolve(target)]
     inner = [_unwrapped(address) for address in addresses]
     networks = [IPv4Network(address) for address in inner if address is not None]
     if not networks:
@@ -98,4 +96,3 @@ def _unwrapped(address: IPv4Address | IPv6Address) -> IPv4Address | None:
 
 def _text(network: IPv4Network) -> str:
     return str(network.network_address) if network.prefixlen == 32 else str(network)
-

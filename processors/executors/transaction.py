@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from processors.executors.watched import WatchedCalls
+from runtime.dead_letters import HeaderList
 from streams.envelope import Headers
 
 #: Of one call. A commit that takes longer has an unknown end, and the producer is replaced.
@@ -27,7 +28,7 @@ class Output(NamedTuple):
     topic: str
     key: bytes | None
     value: bytes | None
-    headers: Headers | list[tuple[str, bytes | None]]
+    headers: Headers | HeaderList
     partition: int | None = None
 
 

@@ -221,7 +221,8 @@ def _unknown_fields(plan: Plan) -> list[str]:
     """Fields that mean nothing to us: kept, and said, since one may be a misspelling."""
     found = [f"plan.{name}" for name in plan.model_extra or ()]
     for index, step in enumerate(plan.steps):
-        found.extend(f"plan.steps[{index}].{name}" for name in step.model_extra or ())
+        if step.model_extra:
+            found.extend(f"plan.steps[{index}].{name}" for name in step.model_extra)
     return found[:MAX_PROBLEMS]
 
 

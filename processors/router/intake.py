@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 from pydantic import ValidationError
 
-from streams.plans import MAX_REQUEST_BYTES, ExecutionRequest
+from streams.plans import AROUND, MAX_REQUEST_BYTES, ExecutionRequest
 from toolmeta.invocation import Problem
 
 MAX_PROBLEMS: Final = 20
@@ -67,16 +67,25 @@ def read_request(value: bytes | None) -> Readable | Invalid | Poison:
         request = ExecutionRequest.model_validate_json(value)
     except ValidationError as error:
         return _unreadable(value, error)
-    plan = request.plan.model_dump(exclude_unset=True)
     if _SUSPICIOUS.search(value):
-        problems = list(_unstorable(plan, "plan"))[:MAX_PROBLEMS]
+        given = request.plan.model_dump(exclude_unset=True)
+        problems = list(_unstorable(given, "plan"))[:MAX_PROBLEMS]
         if problems:
             return Invalid(problems, **_sender_of(request))
     try:
+        plan = _as_written(orjson.loads(value))
         canonical = orjson.dumps(plan, option=orjson.OPT_SORT_KEYS)
-    except TypeError as error:
+    except (orjson.JSONDecodeError, TypeError) as error:
         return Invalid([Problem("plan", f"it is not plain JSON: {error}")], **_sender_of(request))
     return Readable(request, plan, hashlib.sha256(canonical).hexdigest())
+
+
+def _as_written(body: dict[str, Any]) -> dict[str, Any]:
+    """The plan as the producer wrote it, whether it stands alone or in a request."""
+    if "plan" in body:
+        plan: dict[str, Any] = body["plan"]
+        return plan
+    return {name: value for name, value in body.items() if name not in AROUND}
 
 
 def _sender_of(request: ExecutionRequest) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from processors.router.turn import Dispatch, Exhaust, Stop
 from runtime import clock, dead_letters
 from runtime.processor import Output
 from streams.envelope import FORWARDED, Headers, header, headers
-from streams.events import TERMINAL_EVENTS
+from streams.events import EVENT_TYPES, TERMINAL_EVENTS
 from streams.ids import attempt_id, route_of
 from streams.topics import EVENTS, EXECUTORS_CONTROL, ROUTER_STATE, Topic
 
@@ -26,6 +26,8 @@ _CONSTANT: Final = tuple(
     for pair in headers(ident="", kind="", source=SOURCE, time="", subject="")
     if pair[0] in ("ce_source", "ce_specversion", "content-type")
 )
+
+_TYPES: Final = {kind: f"runstream.{kind}.v1".encode() for kind in EVENT_TYPES}
 
 _EVENTS = Counter("runstream_events_total", "Events written")
 _ENDED = Counter("runstream_executions_ended_total", "Executions by how they ended", ["status"])
@@ -55,7 +57,7 @@ class Writer:
             kind = event["type"]
             given: Headers = [
                 ("ce_id", b"%b:%d" % (subject, event["seq"])),
-                ("ce_type", b"runstream.%b.v1" % kind.encode()),
+                ("ce_type", _TYPES[kind]),
                 ("ce_time", event["at"].encode()),
                 ("ce_subject", subject),
                 *_CONSTANT,

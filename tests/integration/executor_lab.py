@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 
 from streams import envelope, ids
 from streams.reports import REPORT, AnyReport
@@ -150,7 +150,7 @@ class ExecutorLab:
             for message in self._consumer.consume(1_000, 0.05):
                 assert message.error() is None, message.error()
                 self.reports.append(REPORT.validate_json(message.value() or b""))
-                self.headers.append(dict(message.headers() or []))
+                self.headers.append(header_map(message))
                 assert message.key() == ids.route_of(self.reports[-1].execution_id).encode()
 
     def ledger(self) -> Counter[str]:
@@ -170,6 +170,14 @@ class ExecutorLab:
     def _tail(self) -> str:
         logs = [path.read_text()[-1_500:] for path in self.folder.glob("*.log")]
         return f"{Counter(one.type for one in self.reports)} {self.reports[-3:]} {logs}"
+
+
+def header_map(message: Message) -> dict[str, bytes]:
+    """The headers by name; no name may come twice."""
+    given = list(message.headers() or [])
+    found = {str(pair[0]): pair[1] for pair in given if isinstance(pair[1], bytes)}
+    assert len(found) == len(given), given
+    return found
 
 
 @contextmanager

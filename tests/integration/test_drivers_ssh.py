@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from processors.executors.context import Failure, Outcome, Success
-from processors.executors.drivers.sshlink import endpoint
+from processors.executors.connections import endpoint
 from processors.executors.resources import Resources
 from tests.driver_kit import Run, settings, until
 from toolmeta.invocation import Invocation
@@ -106,9 +106,9 @@ def argv(server: Sshd, *words: str, **more: Any) -> Invocation:
 
 
 def test_endpoints() -> None:
-    assert endpoint("web-01") == ("web-01", 22)
+    assert endpoint("web-01") == ("web-01", None)
     assert endpoint("web-01:2222") == ("web-01", 2222)
-    assert endpoint("2001:db8::1") == ("2001:db8::1", 22)
+    assert endpoint("2001:db8::1") == ("2001:db8::1", None)
     assert endpoint("[2001:db8::1]:2222") == ("2001:db8::1", 2222)
 
 

@@ -11,13 +11,14 @@ import pytest
 
 from streams.reports import Cancelled, Failed, Heartbeat, Refused, Succeeded
 from streams.topics import EXECUTORS_CONTROL, OUTPUT, REPORTS, STEPS, dead_letter_topic
-from tests.integration.executor_lab import ExecutorLab, lab
+from tests.integration.executor_lab import ExecutorLab, header_map, lab
 
 BULK = STEPS["test", "bulk"]
 NEEDED = (
     BULK,
     STEPS["test", "immediate"],
     dead_letter_topic(BULK),
+    dead_letter_topic(EXECUTORS_CONTROL),
     REPORTS,
     OUTPUT,
     EXECUTORS_CONTROL,
@@ -126,7 +127,7 @@ def test_poison_is_parked_unchanged_and_the_rest_goes_on(executors: ExecutorLab)
         for message in letters.consume(100, 0.1):
             assert message.error() is None
             assert message.value() not in found
-            found[message.value()] = (message.key(), dict(message.headers() or []))
+            found[message.value()] = (message.key(), header_map(message))
         return len(found) == len(poison) + 1
 
     executors.until(parked)
@@ -137,6 +138,31 @@ def test_poison_is_parked_unchanged_and_the_rest_goes_on(executors: ExecutorLab)
         assert key == f"k{number}".encode()
         assert headers["runstream-error-class"] == b"not_a_command"
     assert found[b'{"newer": true}'][1]["runstream-error-class"] == b"unknown_version"
+
+
+def test_an_unreadable_cancel_is_parked_once_by_two_instances(executors: ExecutorLab) -> None:
+    executors.raw(EXECUTORS_CONTROL, b"\xff nonsense", b"k", [])
+    executors.start("one")
+    executors.start("two")
+    letters = executors.reader(f"{EXECUTORS_CONTROL.name}.dlq", EXECUTORS_CONTROL.partitions)
+    found: list[bytes | None] = []
+
+    def parked(count: int) -> bool:
+        found.extend(message.value() for message in letters.consume(100, 0.1))
+        return len(found) == count
+
+    executors.until(lambda: parked(1))
+    executors.raw(EXECUTORS_CONTROL, b"[1]", b"k", [])
+    executors.until(lambda: parked(2))
+    letters.close()
+    assert found == [b"\xff nonsense", b"[1]"]
+    # The readable ones around them still count.
+    sent = executors.command()
+    executors.cancel(sent)
+    executors.send(executors.command("sleep", parameters={"seconds": 0.5}))
+    executors.until(lambda: executors.count("succeeded") == 1)
+    executors.send(sent)
+    executors.until(lambda: executors.kinds(sent["execution_id"]) == ["refused"])
 
 
 def test_a_stop_lets_running_steps_finish(executors: ExecutorLab) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from runtime.local.kafka import KafkaServer
 from streams.reports import Failed
@@ -22,6 +23,7 @@ NEEDED = (
     BULK,
     STEPS["test", "immediate"],
     dead_letter_topic(BULK),
+    dead_letter_topic(EXECUTORS_CONTROL),
     REPORTS,
     OUTPUT,
     EXECUTORS_CONTROL,
@@ -160,8 +162,6 @@ def test_two_processes_of_one_name_give_way_to_the_newer(executors: ExecutorLab)
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_broker_that_dies_is_waited_for(tmp_path: Path) -> None:
-    from confluent_kafka.admin import AdminClient, NewTopic
-
     server = KafkaServer(tmp_path / "kafka")
     server.start()
     try:

@@ -25,7 +25,15 @@ ACK: Final = 0x10
 
 _RAW: Final = frozenset({12, 14, 101, 228, 229})
 #: Any frame is read by a few header parsers of dpkt; these are what they raise on damage.
-_DAMAGE: Final = (dpkt.Error, struct.error, ValueError, IndexError, TypeError, AttributeError)
+_DAMAGE: Final = (
+    dpkt.Error,
+    struct.error,
+    ValueError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    OSError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +83,7 @@ def decode(linktype: int, record: Record) -> Packet:
         if isinstance(layer, dpkt.arp.ARP):
             source, destination = socket.inet_ntoa(layer.spa), socket.inet_ntoa(layer.tpa)
             return Packet(record.time, record.wire_length, "arp", source, destination)
-    except _DAMAGE + (OSError,):
+    except _DAMAGE:
         pass  # The frame is what it is: counted, and not understood.
     return Packet(record.time, record.wire_length, "other")
 

@@ -6,14 +6,19 @@ from typing import Final
 
 from processors.executors.context import Driver
 from processors.executors.drivers import (
+    analysing,
     asset,
     command,
     http,
+    library,
+    packet_tools,
+    scan,
     slack,
     smtp,
     sql,
     teams,
     testing,
+    vapix,
     webhook,
 )
 
@@ -27,5 +32,10 @@ registry: Final[dict[str, Driver]] = {
     "webhook": webhook.WebhookDriver(),
     "sql": sql.SqlDriver(),
     "asset": asset.AssetDriver(),
+    "vapix": vapix.VapixDriver(),
+    "analysis": analysing.AnalysisDriver(),
+    "library": library.LibraryDriver(),
+    "packets": packet_tools.PacketDriver(),
+    "scan": scan.ScanDriver(),
     "test": testing.TestDriver(),
 }

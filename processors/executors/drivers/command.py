@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import socket
-from typing import Final
-
-from processors.executors.context import Outcome, RunContext
+from processors.executors.context import Failure, Outcome, RunContext
 from processors.executors.drivers import local
+from processors.executors.drivers.reaching import reach
 from processors.executors.errors import fail
 from toolmeta.invocation import Invocation
-
-_HERE: Final = frozenset({"", "localhost", "127.0.0.1", "::1"})
-
-
-def is_here(host: str | None) -> bool:
-    """Whether `host` means this machine."""
-    if host is None or host.lower() in _HERE:
-        return True
-    own = socket.gethostname().lower()
-    return host.lower() in (own, own.partition(".")[0])
 
 
 class CommandDriver:
@@ -31,9 +19,18 @@ class CommandDriver:
             return fail(invocation, "invalid_parameters", "there is no program to start")
         if any("\x00" in word for word in words):
             return fail(invocation, "invalid_parameters", "an argument holds a NUL character")
-        if is_here(invocation.host):
+        where = await reach(invocation, context)
+        if isinstance(where, Failure):
+            return where
+        if where.kind == "local":
             return await local.run(invocation, context)
+        if where.kind != "ssh":
+            message = (
+                f"{where.name} is a Windows host that is reached by PowerShell, and this tool "
+                "starts a program over SSH: use a PowerShell tool"
+            )
+            return fail(invocation, "invalid_parameters", message)
         # An executor that never leaves its machine needs no SSH library.
         from processors.executors.drivers import ssh
 
-        return await ssh.run(invocation, context)
+        return await ssh.run(invocation, context, where)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import asyncssh
 
+from processors.executors.connections import Connection
 from processors.executors.context import Failure, Outcome, RunContext
 from processors.executors.drivers import remote, sshlink
 from processors.executors.drivers.capture import MISSING, READ_BYTES, Capture, conclude
@@ -21,21 +22,20 @@ GRACE_SECONDS: Final = 5.0
 _CONFIRM_SECONDS: Final = 10.0
 
 
-async def run(invocation: Invocation, context: RunContext) -> Outcome:
-    """Run the program on `invocation.host`; on cancel end it there and say so in the evidence."""
-    host = invocation.host or ""
+async def run(invocation: Invocation, context: RunContext, where: Connection) -> Outcome:
+    """Run the program at `where`; on cancel end it there and say so in the evidence."""
     mark = mark_of(context)
     try:
         header = remote.environment_header(mark, invocation.env)
     except ValueError as error:
         return fail(invocation, "invalid_parameters", str(error))
-    connection = await sshlink.connect(invocation, context, host)
+    connection = await sshlink.connect(invocation, context, where)
     if isinstance(connection, Failure):
         return connection
     try:
-        return await _attend(connection, header, invocation, context)
+        return await _attend(connection, header, invocation, context, where.name)
     except BaseException:
-        evidence = await _end(connection, invocation, context, host, mark)
+        evidence = await _end(connection, invocation, context, where, mark)
         context.evidence.update(evidence)
         raise
     finally:
@@ -47,8 +47,8 @@ async def _attend(
     header: bytes,
     invocation: Invocation,
     context: RunContext,
+    host: str,
 ) -> Outcome:
-    host = invocation.host
     capture = Capture(context, merged=invocation.parse_stderr)
     try:
         process: asyncssh.SSHClientProcess[bytes] = await connection.create_process(
@@ -97,29 +97,30 @@ async def _end(
     connection: asyncssh.SSHClientConnection,
     invocation: Invocation,
     context: RunContext,
-    host: str,
+    where: Connection,
     mark: str,
 ) -> dict[str, Any]:
     limit = GRACE_SECONDS + _CONFIRM_SECONDS
     try:
-        return await see_through(_end_remote(connection, invocation, context, host, mark), limit)
+        return await see_through(_end_remote(connection, invocation, context, where, mark), limit)
     except TimeoutError:
-        return {"cancel_unconfirmed": f"{host} did not answer within {limit:g} s"}
+        return {"cancel_unconfirmed": f"{where.name} did not answer within {limit:g} s"}
 
 
 async def _end_remote(
     connection: asyncssh.SSHClientConnection,
     invocation: Invocation,
     context: RunContext,
-    host: str,
+    where: Connection,
     mark: str,
 ) -> dict[str, Any]:
     """End it over this connection, or over a new one where this one is broken."""
     line = remote.end_line(mark, GRACE_SECONDS)
+    host = where.name
     try:
         return _evidence(host, await _ask(connection, line))
     except (asyncssh.Error, OSError):
-        again = await sshlink.connect(invocation, context, host)
+        again = await sshlink.connect(invocation, context, where)
     if isinstance(again, Failure):
         return {"cancel_unconfirmed": again.message}
     try:

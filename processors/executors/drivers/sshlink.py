@@ -8,41 +8,40 @@ from typing import Any, Final
 
 import asyncssh
 
+from processors.executors.connections import Connection
 from processors.executors.context import Failure, RunContext
+from processors.executors.drivers.reaching import revealed
 from processors.executors.errors import fail
+from processors.executors.secrets import SecretError
 from toolmeta.invocation import Invocation
 
 _PORT: Final = 22
 _ASK_SECONDS: Final = 5.0
 
 
-def endpoint(host: str) -> tuple[str, int]:
-    """Name and port of `name`, `name:port`, `[v6]:port` or a bare IPv6 address."""
-    if host.startswith("["):
-        name, _, port = host[1:].partition("]")
-        port = port.removeprefix(":")
-    elif host.count(":") == 1:
-        name, _, port = host.partition(":")
-    else:
-        name, port = host, ""
-    return name, int(port) if port.isdigit() else _PORT
-
-
 async def connect(
-    invocation: Invocation, context: RunContext, host: str
+    invocation: Invocation, context: RunContext, where: Connection
 ) -> asyncssh.SSHClientConnection | Failure:
     """An authenticated connection; nothing was run yet, so every failure is before any effect."""
-    name, port = endpoint(host)
+    host, name = where.name, where.address
+    port = where.port or context.resources.settings.ssh_port
     options = dict(context.resources.ssh_options())
     try:
         known = _known_hosts(Path(options.pop("known_hosts")))
     except (OSError, ValueError) as error:
         message = f"the known_hosts file cannot be read: {error}"
         return fail(invocation, "not_configured", message)
+    listed = name
+    if host != name and _keys(known, host, port):
+        # The key is known by the asset's name, wherever the asset has its address now.
+        listed = options["host_key_alias"] = host
     try:
+        options |= _login(context, where)
         return await asyncssh.connect(name, port, known_hosts=known, **options)
+    except SecretError as error:
+        return fail(invocation, "not_configured", f"{host}: {error}")
     except asyncssh.HostKeyNotVerifiable:
-        return _host_key(invocation, known, name, port)
+        return _host_key(invocation, known, listed, port)
     except asyncssh.PermissionDenied:
         user = options.get("username") or "this executor's user"
         return fail(invocation, "login_refused", f"{host} refuses the login of {user}")
@@ -60,6 +59,22 @@ async def connect(
             return _host_key(invocation, known, name, port)
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         return fail(invocation, "unreachable", f"{host} cannot be reached over SSH: {reason}")
+
+
+def _login(context: RunContext, where: Connection) -> dict[str, Any]:
+    """What the step or the asset says about the login; raises SecretError and KeyImportError."""
+    own = context.command.secrets or {}
+    options: dict[str, Any] = {}
+    if where.user is not None:
+        options["username"] = where.user
+    key = revealed(context, own.get("ssh_key") or where.login.get("key"))
+    if key is not None:
+        options["client_keys"] = [asyncssh.import_private_key(key)]
+    password = revealed(context, own.get("ssh_password") or where.login.get("password"))
+    if password is not None:
+        options["password"] = password
+        options["preferred_auth"] = ("publickey", "password")
+    return options
 
 
 def _known_hosts(path: Path) -> asyncssh.SSHKnownHosts:

@@ -11,6 +11,11 @@ from xml.etree.ElementTree import Element
 _PRESET: Final = re.compile(r"presetposno(\d+)=(.*)")
 #: Start-of-frame markers of JPEG (ITU T.81, table B.1), which hold height and width.
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+#: The prefixes by which Axis and ONVIF documents write the topics of these namespaces.
+_PREFIXES: Final = {
+    "http://www.onvif.org/ver10/topics": "tns1:",
+    "http://www.axis.com/2009/event/topics": "tnsaxis:",
+}
 #: Names of parameters whose values no output may show.
 _SECRET: Final = re.compile(r"pass|secret|token|key$", re.IGNORECASE)
 
@@ -95,7 +100,9 @@ def attributes(element: Element) -> dict[str, Any]:
 def parameters(element: Element) -> dict[str, str]:
     """The `<Parameter Name= Value=>` children; passwords and the like are hidden."""
     return {
-        item.get("Name", ""): "***" if _SECRET.search(item.get("Name", "")) else item.get("Value", "")
+        item.get("Name", ""): "***"
+        if _SECRET.search(item.get("Name", ""))
+        else item.get("Value", "")
         for item in every(element, "Parameter")
     }
 
@@ -110,6 +117,7 @@ def topics(root: Element) -> list[dict[str, Any]]:
         name = local(element)
         if name == "MessageInstance":
             continue
+        name = _PREFIXES.get(element.tag.rpartition("}")[0].lstrip("{"), "") + name
         path = f"{above}/{name}" if above else name
         if any(key.endswith("topic") and value == "true" for key, value in element.attrib.items()):
             found.append({"topic": path, **_keys(element)})

@@ -47,8 +47,9 @@ def _movement(camera: Camera, operation: str, given: dict[str, Any]) -> dict[str
         case "move":
             return {"move": given["direction"], **speed}
         case "continuous":
+            pan, tilt = given.get("pan_speed", 0), given.get("tilt_speed", 0)
             return {
-                "continuouspantiltmove": f"{given.get('pan_speed', 0)},{given.get('tilt_speed', 0)}",
+                "continuouspantiltmove": f"{pan},{tilt}",
                 "continuouszoommove": given.get("zoom_speed", 0),
             }
         case "stop":

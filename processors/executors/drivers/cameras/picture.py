@@ -42,9 +42,7 @@ async def imaging(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
             if f"{group}.{theirs}" in found
         }
         return {"settings": settings, "parameters": found}
-    values = {
-        name: given[name] for name in _SENSOR if given.get(name) is not None
-    }
+    values = {name: given[name] for name in _SENSOR if given.get(name) is not None}
     if not values:
         raise camera.refuse("invalid_parameters", f"give one of {', '.join(_SENSOR)}")
     await camera.update({f"{group}.{_SENSOR[name]}": value for name, value in values.items()})
@@ -168,7 +166,9 @@ async def profiles(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
             return {"removed": name}
     settings = {"resolution": "resolution", "fps": "fps", "codec": "videocodec",
                 "compression": "compression", "bitrate": "videomaxbitrate"}  # fmt: skip
-    words = {theirs: given[ours] for ours, theirs in settings.items() if given.get(ours) is not None}
+    words = {
+        theirs: given[ours] for ours, theirs in settings.items() if given.get(ours) is not None
+    }
     if not words:
         raise camera.refuse("invalid_parameters", f"give one of {', '.join(settings)}")
     profile = {

@@ -73,9 +73,7 @@ async def _list(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
     return {"recordings": found, "count": len(found), "total": total}
 
 
-async def _export(
-    camera: Camera, query: dict[str, Any], given: dict[str, Any]
-) -> dict[str, Any]:
+async def _export(camera: Camera, query: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """The recording as lines of base64 on stdout, in whose order its bytes are."""
     digest = hashlib.sha256()
     rest = b""

@@ -1,0 +1,168 @@
+"""Where a step acts and how: a host as the step names it, or an asset of the inventory.
+
+An asset says more than its name in `metadata.connection`: `address` (else its `ip_address`, else
+its host name), `port`, `user`, `type` (`ssh`, `powershell` or `local`, where the rule does not
+fit), secret references `password` and `key`, and for WinRM `auth` and `tls`.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+Kind = Literal["local", "ssh", "powershell"]
+
+#: How long an asset may be acted on as it was; a changed address counts after that.
+FRESH_SECONDS: Final = 10.0
+_REMEMBERED: Final = 1_000
+_HERE: Final = frozenset({"", "localhost", "127.0.0.1", "::1"})
+_KINDS: Final[dict[str, Kind]] = {"ssh": "ssh", "powershell": "powershell", "local": "local"}
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """What the inventory says about one host."""
+
+    hostname: str
+    ip_address: str | None = None
+    os_type: str | None = None
+    service_type: str | None = None
+    #: `metadata.connection`, as it is stored: checked where it is used.
+    connection: Mapping[str, Any] = field(default_factory=lambda: _NOTHING, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The way to one host. `name` is what people call it, `address` what is connected to."""
+
+    kind: Kind
+    name: str
+    address: str
+    #: None: the usual port of the kind.
+    port: int | None = None
+    user: str | None = None
+    #: `password`, `key`, `auth`, `tls` of the asset; secrets are still references.
+    login: Mapping[str, Any] = field(default_factory=lambda: _NOTHING, repr=False)
+    #: Whether the inventory knows it.
+    known: bool = False
+
+
+def is_here(host: str | None) -> bool:
+    """Whether `host` means this machine."""
+    if host is None or host.lower() in _HERE:
+        return True
+    own = socket.gethostname().lower()
+    return host.lower() in (own, own.partition(".")[0])
+
+
+def kind_of(os_type: str | None, service_type: str | None) -> Kind:
+    """The reference's rule: PowerShell for a Windows without an SSH service, else SSH."""
+    windows = "windows" in (os_type or "").lower()
+    return "powershell" if windows and "ssh" not in (service_type or "").lower() else "ssh"
+
+
+def connection_of(host: str | None, asset: Asset | None) -> Connection:
+    """The connection to `host` (`name`, `name:port`, `[v6]:port`); `asset` is its own, if any.
+
+    This machine is `local`, unless a port or the asset's connection says that it is to be reached
+    in another way. Raises ValueError where the asset's connection is not usable.
+    """
+    name, port = endpoint(host or "")
+    if asset is None:
+        kind: Kind = "local" if port is None and is_here(name) else "ssh"
+        return Connection(kind, name, name, port)
+    stated = asset.connection
+    chosen = stated.get("type")
+    if chosen is not None and chosen not in _KINDS:
+        raise ValueError(f"the connection type of {asset.hostname} is not one of ssh, powershell")
+    stated_port = _port(asset, stated.get("port"))
+    if chosen is not None:
+        kind = _KINDS[chosen]
+    elif is_here(asset.hostname) and port is None and stated_port is None:
+        kind = "local"
+    else:
+        kind = kind_of(asset.os_type, asset.service_type)
+    return Connection(
+        kind,
+        asset.hostname,
+        _text(asset, "address") or asset.ip_address or asset.hostname,
+        port if port is not None else stated_port,
+        _text(asset, "user"),
+        {name: stated[name] for name in ("password", "key", "auth", "tls") if name in stated},
+        known=True,
+    )
+
+
+def endpoint(host: str) -> tuple[str, int | None]:
+    """Name and port of `name`, `name:port`, `[v6]:port` or a bare IPv6 address."""
+    if host.startswith("["):
+        name, _, port = host[1:].partition("]")
+        port = port.removeprefix(":")
+    elif host.count(":") == 1:
+        name, _, port = host.partition(":")
+    else:
+        name, port = host, ""
+    return name, int(port) if port.isascii() and port.isdigit() and len(port) < 6 else None
+
+
+def asset_of(row: Mapping[str, Any]) -> Asset:
+    """The asset of a row of `execution.assets`."""
+    metadata = row.get("metadata")
+    stated = metadata.get("connection") if isinstance(metadata, dict) else None
+    return Asset(
+        row["hostname"],
+        row.get("ip_address"),
+        row.get("os_type"),
+        row.get("service_type"),
+        stated if isinstance(stated, dict) else _NOTHING,
+    )
+
+
+def _text(asset: Asset, name: str) -> str | None:
+    value = asset.connection.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 0 < len(value) <= 256 or not value.isprintable():
+        raise ValueError(f"the {name} in the connection of {asset.hostname} is not usable text")
+    return value
+
+
+def _port(asset: Asset, value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65_536:
+        raise ValueError(f"the port in the connection of {asset.hostname} is no port")
+    return value
+
+
+class Remembered:
+    """Assets that were looked up a moment ago, by tenant and host name; bounded.
+
+    Only what was found is remembered, so that a new asset counts at once.
+    """
+
+    def __init__(self, seconds: float = FRESH_SECONDS, most: int = _REMEMBERED) -> None:
+        """Empty."""
+        self._seconds = seconds
+        self._most = most
+        self._assets: OrderedDict[tuple[str, str], tuple[float, Asset]] = OrderedDict()
+
+    def get(self, tenant: str, hostname: str) -> Asset | None:
+        """The asset, if it was put here not long ago."""
+        found = self._assets.get((tenant, hostname))
+        if found is None or time.monotonic() - found[0] > self._seconds:
+            return None
+        return found[1]
+
+    def put(self, tenant: str, asset: Asset) -> None:
+        """Remember an asset; the oldest goes where there are too many."""
+        self._assets[tenant, asset.hostname] = (time.monotonic(), asset)
+        self._assets.move_to_end((tenant, asset.hostname))
+        while len(self._assets) > self._most:
+            self._assets.popitem(last=False)

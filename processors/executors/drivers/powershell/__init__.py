@@ -1,0 +1,1 @@
+"""What the `winrm` driver is made of: PowerShell remoting without a shell string in sight."""

@@ -1,0 +1,107 @@
+"""The connection to a WinRM listener, with pypsrp's transport held to what is safe here.
+
+Certificates are verified; without TLS every message is encrypted by the authentication protocol,
+and Basic, which cannot, is refused; answers are bounded; redirects, proxies and what the
+environment says are ignored; nothing is sent twice.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+from xml.etree import ElementTree
+
+import certifi
+import requests
+from pypsrp.wsman import NAMESPACES, OptionSet, SelectorSet, WSMan, WSManAction
+
+Auth = Literal["negotiate", "ntlm", "kerberos", "basic"]
+
+CONNECT_SECONDS: Final = 10
+#: Without any byte of an answer; WinRM answers each request within its operation timeout.
+ANSWER_SECONDS: Final = 30
+OPERATION_SECONDS: Final = 20
+#: WinRM's own bound of an envelope is 500 KiB unless an administrator raised it.
+_ANSWER_BYTES: Final = 8 * 1024 * 1024
+
+
+class AnswerTooLarge(Exception):
+    """The host sent more than an envelope may hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where and as whom."""
+
+    name: str
+    address: str
+    port: int
+    tls: bool
+    auth: Auth
+    user: str | None
+    password: str | None = field(repr=False)
+    ca_file: str | None = None
+
+
+class Link(WSMan):
+    """A WSMan connection on which a Receive is never repeated: its answer would be lost."""
+
+    def receive(
+        self,
+        resource_uri: str,
+        resource: ElementTree.Element,
+        option_set: OptionSet | None = None,
+        selector_set: SelectorSet | None = None,
+        timeout: int | None = None,
+    ) -> ElementTree.Element:
+        """One Receive; raises requests' ReadTimeout where the host says nothing at all."""
+        answer = self.invoke(
+            WSManAction.RECEIVE, resource_uri, resource, option_set, selector_set, timeout
+        )
+        body = answer.find("s:Body", namespaces=NAMESPACES)
+        if body is None:
+            raise ElementTree.ParseError("no body")
+        return body
+
+
+def connect(target: Target) -> Link:
+    """A link on which nothing was sent yet; raises ValueError for Basic without TLS."""
+    if target.auth == "basic" and not target.tls:
+        raise ValueError("Basic over HTTP would show the password: use TLS or negotiate")
+    link = Link(
+        target.address,
+        port=target.port,
+        username=target.user,
+        password=target.password,
+        ssl=target.tls,
+        auth=target.auth,
+        cert_validation=target.ca_file or _authorities(),
+        encryption="auto" if target.tls else "always",
+        connection_timeout=CONNECT_SECONDS,
+        read_timeout=ANSWER_SECONDS,
+        operation_timeout=OPERATION_SECONDS,
+        no_proxy=True,
+        reconnection_retries=0,
+        negotiate_hostname_override=target.name,
+    )
+    session = link.transport._build_session()
+    session.trust_env = False
+    session.max_redirects = 0
+    session.hooks["response"].append(_bounded)
+    link.transport.session = session
+    return link
+
+
+def _authorities() -> str:
+    """The machine's authorities, certifi's where it has none."""
+    return ssl.get_default_verify_paths().cafile or certifi.where()
+
+
+def _bounded(response: requests.Response, **_: Any) -> None:
+    """Read the answer before requests does, and no more of it than may be there."""
+    data = response.raw.read(_ANSWER_BYTES + 1, decode_content=True)
+    if len(data) > _ANSWER_BYTES:
+        raise AnswerTooLarge
+    response._content = data
+    response._content_consumed = True  # type: ignore[attr-defined]

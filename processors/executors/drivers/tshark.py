@@ -1,0 +1,51 @@
+"""tshark's argument lists and what its JSON says; pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+#: What is asked of every packet where the step names no fields.
+FIELDS: Final = (
+    "frame.number",
+    "frame.time_epoch",
+    "frame.len",
+    "frame.protocols",
+    "ip.src",
+    "ip.dst",
+    "_ws.col.Protocol",
+    "_ws.col.Info",
+)
+
+
+def capture_argv(values: dict[str, Any]) -> list[str]:
+    """tshark that writes a pcap to stdout, for the capture store."""
+    argv = ["tshark", "-n", "-q", "-F", "pcap", "-w", "-", "-p"]
+    argv += ["-i", str(values.get("interface")), "-c", str(values["packets"])]
+    return [*argv, "-f", str(values["filter"])] if values.get("filter") else argv
+
+
+def read_argv(values: dict[str, Any], path: str) -> list[str]:
+    """tshark that reads a capture and writes the wanted fields as JSON."""
+    argv = ["tshark", "-n", "-r", path, "-T", "json", "-c", str(values["packets"])]
+    if values.get("display_filter"):
+        argv += ["-Y", str(values["display_filter"])]
+    for field in values.get("fields") or FIELDS:
+        argv += ["-e", str(field)]
+    return argv
+
+
+def findings(output: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """One row per packet with the fields that it has; a field that occurs once is no list."""
+    rows = []
+    for item in output.get("rows") or []:
+        layers = item.get("_source", {}).get("layers", {})
+        rows.append({name: v[0] if len(v) == 1 else v for name, v in layers.items()})
+    limit = int(values["limit"])
+    found: dict[str, Any] = {
+        "exit_code": output.get("exit_code", 0),
+        "rows": rows[:limit],
+        "count": len(rows),
+    }
+    if len(rows) > limit or output.get("truncated"):
+        found["truncated"] = True
+    return found

@@ -1,0 +1,180 @@
+"""One attempt: how it is performed, ended and summed up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from processors.executors import attempts
+from processors.executors.attempts import Attempt
+from processors.executors.claim import Start
+from processors.executors.context import Failure, Outcome, RunContext, Success
+from processors.executors.output import OutputPublisher
+from processors.executors.resources import Resources
+from processors.executors.slots import Slots
+from processors.executors.targets import Targets
+from runtime import clock
+from runtime.settings import ExecutorSettings
+from tests.driver_kit import command
+from toolmeta.invocation import Invocation
+
+Act = Callable[[RunContext], Awaitable[Outcome]]
+
+
+class FakeDriver:
+    """A driver made of one function."""
+
+    def __init__(self, act: Act) -> None:
+        self._act = act
+
+    async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
+        return await self._act(context)
+
+
+async def _nowhere(topic: str, key: bytes, value: bytes, headers: Any) -> None:
+    """Nothing is written here."""
+
+
+def made(retry_safe: bool = True, age: float = 0.0, **changed: Any) -> Attempt:
+    given = command(**changed)
+    output = OutputPublisher(given, topic="o", source="s", publish=_nowhere)
+    context = RunContext(given, output, Resources(ExecutorSettings()), lambda percent, note: None)
+    start = Start(given, "id", Invocation("any", "fake", retry_safe=retry_safe))
+    return attempts.claimed(start, Slots(1), None, clock.monotonic() - age, output, context)
+
+
+async def performed(
+    attempt: Attempt, act: Act, meanwhile: Callable[[Attempt], None] | None = None
+) -> tuple[str, dict[str, Any]]:
+    task = asyncio.create_task(attempts.perform(attempt, FakeDriver(act), Targets(1)))
+    attempt.task = task  # type: ignore[assignment]
+    if meanwhile is not None:
+        await asyncio.sleep(0.01)
+        meanwhile(attempt)
+    return attempts.result(attempt, await task)
+
+
+async def _succeed(context: RunContext) -> Outcome:
+    return Success({"value": 1})
+
+
+async def _hang(context: RunContext) -> Outcome:
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        context.evidence["ended"] = [41, 42]
+        raise
+    return Success({})
+
+
+def test_success_and_failure_are_what_the_driver_says() -> None:
+    async def fail(context: RunContext) -> Outcome:
+        return Failure("exit_status", "It ended with 1.", output={"exit_code": 1})
+
+    assert asyncio.run(performed(made(), _succeed)) == ("succeeded", {})
+    kind, fields = asyncio.run(performed(made(), fail))
+    assert kind == "failed" and fields["failure"].error_class == "exit_status"
+
+
+def test_an_exception_shows_its_type_and_nothing_of_its_text() -> None:
+    async def leak(context: RunContext) -> Outcome:
+        raise ValueError("password=hunter2")
+
+    kind, fields = asyncio.run(performed(made(), leak))
+    assert kind == "failed"
+    assert fields["failure"] == Failure("internal", "The driver failed with ValueError.")
+
+
+@pytest.mark.parametrize("reason", ["cancelled", "superseded"])
+def test_a_cancel_has_evidence(reason: Any) -> None:
+    kind, fields = asyncio.run(
+        performed(made(), _hang, lambda attempt: attempt.end(reason, 0.0, "cancelled"))
+    )
+    assert kind == "cancelled" and fields["confirmed"]
+    assert fields["evidence"] == {"ended": [41, 42], "reason": "cancelled", "began": True}
+
+
+def test_a_cancel_that_the_target_did_not_confirm_says_so() -> None:
+    async def unreachable(context: RunContext) -> Outcome:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            context.evidence["cancel_unconfirmed"] = "The host does not answer."
+            raise
+        return Success({})
+
+    _, fields = asyncio.run(
+        performed(made(), unreachable, lambda attempt: attempt.end("cancelled", 0.0))
+    )
+    assert fields["confirmed"] is False
+
+
+def test_a_cancel_before_the_first_line_begins_nothing() -> None:
+    async def story() -> None:
+        attempt = made()
+        task = asyncio.create_task(attempts.perform(attempt, FakeDriver(_succeed), Targets(1)))
+        attempt.task = task  # type: ignore[assignment]
+        attempt.end("cancelled", 0.0)
+        assert await task is None and not attempt.began
+        kind, fields = attempts.result(attempt, None)
+        assert kind == "cancelled" and fields["evidence"]["began"] is False
+
+    asyncio.run(story())
+
+
+def test_success_just_before_a_cancel_stays_success() -> None:
+    async def stubborn(context: RunContext) -> Outcome:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            return Success({"done": True})
+        return Success({})
+
+    kind, _ = asyncio.run(
+        performed(made(), stubborn, lambda attempt: attempt.end("cancelled", 0.0))
+    )
+    assert kind == "succeeded"
+
+
+@pytest.mark.parametrize("retry_safe", [True, False])
+def test_time_limit_and_drain_are_transient_only_where_repeating_is_safe(retry_safe: bool) -> None:
+    for ending, name in (("timed_out", "timed_out"), ("drained", "executor_stopped")):
+        kind, fields = asyncio.run(
+            performed(
+                made(retry_safe),
+                _hang,
+                lambda attempt, ending=ending: attempt.end(ending, 0.0),  # type: ignore[misc]
+            )
+        )
+        assert kind == "failed" and fields["timed_out"] is (ending == "timed_out")
+        assert fields["failure"].error_class == name
+        assert fields["failure"].transient is retry_safe
+
+
+def test_nothing_begins_after_the_lease() -> None:
+    attempt = made(age=31.0, lease_seconds=30.0)
+    kind, fields = asyncio.run(performed(attempt, _succeed))
+    assert kind == "failed" and not attempt.began
+    assert fields["failure"].error_class == "lease_lost" and fields["failure"].transient
+
+
+def test_a_wait_for_a_target_that_is_ended_leaves_the_permit() -> None:
+    async def story() -> None:
+        targets = Targets(1)
+        await targets.acquire("t")
+        attempt = made(retry_safe=False, target="t")
+        task = asyncio.create_task(attempts.perform(attempt, FakeDriver(_succeed), targets))
+        attempt.task = task  # type: ignore[assignment]
+        await asyncio.sleep(0.01)
+        attempt.end("timed_out", 0.0)
+        assert await task is None
+        _, fields = attempts.result(attempt, None)
+        # Nothing was done, so trying again is safe whatever the tool is.
+        assert fields["failure"].transient
+        targets.release("t")
+        assert len(targets) == 0
+
+    asyncio.run(story())

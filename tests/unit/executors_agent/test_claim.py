@@ -1,0 +1,135 @@
+"""The claim's verdicts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from processors.executors.binding import binder
+from processors.executors.claim import Park, Pass, Refuse, Start, Verdict, judge
+from streams.commands import CancelStep, StepCommand
+from toolmeta.invocation import Invocation, Problem
+from toolmeta.registry import load
+
+EXECUTION = "01989c2a-7c00-8abc-9def-0123456789ab"
+NOW = datetime(2026, 11, 20, 7, 0, tzinfo=UTC).timestamp()
+FINE = Invocation(tool="noop", driver="test")
+
+
+def command(**changed: Any) -> dict[str, Any]:
+    return {
+        "execution_id": EXECUTION,
+        "step": "one",
+        "attempt": 2,
+        "tool": "noop",
+        "domain": "test",
+        "parameters": {},
+        "tenant": "acme",
+        "actor": "ci",
+        "environment": "dev",
+        "timeout_seconds": 5,
+        "lease_seconds": 30,
+        "dispatched_at": "2026-11-20T06:59:00Z",
+        "expires_at": "2026-11-20T07:01:00Z",
+        **changed,
+    }
+
+
+def verdict(value: bytes | None, version: int | None = 1, **given: Any) -> Verdict:
+    cancelled: dict[str, CancelStep] = given.get("cancelled", {})
+    claimed: set[str] = given.get("claimed", set())
+    found: Invocation | list[Problem] = given.get("found", FINE)
+    return judge(
+        value,
+        version,
+        given.get("now", NOW),
+        cancelled.get,
+        claimed.__contains__,
+        lambda command: found,
+    )
+
+
+def test_a_good_command_starts() -> None:
+    got = verdict(orjson.dumps(command()))
+    assert isinstance(got, Start)
+    assert got.attempt_id == f"{EXECUTION}:one:2" and got.invocation is FINE
+
+
+@pytest.mark.parametrize("seconds, kind", [(59.9, Start), (60.0, Refuse), (90_000.0, Refuse)])
+def test_an_expired_command_is_refused(seconds: float, kind: type) -> None:
+    got = verdict(orjson.dumps(command()), now=NOW + seconds)
+    assert type(got) is kind
+    assert not isinstance(got, Refuse) or got.reason == "expired"
+
+
+def test_a_cancelled_attempt_is_refused_and_another_attempt_is_not() -> None:
+    cancel = CancelStep(
+        execution_id=EXECUTION, step="one", attempt=2, reason="timed_out", at=datetime.now(UTC)
+    )
+    got = verdict(orjson.dumps(command()), cancelled={f"{EXECUTION}:one:2": cancel})
+    assert isinstance(got, Refuse) and got.reason == "cancelled" and "timed_out" in got.message
+    other = verdict(orjson.dumps(command()), cancelled={f"{EXECUTION}:one:1": cancel})
+    assert isinstance(other, Start)
+
+
+def test_what_cannot_be_bound_is_refused_with_every_field() -> None:
+    problems = [Problem("host", "is missing"), Problem("path", "is not absolute")]
+    got = verdict(orjson.dumps(command()), found=problems)
+    assert isinstance(got, Refuse) and got.reason == "invalid"
+    assert got.message == "host: is missing; path: is not absolute"
+
+
+def test_the_same_attempt_twice_passes() -> None:
+    assert isinstance(verdict(orjson.dumps(command()), claimed={f"{EXECUTION}:one:2"}), Pass)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        b"",
+        b"\x00\x00\x00\x00\x07avro",
+        b"[" * 100_000,
+        b"null",
+        "{}".encode("utf-16"),
+        orjson.dumps(command(execution_id="short")),
+        orjson.dumps(command(execution_id=EXECUTION.upper())),
+        orjson.dumps(command(attempt=0)),
+        orjson.dumps(command())[:-1],
+        orjson.dumps(command()).replace(b'"timeout_seconds":5', b'"timeout_seconds":NaN'),
+        orjson.dumps(command()).replace(b'"attempt":2', b'"attempt":' + b"9" * 5_000),
+    ],
+)
+def test_poison_is_parked(value: bytes | None) -> None:
+    got = verdict(value)
+    assert isinstance(got, Park) and got.error_class == "not_a_command"
+
+
+def test_the_reason_of_a_parked_record_holds_none_of_its_values() -> None:
+    got = verdict(orjson.dumps(command(timeout_seconds="hunter2", attempt="hunter2")))
+    assert isinstance(got, Park)
+    assert "hunter2" not in got.message and "timeout_seconds" in got.message
+
+
+def test_another_major_version_is_parked_and_unknown_fields_are_not() -> None:
+    got = verdict(orjson.dumps(command()), version=2)
+    assert isinstance(got, Park) and got.error_class == "unknown_version"
+    assert isinstance(verdict(orjson.dumps(command(newer=1)), version=None), Start)
+
+
+def test_the_catalogue_and_the_drivers_decide_what_binds() -> None:
+    bind = binder(load(), {"test"})
+
+    def bound(**changed: Any) -> Invocation | list[Problem]:
+        return bind(StepCommand.model_validate_json(orjson.dumps(command(**changed))))
+
+    assert isinstance(bound(), Invocation)
+    for wrong in (
+        {"tool": "nothing_like_it"},
+        {"tool": "sleep", "parameters": {"seconds": "soon"}},
+        {"tool": "df"},
+    ):
+        assert isinstance(bound(**wrong), list)

@@ -1,0 +1,141 @@
+"""Everything the executor emits is a valid report, whatever a tool returns."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processors.executors import jsonable, reports
+from processors.executors.reports import Reports
+from streams.commands import StepCommand
+from streams.reports import REPORT, Cancelled, Failed, Heartbeat, StreamSummary, Succeeded
+from streams.topics import REPORTS
+from tests.unit.executors_agent.test_claim import EXECUTION, command
+
+COMMAND = StepCommand.model_validate_json(orjson.dumps(command()))
+MAKER = Reports("here")
+TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers()
+    | st.text(st.characters())
+    | st.binary(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(max_size=5) | st.integers(), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+def succeeded(output: Any) -> Succeeded:
+    _, value, _ = MAKER.record(COMMAND, "succeeded", "t", **reports.ended(0.5, output))
+    assert len(value) < REPORTS.max_message_bytes
+    report = REPORT.validate_json(value)
+    assert isinstance(report, Succeeded)
+    return report
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(st.text(max_size=8), values, max_size=5))
+def test_any_output_can_be_reported(output: dict[str, Any]) -> None:
+    assert succeeded(output).output is not None
+
+
+def test_ordinary_output_is_reported_as_it_is() -> None:
+    output = {"a": 1, "b": [True, None, 1.5, {"c": "ü\u0000"}], "d": -(2**63), "e": 2**64 - 1}
+    assert succeeded(output).output == output
+
+
+def test_values_that_json_has_not_become_harmless() -> None:
+    class Holder:
+        secret = "hunter2"
+
+        def __repr__(self) -> str:
+            return self.secret
+
+    output = succeeded(
+        {
+            "nan": math.nan,
+            "big": 2**70,
+            "huge": 10**5_000,
+            "bytes": b"\xffa",
+            "half": "\ud800",
+            "set": {1},
+            "odd": Holder(),
+            3: "three",
+        }
+    ).output
+    assert output is not None
+    assert output["nan"] is None and output["big"] == str(2**70)
+    assert output["huge"].startswith("<integer of") and output["set"] == [1]
+    assert output["odd"] == "<Holder>" and output["3"] == "three"
+
+
+def test_deep_output_is_cut_where_readers_would_fail() -> None:
+    deep: Any = "bottom"
+    for _ in range(5_000):
+        deep = [deep]
+    assert b"<too deep>" in jsonable.encode({"deep": deep, "flat": 1})
+    assert succeeded({"deep": deep, "flat": 1}).output is not None
+
+
+def test_large_output_keeps_its_small_fields() -> None:
+    output = succeeded({"use_percent": 41, "text": "x" * 3_000_000, "list": [1, 2]}).output
+    assert output is not None
+    assert output["use_percent"] == 41 and output["list"] == [1, 2]
+    assert output["truncated"] is True and output["truncated_fields"] == ["text"]
+    assert output["bytes"] > 3_000_000
+    many = jsonable.encode({f"k{n}": "y" * 100 for n in range(50_000)})
+    assert len(many) < 100 * 1024 and orjson.loads(many)["truncated"] is True
+
+
+def test_a_report_is_keyed_by_route_and_named_by_attempt() -> None:
+    key, value, headers = MAKER.record(COMMAND, "started", "2026-11-20T07:00:00.000Z", TRACE)
+    assert key == b"456789ab"
+    assert REPORT.validate_json(value).executor == "here"
+    assert dict(headers) == {
+        "ce_id": f"{EXECUTION}:one:2:started".encode(),
+        "ce_type": b"runstream.report.started.v1",
+        "ce_source": b"runstream/executor/here",
+        "ce_specversion": b"1.0",
+        "ce_time": b"2026-11-20T07:00:00.000Z",
+        "ce_subject": EXECUTION.encode(),
+        "content-type": b"application/json",
+        "traceparent": TRACE,
+    }
+    _, _, beat = MAKER.record(COMMAND, "heartbeat", "t", None, 3, **reports.progress(1, "m", 7))
+    assert dict(beat)["ce_id"] == f"{EXECUTION}:one:2:heartbeat:3".encode()
+
+
+@pytest.mark.parametrize("percent", [None, -1.0, 0.0, 99.5, 100.5, math.nan, math.inf])
+def test_progress_out_of_bounds_is_left_out(percent: float | None) -> None:
+    fields = reports.progress(percent, "n" * 900, 12)
+    report = REPORT.validate_json(MAKER.record(COMMAND, "heartbeat", "t", None, 1, **fields)[1])
+    assert isinstance(report, Heartbeat) and report.bytes == 12
+    assert report.percent == (percent if percent in (0.0, 99.5) else None)
+
+
+def test_failed_and_cancelled_are_valid() -> None:
+    stream = StreamSummary(bytes=3, sha256="0" * 64, head="abc", tail="")
+    fields = reports.ended(-0.1, {"exit_code": 1}, stream, stream)
+    error = reports.error("exit_status" * 20, "\ud800" + "m" * 5_000, True)
+    failed = REPORT.validate_json(
+        MAKER.record(COMMAND, "failed", "t", error=error, timed_out=False, **fields)[1]
+    )
+    assert isinstance(failed, Failed) and failed.error.transient and failed.stdout == stream
+    evidence = reports.evidence({"pids": [1, 2], "junk": "j" * 100_000})
+    cancelled = REPORT.validate_json(
+        MAKER.record(COMMAND, "cancelled", "t", confirmed=True, evidence=evidence, **fields)[1]
+    )
+    assert isinstance(cancelled, Cancelled) and cancelled.evidence["pids"] == [1, 2]
+    assert cancelled.duration_seconds == 0
