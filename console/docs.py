@@ -30,7 +30,7 @@ def build() -> dict[str, str]:
     """Every generated file: path below the folder → content; the same on every machine."""
     import yaml
 
-    from console import pages
+    from console import pages, tool_pages
     from streams import asyncapi, schemas
 
     class Flat(yaml.SafeDumper):
@@ -51,6 +51,7 @@ def build() -> dict[str, str]:
     files["topology.md"] = pages.topology()
     files["events.md"] = pages.events()
     files["settings.md"] = pages.settings_page()
+    files |= tool_pages.pages()
     return files
 
 
@@ -87,6 +88,6 @@ def check(folder: Folder = _REFERENCE) -> None:
 
 
 def _leftovers(folder: Path, files: dict[str, str]) -> list[Path]:
-    """Schemas of messages that exist no more; pages that people wrote are left alone."""
-    found = sorted((folder / "schemas").glob("*.schema.json"))
+    """Schemas of messages and pages of domains that exist no more; other pages are left alone."""
+    found = sorted((folder / "schemas").glob("*.schema.json")) + sorted(folder.glob("tools-*.md"))
     return [path for path in found if path.relative_to(folder).as_posix() not in files]

@@ -1,4 +1,4 @@
-"""`runstream tools list`, `show` and `check`: the catalogue."""
+"""`runstream tools list`, `show`, `check` and `validate`: the catalogue."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from console.options import Json
 from console.text import count, one_line, plain
 
 if TYPE_CHECKING:
+    from console.programs import Finding
     from toolmeta.model import Tool
-    from toolmeta.parameters import Parameter
     from toolmeta.registry import Registry
 
 ToolName = Annotated[str, typer.Argument(metavar="TOOL", help="Canonical name or alias.")]
@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_)
     group.command()(show)
     group.command()(check)
+    group.command()(validate)
     app.add_typer(group, name="tools")
 
 
@@ -54,31 +55,50 @@ def list_(
     domain: Annotated[
         str | None, typer.Option("--domain", metavar="NAME", help="Only this domain's.")
     ] = None,
+    platform: Annotated[
+        str | None, typer.Option("--platform", metavar="NAME", help="Only this platform's.")
+    ] = None,
+    risk: Annotated[
+        str | None,
+        typer.Option("--risk", metavar="EFFECT", help="Only this effect: read, modify, destroy."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the tools."""
-    tools = [tool for tool in _catalogue().all() if domain in (None, tool.domain)]
+    """List the tools; filters are combined."""
+    everything = _catalogue().all()
+    _known("--domain", domain, {tool.domain for tool in everything})
+    _known("--platform", platform, {tool.platform for tool in everything})
+    _known("--risk", risk, {"read", "modify", "destroy"})
+    tools = [
+        tool
+        for tool in everything
+        if domain in (None, tool.domain)
+        and platform in (None, tool.platform)
+        and risk in (None, tool.risk.effect)
+    ]
     if as_json:
         terminal.data([_summary(tool) for tool in tools])
         return
-    if not tools:
-        known = sorted({tool.domain for tool in _catalogue().all()})
-        hint = f"one of {', '.join(known)}"
-        raise Failure(f"--domain: no tool is in {domain!r}", Exit.USAGE, hint)
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold dim")
-    for column in ("TOOL", "DOMAIN", "EFFECT", "DESCRIPTION"):
+    for column in ("TOOL", "DOMAIN", "PLATFORM", "EFFECT", "DESCRIPTION"):
         table.add_column(column, no_wrap=column != "DESCRIPTION")
     for tool in tools:
         colour = {"read": "green", "modify": "yellow", "destroy": "bold red"}[tool.risk.effect]
         table.add_row(
-            Text(tool.name, style="bold"), tool.domain, Text(tool.risk.effect, style=colour),
-            Text(one_line(tool.description)),
+            Text(tool.name, style="bold"), tool.domain, tool.platform,
+            Text(tool.risk.effect, style=colour), Text(one_line(tool.description)),
         )  # fmt: skip
     terminal.out().print(table)
     terminal.say(count(len(tools), "tool"), "dim")
+
+
+def _known(option: str, value: str | None, choices: set[str]) -> None:
+    if value is not None and value not in choices:
+        hint = f"one of {', '.join(sorted(choices))}"
+        raise Failure(f"{option}: nothing is called {value!r}", Exit.USAGE, hint)
 
 
 def _summary(tool: Tool) -> dict[str, object]:
@@ -86,6 +106,7 @@ def _summary(tool: Tool) -> dict[str, object]:
         "name": tool.name,
         "aliases": tool.aliases,
         "domain": tool.domain,
+        "platform": tool.platform,
         "action_class": tool.action_class,
         "effect": tool.risk.effect,
         "description": tool.description,
@@ -96,46 +117,99 @@ def show(tool: ToolName, as_json: Json = False) -> None:
     """Show a tool: its parameters, its risk, and a plan that uses it."""
     found = _find(tool)
     if as_json:
-        terminal.data(found.model_dump(mode="json"))
+        terminal.data(found.model_dump(mode="json", by_alias=True))
         return
     from rich.table import Table
     from rich.text import Text
 
+    from console import describe
+
     out = terminal.out()
-    out.print(Text().append(found.name, "bold").append(f"  {found.domain}", style="dim"))
+    head = Text().append(found.name, "bold").append(f"  {found.domain}, {found.platform}", "dim")
+    out.print(head)
     out.print(Text(plain(found.description)), soft_wrap=True)
     if found.aliases:
         out.print(Text(f"also called {', '.join(found.aliases)}", style="dim"), soft_wrap=True)
-    risk = found.risk
-    facts = [risk.effect, "safe to repeat" if risk.retry_safe else "not repeated after a failure"]
-    facts += ["needs root"] if risk.needs_root else []
-    out.print(Text(f"effect: {', '.join(facts)}; at most {found.timeout_seconds:g} s", style="dim"))
+    for label, words in describe.risk(found):
+        out.print(Text(f"{label}: {words}", style="dim"), soft_wrap=True)
     if found.parameters:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold dim")
         for column in ("PARAMETER", "TYPE", "DEFAULT", "MEANING"):
             table.add_column(column, overflow="fold")
         for name, parameter in found.parameters.items():
-            default = "required" if parameter.required else json.dumps(parameter.default)
-            default = "" if default == "null" else default
             table.add_row(
-                Text(name, style="bold"), _type(parameter), Text(default),
-                Text(plain(parameter.description)),
+                Text(name, style="bold"), Text(describe.shape(parameter)),
+                Text(describe.default(parameter)),
+                Text(plain(describe.meaning(parameter))),
             )  # fmt: skip
         out.print()
         out.print(table)
+    for rule in describe.rules(found):
+        out.print(Text(rule, style="dim"), soft_wrap=True)
     out.print()
     example = {"steps": [{"tool": found.name, "parameters": found.example.parameters}]}
     out.print(Text().append("plan: ", "dim").append(json.dumps(example)), soft_wrap=True)
-
-
-def _type(parameter: Parameter) -> str:
-    if parameter.enum is not None:
-        return " | ".join(str(value) for value in parameter.enum)
-    inner = f" of {parameter.items.type}" if parameter.items is not None else ""
-    return f"{parameter.type}{inner}{' (secret)' if parameter.secret else ''}"
+    if found.example.argv is not None:
+        words = json.dumps(found.example.argv)
+        out.print(Text().append("runs: ", "dim").append(words), soft_wrap=True)
+    answer = json.dumps(found.example.output)
+    out.print(Text().append("output: ", "dim").append(plain(answer)), soft_wrap=True)
 
 
 def check(
+    tools: Annotated[
+        list[str] | None, typer.Argument(metavar="[TOOL]...", help="Only these; else all.")
+    ] = None,
+    domain: Annotated[
+        str | None, typer.Option("--domain", metavar="NAME", help="Only this domain's.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit code 1 where anything is missing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Say which programs this machine has, and what brings those that are missing.
+
+    It looks at the machine that it runs on: run it where the executor runs. A tool that a step
+    sends to another host by SSH needs its program there, not here.
+    """
+    from console import programs
+
+    chosen = [_find(name) for name in tools] if tools else list(_catalogue().all())
+    _known("--domain", domain, {tool.domain for tool in _catalogue().all()})
+    findings = programs.look(tool for tool in chosen if domain in (None, tool.domain))
+    lacking = [finding for finding in findings if finding.missing]
+    if as_json:
+        terminal.data([finding.document() for finding in findings])
+    else:
+        _findings(findings)
+        for finding in lacking:
+            terminal.say(f"{finding.tool}: {', '.join(finding.missing)} missing", "red")
+            terminal.say(f"  {finding.remedy}", "dim")
+        ready = f"{len(findings) - len(lacking)} of {count(len(findings), 'tool')} can run here"
+        terminal.say(ready, "yellow" if lacking else "green")
+    raise typer.Exit(Exit.FAILED if strict and lacking else Exit.OK)
+
+
+def _findings(findings: list[Finding]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold dim")
+    for column in ("TOOL", "PROGRAM", "VERSION", "PACKAGE", "CAPABILITIES"):
+        table.add_column(column, overflow="fold")
+    for finding in findings:
+        state = "green" if not finding.missing else "red"
+        needs = [f"{name} {'yes' if has else 'no'}" for name, has in finding.capabilities.items()]
+        table.add_row(
+            Text(finding.tool, style=f"bold {state}"),
+            Text(finding.path or finding.program or "(none needed)"),
+            finding.version or "-", finding.package or "-", ", ".join(needs) or "-",
+        )  # fmt: skip
+    terminal.out().print(table)
+
+
+def validate(
     tool: ToolName,
     parameters: Annotated[
         str, typer.Argument(metavar="JSON", help="The parameters, as a JSON object.")

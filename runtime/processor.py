@@ -64,6 +64,9 @@ class Partition(Protocol):
     def handle(self, message: Message, now: float, out: Output) -> None:
         """Decide about one record."""
 
+    def park(self, message: Message, out: Output) -> None:
+        """Send a record that cannot be decided about to its dead-letter topic."""
+
     def next_deadline(self) -> float | None:
         """When `tick` wants to be called, in Unix seconds."""
 
@@ -145,6 +148,7 @@ class Processor:
     _uncommitted: bool = False
     _committed_at: float = 0.0
     _restore: set[int] = field(default_factory=set)
+    _chokes_on: tuple[str | None, int | None, int | None] | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop`; a broker that is away is waited for, and said once."""
@@ -155,6 +159,8 @@ class Processor:
                 failures = 0
             except KafkaException as error:
                 self._close()
+                if error.args[0].code() == KafkaError._APPLICATION:
+                    continue  # Ours, said already, and not the broker's.
                 if self.health.waiting("kafka", "the broker does not answer"):
                     self.log.warning("the broker does not answer; waiting", error=str(error))
                 else:
@@ -208,7 +214,7 @@ class Processor:
             if partition is None:
                 continue  # Revoked while this batch was read; its new owner reads it again.
             touched[number] = partition
-            partition.handle(message, now, out)
+            self._handle(partition, message, now, out)
         for number, partition in self.partitions.items():
             due = partition.next_deadline()
             if due is not None and due <= now:
@@ -224,6 +230,27 @@ class Processor:
             self._commit_lazily()
         if batch:
             _RECORDS.labels("all").inc(len(batch))
+
+    def _handle(self, partition: Partition, message: Message, now: float, out: Output) -> None:
+        """Decide about a record; one that a defect of ours chokes on is parked, not retried.
+
+        The defect may have left half a decision behind, so everything is thrown away and restored
+        first; when the record comes again it goes to the dead letters.
+        """
+        place = (message.topic(), message.partition(), message.offset())
+        if place == self._chokes_on:
+            partition.park(message, out)
+            return
+        try:
+            partition.handle(message, now, out)
+        except KafkaException:
+            raise
+        except Exception as error:
+            self._chokes_on = place
+            self.log.exception("a record cannot be decided about", place=place)
+            raise KafkaException(
+                KafkaError(KafkaError._APPLICATION, type(error).__name__)
+            ) from error
 
     def _wait(self) -> float:
         """How long to wait for the next record: until the next deadline, but not too long."""

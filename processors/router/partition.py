@@ -103,6 +103,12 @@ class RouterPartition:
         else:
             self._control(message, now, out)
 
+    def park(self, message: Message, out: Output) -> None:
+        """Send a record on which a decision failed to its dead-letter topic."""
+        topic = topics.TOPICS[str(message.topic())[len(self.prefix) :]]
+        text = "the router could not decide about it; the error is in the router's log"
+        self.writer.dead_letter(out, topic, message, "decision_failed", text)
+
     def _report(self, message: Message, now: float, out: Output) -> None:
         value = message.value()
         try:
@@ -399,7 +405,9 @@ class RouterPartition:
             self.scheduled.pop(execution.id, None)
             self.active -= any(event["type"] in TERMINAL_EVENTS for event in turn.events)
         else:
-            steps = [execution.steps[name] for name in turn.dirty]
+            # Whatever holds or frees the execution as a whole moves the timers of all its steps.
+            whole = any("step" not in event for event in turn.events)
+            steps = None if whole else [execution.steps[name] for name in turn.dirty]
             self._schedule(execution, next_deadline(execution, steps))
 
     def flush(self, out: Output) -> None:

@@ -86,13 +86,22 @@ def _failed(turn: Turn, step: StepState, report: Failed) -> None:
 
 def _cancelled(turn: Turn, step: StepState, report: Cancelled) -> None:
     execution = turn.execution
+    if execution.ending is None:
+        # Nobody asked for it, so the step is not done with.
+        error = {
+            "class": "stopped",
+            "message": f"{report.executor} stopped the attempt without being asked to",
+            "transient": execution.spec(step)["retry_safe"],
+        }
+        fail(turn, step, "step.failed", {**_result(report), "error": error})
+        return
     reason = execution.ending_reason or "the attempt was stopped"
     data = {"confirmed": report.confirmed, "reason": reason, "evidence": report.evidence}
     turn.emit("step.cancelled", data, step.id, report.attempt)
 
 
 def _refused(turn: Turn, step: StepState, report: Refused) -> None:
-    if report.reason == "cancelled" or turn.execution.ending is not None:
+    if turn.execution.ending is not None:
         data = {"confirmed": True, "reason": report.message, "evidence": {"started": False}}
         turn.emit("step.cancelled", data, step.id, report.attempt)
         return

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from processors.executors.context import Failure, Success
+from processors.executors.context import Failure, Outcome, Success
 from processors.executors.resources import Resources
 from tests.certificates import Authority
 from tests.driver_kit import Run, settings
@@ -375,13 +375,15 @@ def driver_run(camera: Camera, tool: str, **parameters: Any) -> Run:
     return run
 
 
-def _driver_run(camera: Camera, tool: str, allow: bool = True, **parameters: Any) -> Any:
+def _driver_run(
+    camera: Camera, tool: str, allow: bool = True, **parameters: Any
+) -> tuple[Run, Outcome]:
     found = load().get(tool)
     assert found is not None
     invocation = bind(found, camera.given(**parameters))
     assert isinstance(invocation, Invocation), invocation
 
-    async def inside() -> Any:
+    async def inside() -> tuple[Run, Outcome]:
         opened = Resources(settings(allow_private_addresses=allow))
         try:
             run = Run(opened, invocation)
@@ -399,9 +401,9 @@ def test_tls_is_verified(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str, operation: str
 ) -> None:
     authority = Authority(tmp_path)
-    extra = {"duration": 1} if operation == "collect" else {}
+    extra: dict[str, Any] = {"duration": 1} if operation == "collect" else {}
     with Camera(tls=authority.server("127.0.0.1")) as camera:
-        given = {"operation": operation, "scheme": "https", **extra}
+        given: dict[str, Any] = {"operation": operation, "scheme": "https", **extra}
         _, untrusted = _driver_run(camera, f"axis_vapix_{tool}", **given)
         assert isinstance(untrusted, Failure)
         assert untrusted.error_class == "tls_failed"

@@ -61,15 +61,16 @@ async def _tcpdump(invocation: Invocation, context: RunContext) -> Outcome:
     try:
         if action == "list":
             rows = [asdict(stored) for stored in await in_thread(lambda: store.list(tenant))]
-            return Success(fitting({"captures": rows, "count": len(rows)}))
+            return Success(fitting({"action": action, "captures": rows, "count": len(rows)}))
         if action == "fetch":
             offset, length = int(values["offset"]), int(values["length"])
             ident = str(values["capture"])
-            return Success(await in_thread(lambda: store.chunk(ident, tenant, offset, length)))
+            piece = await in_thread(lambda: store.chunk(ident, tenant, offset, length))
+            return Success({"action": action, **piece})
         if action == "delete":
             stored, _ = await in_thread(lambda: store.find(str(values["capture"]), tenant))
             await in_thread(lambda: store.drop(stored.id))
-            return Success({"deleted": True, "capture": asdict(stored)})
+            return Success({"action": action, "deleted": True, "capture": asdict(stored)})
     except NoSuchCapture as error:
         return fail(invocation, "not_found", str(error))
     packets, seconds = int(values["packets"]), float(values["seconds"])
@@ -81,7 +82,7 @@ async def _tcpdump(invocation: Invocation, context: RunContext) -> Outcome:
     found = await analyse_file(invocation, path, "summary", Options(limit=_TALKERS))
     if isinstance(found, Failure):
         return found
-    return Success({**about(made, kept=True), **found})
+    return Success({"action": action, **about(made, kept=True), **found})
 
 
 async def _tshark(invocation: Invocation, context: RunContext) -> Outcome:

@@ -1,0 +1,166 @@
+"""`runstream tools check`: what this machine has of the programs that the tools start."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from toolmeta.model import Tool
+
+#: Where an executor looks besides its own PATH.
+_FOLDERS: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: Bits of the capabilities that tools may need (linux/capability.h).
+_BITS: Final = {
+    "CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_DAC_READ_SEARCH": 2, "CAP_FOWNER": 3,
+    "CAP_KILL": 5, "CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_NET_BIND_SERVICE": 10,
+    "CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21,
+    "CAP_SYS_BOOT": 22, "CAP_SYS_NICE": 23, "CAP_SYS_TIME": 25, "CAP_SYSLOG": 34,
+}  # fmt: skip
+#: `struct vfs_cap_data`: magic, then permitted and inheritable bits of the lower word.
+_FILE_CAPABILITIES: Final = struct.Struct("<III")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One tool on this machine; `missing` is empty where it can run as it is."""
+
+    tool: str
+    domain: str
+    #: None where the tool starts no program.
+    program: str | None
+    path: str | None
+    package: str | None
+    #: Of the installed Debian package; None where the program came another way.
+    version: str | None
+    capabilities: dict[str, bool] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    remedy: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {**asdict(self), "ok": not self.missing}
+
+
+def look(tools: Iterable[Tool]) -> list[Finding]:
+    """Every tool with what it needs; programs are looked up, never started."""
+    wanted = list(tools)
+    versions = _versions(
+        {
+            tool.debian_package
+            for tool in wanted
+            if tool.debian_package and " " not in tool.debian_package
+        }
+    )
+    folders = f"{os.environ.get('PATH', '')}:{_FOLDERS}"
+    return [_finding(tool, folders, versions) for tool in wanted]
+
+
+def program_of(tool: Tool) -> str | None:
+    """The program that the tool starts: the first argument, which is a literal."""
+    first = tool.run.argv[0] if tool.run.argv else None
+    return first if isinstance(first, str) and "{" not in first else None
+
+
+def _finding(tool: Tool, folders: str, versions: Mapping[str, str]) -> Finding:
+    program = program_of(tool)
+    path = shutil.which(program, path=folders) if program is not None else None
+    granted = {name: _has(name, path) for name in tool.risk.capabilities}
+    missing: list[str] = []
+    remedies: list[str] = []
+    if program is not None and path is None:
+        missing.append(program)
+        remedies.append(_bringing(program, tool.debian_package))
+    lacking = [name for name, has in granted.items() if not has]
+    if lacking:
+        missing += lacking
+        remedies.append(f"run the executor with {', '.join(lacking)}")
+    if tool.risk.needs_root and os.geteuid() != 0:
+        missing.append("root")
+        remedies.append("run the executor as root, or act through a host where it may be")
+    package = tool.debian_package
+    return Finding(
+        tool.name,
+        tool.domain,
+        program,
+        path,
+        package,
+        versions.get(package) if package is not None and _packaged(path) else None,
+        granted,
+        tuple(missing),
+        "; ".join(remedies) or None,
+    )
+
+
+def _bringing(program: str, package: str | None) -> str:
+    if package is None:
+        return f"install {program}"
+    # Where Debian has none, the definition says in words where to get it.
+    return f"install {program}: {package}" if " " in package else f"apt-get install {package}"
+
+
+def _packaged(path: str | None) -> bool:
+    return path is not None and path.startswith(("/usr/bin/", "/usr/sbin/", "/bin/", "/sbin/"))
+
+
+def _versions(packages: set[str]) -> dict[str, str]:
+    """Versions of the installed ones among these Debian packages; empty without dpkg."""
+    query = shutil.which("dpkg-query", path=_FOLDERS)
+    if query is None or not packages:
+        return {}
+    form = "--showformat=${Package} ${Version} ${db:Status-Status}\n"
+    try:
+        # It ends with 1 where one of them is not known, and still tells of the others.
+        done = subprocess.run(
+            [query, "--show", form, *sorted(packages)],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+            env={"PATH": _FOLDERS, "LC_ALL": "C.UTF-8"},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    lines = (line.split(" ") for line in done.stdout.splitlines())
+    return {words[0]: words[1] for words in lines if len(words) == 3 and words[2] == "installed"}
+
+
+def _has(name: str, program: str | None) -> bool:
+    """Whether the capability is effective in this process, or granted by the program's file.
+
+    Source: capabilities(7); root has them unless they were taken away, which CapEff shows.
+    """
+    bit = _BITS.get(name)
+    if bit is None:
+        return False
+    status = _status()
+    if status.get("CapEff", 0) >> bit & 1:
+        return True
+    bounded = status.get("CapBnd", 0) if not status.get("NoNewPrivs", 0) else 0
+    return bool(_granted(program) & bounded & (1 << bit)) if program is not None else False
+
+
+def _status() -> dict[str, int]:
+    try:
+        text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in text.splitlines())
+    wanted = ("CapEff", "CapBnd", "NoNewPrivs")
+    return {name: int(value, 16) for name, _, value in pairs if name in wanted}
+
+
+def _granted(program: str) -> int:
+    try:
+        data = os.getxattr(program, "security.capability")
+    except (OSError, AttributeError):
+        return 0
+    return (
+        int(_FILE_CAPABILITIES.unpack_from(data)[1]) if len(data) >= _FILE_CAPABILITIES.size else 0
+    )

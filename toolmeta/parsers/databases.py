@@ -1,0 +1,139 @@
+"""Database clients: rows of mysql and sqlite3, checks, archives, Redis and MongoDB."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from typing import Any, Final
+
+from defusedxml.ElementTree import fromstring
+
+_NIL: Final = "{http://www.w3.org/2001/XMLSchema-instance}nil"
+_ENTRY: Final = re.compile(r"^(\d+); \d+ \d+ (.+?) (\S+) (\S+) ?(\S*)$")
+_DUMPED: Final = re.compile(r"done dumping (?P<name>.+) \((?P<documents>\d+) documents?\)")
+_BENCHMARK: Final = {
+    "test": "test",
+    "rps": "requests_per_second",
+    "avg_latency_ms": "average_ms",
+    "p50_latency_ms": "p50_ms",
+    "p95_latency_ms": "p95_ms",
+    "p99_latency_ms": "p99_ms",
+    "max_latency_ms": "max_ms",
+}
+
+
+def mysql(stdout: str) -> dict[str, Any]:
+    """The rows of the last statement of `mysql --xml`."""
+    # One document per statement.
+    last = stdout.rfind("<resultset")
+    if last < 0:
+        return _rows([])
+    root = fromstring(stdout[last:].strip())
+    rows = [
+        {
+            field.get("name", ""): None if field.get(_NIL) == "true" else (field.text or "")
+            for field in row.iter("field")
+        }
+        for row in root.iter("row")
+    ]
+    return _rows(rows)
+
+
+def sqlite(stdout: str) -> dict[str, Any]:
+    """The rows of the last statement of `sqlite3 -json`; a statement without rows says nothing."""
+    decoder = json.JSONDecoder()
+    rows: list[dict[str, Any]] = []
+    position = 0
+    while stdout[position:].strip():
+        position += len(stdout[position:]) - len(stdout[position:].lstrip())
+        rows, position = decoder.raw_decode(stdout, position)
+    return _rows(rows)
+
+
+def _rows(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"rows": rows, "row_count": len(rows), "columns": list(rows[0]) if rows else []}
+
+
+def mysqlcheck(stdout: str) -> dict[str, Any]:
+    """The tables; a status that is not OK comes with its messages."""
+    tables: list[dict[str, Any]] = []
+    for line in stdout.split("\n"):
+        words = line.split()
+        kind, _, message = line.partition(":")
+        if kind.strip().lower() in ("note", "warning", "error", "status", "info") and tables:
+            text = message.strip()
+            if kind.strip() == "status":
+                tables[-1]["status"] = text
+            else:
+                tables[-1]["messages"].append(f"{kind.strip()}: {text}")
+                if kind.strip().lower() == "error":
+                    tables[-1]["status"] = "error"
+        elif words and "." in words[0]:
+            status = " ".join(words[1:])
+            tables.append({"table": words[0], "status": status or "see messages", "messages": []})
+    for table in tables:
+        if table["status"] == "see messages":
+            table["status"] = "OK"
+    good = ("OK", "Table is already up to date")
+    problems = [table["table"] for table in tables if table["status"] not in good]
+    return {"tables": tables, "count": len(tables), "problems": problems}
+
+
+def pg_restore(stdout: str) -> dict[str, Any]:
+    """The table of contents of `--list`; a restore says nothing."""
+    entries: list[dict[str, Any]] = []
+    for line in stdout.split("\n"):
+        found = _ENTRY.match(line)
+        if found is not None:
+            kind, schema, name = found[2], found[3], found[4]
+            # "TABLE DATA public orders owner": a kind of two words; the schema may be "-".
+            entries.append({"id": int(found[1]), "type": kind, "schema": schema, "name": name})
+    return {"entries": entries, "count": len(entries)}
+
+
+def redis(stdout: str) -> dict[str, Any]:
+    """The answer of `redis-cli --json`; INFO's text also by its fields."""
+    answer = json.loads(stdout) if stdout.strip() else None
+    output: dict[str, Any] = {"answer": answer}
+    if isinstance(answer, str) and answer.startswith("# ") and "\r\n" in answer:
+        pairs = (line.partition(":") for line in answer.split("\r\n") if ":" in line)
+        output["info"] = {name: value for name, _, value in pairs}
+    return output
+
+
+def redis_benchmark(stdout: str) -> dict[str, Any]:
+    """The measured tests of `redis-benchmark --csv`."""
+    lines = [line for line in stdout.split("\n") if line.startswith('"')]
+    rows = csv.DictReader(io.StringIO("\n".join(lines)))
+    results = [
+        {
+            name: row[key] if key == "test" else float(row[key])
+            for key, name in _BENCHMARK.items()
+            if row.get(key)
+        }
+        for row in rows
+    ]
+    return {"results": results, "count": len(results)}
+
+
+def mongodump(stdout: str) -> dict[str, Any]:
+    """The collections that were dumped, from the messages."""
+    found = [match for line in stdout.split("\n") if (match := _DUMPED.search(line))]
+    collections = [
+        {"collection": match["name"], "documents": int(match["documents"])} for match in found
+    ]
+    total = sum(int(match["documents"]) for match in found)
+    return {"collections": collections, "count": len(collections), "documents": total}
+
+
+def mongosh(stdout: str) -> dict[str, Any]:
+    """The answer of a database command; the first batch of a cursor as `documents`."""
+    answer = json.loads(stdout)
+    output: dict[str, Any] = {"ok": answer.get("ok") in (1, 1.0, {"$numberDouble": "1"})}
+    cursor = answer.get("cursor")
+    if isinstance(cursor, dict):
+        documents = list(cursor.get("firstBatch") or ())
+        return {**output, "documents": documents, "count": len(documents)}
+    return {**output, "answer": answer}
