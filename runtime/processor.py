@@ -32,6 +32,7 @@ from runtime.changelog import read_changelog
 from runtime.health import Health
 from runtime.logs import Log
 from runtime.settings import CommonSettings
+from runtime.watched import WatchedCalls
 from streams.topics import Topic
 
 MAX_BATCH: Final = 1_000
@@ -148,6 +149,7 @@ class Processor:
     _uncommitted: bool = False
     _committed_at: float = 0.0
     _restore: set[int] = field(default_factory=set)
+    _calls: WatchedCalls = field(default_factory=lambda: WatchedCalls("offsets"))
     _chokes_on: tuple[str | None, int | None, int | None] | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -275,10 +277,21 @@ class Processor:
             if position.offset >= 0
         ]
         try:
-            out.producer.send_offsets_to_transaction(
-                positions, self._consumer.consumer_group_metadata(), TRANSACTION_SECONDS
+            # It ignores its own time limit where the group's coordinator went away (librdkafka
+            # issues 5456 and 5511), hence the watch.
+            self._calls.call(
+                TRANSACTION_SECONDS + 1.0,
+                out.producer.send_offsets_to_transaction,
+                positions,
+                self._consumer.consumer_group_metadata(),
+                TRANSACTION_SECONDS,
             )
             out.producer.commit_transaction(TRANSACTION_SECONDS)
+        except TimeoutError:
+            _TRANSACTIONS.labels("failed").inc()
+            raise KafkaException(
+                KafkaError(KafkaError._TIMED_OUT, "sending the offsets does not end")
+            ) from None
         except KafkaException:
             _TRANSACTIONS.labels("failed").inc()
             raise

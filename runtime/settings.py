@@ -94,6 +94,11 @@ class ExecutorSettings(DatabaseSettings):
     group_protocol: Literal["classic", "consumer"] = Field(
         default="classic", description="Kafka rebalance protocol; consumer is KIP-848"
     )
+    sql_database_url: SecretStr | None = Field(
+        default=None,
+        description="database of the psql tool where a step names no host; none by default, "
+        "since Runstream's own holds every tenant's history",
+    )
     ssh_known_hosts: str | None = Field(
         default=None, description="known_hosts file for SSH; default is the user's own"
     )

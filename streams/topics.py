@@ -86,6 +86,7 @@ EXECUTORS_CONTROL: Final = Topic(
     writers=("router",),
     readers=("executor",),
     cleanup="compact,delete",
+    dead_letters=True,
 )
 EVENTS: Final = Topic(
     "execution.events",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,17 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalStack
         environment.setenv("RUNSTREAM_LEDGER", str(ledger))
         for name, value in ENVIRONMENT.items():
             environment.setenv(name, value)
+        # Where single tests start a mail server and what the executor's SSH trusts and shows; both
+        # are settings of a process, so they are there before the servers are.
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        (folder / "smtp_port").write_text(port)
+        environment.setenv("SMTP_HOST", "127.0.0.1")
+        environment.setenv("SMTP_PORT", port)
+        (folder / "ssh").mkdir()
+        environment.setenv("RUNSTREAM_SSH_KNOWN_HOSTS", str(folder / "ssh" / "known_hosts"))
+        environment.setenv("RUNSTREAM_SSH_KEY_FILE", str(folder / "ssh" / "client"))
         # Fake programs of single tests (tests/tools/fakes/program.py); empty otherwise.
         environment.setenv("PATH", f"{folder / 'fakes'}:{os.environ['PATH']}")
         # The stack is the tests' own, whatever the machine has.

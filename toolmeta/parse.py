@@ -65,6 +65,7 @@ _PARSERS: Final[dict[str, Parser]] = {
     "az_storage": azure.storage,
     "az_vm": azure.machines,
     "cli_json": cli_json.parse,
+    "cli_json_rows": cli_json.parse_rows,
     "config_check": daemons.config_check,
     "crontab": schedules.crontab,
     "df": df.parse,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from processors.executors.connections import Remembered
 from processors.executors.guarding import Guard
+from processors.executors.pacing import Pace
 from processors.executors.secrets import Secrets
 from runtime.settings import ExecutorSettings
 
@@ -29,6 +30,7 @@ class Resources:
         """Opens nothing."""
         self.settings = settings
         self.guard = Guard()
+        self.pace = Pace()
         self.secrets = Secrets(settings.secrets_dir)
         self.remembered = Remembered()
         #: Threads that may speak WinRM at once: its library blocks.

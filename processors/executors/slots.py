@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from typing import Final
-
-#: A full lane that gets a slot back waits this much for more of them.
-GATHER_SECONDS: Final = 0.002
 
 
 class Slots:
@@ -51,10 +46,6 @@ class Slots:
         self._waiting = True
         try:
             # Looked at after `_waiting` is set: a slot given in between wakes us.
-            if not (self.free() > 0 or self._wake.wait(timeout_seconds)):
-                return False
+            return self.free() > 0 or self._wake.wait(timeout_seconds)
         finally:
             self._waiting = False
-        # All were taken, so others will follow: one claim for several instead of one for each.
-        time.sleep(GATHER_SECONDS)
-        return True

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from processors.executors.watched import WatchedCalls
+from runtime.watched import WatchedCalls
 from runtime.dead_letters import HeaderList
 from streams.envelope import Headers
 

@@ -21,7 +21,7 @@ Body = Callable[[Resources], Awaitable[Any]]
 
 def within(dsn: str, body: Body) -> Any:
     async def inside() -> Any:
-        opened = Resources(settings(database_url=SecretStr(dsn)))
+        opened = Resources(settings(database_url=SecretStr(dsn), sql_database_url=SecretStr(dsn)))
         try:
             return await body(opened)
         finally:
@@ -171,7 +171,8 @@ def test_cancel_ends_the_statement_on_the_server(postgres: str) -> None:
 
 @pytest.fixture
 def inventory(database: str) -> str:
-    ddl = (Path(__file__).parents[2] / "ddl" / "0004_assets.sql").read_text()
+    folder = Path(__file__).parents[2] / "ddl"
+    ddl = "".join(file.read_text() for file in sorted(folder.glob("*_asset*.sql")))
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("create schema execution")
         connection.execute(ddl)
@@ -198,29 +199,31 @@ def test_an_asset_lives(inventory: str) -> None:
     async def body(opened: Resources) -> None:
         facts: dict[str, Any] = {
             "ip_address": "192.0.2.10",
-            "type": "server",
+            "asset_type": "server",
             "tags": {"role": "web"},
         }
         made = good(await asset(opened, "create", hostname="Web-01", os_version="12", **facts))
         assert made["created"] is True
         assert made["asset"]["hostname"] == "web-01"
-        assert made["asset"]["metadata"] == {"os_version": "12"}
+        assert made["asset"]["os_version"] == "12"
         again = good(await asset(opened, "create", hostname="web-01", os_version="12", **facts))
         assert again == {"created": False, "asset": made["asset"]}
-        other = await asset(opened, "create", hostname="web-01", **{**facts, "type": "switch"})
+        other = await asset(
+            opened, "create", hostname="web-01", **{**facts, "asset_type": "switch"}
+        )
         assert bad(other) == "conflict"
         assert "asset_type" in other.message  # type: ignore[union-attr]
 
-        ident = made["asset"]["id"]
+        ident = made["asset"]["asset_id"]
         changed = good(
             await asset(opened, "update", asset_id=ident, status="maintenance", version=1)
         )
-        assert (changed["changed"], changed["asset"]["version"]) == (True, 2)
+        assert (changed["changed"], changed["asset"]["version"]) == (["status"], 2)
         same = good(await asset(opened, "update", asset_id=ident, status="maintenance", version=1))
-        assert same["changed"] is False
+        assert same["updated"] is False
         stale = await asset(opened, "update", asset_id=ident, status="active", version=1)
         assert bad(stale) == "conflict"
-        renamed = good(await asset(opened, "update", asset_id=ident, hostname="web-02"))
+        renamed = good(await asset(opened, "update", asset_id=ident, new_hostname="web-02"))
         assert renamed["asset"]["hostname"] == "web-02"
 
         assert bad(await asset(opened, "delete", hostname="web-02")) == "invalid_parameters"
@@ -242,14 +245,14 @@ def test_filters_pages_and_tenants(inventory: str) -> None:
         assert [one["hostname"] for one in page["assets"]] == ["web_5", "web_6"]
         assert (page["count"], page["total"]) == (2, 7)
         assert good(await asset(opened, "query", tags={"role": "web"}))["total"] == 3
-        assert good(await asset(opened, "query", tags=["role", "absent"]))["total"] == 0
+        assert good(await asset(opened, "query", tag_names=["role", "absent"]))["total"] == 0
         assert good(await asset(opened, "query", hostname="B_3"))["total"] == 1
         assert good(await asset(opened, "query", hostname="%"))["total"] == 0
         assert good(await asset(opened, "query", hostname="x' or '1'='1"))["total"] == 0
 
         theirs = good(await asset(opened, "list", tenant="other"))["assets"]
         assert [one["hostname"] for one in theirs] == ["web_0"]
-        ident = theirs[0]["id"]
+        ident = theirs[0]["asset_id"]
         assert bad(await asset(opened, "update", asset_id=ident, status="x")) == "not_found"
         assert bad(await asset(opened, "delete", asset_id=ident, confirm=True)) == "not_found"
         assert bad(await asset(opened, "query", ip_address="nine")) == "invalid_parameters"

@@ -340,7 +340,7 @@ def test_webhook_signs_and_keeps_500_characters() -> None:
     async def body(server: Server, opened: Resources) -> tuple[Outcome, Server]:
         url = f"http://127.0.0.1:{server.port}/hook/canary"
         outcome = await call(
-            opened, "webhook", url=url, method="PUT", payload={"state": "done"}, hmac_key="k"
+            opened, "webhook", url=url, method="PUT", payload={"state": "done"}, hmac_secret="k"
         )
         return outcome, server
 
@@ -358,7 +358,7 @@ def test_the_webhooks_address_is_never_told() -> None:
     async def body(server: Server, opened: Resources) -> list[Outcome]:
         base = f"http://127.0.0.1:{server.port}"
         return [
-            await call(opened, driver, **{name: url, "message": "m", "timeout": 0.3})
+            await call(opened, driver, **{name: url, "message": "m", "timeout_seconds": 0.3})
             for driver, name in (("webhook", "url"), ("slack", "webhook_url"))
             for url in (
                 f"{base}/canary",
@@ -405,9 +405,9 @@ def test_slack_payload() -> None:
 def test_teams_cards() -> None:
     async def body(server: Server, opened: Resources) -> Server:
         url = f"http://127.0.0.1:{server.port}/teams"
-        for card in ("message", "adaptive"):
+        for card in ("message_card", "adaptive_card"):
             outcome = await call(
-                opened, "teams", webhook_url=url, message="hi", title="T", card=card, actions=[{}]
+                opened, "teams", webhook_url=url, message="hi", title="T", format=card, actions=[{}]
             )
             assert isinstance(outcome, Success)
         return server

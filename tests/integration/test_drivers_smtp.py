@@ -104,7 +104,7 @@ def test_text_html_attachment_and_blind_copies() -> None:
                 "html": "<b>B</b>",
                 "reply_to": "answers@example.org",
                 "attachments": [
-                    {"filename": "a.bin", "content": content, "content_type": "image/png"}
+                    {"name": "a.bin", "content_base64": content, "content_type": "image/png"}
                 ],
             },
         )
@@ -133,10 +133,10 @@ def test_text_html_attachment_and_blind_copies() -> None:
         {"to": []},
         {"from": "a@example.org, b@example.org"},
         {"reply_to": "a@example.org\r\nX: y"},
-        {"attachments": [{"filename": "a\r\nX: y", "content": ""}]},
-        {"attachments": [{"filename": "../a", "content": ""}]},
-        {"attachments": [{"filename": "a", "content": "", "content_type": "text/plain\r\nX: y"}]},
-        {"attachments": [{"filename": "a", "content": "%%%"}]},
+        {"attachments": [{"name": "a\r\nX: y", "content": ""}]},
+        {"attachments": [{"name": "../a", "content": ""}]},
+        {"attachments": [{"name": "a", "content": "", "content_type": "text/plain\r\nX: y"}]},
+        {"attachments": [{"name": "a", "content_base64": "%%%"}]},
     ],
 )
 def test_nothing_gets_into_the_headers(arguments: dict[str, Any]) -> None:

@@ -144,12 +144,14 @@ POISON = [b"\xff\xfe\x00\x01", b"", b"{", b"[1]", b"\x1f\x8b\x08", "{}".encode("
 @pytest.mark.parametrize(
     "topic",
     [topics.REQUESTS, topics.CONTROL, topics.REPORTS, topics.STEPS["test", "bulk"],
-     topics.STEPS["automation", "immediate"], topics.EVENTS, topics.OUTPUT],
+     topics.STEPS["automation", "immediate"], topics.EVENTS, topics.OUTPUT,
+     topics.EXECUTORS_CONTROL],
     ids=lambda topic: topic.name,
 )  # fmt: skip
 def test_poison_is_parked_unchanged_and_good_messages_go_on(harness: Harness, topic: Topic) -> None:
     for value in POISON:
-        harness.produce(value, topic=topic.name)
+        # A compacted topic takes no record without a key.
+        harness.produce(value, key=uuid.uuid4().bytes, topic=topic.name)
     harness.flush()
     letters = harness.dead_letters(topic, len(POISON))
     assert sorted(value or b"" for value, _ in letters) == sorted(POISON)

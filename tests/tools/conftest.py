@@ -40,7 +40,13 @@ class Execute:
     def __init__(self, harness: Harness) -> None:
         self._harness = harness
 
-    def __call__(self, tool: str, parameters: dict[str, Any] | None = None, **step: Any) -> Result:
+    def __call__(
+        self,
+        tool: str,
+        parameters: dict[str, Any] | None = None,
+        tenant: str = "default",
+        **step: Any,
+    ) -> Result:
         """Run a tool; `step` holds further fields of the step, `retry` is one attempt."""
         key = uuid.uuid4().hex
         plan = {
@@ -56,7 +62,8 @@ class Execute:
                 }
             ],
         }
-        self._harness.produce(orjson.dumps({"idempotency_key": key, "plan": plan}))
+        request = {"idempotency_key": key, "tenant": tenant, "plan": plan}
+        self._harness.produce(orjson.dumps(request))
         self._harness.flush()
         execution_id = self._wait(key)
         events = self._harness.log.events[execution_id]

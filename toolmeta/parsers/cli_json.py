@@ -23,6 +23,13 @@ def parse(stdout: str) -> dict[str, Any]:
     return {"lines": lines, "count": len(lines)}
 
 
+def parse_rows(stdout: str) -> dict[str, Any]:
+    """As `parse`, but an object that fills one line is a list of one."""
+    text = stdout.strip()
+    rows = _rows(text) if text.startswith("{") else None
+    return parse(stdout) if rows is None else {"items": rows, "count": len(rows)}
+
+
 def _rows(text: str) -> list[Any] | None:
     try:
         return [orjson.loads(line) for line in text.split("\n") if line.strip()]

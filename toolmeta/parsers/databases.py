@@ -12,6 +12,7 @@ from defusedxml.ElementTree import fromstring
 
 _NIL: Final = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 _ENTRY: Final = re.compile(r"^(\d+); \d+ \d+ (.+?) (\S+) (\S+) ?(\S*)$")
+_ABSENT: Final = re.compile(r"Error: Table '([^']+)' doesn't exist")
 _DUMPED: Final = re.compile(r"done dumping (?P<name>.+) \((?P<documents>\d+) documents?\)")
 _BENCHMARK: Final = {
     "test": "test",
@@ -62,6 +63,10 @@ def mysqlcheck(stdout: str) -> dict[str, Any]:
     for line in stdout.split("\n"):
         words = line.split()
         kind, _, message = line.partition(":")
+        absent = _ABSENT.match(line)
+        if absent is not None:
+            tables.append({"table": absent[1], "status": "does not exist", "messages": []})
+            continue
         if kind.strip().lower() in ("note", "warning", "error", "status", "info") and tables:
             text = message.strip()
             if kind.strip() == "status":

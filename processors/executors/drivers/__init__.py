@@ -20,6 +20,7 @@ from processors.executors.drivers import (
     testing,
     vapix,
     webhook,
+    winrm,
 )
 
 #: Drivers hold no state of their own: one of each serves every attempt of the process.
@@ -37,5 +38,6 @@ registry: Final[dict[str, Driver]] = {
     "library": library.LibraryDriver(),
     "packets": packet_tools.PacketDriver(),
     "scan": scan.ScanDriver(),
+    "winrm": winrm.WinrmDriver(),
     "test": testing.TestDriver(),
 }

@@ -1,13 +1,14 @@
 """The `asset` driver: the inventory of one tenant, in Postgres.
 
-Calls and arguments (facts: `ip_address`, `type`, `status`, `environment`, `location`, `owner`,
-`os_type`, `os_version`, `service_type`, `tags`, `metadata`):
+Calls and arguments (facts: `ip_address`, `asset_type`, `status`, `environment`, `location`,
+`owner`, `os_type`, `os_version`, `service_type`, `tags`, `metadata`):
 `create`: `hostname` and facts; the same content again is no error, another is a conflict;
-`query`, `list`: facts as filters, a part of the `hostname`, `tags` as an object that is contained
-or a list of labels, `limit` (100, at most 1000), `offset`;
-`update`: `asset_id`, or `hostname`; with both, the host name is the new one; the facts to set;
-`version` (refused where the asset has another one by now);
-`delete`: `asset_id` or `hostname`, `confirm: true`, `version`; exactly one asset must match.
+`query`, `list`: facts as filters, a part of the `hostname`, `tags` that it has with these values,
+`tag_names` whatever their value, `limit` (100, at most 1000), `offset`; ordered by host name;
+`update`: `asset_id` or `hostname`, both must agree; `new_hostname`, the facts to set; `version`
+(refused where the asset has another one by now);
+`delete`: `asset_id`, `hostname` or `ip_address`, `confirm: true`, `version`; exactly one asset must
+match, and all that is given must fit it.
 """
 
 from __future__ import annotations
@@ -67,12 +68,11 @@ class AssetDriver:
 
 def _tidy(arguments: Arguments) -> str | None:
     """Bring the arguments into the form in which they are stored; says what is wrong."""
-    if "type" in arguments:
-        arguments["asset_type"] = arguments.pop("type")
-    if "hostname" in arguments:
-        arguments["hostname"] = str(arguments["hostname"]).strip().rstrip(".").lower()
-        if not 0 < len(arguments["hostname"]) <= 253:
-            return "hostname: 1 to 253 characters"
+    for field in ("hostname", "new_hostname"):
+        if field in arguments:
+            arguments[field] = str(arguments[field]).strip().rstrip(".").lower()
+            if not 0 < len(arguments[field]) <= 253:
+                return f"{field}: 1 to 253 characters"
     if "ip_address" in arguments:
         try:
             arguments["ip_address"] = str(ip_address(str(arguments["ip_address"])))
@@ -83,20 +83,14 @@ def _tidy(arguments: Arguments) -> str | None:
     return None
 
 
-def _facts(arguments: Arguments, before: Arguments | None = None) -> Arguments:
-    """The columns to write or compare; the version of the operating system lives in metadata."""
-    facts: Arguments = {name: arguments[name] for name in inventory.FIELDS if name in arguments}
-    if "os_version" in arguments:
-        there: Arguments = before["metadata"] if before is not None else {}
-        base: Arguments = facts.get("metadata", there)
-        facts["metadata"] = {**base, "os_version": arguments["os_version"]}
-    return facts
+def _facts(arguments: Arguments) -> Arguments:
+    """The columns to write or compare."""
+    return {name: arguments[name] for name in inventory.FIELDS if name in arguments}
 
 
 def _shown(row: Arguments) -> Arguments:
     """An asset as callers see it."""
-    names = {"asset_id": "id", "asset_type": "type"}
-    shown: Arguments = jsonable({names.get(name, name): value for name, value in row.items()})
+    shown: Arguments = jsonable(row)
     return shown
 
 
@@ -127,6 +121,8 @@ async def _list(
         filters["hostname_part"] = filters.pop("hostname")
     if "asset_id" in arguments:
         filters["asset_id"] = int(arguments["asset_id"])
+    if arguments.get("tag_names"):
+        filters["tag_names"] = arguments["tag_names"]
     limit = max(1, min(int(arguments.get("limit", _LIMIT)), _MOST))
     offset = max(0, int(arguments.get("offset", 0)))
     rows = await inventory.select(connection, tenant, filters, limit, offset)
@@ -154,18 +150,22 @@ async def _list(
 async def _update(
     invocation: Invocation, connection: inventory.Connection, tenant: str, arguments: Arguments
 ) -> Outcome:
-    found = await _one(invocation, connection, tenant, arguments)
+    found = await _one(invocation, connection, tenant, arguments, _KEYS[:2])
     if isinstance(found, Failure):
         return found
-    facts = _facts(arguments, found)
+    facts = _facts(arguments)
+    facts.pop("hostname", None)
+    if "new_hostname" in arguments:
+        facts["hostname"] = arguments["new_hostname"]
     changes = {name: value for name, value in facts.items() if found[name] != value}
     if not changes:
         # Also the second run of an attempt whose first one succeeded unseen, `version` or not.
-        return Success({"changed": False, "asset": _shown(found)})
+        return Success({"updated": False, "changed": [], "asset": _shown(found)})
     if (stale := _stale(invocation, found, arguments)) is not None:
         return stale
     after = await inventory.update(connection, tenant, found["asset_id"], changes)
-    return Success({"changed": True, "asset": _shown(after or {})})
+    output = {"updated": True, "changed": sorted(changes), "asset": _shown(after or {})}
+    return Success(output)
 
 
 async def _delete(
@@ -174,32 +174,43 @@ async def _delete(
     if arguments.get("confirm") is not True:
         message = "an asset is deleted only with confirm: true"
         return fail(invocation, "invalid_parameters", message)
-    found = await _one(invocation, connection, tenant, arguments)
+    found = await _one(invocation, connection, tenant, arguments, _KEYS)
     if isinstance(found, Failure):
         return found
     if (stale := _stale(invocation, found, arguments)) is not None:
         return stale
-    if found["hostname"] != arguments.get("hostname", found["hostname"]):
-        message = f"asset {found['asset_id']} is {found['hostname']}, not {arguments['hostname']}"
-        return fail(invocation, "conflict", message)
     await inventory.delete(connection, tenant, found["asset_id"])
     return Success({"deleted": True, "asset": _shown(found)})
 
 
+#: What finds one asset, in the order in which it is looked for.
+_KEYS: Final = ("asset_id", "hostname", "ip_address")
+
+
 async def _one(
-    invocation: Invocation, connection: inventory.Connection, tenant: str, arguments: Arguments
+    invocation: Invocation,
+    connection: inventory.Connection,
+    tenant: str,
+    arguments: Arguments,
+    keys: tuple[str, ...],
 ) -> Arguments | Failure:
-    """The one asset that number or host name mean, locked."""
-    key = "asset_id" if "asset_id" in arguments else "hostname"
-    if key not in arguments:
-        return fail(invocation, "invalid_parameters", "asset_id or hostname is missing")
+    """The one asset that the arguments mean, locked; everything that names it must fit."""
+    given = [key for key in keys if key in arguments]
+    if not given:
+        message = f"{', '.join(keys[:-1])} or {keys[-1]} is missing"
+        return fail(invocation, "invalid_parameters", message)
+    key = given[0]
     found = await inventory.locked(connection, tenant, {key: arguments[key]})
-    if len(found) == 1:
-        return found[0]
     if not found:
         return fail(invocation, "not_found", f"there is no asset with {key} {arguments[key]}")
-    message = f"several assets have the {key} {arguments[key]}: none was touched"
-    return fail(invocation, "conflict", message)
+    if len(found) > 1:
+        message = f"several assets have the {key} {arguments[key]}: none was touched"
+        return fail(invocation, "conflict", message)
+    for other in given[1:]:
+        if found[0][other] != arguments[other]:
+            message = f"{key} {arguments[key]} has the {other} {found[0][other]}"
+            return fail(invocation, "conflict", f"{message}, not {arguments[other]}")
+    return found[0]
 
 
 def _stale(invocation: Invocation, found: Arguments, arguments: Arguments) -> Failure | None:

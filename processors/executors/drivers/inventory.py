@@ -19,6 +19,7 @@ FIELDS: Final = (
     "location",
     "owner",
     "os_type",
+    "os_version",
     "service_type",
     "tags",
     "metadata",
@@ -36,7 +37,7 @@ def _bound(name: str, value: Any) -> Any:
 
 def _condition(name: str, value: Any) -> tuple[sql.Composable, Any]:
     """Contained JSON, all labels of a list, a part of a host name, or equal."""
-    if name == "tags" and isinstance(value, list):
+    if name == "tag_names":
         return sql.SQL("tags ?& %s"), [str(label) for label in value]
     if name in _JSON:
         return sql.SQL("{} @> %s").format(sql.Identifier(name)), Jsonb(value)
@@ -57,9 +58,9 @@ def _where(tenant: str, filters: dict[str, Any]) -> tuple[sql.Composable, list[A
 async def select(
     connection: Connection, tenant: str, filters: dict[str, Any], limit: int, offset: int
 ) -> list[dict[str, Any]]:
-    """The assets that match, ordered by number."""
+    """The assets that match, ordered by host name."""
     where, values = _where(tenant, filters)
-    query = sql.SQL("SELECT {} FROM {} WHERE {} ORDER BY asset_id LIMIT %s OFFSET %s")
+    query = sql.SQL("SELECT {} FROM {} WHERE {} ORDER BY hostname, asset_id LIMIT %s OFFSET %s")
     cursor = await connection.execute(
         query.format(_COLUMNS, _TABLE, where), [*values, limit, offset]
     )

@@ -14,6 +14,7 @@ from streams.commands import StepCommand
 _RECIPIENTS: Final = 100
 _ATTACHMENTS: Final = 20
 _ATTACHED_BYTES: Final = 10 * 1024 * 1024
+_ATTACHMENT: Final = frozenset({"name", "content", "content_base64", "content_type"})
 _TYPE: Final = re.compile(r"^[a-z]{1,32}/[a-z0-9][a-z0-9.+-]{0,99}$")
 
 
@@ -93,10 +94,18 @@ def _attach(message: EmailMessage, attachments: list[dict[str, Any]]) -> None:
         raise Unmailable(f"attachments: at most {_ATTACHMENTS}")
     total = 0
     for attachment in attachments:
-        name = str(attachment.get("filename") or "attachment")
+        unknown = sorted(set(attachment) - _ATTACHMENT)
+        if unknown:
+            raise Unmailable(
+                f"attachments: {unknown[0][:40]} is not one of name, content, "
+                "content_base64, content_type"
+            )
+        name = str(attachment.get("name") or "attachment")
         if any(ord(char) < 0x20 for char in name) or "/" in name:
-            raise Unmailable("attachments: a filename holds control characters or a slash")
-        kind = str(attachment.get("content_type") or "application/octet-stream").lower()
+            raise Unmailable("attachments: a name holds control characters or a slash")
+        text = attachment.get("content") is not None
+        usual = "text/plain" if text else "application/octet-stream"
+        kind = str(attachment.get("content_type") or usual).lower()
         if not _TYPE.match(kind):
             raise Unmailable("attachments: content_type must look like text/plain")
         data = _content(attachment)
@@ -108,7 +117,11 @@ def _attach(message: EmailMessage, attachments: list[dict[str, Any]]) -> None:
 
 
 def _content(attachment: dict[str, Any]) -> bytes:
+    if attachment.get("content") is not None:
+        if attachment.get("content_base64") is not None:
+            raise Unmailable("attachments: give content or content_base64, not both")
+        return str(attachment["content"]).encode()
     try:
-        return base64.b64decode(str(attachment.get("content") or ""), validate=True)
+        return base64.b64decode(str(attachment.get("content_base64") or ""), validate=True)
     except (binascii.Error, ValueError):
-        raise Unmailable("attachments: content must be base64") from None
+        raise Unmailable("attachments: content_base64 must be base64") from None

@@ -11,7 +11,7 @@ import orjson
 
 from processors.executors.context import Outcome, RunContext
 from processors.executors.drivers.exchange import Ask
-from processors.executors.drivers.webhook import deliver
+from processors.executors.drivers.webhook import CHAT_RATE, deliver
 from processors.executors.errors import fail
 from toolmeta.invocation import Invocation
 
@@ -42,4 +42,4 @@ class SlackDriver:
                 payload[name] = arguments[name]
         headers = {"Content-Type": "application/json"}
         ask = Ask("POST", url, "the Slack webhook", headers, orjson.dumps(payload))
-        return await deliver(invocation, context, ask)
+        return await deliver(invocation, context, ask, CHAT_RATE)

@@ -1,7 +1,7 @@
 """The `smtp` driver: one mail, through the server of the settings.
 
 Arguments: `to`, `cc`, `bcc` (text with commas, or a list); `subject`; `body`; `html`; `from`;
-`reply_to`; `attachments` (list of `filename`, `content` in base64, `content_type`).
+`reply_to`; `attachments` (list of `name`, `content` as text or `content_base64`, `content_type`).
 
 Success means that the server took the mail for at least one recipient; `refused` names the others.
 """

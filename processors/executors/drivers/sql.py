@@ -1,7 +1,7 @@
 """The `sql` driver: one statement on Postgres, values bound, read-only unless told otherwise.
 
 Arguments: `sql`; `values` (list for %s, object for %(name)s); `write` (false); `max_rows` (100, at
-most 1000); and, for another database than the setting DATABASE_URL, `host`, `port`, `database`,
+most 1000); and, for another database than RUNSTREAM_SQL_DATABASE_URL, `host`, `port`, `database`,
 `user`, `password`, `sslmode`. The server stops the statement a second after the step's timeout.
 
 Only statements that begin with a known word run, one at a time (the extended protocol takes no
@@ -57,6 +57,10 @@ class SqlDriver:
             allowed = "statement" if write else "reading statement (write: true allows more)"
             message = f"{word.upper() or 'nothing'} is not a {allowed} that this tool runs"
             return fail(invocation, "invalid_parameters", message)
+        settings = context.resources.settings
+        if arguments.get("host") is None and settings.sql_database_url is None:
+            message = "name a host, or set RUNSTREAM_SQL_DATABASE_URL on the executor"
+            return fail(invocation, "invalid_parameters", message)
         try:
             connection = await _connect(arguments, context)
         except psycopg.Error as error:
@@ -76,7 +80,8 @@ async def _connect(arguments: dict[str, Any], context: RunContext) -> Connection
     elsewhere = arguments.get("host") is not None
     names = _ELSEWHERE if elsewhere else _ACCOUNT
     own = {key: arguments[name] for name, key in names.items() if arguments.get(name) is not None}
-    url = "" if elsewhere else context.resources.settings.database_url.get_secret_value()
+    preset = context.resources.settings.sql_database_url
+    url = preset.get_secret_value() if preset is not None and not elsewhere else ""
     return await psycopg.AsyncConnection.connect(
         url,
         row_factory=dict_row,

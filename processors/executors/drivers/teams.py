@@ -1,8 +1,8 @@
 """The `teams` driver: one card through an incoming webhook or a Workflows webhook.
 
 Arguments: `message` (or `text`); `title`; `webhook_url` (default: the setting TEAMS_WEBHOOK_URL);
-`card` (`message`: a MessageCard; `adaptive`: an Adaptive Card, which Workflows webhooks want);
-`theme_color` (0078D4) and `sections` of a MessageCard; `actions` of either.
+`format` (`message_card`, or `adaptive_card`, which Workflows webhooks want); `theme_color` (0078D4)
+and `sections` of a MessageCard; `body`, more elements of an Adaptive Card; `actions` of either.
 Sources: Microsoft, "Legacy actionable message card reference"; Adaptive Cards schema 1.4.
 """
 
@@ -14,7 +14,7 @@ import orjson
 
 from processors.executors.context import Outcome, RunContext
 from processors.executors.drivers.exchange import Ask
-from processors.executors.drivers.webhook import deliver
+from processors.executors.drivers.webhook import CHAT_RATE, deliver
 from processors.executors.errors import fail
 from toolmeta.invocation import Invocation
 
@@ -35,11 +35,11 @@ class TeamsDriver:
         text = arguments.get("message") or arguments.get("text")
         if not text:
             return fail(invocation, "invalid_parameters", "message is missing")
-        adaptive = arguments.get("card") == "adaptive"
+        adaptive = arguments.get("format") == "adaptive_card"
         card = adaptive_card(text, arguments) if adaptive else message_card(text, arguments)
         headers = {"Content-Type": "application/json"}
         ask = Ask("POST", url, "the Teams webhook", headers, orjson.dumps(card))
-        return await deliver(invocation, context, ask)
+        return await deliver(invocation, context, ask, CHAT_RATE)
 
 
 def message_card(text: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -75,6 +75,7 @@ def adaptive_card(text: str, arguments: dict[str, Any]) -> dict[str, Any]:
             }
         )
     blocks.append({"type": "TextBlock", "text": text, "wrap": True})
+    blocks += arguments.get("body") or []
     content: dict[str, Any] = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",

@@ -128,6 +128,10 @@ async def _converse(
     output = fitting(answer.output_of(invocation.arguments, collected))
     if collected.failed or collected.errors:
         return failures.of_pipeline(invocation, target.name, collected, output)
+    if output.get("exit_code") and invocation.arguments.get("shape") == "program":
+        message = f"{target.name}: the program ended with exit code {output['exit_code']}"
+        said = str(output.get("text", "")).strip().splitlines()
+        return fail(invocation, "exit_status", ": ".join((message, *said[-1:])), output)
     return Success(output)
 
 

@@ -200,7 +200,9 @@ class _Api(Handler):
             kind, version = kept[0]["kind"] if kept else "Pod", "v1"
             if resource == "deployments":
                 version = "apps/v1"
-            self._json({"kind": f"{kind}List", "apiVersion": version, "metadata": {}, "items": items})
+            self._json(
+                {"kind": f"{kind}List", "apiVersion": version, "metadata": {}, "items": items}
+            )
         else:
             one = next((item for item in kept if item["metadata"]["name"] == rest[0]), None)
             if one is None:

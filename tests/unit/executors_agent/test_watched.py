@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from processors.executors.watched import WatchedCalls
+from runtime.watched import WatchedCalls
 
 
 def test_a_call_returns_or_raises_as_it_would_without_the_watch() -> None:

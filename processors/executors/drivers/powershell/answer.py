@@ -3,7 +3,7 @@
 `items: services` lists the objects under that name, with snake names, and counts them;
 `value: exists` gives the first object itself; `first: true` gives its fields; `shape` names one
 of the functions below; without any of them the objects stand as `objects`, named as they are.
-`ignore` lists errors that only say that nothing was found.
+`rename` gives fields better names; `ignore` lists errors that only say that nothing was found.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from processors.executors.drivers.powershell.collected import Collected
-from processors.executors.drivers.powershell.names import snaked
+from processors.executors.drivers.powershell.names import snake
 
 Arguments = dict[str, Any]
 
@@ -24,9 +24,7 @@ def without_ignored(arguments: Arguments, collected: Collected) -> Collected:
     kept = [error for error in collected.errors if error.error_id not in ignored]
     gone = len(collected.errors) - len(kept)
     failed = collected.failed and bool(kept or not gone)
-    return replace(
-        collected, errors=kept, error_count=collected.error_count - gone, failed=failed
-    )
+    return replace(collected, errors=kept, error_count=collected.error_count - gone, failed=failed)
 
 
 def output_of(arguments: Arguments, collected: Collected) -> dict[str, Any]:
@@ -38,12 +36,12 @@ def output_of(arguments: Arguments, collected: Collected) -> dict[str, Any]:
         objects, truncated = objects[: int(limit)], True
     output: dict[str, Any] = {}
     if (items := arguments.get("items")) is not None:
-        output[items] = [_fields(one) for one in objects]
+        output[items] = [_fields(one, arguments) for one in objects]
         output["count"] = len(objects)
     elif (value := arguments.get("value")) is not None:
         output[value] = objects[0] if objects else None
     elif arguments.get("first"):
-        output |= _fields(objects[0]) if objects else {}
+        output |= _fields(objects[0], arguments) if objects else {}
     elif (shape := arguments.get("shape")) is not None:
         output |= _SHAPES[shape](arguments, objects, collected)
     else:
@@ -58,14 +56,18 @@ def output_of(arguments: Arguments, collected: Collected) -> dict[str, Any]:
     return output
 
 
-def _fields(value: Any) -> dict[str, Any]:
-    found = snaked(value)
-    return found if isinstance(found, dict) else {"value": found}
+def _fields(value: Any, arguments: Arguments) -> dict[str, Any]:
+    """The properties of an object under the names of the catalogue; deeper names are data."""
+    if not isinstance(value, dict):
+        return {"value": value}
+    renamed = arguments.get("rename") or {}
+    named = {snake(name): item for name, item in value.items()}
+    return {renamed.get(name, name): item for name, item in named.items()}
 
 
 def _ping(arguments: Arguments, objects: list[Any], _: Collected) -> dict[str, Any]:
     """Win32_PingStatus objects; a status of 0 is an answer, and a lost one is an error or none."""
-    replies = [_fields(one) for one in objects if isinstance(one, dict)]
+    replies = [_fields(one, arguments) for one in objects if isinstance(one, dict)]
     came = [one for one in replies if one.get("status_code") in (0, None)]
     times = [one["response_time"] for one in came if isinstance(one.get("response_time"), int)]
     sent = max(int((arguments.get("parameters") or {}).get("Count", 1)), len(replies))
@@ -93,7 +95,29 @@ def _console(_: Arguments, objects: list[Any], collected: Collected) -> dict[str
     }
 
 
+def _program(arguments: Arguments, objects: list[Any], _: Collected) -> dict[str, Any]:
+    """A program's exit code and text, then the rows that it printed."""
+    first = _fields(objects[0], arguments) if objects else {}
+    rows = [_fields(one, arguments) for one in objects[1:]]
+    keep = int(arguments.get("keep") or len(rows))
+    return {
+        "exit_code": first.get("exit_code"),
+        "text": first.get("text") or "",
+        "tasks": rows[:keep],
+        "count": len(rows),
+    }
+
+
+def _job(arguments: Arguments, objects: list[Any], _: Collected) -> dict[str, Any]:
+    """A job's state, then what it wrote."""
+    first = _fields(objects[0], arguments) if objects else {}
+    named = {name: first.get(name) for name in ("id", "name", "state")}
+    return {**named, "objects": objects[1:], "count": len(objects[1:])}
+
+
 _SHAPES: Final[dict[str, Callable[[Arguments, list[Any], Collected], dict[str, Any]]]] = {
     "ping": _ping,
     "console": _console,
+    "program": _program,
+    "job": _job,
 }

@@ -35,7 +35,9 @@ def read(text: str) -> Any:
         # Expat bounds the expansion of entities by itself.
         element = ElementTree.fromstring(text)  # noqa: S314
     except ElementTree.ParseError as error:
-        raise ClixmlError(f"The object is not well-formed XML (line {error.position[0]}).") from None
+        raise ClixmlError(
+            f"The object is not well-formed XML (line {error.position[0]})."
+        ) from None
     try:
         return jsonable(_Reader().value(element, 0))
     except (ValueError, KeyError) as error:

@@ -90,9 +90,7 @@ def _login(invocation: Invocation, target: Target, error: Exception) -> Failure:
     return fail(invocation, "login_refused", message)
 
 
-def _fault(
-    invocation: Invocation, host: str, error: WSManFaultError, *, began: bool
-) -> Failure:
+def _fault(invocation: Invocation, host: str, error: WSManFaultError, *, began: bool) -> Failure:
     reason = " ".join(str(error.provider_fault or error.reason or "no reason").split())
     message = f"{host} refuses the session: {reason}"
     if began:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final
 
 _WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _OTHER: Final = re.compile(r"[^a-z0-9]+")
@@ -24,12 +24,3 @@ def snake(name: str) -> str:
     """`DisplayName` as `display_name`, `IPAddress` as `ip_address`."""
     spaced = _WORD.sub("_", name.replace("IPv", "Ipv"))
     return _OTHER.sub("_", spaced.lower()).strip("_") or "value"
-
-
-def snaked(value: Any) -> Any:
-    """A JSON value whose objects have snake names."""
-    if isinstance(value, dict):
-        return {snake(name): snaked(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [snaked(item) for item in value]
-    return value

@@ -2,8 +2,8 @@
 
 Arguments of a call: `cmdlet` (a name) or `script` (text of the definition, except for the tools
 whose purpose is a script of the user's); `parameters`, bound by name and never part of a text;
-`properties` and `limit` (a Select-Object at the end); `as_text` (Out-String at the end); for the
-answer `items`, `value`, `first`, `shape`, `ignore` and `needs`, see `answer`.
+`expand`, `properties` and `limit` (a Select-Object each); `as_text` (Out-String at the end); for
+the answer `items`, `value`, `first`, `shape`, `rename`, `keep`, `ignore` and `needs`.
 
 A parameter `{"as": "datetime", "value": …}` is sent with that type; without a value it is left
 out. Sources: [MS-PSRP] 2.2.5.1 for the types.
@@ -44,6 +44,8 @@ def commands_of(arguments: dict[str, Any]) -> tuple[Command, ...]:
     else:
         raise ValueError("there is neither a cmdlet nor a script")
     found = [first]
+    if arguments.get("expand"):
+        found.append(Command("Select-Object", False, {"ExpandProperty": arguments["expand"]}))
     select: dict[str, Any] = {}
     if arguments.get("properties"):
         select["Property"] = list(arguments["properties"])
@@ -64,9 +66,20 @@ def _named(parameters: Any) -> dict[str, Any]:
     for name, value in parameters.items():
         if not _NAME.fullmatch(str(name)):
             raise ValueError(f"{str(name)[:40]!r} is no name of a PowerShell parameter")
-        if not (isinstance(value, dict) and value.get("as") in _AS and value.get("value") is None):
-            named[name] = value
+        kept = _present(value)
+        if kept is not None:
+            named[name] = kept
     return named
+
+
+def _present(value: Any) -> Any:
+    """The value without typed entries that have no value."""
+    if not isinstance(value, dict):
+        return value
+    if value.get("as") in _AS and value.get("value") is None:
+        return None
+    kept = {name: _present(item) for name, item in value.items()}
+    return {name: item for name, item in kept.items() if item is not None}
 
 
 def add(shell: PowerShell, commands: tuple[Command, ...]) -> None:

@@ -133,8 +133,8 @@ class Session:
         ):
             for record in records:
                 said += collected.add_record(kept, label, record.message)
-        for record in streams.information:
-            said += collected.add_record(collected.information, "INFO", record.message_data)
+        for message in streams.information:
+            said += collected.add_record(collected.information, "INFO", message.message_data)
         if streams.progress:
             last = streams.progress[-1]
             percent = last.percent_complete

@@ -1,0 +1,440 @@
+"""Clients of databases, run through the whole system against servers of the tests' own."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from runtime.local.postgres import PostgresServer
+from tests.tools.conftest import Execute, Result
+from tests.tools.fakes.program import FakePrograms
+from tests.tools.running import free_port, listens, program, server
+
+NOBODY = 1
+
+
+def succeeded(result: Result) -> dict[str, Any]:
+    assert result.status == "succeeded", result
+    return result.output
+
+
+# SQLite
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Path:
+    program("sqlite3", "sqlite3")
+    path = tmp_path / "jobs.db"
+    with sqlite3.connect(path) as database:
+        database.execute("create table jobs (name text, state text, score real)")
+        database.execute("insert into jobs values ('import', 'open', 1.5), ('export', null, 2)")
+    database.close()
+    return path
+
+
+def test_sqlite_rows(execute: Execute, jobs: Path) -> None:
+    query = "select 1; select name, state, score from jobs order by score"
+    output = succeeded(execute("sqlite3", {"path": str(jobs), "query": query}))
+    assert output["columns"] == ["name", "state", "score"]
+    assert output["rows"] == [
+        {"name": "import", "state": "open", "score": 1.5},
+        {"name": "export", "state": None, "score": 2.0},
+    ]
+    assert output["row_count"] == 2
+
+
+def test_sqlite_writes_only_when_told(execute: Execute, jobs: Path) -> None:
+    change = {"path": str(jobs), "query": "delete from jobs where state is null"}
+    assert execute("sqlite3", change).error_class == "capability_missing"
+    assert succeeded(execute("sqlite3", {**change, "write": True}))["rows"] == []
+    with sqlite3.connect(jobs) as database:
+        assert database.execute("select count(*) from jobs").fetchone() == (1,)
+    database.close()
+
+
+@pytest.mark.parametrize("query", [".shell touch {}", ".output {}", ".system touch {}"])
+def test_sqlite_runs_no_commands(execute: Execute, jobs: Path, query: str) -> None:
+    canary = jobs.with_name("canary")
+    result = execute("sqlite3", {"path": str(jobs), "query": query.format(canary), "write": True})
+    assert result.error_class == "capability_missing", result
+    assert not canary.exists()
+
+
+def test_sqlite_says_what_is_wrong(execute: Execute, jobs: Path) -> None:
+    gone = execute("sqlite3", {"path": str(jobs.with_name("gone.db")), "query": "select 1 from x"})
+    assert gone.error_class == "not_found"
+    wrong = execute("sqlite3", {"path": str(jobs), "query": "selekt"})
+    assert wrong.error_class == "database"
+
+
+# MariaDB
+
+
+@pytest.fixture(scope="module")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A server with the database `shop`; its port. root has no password, `app` has one."""
+    daemon = program("mariadbd", "mariadb-server")
+    folder = Path(tmp_path_factory.mktemp("mariadb"))
+    user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
+    subprocess.run(
+        [
+            program("mariadb-install-db", "mariadb-server"),
+            *("--no-defaults", f"--datadir={folder / 'data'}", f"--user={user}"),
+            *("--auth-root-authentication-method=normal", "--skip-test-db"),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    port = free_port()
+    argv = [
+        daemon,
+        *("--no-defaults", f"--datadir={folder / 'data'}", f"--socket={folder / 's'}"),
+        *(f"--port={port}", "--bind-address=127.0.0.1", f"--user={user}"),
+        *("--innodb-buffer-pool-size=16M", f"--pid-file={folder / 'pid'}"),
+    ]
+    with server(argv, lambda: listens(port), folder / "log"):
+        subprocess.run(
+            ["mysql", "--no-defaults", "--host=127.0.0.1", f"--port={port}", "--user=root"],
+            input="create database shop; use shop;"
+            "create table orders (id int primary key, state varchar(20), note blob) engine=InnoDB;"
+            "insert into orders values (1, 'open', null), (2, 'a<b', 'x'), (3, 'open', 'y');"
+            "create user app@'%' identified by 'canary-password';"
+            "grant all on shop.* to app@'%';",
+            text=True,
+            check=True,
+            timeout=30,
+        )
+        yield port
+
+
+def on(port: int, **more: Any) -> dict[str, Any]:
+    return {
+        "server": "127.0.0.1",
+        "port": port,
+        "user": "app",
+        "password": "canary-password",
+        "database": "shop",
+        **more,
+    }
+
+
+def test_mysql_rows(execute: Execute, mariadb: int) -> None:
+    query = "select id, state, note from orders order by id; select state, count(*) as n from orders group by state order by n"  # noqa: E501
+    output = succeeded(execute("mysql", on(mariadb, query=query)))
+    assert output["columns"] == ["state", "n"]
+    assert output["rows"] == [{"state": "a<b", "n": "1"}, {"state": "open", "n": "2"}]
+    none = succeeded(execute("mysql", on(mariadb, query="select note from orders where id = 1")))
+    assert none["rows"] == [{"note": None}]
+
+
+def test_mysql_writes_only_when_told(execute: Execute, mariadb: int) -> None:
+    change = on(mariadb, query="update orders set state = 'done' where id = 3")
+    refused = execute("mysql", change)
+    assert refused.error_class == "database"
+    assert "READ ONLY" in refused.error["message"]
+    succeeded(execute("mysql", {**change, "write": True}))
+    found = succeeded(execute("mysql", on(mariadb, query="select state from orders where id = 3")))
+    assert found["rows"] == [{"state": "done"}]
+
+
+def test_mysql_runs_no_commands_of_its_client(
+    execute: Execute, mariadb: int, tmp_path: Path
+) -> None:
+    canary = tmp_path / "canary"
+    for query in (f"\\! touch {canary}", f"system touch {canary}", f"tee {canary}"):
+        result = execute("mysql", on(mariadb, query=query, write=True))
+        assert result.status == "failed", result
+    assert not canary.exists()
+
+
+def test_mysql_faults_have_classes(execute: Execute, mariadb: int) -> None:
+    refused = execute("mysql", on(mariadb, query="select 1", password="wrong"))
+    assert refused.error_class == "login_refused"
+    assert execute("mysql", on(NOBODY, query="select 1")).error_class == "connection_refused"
+    far = {**on(mariadb, query="select 1"), "server": "no-such-host.invalid"}
+    assert execute("mysql", far).error_class == "unreachable"
+    away = execute("mysql", on(mariadb, query="select 1", database="nowhere"))
+    assert away.error_class in ("not_found", "login_refused")
+
+
+def test_mysqlcheck(execute: Execute, mariadb: int) -> None:
+    output = succeeded(execute("mysqlcheck", on(mariadb, tables=["orders"])))
+    assert output["tables"] == [{"table": "shop.orders", "status": "OK", "messages": []}]
+    assert output["problems"] == []
+    optimized = succeeded(execute("mysqlcheck", on(mariadb, operation="optimize")))
+    assert optimized["tables"][0]["status"] == "OK"
+    assert "recreate" in optimized["tables"][0]["messages"][0]
+    absent = succeeded(execute("mysqlcheck", on(mariadb, tables=["nothing"])))
+    assert absent["problems"] == ["shop.nothing"]
+    refused = execute("mysqlcheck", on(mariadb, password="wrong"))
+    assert refused.error_class == "login_refused"
+
+
+def test_mysqldump(execute: Execute, mariadb: int, tmp_path: Path) -> None:
+    path = tmp_path / "shop.sql"
+    succeeded(execute("mysqldump", on(mariadb, path=str(path))))
+    text = path.read_text()
+    assert "CREATE TABLE `orders`" in text
+    assert "a<b" in text
+    assert "canary-password" not in text
+    succeeded(execute("mysqldump", on(mariadb, path=str(path), schema_only=True)))
+    assert "INSERT INTO" not in path.read_text()
+    absent = execute("mysqldump", on(mariadb, path=str(path), tables=["nothing"]))
+    assert absent.error_class == "not_found"
+
+
+# Postgres
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """A server of the tests' own with two databases; the parameters that reach it."""
+    program("pg_dump", "postgresql-client")
+    running = PostgresServer(Path(tmp_path_factory.mktemp("postgres")) / "data")
+    running.start()
+    try:
+        with psycopg.connect(running.dsn, autocommit=True) as connection:
+            info = connection.info
+            where = {
+                "server": "127.0.0.1",
+                "port": info.port,
+                "user": info.user,
+                "password": info.password,
+            }
+            connection.execute("create database shop")
+            connection.execute("create database copy")
+        with psycopg.connect(running.dsn, dbname="shop") as connection:
+            connection.execute("create table orders (id int primary key, state text)")
+            connection.execute("insert into orders values (1, 'open'), (2, 'done')")
+        yield {**where, "dsn": running.dsn}
+    finally:
+        running.remove()
+
+
+def test_pg_dump_and_restore(execute: Execute, postgres: dict[str, Any], tmp_path: Path) -> None:
+    where = {key: value for key, value in postgres.items() if key != "dsn"}
+    dump = tmp_path / "shop.dump"
+    succeeded(execute("pg_dump", {**where, "database": "shop", "path": str(dump)}))
+    assert dump.stat().st_size > 0
+    listed = succeeded(execute("pg_restore", {"path": str(dump)}))
+    assert ("TABLE DATA", "orders") in [(item["type"], item["name"]) for item in listed["entries"]]
+    restore = {**where, "operation": "restore", "database": "copy", "path": str(dump)}
+    succeeded(execute("pg_restore", restore))
+    with psycopg.connect(postgres["dsn"], dbname="copy") as connection:
+        rows = connection.execute("select id, state from orders order by id").fetchall()
+    assert rows == [(1, "open"), (2, "done")]
+    assert execute("pg_restore", restore).error_class == "conflict"
+    succeeded(execute("pg_restore", {**restore, "clean": True}))
+
+
+def test_postgres_clients_say_what_is_wrong(
+    execute: Execute, postgres: dict[str, Any], tmp_path: Path
+) -> None:
+    where = {key: value for key, value in postgres.items() if key != "dsn"}
+    dump = {**where, "database": "shop", "path": str(tmp_path / "d")}
+    assert execute("pg_dump", {**dump, "password": "no"}).error_class == "login_refused"
+    assert execute("pg_dump", {**dump, "port": NOBODY}).error_class == "connection_refused"
+    far = {**dump, "server": "no-such-host.invalid"}
+    assert execute("pg_dump", far).error_class == "unreachable"
+    assert execute("pg_dump", {**dump, "database": "gone"}).error_class == "not_found"
+    assert execute("pg_dump", {**dump, "tables": ["gone"]}).error_class == "not_found"
+    assert execute("pg_restore", {"path": str(tmp_path / "x")}).error_class == "not_found"
+    plain = tmp_path / "plain"
+    plain.write_text("select 1;")
+    assert execute("pg_restore", {"path": str(plain)}).error_class == "invalid_parameters"
+
+
+def test_pg_isready(execute: Execute, postgres: dict[str, Any]) -> None:
+    where = {"server": "127.0.0.1", "port": postgres["port"]}
+    output = succeeded(execute("pg_isready", where))
+    assert output["message"].endswith("accepting connections")
+    assert execute("pg_isready", {**where, "port": NOBODY}).status == "failed"
+
+
+# Redis
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A server with a password; its port."""
+    yield from _redis(tmp_path_factory, "--requirepass", "canary-password")
+
+
+@pytest.fixture(scope="module")
+def open_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A server without a password; its port."""
+    yield from _redis(tmp_path_factory)
+
+
+def _redis(tmp_path_factory: pytest.TempPathFactory, *more: str) -> Iterator[int]:
+    daemon = program("redis-server", "redis-server")
+    program("redis-cli", "redis-tools")
+    folder = Path(tmp_path_factory.mktemp("redis"))
+    port = free_port()
+    argv = [daemon, *("--port", str(port), "--bind", "127.0.0.1"), *more]
+    argv += ["--save", "", "--dir", str(folder)]
+    with server(argv, lambda: listens(port), folder / "log"):
+        yield port
+
+
+def test_redis_cli(execute: Execute, redis: int) -> None:
+    def run(command: str, *arguments: str) -> Any:
+        parameters = {"server": "127.0.0.1", "port": redis, "password": "canary-password"}
+        parameters |= {"command": command, "arguments": list(arguments)}
+        return succeeded(execute("redis_cli", parameters))
+
+    assert run("PING")["answer"] == "PONG"
+    assert run("SET", "greeting", "--help; $(id)\n\u00e9")["answer"] == "OK"
+    assert run("GET", "greeting")["answer"] == "--help; $(id)\n\u00e9"
+    run("HSET", "user:1", "name", "Ada", "age", "36")
+    assert run("HGETALL", "user:1")["answer"] == {"name": "Ada", "age": "36"}
+    assert run("DEL", "greeting")["answer"] == 1
+    assert run("GET", "greeting")["answer"] is None
+    assert run("INFO", "server")["info"]["tcp_port"] == str(redis)
+
+
+def test_redis_cli_says_what_is_wrong(execute: Execute, redis: int) -> None:
+    here = {"server": "127.0.0.1", "port": redis, "command": "GET", "arguments": ["a"]}
+    assert execute("redis_cli", here).error_class == "login_refused"
+    assert execute("redis_cli", {**here, "password": "no"}).error_class == "login_refused"
+    assert execute("redis_cli", {**here, "port": NOBODY}).error_class == "connection_refused"
+    wrong = {**here, "password": "canary-password", "arguments": ["a", "b"]}
+    assert execute("redis_cli", wrong).error_class == "database"
+    with pytest.raises(AssertionError, match="must be one of"):
+        execute("redis_cli", {**here, "command": "FLUSHALL", "arguments": []})
+
+
+def test_redis_benchmark(execute: Execute, open_redis: int) -> None:
+    parameters = {"server": "127.0.0.1", "port": open_redis, "requests": 200, "clients": 2}
+    output = succeeded(execute("redis_benchmark", {**parameters, "tests": ["set", "get"]}))
+    assert [item["test"] for item in output["results"]] == ["SET", "GET"]
+    assert all(item["requests_per_second"] > 0 for item in output["results"])
+    assert all(item["p99_ms"] >= 0 for item in output["results"])
+    away = execute("redis_benchmark", {**parameters, "port": NOBODY})
+    assert away.error_class == "connection_refused"
+
+
+# MongoDB: its programs are not in Debian; recorded
+
+
+def test_mongosh_recorded(execute: Execute, fake_program: FakePrograms) -> None:
+    reply = {
+        "cursor": {"firstBatch": [{"_id": {"$oid": "65f0c0ffee0000000000abcd"}, "n": 1}],
+                   "id": 0, "ns": "shop.orders"},
+        "ok": 1,
+    }  # fmt: skip
+    fake = fake_program("mongosh", stdout=json.dumps(reply, indent=2))
+    find = {
+        "server": "db-01",
+        "database": "shop",
+        "user": "report",
+        "password": "canary-password",
+        "command": "find",
+        "collection": "orders",
+        "arguments": {"filter": {"state": "$(id)"}},
+    }
+    output = succeeded(execute("mongosh", find))
+    assert output["ok"] is True
+    assert output["documents"] == reply["cursor"]["firstBatch"]  # type: ignore[index]
+    assert fake.argv[:6] == ["mongosh", "--nodb", "--quiet", "--norc", "--json=relaxed", "--eval"]
+    assert len(fake.argv) == 7
+    assert "canary-password" not in " ".join(fake.argv)
+    assert "$(id)" not in " ".join(fake.argv)
+    environment = fake.environment
+    assert environment["RUNSTREAM_PASSWORD"] == "canary-password"
+    assert json.loads(environment["RUNSTREAM_ARGUMENTS"]) == find["arguments"]
+    assert environment["RUNSTREAM_SERVER"] == "db-01:27017"
+
+
+def test_mongosh_script_does_what_it_says() -> None:
+    """The fixed script of the definition in a JavaScript engine, with `connect` recorded."""
+    node = program("node", "nodejs")
+    from toolmeta.registry import load
+
+    tool = load().get("mongosh")
+    assert tool is not None
+    assert tool.example.argv is not None
+    prelude = (
+        "const EJSON = JSON;"
+        "const connect = (u) => ({runCommand: (c) => console.log(JSON.stringify([u, c]))});"
+    )
+
+    def run(**variables: str) -> subprocess.CompletedProcess[str]:
+        names = {
+            "RUNSTREAM_SERVER": "db-01:27017",
+            "RUNSTREAM_DATABASE": "shop",
+            "RUNSTREAM_AUTH": "admin",
+            "RUNSTREAM_ARGUMENTS": "{}",
+            **variables,
+        }
+        return subprocess.run(
+            [node, "-e", prelude + tool.example.argv[-1]],
+            env=names,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    url, command = json.loads(
+        run(
+            RUNSTREAM_NAME="find",
+            RUNSTREAM_COLLECTION="orders",
+            RUNSTREAM_ARGUMENTS='{"limit": 1}',
+            RUNSTREAM_USER="a@b",
+            RUNSTREAM_PASSWORD="p/w",
+        ).stdout
+    )
+    assert url.startswith("mongodb://a%40b:p%2Fw@db-01:27017/shop?")
+    assert url.endswith("&authSource=admin")
+    assert command == {"find": "orders", "limit": 1}
+    assert json.loads(run(RUNSTREAM_NAME="ping").stdout)[1] == {"ping": 1}
+    writes = '{"pipeline": [{"$out": "x"}], "cursor": {}}'
+    refused = run(RUNSTREAM_NAME="aggregate", RUNSTREAM_COLLECTION="o", RUNSTREAM_ARGUMENTS=writes)
+    assert refused.returncode != 0
+    assert "is refused" in refused.stderr
+
+
+def test_mongodump_recorded(execute: Execute, fake_program: FakePrograms, tmp_path: Path) -> None:
+    fake = fake_program(
+        "mongodump",
+        stderr="2026-11-20T08:00:00.000+0000\twriting shop.orders to /srv/backup/shop/orders.bson\n"
+        "2026-11-20T08:00:00.004+0000\tdone dumping shop.orders (12 documents)\n",
+    )
+    parameters = {
+        "server": "db-01",
+        "user": "backup",
+        "password": "canary-password",
+        "auth_database": "admin",
+        "database": "shop",
+        "path": str(tmp_path / "dump"),
+        "gzip": True,
+    }
+    output = succeeded(execute("mongodump", parameters))
+    assert output["collections"] == [{"collection": "shop.orders", "documents": 12}]
+    assert fake.argv == [
+        "mongodump", "--host=db-01", "--port=27017", "--username=backup",
+        "--authenticationDatabase=admin", "--db=shop", "--gzip", f"--out={tmp_path / 'dump'}",
+    ]  # fmt: skip
+    assert fake.stdin == "canary-password\n"
+
+
+def test_mongodb_faults_have_classes(execute: Execute, fake_program: FakePrograms) -> None:
+    fake_program(
+        "mongosh", stderr="MongoServerError: Authentication failed.\n", exit_code=1, stdout=""
+    )
+    assert execute("mongosh", {"server": "db-01"}).error_class == "login_refused"
+    fake_program(
+        "mongodump",
+        stderr="Failed: can't create session: failed to connect: connection refused\n",
+        exit_code=1,
+    )
+    assert execute("mongodump", {"path": "/srv/x"}).error_class == "connection_refused"
