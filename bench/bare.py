@@ -1,8 +1,11 @@
 """The bare loop: consume, decide, produce, and nothing else.
 
-The same clients, topics, partitions and transactions as the system, but no validation, no state,
-no headers, no claim of its own, no timers, no changelog. What it reaches is what this machine and
-this broker give a Python process of this shape; the system is measured against it.
+The same clients, topics, partitions, hops and transactions as the system: a router that answers
+every request and report in one transaction with its offsets, and an executor that claims in a
+transaction and reports the result afterwards. Twelve events for five steps (accepted, then started
+and succeeded of each, completed). But no validation, no state, no headers, no changelog, no timers,
+no leases, no drivers. What it reaches is what this machine and this broker give a Python process of
+this shape; the system is measured against it.
 
 `python -m bench.bare router|executor` runs one of its two processes.
 """
@@ -27,69 +30,109 @@ STEP_TOPIC = STEPS["test", "bulk"]
 
 def route(message: dict[str, Any], send: Send) -> None:
     """The router without anything: the request or report says which step is next."""
-    key = message["id"].encode()
-    if "left" not in message:
-        send(EVENTS, key, {"id": message["id"], "type": "accepted"})
-        send(STEP_TOPIC, key, {"id": message["id"], "left": message["steps"]})
+    ident = message["id"]
+    key = ident.encode()
+    kind = message.get("type")
+    if kind is None:
+        send(EVENTS, key, {"id": ident, "type": "accepted"})
+        send(STEP_TOPIC, key, {"id": ident, "left": message["steps"]})
         return
-    send(EVENTS, key, {"id": message["id"], "type": "started"})
-    send(EVENTS, key, {"id": message["id"], "type": "succeeded"})
+    send(EVENTS, key, {"id": ident, "type": kind})
+    if kind == "started":
+        return
     if message["left"]:
-        send(STEP_TOPIC, key, {"id": message["id"], "left": message["left"]})
+        send(STEP_TOPIC, key, {"id": ident, "left": message["left"]})
     else:
-        send(EVENTS, key, {"id": message["id"], "type": "execution.completed"})
+        send(EVENTS, key, {"id": ident, "type": "execution.completed"})
 
 
-def execute(message: dict[str, Any], send: Send) -> None:
-    """The executor without anything."""
-    key = message["id"].encode()
-    send(REPORTS, key, {"id": message["id"], "left": message["left"] - 1})
-
-
-def loop(
-    name: str, sources: tuple[Topic, ...], act: Callable[[dict[str, Any], Send], None]
-) -> None:
+class Loop:
     """Consume a batch, act on every message, and commit it all in one transaction."""
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    own = settings.load(settings.CommonSettings)
-    producer = Producer(kafka.transactional(own, f"{own.topic_prefix}bare-{name}"))
-    producer.init_transactions(30)
-    consumer = Consumer(
-        kafka.consumer(
-            own,
-            f"{own.topic_prefix}bare-{name}",
-            **{"partition.assignment.strategy": "range"},
-        )
-    )
-    consumer.subscribe([kafka.topic_name(own, topic) for topic in sources])
-    names = {topic: kafka.topic_name(own, topic) for topic in (*sources, EVENTS, REPORTS)}
-    names[STEP_TOPIC] = kafka.topic_name(own, STEP_TOPIC)
 
-    def send(topic: Topic, key: bytes, value: dict[str, Any]) -> None:
+    def __init__(self, name: str, sources: tuple[Topic, ...]) -> None:
+        """Connect; raises SettingsError or KafkaException."""
+        self._own = settings.load(settings.CommonSettings)
+        group = f"{self._own.topic_prefix}bare-{name}"
+        self._producer = Producer(kafka.transactional(self._own, group))
+        self._producer.init_transactions(30)
+        self._after = Producer(kafka.producer(self._own))
+        self._consumer = Consumer(
+            kafka.consumer(self._own, group, **{"partition.assignment.strategy": "range"})
+        )
+        self._consumer.subscribe([kafka.topic_name(self._own, topic) for topic in sources])
+        self._stop = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
+
+    def run(self, act: Callable[[list[dict[str, Any]]], None]) -> None:
+        """Until SIGTERM; `act` gets each batch inside its transaction."""
+        while not self._stop.is_set():
+            first = self._consumer.poll(0.25)
+            if first is None:
+                continue
+            self._producer.begin_transaction()
+            messages = (first, *self._consumer.consume(999, 0))
+            batch = [orjson.loads(message.value() or b"") for message in messages]
+            act(batch)
+            self._producer.send_offsets_to_transaction(
+                self._consumer.position(self._consumer.assignment()),
+                self._consumer.consumer_group_metadata(),
+            )
+            self._producer.commit_transaction()
+            self.committed(batch)
+        self._consumer.close()
+        self._after.flush(5)
+
+    def committed(self, batch: list[dict[str, Any]]) -> None:
+        """The transaction of this batch is through; the router has nothing more to do."""
+
+    def send(self, topic: Topic, key: bytes, value: dict[str, Any]) -> None:
+        """Add a record to the transaction."""
+        self._put(self._producer, topic, key, value)
+
+    def send_after(self, topic: Topic, key: bytes, value: dict[str, Any]) -> None:
+        """Send a record outside of any transaction."""
+        self._put(self._after, topic, key, value)
+
+    def _put(self, producer: Producer, topic: Topic, key: bytes, value: dict[str, Any]) -> None:
+        name = kafka.topic_name(self._own, topic)
         while True:
             try:
-                producer.produce(names[topic], key=key, value=orjson.dumps(value))
+                producer.produce(name, key=key, value=orjson.dumps(value))
+                producer.poll(0)
                 return
             except BufferError:
                 producer.poll(0.05)
 
-    while not stop.is_set():
-        first = consumer.poll(0.25)
-        if first is None:
-            continue
-        producer.begin_transaction()
-        for message in (first, *consumer.consume(999, 0)):
-            act(orjson.loads(message.value() or b""), send)
-        producer.send_offsets_to_transaction(
-            consumer.position(consumer.assignment()), consumer.consumer_group_metadata()
-        )
-        producer.commit_transaction()
-    consumer.close()
+
+class Router(Loop):
+    """One transaction per batch of requests and reports."""
+
+    def act(self, batch: list[dict[str, Any]]) -> None:
+        """Answer every message."""
+        for message in batch:
+            route(message, self.send)
+
+
+class Executor(Loop):
+    """The claims of a batch in one transaction, the results after it."""
+
+    def act(self, batch: list[dict[str, Any]]) -> None:
+        """Claim."""
+        for message in batch:
+            claim = {"id": message["id"], "type": "started", "left": message["left"] - 1}
+            self.send(REPORTS, message["id"].encode(), claim)
+
+    def committed(self, batch: list[dict[str, Any]]) -> None:
+        """Do nothing, and report that it is done."""
+        for message in batch:
+            result = {"id": message["id"], "type": "succeeded", "left": message["left"] - 1}
+            self.send_after(REPORTS, message["id"].encode(), result)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "router":
-        loop("router", (REQUESTS, REPORTS), route)
+        router = Router("router", (REQUESTS, REPORTS))
+        router.run(router.act)
     else:
-        loop("executor", (STEP_TOPIC,), execute)
+        executor = Executor("executor", (STEP_TOPIC,))
+        executor.run(executor.act)

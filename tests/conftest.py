@@ -54,6 +54,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalStack
         (folder / "ssh").mkdir()
         environment.setenv("RUNSTREAM_SSH_KNOWN_HOSTS", str(folder / "ssh" / "known_hosts"))
         environment.setenv("RUNSTREAM_SSH_KEY_FILE", str(folder / "ssh" / "client"))
+        # The authority of the fake Windows host, and secrets that steps refer to; tests write them.
+        environment.setenv("RUNSTREAM_WINRM_CA_FILE", str(folder / "winrm-ca.pem"))
+        (folder / "secrets").mkdir()
+        environment.setenv("RUNSTREAM_SECRETS_DIR", str(folder / "secrets"))
         # Fake programs of single tests (tests/tools/fakes/program.py); empty otherwise.
         environment.setenv("PATH", f"{folder / 'fakes'}:{os.environ['PATH']}")
         # The stack is the tests' own, whatever the machine has.

@@ -21,6 +21,7 @@ SETTING: Final = "RUNSTREAM_NETWORK_SCOPE"
 
 Resolve = Callable[[str], Sequence[str]]
 
+_LETTER: Final = re.compile(r"[A-Za-z]")
 _ADDRESS: Final = re.compile(r"[0-9.]+(?:/[0-9]{1,2})?", re.ASCII)
 
 
@@ -80,7 +81,8 @@ def _networks(target: str, resolve: Resolve) -> list[IPv4Network]:
             return [IPv4Network(target, strict=False)]
         except ValueError as error:
             raise BadTarget(f"{target[:60]} is no address or network: {error}") from None
-    if not FORMATS["hostname"].accepts(target):
+    # `10.0.0.1-9` could be a name as well; whoever writes it means a range.
+    if not FORMATS["hostname"].accepts(target) or not _LETTER.search(target.rpartition(".")[2]):
         raise BadTarget(f"{target[:60]!r} is neither an IPv4 address, a network nor a host name")
     addresses = [ip_address(text.partition("%")[0]) for text in resolve(target)]
     inner = [_unwrapped(address) for address in addresses]

@@ -9,6 +9,7 @@ from prometheus_client import Gauge
 
 from processors.router.memory import Memory
 from processors.router.partition import RouterPartition
+from processors.router.requests import Desk
 from processors.router.writing import Writer
 from runtime import service
 from runtime.health import Health
@@ -34,14 +35,14 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     writer = Writer(settings.topic_prefix, group)
 
     def create(number: int) -> RouterPartition:
+        memory = Memory(settings.dedup_hours * 3_600)
         return RouterPartition(
             number=number,
             count=ROUTER_PARTITIONS,
             prefix=settings.topic_prefix,
-            registry=tools,
             writer=writer,
-            memory=Memory(settings.dedup_hours * 3_600),
-            random_bits=lambda: secrets.randbits(42),
+            memory=memory,
+            desk=Desk(number, ROUTER_PARTITIONS, tools, memory, lambda: secrets.randbits(42)),
         )
 
     processor = Processor(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from processors.router.deadlines import end_execution
-from processors.router.schedule import advance, fail
+from processors.router.dispatching import fail
+from processors.router.schedule import advance
 from processors.router.state import ENDED, Execution
 from processors.router.turn import Turn
 from streams.commands import Approve, Cancel, Pause, Reject, Resolve, Resume

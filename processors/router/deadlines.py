@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from processors.router import policy
-from processors.router.schedule import advance, fail, retry, stop_attempt
+from processors.router.dispatching import fail, stop_attempt
+from processors.router.schedule import advance, retry
 from processors.router.state import ENDED, Execution, StepState
 from processors.router.turn import Turn
 from streams.moments import iso

@@ -7,7 +7,6 @@ decide, and turns events and effects into records.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,11 +15,11 @@ from prometheus_client import Counter
 from pydantic import ValidationError
 
 from processors.router import changelog, intake, policy
-from processors.router.admission import admit
 from processors.router.controlling import apply_control, audit
 from processors.router.deadlines import next_deadline, restore_leases, tick
 from processors.router.memory import Memory
 from processors.router.reporting import apply_report
+from processors.router.requests import Begin, Desk, Forward, Refuse, Repeat
 from processors.router.reruns import rerun_data
 from processors.router.schedule import advance
 from processors.router.state import ENDED, Execution, Receipt
@@ -32,22 +31,20 @@ from streams import topics
 from streams.commands import CONTROL_COMMAND, Redrive, Rerun
 from streams.events import TERMINAL_EVENTS
 from streams.ids import (
-    default_idempotency_key,
     is_execution_id,
-    mint_execution_id,
     partition_for,
-    route_key,
     route_of,
 )
-from streams.plans import ExecutionRequest
 from streams.reports import REPORT, AnyReport
-from toolmeta.invocation import Problem
-from toolmeta.registry import Registry
 
 #: Ended executions are looked through for forgotten keys this often, in seconds.
 FORGET_EVERY: Final = 60.0
 
 _REQUESTS = Counter("runstream_requests_total", "Requests by what became of them", ["outcome"])
+_accepted = _REQUESTS.labels("accepted")
+_duplicates = _REQUESTS.labels("duplicate")
+_rejected = _REQUESTS.labels("rejected")
+_dead_letters = _REQUESTS.labels("dead_letter")
 _UNKNOWN = Counter("runstream_reports_unknown_total", "Reports of executions not known here")
 
 
@@ -58,10 +55,9 @@ class RouterPartition:
     number: int
     count: int
     prefix: str
-    registry: Registry
     writer: Writer
     memory: Memory
-    random_bits: Callable[[], int]
+    desk: Desk
     timers: list[tuple[float, str]] = field(default_factory=list)
     #: The earliest timer that stands in the heap for an execution.
     scheduled: dict[str, float] = field(default_factory=dict)
@@ -148,42 +144,36 @@ class RouterPartition:
         self._write_receipt(kept, out)
 
     def _request(self, message: Message, now: float, out: Output) -> None:
-        read = intake.read_request(message.value())
-        if isinstance(read, intake.Poison):
-            _REQUESTS.labels("dead_letter").inc()
-            self.writer.dead_letter(out, topics.REQUESTS, message, read.error_class, read.message)
-            return
-        if isinstance(read, intake.Invalid):
-            self._reject(out, now, read)
-            return
-        request = read.request
-        key = request.idempotency_key or default_idempotency_key(
-            read.plan, request.tenant, request.actor
-        )
-        route = route_key(request.tenant, key)
-        home = partition_for(route.encode(), self.count)
-        if home != self.number:
-            self.writer.forward(out, topics.REQUESTS, message, route, home)
-            return
-        known = self.memory.repeated(request.tenant, key, now)
-        if known is not None:
-            self._repeated(known, request, read.plan_hash, key, now, out)
-            return
-        wrong = self._wrong_id(request, route)
-        decided = [wrong] if wrong else admit(request, read.plan_hash, key, self.registry)
-        if isinstance(decided, list):
-            refusal = intake.Invalid(
-                decided,
-                tenant=request.tenant,
-                actor=request.actor,
-                execution_id=None if wrong else request.execution_id,
-                idempotency_key=key,
-            )
-            self._reject(out, now, refusal)
-            return
-        _REQUESTS.labels("accepted").inc()
-        execution_id = request.execution_id or self._mint(route, now)
-        self._begin(execution_id, request.tenant, decided, now, out)
+        match self.desk.answer(message.value(), now):
+            case intake.Poison(error_class, text):
+                _dead_letters.inc()
+                self.writer.dead_letter(out, topics.REQUESTS, message, error_class, text)
+            case Forward(route, home):
+                self.writer.forward(out, topics.REQUESTS, message, route, home)
+            case Begin(execution_id, tenant, data):
+                _accepted.inc()
+                self._begin(execution_id, tenant, data, now, out)
+            case Repeat(known, data):
+                _duplicates.inc()
+                if isinstance(known, Execution):
+                    turn = Turn(known, now)
+                    turn.emit("execution.duplicate", data)
+                    self._finish(turn, out)
+                else:
+                    self._append(known, "execution.duplicate", data, now, out)
+            case Refuse() as refusal:
+                _rejected.inc()
+                self._reject(refusal, now, out)
+
+    def _reject(self, refusal: Refuse, now: float, out: Output) -> None:
+        execution_id, tenant = refusal.execution_id, refusal.tenant
+        if refusal.keep:
+            kept = Receipt(execution_id, tenant, None, "", "rejected", 1, now)
+            self.memory.keep(kept)
+            self._write_receipt(kept, out)
+        event = _event(execution_id, 1, "execution.rejected", now, tenant, refusal.data)
+        home = partition_for(route_of(execution_id).encode(), self.count)
+        self.writer.events(out, [event], home)
 
     def _begin(
         self, execution_id: str, tenant: str, data: dict[str, Any], now: float, out: Output
@@ -196,106 +186,6 @@ class RouterPartition:
             turn.emit("execution.approval_requested", approval_data(execution, now))
         advance(turn, everything=True)
         self._finish(turn, out, new=True)
-
-    def _mint(self, route: str, now: float) -> str:
-        return mint_execution_id(route, int(now * 1000), self.random_bits())
-
-    def _repeated(
-        self,
-        known: Execution | Receipt,
-        request: ExecutionRequest,
-        plan_hash: str,
-        key: str,
-        now: float,
-        out: Output,
-    ) -> None:
-        if known.plan_hash != plan_hash:
-            _REQUESTS.labels("conflict").inc()
-            message = f"the idempotency key was used for another plan by {known.id}"
-            refusal: dict[str, Any] = {
-                "reason": "conflict",
-                "message": message,
-                "problems": [{"field": "idempotency_key", "message": message}],
-                "actor": request.actor,
-                "idempotency_key": key,
-                "conflicts_with": known.id,
-            }
-            self._one_event(out, now, request.tenant, request.execution_id, refusal, known.id)
-            return
-        _REQUESTS.labels("duplicate").inc()
-        data = {
-            "idempotency_key": key,
-            "requested_execution_id": request.execution_id,
-            "actor": request.actor,
-        }
-        if isinstance(known, Execution):
-            turn = Turn(known, now)
-            turn.emit("execution.duplicate", data)
-            self._finish(turn, out)
-            return
-        self._append(known, "execution.duplicate", data, now, out)
-
-    def _wrong_id(self, request: ExecutionRequest, route: str) -> Problem | None:
-        wanted = request.execution_id
-        if wanted is None:
-            return None
-        if not is_execution_id(wanted):
-            return Problem("execution_id", "it must be a UUIDv8 in lower case")
-        if route_of(wanted) != route:
-            return Problem(
-                "execution_id",
-                f"its last eight digits must be the route key of this request, {route}",
-            )
-        if self.memory.taken(wanted):
-            return Problem("execution_id", "it is the id of another execution")
-        return None
-
-    def _reject(self, out: Output, now: float, refusal: intake.Invalid) -> None:
-        _REQUESTS.labels("rejected").inc()
-        first = refusal.problems[0]
-        more = len(refusal.problems) - 1
-        message = f"{first.field}: {first.message}" + (f" (and {more} more)" if more else "")
-        data: dict[str, Any] = {
-            "reason": refusal.reason,
-            "message": message,
-            "problems": [{"field": p.field, "message": p.message} for p in refusal.problems],
-            "actor": refusal.actor,
-            "idempotency_key": refusal.idempotency_key,
-            "conflicts_with": None,
-        }
-        self._one_event(out, now, refusal.tenant, refusal.execution_id, data, None)
-
-    def _one_event(
-        self,
-        out: Output,
-        now: float,
-        tenant: str,
-        wanted: str | None,
-        data: dict[str, Any],
-        near: str | None,
-    ) -> None:
-        """A rejection: the first and only event of an id of its own.
-
-        The client's own id is used where it is good and belongs here, so that it can watch it; a
-        receipt then keeps that id from being used for anything else.
-        """
-        mine = (
-            wanted is not None
-            and is_execution_id(wanted)
-            and partition_for(route_of(wanted).encode(), self.count) == self.number
-            and not self.memory.taken(wanted)
-        )
-        if wanted is not None and mine:
-            execution_id = wanted
-            kept = Receipt(execution_id, tenant, None, "", "rejected", 1, now)
-            self.memory.keep(kept)
-            self._write_receipt(kept, out)
-        else:
-            route = route_of(near) if near else f"{self.random_bits() & 0xFFFFFFFF:08x}"
-            execution_id = self._mint(route, now)
-        event = _event(execution_id, 1, "execution.rejected", now, tenant, data)
-        home = partition_for(route_of(execution_id).encode(), self.count)
-        self.writer.events(out, [event], home)
 
     def _control(self, message: Message, now: float, out: Output) -> None:
         try:
@@ -343,7 +233,7 @@ class RouterPartition:
             or self.memory.taken(wanted)
             or route_of(wanted) != route_of(execution.id)
         ):
-            wanted = self._mint(route_of(execution.id), now)
+            wanted = self.desk.mint(route_of(execution.id), now)
         data["idempotency_key"] = f"rerun:{wanted}"
         audit(turn, command.actor, command.type, True, f"rerun as {wanted}")
         self._begin(wanted, execution.tenant, data, now, out)

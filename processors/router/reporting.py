@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from processors.router.schedule import advance, fail, stop_attempt
+from processors.router.dispatching import fail, stop_attempt
+from processors.router.schedule import advance
 from processors.router.state import ENDED, StepState
 from processors.router.turn import Turn
 from streams.reports import AnyReport, Cancelled, Failed, Heartbeat, Refused, Started, Succeeded

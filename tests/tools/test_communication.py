@@ -1,7 +1,7 @@
 """Mail, Slack, Teams and webhooks through the whole system, to servers that check what they get.
 
-STARTTLS, implicit TLS and login are settings of the executor: tests/integration/test_drivers_smtp.py
-has them, against the same server.
+STARTTLS, implicit TLS and login are settings of the executor; tests/integration/test_drivers_smtp
+has them, against the same kind of server.
 """
 
 from __future__ import annotations

@@ -318,8 +318,6 @@ def test_redis_benchmark(execute: Execute, open_redis: int) -> None:
     assert [item["test"] for item in output["results"]] == ["SET", "GET"]
     assert all(item["requests_per_second"] > 0 for item in output["results"])
     assert all(item["p99_ms"] >= 0 for item in output["results"])
-    away = execute("redis_benchmark", {**parameters, "port": NOBODY})
-    assert away.error_class == "connection_refused"
 
 
 # MongoDB: its programs are not in Debian; recorded
@@ -362,6 +360,7 @@ def test_mongosh_script_does_what_it_says() -> None:
     tool = load().get("mongosh")
     assert tool is not None
     assert tool.example.argv is not None
+    script = tool.example.argv[-1]
     prelude = (
         "const EJSON = JSON;"
         "const connect = (u) => ({runCommand: (c) => console.log(JSON.stringify([u, c]))});"
@@ -376,7 +375,7 @@ def test_mongosh_script_does_what_it_says() -> None:
             **variables,
         }
         return subprocess.run(
-            [node, "-e", prelude + tool.example.argv[-1]],
+            [node, "-e", prelude + script],
             env=names,
             capture_output=True,
             text=True,

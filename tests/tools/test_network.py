@@ -14,6 +14,9 @@ import pytest
 from tests.tools.conftest import Execute
 from tests.tools.netns import Lab, need, network
 
+#: The first test also starts the whole stack.
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
@@ -99,6 +102,21 @@ def test_netdiscover_asks_a_network(execute: Execute, lab: Lab) -> None:
     assert result.status == "succeeded", result
     found = {host["address"]: host["mac_address"] for host in result.output["hosts"]}
     assert found == {lab.server: _mac(lab)}
+
+
+def test_netdiscover_listens(execute: Execute, lab: Lab) -> None:
+    need("netdiscover")
+
+    def once() -> None:
+        # Whoever has forgotten his neighbour asks for him.
+        lab.inside("ip", "neigh", "flush", "all")
+        lab.inside("ping", "-c1", "-W1", lab.here)
+
+    with lab.traffic(once):
+        result = execute("netdiscover", {"interface": lab.device, "seconds": 3})
+    assert result.status == "succeeded", result
+    found = {host["address"]: host["mac_address"] for host in result.output["hosts"]}
+    assert found[lab.server] == _mac(lab)
 
 
 # The network scope

@@ -11,7 +11,11 @@ from toolmeta.parsers.general import jsonl
 
 _SIZE: Final = re.compile(r"([0-9.]+)\s*([kKMGTPE]?)(i?)B")
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
-_COLUMNS: Final = re.compile(r"\s{2,}")
+#: A row of `docker-compose ps`: a long command is cut with an ellipsis, padded with spaces.
+_SERVICE: Final = re.compile(
+    r"(\S+)\s{2,}(.*?)\s{2,}(Up(?: \([^)]*\))?|Exit -?\d+|Paused|Restarting|Created|Ghost)"
+    r"(?:\s{2,}(.*))?"
+)
 
 
 def docker_ps(stdout: str) -> dict[str, Any]:
@@ -81,14 +85,14 @@ def docker_stats(stdout: str) -> dict[str, Any]:
 def compose(stdout: str) -> dict[str, Any]:
     """What docker-compose wrote, line by line; the table of `ps` as containers."""
     lines = stdout.rstrip("\n").split("\n") if stdout.strip() else []
-    rule = next((i for i, line in enumerate(lines) if re.fullmatch(r"-{10,}", line.strip())), None)
-    if rule != 1 or _COLUMNS.split(lines[0].strip())[:2] != ["Name", "Command"]:
+    if len(lines) < 2 or not re.fullmatch(r"-{10,}", lines[1].strip()):
         return {"lines": lines, "count": len(lines)}
     names = ("name", "command", "state", "ports")
+    found = (_SERVICE.fullmatch(line.strip()) for line in lines[2:])
     rows = [
-        dict(zip(names, _COLUMNS.split(line.strip()), strict=False))
-        for line in lines[2:]
-        if line and not line.startswith(" ")
+        dict(zip(names, (part or "" for part in match.groups()), strict=True))
+        for match in found
+        if match
     ]
     return {"lines": lines, "containers": rows, "count": len(rows)}
 

@@ -100,10 +100,14 @@ def pg_restore(stdout: str) -> dict[str, Any]:
 
 def redis(stdout: str) -> dict[str, Any]:
     """The answer of `redis-cli --json`; INFO's text also by its fields."""
-    answer = json.loads(stdout) if stdout.strip() else None
+    try:
+        answer = json.loads(stdout) if stdout.strip() else None
+    except ValueError:
+        # A verbatim answer such as INFO's stands there as it is, in spite of --json.
+        answer = stdout
     output: dict[str, Any] = {"answer": answer}
-    if isinstance(answer, str) and answer.startswith("# ") and "\r\n" in answer:
-        pairs = (line.partition(":") for line in answer.split("\r\n") if ":" in line)
+    if isinstance(answer, str) and answer.startswith("# "):
+        pairs = (line.partition(":") for line in answer.splitlines() if ":" in line)
         output["info"] = {name: value for name, _, value in pairs}
     return output
 

@@ -59,6 +59,12 @@ def uniq(stdout: str) -> dict[str, Any]:
     return {"groups": groups, "count": len(groups)}
 
 
+def lsb_release(stdout: str) -> dict[str, Any]:
+    """The four facts, by their names in snake case."""
+    pairs = (line.partition(":") for line in stdout.split("\n") if ":" in line)
+    return {name.strip().lower().replace(" ", "_"): value.strip() for name, _, value in pairs}
+
+
 def ifconfig(stdout: str) -> dict[str, Any]:
     """The interfaces, by jc."""
     found = jc.parse("ifconfig", stdout, quiet=True) if stdout.strip() else []

@@ -18,7 +18,7 @@ def parse(stdout: str) -> dict[str, Any]:
     """The packets that matched, with their ends, flags and payload as text."""
     matches: list[dict[str, Any]] = []
     for line in stdout.split("\n"):
-        found = _HEAD.match(line)
+        found = _HEAD.fullmatch(line)
         if found is not None:
             matches.append(
                 {

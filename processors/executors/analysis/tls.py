@@ -67,7 +67,9 @@ def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
 
 def _session(one: Connection, client: Side, server: Side, anomalies: Anomalies) -> dict[str, Any]:
     asked, given = client.hello, server.hello
-    given = None if given is not None and given.retry else given
+    # A capture that begins late, or is damaged, may show a hello on the wrong side.
+    given = given if given is not None and given.of_server and not given.retry else None
+    asked = asked if asked is not None and not asked.of_server else None
     version = given.versions[0] if given else None
     cipher = _cipher(given.ciphers[0]) if given else None
     certificate = _certificate(server.certificates[0]) if server.certificates else None

@@ -36,6 +36,7 @@ class Hello:
     server_name: str | None = None
     protocols: list[str] = field(default_factory=list)
     retry: bool = False
+    of_server: bool = False
 
 
 @dataclass(slots=True)
@@ -164,7 +165,7 @@ def _client(body: bytes) -> Hello:
 
 
 def _server(body: bytes) -> Hello:
-    reader, hello = _Reader(body), Hello()
+    reader, hello = _Reader(body), Hello(of_server=True)
     version = reader.number(2)
     hello.retry = reader.take(32) == _RETRY
     reader.vector(1)

@@ -73,9 +73,9 @@ class Capture:
 
     @property
     def last_words(self) -> str:
-        """The end of stderr, or of stdout where nothing stands there."""
-        last = self._errors or self._kept[-_LAST_ERRORS_BYTES:]
-        return last.decode("utf-8", "replace")
+        """The ends of stdout and stderr, without blanks around them."""
+        said = self._kept[-_LAST_ERRORS_BYTES:] if not self._merged else b""
+        return (said + b"\n" + self._errors).decode("utf-8", "replace").strip()
 
     @property
     def whole(self) -> bool:

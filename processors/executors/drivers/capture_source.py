@@ -20,7 +20,7 @@ _DISK_SECONDS: Final = 30.0
 
 @asynccontextmanager
 async def source(
-    invocation: Invocation, context: RunContext, argv: list[str]
+    invocation: Invocation, context: RunContext, argv: list[str], own_end: float = 0.0
 ) -> AsyncIterator[tuple[Path, Captured | Stored] | Failure]:
     """The capture to read: a stored one, or one made by `argv` and deleted afterwards."""
     values = invocation.arguments
@@ -36,7 +36,7 @@ async def source(
         yield path, stored
         return
     packets, seconds = int(values["packets"]), float(values["seconds"])
-    made = await capture(invocation, context, argv, packets, seconds)
+    made = await capture(invocation, context, argv, packets, seconds, own_end)
     if isinstance(made, Failure):
         yield made
         return

@@ -31,10 +31,13 @@ _STDERR_KEPT: Final = 4_096
 _DISK_SECONDS: Final = 30.0
 #: Killed that long after it was told to end.
 _PATIENCE: Final = "2"
+#: How a program ends that leaves the interrupt to the system: through `timeout`, or directly.
+INTERRUPTED: Final = (130, -2)
 _DROPPED: Final = re.compile(r"(\d+) packets? dropped by kernel")
 _BAD_FILTER: Final = re.compile(
     r"syntax error|can't parse filter|isn't a valid|unknown (?:host|port|network|protocol)|"
-    r"expression rejects all|invalid capture filter|illegal token|bogus",
+    r"expression rejects all|invalid capture filter|illegal token|bogus|regex compile failed|"
+    r"was unexpected in this context|not a valid protocol|unmatched|isn't a valid display filter",
     re.IGNORECASE,
 )
 _NO_DEVICE: Final = re.compile(r"no such device|does not exist|that device is not up", re.I)
@@ -55,25 +58,43 @@ class _Full(Exception):
     """The file has its largest size."""
 
 
-class _ToFile:
-    """Writes stdout to the file and hands stderr on; raises _Full where the file is full."""
+class Overheard:
+    """Hands everything on and keeps the end of stderr: there a program says what is wrong."""
 
-    def __init__(self, file: BinaryIO, limit: int, onward: OutputWriter) -> None:
-        self._file = file
-        self._left = limit
+    def __init__(self, onward: OutputWriter) -> None:
+        """Nothing said yet."""
         self._onward = onward
         self.errors = b""
 
     async def write(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
-        """Write in order; a write to the page cache is short enough for the loop."""
+        """Hand it on, with the same back-pressure."""
         if stream == "stderr":
             self.errors = (self.errors + data)[-_STDERR_KEPT:]
+        await self._onward.write(stream, data)
+
+
+class _ToFile:
+    """Writes stdout to the file and hands stderr on; raises _Full where the file is full."""
+
+    def __init__(self, file: BinaryIO, limit: int, onward: Overheard) -> None:
+        self._file = file
+        self._left = limit
+        self._onward = onward
+
+    async def write(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
+        """Write in order; a write to the page cache is short enough for the loop."""
+        if stream == "stderr":
             await self._onward.write(stream, data)
             return
         self._file.write(data[: self._left])
         self._left -= len(data)
         if self._left <= 0:
             raise _Full
+
+
+def limit_seconds(context: RunContext, seconds: float) -> float:
+    """How long a capture may listen: as asked, but no longer than the executor allows."""
+    return min(seconds, context.resources.settings.capture_max_seconds)
 
 
 async def in_thread(work: Callable[[], T]) -> T:
@@ -98,11 +119,17 @@ def timed(seconds: float, argv: list[str]) -> tuple[str, ...]:
 
 
 async def capture(
-    invocation: Invocation, context: RunContext, argv: list[str], packets: int, seconds: float
+    invocation: Invocation,
+    context: RunContext,
+    argv: list[str],
+    packets: int,
+    seconds: float,
+    own_end: float = 0.0,
 ) -> Captured | Failure:
     """Run a program that writes a pcap to stdout, and keep what it wrote.
 
-    `seconds` is cut to the executor's limit. On failure or cancel nothing stays in the store.
+    It is interrupted after `seconds`, which is an end like any other, or `own_end` later where it
+    is told itself when to end. `seconds` is cut to the executor's limit. On failure or cancel nothing stays in the store.
     """
     problem = missing(invocation, argv[0], raw=True) or missing(invocation, "timeout", raw=False)
     if problem is not None:
@@ -117,20 +144,22 @@ async def capture(
         return fail(invocation, "not_configured", message)
     kept = False
     try:
-        writer = _ToFile(file, store.max_bytes, context.output)
+        heard = Overheard(context.output)
         limit: Literal["packets", "seconds", "bytes"] = "seconds"
         try:
             outcome = await local.run(
                 replace(
                     invocation,
                     driver="command",
-                    argv=timed(min(seconds, store.max_seconds), argv),
+                    argv=timed(limit_seconds(context, seconds) + own_end, argv),
                     parser="field:raw",
+                    # tshark reports the interrupt that ends it as its own end.
+                    success_codes=(0, *INTERRUPTED),
                 ),
-                replace(context, output=writer),
+                replace(context, output=_ToFile(file, store.max_bytes, heard)),
             )
             if isinstance(outcome, Failure):
-                return explained(invocation, outcome, writer.errors)
+                return explained(invocation, outcome, heard.errors)
         except _Full:
             limit = "bytes"
         file.close()
@@ -143,7 +172,7 @@ async def capture(
         kept = True
         if limit == "seconds" and stored.packets >= packets:
             limit = "packets"
-        dropped = _DROPPED.search(writer.errors.decode("utf-8", "replace"))
+        dropped = _DROPPED.search(heard.errors.decode("utf-8", "replace"))
         return Captured(stored, limit, int(dropped[1]) if dropped else None)
     finally:
         file.close()
@@ -154,7 +183,10 @@ async def capture(
 def explained(invocation: Invocation, outcome: Failure, errors: bytes) -> Failure:
     """The failure of a capturing program in the classes that a user can act on."""
     text = errors.decode("utf-8", "replace")
-    last = next((line.strip() for line in reversed(text.split("\n")) if line.strip()), "")
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    # tshark draws an arrow below its sentence.
+    own = [line for line in lines if line.startswith("tshark: ")]
+    last = (own or lines[-1:] or [outcome.message])[0]
     if outcome.error_class != "exit_status":
         return outcome
     if "permission" in text.lower() or "not permitted" in text.lower():

@@ -23,9 +23,11 @@ from processors.executors.drivers.analysing import analyse_file
 from processors.executors.drivers.capture_source import about, source
 from processors.executors.drivers.capture_store import CaptureStore, NoSuchCapture
 from processors.executors.drivers.capturing import (
+    Overheard,
     capture,
     explained,
     in_thread,
+    limit_seconds,
     missing,
     tcpdump,
     timed,
@@ -36,6 +38,8 @@ from processors.executors.errors import fail
 from toolmeta.invocation import Invocation
 
 _DISK_SECONDS: Final = 30.0
+#: tshark takes a second or two to start and to end.
+_OWN_END_SECONDS: Final = 15.0
 _FLOW_BYTES: Final = 1024 * 1024
 _TALKERS: Final = 10
 
@@ -90,10 +94,12 @@ async def _tshark(invocation: Invocation, context: RunContext) -> Outcome:
     problem = missing(invocation, "tshark", raw=False)
     if problem is not None:
         return problem
-    async with source(invocation, context, tshark.capture_argv(values)) as opened:
+    argv = tshark.capture_argv(values, limit_seconds(context, float(values["seconds"])))
+    async with source(invocation, context, argv, _OWN_END_SECONDS) as opened:
         if isinstance(opened, Failure):
             return opened
         path, origin = opened
+        heard = Overheard(context.output)
         outcome = await local.run(
             replace(
                 invocation,
@@ -102,10 +108,10 @@ async def _tshark(invocation: Invocation, context: RunContext) -> Outcome:
                 env={"LC_ALL": "C.UTF-8", "TZ": "UTC"},
                 parser="json:rows",
             ),
-            context,
+            replace(context, output=heard),
         )
         if isinstance(outcome, Failure):
-            return explained(invocation, outcome, outcome.message.encode())
+            return explained(invocation, outcome, heard.errors)
         extra = about(origin, kept=bool(values.get("keep")))
         return Success(fitting({**extra, **tshark.findings(outcome.output, values)}))
 
@@ -134,7 +140,8 @@ async def _ngrep(invocation: Invocation, context: RunContext) -> Outcome:
         argv += ["-I", str(path)]
     argv += ["--", str(values["pattern"])]
     argv += [str(values["filter"])] if values.get("filter") else []
-    seconds = min(float(values["seconds"]), context.resources.settings.capture_max_seconds)
+    seconds = limit_seconds(context, float(values["seconds"]))
+    heard = Overheard(context.output)
     outcome = await local.run(
         replace(
             invocation,
@@ -144,13 +151,14 @@ async def _ngrep(invocation: Invocation, context: RunContext) -> Outcome:
             parser="ngrep",
             success_codes=(0, 1),
         ),
-        context,
+        replace(context, output=heard),
     )
     if isinstance(outcome, Failure):
-        return explained(invocation, outcome, outcome.message.encode())
-    if outcome.output["exit_code"] and not outcome.output["count"]:
-        # 1 also says that nothing matched; then there is nothing on stderr but its statistics.
-        outcome.output["exit_code"] = 0
+        return explained(invocation, outcome, heard.errors)
+    if outcome.output["exit_code"] and heard.errors.strip():
+        # 1 also says that nothing matched, but then without a word.
+        return explained(invocation, fail(invocation, "exit_status", "ngrep failed"), heard.errors)
+    outcome.output["exit_code"] = 0
     return outcome
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from processors.executors.context import Failure, Outcome, RunContext
 from processors.executors.drivers import local, scan_argv
-from processors.executors.drivers.capturing import explained, missing, timed
+from processors.executors.drivers.capturing import INTERRUPTED, Overheard, explained, missing, timed
 from processors.executors.errors import fail
 from processors.executors.scope import SETTING, BadTarget, OutOfScope, check_targets, parse_scope
 from toolmeta.invocation import Invocation
@@ -54,7 +54,8 @@ class ScanDriver:
         if passive:
             # It listens until it is interrupted, and then ends by that signal.
             argv = timed(float(values["seconds"]), list(argv))
-            codes = (*codes, -2, 130)
+            codes = (*codes, *INTERRUPTED)
+        heard = Overheard(context.output)
         outcome = await local.run(
             replace(
                 invocation,
@@ -64,10 +65,10 @@ class ScanDriver:
                 parser=call,
                 success_codes=codes,
             ),
-            context,
+            replace(context, output=heard),
         )
         if isinstance(outcome, Failure):
-            return explained(invocation, outcome, outcome.message.encode())
+            return explained(invocation, outcome, heard.errors)
         return outcome
 
 

@@ -17,10 +17,14 @@ FIELDS: Final = (
 )
 
 
-def capture_argv(values: dict[str, Any]) -> list[str]:
-    """tshark that writes a pcap to stdout, for the capture store."""
+def capture_argv(values: dict[str, Any], seconds: float) -> list[str]:
+    """tshark that writes a pcap to stdout, for the capture store.
+
+    It must end by itself: interrupted together with its dumpcap it leaves nothing behind.
+    """
     argv = ["tshark", "-n", "-q", "-F", "pcap", "-w", "-", "-p"]
     argv += ["-i", str(values.get("interface")), "-c", str(values["packets"])]
+    argv += ["-a", f"duration:{seconds:g}"]
     return [*argv, "-f", str(values["filter"])] if values.get("filter") else argv
 
 

@@ -15,6 +15,7 @@ from tests.fakes.psrp.shells import Reply
 
 _WHEN = Typed("DT", "2026-01-31T08:00:01.1234567+00:00")
 _SIZE = 136_365_211_648
+_GUID = Typed("G", "7b3a1f60-0b3f-4c1e-8a9e-0d8a4a1f2c3d")
 
 
 def _service(name: str = "W32Time", status: str = "Running", number: int = 4) -> Thing:
@@ -127,26 +128,26 @@ OBJECTS: dict[str, list[Any]] = {
         _ad("ADComputer", Name="WEB-01", DNSHostName="web-01.acme.example", Enabled=True,
             SamAccountName="WEB-01$", OperatingSystem="Windows Server 2022 Standard",
             LastLogonDate=_WHEN, DistinguishedName="CN=WEB-01,DC=acme,DC=example",
-            ObjectGUID=Typed("G", "7b3a1f60-0b3f-4c1e-8a9e-0d8a4a1f2c3d"), SID="S-1-5-21-1-2-3-1103")
+            ObjectGUID=_GUID, SID="S-1-5-21-1-2-3-1103")
     ],
     "Get-ADGroup": [
         _ad("ADGroup", Name="Domain Admins", SamAccountName="Domain Admins",
             GroupCategory=Enumeration("ADGroupCategory", "Security", 1),
             GroupScope=Enumeration("ADGroupScope", "Global", 1), Description="Admins",
             DistinguishedName="CN=Domain Admins,CN=Users,DC=acme,DC=example",
-            ObjectGUID=Typed("G", "7b3a1f60-0b3f-4c1e-8a9e-0d8a4a1f2c3e"), SID="S-1-5-21-1-2-3-512")
+            ObjectGUID=_GUID, SID="S-1-5-21-1-2-3-512")
     ],
     "Get-ADUser": [
         _ad("ADUser", Name="Jane Doe", SamAccountName="jdoe", Enabled=True, LockedOut=False,
             UserPrincipalName="jdoe@acme.example", GivenName="Jane", Surname="Doe",
             EmailAddress="jdoe@acme.example", PasswordExpired=False, PasswordLastSet=_WHEN,
             LastLogonDate=_WHEN, DistinguishedName="CN=Jane Doe,CN=Users,DC=acme,DC=example",
-            ObjectGUID=Typed("G", "7b3a1f60-0b3f-4c1e-8a9e-0d8a4a1f2c3f"), SID="S-1-5-21-1-2-3-1104")
+            ObjectGUID=_GUID, SID="S-1-5-21-1-2-3-1104")
     ],
     "Get-ADGroupMember": [
         _ad("ADPrincipal", Name="Jane Doe", SamAccountName="jdoe", ObjectClass="user",
             DistinguishedName="CN=Jane Doe,CN=Users,DC=acme,DC=example",
-            ObjectGUID=Typed("G", "7b3a1f60-0b3f-4c1e-8a9e-0d8a4a1f2c3f"), SID="S-1-5-21-1-2-3-1104")
+            ObjectGUID=_GUID, SID="S-1-5-21-1-2-3-1104")
     ],
     "Get-ComputerInfo": [
         Thing("Microsoft.PowerShell.Commands.ComputerInfo",
@@ -200,7 +201,8 @@ OBJECTS: dict[str, list[Any]] = {
                          "InstanceName": "_total", "CookedValue": 7.25, "Timestamp": _WHEN})]})
     ],
     "Get-NetAdapter": [
-        _cim("ROOT/StandardCimv2/MSFT_NetAdapter", Name="Ethernet", InterfaceIndex=Typed("U32", "6"),
+        _cim("ROOT/StandardCimv2/MSFT_NetAdapter", Name="Ethernet",
+             InterfaceIndex=Typed("U32", "6"),
              InterfaceDescription="Microsoft Hyper-V Network Adapter", Status="Up",
              MacAddress="00-15-5D-01-02-03", LinkSpeed="10 Gbps", MtuSize=Typed("U32", "1500"),
              MediaConnectionState=Enumeration("MediaConnectState", "Connected", 1),
@@ -273,16 +275,16 @@ PARAMETERS: dict[str, str] = {
     "Restart-Service": "Name DisplayName InputObject Include Exclude Force PassThru",
     "Get-WmiObject": "Class Namespace Filter Property Query List Recurse Amended DirectRead "
     "ComputerName Credential Authentication Impersonation",
-    "Get-EventLog": "LogName EntryType Source After Before Newest InstanceId Index Message UserName "
-    "AsBaseObject AsString List ComputerName",
+    "Get-EventLog": "LogName EntryType Source After Before Newest InstanceId Index Message "
+    "UserName AsBaseObject AsString List ComputerName",
     "Get-WinEvent": "LogName ProviderName Path FilterHashtable FilterXPath FilterXml MaxEvents "
     "Oldest Force ListLog ListProvider ComputerName Credential",
     "Get-Counter": "Counter MaxSamples SampleInterval Continuous ListSet ComputerName",
     "Get-NetAdapter": "Name InterfaceDescription InterfaceIndex Physical IncludeHidden CimSession",
     "Get-NetIPAddress": "IPAddress InterfaceAlias InterfaceIndex AddressFamily AddressState Type "
     "PrefixLength PrefixOrigin SuffixOrigin PolicyStore SkipAsSource",
-    "Get-NetRoute": "DestinationPrefix InterfaceAlias InterfaceIndex NextHop AddressFamily Protocol "
-    "RouteMetric PolicyStore State",
+    "Get-NetRoute": "DestinationPrefix InterfaceAlias InterfaceIndex NextHop AddressFamily "
+    "Protocol RouteMetric PolicyStore State",
     "Invoke-WebRequest": "Uri Method Headers Body ContentType TimeoutSec MaximumRedirection "
     "UseBasicParsing UserAgent OutFile PassThru Credential UseDefaultCredentials Certificate",
     "Test-Connection": "ComputerName Count Delay BufferSize TimeToLive Quiet AsJob Source Protocol "

@@ -117,7 +117,9 @@ class Writer:
             case Typed():
                 return f"<{value.tag}{at}>{_escaped(value.text)}</{value.tag}>"
             case Enumeration():
-                types = (value.type, "System.Enum", "System.ValueType", "System.Object")
+                types: tuple[str, ...] = (
+                    value.type, "System.Enum", "System.ValueType", "System.Object"
+                )  # fmt: skip
                 body = f"<ToString>{_escaped(value.name)}</ToString><I32>{value.number}</I32>"
                 return self._object(at, types, body)
             case list():

@@ -62,7 +62,7 @@ class Negotiated:
     def encrypt(self, text: bytes) -> bytes:
         """The body that carries `text`."""
         header, sealed, padding = self._context.wrap_winrm(text)
-        return (
+        body: bytes = (
             b"--Encrypted Boundary\r\n\tContent-Type: application/HTTP-SPNEGO-session-encrypted\r\n"
             b"\tOriginalContent: type=application/soap+xml;charset=UTF-8;Length="
             + str(len(text) + padding).encode()
@@ -72,3 +72,4 @@ class Negotiated:
             + sealed
             + b"--Encrypted Boundary--\r\n"
         )
+        return body

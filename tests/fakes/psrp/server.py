@@ -75,7 +75,7 @@ class FakeWindows:
         class Handler(_Handler):
             host = fake
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         if tls is not None:
             self._server.socket = tls.wrap_socket(
@@ -189,6 +189,13 @@ class FakeWindows:
         return ""
 
 
+class _Server(ThreadingHTTPServer):
+    """A client that does not trust us hangs up: no reason to print anything."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing."""
+
+
 def _seconds(text: str) -> float:
     match = re.fullmatch(r"PT([0-9.]+)S", text)
     assert match is not None
@@ -256,7 +263,7 @@ class _Handler(BaseHTTPRequestHandler):
             return False
         if self.negotiated is not None and self.negotiated.complete:
             return True
-        kind, _, token = header.partition(" ")
+        _kind, _, token = header.partition(" ")
         self.negotiated = self.negotiated or Negotiated()
         try:
             answer = self.negotiated.step(base64.b64decode(token)) if token else b""

@@ -127,7 +127,7 @@ class Pipeline:
                 left = deadline - time.monotonic()
                 if left <= 0 or not self._changed.wait(left):
                     return []
-            taken = []
+            taken: list[bytes] = []
             while self._waiting and sum(map(len, taken)) + len(self._waiting[0]) < room:
                 taken.append(self._waiting.popleft())
             return taken

@@ -19,6 +19,11 @@ scapy = pytest.importorskip("scapy.all", reason="scapy is not installed: runstre
 CLIENT, SERVER = "192.0.2.7", "192.0.2.80"
 
 
+def _ether() -> Any:
+    """Both addresses are given: scapy would ask the network for an absent one."""
+    return scapy.Ether(src="00:00:5e:00:53:01", dst="00:00:5e:00:53:02")
+
+
 def _packets(frames: Iterable[Any], step: float = 0.01) -> list[Packet]:
     """The frames as captured, `step` seconds apart."""
     found = []
@@ -42,7 +47,7 @@ class Talk:
         ends = (CLIENT, SERVER) if by_client else (SERVER, CLIENT)
         fields = {"seq": self.next[own], "ack": self.next[other], "window": 1_000, **changed}
         frame = (
-            scapy.Ether(src="00:00:5e:00:53:01", dst="00:00:5e:00:53:02")
+            _ether()
             / scapy.IP(src=ends[0], dst=ends[1])
             / scapy.TCP(sport=self.ports[own], dport=self.ports[other], flags=flags, **fields)
             / data
@@ -166,8 +171,8 @@ def test_dns_over_udp_and_tcp() -> None:
     answer = scapy.DNS(
         id=1, qr=1, aa=1, qd=question, an=scapy.DNSRR(rrname="a.example", rdata="192.0.2.1")
     )
-    out = scapy.Ether() / scapy.IP(src=CLIENT, dst=SERVER) / scapy.UDP(sport=999, dport=53)
-    back = scapy.Ether() / scapy.IP(src=SERVER, dst=CLIENT) / scapy.UDP(sport=53, dport=999)
+    out = _ether() / scapy.IP(src=CLIENT, dst=SERVER) / scapy.UDP(sport=999, dport=53)
+    back = _ether() / scapy.IP(src=SERVER, dst=CLIENT) / scapy.UDP(sport=53, dport=999)
     talk = Talk(53).open()
     for say, message in ((talk.say, ask), (talk.reply, answer)):
         data = bytes(message)
@@ -185,7 +190,7 @@ def test_dns_over_udp_and_tcp() -> None:
 def test_udp_port_unreachable_belongs_to_its_conversation() -> None:
     ask = scapy.IP(src=CLIENT, dst=SERVER) / scapy.UDP(sport=999, dport=7) / b"hello"
     error = scapy.IP(src=SERVER, dst=CLIENT) / scapy.ICMP(type=3, code=3) / ask
-    found = _found("udp", [scapy.Ether() / ask, scapy.Ether() / error])
+    found = _found("udp", [_ether() / ask, _ether() / error])
     assert found["conversations"][0]["unreachable"] is True
     assert _kinds(found) == {"port_unreachable"}
 

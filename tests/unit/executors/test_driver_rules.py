@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processors.executors.connections import is_here
 from processors.executors.context import Failure, Outcome, Success
 from processors.executors.drivers import registry, remote
 from processors.executors.drivers.addresses import is_public
 from processors.executors.drivers.cleanup import see_through
-from processors.executors.connections import is_here
 from processors.executors.drivers.values import OUTPUT_BYTES, fitting, jsonable
 from processors.executors.errors import ERROR_CLASSES, fail, may_retry
 from processors.executors.resources import Resources

@@ -9,6 +9,7 @@ import orjson
 
 from processors.router.memory import Memory
 from processors.router.partition import RouterPartition
+from processors.router.requests import Desk
 from processors.router.writing import Writer
 from streams import topics
 from streams.events import EVENT_TYPES, Event
@@ -87,14 +88,14 @@ class Simulation:
         self._random = 0
 
     def _fresh(self) -> RouterPartition:
+        memory = Memory(86_400)
         return RouterPartition(
             number=0,
             count=1,
             prefix="",
-            registry=registry.load(),
             writer=Writer("", "router"),
-            memory=Memory(86_400),
-            random_bits=self._bits,
+            memory=memory,
+            desk=Desk(0, 1, registry.load(), memory, self._bits),
         )
 
     def _bits(self) -> int:

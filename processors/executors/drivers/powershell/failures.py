@@ -111,16 +111,16 @@ def _status(invocation: Invocation, host: str, status: int, *, began: bool) -> F
 
 
 def _causes(error: BaseException) -> list[BaseException]:
+    """The error and all that it wraps: urllib3 and requests keep causes in several places."""
     found: list[BaseException] = []
-    waiting: list[BaseException | None] = [error]
+    waiting: list[Any] = [error]
     while waiting and len(found) < 20:
         one = waiting.pop()
-        if one is None or any(one is other for other in found):
+        if not isinstance(one, BaseException) or any(one is other for other in found):
             continue
         found.append(one)
-        waiting += [one.__cause__, one.__context__, getattr(one, "reason", None)]
-        waiting += [part for part in one.args if isinstance(part, BaseException)]
-    return [one for one in found if isinstance(one, BaseException)]
+        waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
+    return found
 
 
 def _unconnected(error: BaseException) -> tuple[str, str]:

@@ -1,0 +1,111 @@
+"""The network scope: what may be scanned, decided without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processors.executors.capabilities import may
+from processors.executors.drivers import scan_argv
+from processors.executors.scope import BadTarget, OutOfScope, check_targets, parse_scope
+
+SCOPE = parse_scope("10.1.0.0/16, 192.0.2.0/24")
+NAMES = {
+    "in.example": ["10.1.2.3", "2001:db8::1"],
+    "out.example": ["203.0.113.9"],
+    "both.example": ["10.1.2.3", "203.0.113.9"],
+    "six.example": ["2001:db8::1"],
+    "mapped.example": ["::ffff:203.0.113.9"],
+}
+
+
+def _resolve(name: str) -> Sequence[str]:
+    return NAMES[name]
+
+
+def _checked(*targets: str) -> list[str]:
+    return check_targets(targets, SCOPE, _resolve)
+
+
+def test_addresses_networks_and_names_become_addresses() -> None:
+    assert _checked("10.1.2.3", "192.0.2.9/30", "in.example") == ["10.1.2.3", "192.0.2.8/30"]
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["10.2.0.1", "10.0.0.0/8", "0.0.0.0/0", "10.1.0.0/16", "::1", "::ffff:10.1.2.3", "fe80::1%eth0",
+     "out.example", "both.example", "six.example", "mapped.example"],
+)  # fmt: skip
+def test_outside(target: str) -> None:
+    with pytest.raises(OutOfScope):
+        _checked(target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["10.1.2.3-9", "10.1.2.*", "10.1.2", "10.1.2.3,4", "010.1.2.3", "10.1.2.3/33", "0x0a.1", "1.2",
+     "167837955", "-iL", "--script=x", "a b", "10.1.2.3 --script=x", "", "\u0661\u0660.1.2.3",
+     "10.1.2.3\n10.9.9.9", "@targets"],
+)  # fmt: skip
+def test_no_target(target: str) -> None:
+    with pytest.raises(BadTarget):
+        _checked(target)
+
+
+def test_empty_scope_denies_all() -> None:
+    with pytest.raises(OutOfScope, match="RUNSTREAM_NETWORK_SCOPE"):
+        check_targets(["127.0.0.1"], (), _resolve)
+
+
+def test_addresses_are_counted_together() -> None:
+    assert len(_checked(*(f"10.1.{n}.0/24" for n in range(16)))) == 16
+    with pytest.raises(OutOfScope, match="4352"):
+        _checked(*(f"10.1.{n}.0/24" for n in range(17)))
+    assert _checked("10.1.0.0/24", "10.1.0.0/24") == ["10.1.0.0/24"]
+
+
+@pytest.mark.parametrize("text", ["10.0.0.7/24", "everything", "::/0", "10.0.0.0/33"])
+def test_a_wrong_scope_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_scope(text)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_inside_or_refused(text: str) -> None:
+    try:
+        found = check_targets([text], SCOPE, lambda _: ["10.1.0.1"])
+    except (BadTarget, OutOfScope):
+        return
+    assert all(part[0].isdigit() for part in found)
+
+
+def test_argument_lists_hold_addresses_behind_a_double_dash() -> None:
+    values = {"technique": "syn", "ports": "22", "detect_services": True, "host_timeout": 1.5}
+    assert scan_argv.nmap(values, ["10.1.0.1"]) == [
+        "nmap", "-n", "--no-stylesheet", "--privileged", "-oX", "-", "-sS", "-T3", "-p", "22",
+        "-sV", "--host-timeout=1500ms", "--", "10.1.0.1",
+    ]  # fmt: skip
+    assert "--unprivileged" in scan_argv.nmap({}, ["10.1.0.1"])
+    assert scan_argv.masscan(
+        {"rate": 100, "wait": 3, "ports": "80", "interface": "eth0", "gateway": "10.1.0.9"},
+        ["10.1.0.0/24"],
+    ) == [
+        "masscan", "-oL", "-", "--rate=100", "--wait=3", "--ports=80", "--interface=eth0",
+        "--router-ip=10.1.0.9", "10.1.0.0/24",
+    ]  # fmt: skip
+    assert scan_argv.arp_scan({"interface": "eth0", "attempts": 2, "wait_ms": 500}, ["10.1.0.1"])[
+        -2:
+    ] == ["--", "10.1.0.1"]
+    assert scan_argv.netdiscover({"interface": "eth0"}, [])[-1] == "-p"
+
+
+def test_capability_comes_from_the_process_or_the_file() -> None:
+    raw = 1 << 13
+    assert may({"CapEff": raw}, 0)
+    assert not may({"CapEff": 0, "CapBnd": raw}, 0)
+    assert may({"CapEff": 0, "CapBnd": raw, "NoNewPrivs": 0}, raw)
+    assert not may({"CapEff": 0, "CapBnd": raw, "NoNewPrivs": 1}, raw)
+    assert not may({"CapEff": 0, "CapBnd": 0}, raw)
