@@ -187,6 +187,7 @@ class Processor:
                     "partition.assignment.strategy": "range",
                     "session.timeout.ms": 10_000,
                     "heartbeat.interval.ms": 2_000,
+                    **self._membership(),
                 },
             )
         )
@@ -196,6 +197,12 @@ class Processor:
             self._turn()
         if self._uncommitted:
             self._commit_lazily()
+
+    def _membership(self) -> dict[str, str]:
+        """A named instance that comes back takes its place again at once (static membership);
+        otherwise the group waits for the session of the one that was killed to run out."""
+        named = "instance" in self.settings.model_fields_set
+        return {"group.instance.id": self.settings.instance} if named else {}
 
     def _turn(self) -> None:
         consumer, out = self._consumer, self._out

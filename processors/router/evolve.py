@@ -21,6 +21,10 @@ from streams.events import STATUS_AFTER
 from streams.moments import unix
 
 
+#: Statuses in which the execution waits for a person, and its timeout with it.
+_HELD: Final = frozenset({"paused", "needs_attention"})
+
+
 class IllegalTransition(Exception):
     """The decider asked for a status that cannot follow: a defect, never an operating error."""
 
@@ -80,11 +84,10 @@ def _move(execution: Execution, status: str, data: dict[str, Any], at: float) ->
             pass  # The request for approval follows the acceptance at once.
         else:
             raise IllegalTransition(f"{execution.id}: {execution.status} -> {status}")
-    if status == "paused":
-        execution.paused_at = at
-    elif execution.status == "paused":
-        execution.paused_seconds += at - (execution.paused_at or at)
-        execution.paused_at = None
+    if status in _HELD:
+        execution.paused_at = execution.paused_at or at
+    elif execution.paused_at is not None:
+        _go_on(execution, at)
     execution.status = status
     if status == "pending_approval":
         execution.approval_expires_at = unix(data["expires_at"])
@@ -95,9 +98,14 @@ def _move(execution: Execution, status: str, data: dict[str, Any], at: float) ->
 
 
 def _resume(execution: Execution, status: str, at: float) -> None:
+    _go_on(execution, at)
+    execution.status = status
+
+
+def _go_on(execution: Execution, at: float) -> None:
+    """The time that it was held does not count against its timeout."""
     execution.paused_seconds += at - (execution.paused_at or at)
     execution.paused_at = None
-    execution.status = status
 
 
 def _settle(execution: Execution, step: StepState, status: str, at: float) -> None:

@@ -103,7 +103,7 @@ class Execution:
     approval_expires_at: float | None = None
     started_at: float | None = None
     ended_at: float | None = None
-    #: Since when it is paused, and for how long it was before.
+    #: Since when it waits for a person (paused, needs attention), and for how long it did before.
     paused_at: float | None = None
     paused_seconds: float = 0.0
     #: `cancelled` or `timeout` once the end is asked for; the attempts in flight end first.

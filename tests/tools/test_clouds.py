@@ -73,9 +73,9 @@ def aws(moto: str, stack: tuple[object, Path]) -> Iterator[dict[str, str]]:
     front.unlink(missing_ok=True)
 
 
-@pytest.fixture(autouse=True)
-def credentials(request: pytest.FixtureRequest) -> dict[str, str]:
-    """What moto accepts; given as text, since secret references need a store."""
+@pytest.fixture
+def credentials() -> dict[str, str]:
+    """What moto accepts: anything."""
     return {"access_key_id": "testing", "secret_access_key": "testing"}
 
 

@@ -94,7 +94,7 @@ def iptables(stdout: str) -> dict[str, Any]:
 def _rule(line: str) -> dict[str, Any]:
     # A rule without a target has only blanks there: then the protocol comes third.
     words = line.split()
-    if words[4] not in ("--", "-f", "!f"):
+    if words[4] in ("--", "-f", "!f"):
         words.insert(3, "")
     number, packets, size, target, protocol, _, inside, outside, source, destination = words[:10]
     return {

@@ -129,7 +129,8 @@ async def capture(
     """Run a program that writes a pcap to stdout, and keep what it wrote.
 
     It is interrupted after `seconds`, which is an end like any other, or `own_end` later where it
-    is told itself when to end. `seconds` is cut to the executor's limit. On failure or cancel nothing stays in the store.
+    is told itself when to end; `seconds` is cut to the executor's limit. On failure or cancel
+    nothing stays in the store.
     """
     problem = missing(invocation, argv[0], raw=True) or missing(invocation, "timeout", raw=False)
     if problem is not None:

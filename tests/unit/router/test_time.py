@@ -103,6 +103,19 @@ def test_a_lost_attempt_that_must_not_be_repeated_needs_attention() -> None:
     assert kinds(simulation.run(simulation.take()))[-1] == "execution.completed"
 
 
+def test_the_time_that_a_person_takes_does_not_count_against_the_timeout() -> None:
+    simulation = Simulation()
+    simulation.submit({"plan": {"timeout_seconds": 90, "steps": [
+        {"tool": "argv", "parameters": {"argv": ["true"]}}, {"tool": "noop"}]}})  # fmt: skip
+    command = simulation.take()
+    simulation.report("started", command)
+    simulation.wait(70)
+    simulation.wait(10_000)
+    simulation.restart()
+    simulation.control("resolve", command["execution_id"], step="step_1", outcome="succeeded")
+    assert kinds(simulation.run(simulation.take()))[-1] == "execution.completed"
+
+
 def test_resolve_as_retry_runs_it_again() -> None:
     simulation = Simulation()
     simulation.submit({"steps": [{"tool": "argv", "parameters": {"argv": ["true"]}}]})

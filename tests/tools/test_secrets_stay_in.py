@@ -1,0 +1,115 @@
+"""A canary: a secret is used, sent back by a server in many forms, and found nowhere."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from runtime.local.stack import LocalStack
+from streams.topics import all_topics
+from tests.tools.conftest import Execute
+
+CANARY = "can/ary+7f3a=zq9 x"
+
+
+class _Echo(BaseHTTPRequestHandler):
+    """Answers with the token that it got, in the forms that servers like."""
+
+    got: list[str] = []  # noqa: RUF012
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        """The token as it is, quoted, and as base64 beside something else."""
+        token = self.headers["X-Token"]
+        self.got.append(token)
+        body = "\n".join(
+            (token, quote(token, safe=""), base64.b64encode(f"user:{token}".encode()).decode())
+        ).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("X-Seen", token)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def echo() -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Echo)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield int(server.server_address[1])
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+def everything(stack: LocalStack) -> bytes:
+    """Every record of every topic, committed or not: values, keys and headers."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": stack.bootstrap_servers,
+            "group.id": "canary",
+            "isolation.level": "read_uncommitted",
+            "enable.auto.commit": False,
+            "log_level": 0,
+        }
+    )
+    found = bytearray()
+    ends: dict[tuple[str, int], int] = {}
+    try:
+        known = consumer.list_topics(timeout=20).topics
+        for topic in all_topics():
+            for number in known[topic.name].partitions:
+                place = TopicPartition(topic.name, number)
+                low, high = consumer.get_watermark_offsets(place, timeout=20)
+                if high > low:
+                    ends[topic.name, number] = high
+        consumer.assign([TopicPartition(name, number, 0) for name, number in ends])
+        while ends:
+            consumer.assignment()
+            message = consumer.poll(1.0)
+            if message is None:
+                at = consumer.position([TopicPartition(*place) for place in ends])
+                for place in at:
+                    if place.offset >= ends[place.topic, place.partition]:
+                        del ends[place.topic, place.partition]
+                continue
+            assert message.error() is None
+            found += (message.value() or b"") + (message.key() or b"")
+            found += repr(message.headers()).encode()
+    finally:
+        consumer.close()
+    return bytes(found)
+
+
+def test_no_topic_and_no_log_holds_it(
+    execute: Execute, stack: tuple[LocalStack, Path], echo: int
+) -> None:
+    folder = stack[1].parent
+    (folder / "secrets" / "token").write_text(CANARY)
+    reference = {"type": "secret", "path": "file/token"}
+    url = f"http://127.0.0.1:{echo}/"
+    result = execute("curl", {"url": url, "headers": {"X-Token": reference}})
+    assert result.status == "succeeded", result
+    assert _Echo.got == [CANARY]
+    assert result.output["body"].split("\n")[0] == "***"
+    assert "***" in result.output["body"].split("\n")[2]
+    forms = [CANARY, quote(CANARY, safe=""), base64.b64encode(CANARY.encode()).decode()[:-4]]
+    records = everything(stack[0])
+    assert b"file/token" in records
+    for form in forms:
+        assert form.encode() not in records, form
+    for log in (folder / "stack").rglob("*.log"):
+        text = log.read_bytes()
+        assert not any(form.encode() in text for form in forms), log.name
