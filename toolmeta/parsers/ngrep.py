@@ -9,7 +9,7 @@ _HEAD: Final = re.compile(
     r"(?P<kind>[A-Z?]) (?P<at>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d+) "
     r"(?P<source>\S+?)(?::(?P<source_port>\d+))? -> "
     r"(?P<destination>\S+?)(?::(?P<destination_port>\d+))?"
-    r"(?: \[(?P<flags>[A-Z]*)\])?(?: \S+)?(?: #\d+)?(?P<payload> .*)?"
+    r"(?: \[(?P<flags>[A-Z]*)\])?(?: \d+:\d+)?(?: #\d+)?(?P<payload> .*)?"
 )
 _KINDS: Final = {"T": "tcp", "U": "udp", "I": "icmp", "G": "igmp"}
 

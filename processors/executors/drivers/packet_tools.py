@@ -168,7 +168,7 @@ async def _tcpflow(invocation: Invocation, context: RunContext) -> Outcome:
     if problem is not None:
         return problem
     store = CaptureStore(context.resources.settings)
-    argv = tcpdump(values, _tcp_only(values.get("filter")))
+    argv = [] if values.get("capture") else tcpdump(values, _tcp_only(values.get("filter")))
     async with source(invocation, context, argv) as opened:
         if isinstance(opened, Failure):
             return opened
