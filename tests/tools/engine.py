@@ -5,6 +5,7 @@ The image is one static busybox, so nothing is fetched; everything lies in a fol
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 IMAGE = "localhost/tiny:1"
@@ -87,6 +89,16 @@ def engine(folder: Path) -> Iterator[Engine]:
         made.podman("rm", "--force", "--all", "--time=0")
         service.terminate()
         service.wait(_PATIENCE_SECONDS)
+        _end_monitors(folder)
+
+
+def _end_monitors(folder: Path) -> None:
+    """The monitor of an `exec` stays for five minutes, in case somebody asks how it ended."""
+    for process in psutil.process_iter(["name", "cmdline"]):
+        words = process.info["cmdline"] or ()
+        if process.info["name"] == "conmon" and any(str(folder) in word for word in words):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def _image(busybox: Path) -> bytes:

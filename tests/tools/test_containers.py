@@ -91,6 +91,10 @@ def test_docker_exec(execute: Execute, web: Engine) -> None:
     failed = execute("docker_exec", {**target, "argv": ["/bin/cat", "/nothing"]})
     assert failed.error_class == "exit_status"
     assert "No such file" in failed.error["message"]
+    # What the program says is not what docker says: it has run, and must not run again.
+    words = "echo 'dial tcp: connect: connection refused' >&2; exit 1"
+    own = execute("docker_exec", {**target, "argv": ["/bin/sh", "-c", words]})
+    assert own.error_class == "exit_status"
 
 
 def test_docker(execute: Execute, web: Engine) -> None:
@@ -131,6 +135,12 @@ def test_no_engine(execute: Execute, tmp_path: Path) -> None:
     needs("docker", "docker.io")
     result = execute("docker_ps", {"engine": f"unix://{tmp_path}/nobody.sock"})
     assert result.error_class == "connection_refused", result
+    file = tmp_path / "compose.yaml"
+    file.write_text(json.dumps({"version": "2.4", "services": {"shop": {"image": IMAGE}}}))
+    composed = execute("docker_compose", {"files": str(file), "engine": f"unix://{tmp_path}/no"})
+    assert composed.error_class == "connection_refused", composed
+    podman = execute("podman_ps", {"engine": f"unix://{tmp_path}/nobody.sock"})
+    assert podman.error_class == "connection_refused", podman
 
 
 def test_podman(execute: Execute, web: Engine) -> None:

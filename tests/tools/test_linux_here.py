@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -108,6 +109,18 @@ def test_ping(execute: Execute) -> None:
     assert (output["is_reachable"], output["packets_received"]) == (True, 2)
 
 
+def _request(talk: socket.socket) -> bytes:
+    """One whole request; what does not speak HTTP ends at once."""
+    data = b""
+    while piece := talk.recv(65_536):
+        data += piece
+        head, end, body = data.partition(b"\r\n\r\n")
+        found = re.search(rb"(?i)content-length: *(\d+)", head)
+        if end and len(body) >= int(found[1] if found else 0):
+            break
+    return data
+
+
 @contextmanager
 def web(context: ssl.SSLContext | None = None) -> Iterator[tuple[int, list[bytes]]]:
     """A server of one JSON answer, by TLS or without; its port and the requests it got."""
@@ -123,7 +136,7 @@ def web(context: ssl.SSLContext | None = None) -> Iterator[tuple[int, list[bytes
                     channel.settimeout(10)
                     plain = context is None
                     with channel if plain else context.wrap_socket(channel, True) as talk:  # type: ignore[union-attr]
-                        seen.append(talk.recv(65_536))
+                        seen.append(_request(talk))
                         length = b"Content-Length: %d\r\n\r\n" % len(answer)
                         talk.sendall(head + length + answer)
             except OSError:
@@ -168,7 +181,7 @@ def test_openssl(execute: Execute, tmp_path: Path) -> None:
     )
     assert "Test authority" in shown["issuer"]
     version = succeeded(execute("openssl", {"action": "version"}))
-    assert version["version"].startswith("OpenSSL")
+    assert version["version"][0].isdigit()
 
 
 def test_psql(execute: Execute, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -185,7 +198,7 @@ def test_psql(execute: Execute, tmp_path_factory: pytest.TempPathFactory) -> Non
         output = succeeded(execute("psql", {**where, "query": query, "params": ["; drop"]}))
         assert (output["rows"], output["columns"]) == ([{"id": 2}], ["id"])
         change = {**where, "query": "delete from orders"}
-        assert execute("psql", change).error_class == "database"
+        assert execute("psql", change).error_class == "invalid_parameters"
         assert succeeded(execute("psql", {**change, "write": True}))["row_count"] == 2
         refused = execute("psql", {**where, "query": "select 1", "password": "no"})
         assert refused.error_class == "login_refused"

@@ -1,0 +1,125 @@
+"""Hosts from the inventory: a real sshd under the name, port, user and key of an asset."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from processors.executors.context import Failure, Success
+from processors.executors.resources import Resources
+from sinks.migrate import migrate
+from tests.driver_kit import Run, command
+from tests.integration.test_drivers_ssh import SSHD, Sshd, sshd
+from toolmeta.invocation import Invocation
+
+__all__ = ["sshd"]
+
+pytestmark = pytest.mark.skipif(SSHD is None, reason="openssh-server is not installed")
+
+
+@pytest.fixture
+def inventory(database: str) -> str:
+    """The DSN of a database with an empty inventory."""
+    migrate(database)
+    return database
+
+
+def put(dsn: str, hostname: str, tenant: str = "acme", **fields: Any) -> None:
+    """An asset, as the asset tools store it."""
+    connection = fields.pop("connection", None)
+    metadata = {} if connection is None else {"connection": connection}
+    with psycopg.connect(dsn) as database:
+        database.execute(
+            "INSERT INTO execution.assets (tenant, hostname, ip_address, os_type, service_type,"
+            " metadata) VALUES (%s, %s, %s, %s, %s, %s)",
+            (tenant, hostname, fields.get("ip_address"), fields.get("os_type"),
+             fields.get("service_type"), Jsonb(metadata)),
+        )  # fmt: skip
+
+
+def attempt(
+    server: Sshd, dsn: str, host: str | None, assets: list[str] | None = None, **changed: Any
+) -> Any:
+    """A program that shows its connection, on a host or asset; the executor has no key itself."""
+
+    async def inside() -> Any:
+        settings = server.settings(database_url=dsn, ssh_key_file=None, ssh_user=None, **changed)
+        resources = Resources(settings)
+        try:
+            run = Run(
+                resources,
+                Invocation("argv", "command", argv=("sh", "-c", "echo $SSH_CONNECTION"), host=host),
+                command(tenant="acme", assets=assets),
+            )
+            return await run.outcome(), run
+        finally:
+            await resources.close()
+
+    return asyncio.run(inside())
+
+
+@pytest.fixture
+def login(sshd: Sshd, tmp_path: Path) -> dict[str, Any]:
+    """The connection of an asset, and its key as a secret."""
+    (tmp_path / "web-key").write_bytes((sshd.folder / "client").read_bytes())
+    return {
+        "port": sshd.port,
+        "user": getpass.getuser(),
+        "key": {"type": "secret", "path": "file/web-key"},
+    }
+
+
+def test_by_asset_and_by_host_name(
+    sshd: Sshd, inventory: str, login: dict[str, Any], tmp_path: Path
+) -> None:
+    put(inventory, "web-01", ip_address="127.0.0.1", os_type="linux", connection=login)
+    for host, assets in ((None, ["web-01"]), ("WEB-01.", None)):
+        outcome, run = attempt(sshd, inventory, host, assets, secrets_dir=str(tmp_path))
+        assert isinstance(outcome, Success), outcome
+        assert outcome.output["text"].split()[-1] == str(sshd.port)
+        # The key is known to the attempt, so it would be masked.
+        key = (sshd.folder / "client").read_text()
+        assert key.splitlines()[2] not in run.context.masker.text(key)
+
+
+def test_the_port_of_the_settings(sshd: Sshd, inventory: str, tmp_path: Path) -> None:
+    key = {"type": "secret", "path": "file/web-key"}
+    (tmp_path / "web-key").write_bytes((sshd.folder / "client").read_bytes())
+    stated = {"key": key, "user": getpass.getuser()}
+    put(inventory, "web-01", ip_address="127.0.0.1", connection=stated)
+    outcome, _ = attempt(sshd, inventory, "web-01", secrets_dir=str(tmp_path), ssh_port=sshd.port)
+    assert isinstance(outcome, Success), outcome
+
+
+def test_refusals(sshd: Sshd, inventory: str, login: dict[str, Any], tmp_path: Path) -> None:
+    put(inventory, "win-01", ip_address="127.0.0.1", os_type="windows", connection=login)
+    put(inventory, "plain", ip_address="127.0.0.1", connection={**login, "key": "the key itself"})
+    put(inventory, "odd", ip_address="127.0.0.1", connection={"port": "x"})
+    put(inventory, "theirs", tenant="other", ip_address="127.0.0.1", connection=login)
+
+    def refused(host: str | None, assets: list[str] | None = None) -> str:
+        outcome, _ = attempt(sshd, inventory, host, assets, secrets_dir=str(tmp_path))
+        assert isinstance(outcome, Failure), outcome
+        assert "the key itself" not in outcome.message
+        return outcome.error_class
+
+    assert refused("win-01") == "invalid_parameters"
+    assert refused("plain") == "not_configured"
+    assert refused("odd") == "invalid_parameters"
+    assert refused(None, ["absent"]) == "not_found"
+    # Another tenant's asset is none of ours.
+    assert refused(None, ["theirs"]) == "not_found"
+    assert refused(None, ["win-01", "plain"]) == "invalid_parameters"
+
+
+def test_an_inventory_that_cannot_be_asked_is_said(sshd: Sshd) -> None:
+    dsn = f"postgresql://127.0.0.1:{sshd.port}/none"
+    outcome, _ = attempt(sshd, dsn, "web-01")
+    assert isinstance(outcome, Failure)
+    assert (outcome.error_class, outcome.transient) == ("unreachable", True)
