@@ -160,7 +160,10 @@ class Harness:
             while len(found) < count:
                 for message in reader.consume(1_000, 0.2):
                     if message.error() is None and message.timestamp()[1] >= self.began_ms:
-                        given = {name: _text(value) for name, value in message.headers() or []}
+                        given = {
+                            name: _text(value)
+                            for name, value in dict(message.headers() or []).items()
+                        }
                         found.append((message.value(), given))
                 assert time.monotonic() < deadline, f"{len(found)} of {count} dead letters"
         finally:

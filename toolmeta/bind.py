@@ -41,8 +41,8 @@ def bind(tool: Tool, parameters: dict[str, Any]) -> Invocation | list[Problem]:
             values[name] = seconds_of(value)
         elif shape.lone and value is not None and type(value) is not list:
             values[name] = [value]
-    argv = tuple(render(tool.run.argv, values))
-    if sum(len(argument.encode()) + 1 for argument in argv) > MAX_ARGV_BYTES:
+    argv = tuple(render(tool.run.argv, values)) if tool.run.argv else ()
+    if argv and sum(len(argument.encode()) + 1 for argument in argv) > MAX_ARGV_BYTES:
         message = f"make more than {MAX_ARGV_BYTES} bytes of arguments; give fewer or shorter ones"
         return [Problem("parameters", message)]
     return _invocation(tool, argv, values)

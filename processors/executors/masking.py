@@ -35,7 +35,8 @@ class Masker:
         self._pattern: re.Pattern[bytes] | None = None
         self._heads: re.Pattern[bytes] | None = None
         self._longest = 0
-        self.add(*values)
+        if values:
+            self.add(*values)
 
     def __repr__(self) -> str:
         return f"Masker({len(self._forms)} forms)"

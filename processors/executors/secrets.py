@@ -62,6 +62,8 @@ class Secrets:
         Only parameters that are marked secret are looked into: elsewhere a reference stays one,
         and is refused by `bind`. Secrets of the step fill parameters of their name.
         """
+        if not tool.secret_parameters and not command.secrets:
+            return command.parameters, ()
         values: list[str] = []
         problems: list[Problem] = []
         spellings = {

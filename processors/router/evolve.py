@@ -20,7 +20,6 @@ from processors.router.state import (
 from streams.events import STATUS_AFTER
 from streams.moments import unix
 
-
 #: Statuses in which the execution waits for a person, and its timeout with it.
 _HELD: Final = frozenset({"paused", "needs_attention"})
 

@@ -100,12 +100,8 @@ class Hooks:
     slow: float = 0.0
 
     def __enter__(self) -> Self:
-        hooks = self
-
-        class Handler(_Handler):
-            owner = hooks
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        handler = type("Handler", (_Handler,), {"owner": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()

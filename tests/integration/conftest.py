@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from psycopg import sql
 
 from runtime.local.kafka import KafkaServer

@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
-from processors.executors.context import Failure, Outcome, Success
 from processors.executors.connections import endpoint
+from processors.executors.context import Failure, Outcome, Success
 from processors.executors.resources import Resources
 from tests.driver_kit import Run, settings, until
 from toolmeta.invocation import Invocation
