@@ -31,6 +31,8 @@ READS: Final[tuple[Topic, ...]] = (EVENTS, OUTPUT, *DEAD_LETTERS.values())
 _POLL_SECONDS: Final = 0.25
 _FIRST_WAIT: Final = 0.2
 _LONGEST_WAIT: Final = 5.0
+#: Trouble that comes again this soon belongs to the one before.
+_SAME_OUTAGE: Final = 30.0
 _GAUGE_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 2.0
 _EMPTY_POLLS: Final = 20
@@ -62,6 +64,7 @@ class Sink:
         self._unstored = False
         self._empty = 0
         self._said: dict[str, str] = {}
+        self._back_at: dict[tuple[str, str], float] = {}
         self._next_gauge = 0.0
         self._next_look = 0.0
 
@@ -190,14 +193,20 @@ class Sink:
             return
         self._wait = _FIRST_WAIT
         self._health.ready(part)
-        if self._said.pop(part, None) is not None:
+        kind = self._said.pop(part, None)
+        if kind is not None:
+            self._back_at[part, kind] = monotonic()
             self._log.info(f"{part} is back")
 
     def _say(self, part: str, kind: str, why: str) -> None:
         """Keep the reason current, and log it once for each kind of trouble."""
         self._health.waiting(part, why)
-        if self._said.get(part) != kind:
-            self._said[part] = kind
+        if self._said.get(part) == kind:
+            return
+        self._said[part] = kind
+        # A server that starts is there, away and there again for a while: one outage, said once.
+        back_at = self._back_at.get((part, kind))
+        if back_at is None or monotonic() - back_at > _SAME_OUTAGE:
             self._log.warning(f"waiting for {part}", why=why)
 
     def _lose_database(self, error: psycopg.Error) -> None:

@@ -55,6 +55,8 @@ class Source:
                     # A topic that is made later is noticed this soon.
                     "topic.metadata.refresh.interval.ms": 10_000,
                     "error_cb": self._on_error,
+                    # The partitions of a killed sink go to another one, or to its successor, now.
+                    "session.timeout.ms": 10_000,
                 },
             )
         )
