@@ -27,6 +27,10 @@ _BITS: Final = {
 _FILE_CAPABILITIES: Final = struct.Struct("<III")
 
 
+#: The drivers that start the program of their tools with arguments of their own making.
+_MAKES_ARGUMENTS: Final = frozenset({"scan", "packets"})
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One tool on this machine; `missing` is empty where it can run as it is."""
@@ -63,7 +67,10 @@ def look(tools: Iterable[Tool]) -> list[Finding]:
 
 
 def program_of(tool: Tool) -> str | None:
-    """The program that the tool starts: the first argument, which is a literal."""
+    """The program that the tool starts: the first argument, which is a literal, or the one for
+    which a driver of its own makes the arguments."""
+    if tool.run.driver in _MAKES_ARGUMENTS:
+        return tool.program
     first = tool.run.argv[0] if tool.run.argv else None
     return first if isinstance(first, str) and "{" not in first else None
 
