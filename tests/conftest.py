@@ -26,11 +26,27 @@ PROCESSES = (
 )
 
 
+#: The variables that name servers of the machine's own.
+SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL")
+
 #: What the tools need to act inside this machine.
 ENVIRONMENT = {
     "RUNSTREAM_ALLOW_PRIVATE_ADDRESSES": "true",
     "RUNSTREAM_NETWORK_SCOPE": "127.0.0.0/8,198.18.0.0/15",
 }
+
+
+@pytest.fixture(autouse=True)
+def servers_of_the_environment() -> Iterator[None]:
+    """A command line that runs in this process joins the local stack of the folder, if there is
+    one, by setting these; no test may inherit that from another."""
+    before = {name: os.environ.get(name) for name in SERVERS}
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +77,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalStack
         # Fake programs of single tests (tests/tools/fakes/program.py); empty otherwise.
         environment.setenv("PATH", f"{folder / 'fakes'}:{os.environ['PATH']}")
         # The stack is the tests' own, whatever the machine has.
-        for name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL"):
+        for name in SERVERS:
             if name in os.environ:
                 environment.delenv(name)
         whole = LocalStack(folder / "stack", processes=PROCESSES)
