@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit integration check format docs bench clean
+.PHONY: help demo test failed unit integration check format docs bench clean
 
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,9 @@ demo: $(VENV)/.installed ## Start everything, run seven plans with real work, sh
 
 test: $(VENV)/.installed ## All tests, with a real broker and a real database
 	$(BIN)/python -m pytest
+
+failed: $(VENV)/.installed ## The tests that failed last time, once more
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 unit: $(VENV)/.installed ## The tests that need no broker and no database
 	$(BIN)/python -m pytest tests/unit tests/contract tests/architecture

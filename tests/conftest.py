@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,10 @@ PROCESSES = (
     console_command("projector", "projector"),
 )
 
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and every process that a
+# test starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: The variables that name servers of the machine's own.
 SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL")
