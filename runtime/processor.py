@@ -149,6 +149,7 @@ class Processor:
     _uncommitted: bool = False
     _committed_at: float = 0.0
     _restore: set[int] = field(default_factory=set)
+    _away: bool = False
     _calls: WatchedCalls = field(default_factory=lambda: WatchedCalls("offsets"))
     _chokes_on: tuple[str | None, int | None, int | None] | None = None
 
@@ -187,6 +188,7 @@ class Processor:
                     "partition.assignment.strategy": "range",
                     "session.timeout.ms": 10_000,
                     "heartbeat.interval.ms": 2_000,
+                    "error_cb": self._on_error,
                     **self._membership(),
                 },
             )
@@ -204,7 +206,26 @@ class Processor:
         named = "instance" in self.settings.model_fields_set
         return {"group.instance.id": self.settings.instance} if named else {}
 
+    def _on_error(self, error: KafkaError) -> None:
+        """Called from a poll: an idle consumer hears of an outage in no other way."""
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and not self._away:
+            self._away = True
+            if self.health.waiting("kafka", "the broker does not answer"):
+                self.log.warning("the broker does not answer; waiting", error=error.str())
+
+    def _look_again(self) -> None:
+        try:
+            self._consumer.list_topics(timeout=0.5)
+        except KafkaException:
+            return
+        self._away = False
+        if self.partitions:  # Without any, whoever restores them says that it is ready.
+            self.health.ready("kafka")
+        self.log.info("the broker answers again")
+
     def _turn(self) -> None:
+        if self._away:
+            self._look_again()
         consumer, out = self._consumer, self._out
         assert out is not None  # noqa: S101
         first = consumer.poll(self._wait())
