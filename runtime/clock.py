@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 
 from streams.moments import iso
-from streams.moments import unix as parse
 
-__all__ = ["iso", "monotonic", "now", "parse"]
+__all__ = ["iso", "monotonic", "now"]
 
 
 def now() -> float:

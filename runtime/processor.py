@@ -299,18 +299,13 @@ class Processor:
         v1, without KIP-890), so it is never used again: the new session's producer fences it and
         state is restored from what was really committed.
         """
-        positions = [
-            position
-            for position in self._consumer.position(self._consumer.assignment())
-            if position.offset >= 0
-        ]
         try:
             # It ignores its own time limit where the group's coordinator went away (librdkafka
             # issues 5456 and 5511), hence the watch.
             self._calls.call(
                 TRANSACTION_SECONDS + 1.0,
                 out.producer.send_offsets_to_transaction,
-                positions,
+                self._positions(),
                 self._consumer.consumer_group_metadata(),
                 TRANSACTION_SECONDS,
             )
@@ -329,13 +324,14 @@ class Processor:
         _TRANSACTIONS.labels("committed").inc()
         _COMMIT.observe(clock.monotonic() - out.began)
 
+    def _positions(self) -> list[TopicPartition]:
+        """The next offset of every partition of which anything was read."""
+        places = self._consumer.position(self._consumer.assignment())
+        return [place for place in places if place.offset >= 0]
+
     def _commit_lazily(self) -> None:
         """Nothing was produced, so a repetition would do no harm; no transaction is needed."""
-        positions = [
-            position
-            for position in self._consumer.position(self._consumer.assignment())
-            if position.offset >= 0
-        ]
+        positions = self._positions()
         if positions:
             self._consumer.commit(offsets=positions, asynchronous=True)
         self._uncommitted = False

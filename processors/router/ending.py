@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from processors.router.dispatching import dispatch, stop_attempt
-from processors.router.state import STEP_ENDED, STEP_FAILED, StepState
+from processors.router.state import STEP_FAILED, StepState
 from processors.router.turn import Turn
+from streams.events import STEP_ENDED
 
 
 def wind_down(turn: Turn) -> None:

@@ -11,13 +11,12 @@ from typing import Any, Final
 
 from processors.router.state import (
     ENDED,
-    STEP_ENDED,
     TRANSITIONS,
     Execution,
     StepState,
     link,
 )
-from streams.events import STATUS_AFTER
+from streams.events import STATUS_AFTER, STEP_ENDED
 from streams.moments import unix
 
 #: Statuses in which the execution waits for a person, and its timeout with it.
@@ -78,11 +77,11 @@ def evolve(execution: Execution, event: dict[str, Any], at: float) -> None:
 
 
 def _move(execution: Execution, status: str, data: dict[str, Any], at: float) -> None:
-    if status not in TRANSITIONS[execution.status] and status != execution.status:
-        if status == "pending_approval" and execution.status == "approved":
-            pass  # The request for approval follows the acceptance at once.
-        else:
-            raise IllegalTransition(f"{execution.id}: {execution.status} -> {status}")
+    # The request for approval follows the acceptance at once; that is no edge of its own.
+    asked = status == "pending_approval" and execution.status == "approved"
+    legal = asked or status == execution.status or status in TRANSITIONS[execution.status]
+    if not legal:
+        raise IllegalTransition(f"{execution.id}: {execution.status} -> {status}")
     if status in _HELD:
         execution.paused_at = execution.paused_at or at
     elif execution.paused_at is not None:

@@ -10,14 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from streams.events import STEP_ENDED
+
 ENDED: Final = frozenset({"rejected", "completed", "failed", "cancelled", "timeout", "partial"})
 #: The ends after which the same idempotency key starts a new execution, by the reference rule.
 REPEATABLE: Final = frozenset({"failed", "cancelled"})
 
-#: Step statuses after which the step will not run again.
-STEP_ENDED: Final = frozenset(
-    {"succeeded", "failed", "timed_out", "cancelled", "skipped", "compensated"}
-)
 STEP_FAILED: Final = frozenset({"failed", "timed_out"})
 
 #: The execution statuses and their legal successors. The ten of the reference keep their edges;

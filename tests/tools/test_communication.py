@@ -270,8 +270,10 @@ def test_a_chat_gets_no_more_than_it_takes(harness: Harness, hooks: Hooks) -> No
     assert harness.log.ends(execution) == ["execution.completed"]
     times = sorted(message.at for message in hooks.taken)
     assert len(times) == 8
-    # The three beyond the burst need three seconds; the first may be a second late by itself.
-    assert times[-1] - times[0] > 2.0
+    # Sent a second apart; on its way the first may lose most of one to the load.
+    assert all(
+        later - times[0] > wait - 0.8 for later, wait in zip(times[5:], (1, 2, 3), strict=True)
+    )
 
 
 def test_what_would_wait_too_long_is_put_off(harness: Harness, hooks: Hooks) -> None:
