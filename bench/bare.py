@@ -21,7 +21,8 @@ from typing import Any
 import orjson
 from confluent_kafka import Consumer, Producer
 
-from runtime import kafka, settings
+from runtime import settings
+from runtime.kafka import clients
 from streams.topics import EVENTS, REPORTS, REQUESTS, STEPS, Topic
 
 Send = Callable[[Topic, bytes, dict[str, Any]], None]
@@ -53,13 +54,13 @@ class Loop:
         """Connect; raises SettingsError or KafkaException."""
         self._own = settings.load(settings.CommonSettings)
         group = f"{self._own.topic_prefix}bare-{name}"
-        self._producer = Producer(kafka.transactional(self._own, group))
+        self._producer = Producer(clients.transactional(self._own, group))
         self._producer.init_transactions(30)
-        self._after = Producer(kafka.producer(self._own))
+        self._after = Producer(clients.producer(self._own))
         self._consumer = Consumer(
-            kafka.consumer(self._own, group, **{"partition.assignment.strategy": "range"})
+            clients.consumer(self._own, group, **{"partition.assignment.strategy": "range"})
         )
-        self._consumer.subscribe([kafka.topic_name(self._own, topic) for topic in sources])
+        self._consumer.subscribe([clients.topic_name(self._own, topic) for topic in sources])
         self._stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
 
@@ -94,7 +95,7 @@ class Loop:
         self._put(self._after, topic, key, value)
 
     def _put(self, producer: Producer, topic: Topic, key: bytes, value: dict[str, Any]) -> None:
-        name = kafka.topic_name(self._own, topic)
+        name = clients.topic_name(self._own, topic)
         while True:
             try:
                 producer.produce(name, key=key, value=orjson.dumps(value))

@@ -24,8 +24,8 @@ from typing import Any
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from bench.load import Load, bare_request, system_request
-from runtime.local.kafka import KafkaServer
-from runtime.local.ports import assign_ports
+from devstack.kafka import KafkaServer
+from devstack.ports import assign_ports
 from streams.topics import all_topics
 
 SYSTEM = "system."

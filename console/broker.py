@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from console import endpoints
 from console.exits import Exit, Failure
-from runtime import kafka
 from runtime.clock import monotonic
+from runtime.kafka import clients
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, KafkaException, Message
@@ -29,7 +29,7 @@ def admin(settings: CommonSettings) -> AdminClient:
     """An admin client; it connects when it is first used."""
     from confluent_kafka.admin import AdminClient
 
-    return AdminClient(kafka.common(settings))
+    return AdminClient(clients.common(settings))
 
 
 def unreachable(settings: CommonSettings) -> Failure:
@@ -70,7 +70,7 @@ def partitions(settings: CommonSettings, topic: Topic) -> int:
     A broker may answer before it has heard of a topic that was just created, so an absence counts
     only after ABSENT_SECONDS.
     """
-    name = kafka.topic_name(settings, topic)
+    name = clients.topic_name(settings, topic)
     until = monotonic() + ABSENT_SECONDS
     while True:
         found = probe(settings).topics.get(name)
@@ -96,7 +96,7 @@ def send(
     def delivered(error: KafkaError | None, message: Message) -> None:
         outcome.append((error, message))
 
-    name = kafka.topic_name(settings, topic)
+    name = clients.topic_name(settings, topic)
     options = {
         # The client's own bound on all of its retries.
         "message.timeout.ms": int(PROBE_SECONDS * 1000),
@@ -104,7 +104,7 @@ def send(
         # order, and the router recognises a repeated request or command by its ids.
         "enable.idempotence": False,
     }
-    producer = Producer(kafka.producer(settings, **options))
+    producer = Producer(clients.producer(settings, **options))
     try:
         producer.produce(
             name, key=key.encode(), value=value, headers=list(headers), on_delivery=delivered

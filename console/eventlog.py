@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from console import broker
-from runtime import kafka
 from runtime.clock import monotonic
+from runtime.kafka import clients
 from streams.ids import partition_for
 from streams.topics import EVENTS
 
@@ -61,11 +61,11 @@ class EventLog:
         # Never holds more than one batch: it is filled only when it is empty.
         self._buffer: deque[bytes] = deque()
         count = broker.partitions(settings, EVENTS)
-        options = kafka.consumer(settings, "runstream-cli", error_cb=self._on_error)
+        options = clients.consumer(settings, "runstream-cli", error_cb=self._on_error)
         # An idle watcher should cost the broker little; a record ends the wait at once anyway.
         self._consumer = Consumer({**options, "fetch.wait.max.ms": 200})
         place = TopicPartition(
-            kafka.topic_name(settings, EVENTS), partition_for(route.encode(), count)
+            clients.topic_name(settings, EVENTS), partition_for(route.encode(), count)
         )
         self.partition: int = place.partition
         try:
@@ -151,7 +151,7 @@ class EventLog:
         from confluent_kafka import KafkaException, TopicPartition
 
         # Transaction markers take offsets, too: the position may be past them with no record.
-        place = TopicPartition(kafka.topic_name(self._settings, EVENTS), self.partition)
+        place = TopicPartition(clients.topic_name(self._settings, EVENTS), self.partition)
         position = self._consumer.position([place])[0].offset
         self._next = max(self._next, position)
         if self._away_since is None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final, cast
 
 from console import broker
 from console.exits import Exit, Failure
-from runtime import kafka
 from runtime.clock import monotonic
-from runtime.dead_letters import PREFIX, RETRIES_EXHAUSTED, SUFFIX, hop_count
+from runtime.kafka import clients
+from runtime.kafka.dead_letters import PREFIX, RETRIES_EXHAUSTED, SUFFIX, hop_count
 from streams.envelope import HOPS, header
 from streams.topics import DEAD_LETTERS, TOPICS
 
@@ -79,7 +79,7 @@ def source_of(settings: CommonSettings, name: str) -> Topic:
 
 def dlq_name(settings: CommonSettings, source: Topic) -> str:
     """The dead-letter topic of `source` on this cluster."""
-    return kafka.topic_name(settings, DEAD_LETTERS[source.name])
+    return clients.topic_name(settings, DEAD_LETTERS[source.name])
 
 
 def read(
@@ -93,7 +93,9 @@ def read(
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
     known = broker.probe(settings).topics
-    consumer = Consumer(kafka.consumer(settings, "runstream-cli", **{"enable.partition.eof": True}))
+    consumer = Consumer(
+        clients.consumer(settings, "runstream-cli", **{"enable.partition.eof": True})
+    )
     try:
         for source in sources:
             found = known.get(dlq_name(settings, source))
@@ -115,7 +117,9 @@ def one(settings: CommonSettings, source: Topic, partition: int, offset: int) ->
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
     name = dlq_name(settings, source)
-    consumer = Consumer(kafka.consumer(settings, "runstream-cli", **{"enable.partition.eof": True}))
+    consumer = Consumer(
+        clients.consumer(settings, "runstream-cli", **{"enable.partition.eof": True})
+    )
     place = TopicPartition(name, partition)
     missing = Failure(f"{name}[{partition}] has no letter {offset}", Exit.FAILED,
                       f"runstream dlq list {source.name}")  # fmt: skip

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from console import broker
-from runtime import kafka
 from runtime.clock import iso, now
-from runtime.dead_letters import without_error
+from runtime.kafka import clients
+from runtime.kafka.dead_letters import without_error
 from streams import envelope
 from streams.commands import Redrive
 from streams.ids import is_execution_id, route_of
@@ -45,7 +45,7 @@ def redrive(settings: CommonSettings, letters: Iterable[Letter], actor: str) -> 
 
     outcome = Outcome()
     options = {"message.timeout.ms": int(broker.PROBE_SECONDS * 1_000)}
-    producer = Producer(kafka.producer(settings, **options))
+    producer = Producer(clients.producer(settings, **options))
     partitions: dict[str, int] = {}
     for letter in letters:
         refusal = _refusal(letter)
@@ -87,7 +87,7 @@ def _again(
     # The source's partition: what has a key meets its own kind there. -1 lets the key choose.
     wanted = int(said) if said.isdigit() and len(said) < 7 else -1
     producer.produce(
-        kafka.topic_name(settings, letter.source),
+        clients.topic_name(settings, letter.source),
         letter.value,
         key=letter.key,
         partition=wanted if wanted < partitions else -1,
@@ -110,7 +110,7 @@ def _command(
         subject=execution_id,
     )
     producer.produce(
-        kafka.topic_name(settings, CONTROL),
+        clients.topic_name(settings, CONTROL),
         command.model_dump_json(exclude_none=True).encode(),
         key=route_of(execution_id).encode(),
         headers=list(head),

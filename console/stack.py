@@ -11,9 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from runtime.local.errors import LocalStackError
-from runtime.local.stack import LocalStack
-from runtime.local.state import ProcessStatus, StackStatus
+from devstack.errors import LocalStackError
+from devstack.stack import LocalStack
+from devstack.state import ProcessStatus, StackStatus
 
 StateDir = Annotated[
     Path,

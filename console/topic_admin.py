@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from console import broker
 from console.exits import Exit, Failure
-from runtime import kafka
 from runtime.clock import monotonic
+from runtime.kafka import clients
 from streams.topics import Topic, all_topics
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def inspect(settings: CommonSettings) -> list[TopicState]:
     cluster = broker.probe(settings)
     states: list[TopicState] = []
     for topic in all_topics():
-        name = kafka.topic_name(settings, topic)
+        name = clients.topic_name(settings, topic)
         found = cluster.topics.get(name)
         exists = found is not None and found.error is None
         states.append(TopicState(topic, name, len(found.partitions) if found and exists else None))

@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from demo.servers import Mailbox, mail_server, web_server
-from runtime.local.errors import LocalStackError
-from runtime.local.ports import assign_ports
-from runtime.local.stack import LocalStack
+from devstack.errors import LocalStackError
+from devstack.ports import assign_ports
+from devstack.stack import LocalStack
 
 PLANS = Path(__file__).parent / "plans"
 RUNSTREAM = Path(sys.executable).with_name("runstream")

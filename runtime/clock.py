@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from streams.moments import iso
+from streams.timestamps import iso
 
 __all__ = ["iso", "monotonic", "now"]
 

@@ -10,10 +10,11 @@ import psycopg
 from confluent_kafka import Message
 from psycopg.conninfo import conninfo_to_dict
 
-from runtime import kafka, service
+from runtime import service
 from runtime.clock import monotonic
-from runtime.dead_letters import SUFFIX
 from runtime.health import Health
+from runtime.kafka import clients
+from runtime.kafka.dead_letters import SUFFIX
 from runtime.logs import Log
 from runtime.settings import SinkSettings
 from sinks import metrics
@@ -53,8 +54,8 @@ class Sink:
         self._log = log
         self._health = health
         self._stop = stop
-        self._output = kafka.topic_name(settings, OUTPUT)
-        topics = [kafka.topic_name(settings, topic) for topic in READS]
+        self._output = clients.topic_name(settings, OUTPUT)
+        topics = [clients.topic_name(settings, topic) for topic in READS]
         self._source = Source(settings, settings.topic_prefix + GROUP, topics)
         self._parking = Parking(settings)
         self._gate = PoisonGate()

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from runtime.dead_letters import PREFIX, SourceRecord
+from runtime.kafka.dead_letters import PREFIX, SourceRecord
 from sinks.escape import visible
 from sinks.records import moment
 

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from runtime import kafka
-from runtime.dead_letters import DeadLetter, dead_letter, fitting
+from runtime.kafka import clients
+from runtime.kafka.dead_letters import DeadLetter, dead_letter, fitting
 from runtime.settings import CommonSettings
 
 GROUP: Final = "runstream-sink"
@@ -74,7 +74,7 @@ class Parking:
         self._producer = None
 
     def _open(self) -> Producer:
-        options = kafka.producer(
+        options = clients.producer(
             self._settings, **{"message.timeout.ms": int(_DELIVERY_SECONDS * 1_000)}
         )
         self._producer = Producer(options)

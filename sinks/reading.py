@@ -8,7 +8,7 @@ from typing import cast
 
 from confluent_kafka import Message
 
-from runtime.dead_letters import SUFFIX
+from runtime.kafka.dead_letters import SUFFIX
 from sinks.archive import read_letter
 from sinks.postgres import Batch, Move, Place
 from sinks.records import GivenHeaders, Unreadable, read_event, read_output

@@ -15,7 +15,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from runtime import kafka
+from runtime.kafka import clients
 from runtime.settings import CommonSettings
 
 Place = tuple[str, int]
@@ -45,7 +45,7 @@ class Source:
     def __init__(self, settings: CommonSettings, group: str, topics: Iterable[str]) -> None:
         """Join the group; nothing is read yet."""
         self._consumer = Consumer(
-            kafka.consumer(
+            clients.consumer(
                 settings,
                 group,
                 **{

@@ -48,6 +48,20 @@ class Started(_Report):
     type: Literal["started"] = "started"
 
 
+class Waiting(_Report):
+    """Claimed, but held back by the executor: nothing has begun and no time limit runs."""
+
+    type: Literal["waiting"] = "waiting"
+    reason: Literal["target_limit", "rate_limit"]
+    message: str = Field(max_length=500)
+
+
+class Resumed(_Report):
+    """What held a claimed attempt back is over: it begins now, and its time limit with it."""
+
+    type: Literal["resumed"] = "resumed"
+
+
 class Heartbeat(_Report):
     """The lease renewed, with what is known of the progress."""
 
@@ -94,7 +108,7 @@ class Refused(_Report):
     message: str = Field(max_length=2_000)
 
 
-AnyReport = Started | Heartbeat | Succeeded | Failed | Cancelled | Refused
+AnyReport = Started | Waiting | Resumed | Heartbeat | Succeeded | Failed | Cancelled | Refused
 Report = Annotated[AnyReport, Field(discriminator="type")]
 REPORT: TypeAdapter[AnyReport] = TypeAdapter(Report)
 

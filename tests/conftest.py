@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.local.processes import console_command
-from runtime.local.stack import LocalStack
+from devstack.processes import console_command
+from devstack.stack import LocalStack
 from tests.harness import Harness
 
 PROCESSES = (

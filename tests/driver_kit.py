@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from processors.executors.context import Outcome, RunContext
-from processors.executors.drivers import registry
-from processors.executors.resources import Resources
+from drivers.context import Outcome, RunContext
+from drivers.registry import DRIVERS
+from drivers.resources import Resources
 from runtime.settings import ExecutorSettings
 from streams.commands import StepCommand
 from toolmeta.invocation import Invocation
@@ -79,12 +79,12 @@ class Run:
 
     async def outcome(self, seconds: float = 30.0) -> Outcome:
         """Run it to its end."""
-        driver = registry[self.invocation.driver]
+        driver = DRIVERS[self.invocation.driver]
         return await asyncio.wait_for(driver.run(self.invocation, self.context), seconds)
 
     async def cancelled(self, ready: Callable[[], bool], seconds: float = 30.0) -> dict[str, Any]:
         """Start it, cancel it as soon as `ready` says so; returns the evidence."""
-        driver = registry[self.invocation.driver]
+        driver = DRIVERS[self.invocation.driver]
         task = asyncio.create_task(driver.run(self.invocation, self.context))
         await until(lambda: ready() or task.done())
         assert not task.done(), task.result()

@@ -16,7 +16,7 @@ import orjson
 import psycopg
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from runtime.local.stack import LocalStack
+from devstack.stack import LocalStack
 from streams.events import TERMINAL_EVENTS
 from streams.topics import EVENTS, PROGRESS, REQUESTS, Topic, dead_letter_topic
 

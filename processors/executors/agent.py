@@ -7,20 +7,21 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
+from drivers.context import Driver, Failure, Outcome, RunContext, Success
+from drivers.masking import Masker
+from drivers.resources import Resources
 from processors.executors import attempts, metrics, reports
 from processors.executors.attempts import Attempt
 from processors.executors.cancellations import Cancellations
-from processors.executors.context import Driver, Failure, Outcome, RunContext, Success
 from processors.executors.lane import Claimed, Lane
 from processors.executors.masked_output import MaskedPublisher, masked
-from processors.executors.masking import Masker
 from processors.executors.reports import Reports
-from processors.executors.resources import Resources
 from processors.executors.results import Results
 from processors.executors.targets import Targets
-from runtime import clock, kafka
+from runtime import clock
+from runtime.kafka import clients
+from runtime.kafka.publisher import DeliveryError, Publisher, PublisherFull
 from runtime.logs import Log
-from runtime.publisher import DeliveryError, Publisher, PublisherFull
 from runtime.settings import ExecutorSettings
 from streams.commands import CancelStep
 from streams.topics import OUTPUT, REPORTS
@@ -53,8 +54,8 @@ class Agent:
         self._drivers = drivers
         self._cancellations = cancellations
         self._reports = Reports(settings.instance)
-        self._reports_topic = kafka.topic_name(settings, REPORTS)
-        self._output_topic = kafka.topic_name(settings, OUTPUT)
+        self._reports_topic = clients.topic_name(settings, REPORTS)
+        self._output_topic = clients.topic_name(settings, OUTPUT)
         self._results = Results(publisher, self._reports_topic, log)
         self._targets = Targets(settings.target_concurrency)
         self._running: dict[str, Attempt] = {}

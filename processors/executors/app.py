@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from processors.executors import drivers, metrics
+from drivers.registry import DRIVERS
+from drivers.resources import Resources
+from processors.executors import metrics
 from processors.executors.agent import Agent
 from processors.executors.binding import binder
 from processors.executors.cancellations import Cancellations
@@ -17,11 +19,11 @@ from processors.executors.control import ControlFollower
 from processors.executors.control_parking import ControlParking
 from processors.executors.lane import Lane, LaneParts
 from processors.executors.readiness import Readiness
-from processors.executors.resources import Resources
-from runtime import kafka, service
+from runtime import service
 from runtime.health import Health
+from runtime.kafka import clients
+from runtime.kafka.publisher import Publisher
 from runtime.logs import Log
-from runtime.publisher import Publisher
 from runtime.settings import ExecutorSettings
 from streams.topics import DOMAINS
 from toolmeta import registry
@@ -58,10 +60,10 @@ async def serve(
 ) -> None:
     """Claim and run until `stop` is set, then drain; raises where only a person can help."""
     loop = asyncio.get_running_loop()
-    publisher = Publisher(kafka.producer(settings))
+    publisher = Publisher(clients.producer(settings))
     resources = Resources(settings)
     cancellations = Cancellations()
-    agent = Agent(settings, log, publisher, resources, drivers.registry, cancellations)
+    agent = Agent(settings, log, publisher, resources, DRIVERS, cancellations)
     over = threading.Event()
     follower = ControlFollower(
         settings,
@@ -78,7 +80,7 @@ async def serve(
         log=log,
         kafka=Readiness("kafka", tuple(f"lane-{d}-{n}" for d, n in named), health, log),
         cancellations=cancellations,
-        bind=binder(registry.load(), drivers.registry, resources.secrets),
+        bind=binder(registry.load(), DRIVERS, resources.secrets),
         hand_over=lambda lane, batch: _post(loop, partial(agent.begin, lane, batch)),
         may_claim=lambda: follower.loaded.is_set() and agent.may_claim(),
         stop=stop,

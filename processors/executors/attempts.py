@@ -6,11 +6,11 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from drivers.context import Driver, Failure, Outcome, RunContext, Success
+from drivers.output import OutputPublisher
 from processors.executors import lease
 from processors.executors.claim import Start
-from processors.executors.context import Driver, Failure, Outcome, RunContext, Success
 from processors.executors.lease import Lease
-from processors.executors.output import OutputPublisher
 from processors.executors.slots import Slots
 from processors.executors.targets import Targets
 from runtime import clock

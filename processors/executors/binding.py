@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+from drivers.masking import Masker
+from drivers.secrets import Secrets
 from processors.executors.claim import Bind
-from processors.executors.masking import Masker
-from processors.executors.secrets import Secrets
 from streams.commands import StepCommand
 from toolmeta.bind import bind
 from toolmeta.invocation import Invocation, Problem

@@ -19,7 +19,8 @@ from pydantic import ValidationError
 from processors.executors import metrics
 from processors.executors.cancellations import Cancellations
 from processors.executors.readiness import Readiness
-from runtime import clock, kafka
+from runtime import clock
+from runtime.kafka import clients
 from runtime.logs import Log
 from runtime.settings import ExecutorSettings
 from streams import ids
@@ -55,7 +56,7 @@ class ControlFollower(threading.Thread):
         self._cancel = cancel
         self._stop_event = stop
         self._alarm = alarm
-        self._topic = kafka.topic_name(settings, EXECUTORS_CONTROL)
+        self._topic = clients.topic_name(settings, EXECUTORS_CONTROL)
         self._behind: set[int] = set()
         #: Set once everything that was there at the start is known.
         self.loaded = threading.Event()
@@ -76,7 +77,7 @@ class ControlFollower(threading.Thread):
 
     def _follow(self) -> None:
         consumer = Consumer(
-            kafka.consumer(
+            clients.consumer(
                 self._settings,
                 # Never joined and never committed to; the client wants a name.
                 f"{self._settings.topic_prefix}runstream-executors-control",

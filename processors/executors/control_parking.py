@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from processors.executors.intake import Intake, options
 from processors.executors.transaction import ClaimTransactions, Outcome, Output
-from runtime import clock, kafka
-from runtime.dead_letters import dead_letter, fitting
+from runtime import clock
+from runtime.kafka import clients
+from runtime.kafka.dead_letters import dead_letter, fitting
 from runtime.logs import Log
 from runtime.settings import ExecutorSettings
 from streams.commands import CancelStep
@@ -36,10 +37,10 @@ class ControlParking(threading.Thread):
         self._settings = settings
         self._log = log
         self._stop_event = stop
-        self._topic = kafka.topic_name(settings, EXECUTORS_CONTROL)
+        self._topic = clients.topic_name(settings, EXECUTORS_CONTROL)
         self._group = f"{settings.topic_prefix}runstream-executors-control-parking"
         self._transactions = ClaimTransactions(
-            kafka.transactional(
+            clients.transactional(
                 settings, f"{settings.topic_prefix}runstream-executor-{settings.instance}-control"
             )
         )

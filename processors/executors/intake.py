@@ -14,7 +14,8 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from runtime import clock, kafka
+from runtime import clock
+from runtime.kafka import clients
 from runtime.settings import ExecutorSettings
 
 #: Without a free slot: how long nothing is polled before the partitions are paused instead.
@@ -35,7 +36,7 @@ def options(settings: ExecutorSettings, group: str, problem: Callable[[KafkaErro
         chosen["partition.assignment.strategy"] = "cooperative-sticky"
         # A killed instance's partitions are served by others after this; heartbeats need no poll.
         chosen["session.timeout.ms"] = settings.kafka_options.get("session.timeout.ms", 10_000)
-    return kafka.consumer(settings, group, **chosen)
+    return clients.consumer(settings, group, **chosen)
 
 
 class Intake:

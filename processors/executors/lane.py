@@ -18,8 +18,9 @@ from processors.executors.readiness import Readiness
 from processors.executors.reports import Reports
 from processors.executors.slots import Slots
 from processors.executors.transaction import ClaimTransactions, Outcome, Output
-from runtime import clock, kafka
-from runtime.dead_letters import dead_letter, fitting
+from runtime import clock
+from runtime.kafka import clients
+from runtime.kafka.dead_letters import dead_letter, fitting
 from runtime.logs import Log
 from runtime.settings import ExecutorSettings
 from streams import envelope
@@ -75,12 +76,12 @@ class Lane(threading.Thread):
         settings = parts.settings
         self._log = parts.log.bind(domain=domain, lane=lane)
         self._source = STEPS[domain, lane]
-        self._topic = kafka.topic_name(settings, self._source)
-        self._reports_topic = kafka.topic_name(settings, REPORTS)
+        self._topic = clients.topic_name(settings, self._source)
+        self._reports_topic = clients.topic_name(settings, REPORTS)
         self._group = f"{settings.topic_prefix}runstream-executor-{domain}-{lane}"
         self._reports = Reports(settings.instance)
         self._transactions = ClaimTransactions(
-            kafka.transactional(
+            clients.transactional(
                 settings,
                 f"{settings.topic_prefix}runstream-executor-{settings.instance}-{domain}-{lane}",
             )

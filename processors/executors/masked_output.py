@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from processors.executors.context import Outcome, Success
-from processors.executors.masking import Masker
-from processors.executors.output import OutputPublisher, Stream
+from drivers.context import Outcome, Success
+from drivers.masking import Masker
+from drivers.output import OutputPublisher, Stream
 
 
 def masked(masker: Masker, outcome: Outcome | None) -> Outcome | None:

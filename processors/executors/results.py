@@ -10,8 +10,8 @@ from typing import Any, Final
 from confluent_kafka import KafkaError
 
 from processors.executors.reports import Record
+from runtime.kafka.publisher import DeliveryError, Publisher, PublisherFull
 from runtime.logs import Log
-from runtime.publisher import DeliveryError, Publisher, PublisherFull
 
 _RETRY_SECONDS: Final = 1.0
 _TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})

@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from runtime.dead_letters import HeaderList
-from runtime.watched import WatchedCalls
+from runtime.kafka.calls import WatchedCalls
+from runtime.kafka.dead_letters import HeaderList
 from streams.envelope import Headers
 
 #: Of one call. A commit that takes longer has an unknown end, and the producer is replaced.

@@ -18,8 +18,8 @@ from processors.progress.projector import Projector
 from processors.progress.records import Restoring
 from processors.progress.transport import Restore, Run, RunTransport
 from processors.progress.windows import Windows
-from runtime import kafka
 from runtime.health import Health
+from runtime.kafka import clients
 from runtime.logs import Log
 from runtime.settings import ProjectorSettings
 from streams.envelope import Headers
@@ -90,10 +90,10 @@ class Application:
         self.projector = Projector(log, health, windows, self._read_books, self._send)
         self.app = build(settings, self.projector.restore)
         self._events = self.app.topic(
-            kafka.topic_name(settings, EVENTS), value_serializer="raw", key_serializer="raw"
+            clients.topic_name(settings, EVENTS), value_serializer="raw", key_serializer="raw"
         )
         self._progress = self.app.topic(
-            kafka.topic_name(settings, PROGRESS), value_serializer="raw", key_serializer="raw"
+            clients.topic_name(settings, PROGRESS), value_serializer="raw", key_serializer="raw"
         )
         # One at a time: with more, Faust 0.15 commits offsets of messages that are not done.
         self.app.agent(self._events, name="progress", concurrency=1)(self._project)

@@ -21,7 +21,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from processors.progress.records import Restoring
-from runtime import kafka
+from runtime.kafka import clients
 from runtime.settings import ProjectorSettings
 from streams.topics import EVENTS, PROGRESS
 
@@ -38,8 +38,8 @@ class Watch:
 
     def __init__(self, settings: ProjectorSettings) -> None:
         """Connect lazily."""
-        self._admin = AdminClient(kafka.common(settings))
-        self._names = [kafka.topic_name(settings, topic) for topic in (EVENTS, PROGRESS)]
+        self._admin = AdminClient(clients.common(settings))
+        self._names = [clients.topic_name(settings, topic) for topic in (EVENTS, PROGRESS)]
 
     def check(self, timeout_seconds: float = 3.0) -> None:
         """Return if the broker answers and has both topics; raises ClusterUnready otherwise."""
@@ -63,9 +63,9 @@ def read_books(
 
     Raises ClusterUnready where the broker goes away meanwhile or `stop` is set.
     """
-    topic = kafka.topic_name(settings, PROGRESS)
+    topic = clients.topic_name(settings, PROGRESS)
     group = f"{settings.topic_prefix}runstream-projector-restore"  # Joined and committed by none.
-    consumer = Consumer(kafka.consumer(settings, group, **{"enable.partition.eof": True}))
+    consumer = Consumer(clients.consumer(settings, group, **{"enable.partition.eof": True}))
     found = {partition: Restoring() for partition in partitions}
     try:
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])

@@ -13,8 +13,8 @@ from processors.router.requests import Desk
 from processors.router.writing import Writer
 from runtime import service
 from runtime.health import Health
+from runtime.kafka.processor import Processor
 from runtime.logs import Log
-from runtime.processor import Processor
 from runtime.settings import RouterSettings
 from streams.topics import CONTROL, REPORTS, REQUESTS, ROUTER_PARTITIONS, ROUTER_STATE
 from toolmeta import registry

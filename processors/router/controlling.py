@@ -10,7 +10,7 @@ from processors.router.schedule import advance
 from processors.router.state import ENDED, Execution
 from processors.router.turn import Turn
 from streams.commands import Approve, Cancel, Pause, Reject, Resolve, Resume
-from streams.moments import iso
+from streams.timestamps import iso
 
 
 def audit(turn: Turn, actor: str, action: str, allowed: bool, message: str) -> None:

@@ -14,7 +14,7 @@ from processors.router.dispatching import fail, stop_attempt
 from processors.router.schedule import advance, retry
 from processors.router.state import ENDED, Execution, StepState
 from processors.router.turn import Turn
-from streams.moments import iso
+from streams.timestamps import iso
 
 #: After this many seconds without a claim a step says that no executor takes it.
 UNCLAIMED_SECONDS: Final = 10.0

@@ -9,7 +9,7 @@ from processors.router import expressions, policy
 from processors.router.state import Execution, StepState
 from processors.router.turn import Dispatch, Exhaust, Stop, Turn
 from streams.ids import attempt_id
-from streams.moments import iso
+from streams.timestamps import iso
 from streams.topics import STEPS
 
 

@@ -17,7 +17,7 @@ from processors.router.state import (
     link,
 )
 from streams.events import STATUS_AFTER, STEP_ENDED
-from streams.moments import unix
+from streams.timestamps import unix
 
 #: Statuses in which the execution waits for a person, and its timeout with it.
 _HELD: Final = frozenset({"paused", "needs_attention"})

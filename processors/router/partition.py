@@ -26,7 +26,7 @@ from processors.router.state import ENDED, Execution, Receipt
 from processors.router.turn import Dispatch, Stop, Turn
 from processors.router.writing import Writer
 from runtime import clock
-from runtime.processor import Output
+from runtime.kafka.processor import DecisionError, Output
 from streams import topics
 from streams.commands import CONTROL_COMMAND, Redrive, Rerun
 from streams.events import TERMINAL_EVENTS
@@ -66,6 +66,8 @@ class RouterPartition:
     active: int = 0
     #: Executions that changed in this batch: what the changelog must say, written once a batch.
     changed: dict[str, tuple[bool, dict[str, None]]] = field(default_factory=dict)
+    #: Executions whose timers failed to run; a record that changes one sets it free again.
+    suspended: set[str] = field(default_factory=set)
     _restorer: changelog.Restorer | None = None
 
     # -- restoring -------------------------------------------------------------------------------
@@ -99,7 +101,7 @@ class RouterPartition:
         else:
             self._control(message, now, out)
 
-    def park(self, message: Message, out: Output) -> None:
+    def dead_letter(self, message: Message, out: Output) -> None:
         """Send a record on which a decision failed to its dead-letter topic."""
         topic = topics.TOPICS[str(message.topic())[len(self.prefix) :]]
         text = "the router could not decide about it; the error is in the router's log"
@@ -251,18 +253,25 @@ class RouterPartition:
             if self.scheduled.get(execution_id) == when:
                 del self.scheduled[execution_id]
             execution = self.memory.executions.get(execution_id)
-            if execution is None or execution.status in ENDED:
+            if execution is None or execution.status in ENDED or execution_id in self.suspended:
                 continue
             due = next_deadline(execution)
             if due is not None and due <= now:
                 turn = Turn(execution, now)
-                tick(turn)
+                try:
+                    tick(turn)
+                except Exception as error:
+                    raise DecisionError(execution_id) from error
                 self._finish(turn, out)
             if execution.status not in ENDED:
                 self._schedule(execution, next_deadline(execution))
         if self.forget_at <= now:
             self.forget_at = now + FORGET_EVERY
             self.writer.changelog(out, self.number, self.memory.forget(now))
+
+    def suspend(self, key: str) -> None:
+        """Run no timer of this execution until a record changes it."""
+        self.suspended.add(key)
 
     def _schedule(self, execution: Execution, when: float | None) -> None:
         if when is None or self.scheduled.get(execution.id, float("inf")) <= when:
@@ -277,6 +286,7 @@ class RouterPartition:
         if not turn.events and not turn.effects:
             return
         execution = turn.execution
+        self.suspended.discard(execution.id)
         if turn.events:
             self.writer.events(out, turn.events, self.number)
         for effect in turn.effects:

@@ -12,7 +12,17 @@ from processors.router.dispatching import fail, stop_attempt
 from processors.router.schedule import advance
 from processors.router.state import ENDED, StepState
 from processors.router.turn import Turn
-from streams.reports import AnyReport, Cancelled, Failed, Heartbeat, Refused, Started, Succeeded
+from streams.reports import (
+    AnyReport,
+    Cancelled,
+    Failed,
+    Heartbeat,
+    Refused,
+    Resumed,
+    Started,
+    Succeeded,
+    Waiting,
+)
 
 #: Progress becomes an event at most this often, in seconds.
 PROGRESS_EVERY: Final = 1.0
@@ -27,6 +37,8 @@ def apply_report(turn: Turn, report: AnyReport) -> None:
         return
     if not step.in_flight or report.attempt != step.attempt or turn.execution.status in ENDED:
         _late(turn, step, report)
+        return
+    if isinstance(report, Waiting | Resumed):
         return
     if isinstance(report, Heartbeat):
         _heartbeat(turn, step, report)

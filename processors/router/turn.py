@@ -7,7 +7,7 @@ from typing import Any
 
 from processors.router.evolve import accepted, evolve
 from processors.router.state import Execution
-from streams.moments import iso
+from streams.timestamps import iso
 from streams.topics import Topic
 
 

@@ -12,8 +12,9 @@ from confluent_kafka import Message
 from prometheus_client import Counter
 
 from processors.router.turn import Dispatch, Exhaust, Stop
-from runtime import clock, dead_letters
-from runtime.processor import Output
+from runtime import clock
+from runtime.kafka import dead_letters
+from runtime.kafka.processor import Output
 from streams.envelope import FORWARDED, Headers, header, headers
 from streams.events import EVENT_TYPES, TERMINAL_EVENTS
 from streams.ids import attempt_id, route_of

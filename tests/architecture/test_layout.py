@@ -13,7 +13,16 @@ from streams import topics
 from streams.topology import APPS, EXECUTOR, PROJECTOR, ROUTER, SINK
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("streams", "toolmeta", "processors", "sinks", "runtime", "console")
+PACKAGES = (
+    "streams",
+    "toolmeta",
+    "drivers",
+    "processors",
+    "sinks",
+    "runtime",
+    "devstack",
+    "console",
+)
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 #: A log line, a document or a metric may spell a topic; the registry is where it is named.
 SPELLS_TOPICS = {"streams/topics.py", "streams/topology.py", "streams/asyncapi.py"}

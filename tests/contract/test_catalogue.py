@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from processors.executors import drivers
+from drivers.registry import DRIVERS
 from toolmeta import parse, registry, rules
 from toolmeta.bind import bind
 from toolmeta.check import check
@@ -181,7 +181,7 @@ def test_all_184_tools_are_here_and_every_driver_has_some() -> None:
     real = [tool for tool in TOOLS if tool.domain != "test"]
     counts = Counter(tool.domain for tool in real)
     assert counts == {"automation": 134, "network": 41, "asset": 5, "communication": 4}
-    assert {tool.run.driver for tool in TOOLS} == set(drivers.registry)
+    assert {tool.run.driver for tool in TOOLS} == set(DRIVERS)
 
 
 def _does(invocation: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from processors.executors.errors import ERROR_CLASSES
+from drivers.errors import ERROR_CLASSES
 from toolmeta import registry
 from toolmeta.model import Tool
 

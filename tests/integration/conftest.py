@@ -15,8 +15,8 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from psycopg import sql
 
-from runtime.local.kafka import KafkaServer
-from runtime.local.postgres import PostgresServer
+from devstack.kafka import KafkaServer
+from devstack.postgres import PostgresServer
 from streams.topics import Topic, all_topics
 
 

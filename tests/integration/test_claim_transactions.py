@@ -7,7 +7,7 @@ from collections.abc import Callable
 from confluent_kafka import Consumer, TopicPartition
 
 from processors.executors.transaction import ClaimTransactions, Outcome, Output
-from runtime import kafka as clients
+from runtime.kafka import clients
 from runtime.settings import ExecutorSettings
 from streams.topics import REPORTS, STEPS
 

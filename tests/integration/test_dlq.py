@@ -12,7 +12,7 @@ import pytest
 
 from console.cli import main
 from console.exits import Exit
-from runtime.dead_letters import PREFIX
+from runtime.kafka.dead_letters import PREFIX
 from streams.envelope import HOPS
 from streams.topics import CONTROL, REQUESTS
 from tests.integration.sink_lab import Lab

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from processors.executors.context import Failure, Outcome, Success
-from processors.executors.resources import Resources
+from drivers.context import Failure, Outcome, Success
+from drivers.resources import Resources
 from tests.driver_kit import Run, command, settings
 from toolmeta.invocation import Invocation
 

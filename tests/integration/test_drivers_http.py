@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from processors.executors.context import Failure, Outcome, Success
-from processors.executors.drivers import addresses
-from processors.executors.resources import Resources
+from drivers import addresses
+from drivers.context import Failure, Outcome, Success
+from drivers.resources import Resources
 from tests.certificates import Authority
 from tests.driver_kit import Run, settings, until
 from toolmeta.invocation import Invocation

@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from processors.executors.context import Failure, Success
-from processors.executors.output import OutputPublisher
-from processors.executors.resources import Resources
+from drivers.context import Failure, Success
+from drivers.output import OutputPublisher
+from drivers.resources import Resources
 from streams import envelope
 from tests.driver_kit import Run, command, settings, until
 from toolmeta.invocation import Invocation
@@ -201,7 +201,7 @@ def test_a_background_process_holds_nobody_up() -> None:
 _EXECUTOR = """
     import asyncio, sys
     from tests.driver_kit import Run, settings
-    from processors.executors.resources import Resources
+    from drivers.resources import Resources
     from toolmeta.invocation import Invocation
 
     async def main():

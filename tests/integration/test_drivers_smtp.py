@@ -17,9 +17,9 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 from pydantic import SecretStr
 
-from processors.executors.context import Failure, Outcome, Success
-from processors.executors.drivers import smtp
-from processors.executors.resources import Resources
+from drivers import smtp
+from drivers.context import Failure, Outcome, Success
+from drivers.resources import Resources
 from tests.certificates import Authority
 from tests.driver_kit import Run, settings
 from toolmeta.invocation import Invocation

@@ -17,9 +17,9 @@ from typing import Any
 import psutil
 import pytest
 
-from processors.executors.connections import endpoint
-from processors.executors.context import Failure, Outcome, Success
-from processors.executors.resources import Resources
+from drivers.connections import endpoint
+from drivers.context import Failure, Outcome, Success
+from drivers.resources import Resources
 from tests.driver_kit import Run, settings, until
 from toolmeta.invocation import Invocation
 
@@ -288,7 +288,7 @@ def test_a_connection_that_breaks_while_acting(sshd: Sshd, tmp_path: Path) -> No
 
 
 def test_a_cancel_that_cannot_be_confirmed_says_so(sshd: Sshd, tmp_path: Path) -> None:
-    import processors.executors.drivers.ssh as driver
+    import drivers.ssh as driver
 
     stopped: list[psutil.Process] = []
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from runtime.local.kafka import KafkaServer
+from devstack.kafka import KafkaServer
 from streams.reports import Failed
 from streams.topics import EXECUTORS_CONTROL, OUTPUT, REPORTS, STEPS, dead_letter_topic
 from tests.integration.executor_lab import ExecutorLab, lab

@@ -14,10 +14,10 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from runtime.local.errors import LocalStackError
-from runtime.local.identity import start_mark
-from runtime.local.processes import ProcessSpec
-from runtime.local.stack import LocalStack
+from devstack.errors import LocalStackError
+from devstack.identity import start_mark
+from devstack.processes import ProcessSpec
+from devstack.stack import LocalStack
 
 pytestmark = pytest.mark.timeout(120)
 

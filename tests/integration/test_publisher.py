@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
-from runtime import kafka as clients
-from runtime.publisher import DeliveryError, Publisher, PublisherFull
+from runtime.kafka import clients
+from runtime.kafka.publisher import DeliveryError, Publisher, PublisherFull
 from runtime.settings import ExecutorSettings
 from streams.topics import REPORTS
 

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from processors.executors.context import Failure, Success
-from processors.executors.resources import Resources
+from drivers.context import Failure, Success
+from drivers.resources import Resources
 from sinks.migrate import migrate
 from tests.driver_kit import Run, command
 from tests.integration.test_drivers_ssh import SSHD, Sshd, sshd

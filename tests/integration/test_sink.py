@@ -13,10 +13,10 @@ import psycopg
 import pytest
 from confluent_kafka import Producer
 
-from runtime.dead_letters import PREFIX
+from devstack.kafka import KafkaServer
+from devstack.postgres import PostgresServer
 from runtime.health import Health
-from runtime.local.kafka import KafkaServer
-from runtime.local.postgres import PostgresServer
+from runtime.kafka.dead_letters import PREFIX
 from sinks.derive import store_events
 from sinks.migrate import migrate
 from sinks.poison import ALWAYS_ALLOWED

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from processors.executors.context import Failure, Outcome, Success
-from processors.executors.resources import Resources
+from drivers.context import Failure, Outcome, Success
+from drivers.resources import Resources
 from tests.certificates import Authority
 from tests.driver_kit import Run, settings
 from tests.fakes.camera import Camera

@@ -22,8 +22,8 @@ from typing import Any
 
 import pytest
 
-from processors.executors.context import Success
-from processors.executors.resources import Resources
+from drivers.context import Success
+from drivers.resources import Resources
 from tests.driver_kit import Run, command, settings
 from tests.tools.conftest import Execute, Result
 from tests.tools.netns import Lab, need, network

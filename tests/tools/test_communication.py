@@ -17,7 +17,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from processors.executors.pacing import Pace, Rate
+from drivers.pacing import Pace, Rate
 from tests.fakes.hooks import KEY, Hooks
 from tests.harness import Harness
 from tests.tools.conftest import Execute

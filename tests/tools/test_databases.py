@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from runtime.local.postgres import PostgresServer
+from devstack.postgres import PostgresServer
 from tests.tools.conftest import Execute, Result
 from tests.tools.running import free_port, listens, program, server
 

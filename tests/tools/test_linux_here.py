@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from runtime.local.postgres import PostgresServer
+from devstack.postgres import PostgresServer
 from tests.certificates import Authority
 from tests.tools.conftest import Execute, Result
 from tests.tools.fakes.program import FakePrograms

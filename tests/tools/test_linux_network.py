@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from processors.executors.context import Failure, Outcome, Success
-from processors.executors.resources import Resources
+from drivers.context import Failure, Outcome, Success
+from drivers.resources import Resources
 from tests.driver_kit import Run, settings
 from tests.tools.conftest import Execute, Result
 from tests.tools.running import program, root, server

@@ -168,8 +168,8 @@ def test_netdiscover_scans_nothing_outside(execute: Execute) -> None:
 
 _WITHOUT = textwrap.dedent("""
     import asyncio, sys
-    from processors.executors.context import Failure
-    from processors.executors.resources import Resources
+    from drivers.context import Failure
+    from drivers.resources import Resources
     from tests.driver_kit import Run, settings
     from toolmeta import registry
     from toolmeta.bind import bind

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from runtime.local.stack import LocalStack
+from devstack.stack import LocalStack
 from streams.topics import all_topics
 from tests.tools.conftest import Execute
 

@@ -16,8 +16,8 @@ from typing import Any
 import orjson
 import pytest
 
-from processors.executors.context import Failure, Success
-from processors.executors.resources import Resources
+from drivers.context import Failure, Success
+from drivers.resources import Resources
 from tests import driver_kit
 from tests.certificates import Authority
 from tests.driver_kit import Run

@@ -8,8 +8,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from processors.executors.context import Outcome, Success
-from processors.executors.resources import Resources
+from drivers.context import Outcome, Success
+from drivers.resources import Resources
 from tests import driver_kit
 from tests.driver_kit import Run
 from tests.fakes.psrp import security

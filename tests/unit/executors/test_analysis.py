@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from processors.executors.analysis.catalogue import ANALYSES, capture_filter
-from processors.executors.analysis.findings import Options
-from processors.executors.analysis.packets import Packet, decode, read_packets
-from processors.executors.analysis.pcap import NotACapture, Record, open_capture
+from drivers.analysis.catalogue import ANALYSES, capture_filter
+from drivers.analysis.findings import Options
+from drivers.analysis.packets import Packet, decode, read_packets
+from drivers.analysis.pcap import NotACapture, Record, open_capture
 
 scapy = pytest.importorskip("scapy.all", reason="scapy is not installed: runstream[network]")
 

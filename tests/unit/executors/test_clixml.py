@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from processors.executors.drivers.powershell import pipeline
-from processors.executors.drivers.powershell.clixml import ClixmlError, read, unescaped
-from processors.executors.drivers.powershell.names import snake
+from drivers.powershell import pipeline
+from drivers.powershell.clixml import ClixmlError, read, unescaped
+from drivers.powershell.names import snake
 
 SERVICE = """<Obj RefId="0"><TN RefId="0"><T>Selected.System.ServiceProcess.ServiceController</T>
 <T>System.Object</T></TN><MS><S N="Name">W32Time</S><Obj N="Status" RefId="1"><TN RefId="1">

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from processors.executors.connections import (
+from drivers.connections import (
     Asset,
     Remembered,
     asset_of,

@@ -15,20 +15,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.executors.connections import is_here
-from processors.executors.context import Failure, Outcome, Success
-from processors.executors.drivers import registry, remote
-from processors.executors.drivers.addresses import is_public
-from processors.executors.drivers.cleanup import see_through
-from processors.executors.drivers.values import OUTPUT_BYTES, fitting, jsonable
-from processors.executors.errors import ERROR_CLASSES, fail, may_retry
-from processors.executors.resources import Resources
+from drivers import remote
+from drivers.addresses import is_public
+from drivers.cleanup import see_through
+from drivers.connections import is_here
+from drivers.context import Failure, Outcome, Success
+from drivers.errors import ERROR_CLASSES, fail, may_retry
+from drivers.registry import DRIVERS
+from drivers.resources import Resources
+from drivers.values import OUTPUT_BYTES, fitting, jsonable
 from tests.driver_kit import EXECUTION, Run, command, settings
 from toolmeta.invocation import Invocation
 
 
 def test_the_registry_has_every_way_of_acting() -> None:
-    assert set(registry) == {
+    assert set(DRIVERS) == {
         *("command", "http", "smtp", "slack", "teams", "webhook", "sql", "asset", "test"),
         *("analysis", "library", "packets", "scan", "vapix", "winrm"),
     }

@@ -13,9 +13,9 @@ from urllib.parse import quote, quote_plus
 import orjson
 import pytest
 
-from processors.executors.context import Failure, Success
+from drivers.context import Failure, Success
+from drivers.masking import Masker
 from processors.executors.masked_output import MaskedPublisher, masked
-from processors.executors.masking import Masker
 from tests.driver_kit import command
 
 CANARY = 'Zürich "q" /+&? ~canary\\9'

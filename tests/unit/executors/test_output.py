@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.executors.output import OutputPublisher
+from drivers.output import OutputPublisher
 from streams import envelope
 from streams.reports import EXCERPT_BYTES, OutputChunk, StreamSummary
 from tests.driver_kit import EXECUTION, command

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from drivers.secrets import SecretError, Secrets
 from processors.executors.binding import binder
-from processors.executors.secrets import SecretError, Secrets
 from tests.driver_kit import command
 from toolmeta import registry
 from toolmeta.invocation import Invocation

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from drivers.context import Failure, Outcome, RunContext, Success
+from drivers.output import OutputPublisher
+from drivers.resources import Resources
 from processors.executors import attempts
 from processors.executors.attempts import Attempt
 from processors.executors.claim import Start
-from processors.executors.context import Failure, Outcome, RunContext, Success
-from processors.executors.output import OutputPublisher
-from processors.executors.resources import Resources
 from processors.executors.slots import Slots
 from processors.executors.targets import Targets
 from runtime import clock

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from runtime.watched import WatchedCalls
+from runtime.kafka.calls import WatchedCalls
 
 
 def test_a_call_returns_or_raises_as_it_would_without_the_watch() -> None:

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from processors.router.evolve import accepted, evolve
 from processors.router.state import ENDED, TRANSITIONS
 from streams.events import STATUS_AFTER, TERMINAL_EVENTS
-from streams.moments import unix
+from streams.timestamps import unix
 from tests.unit.router.simulation import Simulation
 
 #: What may follow the end of an execution.

@@ -9,7 +9,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 
 from runtime.health import Health
-from runtime.processor import Output, Processor
+from runtime.kafka.processor import Output, Processor
 from runtime.settings import CommonSettings
 from streams.topics import REQUESTS, ROUTER_STATE
 from tests.unit.router.simulation import Record
@@ -27,7 +27,7 @@ class Choking:
             raise KeyError("a defect")
         self.decided.append(message.value())
 
-    def park(self, message: Any, out: Output) -> None:
+    def dead_letter(self, message: Any, out: Output) -> None:
         self.parked.append(message.value())
 
 

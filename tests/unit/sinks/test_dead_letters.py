@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from runtime.dead_letters import (
+from runtime.kafka.dead_letters import (
     DROPPED,
     PREFIX,
     dead_letter,

@@ -1,0 +1,96 @@
+"""The account that runs the database when we are root, which Postgres refuses to be."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from devstack.errors import LocalStackError
+
+
+@dataclass(frozen=True)
+class Account:
+    """An unprivileged user of this machine."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def database_account() -> Account | None:
+    """Whom Postgres is run as: None means as ourselves."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return Account(name, entry.pw_uid, entry.pw_gid)
+    raise LocalStackError(
+        "Postgres refuses to run as root, and there is no user postgres or nobody to run it as. "
+        "Start as another user, or set DATABASE_URL to use a database of yours."
+    )
+
+
+def reaches(account: Account | None, path: Path) -> bool:
+    """Whether the account may pass through this folder or run this file."""
+    if account is None:
+        return True
+    answer = subprocess.run(
+        ["test", "-x", path],
+        user=account.uid,
+        group=account.gid,
+        extra_groups=[],
+        cwd="/",
+        timeout=10,
+        check=False,
+    )
+    return answer.returncode == 0
+
+
+def private_folder(folder: Path, account: Account | None) -> Path:
+    """Make `folder` for the account alone, and return where it really lies.
+
+    A checkout below root's home is closed to everyone else. There `folder` becomes a link to a
+    stand-in in /var/tmp.
+    """
+    if account is None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if not folder.is_symlink():
+        if reaches(account, folder.parent):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            os.chown(folder, account.uid, account.gid)
+        elif folder.exists():
+            raise LocalStackError(f"The user {account.name} can no longer reach {folder}.")
+        else:
+            folder.symlink_to(_stand_in(folder, account))
+    return folder.resolve()
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete what `private_folder` made."""
+    if folder.exists():
+        shutil.rmtree(folder.resolve())
+    folder.unlink(missing_ok=True)
+
+
+def _stand_in(folder: Path, account: Account) -> Path:
+    digest = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:12]
+    # Safe although anyone may write there: the owner is checked, and others cannot replace it.
+    stand_in = Path("/var/tmp") / f"runstream-{digest}"  # noqa: S108
+    if stand_in.exists():
+        if stand_in.is_symlink() or stand_in.stat().st_uid not in (0, account.uid):
+            raise LocalStackError(f"{stand_in} belongs to somebody else: remove it first.")
+        # No link leads there: the state folder that it belonged to has been deleted.
+        shutil.rmtree(stand_in)
+    stand_in.mkdir(mode=0o700)
+    os.chown(stand_in, account.uid, account.gid)
+    return stand_in

@@ -1,0 +1,118 @@
+"""A real Postgres on this machine, without a container engine."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import psycopg
+
+from devstack.account import database_account, private_folder, remove_folder
+from devstack.child import Child, Launch
+from devstack.ports import assign_ports
+from devstack.postgres_binaries import PostgresBinaries, find_postgres, reachable_copy
+from devstack.postgres_data import DATABASE, USER, data_version, make_data, read_password
+from devstack.waiting import wait_until
+
+
+class PostgresServer:
+    """A database server whose data and log live in one folder.
+
+    Start it from a thread that outlives it. Stopped or killed, it can be started again, on the
+    same port with the same data.
+    """
+
+    def __init__(self, folder: Path, *, log: Path | None = None) -> None:
+        """Nothing is read or written before the start."""
+        self._folder = folder.absolute()
+        self._log = log or self._folder.with_name(f"{self._folder.name}.log")
+        self._port = 0
+        self._password = ""
+        self._child: Child | None = None
+
+    @property
+    def dsn(self) -> str:
+        """The URL for clients; known once prepared."""
+        return f"postgresql://{USER}:{self._password}@127.0.0.1:{self._port}/{DATABASE}"
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process number while it runs."""
+        return self._child.pid if self._child is not None else None
+
+    def prepare(self) -> Child:
+        """Find the programs, make the data folder if there is none, and choose the port."""
+        account = database_account()
+        home = private_folder(self._folder, account)
+        data = home / "data"
+        binaries = reachable_copy(find_postgres(data_version(data)), account, home)
+        if not data.exists():
+            make_data(binaries, data, account)
+        self._password = read_password(data)
+        self._port = assign_ports(home / "ports.json", ["database"])["database"]
+        self._child = Child(
+            Launch(
+                name="postgres",
+                argv=_server_command(binaries, data, self._port),
+                log=self._log,
+                account=account,
+                # SIGINT ends sessions and stops in order; SIGTERM would wait for every client.
+                stop_signal=signal.SIGINT,
+                # With SIGKILL it could not take its workers and shared memory along.
+                orphan_signal=signal.SIGQUIT,
+                last_signal=signal.SIGQUIT,
+                grace_seconds=20.0,
+            )
+        )
+        return self._child
+
+    def is_ready(self) -> bool:
+        """Whether it answers a query."""
+        try:
+            with psycopg.connect(self.dsn, connect_timeout=2) as connection:
+                connection.execute("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def start(self, timeout_seconds: float = 60.0) -> None:
+        """Start the server and wait until it serves."""
+        child = self._child or self.prepare()
+        child.start()
+        try:
+            wait_until(self.is_ready, child, timeout_seconds)
+        except BaseException:
+            child.kill()
+            raise
+
+    def stop(self) -> None:
+        """Shut the server down in order."""
+        if self._child is not None:
+            self._child.stop()
+
+    def kill(self) -> None:
+        """End the server at once, as a crash would."""
+        if self._child is not None:
+            self._child.kill()
+
+    def remove(self) -> None:
+        """Stop and delete the data, wherever it lies."""
+        self.stop()
+        self._child = None
+        remove_folder(self._folder)
+
+
+def _server_command(binaries: PostgresBinaries, data: Path, port: int) -> tuple[str, ...]:
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "port": port,
+        # No socket file: its path may not exceed 107 bytes, and a state folder may lie deeper.
+        "unix_socket_directories": "",
+        "max_connections": 100,
+        "shared_buffers": "128MB",
+        "max_wal_size": "512MB",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+    }
+    options = (option for key, value in settings.items() for option in ("-c", f"{key}={value}"))
+    return (str(binaries.postgres), "-D", str(data), *options)

@@ -1,0 +1,212 @@
+"""Start, follow and stop a whole stack: broker, database and processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from devstack.account import remove_folder
+from devstack.child import Child, Launch
+from devstack.cleanup import end_survivors
+from devstack.errors import LocalStackError
+from devstack.files import log_tail, write_atomically
+from devstack.identity import end_survivor, wait_gone
+from devstack.jars import Report, ensure_jars
+from devstack.java import find_java
+from devstack.processes import PREPARATION, PROCESSES, ProcessSpec
+from devstack.state import (
+    ALREADY_RUNNING,
+    LaunchRequest,
+    ProcessStatus,
+    StackStatus,
+    StateFolder,
+)
+
+_log = logging.getLogger(__name__)
+
+#: More than the graces of processes, database and broker together.
+_STOP_SECONDS = 90.0
+_POLL_SECONDS = 0.05
+
+
+class LocalStack:
+    """A stack in one state folder; its supervisor is a process of its own.
+
+    As a context manager it is started on entry and stopped on exit.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        processes: Sequence[ProcessSpec] = PROCESSES,
+        preparation: Sequence[ProcessSpec] = PREPARATION,
+        bootstrap_servers: str | None = None,
+        database_url: str | None = None,
+        ready_seconds: float = 120.0,
+        report: Report = _log.info,
+    ) -> None:
+        """Describe the stack; a server that is given an address is used rather than started."""
+        self._folder = StateFolder(state_dir)
+        self._request = LaunchRequest(
+            bootstrap_servers=bootstrap_servers,
+            database_url=database_url,
+            preparation=tuple(preparation),
+            processes=tuple(processes),
+            ready_seconds=ready_seconds,
+        )
+        self._report = report
+        self._supervisor: Child | None = None
+
+    def __enter__(self) -> Self:
+        """Start, tied to this process."""
+        self.start(detach=False)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop whatever happened."""
+        self.stop()
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where Kafka clients connect."""
+        return self._required().bootstrap_servers or ""
+
+    @property
+    def database_url(self) -> str:
+        """Where Postgres clients connect."""
+        return self._required().database_url or ""
+
+    def status(self) -> StackStatus | None:
+        """The last status written, whether or not the stack still runs; None if never started."""
+        return self._folder.read()
+
+    def process(self, name: str) -> ProcessStatus:
+        """One process by its name (`kafka` and `postgres` included)."""
+        for process in self._required().processes:
+            if process.name == name:
+                return process
+        raise KeyError(name)
+
+    def start(self, *, detach: bool = True) -> bool:
+        """Start and wait until everything is ready; False if it was running already.
+
+        Not detached, the stack ends with the thread that started it. If it cannot start, nothing
+        is left running.
+        """
+        if self._runs_already():
+            if self._required().phase != "ready":
+                self._follow()
+            return False
+        if self._request.bootstrap_servers is None:
+            # Here rather than in the supervisor, so that a first download is seen.
+            find_java()
+            ensure_jars(self._report)
+        if self._supervisor is not None:
+            # One that was killed still has to be reaped.
+            self._supervisor.poll()
+        self._folder.make()
+        write_atomically(self._folder.launch, self._request.model_dump_json(indent=1))
+        self._supervisor = Child(self._launch(detach))
+        self._supervisor.start()
+        try:
+            return self._follow()
+        except BaseException:
+            # Perhaps before it wrote down that it exists, hence not by the state alone.
+            self._supervisor.stop()
+            self.stop()
+            raise
+
+    def wait(self) -> None:
+        """Return when the supervisor has ended."""
+        status = self._required()
+        while status.is_running:
+            time.sleep(0.2)
+
+    def stop(self) -> bool:
+        """Stop everything and see that nothing is left; False if nothing was running."""
+        status = self._folder.read()
+        if status is None:
+            return False
+        running = status.is_running
+        if running and status.supervisor_mark is not None:
+            os.kill(status.supervisor_pid, signal.SIGTERM)
+            if not wait_gone(status.supervisor_pid, status.supervisor_mark, _STOP_SECONDS):
+                end_survivor(status.supervisor_pid, status.supervisor_mark)
+        # Read again: it may have started more since.
+        left = end_survivors(self._folder.read())
+        if self._supervisor is not None:
+            self._supervisor.stop()
+        return running or bool(left)
+
+    def remove(self) -> None:
+        """Stop, and delete the state folder with all data."""
+        self.stop()
+        remove_folder(self._folder.postgres)
+        shutil.rmtree(self._folder.path, ignore_errors=True)
+
+    def _runs_already(self) -> bool:
+        status = self._folder.read()
+        if status is None or not status.is_running:
+            return False
+        if status.phase != "stopping" or status.supervisor_mark is None:
+            return True
+        return not wait_gone(status.supervisor_pid, status.supervisor_mark, _STOP_SECONDS)
+
+    def _follow(self) -> bool:
+        """Report progress until all is ready; False if another supervisor was faster."""
+        ours = self._supervisor
+        told = 0
+        # The supervisor has limits of its own; this one is for a supervisor that hangs.
+        deadline = time.monotonic() + 3 * self._request.ready_seconds + _STOP_SECONDS
+        while time.monotonic() < deadline:
+            code = ours.poll() if ours is not None else None
+            if code == ALREADY_RUNNING:
+                ours = None
+            status = self._folder.read()
+            if status is not None and (ours is None or status.supervisor_pid == ours.pid):
+                for line in status.progress[told:]:
+                    self._report(line)
+                told = len(status.progress)
+                if status.phase == "ready" and status.is_running:
+                    return ours is not None
+                if ours is None and not status.is_running:
+                    raise LocalStackError("The stack that was starting has stopped.")
+            if code is not None and code != ALREADY_RUNNING:
+                raise LocalStackError(self._why(status))
+            time.sleep(_POLL_SECONDS)
+        raise LocalStackError("The supervisor does not come up; see its log in the state folder.")
+
+    def _why(self, status: StackStatus | None) -> str:
+        if status is not None and status.error is not None:
+            return status.error
+        return f"The supervisor ended:\n{log_tail(self._folder.log('supervisor'))}"
+
+    def _launch(self, detach: bool) -> Launch:
+        return Launch(
+            name="supervisor",
+            argv=(sys.executable, "-m", "devstack.supervisor", str(self._folder.path)),
+            log=self._folder.log("supervisor"),
+            # It stops everything in order when its terminal or its test run dies.
+            orphan_signal=None if detach else signal.SIGTERM,
+            grace_seconds=_STOP_SECONDS,
+        )
+
+    def _required(self) -> StackStatus:
+        status = self._folder.read()
+        if status is None:
+            raise LocalStackError("The stack has not been started.")
+        return status

@@ -1,0 +1,100 @@
+"""What the supervisor says of the stack in `stack.json`, and where everything lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from devstack.files import write_atomically
+from devstack.identity import is_same
+from devstack.processes import ProcessSpec
+
+#: Exit code of a supervisor that finds the state folder in use by another one.
+ALREADY_RUNNING = 75
+
+Phase = Literal["starting", "ready", "stopping", "stopped", "failed"]
+ProcessState = Literal["starting", "running", "unready", "backing-off", "stopped"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class ProcessStatus(_Record):
+    """One process of the stack."""
+
+    name: str
+    pid: int | None
+    healthy: bool
+    state: ProcessState
+    restarts: int
+    last_exit: int | None
+    http_port: int | None
+    log: str
+    #: Start mark of the pid, so that a later process of the same number is left alone.
+    mark: str | None
+
+
+class StackStatus(_Record):
+    """The whole stack, as of the last change."""
+
+    supervisor_pid: int
+    supervisor_mark: str | None
+    phase: Phase
+    error: str | None
+    bootstrap_servers: str | None
+    database_url: str | None
+    progress: tuple[str, ...]
+    processes: tuple[ProcessStatus, ...]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the supervisor that wrote this still lives."""
+        return is_same(self.supervisor_pid, self.supervisor_mark)
+
+
+class LaunchRequest(_Record):
+    """What a supervisor is asked to run; None for a server means: start one."""
+
+    bootstrap_servers: str | None
+    database_url: str | None
+    preparation: tuple[ProcessSpec, ...]
+    processes: tuple[ProcessSpec, ...]
+    ready_seconds: float
+
+
+class StateFolder:
+    """The files of one stack."""
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is made yet."""
+        self.path = path.absolute()
+        self.stack = self.path / "stack.json"
+        self.launch = self.path / "launch.json"
+        self.lock = self.path / "supervisor.lock"
+        self.ports = self.path / "ports.json"
+        self.kafka = self.path / "kafka"
+        self.postgres = self.path / "postgres"
+        self.logs = self.path / "logs"
+
+    def make(self) -> None:
+        """Make the folder; others may pass through it (the database's account must), not look."""
+        self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self.logs.mkdir(mode=0o700, exist_ok=True)
+
+    def log(self, name: str) -> Path:
+        """The log file of a process."""
+        return self.logs / f"{name}.log"
+
+    def read(self) -> StackStatus | None:
+        """The last status written; None if there is none that can be read."""
+        try:
+            return StackStatus.model_validate_json(self.stack.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def write(self, status: StackStatus) -> None:
+        """Replace the status in one step."""
+        write_atomically(self.stack, status.model_dump_json(indent=1))

@@ -1,0 +1,236 @@
+"""The process that runs a stack: `python -m devstack.supervisor STATE_DIR`."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import FrameType
+
+from devstack.child import Child, Launch
+from devstack.cleanup import end_survivors
+from devstack.errors import LocalStackError
+from devstack.files import cut_log, log_tail
+from devstack.identity import start_mark
+from devstack.kafka import KafkaServer
+from devstack.member import Member
+from devstack.ports import assign_ports
+from devstack.postgres import PostgresServer
+from devstack.probe import http_ready
+from devstack.processes import ProcessSpec
+from devstack.state import ALREADY_RUNNING, LaunchRequest, Phase, StackStatus, StateFolder
+
+_TICK_SECONDS = {"starting": 0.05, "ready": 0.2}
+#: Restarts after which a stack that has never been ready gives up.
+_PATIENCE = 3
+_PREPARATION_SECONDS = 180.0
+
+
+class Stopped(Exception):
+    """A stop was asked for while starting."""
+
+
+class Supervisor:
+    """Starts everything in order, keeps it running, stops it in the reverse order.
+
+    One thread starts all children, since their lives are tied to it; only probes run elsewhere.
+    """
+
+    def __init__(self, folder: StateFolder, request: LaunchRequest) -> None:
+        """Nothing runs yet."""
+        self._folder = folder
+        self._request = request
+        self._mark = start_mark(os.getpid())
+        self._stopping = False
+        self._phase: Phase = "starting"
+        self._error: str | None = None
+        self._bootstrap_servers = request.bootstrap_servers
+        self._database_url = request.database_url
+        self._progress: list[str] = []
+        self._servers: list[Member] = []
+        self._processes: list[Member] = []
+        self._last: StackStatus | None = None
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
+
+    def run(self) -> int:
+        """Run until asked to stop; returns the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        try:
+            self._publish()
+            self._start()
+            self._enter("ready")
+            while not self._stopping:
+                self._tick()
+        except Stopped:
+            self._say("stop asked for while starting")
+        except LocalStackError as error:
+            self._error = str(error)
+            self._say(f"giving up: {error}")
+        finally:
+            self._stop()
+        return 0 if self._error is None else 1
+
+    def _start(self) -> None:
+        began = time.monotonic()
+        if self._request.bootstrap_servers is None:
+            kafka = KafkaServer(self._folder.kafka, report=self._say, log=self._folder.log("kafka"))
+            child = kafka.prepare()
+            self._bootstrap_servers = kafka.bootstrap_servers
+            self._servers.append(Member(child, kafka.is_ready, probe_every=5.0))
+            # The database is made while the broker starts.
+            self._servers[-1].start(time.monotonic())
+        if self._request.database_url is None:
+            postgres = PostgresServer(self._folder.postgres, log=self._folder.log("postgres"))
+            child = postgres.prepare()
+            self._database_url = postgres.dsn
+            self._servers.append(Member(child, postgres.is_ready, probe_every=5.0))
+            self._servers[-1].start(time.monotonic())
+        self._wait_for(self._servers)
+        for spec in self._request.preparation:
+            self._prepare(spec)
+        self._start_processes()
+        self._wait_for(self._processes)
+        self._say(f"everything is ready after {time.monotonic() - began:.1f} s", progress=True)
+
+    def _start_processes(self) -> None:
+        names = [spec.name for spec in self._request.processes]
+        ports = assign_ports(self._folder.ports, names)
+        for spec in self._request.processes:
+            port = ports[spec.name]
+            env = {**self._environment(spec.name), "RUNSTREAM_HTTP_PORT": str(port)}
+            member = Member(
+                Child(self._launch(spec, env)), http_ready(port), probe_every=2.0, http_port=port
+            )
+            self._processes.append(member)
+            member.start(time.monotonic())
+
+    def _wait_for(self, members: Sequence[Member]) -> None:
+        deadline = time.monotonic() + self._request.ready_seconds
+        while not all(member.healthy for member in members):
+            self._tick(progress=True)
+            for member in members:
+                if member.restarts >= _PATIENCE:
+                    raise LocalStackError(_failure(member, "keeps ending"))
+                if time.monotonic() > deadline and not member.healthy:
+                    seconds = self._request.ready_seconds
+                    raise LocalStackError(_failure(member, f"not ready within {seconds:.0f} s"))
+            if self._stopping:
+                raise Stopped
+
+    def _prepare(self, spec: ProcessSpec) -> None:
+        child = Child(self._launch(spec, self._environment(spec.name)))
+        began = time.monotonic()
+        child.start()
+        try:
+            while (code := child.poll()) is None:
+                self._tick()
+                if self._stopping:
+                    raise Stopped
+                if time.monotonic() - began > _PREPARATION_SECONDS:
+                    raise LocalStackError(f"{spec.name} took over {_PREPARATION_SECONDS:.0f} s")
+        finally:
+            child.stop()
+        if code != 0:
+            tail = log_tail(child.launch.log)
+            raise LocalStackError(f"{spec.name} ended with code {code}:\n{tail}")
+        self._say(f"{spec.name} done in {time.monotonic() - began:.1f} s", progress=True)
+
+    def _launch(self, spec: ProcessSpec, env: dict[str, str]) -> Launch:
+        return Launch(name=spec.name, argv=spec.argv, log=self._folder.log(spec.name), env=env)
+
+    def _environment(self, name: str) -> dict[str, str]:
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": self._bootstrap_servers or "",
+            "DATABASE_URL": self._database_url or "",
+            "RUNSTREAM_INSTANCE": name,
+            "RUNSTREAM_STATE_DIR": str(self._folder.path),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def _tick(self, progress: bool = False) -> None:
+        now = time.monotonic()
+        for member in self._members():
+            member.tick(now, self._pool)
+            for news in member.news:
+                self._say(news, progress=progress)
+            member.news.clear()
+        cut_log(self._folder.log("supervisor"))
+        self._publish()
+        time.sleep(_TICK_SECONDS.get(self._phase, 0.05))
+
+    def _stop(self) -> None:
+        self._enter("stopping")
+        self._stop_together(self._processes)
+        # The database before the broker, which everything else was talking to.
+        for server in reversed(self._servers):
+            self._stop_together([server])
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._enter("stopped" if self._error is None else "failed")
+
+    def _stop_together(self, members: Sequence[Member]) -> None:
+        began = time.monotonic()
+        for member in members:
+            member.child.signal_stop()
+        for member in members:
+            member.child.wait_stopped(began + member.child.launch.grace_seconds)
+            member.stopped()
+            self._publish()
+
+    def _members(self) -> list[Member]:
+        return [*self._servers, *self._processes]
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+        self._say(phase)
+        self._publish()
+
+    def _publish(self) -> None:
+        status = StackStatus(
+            supervisor_pid=os.getpid(),
+            supervisor_mark=self._mark,
+            phase=self._phase,
+            error=self._error,
+            bootstrap_servers=self._bootstrap_servers,
+            database_url=self._database_url,
+            progress=tuple(self._progress),
+            processes=tuple(member.status() for member in self._members()),
+        )
+        if status != self._last:
+            self._folder.write(status)
+            self._last = status
+
+    def _say(self, line: str, progress: bool = False) -> None:
+        sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {line}\n")
+        sys.stderr.flush()
+        if progress:
+            self._progress.append(line)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+
+
+def _failure(member: Member, what: str) -> str:
+    return f"{member.name} {what}:\n{log_tail(member.child.launch.log)}"
+
+
+def main(state_dir: Path) -> int:
+    """Run the stack described in the folder's launch request."""
+    folder = StateFolder(state_dir)
+    with folder.lock.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return ALREADY_RUNNING
+        end_survivors(folder.read())
+        request = LaunchRequest.model_validate_json(folder.launch.read_bytes())
+        return Supervisor(folder, request).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

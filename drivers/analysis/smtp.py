@@ -1,0 +1,190 @@
+"""SMTP sessions: greeting, TLS, login, envelopes, refusals; no message text is shown; pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from drivers.analysis.connections import Connection, Connections
+from drivers.analysis.dialogue import Line, Replies, Reply, lines
+from drivers.analysis.findings import Anomalies, Options, Traffic, moment
+from drivers.analysis.packets import Packet
+
+PORTS: Final = frozenset({25, 587, 2525})
+_SHOWN: Final = 200
+_PATH: Final = re.compile(r"(?:FROM|TO):\s*<([^>]*)>", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class _Session:
+    """One connection so far."""
+
+    one: Connection
+    banner: str | None = None
+    helo: str | None = None
+    extensions: tuple[str, ...] = ()
+    starttls: bool = False
+    auth: str | None = None
+    authenticated: bool | None = None
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    codes: Counter[str] = field(default_factory=Counter)
+    sender: str | None = None
+    recipients: list[str] = field(default_factory=list)
+    refused: list[dict[str, Any]] = field(default_factory=list)
+    #: Where the message began in the client's bytes, while it is sent.
+    data_from: int | None = None
+    data_end: int = 0
+
+
+def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
+    """Every session with its envelopes, and what is unusual."""
+    traffic, streams = Traffic(), Connections(options.ports or PORTS)
+    streams.take(p for p in traffic.seen(packets, options) if p.protocol == "tcp")
+    anomalies = Anomalies()
+    found = [_session(one, anomalies) for one in streams.all if one.from_server.data]
+    messages = [message for session in found for message in session.messages]
+    codes: Counter[str] = Counter()
+    for session in found:
+        codes.update(session.codes)
+    return {
+        **traffic.summary(),
+        "session_count": len(found),
+        "message_count": len(messages),
+        "accepted_messages": sum(bool(message["accepted"]) for message in messages),
+        "refused_recipients": sum(len(session.refused) for session in found),
+        "encrypted_sessions": sum(session.starttls for session in found),
+        "status_codes": dict(codes),
+        "sessions": [_row(session) for session in found[: options.limit]],
+        "messages": messages[: options.limit],
+        "anomalies": anomalies.rows(),
+    }
+
+
+def _session(one: Connection, anomalies: Anomalies) -> _Session:
+    session, replies = _Session(one), Replies()
+    waiting: list[tuple[str, str, float]] = []
+    for line in lines(one):
+        if session.starttls:
+            break
+        if line.by_client:
+            _said(session, line, waiting)
+            continue
+        reply = replies.take(line.text)
+        if reply is None:
+            continue
+        session.codes[str(reply.code)] += 1
+        if not waiting:
+            session.banner = reply.text if session.banner is None else session.banner
+            continue
+        verb, argument, at = waiting.pop(0)
+        _answered(session, verb, argument, at, reply, line, anomalies)
+    return session
+
+
+def _said(session: _Session, line: Line, waiting: list[tuple[str, str, float]]) -> None:
+    if session.data_from is not None:
+        session.data_end = line.offset
+        if line.text == ".":
+            waiting.append((".", "", line.time))
+        return
+    if any(verb == "AUTH" for verb, _, _ in waiting):
+        return
+    if session.auth is not None and session.authenticated is None:
+        # Lines of a login dialogue are credentials, not commands.
+        waiting.append(("AUTH", "", line.time))
+        return
+    verb, _, argument = line.text.partition(" ")
+    waiting.append((verb.upper()[:16], argument, line.time))
+
+
+def _answered(
+    session: _Session,
+    verb: str,
+    argument: str,
+    at: float,
+    reply: Reply,
+    line: Line,
+    anomalies: Anomalies,
+) -> None:
+    code = reply.code
+    server = f"{session.one.server[0]}:{session.one.server[1]}"
+    good = 200 <= code < 300
+    if verb in ("EHLO", "HELO"):
+        session.helo = argument[:_SHOWN]
+        session.extensions = tuple(text[:80] for text in reply.lines[1:30]) if good else ()
+    elif verb == "STARTTLS" and good:
+        session.starttls = True
+    elif verb == "AUTH":
+        if argument:
+            session.auth = argument.split(" ", maxsplit=1)[0].upper()[:20]
+            anomalies.add("cleartext_login", server, f"a login without TLS at {server}")
+        if code != 334:
+            session.authenticated = good
+            if not good:
+                anomalies.add("failed_login", server, f"{server} refused a login with {code}")
+        return
+    elif verb == "MAIL":
+        session.sender, session.recipients = (_path(argument) if good else None), []
+    elif verb == "RCPT":
+        if good:
+            session.recipients.append(_path(argument))
+        else:
+            address = {"recipient": _path(argument), "status": code, "reply": reply.text[:_SHOWN]}
+            session.refused.append(address)
+            anomalies.add("refused_recipient", server, f"{server} refused a recipient with {code}")
+    elif verb == "DATA" and code == 354:
+        held = session.one.from_client.data
+        session.data_from = session.data_end = _after_data(bytes(held), session)
+    elif verb == ".":
+        _message(session, at, reply)
+    if code >= 500 and verb not in ("RCPT",):
+        anomalies.add("refused", f"{server} {verb}", f"{server} answered {verb} with {code}")
+
+
+def _after_data(held: bytes, session: _Session) -> int:
+    """Where the text begins: behind the DATA line that follows the message before."""
+    found = re.compile(rb"^DATA\r?\n", re.IGNORECASE | re.MULTILINE).search(held, session.data_end)
+    return found.end() if found else session.data_end
+
+
+def _message(session: _Session, at: float, reply: Reply) -> None:
+    size = max(0, session.data_end - (session.data_from or 0))
+    if len(session.messages) < _SHOWN:
+        session.messages.append(
+            {
+                "at": moment(at),
+                "client": session.one.client[0],
+                "server": session.one.server[0],
+                "sender": session.sender,
+                "recipients": session.recipients[:50],
+                "recipient_count": len(session.recipients),
+                "size_bytes": size,
+                "status": reply.code,
+                "reply": reply.text[:_SHOWN],
+                "accepted": 200 <= reply.code < 300,
+            }
+        )
+    session.data_from = None
+
+
+def _path(argument: str) -> str:
+    found = _PATH.match(argument)
+    return (found[1] if found else argument)[:_SHOWN]
+
+
+def _row(session: _Session) -> dict[str, Any]:
+    return {
+        **session.one.ends(),
+        "banner": session.banner,
+        "helo": session.helo,
+        "extensions": list(session.extensions),
+        "starttls": session.starttls,
+        "auth_mechanism": session.auth,
+        "authenticated": session.authenticated,
+        "messages": len(session.messages),
+        "refused_recipients": session.refused[:50],
+        "status_codes": dict(session.codes),
+    }

@@ -1,0 +1,145 @@
+"""What a program writes: handed on as it comes, kept as far as the result needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any, Final, Literal, Protocol
+
+from drivers.context import Outcome, RunContext, Success
+from drivers.errors import fail
+from drivers.values import fitting, jsonable
+from toolmeta.invocation import Invocation
+
+#: Of stdout, for the parser.
+PARSED_BYTES: Final = 4 * 1024 * 1024
+#: Of stdout, as text in the output of a tool without a parser.
+TEXT_BYTES: Final = 64 * 1024
+READ_BYTES: Final = 64 * 1024
+#: Parsed on the spot.
+_QUICK_BYTES: Final = 32 * 1024
+_LAST_ERRORS_BYTES: Final = 4 * 1024
+#: Shells and wrappers say this when the program itself is absent.
+MISSING: Final = 127
+
+
+class Source(Protocol):
+    """Something to read bytes from; an empty answer is the end."""
+
+    async def read(self, n: int, /) -> bytes:
+        """At most `n` bytes."""
+        ...
+
+
+class Capture:
+    """Stdout and stderr of one program, in bounded memory."""
+
+    def __init__(self, context: RunContext, *, merged: bool = False) -> None:
+        """Nothing read yet; with `merged` stderr is kept for the parser too."""
+        self._output = context.output
+        self._merged = merged
+        self._kept = bytearray()
+        self._errors = b""
+        self._writing = 0
+        self.stdout_bytes = 0
+        #: Pieces read so far, of both streams.
+        self.reads = 0
+
+    async def drain(self, stream: Literal["stdout", "stderr"], source: Source) -> None:
+        """Read `source` to its end, no faster than the output can be published."""
+        while data := await source.read(READ_BYTES):
+            if stream == "stdout" or self._merged:
+                self.stdout_bytes += len(data)
+                self._kept += data[: PARSED_BYTES - len(self._kept)]
+            if stream == "stderr":
+                self._errors = (self._errors + data)[-_LAST_ERRORS_BYTES:]
+            self.reads += 1
+            self._writing += 1
+            try:
+                await self._output.write(stream, data)
+            finally:
+                self._writing -= 1
+
+    @property
+    def idle(self) -> bool:
+        """Whether what was read is also handed on."""
+        return self._writing == 0
+
+    @property
+    def last_error(self) -> str:
+        """The last line of stderr that says anything."""
+        lines = self._errors.decode("utf-8", "replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    @property
+    def last_words(self) -> str:
+        """The ends of stdout and stderr, without blanks around them."""
+        said = self._kept[-_LAST_ERRORS_BYTES:] if not self._merged else b""
+        return (said + b"\n" + self._errors).decode("utf-8", "replace").strip()
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of stdout was kept."""
+        return self.stdout_bytes <= PARSED_BYTES
+
+    def text(self, limit: int | None = None) -> str:
+        """What was kept of stdout, or its first `limit` bytes."""
+        return bytes(self._kept[:limit]).decode("utf-8", "replace")
+
+
+async def conclude(invocation: Invocation, capture: Capture, exit_code: int) -> Outcome:
+    """The outcome of a program that ended; a negative code is the signal that ended it."""
+    good = exit_code in invocation.success_codes
+    problem: str | None = None
+    output: dict[str, Any] = {"exit_code": exit_code}
+    if not capture.whole and invocation.parser is not None:
+        output |= {"truncated": True, "stdout_bytes": capture.stdout_bytes}
+    elif capture.stdout_bytes <= _QUICK_BYTES:
+        problem = _parse(invocation.parser, capture, exit_code, output)
+    else:
+        # Parsing megabytes would stop every other attempt of this process meanwhile.
+        problem = await asyncio.to_thread(_parse, invocation.parser, capture, exit_code, output)
+    output = fitting(output)
+    if not good:
+        error_class = _class_of(invocation, capture)
+        return fail(invocation, error_class, _sentence(invocation, capture, exit_code), output)
+    if problem is not None:
+        return fail(invocation, "output_unparsable", problem, output)
+    return Success(output)
+
+
+def _parse(
+    parser: str | None, capture: Capture, exit_code: int, output: dict[str, Any]
+) -> str | None:
+    """Add the parsed fields to `output`, or the text where it cannot be parsed; says why not."""
+    from toolmeta.parse import ParseError, parse
+
+    problem = None
+    if parser is not None:
+        try:
+            output.update(jsonable(parse(parser, capture.text(), exit_code)))
+            return None
+        except ParseError as error:
+            problem = str(error)
+    output.update(jsonable(parse(None, capture.text(TEXT_BYTES), exit_code)))
+    if capture.stdout_bytes > TEXT_BYTES:
+        output["truncated"] = True
+    return problem
+
+
+def _class_of(invocation: Invocation, capture: Capture) -> str:
+    """What the tool says that the program's last words mean; a word of the program, no code."""
+    words = capture.last_words
+    for pattern, error_class in invocation.failures:
+        if re.search(pattern, words):
+            return error_class
+    return "exit_status"
+
+
+def _sentence(invocation: Invocation, capture: Capture, exit_code: int) -> str:
+    program = invocation.argv[0]
+    if exit_code < 0:
+        text = f"{program} was ended by signal {-exit_code}"
+    else:
+        text = f"{program} ended with exit code {exit_code}"
+    return f"{text}: {capture.last_error}" if capture.last_error else text

@@ -1,0 +1,36 @@
+"""The `command` driver: starts a program, here or over SSH on the host that the step names."""
+
+from __future__ import annotations
+
+from drivers import local
+from drivers.context import Failure, Outcome, RunContext
+from drivers.errors import fail
+from drivers.reaching import reach
+from toolmeta.invocation import Invocation
+
+
+class CommandDriver:
+    """Argv lists only: nothing passes through a shell here, and remotely each word is quoted."""
+
+    async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
+        """Run the program to its end, with its output published while it runs."""
+        words = (*invocation.argv, *invocation.env, *invocation.env.values())
+        if not invocation.argv:
+            return fail(invocation, "invalid_parameters", "there is no program to start")
+        if any("\x00" in word for word in words):
+            return fail(invocation, "invalid_parameters", "an argument holds a NUL character")
+        where = await reach(invocation, context)
+        if isinstance(where, Failure):
+            return where
+        if where.kind == "local":
+            return await local.run(invocation, context)
+        if where.kind != "ssh":
+            message = (
+                f"{where.name} is a Windows host that is reached by PowerShell, and this tool "
+                "starts a program over SSH: use a PowerShell tool"
+            )
+            return fail(invocation, "invalid_parameters", message)
+        # An executor that never leaves its machine needs no SSH library.
+        from drivers import ssh
+
+        return await ssh.run(invocation, context, where)

@@ -1,0 +1,67 @@
+"""Ending the whole tree of a program on this machine, with evidence."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from typing import Any, Final
+
+from drivers import processes
+from drivers.processes import Traces
+
+#: Between SIGTERM and SIGKILL.
+GRACE_SECONDS: Final = 5.0
+#: For SIGKILL to show.
+KILL_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.05
+
+
+async def end_tree(traces: Traces, grace_seconds: float = GRACE_SECONDS) -> dict[str, Any]:
+    """SIGTERM to every process of the attempt, SIGKILL after the grace; the evidence of it.
+
+    `pids_ended` were alive when the cancel came and are gone now; `cancel_unconfirmed` is a
+    sentence where some are not, or where this system cannot tell.
+    """
+    if not processes.supported():
+        return await _end_group(traces.leader or 0, grace_seconds)
+    known = await asyncio.to_thread(processes.find, traces)
+    alive = set(known)
+    forbidden = processes.send(alive, signal.SIGTERM)
+    number = signal.SIGTERM
+    begun = time.monotonic()
+    while alive and time.monotonic() - begun < grace_seconds + KILL_SECONDS:
+        await asyncio.sleep(_POLL_SECONDS)
+        alive = await asyncio.to_thread(processes.find, traces, frozenset(known))
+        late = time.monotonic() - begun >= grace_seconds
+        if late:
+            number = signal.SIGKILL
+        forbidden |= processes.send(alive if late else alive - known, number)
+        known |= alive
+    evidence: dict[str, Any] = {
+        "pids_ended": sorted(member.pid for member in known - alive),
+        "last_signal": number.name,
+        "seconds": round(time.monotonic() - begun, 3),
+    }
+    if alive:
+        pids = ", ".join(str(member.pid) for member in sorted(alive, key=lambda one: one.pid))
+        why = " (not permitted)" if forbidden & alive else ""
+        evidence["cancel_unconfirmed"] = f"still running{why}: {pids}"
+    return evidence
+
+
+async def _end_group(leader: int, grace_seconds: float) -> dict[str, Any]:
+    for number, seconds in (
+        (signal.SIGTERM, grace_seconds),
+        (signal.SIGKILL, KILL_SECONDS),
+    ):
+        deadline = time.monotonic() + seconds
+        try:
+            os.killpg(leader, number)
+            while time.monotonic() < deadline:
+                os.killpg(leader, 0)
+                await asyncio.sleep(_POLL_SECONDS)
+        except ProcessLookupError:
+            break
+    return {"cancel_unconfirmed": "without /proc only the process group is known to be ended"}

@@ -1,0 +1,73 @@
+"""The connection of a step, with the inventory asked where this executor has one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg_pool import PoolTimeout, TooManyRequests
+
+from drivers import inventory
+from drivers.connections import Asset, Connection, asset_of, connection_of, endpoint
+from drivers.context import Failure, RunContext
+from drivers.errors import fail
+from drivers.secrets import SecretError
+from toolmeta.invocation import Invocation
+
+
+async def reach(invocation: Invocation, context: RunContext) -> Connection | Failure:
+    """Where the step acts: its `host`, else its one asset, else here; nothing is connected yet.
+
+    An asset that the step names must be in the inventory of its tenant, by its exact host name; a
+    host may be. Without `DATABASE_URL` there is no inventory, and a host is just a host.
+    """
+    host = invocation.host
+    assets = context.command.assets or []
+    if host is None and len(assets) > 1:
+        message = "the step names several assets: say with host on which of them to act"
+        return fail(invocation, "invalid_parameters", message)
+    named = host if host is not None else next(iter(assets), None)
+    asset: Asset | None = None
+    if named is not None:
+        try:
+            asset = await _look_up(context, endpoint(named)[0].rstrip(".").lower())
+        except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
+            message = f"the inventory cannot be asked about {named}: {type(error).__name__}"
+            return fail(invocation, "unreachable", message)
+        if asset is None and host is None:
+            message = f"there is no asset {named} in the inventory: name the host"
+            return fail(invocation, "not_found", message)
+    try:
+        return connection_of(named, asset)
+    except ValueError as error:
+        return fail(invocation, "invalid_parameters", str(error))
+
+
+async def _look_up(context: RunContext, hostname: str) -> Asset | None:
+    resources, tenant = context.resources, context.command.tenant
+    if not hostname or "database_url" not in resources.settings.model_fields_set:
+        return None
+    found = resources.remembered.get(tenant, hostname)
+    if found is None:
+        pool = await resources.database()
+        async with pool.connection() as connection:
+            rows = await inventory.select(connection, tenant, {"hostname": hostname}, 1, 0)
+        if not rows:
+            return None
+        found = asset_of(rows[0])
+        resources.remembered.put(tenant, found)
+    return found
+
+
+def revealed(context: RunContext, value: Any) -> str | None:
+    """The secret behind a reference, masked from now on; None stays None. Raises SecretError.
+
+    Plain text is refused: a password has no place in the inventory.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        raise SecretError("A password or key of an asset is a secret reference, not the text.")
+    secret = context.resources.secrets.resolve(value, context.command.tenant)
+    context.masker.add(secret)
+    return secret

@@ -1,0 +1,122 @@
+"""Secret references of a step, resolved in the executor right before its tool is bound.
+
+A reference is `{"type": "secret", "path": "env/NAME"}`: the variable `SECRET_NAME` of this
+process; or `"file/NAME"`: a file in `RUNSTREAM_SECRETS_DIR`, one of the tenant
+(`<dir>/<tenant>/NAME`) before one for all (`<dir>/NAME`). A colon may stand for the slash.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from drivers.masking import SHORTEST
+from streams.commands import StepCommand
+from toolmeta.checkers import is_secret
+from toolmeta.invocation import Problem
+from toolmeta.model import Tool
+
+_ENVIRONMENT: Final = "SECRET_"
+_PATH: Final = re.compile(r"(env|file)[/:]([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})")
+_LARGEST_BYTES: Final = 64 * 1024
+#: Secrets of a step that no parameter takes: what SSH logs in with.
+CONNECTION: Final = frozenset({"ssh_password", "ssh_key"})
+
+
+class SecretError(Exception):
+    """A reference leads to no usable secret; the message is one sentence without any value."""
+
+
+class Secrets:
+    """Where this executor finds secrets."""
+
+    def __init__(self, directory: str | None = None) -> None:
+        """`directory` holds the files; None: there are none."""
+        self._directory = None if directory is None else Path(directory)
+
+    def resolve(self, reference: Any, tenant: str) -> str:
+        """The secret behind a reference; raises SecretError. Reads a small file or a variable."""
+        if not is_secret(reference):
+            raise SecretError("This is no secret reference.")
+        match = _PATH.fullmatch(reference["path"])
+        if match is None:
+            raise SecretError("A secret's path is env/NAME or file/NAME.")
+        kind, name = match.groups()
+        text = os.environ.get(_ENVIRONMENT + name) if kind == "env" else self._read(name, tenant)
+        if text is None:
+            raise SecretError(f"This executor has no secret {kind}/{name}.")
+        if "\x00" in text or len(text) < SHORTEST:
+            raise SecretError(
+                f"The secret {kind}/{name} has fewer than {SHORTEST} characters or holds a NUL, "
+                "so it could not be masked."
+            )
+        return text
+
+    def resolved(
+        self, tool: Tool, command: StepCommand
+    ) -> tuple[dict[str, Any], tuple[str, ...]] | list[Problem]:
+        """The parameters with the secrets in them, and the secrets; or what cannot be resolved.
+
+        Only parameters that are marked secret are looked into: elsewhere a reference stays one,
+        and is refused by `bind`. Secrets of the step fill parameters of their name.
+        """
+        if not tool.secret_parameters and not command.secrets:
+            return command.parameters, ()
+        values: list[str] = []
+        problems: list[Problem] = []
+        spellings = {
+            spelling: name
+            for name in tool.secret_parameters
+            for spelling in (name, *tool.parameters[name].aliases)
+        }
+
+        def look(value: Any, field: str) -> Any:
+            if is_secret(value):
+                try:
+                    values.append(self.resolve(value, command.tenant))
+                except SecretError as error:
+                    problems.append(Problem(field, str(error)))
+                    return value
+                return values[-1]
+            if isinstance(value, dict):
+                return {name: look(item, f"{field}.{name}") for name, item in value.items()}
+            if isinstance(value, list):
+                return [look(item, f"{field}[{index}]") for index, item in enumerate(value)]
+            return value
+
+        parameters = {
+            name: look(value, f"parameters.{name}") if name in spellings else value
+            for name, value in command.parameters.items()
+        }
+        for name, value in (command.secrets or {}).items():
+            field = f"secrets.{name}"
+            if name in CONNECTION and tool.run.driver == "command":
+                continue  # the driver resolves it when it connects
+            if name not in spellings:
+                problems.append(Problem(field, f"{tool.name} has no use for a secret of that name"))
+            elif parameters.get(name) is None:
+                parameters[name] = look(value, field)
+        return problems or (parameters, tuple(values))
+
+    def _read(self, name: str, tenant: str) -> str | None:
+        if self._directory is None:
+            raise SecretError("This executor has no RUNSTREAM_SECRETS_DIR.")
+        root = self._directory.resolve()
+        for file in (root / tenant / name, root / name):
+            try:
+                real = file.resolve(strict=True)
+                if not real.is_relative_to(root) or not real.is_file():
+                    continue
+                with real.open("rb") as opened:
+                    data = opened.read(_LARGEST_BYTES + 1)
+            except OSError:
+                continue
+            if len(data) > _LARGEST_BYTES:
+                raise SecretError(f"The secret file/{name} is larger than {_LARGEST_BYTES} bytes.")
+            try:
+                return data.decode().removesuffix("\n").removesuffix("\r")
+            except UnicodeDecodeError:
+                raise SecretError(f"The secret file/{name} is not UTF-8 text.") from None
+        return None

@@ -1,0 +1,125 @@
+"""SSH connections: opened with the host key checked, each way of failing told apart."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Final
+
+import asyncssh
+
+from drivers.connections import Connection
+from drivers.context import Failure, RunContext
+from drivers.errors import fail
+from drivers.reaching import revealed
+from drivers.secrets import SecretError
+from toolmeta.invocation import Invocation
+
+_PORT: Final = 22
+_ASK_SECONDS: Final = 5.0
+
+
+async def connect(
+    invocation: Invocation, context: RunContext, where: Connection
+) -> asyncssh.SSHClientConnection | Failure:
+    """An authenticated connection; nothing was run yet, so every failure is before any effect."""
+    host, name = where.name, where.address
+    port = where.port or context.resources.settings.ssh_port
+    options = dict(context.resources.ssh_options())
+    try:
+        known = _known_hosts(Path(options.pop("known_hosts")))
+    except (OSError, ValueError) as error:
+        message = f"the known_hosts file cannot be read: {error}"
+        return fail(invocation, "not_configured", message)
+    listed = name
+    if host != name and _keys(known, host, port):
+        # The key is known by the asset's name, wherever the asset has its address now.
+        listed = options["host_key_alias"] = host
+    try:
+        options |= _login(context, where)
+        return await asyncssh.connect(name, port, known_hosts=known, **options)
+    except SecretError as error:
+        return fail(invocation, "not_configured", f"{host}: {error}")
+    except asyncssh.HostKeyNotVerifiable:
+        return _host_key(invocation, known, listed, port)
+    except asyncssh.PermissionDenied:
+        user = options.get("username") or "this executor's user"
+        return fail(invocation, "login_refused", f"{host} refuses the login of {user}")
+    except asyncssh.KeyImportError as error:
+        return fail(invocation, "not_configured", f"the SSH key cannot be read: {error}")
+    except ConnectionRefusedError:
+        return fail(invocation, "connection_refused", f"{host} has no SSH server at port {port}")
+    except TimeoutError:
+        return fail(invocation, "unreachable", f"{host} does not answer at port {port}")
+    except FileNotFoundError:
+        return fail(invocation, "not_configured", "the SSH key file does not exist")
+    except (OSError, asyncssh.Error) as error:
+        hung_up = isinstance(error, asyncssh.Error | ConnectionError)
+        if hung_up and await _has_other_key(known, name, port):
+            return _host_key(invocation, known, name, port)
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        return fail(invocation, "unreachable", f"{host} cannot be reached over SSH: {reason}")
+
+
+def _login(context: RunContext, where: Connection) -> dict[str, Any]:
+    """What the step or the asset says about the login; raises SecretError and KeyImportError."""
+    own = context.command.secrets or {}
+    options: dict[str, Any] = {}
+    if where.user is not None:
+        options["username"] = where.user
+    key = revealed(context, own.get("ssh_key") or where.login.get("key"))
+    if key is not None:
+        options["client_keys"] = [asyncssh.import_private_key(key)]
+    password = revealed(context, own.get("ssh_password") or where.login.get("password"))
+    if password is not None:
+        options["password"] = password
+        options["preferred_auth"] = ("publickey", "password")
+    return options
+
+
+def _known_hosts(path: Path) -> asyncssh.SSHKnownHosts:
+    # An absent file knows no host; asyncssh would take "none given" for "do not check".
+    return asyncssh.import_known_hosts(path.read_text() if path.exists() else "")
+
+
+def _keys(known: asyncssh.SSHKnownHosts, name: str, port: int) -> Any:
+    return known.match(name, "", None if port == _PORT else port)[0]
+
+
+async def _has_other_key(known: asyncssh.SSHKnownHosts, name: str, port: int) -> bool:
+    """Whether the host has only keys of another kind than the known one.
+
+    We ask for the kind that is known; a server without one hangs up and does not say why.
+    """
+    keys = _keys(known, name, port)
+    if not keys:
+        return False
+    try:
+        async with asyncio.timeout(_ASK_SECONDS):
+            key = await asyncssh.get_server_host_key(name, port, config=None)
+    except (OSError, asyncssh.Error, TimeoutError):
+        return False
+    return key is not None and key not in keys
+
+
+def _host_key(
+    invocation: Invocation, known: asyncssh.SSHKnownHosts, name: str, port: int
+) -> Failure:
+    if _keys(known, name, port):
+        message = (
+            f"{name} shows another host key than known_hosts has: it was reinstalled, or somebody "
+            "is in between; check, then replace the line"
+        )
+        return fail(invocation, "host_key_changed", message)
+    message = f"{name} is not in known_hosts: check its host key, then add it"
+    return fail(invocation, "host_key_unknown", message)
+
+
+async def close(connection: asyncssh.SSHClientConnection, seconds: float = 2.0) -> None:
+    """Close the connection; a host that no longer answers is not waited for."""
+    connection.close()
+    try:
+        async with asyncio.timeout(seconds):
+            await connection.wait_closed()
+    except TimeoutError:
+        connection.abort()

@@ -1,0 +1,122 @@
+"""The `webhook` driver: sends a payload to an address that is a secret itself.
+
+Arguments: `url`; `method` (POST); `headers`; `payload` (object or list: JSON; text: as it is);
+`timeout_seconds` (10, at most 60); `hmac_secret` adds `hmac_header` (X-Signature-256) with
+`sha256=<hex>`, the HMAC-SHA256 of the body (the scheme that GitHub's webhooks made common).
+
+One process sends at most so many messages to one receiver (host and port); what is more waits for
+as long as the time of its step allows, and is `rate_limited` beyond that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import time
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import orjson
+
+from drivers.context import Failure, Outcome, RunContext, Success
+from drivers.errors import fail
+from drivers.exchange import (
+    DEFAULT_SECONDS,
+    Ask,
+    checked_url,
+    exchange,
+    refused,
+)
+from drivers.output import escaped
+from drivers.pacing import Rate
+from toolmeta.invocation import Invocation
+
+_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+_SECONDS: Final = 60.0
+#: A receiver of one's own takes more than a chat, of which people have to read every message.
+_RATE: Final = Rate(per_second=5.0, burst=20)
+#: Slack documents one message a second for each webhook, and short bursts beyond it.
+CHAT_RATE: Final = Rate(per_second=1.0, burst=5)
+#: The longest wait for a turn; beyond it, a later attempt does better than a held slot.
+_PATIENCE_SECONDS: Final = 30.0
+#: Of the response, in the result.
+_KEPT_CHARACTERS: Final = 500
+
+
+class WebhookDriver:
+    """Success is any 2xx; redirects are not followed."""
+
+    async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
+        """Send the payload once."""
+        arguments = invocation.arguments
+        method = str(arguments.get("method") or "POST").upper()
+        if method not in _METHODS:
+            message = f"a webhook is called by GET, POST, PUT, PATCH or DELETE, not {method[:20]!r}"
+            return fail(invocation, "invalid_parameters", message)
+        headers = {str(key): str(item) for key, item in (arguments.get("headers") or {}).items()}
+        content = _content(arguments.get("payload"), headers)
+        secret = arguments.get("hmac_secret")
+        if secret is not None:
+            digest = hmac.new(str(secret).encode(), content or b"", hashlib.sha256).hexdigest()
+            headers[str(arguments.get("hmac_header") or "X-Signature-256")] = f"sha256={digest}"
+        seconds = min(float(arguments.get("timeout_seconds") or DEFAULT_SECONDS), _SECONDS)
+        return await deliver(
+            invocation,
+            context,
+            Ask(method, arguments.get("url") or "", "the webhook", headers, content, seconds),
+        )
+
+
+def _content(payload: Any, headers: dict[str, str]) -> bytes | None:
+    if payload is None:
+        return None
+    text = isinstance(payload, str)
+    if not any(name.lower() == "content-type" for name in headers):
+        headers["Content-Type"] = "text/plain; charset=utf-8" if text else "application/json"
+    return payload.encode() if isinstance(payload, str) else orjson.dumps(payload)
+
+
+async def deliver(
+    invocation: Invocation, context: RunContext, ask: Ask, rate: Rate = _RATE
+) -> Outcome:
+    """Send `ask` when it is its turn.
+
+    The output holds the status and the first 500 characters, never the address.
+    """
+    late = await _turn(invocation, context, ask, rate)
+    if late is not None:
+        return late
+    answer = await exchange(invocation, context, ask)
+    if isinstance(answer, Failure):
+        return answer
+    text = answer.text
+    output: dict[str, Any] = {
+        "status": answer.status,
+        "response": escaped(text[:_KEPT_CHARACTERS]),
+        "truncated": answer.truncated or len(text) > _KEPT_CHARACTERS,
+    }
+    if 200 <= answer.status < 300:
+        return Success(output)
+    return refused(invocation, ask.subject, answer, output)
+
+
+async def _turn(
+    invocation: Invocation, context: RunContext, ask: Ask, rate: Rate
+) -> Failure | None:
+    """Wait until the receiver may get another message; a failure where that takes too long."""
+    if checked_url(ask.url) is not None:
+        return None  # said by the exchange
+    receiver = urlsplit(ask.url).netloc.lower()
+    # The request itself must still fit into the time of the step.
+    left = context.command.timeout_seconds - ask.seconds
+    patience = min(max(left, 0.0), _PATIENCE_SECONDS)
+    taken, wait = context.resources.pace.reserve(receiver, rate, time.monotonic(), patience)
+    if taken:
+        await asyncio.sleep(wait)
+        return None
+    message = (
+        f"{ask.subject} gets at most {rate.per_second:g} messages a second from this executor; "
+        f"the next is due in {wait:.1f} s"
+    )
+    return fail(invocation, "rate_limited", message, {"retry_after_seconds": round(wait, 3)})
