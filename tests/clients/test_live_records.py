@@ -60,8 +60,10 @@ PLANS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
         {"sla_class": "fast"},
     ),
     "an approval": ([{"tool": "noop"}], {"approval_level": 1}),
-    "a cancel": ([{"tool": "sleep", "parameters": {"seconds": 60}}], {"timeout_seconds": 120}),
-    "a pause": ([{"tool": "sleep", "parameters": {"seconds": 1.5}}, {"tool": "noop"}], {}),
+    "a pause and a cancel": (
+        [{"tool": "sleep", "parameters": {"seconds": 300}, "timeout_seconds": 300}],
+        {"timeout_seconds": 600},
+    ),
     "a refusal": ([{"tool": "no_such_tool"}], {}),
 }
 
@@ -122,12 +124,14 @@ def test_what_is_written_is_valid_for_what_is_published(
         harness.produce(orjson.dumps(value), execution_id[-8:].encode(), CONTROL.name)
         harness.flush()
 
-    running = _first(harness, keys["a pause"], "step.started")
+    held = keys["a pause and a cancel"]
+    running = _first(harness, held, "step.started")
     command("pause", running, reason="look first")
-    _first(harness, keys["a pause"], "execution.paused")
+    _first(harness, held, "execution.paused")
     command("resume", running)
+    _first(harness, held, "execution.resumed")
+    command("cancel", running)
     command("approve", _first(harness, keys["an approval"], "execution.approval_requested"))
-    command("cancel", _first(harness, keys["a cancel"], "step.started"))
     _first(harness, keys["a refusal"], "execution.rejected")
     harness.wait_ended(set(keys.values()) - {keys["a refusal"]})
 
