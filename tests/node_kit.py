@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parent / "node"
-MINIMUM_VERSION = 20
+MINIMUM_VERSION = 18
 _INSTALL_SECONDS = 300
 
 
