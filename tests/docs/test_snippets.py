@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,8 +35,8 @@ ENDLESS = (
     r"^runstream (router|executor|sink|projector)\b",
     r"while True:",
 )
-#: What is typed where a command asks.
-ANSWERS = {r"runstream dlq drop": "y\n"}
+#: Commands that ask before they act; they are answered with yes, as if at a terminal.
+ASKING = (r"runstream dlq drop", r"runstream dlq redrive .* --class")
 _SECONDS = 120
 
 ALL = blocks()
@@ -61,16 +63,16 @@ class Stack:
         """Run a command line as a shell would; variables that it sets stay."""
         name = re.match(r"([A-Z]+)=", line)
         tail = f'\nprintf "%s" "${name[1]}"' if name else ""
-        typed = next((text for form, text in ANSWERS.items() if re.search(form, line)), "")
-        ended = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", line + tail],
-            cwd=self.folder,
-            env=self.environment,
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-        )
+        with _answers(any(re.search(form, line) for form in ASKING)) as typed:
+            ended = subprocess.run(
+                ["bash", "-o", "pipefail", "-c", line + tail],
+                cwd=self.folder,
+                env=self.environment,
+                stdin=typed,
+                capture_output=True,
+                text=True,
+                timeout=_SECONDS,
+            )
         if name:
             self.environment[name[1]] = ended.stdout
         return ended
@@ -102,6 +104,21 @@ class Stack:
         ended = self.run(line)
         assert ended.returncode == 0, ended.stderr
         return json.loads(ended.stdout)
+
+
+@contextmanager
+def _answers(asked: bool) -> Iterator[int]:
+    """What a command reads: nothing, or `y` from a terminal."""
+    if not asked:
+        yield subprocess.DEVNULL
+        return
+    keyboard, terminal = pty.openpty()
+    try:
+        os.write(keyboard, b"y\n")
+        yield terminal
+    finally:
+        os.close(terminal)
+        os.close(keyboard)
 
 
 def commands(block: Block) -> list[str]:
@@ -209,5 +226,5 @@ def test_the_queries_of_a_page(live: Stack, found: list[Block]) -> None:
 def test_every_exception_is_still_needed() -> None:
     texts = [line for block in ALL if block.info == "console" for line in commands(block)]
     texts += [block.text for block in ALL if block.info == "python"]
-    for form in (*NOT_RUN, *ENDLESS, *ANSWERS):
+    for form in (*NOT_RUN, *ENDLESS, *ASKING):
         assert any(re.search(form, text) for text in texts), f"nothing matches {form}"
