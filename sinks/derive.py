@@ -7,10 +7,9 @@ from typing import Any, Final
 
 import orjson
 from psycopg import Connection, Cursor
-from pydantic import ValidationError
 
 from sinks.patches import Patch, Patches, StepKey
-from sinks.records import EventRow
+from sinks.records import EventRow, stored_event
 from sinks.rows import fold, refold
 from sinks.tables import (
     APPROVALS,
@@ -23,7 +22,6 @@ from sinks.tables import (
     STEPS,
     Table,
 )
-from streams.events import Event, EventRecord, Unknown, typed
 
 #: How many stored events are in memory at once while an execution is derived anew.
 _PAGE: Final = 2_000
@@ -120,24 +118,8 @@ def _rebuild(cursor: Cursor[Any], execution_id: str) -> None:
 def _stored(cursor: Cursor[Any]) -> Iterator[EventRow]:
     while page := cursor.fetchmany(_PAGE):
         for event_id, execution_id, seq, kind, at, tenant, step, attempt, data in page:
-            event = _stored_event(
-                EventRecord.model_construct(
-                    execution_id=execution_id, seq=seq, type=kind, at=at.isoformat(),
-                    tenant=tenant, step=step, attempt=attempt, data=data,
-                )
-            )  # fmt: skip
+            event = stored_event(execution_id, seq, kind, at, tenant, step, attempt, data)
             yield EventRow(event_id, event, orjson.dumps(data).decode())
-
-
-def _stored_event(record: EventRecord) -> Event:
-    """The event; data that an earlier version stored in another shape stays unread."""
-    try:
-        return typed(record)
-    except ValidationError:
-        return Event(
-            record.execution_id, record.seq, record.type, record.at, record.tenant,
-            Unknown(record.data), record.step, record.attempt,
-        )  # fmt: skip
 
 
 def _write_executions(cursor: Cursor[Any], patches: Patches) -> set[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
 from sinks.escape import NUL_IN_JSON, visible_tree
 from streams.envelope import header, major_version
-from streams.events import Event, EventRecord, typed
+from streams.events import Event, EventRecord, Unknown, typed
 from streams.ids import event_id
 from streams.reports import OutputChunk
 
@@ -66,6 +66,27 @@ def read_event(value: bytes | None, headers: GivenHeaders) -> EventRow | Unreada
     return EventRow(
         event_id(event.execution_id, event.seq), event, orjson.dumps(record.data).decode()
     )
+
+
+def stored_event(
+    execution_id: str,
+    seq: int,
+    kind: str,
+    at: datetime,
+    tenant: str,
+    step: str | None,
+    attempt: int | None,
+    data: dict[str, Any],
+) -> Event:
+    """The event of a stored row; data that an earlier version wrote in another shape is Unknown."""
+    record = EventRecord.model_construct(
+        execution_id=execution_id, seq=seq, type=kind, at=at.isoformat(), tenant=tenant,
+        step=step, attempt=attempt, data=data,
+    )  # fmt: skip
+    try:
+        return typed(record)
+    except ValidationError:
+        return Event(execution_id, seq, kind, record.at, tenant, Unknown(data), step, attempt)
 
 
 def read_output(

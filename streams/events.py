@@ -427,6 +427,8 @@ def encode_event(event: Event) -> bytes:
         # A plan is written without what it leaves at its defaults.
         plan = orjson.Fragment(encode_plan(data.plan))
         data = {name: getattr(data, name) for name in _ACCEPTED} | {"plan": plan}
+    elif isinstance(data, Unknown):
+        data = data.fields
     body["data"] = data
     return orjson.dumps(body)
 
