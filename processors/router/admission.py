@@ -239,7 +239,7 @@ def _accepted(
         mode=plan.mode or policy.mode(sla),
         action_class=action,
         priority=plan.priority or policy.priority(sla),
-        timeout_seconds=timeout,
+        timeout_seconds=float(timeout),
         sla_seconds=policy.sla_seconds(sla, timeout),
         approval_level=level,
         name=plan.name,
@@ -301,9 +301,10 @@ def _runnable(
         tool=tool.name,
         domain=tool.domain,
         parameters=step.parameters,
-        timeout_seconds=step.timeout_seconds
-        or max(policy.timings(sla, action).step, tool.timeout_seconds),
-        lease_seconds=policy.lease_seconds(sla, action),
+        timeout_seconds=float(
+            step.timeout_seconds or max(policy.timings(sla, action).step, tool.timeout_seconds)
+        ),
+        lease_seconds=float(policy.lease_seconds(sla, action)),
         max_attempts=max_attempts,
         backoff_seconds=retry.backoff_seconds,
         max_backoff_seconds=retry.max_backoff_seconds,

@@ -115,12 +115,12 @@ class Simulation:
     def submit(self, request: Any) -> list[dict[str, Any]]:
         """Produce a request; returns the new events."""
         raw = request if isinstance(request, bytes) else orjson.dumps(request)
-        return self._handle(topics.REQUESTS, raw)
+        return self.produce(topics.REQUESTS, raw)
 
     def control(self, kind: str, execution_id: str, **fields: Any) -> list[dict[str, Any]]:
         """Produce a control command; returns the new events."""
         command = {"type": kind, "execution_id": execution_id, "actor": "operator", **fields}
-        return self._handle(topics.CONTROL, orjson.dumps(command), route_of(execution_id).encode())
+        return self.produce(topics.CONTROL, orjson.dumps(command), route_of(execution_id).encode())
 
     def report(self, kind: str, command: dict[str, Any], **fields: Any) -> list[dict[str, Any]]:
         """Produce an executor's report on a command; returns the new events."""
@@ -133,7 +133,7 @@ class Simulation:
         }
         if kind in ("succeeded", "failed", "cancelled"):
             base["duration_seconds"] = 0.5
-        return self._handle(topics.REPORTS, orjson.dumps({**base, **fields}))
+        return self.produce(topics.REPORTS, orjson.dumps({**base, **fields}))
 
     def run(self, command: dict[str, Any], output: Any = None) -> list[dict[str, Any]]:
         """Claim a command and succeed."""
@@ -166,7 +166,8 @@ class Simulation:
         """The oldest command that nobody has taken."""
         return self.commands.pop(0)
 
-    def _handle(self, topic: Topic, raw: bytes, key: bytes | None = None) -> list[dict[str, Any]]:
+    def produce(self, topic: Topic, raw: bytes, key: bytes | None = None) -> list[dict[str, Any]]:
+        """Produce a record to a source topic; returns the new events."""
         seen = len(self.events)
         self.now = round(self.now + 0.001, 3)
         self.partition.handle(Record(topic.name, raw, key), self.now, self.out)  # type: ignore[arg-type]
@@ -179,7 +180,7 @@ class Simulation:
             if name == topics.EVENTS.name:
                 assert value is not None
                 event = decode_event(value)
-                assert encode_event(event) == value
+                assert decode_event(encode_event(event)) == event
                 assert len(value) <= MAX_RECORD_BYTES
                 self.log.append(event)
                 self.events.append(orjson.loads(value))
