@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import Final
 
-from streams.events import STATUS_AFTER, STEP_STATUS_AFTER, TERMINAL_EVENTS, Event
+from streams.events import Event
+from streams.lifecycle import STATUS_AFTER, STEP_STATUS_AFTER, TERMINAL_EVENTS
 
 SLICE_SECONDS: Final = 60
 SLICES: Final = 60
@@ -34,9 +35,9 @@ class Windows:
     def count(self, event: Event, tool: str | None) -> None:
         """Count the event if it ends an execution or an attempt of a step with `tool`."""
         if event.type in TERMINAL_EVENTS:
-            self._add("tenant", event.tenant, STATUS_AFTER[event.type], event.at.timestamp())
+            self._add("tenant", event.tenant, STATUS_AFTER[event.type], event.unix())
         elif event.type in _STEP_ENDS and tool:
-            self._add("tool", tool, STEP_STATUS_AFTER[event.type], event.at.timestamp())
+            self._add("tool", tool, STEP_STATUS_AFTER[event.type], event.unix())
 
     def advance(self, now: float) -> None:
         """Forget what is older than an hour before `now` (Unix seconds)."""
