@@ -21,7 +21,7 @@ from cloudevents.core.v1.event import CloudEvent
 
 from devstack import jars
 from devstack.java import find_java
-from streams.events import TERMINAL_EVENTS
+from streams.lifecycle import TERMINAL_EVENTS
 from streams.topics import EVENTS, REQUESTS
 from tests import node_kit
 

@@ -20,6 +20,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from streams.ids import route_of
 from tests.docs.blocks import ROOT, Block, blocks
 
 #: Commands and programs that are not run here, each with the reason.
@@ -55,9 +56,9 @@ class Stack:
     def fill(self, text: str) -> str:
         """The text with the placeholders of the documents filled in."""
         text = re.sub(r"(?<=execution\.requests )\d+ \d+", self.dead_letter, text)
-        return text.replace("EXECUTION_ID", self.execution_id).replace(
-            "'…'", f"'{self.execution_id}'"
-        )
+        text = text.replace("EXECUTION_ID", self.execution_id)
+        text = text.replace("ROUTE_KEY", route_of(self.execution_id))
+        return text.replace("'…'", f"'{self.execution_id}'")
 
     def run(self, line: str) -> subprocess.CompletedProcess[str]:
         """Run a command line as a shell would; variables that it sets stay."""
