@@ -7,13 +7,14 @@ import re
 import shlex
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer
 
 from console.cli import app
 from console.docs import build
 from streams.events import EVENT_TYPES
+from streams.lifecycle import ExecutionStatus, StepStatus
 from streams.topics import all_topics
 from tests.docs.blocks import PAGES, ROOT, Word, blocks, prose, words
 from toolmeta import registry
@@ -206,6 +207,17 @@ def test_every_link_leads_somewhere() -> None:
 def anchors(page: Path) -> set[str]:
     headings = [line.lstrip("# ") for _, line in prose(page) if line.startswith("#")]
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_lists_of_statuses_are_complete() -> None:
+    """The line that lists the statuses of executions, or of steps, names all and no other."""
+    tables = (ROOT / "docs" / "tables.md").read_text("utf-8")
+    line = next(row for row in tables.splitlines() if row.startswith("- `status` of an execution"))
+    executions = set(re.findall(r"`(\w+)`", line.partition(" is one of ")[2].partition(";")[0]))
+    assert executions == set(get_args(ExecutionStatus))
+    architecture = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    line = next(row for row in architecture.splitlines() if row.startswith("A step is `pending`"))
+    assert set(re.findall(r"`(\w+)`", line)) == set(get_args(StepStatus))
 
 
 # -- the command line ----------------------------------------------------------------------------
