@@ -220,6 +220,12 @@ def test_lists_of_statuses_are_complete() -> None:
     assert set(re.findall(r"`(\w+)`", line)) == set(get_args(StepStatus))
 
 
+def test_the_architecture_names_every_module_that_decides() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    modules = {path.name for path in (ROOT / "processors" / "router").glob("*.py")}
+    assert {name for name in modules - {"__init__.py"} if name not in text} == set()
+
+
 # -- the command line ----------------------------------------------------------------------------
 
 
