@@ -145,7 +145,10 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     ]
     (folder / "plan.yaml").write_text(next(b.text for b in readme if b.info == "yaml"))
     (folder / "produce.py").write_text(next(b.text for b in readme if b.info == "python"))
-    (folder / "uptime.yaml").write_text("steps: [{tool: uptime}]\n")
+    # The processes have just been started, and the machine may be busy: time enough for them.
+    (folder / "uptime.yaml").write_text(
+        "timeout_seconds: 600\nsteps: [{tool: uptime, timeout_seconds: 120}]\n"
+    )
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -160,7 +163,8 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         stack.database_url = status["database_url"]
         environment["BROKER"] = status["bootstrap_servers"]
         stack.execution_id = stack.run("runstream submit uptime.yaml").stdout.strip()
-        assert stack.run(f"runstream watch {stack.execution_id}").returncode == 0
+        watched = stack.run(f"runstream watch {stack.execution_id}")
+        assert watched.returncode == 0, watched.stdout + watched.stderr
         stack.run("printf '{' | kcat -b $BROKER -P -t execution.requests")
         deadline = time.monotonic() + _SECONDS
         while not stack.dead_letter:
