@@ -11,7 +11,7 @@ import typer
 from console import endpoints, options, terminal
 from console.exits import Exit, Failure
 from console.options import Actor, Json, JsonLines
-from console.text import count, moment, one_line, plain, size
+from console.text import count, one_line, plain, size, timestamp
 
 if TYPE_CHECKING:
     from console.letters import Letter
@@ -253,7 +253,7 @@ def _shown(content: bytes | None) -> dict[str, str]:
 def _table(found: list[Letter]) -> None:
     rows = [
         [
-            letter.topic, str(letter.partition), str(letter.offset), moment(letter.at),
+            letter.topic, str(letter.partition), str(letter.offset), timestamp(letter.at),
             letter.error_class, one_line(letter.said("message") or "", 80),
         ]
         for letter in found

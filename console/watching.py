@@ -67,6 +67,7 @@ def watch_execution(
     from console.eventlog import EventLog
     from console.follow import detachable, follow
     from console.view import ExecutionView
+    from streams.events import Rejected
     from streams.ids import route_of
 
     view = ExecutionView(ident)
@@ -83,6 +84,6 @@ def watch_execution(
         terminal.data(outcome.document(view))
     elif not jsonl and not quiet:
         outcome.tell(view, live=display.live)
-    elif quiet and view.status == "rejected" and view.ended is not None:
-        outcome.problems(view.ended.data)
+    elif quiet and view.ended is not None and isinstance(view.ended.data, Rejected):
+        outcome.rejection(view.ended.data)
     return code

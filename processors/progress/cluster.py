@@ -1,4 +1,4 @@
-"""The projector's own look at the cluster: are the topics there, and what was published before.
+"""What the projector asks the cluster itself: are the topics there, what was published before.
 
 This half runs on confluent-kafka, in threads: reading a compacted partition to its end is a
 matter of seconds even with a million snapshots, and its end-of-partition event needs no guess.
@@ -56,10 +56,10 @@ class Watch:
             raise ClusterUnready(f"the topics must have equally many partitions: {counts}")
 
 
-def read_books(
+def read_states(
     settings: ProjectorSettings, partitions: list[int], stop: threading.Event
 ) -> dict[int, Restoring]:
-    """The books of these partitions as they were last published; blocks until all are read.
+    """The states of these partitions as they were last published; blocks until all are read.
 
     Raises ClusterUnready where the broker goes away meanwhile or `stop` is set.
     """

@@ -15,6 +15,7 @@ from console import endpoints
 from console.cli import main
 from console.exits import Exit
 from console.explain import waves
+from streams.admitted import AdmittedStep
 
 Capture = pytest.CaptureFixture[str]
 ROOT = Path(__file__).parents[3]
@@ -119,11 +120,11 @@ def test_explain_says_every_problem_and_runs_nothing(capsys: Capture) -> None:
 
 
 def test_waves_are_what_may_run_at_once() -> None:
-    def step(name: str, *after: str) -> dict[str, object]:
-        return {"id": name, "depends_on": list(after)}
+    def step(name: str, *after: str) -> AdmittedStep:
+        return AdmittedStep(name, "noop", "test", {}, 1, 1, 1, 1, 1, True, depends_on=after)
 
     steps = [step("c", "a", "b"), step("a"), step("b"), step("d", "c"), step("e")]
-    assert [[item["id"] for item in group] for group in waves(steps)] == [
+    assert [[item.id for item in group] for group in waves(steps)] == [
         ["a", "b", "e"],
         ["c"],
         ["d"],

@@ -1,4 +1,4 @@
-"""The book of one partition: its living executions, and which of them are due for a snapshot.
+"""The state of one partition: its living executions, and which of them are due for a snapshot.
 
 Pure: it holds state, but knows no Kafka and no clock. Memory is bounded by the living executions
 plus `REMEMBERED` finished ones, of which only the id and the last number are kept.
@@ -7,7 +7,7 @@ plus `REMEMBERED` finished ones, of which only the id and the last number are ke
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Final, Literal, NamedTuple
 
 from processors.progress.fold import fold
@@ -25,7 +25,7 @@ SPACING: Final = 0.2
 Outcome = Literal["folded", "gap", "duplicate", "after_end", "unknown"]
 
 
-class Taken(NamedTuple):
+class FoldResult(NamedTuple):
     """What an event did; `progress` only where it changed something."""
 
     outcome: Outcome
@@ -38,7 +38,7 @@ class _Dirty(NamedTuple):
     due_at: float
 
 
-class Book:
+class PartitionState:
     """Folds the events of one partition and says what to publish, once each."""
 
     def __init__(self, position: int = 0) -> None:
@@ -47,6 +47,8 @@ class Book:
         #: Time of the newest event, Unix seconds.
         self.stream_time = 0.0
         self.live: dict[str, Progress] = {}
+        #: Living executions by status.
+        self.statuses: Counter[str] = Counter()
         self._finished: OrderedDict[str, int] = OrderedDict()
         self._dirty: dict[str, _Dirty] = {}
         self._published_at: dict[str, float] = {}
@@ -55,6 +57,7 @@ class Book:
     def restore(self, progress: Progress) -> None:
         """Go on with a living execution whose snapshot has been published before."""
         self.live[progress.facts.execution_id] = progress
+        self.statuses[progress.status] += 1
         self.stream_time = max(self.stream_time, progress.updated_at)
         self._await_deadline(progress)
 
@@ -70,26 +73,30 @@ class Book:
             self._deadlines = [entry for entry in self._deadlines if entry[1] in self.live]
             heapq.heapify(self._deadlines)
 
-    def take(self, offset: int, event: Event) -> Taken:
-        """Fold the event at `offset`. An exception leaves the book as it was."""
+    def process(self, offset: int, event: Event) -> FoldResult:
+        """Fold the event at `offset`. An exception leaves the state as it was."""
         ident = event.execution_id
         before = self.live.get(ident)
         ended_with = self._finished.get(ident)
         if before is None and ended_with is not None:
-            return Taken("duplicate" if event.seq <= ended_with else "after_end")
+            return FoldResult("duplicate" if event.seq <= ended_with else "after_end")
         after = fold(before, event)
-        self.stream_time = max(self.stream_time, event.at.timestamp())
         if after is None:
-            return Taken("unknown")
+            return FoldResult("unknown")
+        self.stream_time = max(self.stream_time, after.updated_at)
         if before is not None and after is before:
-            return Taken("duplicate" if event.seq <= before.seq else "after_end")
+            return FoldResult("duplicate" if event.seq <= before.seq else "after_end")
         self.live[ident] = after
+        if before is not None:
+            self.statuses[before.status] -= 1
+        if after.ended_at is None:
+            self.statuses[after.status] += 1
         self._touch(ident, offset)
         if before is None:
             self._await_deadline(after)
         missed = event.seq != (before.seq if before is not None else 0) + 1
         breached_now = after.breached and not (before is not None and before.breached)
-        return Taken("gap" if missed else "folded", after, breached_now)
+        return FoldResult("gap" if missed else "folded", after, breached_now)
 
     def passed(self, now: float) -> None:
         """Make living executions due whose SLA deadline lies before `now` (Unix seconds)."""
