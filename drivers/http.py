@@ -20,7 +20,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import orjson
 
-from drivers.capture import PARSED_BYTES
+from drivers.program_output import PARSED_BYTES
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail
 from drivers.exchange import (

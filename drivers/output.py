@@ -6,6 +6,7 @@ import asyncio
 import codecs
 import hashlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, Literal
 
 from runtime import clock
@@ -43,6 +44,7 @@ class _Stream:
         self.total = 0
         self.index = 0
         self.offset = 0
+        self.lost_bytes = 0
         self.head = b""
         self.tail = b""
 
@@ -68,6 +70,7 @@ class _Stream:
             sha256=self.digest.hexdigest(),
             head=escaped(text),
             tail=escaped(tail.decode("utf-8", "replace")),
+            lost_bytes=self.lost_bytes,
         )
 
 
@@ -98,8 +101,6 @@ class OutputPublisher:
         self._streams: dict[Stream, _Stream] = {}
         self._slots = asyncio.Semaphore(_IN_FLIGHT)
         self._flying: set[asyncio.Task[None]] = set()
-        #: Chunks that the broker did not take; readers see the gap in index and offset.
-        self.lost_chunks = 0
 
     @property
     def bytes_total(self) -> int:
@@ -175,16 +176,17 @@ class OutputPublisher:
         key = ids.route_of(command.execution_id).encode()
         task = asyncio.create_task(self._deliver(key, chunk.model_dump_json().encode(), headers))
         self._flying.add(task)
-        task.add_done_callback(self._landed)
+        task.add_done_callback(partial(self._landed, state, len(piece)))
 
     async def _deliver(self, key: bytes, value: bytes, headers: envelope.Headers) -> None:
         await self._publish(self._topic, key, value, headers)
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
+    def _landed(self, state: _Stream, length: int, task: asyncio.Task[None]) -> None:
         self._flying.discard(task)
         self._slots.release()
         if task.cancelled() or task.exception() is not None:
-            self.lost_chunks += 1
+            # Readers of the topic see the gap in index and offset, readers of the result this.
+            state.lost_bytes += length
 
 
 def _is_text(data: bytes) -> bool:

@@ -11,7 +11,7 @@ import asyncio
 import threading
 from typing import Any, Final, Literal, cast
 
-from drivers.cleanup import see_through
+from drivers.cleanup import run_uncancelled
 from drivers.connections import Connection
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail
@@ -24,6 +24,7 @@ HTTPS_PORT: Final = 5986
 HTTP_PORT: Final = 5985
 #: For the host to confirm a stop; a thread that waits for a dead host ends a little later.
 STOP_SECONDS: Final = 20.0
+_COMPLETED: Final = "completed before it was stopped"
 _WAIT_SECONDS: Final = 0.5
 _AUTH: Final = ("negotiate", "ntlm", "kerberos", "basic")
 
@@ -119,8 +120,13 @@ async def _converse(
     try:
         await asyncio.wait((ended,))
     except asyncio.CancelledError:
-        context.evidence.update(await _stop(session, ended, target.name))
-        raise
+        evidence = await _stop(session, ended, target.name)
+        if evidence.get("pipeline") != _COMPLETED:
+            context.evidence.update(evidence)
+            context.stop.ended = "cancel_unconfirmed" not in evidence
+            if not session.began:
+                context.stop.effect = "none"
+            raise
     found = ended.result()
     if isinstance(found, Exception):
         return failures.of_link(invocation, target, found, began=session.began)
@@ -156,7 +162,7 @@ async def _stop(session: Any, ended: asyncio.Future[Any], host: str) -> dict[str
     """Stop the pipeline; what is known of it then."""
     session.stop()
     try:
-        await see_through(_settled(ended), STOP_SECONDS)
+        await run_uncancelled(_settled(ended), STOP_SECONDS)
     except TimeoutError:
         evidence = {"host": host, **session.evidence}
         if session.began:
@@ -169,7 +175,7 @@ async def _stop(session: Any, ended: asyncio.Future[Any], host: str) -> dict[str
             kind = type(found).__name__
             evidence["cancel_unconfirmed"] = f"the connection to {host} was lost ({kind})"
         else:
-            evidence["pipeline"] = "completed before it was stopped"
+            evidence["pipeline"] = _COMPLETED
     return evidence
 
 

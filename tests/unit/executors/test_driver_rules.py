@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from drivers import remote
 from drivers.addresses import is_public
-from drivers.cleanup import see_through
+from drivers.cleanup import run_uncancelled
 from drivers.connections import is_here
 from drivers.context import Failure, Outcome, Success
 from drivers.errors import ERROR_CLASSES, fail, may_retry
@@ -147,7 +147,7 @@ def test_a_cleanup_is_seen_through_two_cancels() -> None:
         done.append("clean")
 
     async def inside() -> None:
-        task = asyncio.create_task(see_through(cleaning(), 5))
+        task = asyncio.create_task(run_uncancelled(cleaning(), 5))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.sleep(0)
