@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
 from streams.plans import Environment, StepId
+from streams.reports import Attempt
 
 _OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
 
@@ -90,7 +91,7 @@ class StepCommand(BaseModel):
 
     execution_id: str
     step: str
-    attempt: int = Field(ge=1)
+    attempt: Attempt
     tool: str
     domain: str
     parameters: dict[str, Any]
@@ -113,7 +114,7 @@ class CancelStep(BaseModel):
 
     execution_id: str
     step: str
-    attempt: int = Field(ge=1)
+    attempt: Attempt
     reason: Literal["cancelled", "timed_out", "superseded"]
     grace_seconds: float = Field(default=5.0, ge=0, le=60)
     at: AwareDatetime

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
-MAX_STEPS: Final = 1_000
-MAX_REQUEST_BYTES: Final = 512 * 1024
+from streams.limits import MAX_STEPS
+
 MAX_TIMEOUT_SECONDS: Final = 86_400
 
 #: A name that may stand in a key, a header, a path of a report and a CEL expression.
@@ -51,6 +51,12 @@ class Compensation(BaseModel):
         default_factory=dict, validation_alias=AliasChoices("parameters", "inputs")
     )
     timeout_seconds: Seconds | None = None
+    when: str | None = Field(
+        default=None,
+        max_length=2_000,
+        description="CEL condition over the step's own output; without one a step that says "
+        "`changed: false` or `created: false` is not undone",
+    )
 
 
 class Step(BaseModel):

@@ -7,7 +7,7 @@ from typing import Any
 from processors.router.dispatching import dispatch, stop_attempt
 from processors.router.state import STEP_FAILED, StepState
 from processors.router.turn import Turn
-from streams.events import STEP_ENDED
+from streams.lifecycle import STEP_ENDED
 
 
 def wind_down(turn: Turn) -> None:

@@ -16,7 +16,7 @@ from processors.router.state import (
     StepState,
     link,
 )
-from streams.events import STATUS_AFTER, STEP_ENDED
+from streams.lifecycle import STATUS_AFTER, STEP_ENDED
 from streams.timestamps import unix
 
 #: Statuses in which the execution waits for a person, and its timeout with it.

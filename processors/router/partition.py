@@ -29,12 +29,12 @@ from runtime import clock
 from runtime.kafka.processor import DecisionError, Output
 from streams import topics
 from streams.commands import CONTROL_COMMAND, Redrive, Rerun
-from streams.events import TERMINAL_EVENTS
 from streams.ids import (
     is_execution_id,
     partition_for,
     route_of,
 )
+from streams.lifecycle import TERMINAL_EVENTS
 from streams.reports import REPORT, AnyReport
 
 #: Ended executions are looked through for forgotten keys this often, in seconds.

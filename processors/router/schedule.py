@@ -13,7 +13,7 @@ from processors.router.dispatching import context_of, dispatch, fail_unstarted
 from processors.router.ending import compensate, finish, skip_the_rest, wind_down
 from processors.router.state import STEP_FAILED, Execution, StepState
 from processors.router.turn import Turn
-from streams.events import STEP_ENDED
+from streams.lifecycle import STEP_ENDED
 from streams.plans import MAX_STEPS
 
 _HELD: Final = frozenset({"pending_approval", "paused", "needs_attention"})

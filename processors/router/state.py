@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from streams.events import STEP_ENDED
+from streams.lifecycle import STEP_ENDED
 
 ENDED: Final = frozenset({"rejected", "completed", "failed", "cancelled", "timeout", "partial"})
 #: The ends after which the same idempotency key starts a new execution, by the reference rule.

@@ -16,8 +16,9 @@ from runtime import clock
 from runtime.kafka import dead_letters
 from runtime.kafka.processor import Output
 from streams.envelope import FORWARDED, Headers, header, headers
-from streams.events import EVENT_TYPES, TERMINAL_EVENTS
+from streams.events import EVENT_TYPES
 from streams.ids import attempt_id, route_of
+from streams.lifecycle import TERMINAL_EVENTS
 from streams.topics import EVENTS, EXECUTORS_CONTROL, ROUTER_STATE, Topic
 
 SOURCE: Final = "runstream/router"

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from processors.router.evolve import accepted, evolve
 from processors.router.state import ENDED, TRANSITIONS
-from streams.events import STATUS_AFTER, TERMINAL_EVENTS
+from streams.lifecycle import STATUS_AFTER, TERMINAL_EVENTS
 from streams.timestamps import unix
 from tests.unit.router.simulation import Simulation
 
