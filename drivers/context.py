@@ -78,7 +78,7 @@ class RunContext:
     #: How the attempt is to be stopped and what is known of that; one object for every copy.
     stop: Stop = field(default_factory=Stop)
     #: Entered while something outside holds the attempt back, before its first effect only: the
-    #: router is told why, and the time limit does not run. Leaving it fails where the lease is over.
+    #: router is told why, and the time limit does not run. Leaving it raises where it is too late.
     hold: Callable[[HoldReason, str], AbstractContextManager[None]] = field(
         default=lambda reason, message: nullcontext()
     )

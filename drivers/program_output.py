@@ -128,7 +128,7 @@ def _parse(
 
 
 def _class_of(invocation: Invocation, written: ProgramOutput) -> str:
-    """What the tool says that the program's last words mean; decided by what it wrote, not by its exit code."""
+    """The error class that the tool gives to what the program wrote last."""
     words = written.last_text
     for pattern, error_class in invocation.failures:
         if re.search(pattern, words):

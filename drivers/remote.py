@@ -13,7 +13,8 @@ NO_PROGRAM: Final = "runstream: no such program here"
 
 # The environment, with the mark of the attempt, comes over stdin, so that no value shows in the
 # host's process list. `read` takes single bytes from a pipe, so what follows is left for the
-# program; a connection that ends before the empty line starts nothing. `exec` makes the program the leader of the session that sshd made for it.
+# program. A connection that ends before the empty line starts nothing. `exec` makes the program
+# the leader of the session that sshd made for it.
 _STARTER: Final = f"""
 while IFS= read -r line || exit 125; do [ -n "$line" ] || break; export "$line"; done
 command -v "$1" >/dev/null 2>&1 || {{ echo '{NO_PROGRAM}' >&2; exit 127; }}

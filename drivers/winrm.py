@@ -24,7 +24,6 @@ HTTPS_PORT: Final = 5986
 HTTP_PORT: Final = 5985
 #: For the host to confirm a stop; a thread that waits for a dead host ends a little later.
 STOP_SECONDS: Final = 20.0
-_COMPLETED: Final = "completed before it was stopped"
 _WAIT_SECONDS: Final = 0.5
 _AUTH: Final = ("negotiate", "ntlm", "kerberos", "basic")
 
@@ -121,7 +120,7 @@ async def _converse(
         await asyncio.wait((ended,))
     except asyncio.CancelledError:
         evidence = await _stop(session, ended, target.name)
-        if evidence.get("pipeline") != _COMPLETED:
+        if not ended.done() or isinstance(ended.result(), Exception):
             context.evidence.update(evidence)
             context.stop.ended = "cancel_unconfirmed" not in evidence
             if not session.began:
@@ -170,12 +169,14 @@ async def _stop(session: Any, ended: asyncio.Future[Any], host: str) -> dict[str
         return evidence
     evidence = {"host": host, **session.evidence}
     found = ended.result()
-    if "pipeline" not in evidence and "cancel_unconfirmed" not in evidence:
+    if str(evidence.get("pipeline", "")).endswith("before it was stopped"):
+        evidence["cancel_unconfirmed"] = "it had ended by itself, and its output was not read"
+    elif "pipeline" not in evidence and "cancel_unconfirmed" not in evidence:
         if isinstance(found, Exception):
             kind = type(found).__name__
             evidence["cancel_unconfirmed"] = f"the connection to {host} was lost ({kind})"
         else:
-            evidence["pipeline"] = _COMPLETED
+            evidence["pipeline"] = "completed before it was stopped"
     return evidence
 
 

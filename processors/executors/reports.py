@@ -6,6 +6,7 @@ The models of `streams.reports` say what is valid; a test holds everything made 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 import orjson
@@ -14,12 +15,11 @@ from drivers.context import HoldReason
 from processors.executors import jsonable
 from streams import envelope, ids
 from streams.commands import StepCommand
-from streams.reports import StreamSummary
+from streams.limits import MAX_OUTPUT_BYTES
+from streams.reports import StepError, StreamSummary
 
-#: No report is larger, whatever a tool returned, wrote or said; the parts below add up to less.
-MAX_REPORT_BYTES: Final = 320 * 1024
-#: Of the parts, as JSON text. Names of execution, step and executor take what is left.
-OUTPUT_BYTES: Final = MAX_REPORT_BYTES - 64 * 1024
+#: Of the parts, as JSON text. With the output and the names of execution, step and executor they
+#: stay below `limits.MAX_REPORT_BYTES`, whatever a tool returned, wrote or said.
 _EXCERPT_BYTES: Final = 8 * 1024
 _EVIDENCE_BYTES: Final = 12 * 1024
 _MESSAGE_BYTES: Final = 8 * 1024
@@ -80,7 +80,7 @@ def ended(
     """The fields that every report of an end has; a field without a value is left out."""
     fields: dict[str, Any] = {"duration_seconds": round(max(0.0, duration_seconds), 6)}
     if output is not None:
-        fields["output"] = orjson.Fragment(jsonable.encode(output, OUTPUT_BYTES))
+        fields["output"] = orjson.Fragment(jsonable.encode(output, MAX_OUTPUT_BYTES))
     if stdout is not None:
         fields["stdout"] = _excerpt(stdout)
     if stderr is not None:
@@ -90,13 +90,13 @@ def ended(
 
 def _excerpt(summary: StreamSummary) -> dict[str, Any]:
     """Control characters take six bytes of JSON each: an excerpt of them is cut further."""
-    fields = summary.model_dump()
+    fields = asdict(summary)
     fields["head"] = jsonable.cut(summary.head, _EXCERPT_BYTES)
     fields["tail"] = jsonable.cut(summary.tail, _EXCERPT_BYTES, end=True)
     return fields
 
 
-def error(error_class: str, message: str, transient: bool) -> dict[str, Any]:
+def error(error_class: str, message: str, transient: bool) -> StepError:
     """The `error` of a failed report."""
     return {
         "class": jsonable.text(error_class)[:64],

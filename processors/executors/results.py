@@ -31,7 +31,7 @@ class Results:
         self.waiting = 0
 
     def send(self, record: Record) -> None:
-        """Take a last report; it is at most `reports.MAX_REPORT_BYTES` long."""
+        """Take a last report; it is at most `limits.MAX_REPORT_BYTES` long."""
         self.waiting += 1
         self._try(record)
 

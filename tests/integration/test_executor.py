@@ -97,7 +97,7 @@ def test_a_step_is_ended_at_its_time_limit(executors: ExecutorLab) -> None:
     executors.until(lambda: len(executors.of(execution)) == 2)
     end = executors.of(execution)[1]
     assert isinstance(end, Failed) and end.timed_out
-    assert end.error.error_class == "timed_out" and end.error.transient
+    assert end.error["class"] == "timed_out" and end.error["transient"]
     assert 0.8 <= end.duration_seconds < 1.8
 
 
@@ -188,7 +188,7 @@ def test_a_stop_ends_what_does_not_finish_in_time(executors: ExecutorLab) -> Non
     executors.until(lambda: len(executors.of(execution)) == 2)
     end = executors.of(execution)[1]
     assert isinstance(end, Failed) and not end.timed_out
-    assert end.error.error_class == "executor_stopped" and end.error.transient
+    assert end.error["class"] == "executor_stopped" and end.error["transient"]
 
 
 def test_an_immediate_step_does_not_wait_behind_bulk_work(executors: ExecutorLab) -> None:

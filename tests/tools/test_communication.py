@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
-
 from drivers.pacing import Pace, Rate
+
 from tests.fakes.hooks import KEY, Hooks
 from tests.harness import Harness
 from tests.tools.conftest import Execute

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from processors.executors import jsonable, reports
 from processors.executors.reports import Reports
 from streams.commands import StepCommand
+from streams.limits import MAX_OUTPUT_BYTES, MAX_REPORT_BYTES
 from streams.reports import REPORT, Cancelled, Failed, Heartbeat, StreamSummary, Succeeded
-from streams.topics import REPORTS
 from tests.unit.executors_agent.test_claim import EXECUTION, command
 
 COMMAND = StepCommand.model_validate_json(orjson.dumps(command()))
@@ -39,7 +39,7 @@ values = st.recursive(
 
 def succeeded(output: Any) -> Succeeded:
     _, value, _ = MAKER.record(COMMAND, "succeeded", "t", **reports.ended(0.5, output))
-    assert len(value) < REPORTS.max_message_bytes
+    assert len(value) <= MAX_REPORT_BYTES
     report = REPORT.validate_json(value)
     assert isinstance(report, Succeeded)
     return report
@@ -85,7 +85,7 @@ def test_deep_output_is_cut_where_readers_would_fail() -> None:
     deep: Any = "bottom"
     for _ in range(5_000):
         deep = [deep]
-    assert b"<too deep>" in jsonable.encode({"deep": deep, "flat": 1})
+    assert b"<too deep>" in jsonable.encode({"deep": deep, "flat": 1}, MAX_OUTPUT_BYTES)
     assert succeeded({"deep": deep, "flat": 1}).output is not None
 
 
@@ -95,7 +95,7 @@ def test_large_output_keeps_its_small_fields() -> None:
     assert output["use_percent"] == 41 and output["list"] == [1, 2]
     assert output["truncated"] is True and output["truncated_fields"] == ["text"]
     assert output["bytes"] > 3_000_000
-    many = jsonable.encode({f"k{n}": "y" * 100 for n in range(50_000)})
+    many = jsonable.encode({f"k{n}": "y" * 100 for n in range(50_000)}, MAX_OUTPUT_BYTES)
     assert len(many) < 100 * 1024 and orjson.loads(many)["truncated"] is True
 
 
@@ -132,7 +132,7 @@ def test_failed_and_cancelled_are_valid() -> None:
     failed = REPORT.validate_json(
         MAKER.record(COMMAND, "failed", "t", error=error, timed_out=False, **fields)[1]
     )
-    assert isinstance(failed, Failed) and failed.error.transient and failed.stdout == stream
+    assert isinstance(failed, Failed) and failed.error["transient"] and failed.stdout == stream
     evidence = reports.evidence({"pids": [1, 2], "junk": "j" * 100_000})
     cancelled = REPORT.validate_json(
         MAKER.record(COMMAND, "cancelled", "t", confirmed=True, evidence=evidence, **fields)[1]
