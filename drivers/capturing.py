@@ -163,6 +163,12 @@ async def capture(
                 return explained(invocation, outcome, heard.errors)
         except _Full:
             limit = "bytes"
+        except asyncio.CancelledError:
+            if context.stop.ended:
+                # Nothing stays of a capture that was stopped, whatever its program made of it.
+                context.evidence.pop("cancel_unconfirmed", None)
+                context.stop.effect = "none"
+            raise
         file.close()
         try:
             stored = await in_thread(

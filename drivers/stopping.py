@@ -82,12 +82,12 @@ def _tell(
         doubt = (
             f"it ended with exit code {code} while it was stopped: it may have done all its work"
         )
+    context.stop.ended = "cancel_unconfirmed" not in evidence and not _nothing_found(evidence)
     context.evidence.update(evidence)
     if code is not None:
         context.evidence["exit_code"] = code
     if doubt is not None:
         context.evidence.setdefault("cancel_unconfirmed", doubt)
-    context.stop.ended = "cancel_unconfirmed" not in context.evidence
 
 
 async def _ends(task: asyncio.Task[Outcome], seconds: float) -> bool:

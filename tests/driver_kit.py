@@ -82,7 +82,8 @@ class Run:
     async def outcome(self, seconds: float = 30.0) -> Outcome:
         """Run it to its end."""
         driver = DRIVERS[self.invocation.driver]
-        return await asyncio.wait_for(driver.run(self.invocation, self.context), seconds)
+        async with asyncio.timeout(seconds):
+            return await driver.run(self.invocation, self.context)
 
     async def cancelled(self, ready: Callable[[], bool], seconds: float = 30.0) -> dict[str, Any]:
         """Start it, cancel it as soon as `ready` says so; returns the evidence."""

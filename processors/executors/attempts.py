@@ -249,14 +249,19 @@ def claimed(
     context: RunContext,
 ) -> Attempt:
     """A new attempt, claimed at `at`."""
-    left = start.command.expires_at.timestamp() - clock.now()
+    command = start.command
+    valid = (command.expires_at - command.dispatched_at).total_seconds()
+    left = command.expires_at.timestamp() - clock.now()
+    if not 0 < left <= valid:
+        # It was valid at the claim, so the clocks of router and executor differ; the length counts.
+        left = valid
     attempt = Attempt(
         start=start,
         slots=slots,
         traceparent=traceparent,
         claimed_at=at,
         begin_before=clock.monotonic() + left,
-        lease=lease.claimed(start.command.lease_seconds, at),
+        lease=lease.claimed(command.lease_seconds, at),
         output=output,
         context=context,
     )

@@ -199,7 +199,7 @@ def test_a_program_that_succeeds_while_it_is_stopped_leaves_doubt() -> None:
             return attempt
 
     attempt = asyncio.run(inside(0))
-    assert attempt.context.evidence["exit_code"] == 0 and not attempt.context.stop.ended
+    assert attempt.context.evidence["exit_code"] == 0
     assert "may have done all its work" in attempt.context.evidence["cancel_unconfirmed"]
     attempt = asyncio.run(inside(7))
     assert attempt.context.evidence["exit_code"] == 7 and attempt.context.stop.ended

@@ -219,7 +219,7 @@ def cancelled(
     folder: Path,
     count: int,
     before_cancel: Any = None,
-    grace_seconds: float = 2.0,
+    grace: float = 2.0,
 ) -> Any:
     async def inside() -> dict[str, Any]:
         opened = Resources(server.settings())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -320,3 +321,10 @@ def _held(attempt: Attempt) -> Callable[[HoldReason, str], AbstractContextManage
         attempt.begin(clock.monotonic())
 
     return hold
+
+
+@pytest.mark.parametrize("ahead_hours", [-1, 0, 1])
+def test_how_long_an_attempt_may_be_held_back_survives_a_wrong_clock(ahead_hours: int) -> None:
+    sent = datetime.now(UTC) - timedelta(hours=ahead_hours)
+    attempt = made(dispatched_at=sent, expires_at=sent + timedelta(seconds=120))
+    assert 100 < attempt.begin_before - clock.monotonic() <= 120
