@@ -71,6 +71,17 @@ def test_stdin_and_environment() -> None:
     assert outcome.output["text"] == "typed\nyes::C.UTF-8\n"
 
 
+def test_a_program_gets_these_variables_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "SECRET_TOKEN", "RUNSTREAM_SSH_KEY_FILE", "SMTP_PASSWORD"):
+        monkeypatch.setenv(name, "canary")
+    outcome, attempt = run(argv("env", "-0", env={"ADDED": "yes"}))
+    assert isinstance(outcome, Success)
+    lines = bytes(attempt.output.stdout).decode().split("\0")
+    given = {line.partition("=")[0] for line in lines if line}
+    assert given == {"PATH", "HOME", "LANG", "STEP_ATTEMPT", "ADDED"}
+    assert b"canary" not in attempt.output.stdout
+
+
 def test_stdin_that_nobody_reads() -> None:
     outcome, _ = run(argv("true", stdin="x" * 1_000_000))
     assert isinstance(outcome, Success)
