@@ -75,13 +75,9 @@ class Redrive(_Control):
     step: str = Field(min_length=1, max_length=80)
 
 
-ControlCommand = Annotated[
-    Cancel | Approve | Reject | Pause | Resume | Rerun | Resolve | Redrive,
-    Field(discriminator="type"),
-]
-CONTROL_COMMAND: TypeAdapter[
-    Cancel | Approve | Reject | Pause | Resume | Rerun | Resolve | Redrive
-] = TypeAdapter(ControlCommand)
+AnyCommand = Cancel | Approve | Reject | Pause | Resume | Rerun | Resolve | Redrive
+ControlCommand = Annotated[AnyCommand, Field(discriminator="type")]
+CONTROL_COMMAND: TypeAdapter[AnyCommand] = TypeAdapter(ControlCommand)
 
 
 class StepCommand(BaseModel):

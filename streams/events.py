@@ -18,6 +18,12 @@ from streams.limits import MAX_ATTEMPTS, MAX_INTEGER
 from streams.reports import StepError, StreamSummary
 from streams.timestamps import Timestamp, unix
 
+#: Which report of the executor ended the attempt.
+ReportKind = Annotated[
+    Literal["succeeded", "failed", "cancelled", "refused"] | None,
+    Field(description="the executor's report that said so; null where the router or a person did"),
+]
+
 
 @dataclass(slots=True)
 class Nothing:
@@ -199,6 +205,7 @@ class StepSucceeded:
     output: Any = None
     stdout: StreamSummary | None = None
     stderr: StreamSummary | None = None
+    report: ReportKind = None
 
 
 @dataclass(slots=True)
@@ -211,6 +218,7 @@ class StepFailed:
     output: Any = None
     stdout: StreamSummary | None = None
     stderr: StreamSummary | None = None
+    report: ReportKind = None
 
 
 @dataclass(slots=True)
@@ -247,6 +255,7 @@ class StepCancelled:
     reason: str
     evidence: dict[str, Any] = field(default_factory=dict)
     output: Any = None
+    report: ReportKind = None
 
 
 @dataclass(slots=True)

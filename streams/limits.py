@@ -24,13 +24,13 @@ MAX_REPORT_BYTES: Final = 512 * _KIB
 #: The output of a step, as JSON; what later steps may reference.
 MAX_OUTPUT_BYTES: Final = 240 * _KIB
 #: The plan as admitted, as JSON, with everything that admission adds to it.
-MAX_PLAN_BYTES: Final = 800_000
+MAX_PLAN_BYTES: Final = 900_000
 #: The parameters of one attempt after its references are resolved, as JSON.
 MAX_PARAMETERS_BYTES: Final = 512 * _KIB
 #: The items of a `for_each` step, as JSON, all together.
 MAX_ITEMS_BYTES: Final = 512 * _KIB
-#: The outputs that a rerun carries over, as JSON, all together.
-MAX_CARRIED_BYTES: Final = 400 * _KIB
+#: The references to secrets of one step, as JSON.
+MAX_SECRETS_BYTES: Final = 64 * _KIB
 #: What the router keeps of a report that came too late: its evidence, as JSON.
 MAX_EVIDENCE_BYTES: Final = 16 * _KIB
 
