@@ -118,7 +118,7 @@ def _pdeathsig() -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Program:
-    """A started program; closing the transport closes our ends of its pipes."""
+    """A started program; closing the transport closes this side of its pipes."""
 
     process: asyncio.subprocess.Process
     transport: asyncio.SubprocessTransport

@@ -1,4 +1,4 @@
-"""The processes that an attempt started: found through /proc, ended, and proven gone.
+"""The processes that an attempt started: found through /proc and ended.
 
 A process belongs to an attempt if its environment carries the attempt's mark, if it is in the
 session or group of the first one, if it writes to the attempt's pipes, or if it descends from such
@@ -135,7 +135,7 @@ def find(traces: Traces, also: frozenset[Member] = frozenset()) -> set[Member]:
 
 
 def send(members: set[Member], number: signal.Signals) -> set[Member]:
-    """Send a signal to each that is still the same process; returns those we may not signal."""
+    """Send a signal to each that is still the same process; returns those that this user may not signal."""
     forbidden: set[Member] = set()
     for member in members:
         stat = _stat(member.pid)

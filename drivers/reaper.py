@@ -25,13 +25,13 @@ class Reaper:
     def watch(self, traces: Traces) -> None:
         """From now on end these processes; call it before the program is started, and after."""
         self._watched[traces.mark] = traces
-        self._tell(f"+{traces.line()}\n")
+        self._send(f"+{traces.line()}\n")
 
     def release(self, mark: str) -> None:
         """The attempt has ended: what it left running on purpose may stay."""
         traces = self._watched.pop(mark, None)
         if traces is not None:
-            self._tell(f"-{traces.line()}\n")
+            self._send(f"-{traces.line()}\n")
 
     def close(self) -> None:
         """End the reaper, after it has ended what is still listed."""
@@ -39,7 +39,7 @@ class Reaper:
         if process is not None:
             process.communicate(timeout=10)
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         if self._process is None or self._process.poll() is not None:
             self._start()
             return

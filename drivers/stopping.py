@@ -51,7 +51,7 @@ async def run_until_stopped(
             return task.result()
         await _abandon(task)
         if context.stop.effect != "none":
-            _tell(context, evidence, code, success_codes)
+            _record(context, evidence, code, success_codes)
         raise
     except BaseException:
         context.evidence.update(await _stop(stop, stop_seconds))
@@ -71,7 +71,7 @@ def _nothing_found(evidence: dict[str, Any]) -> bool:
     return not evidence.get("pids_ended") and "cancel_unconfirmed" not in evidence
 
 
-def _tell(
+def _record(
     context: RunContext, evidence: dict[str, Any], code: int | None, success_codes: tuple[int, ...]
 ) -> None:
     """Put what is known of the end into the context."""

@@ -238,7 +238,7 @@ class Agent:
             )
         except (PublisherFull, DeliveryError):
             return  # the next one holds newer progress
-        # One at a time, so that they do not pile up while the broker is away.
+        # One at a time, so that no more than one is in flight while the broker is away.
         attempt.beating = True
 
     def _beaten(self, attempt: Attempt, written_at: float, error: DeliveryError | None) -> None:

@@ -85,7 +85,7 @@ class Attempt:
     def begin(self, now: float) -> None:
         """Let the driver act and start its time limit; raises NotBegun where the lease is over.
 
-        The router may have given the work away by then.
+        By then the router may have started another attempt.
         """
         if not self.lease.holds(now):
             raise NotBegun(lost())

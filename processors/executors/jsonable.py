@@ -83,7 +83,7 @@ def _clean(value: Any, depth: int) -> Any:
     if isinstance(value, int):
         if -(2**63) <= value < 2**64:
             return int(value)
-        # Beyond some thousand digits Python refuses to write it out, and nobody would read it.
+        # Python refuses to write out more than 4,300 digits.
         bits = value.bit_length()
         return str(value) if bits <= 1_024 else f"<integer of {bits} bits>"
     if isinstance(value, str):

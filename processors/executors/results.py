@@ -1,4 +1,4 @@
-"""Results on their way to the router: sent again until the broker has them."""
+"""Results that the broker does not have yet: sent until it has them."""
 
 from __future__ import annotations
 
