@@ -76,7 +76,11 @@ def _record(
 ) -> None:
     """Put what is known of the end into the context."""
     doubt: str | None = None
-    if _nothing_found(evidence):
+    if _nothing_found(evidence) and code is not None:
+        doubt = f"it had ended by itself with exit code {code}, and its output could not be read"
+        if code in success_codes:
+            context.stop.effect = "done"
+    elif _nothing_found(evidence):
         doubt = "no process of it was found, and how it ended is not known"
     elif code is not None and code in success_codes:
         doubt = (

@@ -15,7 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from drivers.context import Failure, Success
+from drivers import stopping
+from drivers.context import Failure, Stop, Success
 from drivers.output import OutputPublisher
 from drivers.resources import Resources
 from streams import envelope
@@ -34,6 +35,18 @@ async def resources() -> AsyncIterator[Resources]:
 
 def argv(*words: str, **more: object) -> Invocation:
     return Invocation("argv", "command", argv=words, **more)  # type: ignore[arg-type]
+
+
+def child_names() -> set[str]:
+    """Names of the living children of this process."""
+    found = set()
+    for child in psutil.Process().children():
+        try:
+            if child.status() != psutil.STATUS_ZOMBIE:
+                found.add(child.name())
+        except psutil.NoSuchProcess:
+            continue
+    return found
 
 
 def run(invocation: Invocation, **more: object) -> tuple[object, Run]:
@@ -215,6 +228,32 @@ def test_a_program_that_succeeds_while_it_is_stopped_leaves_doubt() -> None:
     attempt = asyncio.run(inside(7))
     assert attempt.context.evidence["exit_code"] == 7 and attempt.context.stop.ended
     assert "cancel_unconfirmed" not in attempt.context.evidence
+
+
+def test_a_program_that_ended_by_itself_while_its_output_is_stuck(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The broker is away: the output cannot be published, but the exit code is known."""
+    monkeypatch.setattr(stopping, "_LOOK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(stopping, "_READ_SECONDS", 0.05)
+
+    class Stuck:
+        written = False
+
+        async def write(self, stream: str, data: bytes) -> None:
+            self.written = True
+            await asyncio.Event().wait()
+
+    async def inside() -> Stop:
+        async with resources() as opened:
+            output = Stuck()
+            attempt = Run(opened, argv("sh", "-c", "echo done"), output=output)
+            await attempt.cancelled(lambda: output.written and "sh" not in child_names())
+            return attempt.context.stop
+
+    stop = asyncio.run(inside())
+    assert stop.evidence["exit_code"] == 0 and stop.effect == "done" and not stop.ended
+    assert "by itself with exit code 0" in stop.evidence["cancel_unconfirmed"]
 
 
 def test_the_grace_is_the_one_of_the_cancel() -> None:
