@@ -269,6 +269,27 @@ def test_the_grace_is_the_one_of_the_cancel() -> None:
     assert 0.4 <= evidence["seconds"] < 3  # type: ignore[operator]
 
 
+def test_a_grace_longer_than_usual_is_waited_for() -> None:
+    """It is known only when the cancel comes, after the program was started."""
+
+    async def inside() -> Run:
+        async with resources() as opened:
+            script = "trap 'sleep 1.5; exit 7' TERM; echo begun; while :; do sleep 0.05; done"
+            attempt = Run(opened, argv("sh", "-c", script))
+
+            def ready() -> bool:
+                attempt.context.stop.grace_seconds = 30.0
+                return b"begun" in attempt.output.stdout
+
+            attempt.context.stop.grace_seconds = 0.1
+            await attempt.cancelled(ready)
+            return attempt
+
+    stop = asyncio.run(inside()).context.stop
+    assert stop.evidence["exit_code"] == 7 and stop.evidence["last_signal"] == "SIGTERM"
+    assert stop.ended
+
+
 def test_no_second_program_is_started_after_a_cancel() -> None:
     async def inside() -> None:
         async with resources() as opened:
