@@ -20,6 +20,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 
 from drivers.cleanup import see_through
+from drivers.connections import stated_endpoint
 from drivers.context import Outcome, RunContext, Success
 from drivers.databases import failed, unconnected
 from drivers.errors import fail
@@ -62,7 +63,9 @@ class SqlDriver:
             message = "name a host, or set RUNSTREAM_SQL_DATABASE_URL on the executor"
             return fail(invocation, "invalid_parameters", message)
         try:
-            connection = await _connect(arguments, context)
+            connection = await _connect(_endpoint(arguments), context)
+        except ValueError as error:
+            return fail(invocation, "invalid_parameters", str(error))
         except psycopg.Error as error:
             return unconnected(invocation, error)
         try:
@@ -74,6 +77,14 @@ class SqlDriver:
             raise
         finally:
             await see_through(connection.close(), 5.0)
+
+
+def _endpoint(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with a port of `host` as the port; raises ValueError where two are named."""
+    if arguments.get("host") is None:
+        return arguments
+    host, port = stated_endpoint(arguments)
+    return {**arguments, "host": host, "port": port}
 
 
 async def _connect(arguments: dict[str, Any], context: RunContext) -> Connection:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from toolmeta.check import apply_defaults, checker_of
 from toolmeta.checkers import Allowed, is_reference
 from toolmeta.durations import seconds_of
+from toolmeta.hosts import split_port
 from toolmeta.invocation import Invocation, Problem
 from toolmeta.model import Tool
 from toolmeta.risk import may_repeat
@@ -51,15 +52,18 @@ def bind(tool: Tool, parameters: dict[str, Any]) -> Invocation | list[Problem]:
 def target_of(tool: Tool, parameters: dict[str, Any]) -> str | None:
     """The host or asset that the step acts on, as a key; None where no parameter names one.
 
-    Lower case without the trailing dot, so that two spellings meet in one key. A value that is
-    still a reference is not known: None.
+    Lower case without the trailing dot and without a port, so that the spellings of one machine
+    meet in one key. A value that is still a reference is not known: None.
     """
     values = apply_defaults(tool, parameters)
     for name in tool.target:
         value = values.get(name)
         if type(value) in (str, int) and not is_reference(value):
-            text = str(value)[:253].strip().rstrip(".").lower()
-            return text or None
+            shape = tool.parameters.get(name)
+            text = str(value).strip()
+            if shape is not None and shape.format == "host-port":
+                text = split_port(text)[0]
+            return text[:253].rstrip(".").lower() or None
     return None
 
 

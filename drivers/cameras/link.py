@@ -14,6 +14,7 @@ import httpx
 import orjson
 
 from drivers.cameras import answers
+from drivers.connections import stated_endpoint
 from drivers.context import Failure, RunContext
 from drivers.errors import fail
 from drivers.exchange import Answer, Ask, exchange, refused
@@ -39,13 +40,15 @@ class Camera:
     """One camera during one attempt."""
 
     def __init__(self, invocation: Invocation, context: RunContext) -> None:
-        """Nothing is sent yet."""
+        """Nothing is sent yet; raises Refused where two ports are named."""
         arguments = invocation.arguments
         self.invocation = invocation
         self.context = context
-        self.host = str(arguments["host"])
+        try:
+            self.host, self.port = stated_endpoint(arguments)
+        except ValueError as error:
+            raise self.refuse("invalid_parameters", str(error)) from None
         self.secure = arguments.get("scheme") != "http"
-        self.port: int | None = arguments.get("port")
         self.subject = f"the camera {self.host}"
         self.auth = httpx.DigestAuth(str(arguments["username"]), str(arguments["password"]))
         literal = f"[{self.host}]" if ":" in self.host else self.host
