@@ -26,6 +26,7 @@ from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.databases import failed
 from drivers.errors import fail
 from drivers.values import OUTPUT_BYTES, jsonable
+from streams.environments import stored
 from toolmeta.invocation import Invocation
 
 _LIMIT: Final = 100
@@ -78,6 +79,8 @@ def _tidy(arguments: Arguments) -> str | None:
             arguments["ip_address"] = str(ip_address(str(arguments["ip_address"])))
         except ValueError:
             return "ip_address: not an IP address"
+    if "environment" in arguments:
+        arguments["environment"] = stored(arguments["environment"])
     if not isinstance(arguments.get("metadata", {}), dict):
         return "metadata: must be an object"
     return None

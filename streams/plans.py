@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
+from streams.environments import WrittenEnvironment
+
 MAX_STEPS: Final = 1_000
 MAX_REQUEST_BYTES: Final = 512 * 1024
 MAX_TIMEOUT_SECONDS: Final = 86_400
@@ -20,7 +22,6 @@ STEP_ID: Final = r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"
 SlaClass = Literal["fast", "medium", "long"]
 Mode = Literal["immediate", "background"]
 ActionClass = Literal["read", "modify", "deploy"]
-Environment = Literal["dev", "staging", "prod"]
 OnFailure = Literal["stop", "continue", "compensate"]
 Seconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)]
 StepId = Annotated[str, Field(pattern=STEP_ID)]
@@ -90,7 +91,7 @@ class Plan(BaseModel):
     name: str | None = Field(default=None, max_length=200)
     steps: list[Step] = Field(min_length=1)
     type: str | None = Field(default=None, max_length=100)
-    environment: Environment = "dev"
+    environment: WrittenEnvironment = "dev"
     sla_class: SlaClass | None = None
     mode: Mode | None = None
     action_class: ActionClass | None = None

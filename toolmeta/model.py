@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from streams.plans import ActionClass, Environment, SlaClass
+from streams.environments import Environment
+from streams.plans import ActionClass, SlaClass
 from toolmeta import rules
 from toolmeta.parameters import STRICT, Name, Parameter
 from toolmeta.template import Entry

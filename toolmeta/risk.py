@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from streams.plans import ActionClass, Environment
+from streams.environments import Environment
+from streams.plans import ActionClass
 from toolmeta.check import apply_defaults
 from toolmeta.model import Effect, Tool
 from toolmeta.template import as_text
