@@ -26,7 +26,7 @@ from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.databases import failed
 from drivers.errors import fail
 from drivers.values import OUTPUT_BYTES, jsonable
-from streams.environments import stored
+from streams.vocabulary import stored_environment
 from toolmeta.invocation import Invocation
 
 _LIMIT: Final = 100
@@ -80,7 +80,7 @@ def _tidy(arguments: Arguments) -> str | None:
         except ValueError:
             return "ip_address: not an IP address"
     if "environment" in arguments:
-        arguments["environment"] = stored(arguments["environment"])
+        arguments["environment"] = stored_environment(arguments["environment"])
     if not isinstance(arguments.get("metadata", {}), dict):
         return "metadata: must be an object"
     return None

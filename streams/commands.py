@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
-from streams.environments import Environment
 from streams.plans import StepId
+from streams.vocabulary import Environment
 
 _OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
 

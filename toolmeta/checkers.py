@@ -52,7 +52,7 @@ def _text_remedy(value: Any) -> str:
     if type(value) is list and len(value) == 1 and type(value[0]) is str:
         return "give its only entry without the list"
     if type(value) in (list, dict):
-        return "give one text, such as \"value\""
+        return 'give one text, such as "value"'
     return "put it in quotes"
 
 
