@@ -1,26 +1,17 @@
-"""The `library` driver: scapy and pyshark, each in a process of its own, by declared operations.
-
-Both are optional. They run apart from the executor because they are slow to load, keep global
-state, and (scapy) carry another licence; and because a process can be ended.
-"""
+"""The `library` driver: scapy and pyshark, each in a process of its own, by declared operations."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from drivers import local
 from drivers.capture_source import about, source
 from drivers.capturing import missing, tcpdump
 from drivers.context import Failure, Outcome, RunContext, Success
-from drivers.errors import fail
+from drivers.reading import ENVIRONMENT, not_installed, reader_argv
 from drivers.values import fitting
 from toolmeta.invocation import Invocation
-
-_READERS: Final = Path(__file__).parent.parent / "readers"
 
 
 class LibraryDriver:
@@ -29,10 +20,9 @@ class LibraryDriver:
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
         """Capture if an interface is named, then let the reader report."""
         library, values = str(invocation.call), invocation.arguments
-        if importlib.util.find_spec(library) is None:
-            message = f"{library} is not installed on this executor: pip install runstream[network]"
-            return fail(invocation, "program_missing", message)
-        problem = missing(invocation, "tshark", raw=False) if library == "pyshark" else None
+        problem = not_installed(invocation, library)
+        if problem is None and library == "pyshark":
+            problem = missing(invocation, "tshark", raw=False)
         if problem is not None:
             return problem
         argv = [] if values.get("capture") else tcpdump(values, values.get("filter"))
@@ -44,9 +34,8 @@ class LibraryDriver:
                 replace(
                     invocation,
                     driver="command",
-                    argv=reader_argv(library, values, str(path)),
-                    # Neither is to read or write settings in the user's home.
-                    env={"LC_ALL": "C.UTF-8", "TZ": "UTC", "XDG_CONFIG_HOME": "/nonexistent"},
+                    argv=reader_argv(library, *_arguments(values, str(path))),
+                    env=ENVIRONMENT,
                     parser="json",
                 ),
                 context,
@@ -58,11 +47,9 @@ class LibraryDriver:
             return Success(fitting({**extra, "exit_code": 0, **data}))
 
 
-def reader_argv(library: str, values: dict[str, Any], path: str) -> tuple[str, ...]:
-    """The reader as a program; `-P` keeps its folder out of the import path."""
-    argv = [sys.executable, "-P", str(_READERS / f"{library}_reader.py")]
-    argv += [f"--operation={values['operation']}", f"--limit={values['limit']}"]
-    argv.append(f"--packets={values['packets']}")
+def _arguments(values: dict[str, Any], path: str) -> tuple[str, ...]:
+    found = [f"--operation={values['operation']}", f"--limit={values['limit']}"]
+    found.append(f"--packets={values['packets']}")
     if values.get("display_filter"):
-        argv.append(f"--display-filter={values['display_filter']}")
-    return (*argv, "--", path)
+        found.append(f"--display-filter={values['display_filter']}")
+    return (*found, "--", path)

@@ -17,6 +17,8 @@ from drivers import local, scan_argv
 from drivers.capturing import INTERRUPTED, Overheard, explained, missing, timed
 from drivers.context import Failure, Outcome, RunContext
 from drivers.errors import fail
+from drivers.reading import not_installed
+from drivers.scan_report import KeptOutput, read_report
 from drivers.scope import SETTING, BadTarget, OutOfScope, check_targets, parse_scope
 from toolmeta.invocation import Invocation
 
@@ -47,6 +49,8 @@ class ScanDriver:
             message = f"netdiscover scans whole /24 networks, and {targets[0]} is none"
             return fail(invocation, "invalid_parameters", message)
         problem = missing(invocation, program, raw=scan_argv.needs_raw(call, values))
+        if problem is None and call == "nmap":
+            problem = not_installed(invocation, "nmap")
         if problem is not None:
             return problem
         argv = tuple(build(values, targets))
@@ -56,20 +60,22 @@ class ScanDriver:
             argv = timed(float(values["seconds"]), list(argv))
             codes = (*codes, *INTERRUPTED)
         heard = Overheard(context.output)
+        report = KeptOutput(heard)
         outcome = await local.run(
             replace(
                 invocation,
                 driver="command",
                 argv=argv,
                 env={"LC_ALL": "C.UTF-8"},
-                parser=call,
+                # The XML of nmap is read by a program of its own.
+                parser="field:report" if call == "nmap" else call,
                 success_codes=codes,
             ),
-            replace(context, output=heard),
+            replace(context, output=report if call == "nmap" else heard),
         )
         if isinstance(outcome, Failure):
             return explained(invocation, outcome, heard.errors)
-        return outcome
+        return await read_report(invocation, context, report) if call == "nmap" else outcome
 
 
 def _targets(call: str, values: dict[str, Any]) -> list[str]:
