@@ -41,7 +41,8 @@ def test_ngrep() -> None:
 
 def test_netstat() -> None:
     text = (
-        "Active Internet connections (only servers)\nProto Recv-Q Send-Q Local Address ...\n"
+        "Active Internet connections (only servers)\n"
+        "Proto Recv-Q Send-Q Local Address   Foreign Address State       PID/Program name\n"
         "tcp        0      0 0.0.0.0:22      0.0.0.0:*       LISTEN      712/sshd: /usr/sbin\n"
         "udp6       0      0 :::123          :::*                        -\n"
     )
@@ -49,6 +50,11 @@ def test_netstat() -> None:
     assert (tcp["state"], tcp["pid"], tcp["program"]) == ("LISTEN", 712, "sshd: /usr/sbin")
     assert (udp["state"], udp["local_address"], udp["local_port"]) == ("", "::", 123)
     assert udp["peer_port"] is None
+    # Without --program the column is not there.
+    [plain] = parse("netstat", text[: text.index(" PID/")] + "\n" + text.split("\n")[2][:60], 0)[
+        "sockets"
+    ]
+    assert (plain["state"], plain["pid"], plain["program"]) == ("LISTEN", None, None)
 
 
 def test_ss_drops_the_raw_sockets() -> None:
