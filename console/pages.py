@@ -9,7 +9,8 @@ from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
 from runtime import settings
-from streams.events import EVENT_TYPES, STATUS_AFTER, STEP_STATUS_AFTER, TERMINAL_EVENTS
+from streams.events import EVENT_TYPES
+from streams.lifecycle import STATUS_AFTER, STEP_STATUS_AFTER, TERMINAL_EVENTS
 from streams.schemas import FILES
 from streams.topics import Topic, all_topics
 from streams.topology import APPS, to_mermaid

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from console.exits import Exit, Failure
-from streams.plans import MAX_REQUEST_BYTES
+from streams.limits import MAX_REQUEST_BYTES
 
 _KIB = MAX_REQUEST_BYTES // 1024
 _MAX_DEPTH = 64

@@ -7,13 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from console.text import seconds
-from streams.events import (
-    STATUS_AFTER,
-    STEP_ENDED,
-    STEP_STATUS_AFTER,
-    TERMINAL_EVENTS,
-    Event,
-)
+from streams.events import Event
+from streams.lifecycle import STATUS_AFTER, STEP_ENDED, STEP_STATUS_AFTER, TERMINAL_EVENTS
 
 
 @dataclass(slots=True)

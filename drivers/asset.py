@@ -57,11 +57,18 @@ class AssetDriver:
         if (problem := _tidy(arguments)) is not None:
             return fail(invocation, "invalid_parameters", problem)
         pool = await context.resources.database()
+        context.not_acting()
         try:
             async with pool.connection() as connection, connection.transaction():
-                return await call(invocation, connection, context.command.tenant, arguments)
+                outcome = await call(invocation, connection, context.command.tenant, arguments)
+                # Until here a cancel rolls back; from here on it may meet the COMMIT.
+                context.acting()
+                return outcome
         except asyncio.CancelledError:
-            context.evidence["transaction"] = "rolled back"
+            if context.stop.ended:
+                context.evidence["transaction"] = "rolled back"
+            else:
+                context.evidence["cancel_unconfirmed"] = "it was committing: the change may stand"
             raise
         except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
             return failed(invocation, error)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from drivers.capture_store import CaptureStore, NoSuchCapture, Stored
 from drivers.capturing import Captured, capture, in_thread
-from drivers.cleanup import see_through
+from drivers.cleanup import run_uncancelled
 from drivers.context import Failure, RunContext
 from drivers.errors import fail
 from toolmeta.invocation import Invocation
@@ -46,7 +46,7 @@ async def source(
     finally:
         if not values.get("keep"):
             work = in_thread(lambda: store.drop(made.stored.id))
-            await see_through(work, _DISK_SECONDS)
+            await run_uncancelled(work, _DISK_SECONDS)
 
 
 def about(origin: Captured | Stored, *, kept: bool) -> dict[str, Any]:

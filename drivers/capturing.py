@@ -22,7 +22,7 @@ from drivers.capture_store import (
     Stored,
     StoreFull,
 )
-from drivers.cleanup import see_through
+from drivers.cleanup import run_uncancelled
 from drivers.context import Failure, OutputWriter, RunContext
 from drivers.errors import fail
 from toolmeta.invocation import Invocation
@@ -163,6 +163,12 @@ async def capture(
                 return explained(invocation, outcome, heard.errors)
         except _Full:
             limit = "bytes"
+        except asyncio.CancelledError:
+            if context.stop.ended:
+                # Nothing stays of a capture that was stopped, whatever its program made of it.
+                context.evidence.pop("cancel_unconfirmed", None)
+                context.stop.effect = "none"
+            raise
         file.close()
         try:
             stored = await in_thread(
@@ -178,7 +184,7 @@ async def capture(
     finally:
         file.close()
         if not kept:
-            await see_through(in_thread(lambda: store.drop(ident)), _DISK_SECONDS)
+            await run_uncancelled(in_thread(lambda: store.drop(ident)), _DISK_SECONDS)
 
 
 def explained(invocation: Invocation, outcome: Failure, errors: bytes) -> Failure:

@@ -1,4 +1,4 @@
-"""Cleaning up although a cancel is on its way."""
+"""Cleaning up without being interrupted by a further cancel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def see_through(work: Coroutine[Any, Any, T], seconds: float) -> T:
+async def run_uncancelled(work: Coroutine[Any, Any, T], seconds: float) -> T:
     """Run `work` to its end however often the caller is cancelled meanwhile.
 
     Raises TimeoutError after `seconds`. The caller raises its CancelledError again afterwards.

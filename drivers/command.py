@@ -14,6 +14,7 @@ class CommandDriver:
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
         """Run the program to its end, with its output published while it runs."""
+        context.not_acting()
         words = (*invocation.argv, *invocation.env, *invocation.env.values())
         if not invocation.argv:
             return fail(invocation, "invalid_parameters", "there is no program to start")

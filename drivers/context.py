@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from drivers.masking import Masker
 from drivers.resources import Resources
@@ -34,6 +35,13 @@ class Failure:
 
 Outcome = Success | Failure
 
+#: What a stopped attempt may have changed: nothing, perhaps something, or all that it should.
+Effect = Literal["none", "possible", "done"]
+#: What holds back an attempt that has not begun to act.
+HoldReason = Literal["target_limit", "rate_limit"]
+#: Between the request to stop and the forced end, where nobody says otherwise.
+GRACE_SECONDS: Final = 5.0
+
 
 class OutputWriter(Protocol):
     """Where a driver puts what the tool wrote."""
@@ -41,6 +49,21 @@ class OutputWriter(Protocol):
     async def write(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         """Publish `data` in order; waits while too much of it is in flight (back-pressure)."""
         ...
+
+
+@dataclass(slots=True)
+class Stop:
+    """How an attempt is stopped; the agent writes the first two, its driver the others."""
+
+    #: The attempt is to end: its driver begins nothing more.
+    requested: bool = False
+    #: What a program gets between SIGTERM and SIGKILL; set before the cancellation arrives.
+    grace_seconds: float = GRACE_SECONDS
+    #: What holds if the attempt is stopped now: whether it is certain that nothing of it goes on,
+    #: and what it may have changed. A driver that knows better than this says so.
+    ended: bool = False
+    effect: Effect = "possible"
+    evidence: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -52,11 +75,29 @@ class RunContext:
     resources: Resources
     #: Cheap: may be called at any rate, the agent throttles. Percent (0..100) and a message.
     report_progress: Callable[[float | None, str | None], None]
-    #: Filled by a driver that is cancelled: what was ended, and `cancel_unconfirmed` (a sentence)
-    #: where that could not be made certain.
-    evidence: dict[str, Any] = field(default_factory=dict)
+    #: How the attempt is to be stopped and what is known of that; one object for every copy.
+    stop: Stop = field(default_factory=Stop)
+    #: Entered while something outside holds the attempt back, before its first effect only: the
+    #: router is told why, and the time limit does not run. Leaving it raises where it is too late.
+    hold: Callable[[HoldReason, str], AbstractContextManager[None]] = field(
+        default=lambda reason, message: nullcontext()
+    )
     #: Secrets of this attempt: a driver that reveals another one adds it before it uses it.
     masker: Masker = field(default_factory=Masker)
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        """What a driver that is stopped found: what was ended, and `cancel_unconfirmed` (a
+        sentence) where that is not certain."""
+        return self.stop.evidence
+
+    def not_acting(self) -> None:
+        """Nothing was begun so far that could have an effect."""
+        self.stop.ended, self.stop.effect = True, "none"
+
+    def acting(self) -> None:
+        """From now on there may be an effect; call it before the first one."""
+        self.stop.ended, self.stop.effect = False, "possible"
 
 
 class Driver(Protocol):
@@ -65,8 +106,10 @@ class Driver(Protocol):
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
         """Act once, without a retry of its own.
 
-        Timeout and cancel both arrive as `asyncio.CancelledError`: the driver ends what it
-        started (bounded in time), fills `context.evidence` and raises it again. Every expected
-        error is a `Failure`; any other exception is a fault of ours.
+        Time limit, cancel and drain all arrive as `asyncio.CancelledError`. The driver ends what
+        it started within `context.stop.grace_seconds` and a bounded clean-up, fills
+        `context.stop`, and raises it again. Where the work had ended by
+        itself before, it returns the outcome instead. Every expected error is a `Failure`; any
+        other exception is a defect of the driver.
         """
         ...

@@ -11,14 +11,12 @@ from typing import Any, Final
 from drivers import processes
 from drivers.processes import Traces
 
-#: Between SIGTERM and SIGKILL.
-GRACE_SECONDS: Final = 5.0
 #: For SIGKILL to show.
 KILL_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.05
 
 
-async def end_tree(traces: Traces, grace_seconds: float = GRACE_SECONDS) -> dict[str, Any]:
+async def end_tree(traces: Traces, grace_seconds: float) -> dict[str, Any]:
     """SIGTERM to every process of the attempt, SIGKILL after the grace; the evidence of it.
 
     `pids_ended` were alive when the cancel came and are gone now; `cancel_unconfirmed` is a
@@ -42,6 +40,7 @@ async def end_tree(traces: Traces, grace_seconds: float = GRACE_SECONDS) -> dict
     evidence: dict[str, Any] = {
         "pids_ended": sorted(member.pid for member in known - alive),
         "last_signal": number.name,
+        "grace_seconds": grace_seconds,
         "seconds": round(time.monotonic() - begun, 3),
     }
     if alive:
@@ -52,6 +51,7 @@ async def end_tree(traces: Traces, grace_seconds: float = GRACE_SECONDS) -> dict
 
 
 async def _end_group(leader: int, grace_seconds: float) -> dict[str, Any]:
+    found = False
     for number, seconds in (
         (signal.SIGTERM, grace_seconds),
         (signal.SIGKILL, KILL_SECONDS),
@@ -59,9 +59,12 @@ async def _end_group(leader: int, grace_seconds: float) -> dict[str, Any]:
         deadline = time.monotonic() + seconds
         try:
             os.killpg(leader, number)
+            found = True
             while time.monotonic() < deadline:
                 os.killpg(leader, 0)
                 await asyncio.sleep(_POLL_SECONDS)
         except ProcessLookupError:
             break
+    if not found:
+        return {}
     return {"cancel_unconfirmed": "without /proc only the process group is known to be ended"}

@@ -46,6 +46,12 @@ _BEFORE: Final[dict[str, ErrorClass]] = {
             True,
             "the target rolled the work back: lock, deadlock or serialization",
         ),
+        (
+            "lease_lost",
+            True,
+            "the lease was over before the attempt could begin; said by the agent",
+        ),
+        ("expired", True, "held back until the command expired; said by the agent"),
         ("not_found", False, "the thing to act on does not exist"),
         (
             "conflict",
@@ -67,6 +73,7 @@ _AFTER: Final[dict[str, ErrorClass]] = {
     "output_unparsable": ErrorClass("the program's output is not what its parser expects"),
     "injected": ErrorClass("a failure that a test asked for", transient=True),
     "timed_out": ErrorClass("the attempt's time was over; said by the agent"),
+    "executor_stopped": ErrorClass("the executor was stopped first; said by the agent"),
     "cancelled": ErrorClass("the attempt was stopped on request; said by the agent"),
     "internal": ErrorClass("a fault of the executor itself"),
 }

@@ -20,7 +20,6 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import orjson
 
-from drivers.capture import PARSED_BYTES
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail
 from drivers.exchange import (
@@ -32,6 +31,7 @@ from drivers.exchange import (
     refused,
 )
 from drivers.output import escaped
+from drivers.program_output import PARSED_BYTES
 from drivers.values import fitting, jsonable
 from toolmeta.invocation import Invocation
 from toolmeta.template import as_text

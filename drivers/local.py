@@ -13,12 +13,13 @@ from functools import cache
 from typing import Any, Final
 
 from drivers import processes
-from drivers.capture import READ_BYTES, Capture, conclude
-from drivers.cleanup import see_through
-from drivers.context import Outcome, RunContext
-from drivers.ending import GRACE_SECONDS, KILL_SECONDS, end_tree
+from drivers.cleanup import run_uncancelled
+from drivers.context import Failure, Outcome, RunContext
+from drivers.ending import KILL_SECONDS, end_tree
 from drivers.errors import fail
 from drivers.processes import Traces
+from drivers.program_output import READ_BYTES, ProgramOutput, conclude
+from drivers.stopping import run_until_stopped
 from streams.ids import attempt_id
 from toolmeta.invocation import Invocation
 
@@ -29,7 +30,13 @@ _POLL_SECONDS: Final = 0.05
 
 
 async def run(invocation: Invocation, context: RunContext) -> Outcome:
-    """Run the program; on cancel end its whole tree and say so in the evidence."""
+    """Run the program; on cancel end its whole tree and say so in the evidence.
+
+    A program that had ended by itself before the cancel has the outcome that it has without one.
+    """
+    if context.stop.requested:
+        # A driver of several programs starts no other one after a cancel.
+        raise asyncio.CancelledError
     environment = minimal_environment(invocation.env)
     program = shutil.which(invocation.argv[0], path=environment["PATH"])
     if program is None:
@@ -40,21 +47,44 @@ async def run(invocation: Invocation, context: RunContext) -> Outcome:
         )
     mark = mark_of(context)
     environment[processes.MARK] = mark
-    guard = context.resources.guard
-    guard.watch(Traces(mark))
-    try:
+    reaper = context.resources.reaper
+    reaper.watch(Traces(mark))
+    starting: asyncio.Future[_Program | None] = asyncio.get_running_loop().create_future()
+
+    async def work() -> Outcome:
         try:
-            started = await _start(program, invocation, environment, context, mark)
-        except PermissionError as error:
-            message = f"the executor may not start {invocation.argv[0]}: {error.strerror}"
-            return fail(invocation, "capability_missing", message)
-        except OSError as error:
-            message = f"{invocation.argv[0]} cannot be started: {error.strerror}"
-            return fail(invocation, "invalid_parameters", message)
-        guard.watch(started.traces)
+            started = await _start(program, invocation, environment, mark)
+        except BaseException:
+            starting.set_result(None)
+            raise
+        if isinstance(started, Failure):
+            starting.set_result(None)
+            return started
+        context.acting()
+        reaper.watch(started.traces)
+        starting.set_result(started)
         return await _attend(started, invocation, context)
+
+    async def stop() -> dict[str, Any]:
+        # A program that is just being started is awaited, so that it is not missed.
+        started = await asyncio.shield(starting)
+        return await end_tree(started.traces, context.stop.grace_seconds) if started else {}
+
+    def exit_code() -> int | None:
+        started = starting.result() if starting.done() else None
+        return started.process.returncode if started else None
+
+    try:
+        return await run_until_stopped(
+            work(),
+            stop,
+            exit_code,
+            context,
+            success_codes=invocation.success_codes,
+            stop_seconds=context.stop.grace_seconds + 3 * KILL_SECONDS,
+        )
     finally:
-        guard.release(mark)
+        reaper.release(mark)
 
 
 def minimal_environment(added: dict[str, str]) -> dict[str, str]:
@@ -77,7 +107,7 @@ def mark_of(context: RunContext) -> str:
 
 
 @cache
-def _tether() -> tuple[str, ...]:
+def _pdeathsig() -> tuple[str, ...]:
     """Words before the program that make the kernel kill it when this process dies.
 
     `setpriv` costs 0.8 ms a start; a `preexec_fn` costs more and is unsafe beside threads.
@@ -88,7 +118,7 @@ def _tether() -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Program:
-    """A started program; closing the transport closes our ends of its pipes."""
+    """A started program; closing the transport closes this side of its pipes."""
 
     process: asyncio.subprocess.Process
     transport: asyncio.SubprocessTransport
@@ -101,7 +131,7 @@ async def _spawn(
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.subprocess_exec(
         lambda: asyncio.subprocess.SubprocessStreamProtocol(limit=READ_BYTES, loop=loop),
-        *_tether(),
+        *_pdeathsig(),
         program,
         *invocation.argv[1:],
         stdin=subprocess.PIPE if invocation.stdin else subprocess.DEVNULL,
@@ -127,55 +157,40 @@ def _pipe(transport: asyncio.SubprocessTransport, descriptor: int) -> str:
 
 
 async def _start(
-    program: str,
-    invocation: Invocation,
-    environment: dict[str, str],
-    context: RunContext,
-    mark: str,
-) -> _Program:
-    """Start it; a cancel that arrives meanwhile waits for the start, so that nothing gets away."""
-    starting = asyncio.ensure_future(_spawn(program, invocation, environment, mark))
+    program: str, invocation: Invocation, environment: dict[str, str], mark: str
+) -> _Program | Failure:
     try:
-        return await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        started = await see_through(_join(starting), KILL_SECONDS)
-        if started is not None:
-            await _end(started, context, [])
-            started.transport.close()
-        raise
-
-
-async def _join(starting: asyncio.Future[_Program]) -> _Program | None:
-    try:
-        return await starting
-    except OSError:
-        return None
+        return await _spawn(program, invocation, environment, mark)
+    except PermissionError as error:
+        message = f"the executor may not start {invocation.argv[0]}: {error.strerror}"
+        return fail(invocation, "capability_missing", message)
+    except OSError as error:
+        message = f"{invocation.argv[0]} cannot be started: {error.strerror}"
+        return fail(invocation, "invalid_parameters", message)
 
 
 async def _attend(started: _Program, invocation: Invocation, context: RunContext) -> Outcome:
     process = started.process
-    capture = Capture(context, merged=invocation.parse_stderr)
-    work = [
+    output = ProgramOutput(context, merged=invocation.parse_stderr)
+    readers = [
         asyncio.create_task(_feed(process, invocation.stdin)),
-        asyncio.create_task(capture.drain("stdout", _present(process.stdout))),
-        asyncio.create_task(capture.drain("stderr", _present(process.stderr))),
+        asyncio.create_task(output.drain("stdout", _present(process.stdout))),
+        asyncio.create_task(output.drain("stderr", _present(process.stderr))),
     ]
     exited = asyncio.create_task(_exited(process))
     try:
-        pending: set[asyncio.Task[Any]] = {exited, *work}
+        pending: set[asyncio.Task[Any]] = {exited, *readers}
         while not exited.done():
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
-        left_open = await _last_words(capture, work)
-    except BaseException:
-        await _end(started, context, [exited, *work])
-        raise
+        left_open = await _read_on(output, readers)
     finally:
+        await run_uncancelled(_cancel([exited, *readers]), KILL_SECONDS)
         started.transport.close()
-    outcome = await conclude(invocation, capture, exited.result())
+    outcome = await conclude(invocation, output, exited.result())
     if left_open and outcome.output is not None:
-        # Not ours to end: starting a daemon may be just what was asked for.
+        # Not to be ended: starting a daemon may be just what was asked for.
         outcome.output["left_running"] = True
     return outcome
 
@@ -185,19 +200,19 @@ def _present(stream: asyncio.StreamReader | None) -> asyncio.StreamReader:
     return stream
 
 
-async def _last_words(capture: Capture, work: list[asyncio.Task[None]]) -> bool:
+async def _read_on(output: ProgramOutput, readers: list[asyncio.Task[None]]) -> bool:
     """After the program's end: read on until the streams end, or say True when they never will.
 
     Whoever holds them open without writing for a second is a background process.
     """
-    late: set[asyncio.Task[None]] = set(work)
+    late: set[asyncio.Task[None]] = set(readers)
     while late:
-        seen = capture.reads
+        seen = output.reads
         done, late = await asyncio.wait(late, timeout=_LINGER_SECONDS)
         for task in done:
             task.result()
-        if late and capture.idle and capture.reads == seen:
-            await _stop(late)
+        if late and output.idle and output.reads == seen:
+            await _cancel(late)
             return True
     return False
 
@@ -236,19 +251,8 @@ async def _exited(process: asyncio.subprocess.Process) -> int:
     return code
 
 
-async def _stop(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
     stopped = [task for task in tasks if not task.done()]
     for task in stopped:
         task.cancel()
     await asyncio.gather(*stopped, return_exceptions=True)
-
-
-async def _end(started: _Program, context: RunContext, work: list[asyncio.Task[Any]]) -> None:
-    """End the tree, then the readers: until then its last words are still read."""
-    limit = GRACE_SECONDS + 2 * KILL_SECONDS
-    try:
-        evidence = await see_through(end_tree(started.traces), limit)
-    except TimeoutError:
-        evidence = {"cancel_unconfirmed": f"the search for its processes took over {limit:g} s"}
-    context.evidence.update(evidence)
-    await see_through(_stop(work), KILL_SECONDS)

@@ -6,6 +6,7 @@ import asyncio
 import codecs
 import hashlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, Literal
 
 from runtime import clock
@@ -23,7 +24,7 @@ Stream = Literal["stdout", "stderr"]
 CHUNK_BYTES: Final = 64 * 1024 - 4
 #: A byte may become three (U+FFFD) or six (an escaped NUL): the text must still fit a chunk.
 _BINARY_CHUNK_BYTES: Final = CHUNK_BYTES // 6
-#: Chunks on their way to the broker, per attempt: 16 of 64 KiB are 1 MiB.
+#: Chunks in flight to the broker, per attempt: 16 of 64 KiB are 1 MiB.
 _IN_FLIGHT: Final = 16
 #: What is published of one stream of one attempt; the rest is counted only.
 PUBLISHED_BYTES: Final = 64 * 1024 * 1024
@@ -35,7 +36,7 @@ def escaped(text: str) -> str:
 
 
 class _Stream:
-    """One stream: what was seen of it, and how far it is published."""
+    """One stream: what was written to it, and how much of that is published."""
 
     def __init__(self) -> None:
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -43,6 +44,7 @@ class _Stream:
         self.total = 0
         self.index = 0
         self.offset = 0
+        self.lost_bytes = 0
         self.head = b""
         self.tail = b""
 
@@ -68,6 +70,7 @@ class _Stream:
             sha256=self.digest.hexdigest(),
             head=escaped(text),
             tail=escaped(tail.decode("utf-8", "replace")),
+            lost_bytes=self.lost_bytes,
         )
 
 
@@ -97,9 +100,7 @@ class OutputPublisher:
         self._limit = limit_bytes
         self._streams: dict[Stream, _Stream] = {}
         self._slots = asyncio.Semaphore(_IN_FLIGHT)
-        self._flying: set[asyncio.Task[None]] = set()
-        #: Chunks that the broker did not take; readers see the gap in index and offset.
-        self.lost_chunks = 0
+        self._in_flight: set[asyncio.Task[None]] = set()
 
     @property
     def bytes_total(self) -> int:
@@ -107,7 +108,7 @@ class OutputPublisher:
         return sum(stream.total for stream in self._streams.values())
 
     async def write(self, stream: Stream, data: bytes) -> None:
-        """Publish `data`; waits while 16 chunks are under way."""
+        """Publish `data`; waits while 16 chunks are in flight."""
         state = self._streams.setdefault(stream, _Stream())
         state.total += len(data)
         masked = self._mask(data)
@@ -129,8 +130,8 @@ class OutputPublisher:
         for name, state in self._streams.items():
             if state.offset < self._limit and state.decoder.getstate()[0]:
                 await self._send(name, state, b"", last=False, final=True)
-        while self._flying:
-            await asyncio.wait(self._flying)
+        while self._in_flight:
+            await asyncio.wait(self._in_flight)
 
     def summary(self, stream: Stream) -> StreamSummary | None:
         """What the result keeps of a stream; None where nothing was written to it."""
@@ -146,7 +147,7 @@ class OutputPublisher:
         last: bool,
         final: bool = False,
     ) -> None:
-        # First the slot: whoever is cancelled here has not used up an index.
+        # The slot comes first: a write that is cancelled here has not used up an index.
         await self._slots.acquire()
         text = state.decoder.decode(piece, final=final)
         state.digest.update(piece)
@@ -174,17 +175,18 @@ class OutputPublisher:
         state.offset += len(piece)
         key = ids.route_of(command.execution_id).encode()
         task = asyncio.create_task(self._deliver(key, chunk.model_dump_json().encode(), headers))
-        self._flying.add(task)
-        task.add_done_callback(self._landed)
+        self._in_flight.add(task)
+        task.add_done_callback(partial(self._delivered, state, len(piece)))
 
     async def _deliver(self, key: bytes, value: bytes, headers: envelope.Headers) -> None:
         await self._publish(self._topic, key, value, headers)
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
-        self._flying.discard(task)
+    def _delivered(self, state: _Stream, length: int, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
         self._slots.release()
         if task.cancelled() or task.exception() is not None:
-            self.lost_chunks += 1
+            # Readers of the topic see the gap in index and offset, readers of the result this.
+            state.lost_bytes += length
 
 
 def _is_text(data: bytes) -> bool:

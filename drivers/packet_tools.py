@@ -31,7 +31,7 @@ from drivers.capturing import (
     tcpdump,
     timed,
 )
-from drivers.cleanup import see_through
+from drivers.cleanup import run_uncancelled
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail
 from drivers.values import fitting
@@ -187,7 +187,7 @@ async def _tcpflow(invocation: Invocation, context: RunContext) -> Outcome:
                 return explained(invocation, outcome, outcome.message.encode())
             flows = await in_thread(lambda: _flows(folder))
         finally:
-            await see_through(
+            await run_uncancelled(
                 asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True), _DISK_SECONDS
             )
         limit = int(values["limit"])

@@ -1,11 +1,11 @@
-"""The processes that an attempt started: found through /proc, ended, and proven gone.
+"""The processes that an attempt started: found through /proc and ended.
 
 A process belongs to an attempt if its environment carries the attempt's mark, if it is in the
 session or group of the first one, if it writes to the attempt's pipes, or if it descends from such
 a process. What escapes has cleared its environment, left the session, closed its output and lost
 its parent: all four.
 
-Standard library only, because it also runs as a script, alone: `guard` ends the processes of an
+Standard library only, because it also runs as a script, alone: `reap` ends the processes of an
 executor that was killed. A parent-death signal reaches only the direct child, this reaches all.
 
 Source: proc(5), fields of /proc/pid/stat.
@@ -91,7 +91,7 @@ class Traces:
     pipes: frozenset[str] = frozenset()
 
     def line(self) -> str:
-        """As the guard reads it; there are no blanks in any part."""
+        """As the reaper reads it; there are no blanks in any part."""
         return " ".join((self.mark, str(self.leader or 0), *sorted(self.pipes)))
 
     @classmethod
@@ -135,11 +135,11 @@ def find(traces: Traces, also: frozenset[Member] = frozenset()) -> set[Member]:
 
 
 def send(members: set[Member], number: signal.Signals) -> set[Member]:
-    """Send a signal to each that is still the same process; returns those we may not signal."""
+    """Send a signal to each that is still the same process; returns those that this user may not signal."""
     forbidden: set[Member] = set()
     for member in members:
         stat = _stat(member.pid)
-        if stat is None or stat.started != member.started:
+        if stat is None or stat.dead or stat.started != member.started:
             continue
         try:
             os.kill(member.pid, number)
@@ -160,7 +160,7 @@ def end_at_once(traces: Traces) -> None:
         time.sleep(0.05)
 
 
-def guard() -> None:
+def reap() -> None:
     """Read `+traces` and `-mark` lines; at the end of input end what is still listed."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -176,4 +176,4 @@ def guard() -> None:
 
 
 if __name__ == "__main__":
-    guard()
+    reap()

@@ -13,15 +13,16 @@ NO_PROGRAM: Final = "runstream: no such program here"
 
 # The environment, with the mark of the attempt, comes over stdin, so that no value shows in the
 # host's process list. `read` takes single bytes from a pipe, so what follows is left for the
-# program. `exec` makes the program the leader of the session that sshd made for it.
+# program. A connection that ends before the empty line starts nothing. `exec` makes the program
+# the leader of the session that sshd made for it.
 _STARTER: Final = f"""
-while IFS= read -r line && [ -n "$line" ]; do export "$line"; done
+while IFS= read -r line || exit 125; do [ -n "$line" ] || break; export "$line"; done
 command -v "$1" >/dev/null 2>&1 || {{ echo '{NO_PROGRAM}' >&2; exit 127; }}
 exec "$@"
 """
 
 # Finds the attempt's processes by their mark; prints the pids that it signals, then those left.
-_ENDER: Final = f"""
+_STOPPER: Final = f"""
 mark=$1 rounds=$2
 [ -r /proc/self/environ ] || {{ echo unsupported; exit 0; }}
 marked() {{ grep -lszxF "{MARK}=$mark" /proc/[0-9]*/environ | tr -dc '0-9\\n'; }}
@@ -54,15 +55,15 @@ def environment_header(mark: str, env: dict[str, str]) -> bytes:
     return "".join(f"{line}\n" for line in (*lines, "")).encode()
 
 
-def end_line(mark: str, grace_seconds: float) -> str:
-    """The command line that ends every process of `mark`."""
+def stop_line(mark: str, grace_seconds: float) -> str:
+    """The command line that ends every process of `mark`, by SIGKILL after the grace."""
     rounds = str(int(grace_seconds / 0.2))
-    return shlex.join(("exec", "/bin/sh", "-c", _ENDER, "sh", mark, rounds))
+    return shlex.join(("exec", "/bin/sh", "-c", _STOPPER, "sh", mark, rounds))
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """What the ender said."""
+class Stopped:
+    """What the stopper found."""
 
     supported: bool
     ended: tuple[int, ...] = ()
@@ -70,12 +71,12 @@ class Ended:
     complete: bool = False
 
 
-def read_answer(text: str) -> Ended:
-    """The ender's answer; incomplete where its last line is missing."""
+def parse_stopped(text: str) -> Stopped:
+    """What the stopper printed; incomplete where its last line is missing."""
     words = {line.partition(" ")[0]: line.split()[1:] for line in text.splitlines() if line}
     if "unsupported" in words:
-        return Ended(supported=False)
-    return Ended(
+        return Stopped(supported=False)
+    return Stopped(
         supported=True,
         ended=tuple(int(word) for word in words.get("ended", ()) if word.isdigit()),
         left=tuple(int(word) for word in words.get("left", ()) if word.isdigit()),

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from drivers.connections import Remembered
-from drivers.guarding import Guard
-from drivers.pacing import Pace
+from drivers.rate_limits import RateLimiter
+from drivers.reaper import Reaper
 from drivers.secrets import Secrets
 from runtime.settings import ExecutorSettings
 
@@ -29,8 +29,8 @@ class Resources:
     def __init__(self, settings: ExecutorSettings) -> None:
         """Opens nothing."""
         self.settings = settings
-        self.guard = Guard()
-        self.pace = Pace()
+        self.reaper = Reaper()
+        self.rate_limiter = RateLimiter()
         self.secrets = Secrets(settings.secrets_dir)
         self.remembered = Remembered()
         #: Threads that may speak WinRM at once: its library blocks.
@@ -118,7 +118,7 @@ class Resources:
 
     async def close(self) -> None:
         """Close what was opened; safe to call twice."""
-        await asyncio.to_thread(self.guard.close)
+        await asyncio.to_thread(self.reaper.close)
         http, self._http = self._http, None
         pool, self._pool = self._pool, None
         if http is not None:

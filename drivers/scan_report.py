@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from drivers import local
-from drivers.capture import PARSED_BYTES
 from drivers.context import Failure, Outcome, OutputWriter, RunContext, Success
 from drivers.errors import fail
+from drivers.program_output import PARSED_BYTES
 from drivers.reading import ENVIRONMENT, reader_argv
 from drivers.values import fitting
 from toolmeta.invocation import Invocation

@@ -19,7 +19,7 @@ from psycopg import capabilities
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 
-from drivers.cleanup import see_through
+from drivers.cleanup import run_uncancelled
 from drivers.connections import stated_endpoint
 from drivers.context import Outcome, RunContext, Success
 from drivers.databases import failed, unconnected
@@ -62,21 +62,23 @@ class SqlDriver:
         if arguments.get("host") is None and settings.sql_database_url is None:
             message = "name a host, or set RUNSTREAM_SQL_DATABASE_URL on the executor"
             return fail(invocation, "invalid_parameters", message)
+        context.not_acting()
         try:
             connection = await _connect(_endpoint(arguments), context)
         except ValueError as error:
             return fail(invocation, "invalid_parameters", str(error))
         except psycopg.Error as error:
             return unconnected(invocation, error)
+        context.acting()
         try:
             return Success(await _transact(connection, query, invocation, context))
         except psycopg.Error as error:
             return failed(invocation, error)
         except asyncio.CancelledError:
-            await see_through(_prove(connection, context), 10.0)
+            await run_uncancelled(_prove(connection, context), 10.0)
             raise
         finally:
-            await see_through(connection.close(), 5.0)
+            await run_uncancelled(connection.close(), 5.0)
 
 
 def _endpoint(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -130,6 +132,9 @@ async def _transact(
                 "columns": [column.name for column in cursor.description or ()],
                 "truncated": truncated,
             }
+            if write:
+                # From here on a cancel may meet the COMMIT, which cannot be taken back.
+                context.evidence["committing"] = True
             return output
 
 
@@ -182,10 +187,14 @@ class _Kept:
 async def _prove(connection: Connection, context: RunContext) -> None:
     """Psycopg has cancelled the statement by now; see whether the server says so."""
     context.evidence["backend_pid"] = connection.info.backend_pid
-    if not connection.closed and connection.info.transaction_status in (
+    idle = not connection.closed and connection.info.transaction_status in (
         TransactionStatus.IDLE,
         TransactionStatus.INERROR,
-    ):
+    )
+    if idle and not context.evidence.get("committing"):
         context.evidence["statement"] = "cancelled by the server and rolled back"
+        context.stop.ended, context.stop.effect = True, "none"
+    elif idle:
+        context.evidence["cancel_unconfirmed"] = "it was committing: the changes may stand"
     else:
         context.evidence["cancel_unconfirmed"] = "the database did not confirm the cancel"

@@ -4,26 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from dataclasses import dataclass
 from typing import Any, Final
 
 import asyncssh
 
 from drivers import remote, sshlink
-from drivers.capture import MISSING, READ_BYTES, Capture, conclude
-from drivers.cleanup import see_through
+from drivers.cleanup import run_uncancelled
 from drivers.connections import Connection
 from drivers.context import Failure, Outcome, RunContext
 from drivers.errors import fail
 from drivers.local import mark_of
+from drivers.program_output import MISSING, READ_BYTES, ProgramOutput, conclude
+from drivers.stopping import run_until_stopped
 from toolmeta.invocation import Invocation
 
-GRACE_SECONDS: Final = 5.0
 #: Beyond the grace: for a new connection, and for the search.
 _CONFIRM_SECONDS: Final = 10.0
 
 
+@dataclass(slots=True)
+class _Remote:
+    """A program on the host, or one that is about to be started there."""
+
+    process: asyncssh.SSHClientProcess[bytes] | None = None
+
+    def exit_code(self) -> int | None:
+        """Negative for a signal; None where the host did not say."""
+        process = self.process
+        if process is None:
+            return None
+        if process.exit_signal is not None:
+            number = getattr(signal, f"SIG{process.exit_signal[0]}", None)
+            return -int(number) if number is not None else -1
+        return process.exit_status
+
+
 async def run(invocation: Invocation, context: RunContext, where: Connection) -> Outcome:
-    """Run the program at `where`; on cancel end it there and say so in the evidence."""
+    """Run the program at `where`; on cancel end it there and say so in the evidence.
+
+    A program that had ended by itself before the cancel has the outcome that it has without one.
+    """
+    if context.stop.requested:
+        raise asyncio.CancelledError
     mark = mark_of(context)
     try:
         header = remote.environment_header(mark, invocation.env)
@@ -32,14 +55,18 @@ async def run(invocation: Invocation, context: RunContext, where: Connection) ->
     connection = await sshlink.connect(invocation, context, where)
     if isinstance(connection, Failure):
         return connection
+    program = _Remote()
     try:
-        return await _attend(connection, header, invocation, context, where.name)
-    except BaseException:
-        evidence = await _end(connection, invocation, context, where, mark)
-        context.evidence.update(evidence)
-        raise
+        return await run_until_stopped(
+            _attend(connection, header, invocation, context, where.name, program),
+            lambda: _stop(connection, invocation, context, where, mark),
+            program.exit_code,
+            context,
+            success_codes=invocation.success_codes,
+            stop_seconds=context.stop.grace_seconds + _CONFIRM_SECONDS,
+        )
     finally:
-        await see_through(sshlink.close(connection), _CONFIRM_SECONDS)
+        await run_uncancelled(sshlink.close(connection), _CONFIRM_SECONDS)
 
 
 async def _attend(
@@ -48,8 +75,9 @@ async def _attend(
     invocation: Invocation,
     context: RunContext,
     host: str,
+    program: _Remote,
 ) -> Outcome:
-    capture = Capture(context, merged=invocation.parse_stderr)
+    output = ProgramOutput(context, merged=invocation.parse_stderr)
     try:
         process: asyncssh.SSHClientProcess[bytes] = await connection.create_process(
             remote.start_line(invocation.argv), encoding=None, window=8 * READ_BYTES
@@ -57,23 +85,28 @@ async def _attend(
     except (asyncssh.Error, OSError):
         message = f"{host} refuses to start a program over this connection"
         return fail(invocation, "login_refused", message)
+    if context.stop.requested:
+        # The host starts nothing before it has read the header.
+        raise asyncio.CancelledError
+    program.process = process
+    context.acting()
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_feed(process, header, invocation.stdin))
-            tasks.create_task(capture.drain("stdout", process.stdout))
-            tasks.create_task(capture.drain("stderr", process.stderr))
+            tasks.create_task(output.drain("stdout", process.stdout))
+            tasks.create_task(output.drain("stderr", process.stderr))
         await process.wait_closed()
     except BaseExceptionGroup as group:
         if group.split((asyncssh.Error, OSError))[1] is not None:
             raise
         return fail(invocation, "connection_lost", f"the connection to {host} broke")
-    exit_code = _code(process)
+    exit_code = program.exit_code()
     if exit_code is None:
         return fail(invocation, "connection_lost", f"the connection to {host} broke")
-    if exit_code == MISSING and capture.last_error == remote.NO_PROGRAM:
+    if exit_code == MISSING and output.last_error == remote.NO_PROGRAM:
         message = f"the program {invocation.argv[0]} is not installed on {host}"
         return fail(invocation, "program_missing", message)
-    return await conclude(invocation, capture, exit_code)
+    return await conclude(invocation, output, exit_code)
 
 
 async def _feed(process: asyncssh.SSHClientProcess[bytes], header: bytes, text: str | None) -> None:
@@ -85,29 +118,7 @@ async def _feed(process: asyncssh.SSHClientProcess[bytes], header: bytes, text: 
         return  # it did not want to read everything; its exit code tells whether that is bad
 
 
-def _code(process: asyncssh.SSHClientProcess[bytes]) -> int | None:
-    """The exit code, negative for a signal; None where the host did not say."""
-    if process.exit_signal is not None:
-        number = getattr(signal, f"SIG{process.exit_signal[0]}", None)
-        return -int(number) if number is not None else -1
-    return process.exit_status
-
-
-async def _end(
-    connection: asyncssh.SSHClientConnection,
-    invocation: Invocation,
-    context: RunContext,
-    where: Connection,
-    mark: str,
-) -> dict[str, Any]:
-    limit = GRACE_SECONDS + _CONFIRM_SECONDS
-    try:
-        return await see_through(_end_remote(connection, invocation, context, where, mark), limit)
-    except TimeoutError:
-        return {"cancel_unconfirmed": f"{where.name} did not answer within {limit:g} s"}
-
-
-async def _end_remote(
+async def _stop(
     connection: asyncssh.SSHClientConnection,
     invocation: Invocation,
     context: RunContext,
@@ -115,35 +126,35 @@ async def _end_remote(
     mark: str,
 ) -> dict[str, Any]:
     """End it over this connection, or over a new one where this one is broken."""
-    line = remote.end_line(mark, GRACE_SECONDS)
+    line = remote.stop_line(mark, context.stop.grace_seconds)
     host = where.name
     try:
-        return _evidence(host, await _ask(connection, line))
+        return _evidence(host, await _run_stopper(connection, line))
     except (asyncssh.Error, OSError):
         again = await sshlink.connect(invocation, context, where)
     if isinstance(again, Failure):
         return {"cancel_unconfirmed": again.message}
     try:
-        return _evidence(host, await _ask(again, line))
+        return _evidence(host, await _run_stopper(again, line))
     except (asyncssh.Error, OSError):
         return {"cancel_unconfirmed": f"the connection to {host} broke"}
     finally:
         await sshlink.close(again)
 
 
-async def _ask(connection: asyncssh.SSHClientConnection, line: str) -> remote.Ended:
+async def _run_stopper(connection: asyncssh.SSHClientConnection, line: str) -> remote.Stopped:
     done = await connection.run(line, stdin=asyncssh.DEVNULL, encoding="utf-8", errors="replace")
-    return remote.read_answer(str(done.stdout or ""))
+    return remote.parse_stopped(str(done.stdout or ""))
 
 
-def _evidence(host: str, answer: remote.Ended) -> dict[str, Any]:
-    evidence: dict[str, Any] = {"host": host, "pids_ended": list(answer.ended)}
-    if not answer.supported:
+def _evidence(host: str, stopped: remote.Stopped) -> dict[str, Any]:
+    evidence: dict[str, Any] = {"host": host, "pids_ended": list(stopped.ended)}
+    if not stopped.supported:
         evidence["cancel_unconfirmed"] = f"{host} has no /proc to look into"
-    elif not answer.complete:
+    elif not stopped.complete:
         evidence["cancel_unconfirmed"] = f"{host} did not say what is left"
-    elif answer.left:
-        left = ", ".join(str(pid) for pid in answer.left)
-        evidence["pids_ended"] = [pid for pid in answer.ended if pid not in answer.left]
+    elif stopped.left:
+        left = ", ".join(str(pid) for pid in stopped.left)
+        evidence["pids_ended"] = [pid for pid in stopped.ended if pid not in stopped.left]
         evidence["cancel_unconfirmed"] = f"still running on {host}: {left}"
     return evidence

@@ -42,7 +42,8 @@ class TestDriver:
                 try:
                     await _sleep(seconds, context)
                 except asyncio.CancelledError:
-                    context.evidence["slept"] = True
+                    # The ledger line is the whole effect, and nothing goes on.
+                    context.stop.ended, context.stop.effect = True, "done"
                     raise
                 return Success({"slept_seconds": seconds, **_echo(arguments)})
             case "fail":

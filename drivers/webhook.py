@@ -4,16 +4,15 @@ Arguments: `url`; `method` (POST); `headers`; `payload` (object or list: JSON; t
 `timeout_seconds` (10, at most 60); `hmac_secret` adds `hmac_header` (X-Signature-256) with
 `sha256=<hex>`, the HMAC-SHA256 of the body (the scheme that GitHub's webhooks made common).
 
-One process sends at most so many messages to one receiver (host and port); what is more waits for
-as long as the time of its step allows, and is `rate_limited` beyond that.
+One process sends at most so many messages to one receiver (host and port); what is more is held
+back (`step.waiting`, reason `rate_limit`), at most until its command expires.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
-import time
+from contextlib import AbstractContextManager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -29,7 +28,7 @@ from drivers.exchange import (
     refused,
 )
 from drivers.output import escaped
-from drivers.pacing import Rate
+from drivers.rate_limits import Rate
 from toolmeta.invocation import Invocation
 
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
@@ -38,8 +37,6 @@ _SECONDS: Final = 60.0
 _RATE: Final = Rate(per_second=5.0, burst=20)
 #: Slack documents one message a second for each webhook, and short bursts beyond it.
 CHAT_RATE: Final = Rate(per_second=1.0, burst=5)
-#: The longest wait for a turn; beyond it, a later attempt does better than a held slot.
-_PATIENCE_SECONDS: Final = 30.0
 #: Of the response, in the result.
 _KEPT_CHARACTERS: Final = 500
 
@@ -80,13 +77,11 @@ def _content(payload: Any, headers: dict[str, str]) -> bytes | None:
 async def deliver(
     invocation: Invocation, context: RunContext, ask: Ask, rate: Rate = _RATE
 ) -> Outcome:
-    """Send `ask` when it is its turn.
+    """Send `ask` as soon as the rate of its receiver allows it.
 
     The output holds the status and the first 500 characters, never the address.
     """
-    late = await _turn(invocation, context, ask, rate)
-    if late is not None:
-        return late
+    await _wait_for_receiver(context, ask, rate)
     answer = await exchange(invocation, context, ask)
     if isinstance(answer, Failure):
         return answer
@@ -101,22 +96,17 @@ async def deliver(
     return refused(invocation, ask.subject, answer, output)
 
 
-async def _turn(
-    invocation: Invocation, context: RunContext, ask: Ask, rate: Rate
-) -> Failure | None:
-    """Wait until the receiver may get another message; a failure where that takes too long."""
+async def _wait_for_receiver(context: RunContext, ask: Ask, rate: Rate) -> None:
+    """Wait until the receiver may get another message; the command's expiry bounds the wait."""
     if checked_url(ask.url) is not None:
-        return None  # said by the exchange
+        return  # said by the exchange
+
+    def hold(before: int) -> AbstractContextManager[None]:
+        message = (
+            f"{ask.subject} gets at most {rate.per_second:g} messages a second from this executor"
+        )
+        more = f"; {before} wait before this one" if before else ""
+        return context.hold("rate_limit", message + more)
+
     receiver = urlsplit(ask.url).netloc.lower()
-    # The request itself must still fit into the time of the step.
-    left = context.command.timeout_seconds - ask.seconds
-    patience = min(max(left, 0.0), _PATIENCE_SECONDS)
-    taken, wait = context.resources.pace.reserve(receiver, rate, time.monotonic(), patience)
-    if taken:
-        await asyncio.sleep(wait)
-        return None
-    message = (
-        f"{ask.subject} gets at most {rate.per_second:g} messages a second from this executor; "
-        f"the next is due in {wait:.1f} s"
-    )
-    return fail(invocation, "rate_limited", message, {"retry_after_seconds": round(wait, 3)})
+    await context.resources.rate_limiter.acquire(receiver, rate, hold)

@@ -11,7 +11,7 @@ import asyncio
 import threading
 from typing import Any, Final, Literal, cast
 
-from drivers.cleanup import see_through
+from drivers.cleanup import run_uncancelled
 from drivers.connections import Connection
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail
@@ -119,8 +119,13 @@ async def _converse(
     try:
         await asyncio.wait((ended,))
     except asyncio.CancelledError:
-        context.evidence.update(await _stop(session, ended, target.name))
-        raise
+        evidence = await _stop(session, ended, target.name)
+        if not ended.done() or isinstance(ended.result(), Exception):
+            context.evidence.update(evidence)
+            context.stop.ended = "cancel_unconfirmed" not in evidence
+            if not session.began:
+                context.stop.effect = "none"
+            raise
     found = ended.result()
     if isinstance(found, Exception):
         return failures.of_link(invocation, target, found, began=session.began)
@@ -156,7 +161,7 @@ async def _stop(session: Any, ended: asyncio.Future[Any], host: str) -> dict[str
     """Stop the pipeline; what is known of it then."""
     session.stop()
     try:
-        await see_through(_settled(ended), STOP_SECONDS)
+        await run_uncancelled(_settled(ended), STOP_SECONDS)
     except TimeoutError:
         evidence = {"host": host, **session.evidence}
         if session.began:
@@ -164,7 +169,9 @@ async def _stop(session: Any, ended: asyncio.Future[Any], host: str) -> dict[str
         return evidence
     evidence = {"host": host, **session.evidence}
     found = ended.result()
-    if "pipeline" not in evidence and "cancel_unconfirmed" not in evidence:
+    if str(evidence.get("pipeline", "")).endswith("before it was stopped"):
+        evidence["cancel_unconfirmed"] = "it had ended by itself, and its output was not read"
+    elif "pipeline" not in evidence and "cancel_unconfirmed" not in evidence:
         if isinstance(found, Exception):
             kind = type(found).__name__
             evidence["cancel_unconfirmed"] = f"the connection to {host} was lost ({kind})"

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from sinks.records import EventRow
-from streams.events import STEP_ENDED
+from streams.lifecycle import STEP_ENDED
 
 #: Column → new value; names that are no columns are notes of the fold.
 Patch = dict[str, Any]

@@ -15,7 +15,7 @@ from sinks.execution_rows import EXECUTION_HANDLERS
 from sinks.patches import Handler, Patch, Patches
 from sinks.records import EventRow
 from sinks.step_rows import STEP_HANDLERS
-from streams.events import STATUS_AFTER, TERMINAL_EVENTS
+from streams.lifecycle import STATUS_AFTER, TERMINAL_EVENTS
 
 _HANDLERS: dict[str, Handler] = {**EXECUTION_HANDLERS, **STEP_HANDLERS}
 

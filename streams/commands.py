@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
 from streams.plans import StepId
+from streams.reports import Attempt
 from streams.vocabulary import Environment
 
 _OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
@@ -75,13 +76,9 @@ class Redrive(_Control):
     step: str = Field(min_length=1, max_length=80)
 
 
-ControlCommand = Annotated[
-    Cancel | Approve | Reject | Pause | Resume | Rerun | Resolve | Redrive,
-    Field(discriminator="type"),
-]
-CONTROL_COMMAND: TypeAdapter[
-    Cancel | Approve | Reject | Pause | Resume | Rerun | Resolve | Redrive
-] = TypeAdapter(ControlCommand)
+AnyCommand = Cancel | Approve | Reject | Pause | Resume | Rerun | Resolve | Redrive
+ControlCommand = Annotated[AnyCommand, Field(discriminator="type")]
+CONTROL_COMMAND: TypeAdapter[AnyCommand] = TypeAdapter(ControlCommand)
 
 
 class StepCommand(BaseModel):
@@ -91,7 +88,7 @@ class StepCommand(BaseModel):
 
     execution_id: str
     step: str
-    attempt: int = Field(ge=1)
+    attempt: Attempt
     tool: str
     domain: str
     parameters: dict[str, Any]
@@ -114,7 +111,7 @@ class CancelStep(BaseModel):
 
     execution_id: str
     step: str
-    attempt: int = Field(ge=1)
+    attempt: Attempt
     reason: Literal["cancelled", "timed_out", "superseded"]
     grace_seconds: float = Field(default=5.0, ge=0, le=60)
     at: AwareDatetime

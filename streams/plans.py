@@ -10,10 +10,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from streams.limits import MAX_STEPS
 from streams.vocabulary import ActionClass, Environment, Mode, SlaClass, stored_environment
 
-MAX_STEPS: Final = 1_000
-MAX_REQUEST_BYTES: Final = 512 * 1024
 MAX_TIMEOUT_SECONDS: Final = 86_400
 
 #: A name that may stand in a key, a header, a path of a report and a CEL expression.
@@ -57,6 +56,12 @@ class Compensation(BaseModel):
         default_factory=dict, validation_alias=AliasChoices("parameters", "inputs")
     )
     timeout_seconds: Seconds | None = None
+    when: str | None = Field(
+        default=None,
+        max_length=2_000,
+        description="CEL condition over the step's own output; without one a step that says "
+        "`changed: false` or `created: false` is not undone",
+    )
 
 
 class Step(BaseModel):

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from typing_extensions import TypedDict
+
+from streams.limits import MAX_ATTEMPTS, MAX_INTEGER
+
+Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+Attempt = Annotated[int, Field(ge=1, le=MAX_ATTEMPTS)]
 
 _OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
 
@@ -12,34 +19,38 @@ _OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
 EXCERPT_BYTES = 4 * 1024
 
 
-class StepError(BaseModel):
-    """Why an attempt failed: a stable class for programs and one sentence for people."""
+#: Why an attempt failed: a stable class for programs and one sentence for people. `transient` says
+#: that a new attempt may succeed and is safe.
+StepError = TypedDict(
+    "StepError",
+    {
+        "class": Annotated[str, Field(max_length=64)],
+        "message": Annotated[str, Field(max_length=2_000)],
+        "transient": NotRequired[bool],
+    },
+)
 
-    model_config = _OPEN
 
-    error_class: str = Field(alias="class", serialization_alias="class", max_length=64)
-    message: str = Field(max_length=2_000)
-    transient: bool = Field(default=False, description="a new attempt may succeed, and is safe")
-
-
-class StreamSummary(BaseModel):
+@dataclass(slots=True)
+class StreamSummary:
     """What is left of stdout or stderr in the result."""
 
-    model_config = _OPEN
-
-    bytes: int = Field(ge=0, description="total, as the program wrote it")
-    sha256: str = Field(description="over the bytes that were published")
+    bytes: Annotated[Count, Field(description="total, as the program wrote it")]
+    sha256: Annotated[str, Field(description="over the bytes that were published", max_length=64)]
     head: str
-    tail: str = Field(description="empty where the head is the whole")
+    tail: Annotated[str, Field(description="empty where the head is the whole")]
+    lost_bytes: Annotated[
+        Count, Field(description="of the total, those that could not be published")
+    ] = 0
 
 
 class _Report(BaseModel):
     model_config = _OPEN
 
     execution_id: str = Field(min_length=36, max_length=36)
-    step: str
-    attempt: int = Field(ge=1)
-    executor: str = Field(description="the instance that holds the claim")
+    step: str = Field(min_length=1, max_length=128)
+    attempt: Attempt
+    executor: str = Field(description="the instance that holds the claim", max_length=256)
 
 
 class Started(_Report):
@@ -68,11 +79,11 @@ class Heartbeat(_Report):
     type: Literal["heartbeat"] = "heartbeat"
     percent: float | None = Field(default=None, ge=0, le=100)
     message: str | None = Field(default=None, max_length=500)
-    bytes: int = Field(default=0, ge=0)
+    bytes: Count = 0
 
 
 class _Ended(_Report):
-    duration_seconds: float = Field(ge=0)
+    duration_seconds: float = Field(ge=0, le=1e9)
     output: dict[str, Any] | None = None
     stdout: StreamSummary | None = None
     stderr: StreamSummary | None = None
@@ -120,9 +131,9 @@ class OutputChunk(BaseModel):
 
     execution_id: str
     step: str
-    attempt: int = Field(ge=1)
+    attempt: Attempt
     stream: Literal["stdout", "stderr"]
-    index: int = Field(ge=0)
-    offset: int = Field(ge=0, description="bytes of this stream before the chunk")
+    index: Count
+    offset: Annotated[Count, Field(description="bytes of this stream before the chunk")]
     text: str = Field(description="UTF-8, undecodable bytes replaced, at most 64 KiB")
     tenant: str = "default"

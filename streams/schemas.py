@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import BaseModel, TypeAdapter
 
 from streams.commands import CONTROL_COMMAND, CancelStep, StepCommand
-from streams.events import EVENT_TYPES, Event
+from streams.events import EVENT_TYPES, PAYLOADS, EventRecord
 from streams.plans import ExecutionRequest
 from streams.progress import ProgressSnapshot
 from streams.reports import REPORT, OutputChunk
@@ -100,11 +100,11 @@ def _request() -> Schema:
 
 def _event() -> Schema:
     """The event, with the shape of `data` for each type that is known."""
-    schema = _model(Event)
+    schema = _model(EventRecord)
     definitions: Schema = schema.setdefault("$defs", {})
     rules: list[Schema] = []
     for kind, model in EVENT_TYPES.items():
-        data = model.model_json_schema(by_alias=True)
+        data = PAYLOADS[kind].json_schema(by_alias=True)
         definitions.update(data.pop("$defs", {}))
         definitions[model.__name__] = data
         rules.append(

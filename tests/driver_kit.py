@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psutil
+
 from drivers.context import Outcome, RunContext
 from drivers.registry import DRIVERS
 from drivers.resources import Resources
@@ -80,7 +82,8 @@ class Run:
     async def outcome(self, seconds: float = 30.0) -> Outcome:
         """Run it to its end."""
         driver = DRIVERS[self.invocation.driver]
-        return await asyncio.wait_for(driver.run(self.invocation, self.context), seconds)
+        async with asyncio.timeout(seconds):
+            return await driver.run(self.invocation, self.context)
 
     async def cancelled(self, ready: Callable[[], bool], seconds: float = 30.0) -> dict[str, Any]:
         """Start it, cancel it as soon as `ready` says so; returns the evidence."""
@@ -101,3 +104,16 @@ async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
         await asyncio.sleep(0.01)
+
+
+def block_until_over(pid: int, seconds: float = 15.0) -> None:
+    """Block the whole event loop, as a freeze of the process does, until a program has ended."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return
+        except psutil.NoSuchProcess:
+            return
+        assert time.monotonic() < deadline, "the program did not end in time"
+        time.sleep(0.01)

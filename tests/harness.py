@@ -17,7 +17,7 @@ import psycopg
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from devstack.stack import LocalStack
-from streams.events import TERMINAL_EVENTS
+from streams.lifecycle import TERMINAL_EVENTS
 from streams.topics import EVENTS, PROGRESS, REQUESTS, Topic, dead_letter_topic
 
 #: Longer than a lease, a restart and the work that is left, on a busy machine.

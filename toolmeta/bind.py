@@ -57,14 +57,34 @@ def target_of(tool: Tool, parameters: dict[str, Any]) -> str | None:
     """
     values = apply_defaults(tool, parameters)
     for name in tool.target:
-        value = values.get(name)
-        if type(value) in (str, int) and not is_reference(value):
-            shape = tool.parameters.get(name)
-            text = str(value).strip()
-            if shape is not None and shape.format == "host-port":
-                text = split_port(text)[0]
-            return text[:253].rstrip(".").lower() or None
+        target = target_key(values.get(name))
+        if target is not None:
+            return target
     return None
+
+
+def target_key(value: Any) -> str | None:
+    """A host or asset as a key: lower case, without trailing dot and port; None names none.
+
+    Two ports of one machine are one target: a plan may name its usual port or leave it out.
+    """
+    if type(value) not in (str, int) or is_reference(value):
+        return None
+    return split_port(str(value).strip())[0][:253].rstrip(".").lower() or None
+
+
+def target_names(tool: Tool) -> tuple[tuple[str, ...], str | None]:
+    """The parameters that say what a call acts on, aliases included, and the default target.
+
+    The first that is set counts; after a parameter with a default no other is looked at.
+    """
+    names: list[str] = []
+    defaults = checker_of(tool).defaults
+    for name in tool.target:
+        names.extend((name, *tool.parameters[name].aliases))
+        if name in defaults:
+            return tuple(names), target_key(defaults[name])
+    return tuple(names), None
 
 
 def _wanted_type(tool: Tool, name: str, value: Any) -> Any:

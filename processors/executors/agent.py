@@ -13,11 +13,12 @@ from drivers.resources import Resources
 from processors.executors import attempts, metrics, reports
 from processors.executors.attempts import Attempt
 from processors.executors.cancellations import Cancellations
+from processors.executors.holding import Holding
+from processors.executors.keyed_semaphore import KeyedSemaphore
 from processors.executors.lane import Claimed, Lane
 from processors.executors.masked_output import MaskedPublisher, masked
 from processors.executors.reports import Reports
 from processors.executors.results import Results
-from processors.executors.targets import Targets
 from runtime import clock
 from runtime.kafka import clients
 from runtime.kafka.publisher import DeliveryError, Publisher, PublisherFull
@@ -28,8 +29,12 @@ from streams.topics import OUTPUT, REPORTS
 
 #: Deadlines, heartbeats and overdue clean-ups are looked at this often, for all attempts at once.
 TICK_SECONDS: Final = 0.1
-#: How long a driver may clean up before its attempt is reported without it.
+#: How long a driver may clean up after the grace before its attempt is reported without it.
 CLEANUP_SECONDS: Final = 60.0
+#: The parts of a drain's last seconds: until SIGKILL, and until an attempt is reported without
+#: its driver.
+_GRACE_SHARE: Final = 0.35
+_STOP_SHARE: Final = 0.7
 #: Results in flight beyond which nothing more is claimed.
 MAX_UNREPORTED: Final = 10_000
 
@@ -57,7 +62,8 @@ class Agent:
         self._reports_topic = clients.topic_name(settings, REPORTS)
         self._output_topic = clients.topic_name(settings, OUTPUT)
         self._results = Results(publisher, self._reports_topic, log)
-        self._targets = Targets(settings.target_concurrency)
+        self._permits = KeyedSemaphore(settings.target_concurrency)
+        self._holding = Holding(publisher, self._reports_topic, self._reports)
         self._running: dict[str, Attempt] = {}
         self._loop = asyncio.get_running_loop()
         self._idle: asyncio.Future[None] | None = None
@@ -93,10 +99,10 @@ class Agent:
         over = self._loop.time() + clean_seconds
         for attempt in [*self._running.values()]:
             self._log.warning("stopped by drain", **attempt.who())
-            attempt.end("drained", clock.monotonic())
-        await self._wait_idle(clean_seconds * 0.7)
+            attempt.end("drained", clock.monotonic(), grace_seconds=clean_seconds * _GRACE_SHARE)
+        await self._wait_idle(clean_seconds * _STOP_SHARE)
         for attempt in [*self._running.values()]:
-            self._finish(attempt, None)
+            self._give_up(attempt)
         self._closed = True
         self._timer.cancel()
         return await self._results.flush(max(0.0, over - self._loop.time()))
@@ -115,6 +121,7 @@ class Agent:
         attempt = attempts.claimed(
             start, lane.slots, claimed.traceparent, claimed.at, output, context
         )
+        context.hold = partial(self._holding.hold, attempt)
         self._running[start.attempt_id] = attempt
         attempt.task = self._loop.create_task(self._run(attempt))
         cancel = self._cancellations.get(start.attempt_id)
@@ -124,15 +131,26 @@ class Agent:
 
     async def _run(self, attempt: Attempt) -> None:
         driver = self._drivers[attempt.invocation.driver]
-        outcome = await attempts.perform(attempt, driver, self._targets)
+        outcome = await attempts.perform(attempt, driver, self._permits)
+        attempt.outcome, attempt.performed = outcome, True
         if attempt.output.bytes_total:
             await attempt.output.close()
         try:
             self._finish(attempt, outcome)
         except Exception:
-            # What the driver returned cannot be reported, which is a fault of ours.
+            # What the driver returned cannot be reported: a defect of this module or the driver.
             self._log.exception("result cannot be reported", **attempt.who())
             self._finish(attempt, Failure("internal", "The result cannot be reported."))
+
+    def _give_up(self, attempt: Attempt) -> None:
+        """Report an attempt whose task does not end."""
+        if not attempt.performed:
+            seconds = clock.monotonic() - attempt.ending_at
+            attempt.context.evidence["cancel_unconfirmed"] = (
+                f"the clean-up did not end within {seconds:.1f} s"
+            )
+        self._log.error("clean-up does not end", **attempt.who())
+        self._finish(attempt, attempt.outcome)
 
     def _finish(self, attempt: Attempt, outcome: Outcome | None) -> None:
         """Report the end and give the slot back; once, whoever comes first."""
@@ -152,9 +170,7 @@ class Agent:
         ended = self._ended(attempt, duration, output)
         record = self._record(attempt, kind, fields, ended)
         attempt.reported = True
-        self._results.send(
-            record, lambda: self._record(attempt, kind, fields, reports.ended(duration))
-        )
+        self._results.send(record)
         del self._running[attempt.start.attempt_id]
         attempt.slots.give()
         metrics.step_seconds(attempt.invocation.tool, kind).observe(duration)
@@ -183,7 +199,7 @@ class Agent:
 
     def _stop(self, attempt: Attempt, cancel: CancelStep) -> None:
         ending: attempts.Ending = "superseded" if cancel.reason == "superseded" else "cancelled"
-        attempt.end(ending, clock.monotonic(), cancel.reason)
+        attempt.end(ending, clock.monotonic(), cancel.reason, cancel.grace_seconds)
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
@@ -191,14 +207,12 @@ class Agent:
         now = clock.monotonic()
         for attempt in [*self._running.values()]:
             if attempt.ending is None:
-                if now >= attempt.deadline:
+                if attempt.deadline is not None and now >= attempt.deadline:
                     attempt.end("timed_out", now)
-            elif now - attempt.ending_at >= CLEANUP_SECONDS:
-                attempt.context.evidence["cancel_unconfirmed"] = (
-                    f"The clean-up did not end within {CLEANUP_SECONDS:g} s."
-                )
-                self._log.error("clean-up does not end", **attempt.who())
-                self._finish(attempt, None)
+                elif attempt.held and now >= attempt.begin_before:
+                    attempt.end("expired", now)
+            elif now - attempt.ending_at >= attempt.context.stop.grace_seconds + CLEANUP_SECONDS:
+                self._give_up(attempt)
                 continue
             if attempt.lease.beat_due(now) and not attempt.beating:
                 self._beat(attempt, now)
@@ -223,8 +237,8 @@ class Agent:
                 self._reports_topic, *record, partial(self._beaten, attempt, now)
             )
         except (PublisherFull, DeliveryError):
-            return  # the next one says more
-        # One at a time: while the broker is away they must not pile up.
+            return  # the next one holds newer progress
+        # One at a time, so that no more than one is in flight while the broker is away.
         attempt.beating = True
 
     def _beaten(self, attempt: Attempt, written_at: float, error: DeliveryError | None) -> None:

@@ -6,44 +6,63 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from drivers.context import Driver, Failure, Outcome, RunContext, Success
+from drivers.context import GRACE_SECONDS, Driver, Failure, Outcome, RunContext, Success
 from drivers.output import OutputPublisher
 from processors.executors import lease
 from processors.executors.claim import Start
+from processors.executors.keyed_semaphore import KeyedSemaphore
 from processors.executors.lease import Lease
 from processors.executors.slots import Slots
-from processors.executors.targets import Targets
 from runtime import clock
 from streams.commands import StepCommand
 from toolmeta.invocation import Invocation
 
 #: Why the agent ended an attempt before its driver did.
-Ending = Literal["cancelled", "superseded", "timed_out", "drained"]
+Ending = Literal["cancelled", "superseded", "timed_out", "drained", "expired"]
+
+
+class NotBegun(Exception):
+    """The attempt may not begin any more; `failure` says why."""
+
+    def __init__(self, failure: Failure) -> None:
+        """Nothing was done."""
+        super().__init__(failure.message)
+        self.failure = failure
 
 
 @dataclass(slots=True)
 class Attempt:
-    """What the agent knows of an attempt that it claimed; all moments are monotonic seconds."""
+    """What the agent knows of an attempt that it claimed; all times are monotonic seconds."""
 
     start: Start
     slots: Slots
     traceparent: bytes | None
     claimed_at: float
-    deadline: float
+    #: An attempt that is held back begins before this or not at all.
+    begin_before: float
     lease: Lease
     output: OutputPublisher
     context: RunContext
+    #: When the time limit is over; None where it does not run.
+    deadline: float | None = None
     task: asyncio.Task[None] | None = None
-    #: The driver was called: there may be an effect.
+    #: The driver may act: there may be an effect.
     began: bool = False
+    #: Something outside holds it back, and it has not begun.
+    held: bool = False
+    #: How many `waiting` and `resumed` reports were made.
+    changes: int = 0
     #: The task has run its first line; before that a cancel would skip its every handler.
     entered: bool = False
+    #: The driver has returned; its outcome stands, whoever wants to end the attempt now.
+    performed: bool = False
+    outcome: Outcome | None = None
     ending: Ending | None = None
     ending_at: float = 0.0
     why: str | None = None
     reported: bool = False
     beats: int = 0
-    #: A heartbeat is on its way.
+    #: A heartbeat is in flight.
     beating: bool = False
     percent: float | None = None
     note: str | None = None
@@ -63,13 +82,43 @@ class Attempt:
         self.percent = percent
         self.note = note
 
-    def end(self, ending: Ending, now: float, why: str | None = None) -> None:
-        """Stop it; the first reason stands, and the driver cleans up before it ends."""
-        if self.ending is not None or self.reported:
+    def begin(self, now: float) -> None:
+        """Let the driver act and start its time limit; raises NotBegun where the lease is over.
+
+        By then the router may have started another attempt.
+        """
+        if not self.lease.holds(now):
+            raise NotBegun(lost())
+        if self.held and now >= self.begin_before:
+            raise NotBegun(expired())
+        self.held = False
+        self.began = True
+        self.deadline = now + self.command.timeout_seconds
+
+    def wait(self) -> None:
+        """Stop the time limit: nothing has an effect before the next `begin`."""
+        self.held = True
+        self.began = False
+        self.deadline = None
+
+    def end(
+        self,
+        ending: Ending,
+        now: float,
+        why: str | None = None,
+        grace_seconds: float = GRACE_SECONDS,
+    ) -> None:
+        """Stop it; the first reason stands, and the driver cleans up before it ends.
+
+        Does nothing once the driver has returned.
+        """
+        if self.ending is not None or self.performed or self.reported:
             return
         self.ending = ending
         self.ending_at = now
         self.why = why
+        self.context.stop.requested = True
+        self.context.stop.grace_seconds = grace_seconds
         if self.entered and self.task is not None:
             self.task.cancel()
 
@@ -83,34 +132,47 @@ class Attempt:
         }
 
 
-async def perform(attempt: Attempt, driver: Driver, targets: Targets) -> Outcome | None:
-    """Run the driver once, within the limit of its target; None where `attempt.ending` ended it.
-
-    An attempt whose lease is over is not begun: the router may have given its work away.
-    """
+async def perform(attempt: Attempt, driver: Driver, permits: KeyedSemaphore) -> Outcome | None:
+    """Run the driver once, with a permit of its target; None where `attempt.ending` ended it."""
     target = attempt.command.target
-    held = False
+    context = attempt.context
+    permitted = False
     attempt.entered = True
     try:
         if attempt.ending is not None:
             return None
         if target is not None:
-            await targets.acquire(target)
-            held = True
-        if not attempt.lease.holds(clock.monotonic()):
-            return lost()
-        attempt.began = True
-        return await driver.run(attempt.invocation, attempt.context)
+            permitted = permits.try_acquire(target)
+            if not permitted:
+                with context.hold("target_limit", _busy(target, permits)):
+                    await permits.acquire(target)
+                    permitted = True
+        attempt.begin(clock.monotonic())
+        return await driver.run(attempt.invocation, context)
+    except NotBegun as refused:
+        return refused.failure
     except asyncio.CancelledError:
         if attempt.ending is None:
             return Failure("internal", "The driver gave up without being asked to.")
         return None
     except Exception as error:
         # Its text could hold anything, a secret among it; its type cannot.
-        return Failure("internal", f"The driver failed with {type(error).__name__}.")
+        kind = type(error).__name__
+        if attempt.ending is None:
+            return Failure("internal", f"The driver failed with {kind}.")
+        context.stop.ended = False
+        context.evidence["cancel_unconfirmed"] = f"the driver failed with {kind} while it stopped"
+        return None
     finally:
-        if held and target is not None:
-            targets.release(target)
+        if permitted and target is not None:
+            permits.release(target)
+
+
+def _busy(target: str, permits: KeyedSemaphore) -> str:
+    used, waiting = permits.used(target), permits.waiting(target)
+    others = "1 other attempt" if used == 1 else f"{used} other attempts"
+    text = f"{target} is busy with {others} of this executor"
+    return f"{text}; {waiting} wait before this one" if waiting else text
 
 
 def lost() -> Failure:
@@ -122,36 +184,60 @@ def lost() -> Failure:
     )
 
 
+def expired() -> Failure:
+    """The attempt was not begun, since it was held back until its command expired."""
+    return Failure(
+        "expired",
+        "The attempt was held back until its command expired; nothing was done.",
+        transient=True,
+    )
+
+
+def evidence(attempt: Attempt) -> dict[str, Any]:
+    """What is known of an attempt that was stopped.
+
+    `began`; `effect` (none, possible or done); `cancel_unconfirmed`, a sentence, where it is not
+    certain that nothing of it goes on; and what the driver found.
+    """
+    context = attempt.context
+    if not attempt.began:
+        return {"began": False, "effect": "none"}
+    found = {**context.evidence, "began": True, "effect": context.stop.effect}
+    if not context.stop.ended:
+        found.setdefault(
+            "cancel_unconfirmed", "it was stopped while it acted, and may have had its effect"
+        )
+    return found
+
+
 def result(attempt: Attempt, outcome: Outcome | None) -> tuple[str, dict[str, Any]]:
-    """The kind and the own fields of the last report; `outcome` as `perform` gave it."""
-    retry = attempt.invocation.retry_safe or not attempt.began
+    """The kind and the own fields of the last report; `outcome` as `perform` gave it.
+
+    What the driver returned is the truth, also where the agent wanted to end it.
+    """
     if isinstance(outcome, Success):
         return "succeeded", {}
+    if isinstance(outcome, Failure):
+        return "failed", {"failure": outcome}
+    if attempt.ending is None:
+        return "failed", {"failure": Failure("internal", "The attempt ended without an outcome.")}
+    found = evidence(attempt)
+    confirmed = "cancel_unconfirmed" not in found
     if attempt.ending in ("cancelled", "superseded"):
-        evidence = dict(attempt.context.evidence)
-        evidence["reason"] = attempt.why or attempt.ending
-        evidence["began"] = attempt.began
-        return "cancelled", {
-            "confirmed": "cancel_unconfirmed" not in evidence,
-            "evidence": evidence,
-        }
+        found["reason"] = attempt.why or attempt.ending
+        return "cancelled", {"confirmed": confirmed, "evidence": found}
+    if attempt.ending == "expired":
+        return "failed", {"failure": expired(), "evidence": found}
+    repeatable = attempt.invocation.retry_safe or (confirmed and found["effect"] == "none")
     if attempt.ending == "timed_out":
         seconds = attempt.command.timeout_seconds
-        doing = "" if attempt.began else " while it waited for its target; nothing was done"
-        failure = Failure("timed_out", f"The time limit of {seconds:g} s passed{doing}.", retry)
-    elif attempt.ending == "drained":
-        message = "The executor was stopped before the attempt ended."
-        failure = Failure("executor_stopped", message, retry)
-    elif isinstance(outcome, Failure):
-        failure = outcome
+        failure = Failure("timed_out", f"The time limit of {seconds:g} s passed.", repeatable)
     else:
-        failure = Failure("internal", "The attempt ended without an outcome.")
-    fields: dict[str, Any] = {"failure": failure}
-    if attempt.ending is not None:
-        fields["timed_out"] = attempt.ending == "timed_out"
-        if attempt.context.evidence:
-            fields["evidence"] = dict(attempt.context.evidence)
-    return "failed", fields
+        verb = "ended" if attempt.began else "began"
+        message = f"The executor was stopped before the attempt {verb}."
+        failure = Failure("executor_stopped", message, repeatable)
+    timed_out = attempt.ending == "timed_out"
+    return "failed", {"failure": failure, "timed_out": timed_out, "evidence": found}
 
 
 def claimed(
@@ -163,13 +249,19 @@ def claimed(
     context: RunContext,
 ) -> Attempt:
     """A new attempt, claimed at `at`."""
+    command = start.command
+    valid = (command.expires_at - command.dispatched_at).total_seconds()
+    left = command.expires_at.timestamp() - clock.now()
+    if not 0 < left <= valid:
+        # It was valid at the claim, so the clocks of router and executor differ; the length counts.
+        left = valid
     attempt = Attempt(
         start=start,
         slots=slots,
         traceparent=traceparent,
         claimed_at=at,
-        deadline=at + start.command.timeout_seconds,
-        lease=lease.claimed(start.command.lease_seconds, at),
+        begin_before=clock.monotonic() + left,
+        lease=lease.claimed(command.lease_seconds, at),
         output=output,
         context=context,
     )

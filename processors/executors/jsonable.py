@@ -7,39 +7,54 @@ from typing import Any, Final
 
 import orjson
 
-#: Of a whole output, serialised.
-OUTPUT_BYTES: Final = 256 * 1024
-#: Of what is kept of an output that is larger, and of one field of it.
-KEPT_BYTES: Final = 64 * 1024
-_FIELD_BYTES: Final = 16 * 1024
+#: Of a value that is too large: the part of the limit that one field may take, all kept fields
+#: together, and the names of the fields left out. Together they stay below the whole.
+_FIELD_SHARE: Final = 16
+_KEPT_SHARE: Final = 4
+_NAMES_SHARE: Final = 8
 _NAMES: Final = 100
+_NAME_CHARACTERS: Final = 200
 #: Readers parse to a depth of 200; an output is one part of a report.
 _DEPTH: Final = 64
 
 
-def encode(value: Mapping[str, Any], limit: int = OUTPUT_BYTES) -> bytes:
-    """The JSON text of `value`, at most `limit` bytes.
+def encode(value: Mapping[str, Any], limit: int) -> bytes:
+    """The JSON text of `value`, at most `limit` bytes; `limit` is 1 KiB or more.
 
     NaN and infinities become null, integers beyond 64 bits text, foreign types their type's name.
-    Of a value that is too large, the fields stay whose own text is at most 16 KiB, up to 64 KiB in
-    all, with `truncated: true`, the whole's `bytes`, and the first 100 names of the fields left
-    out as `truncated_fields`.
+    Of a value that is too large, the fields stay whose own text is at most a sixteenth of the
+    limit, up to a quarter of it in all, with `truncated: true`, the whole's `bytes`, and names of
+    the fields left out as `truncated_fields` (the first 100, an eighth of the limit).
     """
     whole = _dump(value)
     if len(whole) <= limit:
         return whole
     kept: dict[str, Any] = {}
     left_out: list[str] = []
-    size = 0
+    size = names = 0
     for name, item in value.items():
-        field = _dump(item)
-        if len(field) <= _FIELD_BYTES and size + len(field) + len(str(name)) <= KEPT_BYTES:
-            kept[str(name)] = orjson.Fragment(field)
-            size += len(field) + len(str(name))
-        elif len(left_out) < _NAMES:
-            left_out.append(text(str(name))[:200])
+        key, field = text(str(name)), _dump(item)
+        length = len(_dump(key)) + len(field)
+        if len(field) <= limit // _FIELD_SHARE and size + length <= limit // _KEPT_SHARE:
+            kept[key] = orjson.Fragment(field)
+            size += length
+            continue
+        shown = key[:_NAME_CHARACTERS]
+        names += len(_dump(shown)) + 1
+        if len(left_out) < _NAMES and names <= limit // _NAMES_SHARE:
+            left_out.append(shown)
     kept.update(truncated=True, bytes=len(whole), truncated_fields=left_out)
     return orjson.dumps(kept)
+
+
+def cut(value: str, limit: int, *, end: bool = False) -> str:
+    """`value` without lone surrogates, its JSON text at most `limit` bytes; `end` keeps the end."""
+    clean = text(value)
+    while (size := len(orjson.dumps(clean)) - 2) > limit:
+        # A character takes 1 to 6 bytes; each round drops at least one, most often all there is.
+        kept = min(len(clean) - 1, len(clean) * limit // size)
+        clean = clean[len(clean) - kept :] if end else clean[:kept]
+    return clean
 
 
 def _dump(value: Any) -> bytes:
@@ -68,7 +83,7 @@ def _clean(value: Any, depth: int) -> Any:
     if isinstance(value, int):
         if -(2**63) <= value < 2**64:
             return int(value)
-        # Beyond some thousand digits Python refuses to write it out, and nobody would read it.
+        # Python refuses to write out more than 4,300 digits.
         bits = value.bit_length()
         return str(value) if bits <= 1_024 else f"<integer of {bits} bits>"
     if isinstance(value, str):

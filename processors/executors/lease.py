@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Lease:
-    """Good for `seconds` after it was last renewed; all moments are monotonic seconds.
+    """Good for `seconds` after it was last renewed; all times are monotonic seconds.
 
     It is renewed from the moment a heartbeat was written, once the broker has it, and never again
-    after it was over: by then the router may have given the work to somebody else.
+    after it was over: by then the router may have started another attempt.
     """
 
     seconds: float

@@ -39,7 +39,7 @@ class MaskedPublisher(OutputPublisher):
         return super().bytes_total + sum(map(len, self._held.values()))
 
     async def write(self, stream: Stream, data: bytes) -> None:
-        """Publish `data`, masked; waits while 16 chunks are under way."""
+        """Publish `data`, masked; waits while 16 chunks are in flight."""
         ready, held = self._masker.split(self._held.pop(stream, b"") + data)
         if held:
             self._held[stream] = held

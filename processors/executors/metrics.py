@@ -1,4 +1,4 @@
-"""What an executor counts; labels name lanes, tools and outcomes, never executions."""
+"""What an executor counts; labels name lanes, tools and statuses, never executions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SLOTS: Final = Gauge("runstream_executor_slots", "Slots of a lane", ("domain", "
 STEP_SECONDS: Final = Histogram(
     "runstream_executor_step_seconds",
     "Time from claim to end of an attempt",
-    ("tool", "outcome"),
+    ("tool", "status"),
     buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800),
 )
 UNREPORTED: Final = Gauge(
@@ -42,6 +42,6 @@ CONTROL_POISON: Final = Counter(
 
 
 @lru_cache(maxsize=4_096)
-def step_seconds(tool: str, outcome: str) -> Histogram:
-    """The series of one tool and outcome; the look-up of labels costs more than the observation."""
-    return STEP_SECONDS.labels(tool, outcome)
+def step_seconds(tool: str, status: str) -> Histogram:
+    """The series of one tool and status; the look-up of labels costs more than the observation."""
+    return STEP_SECONDS.labels(tool, status)

@@ -6,17 +6,23 @@ The models of `streams.reports` say what is valid; a test holds everything made 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 import orjson
 
+from drivers.context import HoldReason
 from processors.executors import jsonable
 from streams import envelope, ids
 from streams.commands import StepCommand
-from streams.reports import StreamSummary
+from streams.limits import MAX_OUTPUT_BYTES
+from streams.reports import StepError, StreamSummary
 
-#: Of the evidence of a cancel, serialised.
-_EVIDENCE_BYTES: Final = 16 * 1024
+#: Of the parts, as JSON text. With the output and the names of execution, step and executor they
+#: stay below `limits.MAX_REPORT_BYTES`, whatever a tool returned, wrote or said.
+_EXCERPT_BYTES: Final = 8 * 1024
+_EVIDENCE_BYTES: Final = 12 * 1024
+_MESSAGE_BYTES: Final = 8 * 1024
 _MESSAGE: Final = 2_000
 _NOTE: Final = 500
 
@@ -40,7 +46,7 @@ class Reports:
         number: int | None = None,
         **fields: Any,
     ) -> Record:
-        """Key, value and headers of one report; `number` tells heartbeats apart.
+        """Key, value and headers of one report; `number` tells repeated kinds apart.
 
         The id is derived from the attempt, so a report that is sent twice has one id.
         """
@@ -74,19 +80,27 @@ def ended(
     """The fields that every report of an end has; a field without a value is left out."""
     fields: dict[str, Any] = {"duration_seconds": round(max(0.0, duration_seconds), 6)}
     if output is not None:
-        fields["output"] = orjson.Fragment(jsonable.encode(output))
+        fields["output"] = orjson.Fragment(jsonable.encode(output, MAX_OUTPUT_BYTES))
     if stdout is not None:
-        fields["stdout"] = stdout.model_dump()
+        fields["stdout"] = _excerpt(stdout)
     if stderr is not None:
-        fields["stderr"] = stderr.model_dump()
+        fields["stderr"] = _excerpt(stderr)
     return fields
 
 
-def error(error_class: str, message: str, transient: bool) -> dict[str, Any]:
+def _excerpt(summary: StreamSummary) -> dict[str, Any]:
+    """Control characters take six bytes of JSON each: an excerpt of them is cut further."""
+    fields = asdict(summary)
+    fields["head"] = jsonable.cut(summary.head, _EXCERPT_BYTES)
+    fields["tail"] = jsonable.cut(summary.tail, _EXCERPT_BYTES, end=True)
+    return fields
+
+
+def error(error_class: str, message: str, transient: bool) -> StepError:
     """The `error` of a failed report."""
     return {
         "class": jsonable.text(error_class)[:64],
-        "message": jsonable.text(message)[:_MESSAGE],
+        "message": jsonable.cut(message[:_MESSAGE], _MESSAGE_BYTES),
         "transient": transient,
     }
 
@@ -94,6 +108,11 @@ def error(error_class: str, message: str, transient: bool) -> dict[str, Any]:
 def evidence(found: Mapping[str, Any]) -> orjson.Fragment:
     """The evidence of a cancel, made fit to send."""
     return orjson.Fragment(jsonable.encode(found, _EVIDENCE_BYTES))
+
+
+def waiting(reason: HoldReason, message: str) -> dict[str, Any]:
+    """The fields that say what holds an attempt back."""
+    return {"reason": reason, "message": jsonable.text(message)[:_NOTE]}
 
 
 def progress(percent: float | None, message: str | None, total: int) -> dict[str, Any]:

@@ -1,20 +1,16 @@
-"""Results on their way to the router: sent again until the broker has them."""
+"""Results that the broker does not have yet: sent until it has them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
-
-from confluent_kafka import KafkaError
+from typing import Final
 
 from processors.executors.reports import Record
 from runtime.kafka.publisher import DeliveryError, Publisher, PublisherFull
 from runtime.logs import Log
 
 _RETRY_SECONDS: Final = 1.0
-_TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
 
 class Results:
@@ -34,10 +30,10 @@ class Results:
         #: Results that the broker does not have yet; readable from every thread.
         self.waiting = 0
 
-    def send(self, record: Record, smaller: Callable[[], Record]) -> None:
-        """Take a last report; `smaller` makes one without the output, if the broker wants that."""
+    def send(self, record: Record) -> None:
+        """Take a last report; it is at most `limits.MAX_REPORT_BYTES` long."""
         self.waiting += 1
-        self._try(record, smaller)
+        self._try(record)
 
     async def flush(self, timeout_seconds: float) -> int:
         """Wait until all are delivered or the time is over; returns how many are not."""
@@ -46,19 +42,15 @@ class Results:
             await asyncio.wait((self._none_left,), timeout=timeout_seconds)
         return self.waiting
 
-    def _try(self, record: Record, smaller: Callable[[], Record]) -> None:
+    def _try(self, record: Record) -> None:
         try:
-            self._publisher.publish_soon(
-                self._topic, *record, partial(self._delivered, record, smaller)
-            )
+            self._publisher.publish_soon(self._topic, *record, partial(self._delivered, record))
         except (PublisherFull, DeliveryError) as error:
-            self._failed(record, smaller, error)
+            self._failed(record, error)
 
-    def _delivered(
-        self, record: Record, smaller: Callable[[], Record], error: DeliveryError | None
-    ) -> None:
+    def _delivered(self, record: Record, error: DeliveryError | None) -> None:
         if error is not None:
-            self._failed(record, smaller, error)
+            self._failed(record, error)
             return
         self.waiting -= 1
         if self._troubled:
@@ -68,13 +60,8 @@ class Results:
             self._none_left.set_result(None)
             self._none_left = None
 
-    def _failed(self, record: Record, smaller: Callable[[], Record], error: Exception) -> None:
-        if isinstance(error, DeliveryError) and error.code in _TOO_LARGE:
-            less = smaller()
-            if len(less[1]) < len(record[1]):
-                record = less
+    def _failed(self, record: Record, error: Exception) -> None:
         if not self._troubled:
             self._troubled = True
             self._log.warning("results cannot be delivered", why=str(error))
-        again: Any = partial(self._try, record, smaller)
-        self._loop.call_later(_RETRY_SECONDS, again)
+        self._loop.call_later(_RETRY_SECONDS, self._try, record)

@@ -16,13 +16,8 @@ from sys import intern
 from typing import Any, Final
 
 from processors.progress.state import Facts, Pace, Progress, StepProgress
-from streams.events import (
-    STATUS_AFTER,
-    STEP_ENDED,
-    STEP_STATUS_AFTER,
-    TERMINAL_EVENTS,
-    Event,
-)
+from streams.events import Event
+from streams.lifecycle import STATUS_AFTER, STEP_ENDED, STEP_STATUS_AFTER, TERMINAL_EVENTS
 
 DONE: Final = 1000
 RUNNING_PERCENT: Final = 50

@@ -10,7 +10,7 @@ from typing import Final
 
 from processors.progress.fold import DONE
 from processors.progress.state import Progress
-from streams.events import STEP_ENDED
+from streams.lifecycle import STEP_ENDED
 from streams.progress import ProgressSnapshot, SlaProgress, StepState
 
 _STEPS_SHOWN: Final = 200

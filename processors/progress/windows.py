@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import Final
 
-from streams.events import STATUS_AFTER, STEP_STATUS_AFTER, TERMINAL_EVENTS, Event
+from streams.events import Event
+from streams.lifecycle import STATUS_AFTER, STEP_STATUS_AFTER, TERMINAL_EVENTS
 
 SLICE_SECONDS: Final = 60
 SLICES: Final = 60

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, Final
+from typing import Final
+
+import orjson
 
 from processors.router import expressions, policy
-from streams.plans import MAX_STEPS, Compensation, ExecutionRequest, Plan, RetryPolicy, Step
+from streams.admitted import AdmittedPlan, AdmittedStep, encode_plan
+from streams.events import Accepted
+from streams.limits import MAX_PLAN_BYTES, MAX_SECRETS_BYTES, MAX_STEPS
+from streams.plans import Compensation, ExecutionRequest, Plan, RetryPolicy, Step
 from toolmeta import risk
+from toolmeta.bind import target_names
 from toolmeta.check import check
 from toolmeta.invocation import Problem
 from toolmeta.model import Tool
@@ -24,9 +30,16 @@ _NO_RETRY: Final = RetryPolicy()
 
 
 def admit(
-    request: ExecutionRequest, plan_hash: str, idempotency_key: str, registry: Registry
-) -> dict[str, Any] | list[Problem]:
-    """The data of `execution.accepted`, or why the plan is rejected (at most 20 problems)."""
+    request: ExecutionRequest,
+    plan_hash: str,
+    idempotency_key: str,
+    registry: Registry,
+    run: int = 1,
+) -> Accepted | list[Problem]:
+    """The data of `execution.accepted`, or why the plan is rejected (at most 20 problems).
+
+    `run` counts the acceptances of the idempotency key.
+    """
     plan = request.plan
     if len(plan.steps) > MAX_STEPS:
         return [Problem("plan.steps", f"{len(plan.steps)} steps; at most {MAX_STEPS} are allowed")]
@@ -39,9 +52,15 @@ def admit(
             _check_references(plan, names, dependencies, problems)
     if problems:
         return problems[:MAX_PROBLEMS]
-    return _accepted(
+    data = _accepted(
         request, plan_hash, idempotency_key, names, [t for t in tools if t], dependencies, registry
     )
+    data.run = run
+    size = len(encode_plan(data.plan))
+    if size > MAX_PLAN_BYTES:
+        message = f"the plan has {size} bytes once admitted; {MAX_PLAN_BYTES} are allowed: split it"
+        return [Problem("plan", message)]
+    return data
 
 
 def _names(plan: Plan, problems: list[Problem]) -> list[str]:
@@ -76,7 +95,15 @@ def _tool(
         problems.append(Problem(f"{where}.tool", f"there is no tool {step.tool[:64]!r}{hint}"))
         return None
     for problem in check(tool, step.parameters, references_allowed=True):
-        problems.append(Problem(f"{where}.{problem.field}", problem.message))
+        field = f"{where}.{problem.field}"
+        problems.append(Problem(field[:200], problem.message[:500]))
+    if (
+        isinstance(step, Step)
+        and step.secrets
+        and len(orjson.dumps(step.secrets)) > MAX_SECRETS_BYTES
+    ):
+        message = f"more than {MAX_SECRETS_BYTES} bytes; references to secrets are short"
+        problems.append(Problem(f"{where}.secrets", message))
     if isinstance(step, Step) and step.compensate is not None:
         _tool(step.compensate, index, registry, problems, ".compensate")
     return tool
@@ -155,8 +182,7 @@ def _ancestors(
 def _texts(step: Step) -> Iterator[tuple[str, str]]:
     """Every expression of a step, with the field it stands in."""
     if step.when is not None:
-        text = step.when.strip()
-        yield "when", text[2:-2] if text.startswith("{{") and text.endswith("}}") else text
+        yield "when", _bare(step.when)
     if isinstance(step.for_each, str):
         found = list(expressions.references(step.for_each))
         yield from (("for_each", text) for text in found or [step.for_each])
@@ -166,9 +192,16 @@ def _texts(step: Step) -> Iterator[tuple[str, str]]:
         for text in expressions.references(value):
             yield f"parameters.{name}", text
     if step.compensate is not None:
+        if step.compensate.when is not None:
+            yield "compensate.when", _bare(step.compensate.when)
         for name, value in step.compensate.parameters.items():
             for text in expressions.references(value):
                 yield f"compensate.parameters.{name}", text
+
+
+def _bare(condition: str) -> str:
+    text = condition.strip()
+    return text[2:-2] if text.startswith("{{") and text.endswith("}}") else text
 
 
 def _accepted(
@@ -179,42 +212,39 @@ def _accepted(
     tools: list[Tool],
     dependencies: list[list[str]],
     registry: Registry,
-) -> dict[str, Any]:
+) -> Accepted:
     plan = request.plan
     sla = plan.sla_class or policy.sla_class(sum(tool.estimate_seconds for tool in tools))
     pairs = list(zip(tools, plan.steps, strict=True))
     action = plan.action_class or policy.action_class(
         plan.type, [risk.action_class_of(tool, step.parameters) for tool, step in pairs]
     )
-    steps = [
+    steps = tuple(
         _spec(step, name, tool, waits, sla, action, registry)
         for step, name, tool, waits in zip(plan.steps, names, tools, dependencies, strict=True)
-    ]
+    )
     timeout = plan.timeout_seconds or policy.execution_timeout(
-        sla, action, [spec["timeout_seconds"] for spec in steps]
+        sla, action, [spec.timeout_seconds for spec in steps]
     )
     level = plan.approval_level
     if any(risk.approval_required(tool, step.parameters, plan.environment) for tool, step in pairs):
         level = max(level, 1)
-    data: dict[str, Any] = {
-        "plan": {**(plan.model_extra or {}), "name": plan.name, "steps": steps},
-        "plan_hash": plan_hash,
-        "name": plan.name,
-        "actor": request.actor,
-        "environment": plan.environment,
-        "idempotency_key": idempotency_key,
-        "sla_class": sla,
-        "mode": plan.mode or policy.mode(sla),
-        "action_class": action,
-        "priority": plan.priority or policy.priority(sla),
-        "timeout_seconds": timeout,
-        "sla_seconds": policy.sla_seconds(sla, timeout),
-        "approval_level": level,
-    }
-    unknown = _unknown_fields(plan)
-    if unknown:
-        data["unknown_fields"] = unknown
-    return data
+    return Accepted(
+        plan=AdmittedPlan(plan.name, steps, dict(plan.model_extra or {})),
+        plan_hash=plan_hash,
+        actor=request.actor,
+        environment=plan.environment,
+        idempotency_key=idempotency_key,
+        sla_class=sla,
+        mode=plan.mode or policy.mode(sla),
+        action_class=action,
+        priority=plan.priority or policy.priority(sla),
+        timeout_seconds=float(timeout),
+        sla_seconds=policy.sla_seconds(sla, timeout),
+        approval_level=level,
+        name=plan.name,
+        unknown_fields=_unknown_fields(plan) or None,
+    )
 
 
 def _unknown_fields(plan: Plan) -> list[str]:
@@ -223,7 +253,7 @@ def _unknown_fields(plan: Plan) -> list[str]:
     for index, step in enumerate(plan.steps):
         if step.model_extra:
             found.extend(f"plan.steps[{index}].{name}" for name in step.model_extra)
-    return found[:MAX_PROBLEMS]
+    return [name[:200] for name in found[:MAX_PROBLEMS]]
 
 
 def _spec(
@@ -234,44 +264,52 @@ def _spec(
     sla: str,
     action: str,
     registry: Registry,
-) -> dict[str, Any]:
-    spec = _runnable(step, tool, sla, action)
-    policy_of_step = step.retry or _NO_RETRY
+) -> AdmittedStep:
+    retry = step.retry or _NO_RETRY
     wanted = step.retry.max_attempts if step.retry else None
-    spec.update(
-        id=name,
-        depends_on=depends_on,
-        on_failure=step.on_failure,
-        max_attempts=policy.max_attempts(sla, wanted),
-        backoff_seconds=policy_of_step.backoff_seconds,
-        max_backoff_seconds=policy_of_step.max_backoff_seconds,
-    )
-    for optional in ("description", "when", "for_each", "max_parallel", "assets", "secrets"):
-        value = getattr(step, optional)
-        if value is not None:
-            spec[optional] = value
+    spec = _runnable(step, name, tool, sla, action, policy.max_attempts(sla, wanted), retry)
+    spec.depends_on = tuple(depends_on)
+    spec.on_failure = step.on_failure
+    spec.description = step.description
+    spec.when = step.when
+    spec.for_each = step.for_each
+    spec.max_parallel = step.max_parallel
+    spec.assets = step.assets
+    spec.secrets = step.secrets
     if step.compensate is not None:
         undo_tool = registry.get(step.compensate.tool)
         assert undo_tool is not None  # checked in _tool  # noqa: S101
-        undo = _runnable(step.compensate, undo_tool, sla, action)
-        undo.update(
-            max_attempts=policy.max_attempts(sla, None),
-            backoff_seconds=_NO_RETRY.backoff_seconds,
-            max_backoff_seconds=_NO_RETRY.max_backoff_seconds,
-        )
-        spec["compensate"] = undo
+        attempts = policy.max_attempts(sla, None)
+        undo = _runnable(step.compensate, "", undo_tool, sla, action, attempts, _NO_RETRY)
+        undo.when = step.compensate.when
+        spec.compensate = undo
     return spec
 
 
-def _runnable(step: Step | Compensation, tool: Tool, sla: str, action: str) -> dict[str, Any]:
-    timeout = step.timeout_seconds or max(policy.timings(sla, action).step, tool.timeout_seconds)
-    return {
-        "tool": tool.name,
-        "domain": tool.domain,
-        "parameters": step.parameters,
-        "references": expressions.has_references(step.parameters),
-        "target_parameters": list(tool.target),
-        "retry_safe": risk.may_repeat(tool, step.parameters),
-        "timeout_seconds": timeout,
-        "lease_seconds": policy.lease_seconds(sla, action),
-    }
+def _runnable(
+    step: Step | Compensation,
+    name: str,
+    tool: Tool,
+    sla: str,
+    action: str,
+    max_attempts: int,
+    retry: RetryPolicy,
+) -> AdmittedStep:
+    target, default = target_names(tool)
+    return AdmittedStep(
+        id=name,
+        tool=tool.name,
+        domain=tool.domain,
+        parameters=step.parameters,
+        timeout_seconds=float(
+            step.timeout_seconds or max(policy.timings(sla, action).step, tool.timeout_seconds)
+        ),
+        lease_seconds=float(policy.lease_seconds(sla, action)),
+        max_attempts=max_attempts,
+        backoff_seconds=retry.backoff_seconds,
+        max_backoff_seconds=retry.max_backoff_seconds,
+        retry_safe=risk.may_repeat(tool, step.parameters),
+        references=expressions.has_references(step.parameters),
+        target=target,
+        target_default=default,
+    )

@@ -7,9 +7,9 @@ import threading
 
 from prometheus_client import Gauge
 
-from processors.router.memory import Memory
 from processors.router.partition import RouterPartition
-from processors.router.requests import Desk
+from processors.router.requests import RequestHandler
+from processors.router.store import StateStore
 from processors.router.writing import Writer
 from runtime import service
 from runtime.health import Health
@@ -35,14 +35,16 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     writer = Writer(settings.topic_prefix, group)
 
     def create(number: int) -> RouterPartition:
-        memory = Memory(settings.dedup_hours * 3_600)
+        store = StateStore(settings.dedup_hours * 3_600)
         return RouterPartition(
             number=number,
             count=ROUTER_PARTITIONS,
             prefix=settings.topic_prefix,
             writer=writer,
-            memory=memory,
-            desk=Desk(number, ROUTER_PARTITIONS, tools, memory, lambda: secrets.randbits(42)),
+            store=store,
+            requests=RequestHandler(
+                number, ROUTER_PARTITIONS, tools, store, lambda: secrets.randbits(42)
+            ),
         )
 
     processor = Processor(
@@ -54,7 +56,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
         changelog=ROUTER_STATE,
         create=create,
     )
-    _ACTIVE.set_function(lambda: sum(partition.active for partition in partitions(processor)))
+    _ACTIVE.set_function(lambda: sum(len(here.store.living) for here in partitions(processor)))
     processor.run(stop)
 
 

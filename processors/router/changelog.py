@@ -1,184 +1,189 @@
-"""Changelog: an execution as records on the compacted `router.state` topic, and back.
+"""Changelog: what a partition of the router remembers, as records of the compacted `router.state`.
 
-`<id>/.plan` holds what admission settled, written once; `<id>` is the head, what changes. The steps
-of a small execution stand in its head, so that a report costs one record; those of a large one
-stand alone under `<id>/<step>`, so that a report costs two small records whatever the plan's size.
-An ended execution that may be run again keeps its records until its idempotency key is forgotten;
-of the others only a receipt stays under `<id>`.
+One format, whatever the size of the plan:
+
+- `<execution id>`: the head, what changes of the execution itself; once nothing more can follow
+  but late reports, the de-duplication entry in its place (`{"entry": ...}`).
+- `<execution id>/.plan`: what admission decided, written once.
+- `<execution id>/<step>`: one record per step that anything happened to.
+
+Every record carries the number of the last event when it was written, so the latest of all is the
+number of the execution's last event. The plan and the steps of an ended execution stay as long as
+a rerun may start from it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
-from processors.router.state import ENDED, Execution, Receipt, StepState, link
+from processors.router.state import (
+    DedupEntry,
+    Execution,
+    FailedAttempt,
+    StepEntry,
+    StepState,
+    derive,
+    item_id,
+)
+from streams.admitted import decode_plan, encode_plan
+from streams.lifecycle import RERUNNABLE
 
-#: Ended executions from which a rerun can start.
-RERUNNABLE: Final = frozenset({"failed", "partial", "cancelled", "timeout"})
-
-#: Up to this many steps an execution is small.
-SMALL: Final = 32
-
-Piece = tuple[bytes, bytes | None]
-
+_PLAN: Final = ".plan"
 #: Settled at admission.
 _FIXED: Final = (
     "id", "tenant", "actor", "idempotency_key", "plan_hash", "mode", "sla_class", "action_class",
-    "environment", "priority", "timeout_seconds", "approval_level", "accepted_at", "rerun_of",
+    "environment", "priority", "timeout_seconds", "approval_level", "accepted_at", "run",
+    "rerun_of",
 )  # fmt: skip
 #: What changes.
 _HEAD: Final = (
     "seq", "status", "approval_expires_at", "started_at", "ended_at", "paused_at",
     "paused_seconds", "ending", "ending_reason", "stopping",
 )  # fmt: skip
+_fixed_of: Final = attrgetter(*_FIXED)
 _head_of: Final = attrgetter(*_HEAD)
+#: Of a step, everything but its id and what is derived.
+_STEP: Final = tuple(
+    item.name
+    for item in fields(StepState)
+    if item.name not in ("id", "reported", "failures", "lease_until", "progress", "progress_at")
+)
+_step_of: Final = attrgetter(*_STEP)
+_ENTRY: Final = tuple(item.name for item in fields(DedupEntry) if item.name != "steps")
+_entry_of: Final = attrgetter(*_ENTRY)
+_FRESH: Final = dict(zip(_STEP, _step_of(StepState("")), strict=True))
 
 
-def pieces(execution: Execution, dirty: Iterable[str], *, new: bool) -> Iterator[Piece]:
-    """The records that a change makes necessary."""
-    key = execution.id
-    small = len(execution.steps) <= SMALL
-    if execution.status in ENDED and execution.status not in RERUNNABLE:
-        yield from receipt_pieces(receipt(execution))
-        yield f"{key}/.plan".encode(), None
-        if not small:
-            for name in execution.steps:
-                yield f"{key}/{name}".encode(), None
-        return
-    head: dict[str, Any] = dict(zip(_HEAD, _head_of(execution), strict=True))
-    if small:
-        head["steps"] = [_piece(step) for step in execution.steps.values() if not _fresh(step)]
-    yield key.encode(), orjson.dumps(head)
-    if new:
-        fixed = {name: getattr(execution, name) for name in _FIXED}
-        yield f"{key}/.plan".encode(), orjson.dumps({**fixed, "plan": execution.plan})
-    if not small:
-        for name in dirty:
-            yield f"{key}/{name}".encode(), orjson.dumps(_fields(execution.steps[name]))
+class ChangelogRecord(NamedTuple):
+    """One record of `router.state`; without a value it deletes."""
+
+    key: bytes
+    value: bytes | None
 
 
-def _fresh(step: StepState) -> bool:
-    """A step of the plan that nothing has happened to needs no record."""
-    return step.status == "pending" and step.parent is None and step.undoes is None
+@dataclass(slots=True)
+class Change:
+    """What of an execution must be written: its plan, its head, and these steps."""
+
+    new: bool = False
+    head: bool = False
+    steps: dict[str, None] = field(default_factory=dict)
 
 
-def _piece(step: StepState) -> orjson.Fragment:
-    """The step as JSON, made anew only after it changed; an ended step is never made again."""
-    if step.written is None:
-        step.written = orjson.dumps(_fields(step))
-    return orjson.Fragment(step.written)
+def records(execution: Execution, change: Change) -> Iterator[ChangelogRecord]:
+    """The records that a change of a living execution makes necessary."""
+    if change.new:
+        fixed: dict[str, Any] = dict(zip(_FIXED, _fixed_of(execution), strict=True))
+        fixed["plan"] = orjson.Fragment(encode_plan(execution.plan))
+        yield ChangelogRecord(f"{execution.id}/{_PLAN}".encode(), orjson.dumps(fixed))
+    if change.head:
+        head = dict(zip(_HEAD, _head_of(execution), strict=True))
+        yield ChangelogRecord(execution.id.encode(), orjson.dumps({"head": head}))
+    for name in change.steps:
+        step = execution.steps[name]
+        key = f"{execution.id}/{name}".encode()
+        yield ChangelogRecord(key, orjson.dumps(_step_fields(step, execution.seq)))
 
 
-def _fields(step: StepState) -> dict[str, Any]:
-    """Only what is set, since most of it is not."""
-    fields: dict[str, Any] = {"id": step.id, "status": step.status}
-    if step.attempt:
-        fields["attempt"] = step.attempt
-        fields["in_flight"] = step.in_flight
-        fields["dispatched_at"] = step.dispatched_at
-        fields["executor"] = step.executor
-        fields["started_at"] = step.started_at
-    if step.ended_at:
-        fields["ended_at"] = step.ended_at
-        fields["output"] = step.output
-        fields["error"] = step.error
-    elif step.error is not None:
-        fields["error"] = step.error
-    if step.waiting is not None:
-        fields["waiting"] = step.waiting
-        fields["retry_at"] = step.retry_at
+def ended_records(
+    execution: Execution, change: Change, entry: DedupEntry
+) -> Iterator[ChangelogRecord]:
+    """The records of the end: the entry, and what a rerun needs or, where none can be, tombstones.
+
+    Only an execution that was written before has something to delete.
+    """
+    yield entry_record(entry)
+    if execution.status in RERUNNABLE:
+        yield from records(execution, Change(new=change.new, steps=change.steps))
+    elif not change.new:
+        yield from tombstones(execution.id, [_PLAN, *execution.steps])
+
+
+def all_parts(execution: Execution) -> dict[str, bytes]:
+    """The plan and every step as their records hold them, by the part of the key."""
+    steps = dict.fromkeys(execution.steps)
+    found = records(execution, Change(new=True, steps=steps))
+    return {key.decode().partition("/")[2]: value for key, value in found if value is not None}
+
+
+def entry_record(entry: DedupEntry) -> ChangelogRecord:
+    """The one record of a de-duplication entry."""
+    return ChangelogRecord(entry.id.encode(), orjson.dumps({"entry": entry_fields(entry)}))
+
+
+def entry_fields(entry: DedupEntry) -> dict[str, Any]:
+    """The entry as JSON can hold it."""
+    steps = {
+        name: [step.attempt, f"{step.reported:x}", step.late] for name, step in entry.steps.items()
+    }
+    return {**dict(zip(_ENTRY, _entry_of(entry), strict=True)), "steps": steps}
+
+
+def entry_of(body: dict[str, Any]) -> DedupEntry:
+    """The entry that `entry_fields` wrote."""
+    steps = {
+        name: StepEntry(attempt, int(reported, 16), late)
+        for name, (attempt, reported, late) in body["steps"].items()
+    }
+    return DedupEntry(**{**body, "steps": steps})
+
+
+def tombstones(execution_id: str, parts: Iterable[str]) -> Iterator[ChangelogRecord]:
+    """Delete the records of these parts (`.plan` and steps) of an execution."""
+    for part in parts:
+        yield ChangelogRecord(f"{execution_id}/{part}".encode(), None)
+
+
+def _step_fields(step: StepState, seq: int) -> dict[str, Any]:
+    """Only what is not as it is for a step to which nothing has happened, and the number `s`."""
+    body: dict[str, Any] = {"s": seq}
+    for name, value in zip(_STEP, _step_of(step), strict=True):
+        if value != _FRESH[name]:
+            body[name] = value
+    if step.reported:
+        # As text, since it may be wider than the 64 bits of a JSON integer.
+        body["reported"] = f"{step.reported:x}"
     if step.failures:
-        fields["failures"] = step.failures
-    if step.parent is not None:
-        fields["parent"] = step.parent
-        fields["index"] = step.index
-        fields["item"] = step.item
-    if step.children is not None:
-        fields["children"] = step.children
-        fields["started_at"] = step.started_at
-    if step.undoes is not None:
-        fields["undoes"] = step.undoes
-    if step.late:
-        fields["late"] = step.late
-    return fields
+        body["failures"] = step.failures
+    return body
 
 
-def receipt(execution: Execution) -> Receipt:
-    """What is kept of an ended execution."""
-    return Receipt(
-        execution.id,
-        execution.tenant,
-        execution.idempotency_key,
-        execution.plan_hash,
-        execution.status,
-        execution.seq,
-        execution.ended_at or execution.accepted_at,
-        {name: step.attempt for name, step in execution.steps.items() if step.attempt},
-    )
+def _step(name: str, body: dict[str, Any]) -> StepState:
+    reported = int(body.pop("reported", "0"), 16)
+    failures = tuple(FailedAttempt(**failed) for failed in body.pop("failures", ()))
+    return StepState(name, reported=reported, failures=failures, **body)
 
 
-def receipt_pieces(kept: Receipt) -> Iterator[Piece]:
-    """The one record of a receipt."""
-    fields = {name: getattr(kept, name) for name in Receipt.__slots__}
-    yield kept.id.encode(), orjson.dumps({"receipt": fields})
+def restore_execution(head: bytes | None, parts: dict[str, bytes]) -> Execution:
+    """The execution that its records describe; `head` is the value under its id.
+
+    Raises KeyError, TypeError or ValueError where they are not ours.
+    """
+    fixed = orjson.loads(parts[_PLAN])
+    plan = decode_plan(fixed.pop("plan"))
+    execution = Execution(**fixed, plan=plan)
+    found = {name: orjson.loads(raw) for name, raw in parts.items() if name != _PLAN}
+    if head is not None:
+        for name, value in orjson.loads(head)["head"].items():
+            setattr(execution, name, value)
+    execution.seq = max([execution.seq, *(body.pop("s") for body in found.values())])
+    execution.steps = {spec.id: StepState(spec.id) for spec in plan.steps}
+    for spec in plan.steps:
+        body = found.get(spec.id, {})
+        for index in range(len(body.get("items") or ())):
+            name = item_id(spec.id, index)
+            execution.steps[name] = StepState(name, parent=spec.id, index=index)
+    for name, body in found.items():
+        execution.steps[name] = _step(name, body)
+    derive(execution)
+    return execution
 
 
-def tombstones(execution_id: str, steps: Iterable[str]) -> Iterator[Piece]:
-    """Forget an execution."""
-    yield execution_id.encode(), None
-    yield f"{execution_id}/.plan".encode(), None
-    for name in steps:
-        yield f"{execution_id}/{name}".encode(), None
-
-
-class Restorer:
-    """Collects the records of a changelog partition and puts the executions together again."""
-
-    def __init__(self) -> None:
-        """Start with nothing."""
-        self._heads: dict[str, dict[str, Any]] = {}
-        self._parts: dict[str, dict[str, bytes]] = {}
-
-    def add(self, key: bytes, value: bytes | None) -> None:
-        """Take one record; the latest of a key counts."""
-        execution_id, _, part = key.decode().partition("/")
-        if not part:
-            if value is None:
-                self._heads.pop(execution_id, None)
-            else:
-                self._heads[execution_id] = orjson.loads(value)
-            return
-        parts = self._parts.setdefault(execution_id, {})
-        if value is None:
-            parts.pop(part, None)
-        else:
-            parts[part] = value
-
-    def receipts(self) -> Iterator[Receipt]:
-        """The ended executions of which only a receipt is left."""
-        for head in self._heads.values():
-            if "receipt" in head:
-                yield Receipt(**head["receipt"])
-
-    def executions(self) -> Iterator[Execution]:
-        """The executions that are kept whole."""
-        for execution_id, head in self._heads.items():
-            if "receipt" in head:
-                continue
-            parts = self._parts.get(execution_id, {})
-            fixed = orjson.loads(parts[".plan"])
-            plan = fixed["plan"]
-            written = head.pop("steps", None)
-            if written is None:
-                written = [orjson.loads(raw) for name, raw in parts.items() if name != ".plan"]
-            # In the order they had: those of the plan, then items and compensations.
-            steps = {spec["id"]: StepState(spec["id"]) for spec in plan["steps"]}
-            for fields in sorted(written, key=lambda fields: fields.get("index", 0)):
-                steps[fields["id"]] = StepState(**fields)
-            execution = Execution(**fixed, **head, steps=steps)
-            link(execution)
-            yield execution
+def is_entry(value: bytes) -> bool:
+    """Whether the value under an execution's id is its de-duplication entry."""
+    return value.startswith(b'{"entry"')

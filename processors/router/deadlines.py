@@ -1,7 +1,7 @@
 """Deadlines: every timer of an execution, as a function of its state.
 
 Nothing is scheduled anywhere: after a restart the same state gives the same timers. Only leases
-start afresh, since they are renewed in memory.
+start again, since they are renewed in memory.
 """
 
 from __future__ import annotations
@@ -10,16 +10,24 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from processors.router import policy
-from processors.router.dispatching import fail, stop_attempt
-from processors.router.schedule import advance, retry
-from processors.router.state import ENDED, Execution, StepState
-from processors.router.turn import Turn
+from processors.router.attempts import cancel_attempt, fail
+from processors.router.decision import Decision
+from processors.router.ending import request_end
+from processors.router.evolve import renew_lease
+from processors.router.scheduling import advance, retry
+from processors.router.state import Execution, StepState
+from streams.events import NeedsAttention, Rejected, StepCancelled, StepFailed, StepLost, Waiting
+from streams.lifecycle import ENDED
+from streams.reports import StepError
 from streams.timestamps import iso
 
 #: After this many seconds without a claim a step says that no executor takes it.
 UNCLAIMED_SECONDS: Final = 10.0
-#: How long an executor has to end an attempt that it was told to end.
+#: How long the executors have to answer that an attempt which nobody claimed is not started.
 STOP_SECONDS: Final = 30.0
+#: What an executor says while it holds back an attempt that it claimed.
+_HELD_BACK: Final = frozenset({"target_limit", "rate_limit"})
+_NO_TIMERS: Final = frozenset({"paused", "needs_attention"})
 
 
 def next_deadline(execution: Execution, steps: Iterable[StepState] | None = None) -> float | None:
@@ -32,16 +40,16 @@ def next_deadline(execution: Execution, steps: Iterable[StepState] | None = None
     earliest = _execution_deadline(execution)
     for step in execution.steps.values() if steps is None else steps:
         if step.in_flight or step.retry_at is not None:
-            moment = _step_deadline(execution, step)
-            if moment is not None and (earliest is None or moment < earliest):
-                earliest = moment
+            due = _step_deadline(execution, step)
+            if due is not None and (earliest is None or due < earliest):
+                earliest = due
     return earliest
 
 
 def _execution_deadline(execution: Execution) -> float | None:
     if execution.status == "pending_approval":
         return execution.approval_expires_at
-    if execution.ending is not None or execution.status in ("paused", "needs_attention"):
+    if execution.ending is not None or execution.status in _NO_TIMERS:
         return None
     if execution.started_at is None:
         return None
@@ -49,139 +57,123 @@ def _execution_deadline(execution: Execution) -> float | None:
 
 
 def _step_deadline(execution: Execution, step: StepState) -> float | None:
+    if step.claimed:
+        if step.waiting in _HELD_BACK:
+            return step.lease_until
+        limit = step.started_at + execution.spec(step).timeout_seconds
+        return min(step.lease_until, limit + policy.OVERDUE_SECONDS)
     if step.in_flight:
-        spec = execution.spec(step)
-        if step.started_at:
-            overdue = float(step.started_at + spec["timeout_seconds"] + policy.OVERDUE_SECONDS)
-            return min(step.lease_until, overdue)
+        if step.status == "cancelling":
+            return step.cancelling_at + STOP_SECONDS
         if step.waiting is None:
             return step.dispatched_at + UNCLAIMED_SECONDS
         return step.dispatched_at + policy.QUEUE_SECONDS + STOP_SECONDS
-    if step.retry_at is not None and execution.status not in ("paused", "needs_attention"):
-        return step.retry_at
-    return None
+    return None if execution.status in _NO_TIMERS else step.retry_at
 
 
 def restore_leases(execution: Execution, now: float) -> None:
     """After a restart every running attempt gets a whole lease."""
     for step in execution.steps.values():
-        if step.in_flight and step.started_at:
-            step.lease_until = now + execution.spec(step)["lease_seconds"]
+        if step.claimed:
+            renew_lease(step, now + execution.spec(step).lease_seconds)
 
 
-def tick(turn: Turn) -> None:
-    """Do everything whose moment has come."""
-    execution = turn.execution
+def decide_deadline(execution: Execution, now: float) -> Decision:
+    """Everything whose moment has come."""
+    decision = Decision(execution, now)
     due = _execution_deadline(execution)
-    if due is not None and due <= turn.now:
+    if due is not None and due <= now:
         if execution.status == "pending_approval":
-            _expire_approval(turn)
-            return
+            data = Rejected(
+                "approval_expired", "nobody approved it in time", name=execution.plan.name
+            )
+            decision.emit("execution.rejected", data)
+            return decision
         seconds = execution.timeout_seconds
-        end_execution(
-            turn, "timeout", "runstream", f"the execution ran longer than its {seconds:g} s"
-        )
+        reason = f"the execution ran longer than its {seconds:g} s"
+        request_end(decision, "timeout", "runstream", reason)
     for step in list(execution.steps.values()):
-        moment = _step_deadline(execution, step)
-        if moment is not None and moment <= turn.now:
-            _step_due(turn, step)
-    advance(turn)
+        due = _step_deadline(execution, step)
+        if due is not None and due <= now:
+            _step_due(decision, step)
+    advance(decision)
+    return decision
 
 
-def end_execution(turn: Turn, ending: str, actor: str, reason: str) -> None:
-    """Ask for the end: nothing new starts and every running attempt is told to stop."""
-    execution = turn.execution
-    data = {"actor": actor, "reason": reason, "ending": ending}
-    turn.emit("execution.cancel_requested", data)
-    for step in execution.steps.values():
-        if step.in_flight and step.started_at:
-            why = "cancelled" if ending == "cancelled" else "timed_out"
-            stop_attempt(turn, step, step.attempt, why)
-
-
-def _expire_approval(turn: Turn) -> None:
-    data = {"reason": "approval_expired", "message": "nobody approved it in time", "problems": []}
-    turn.emit("execution.rejected", data)
-
-
-def _step_due(turn: Turn, step: StepState) -> None:
+def _step_due(decision: Decision, step: StepState) -> None:
     if not step.in_flight:
-        retry(turn, step)
-    elif not step.started_at:
-        _unclaimed(turn, step)
-    elif turn.execution.ending is not None:
-        data: dict[str, Any] = {
-            "confirmed": False,
-            "reason": "its executor did not answer",
-            "evidence": {"cancel_unconfirmed": True, "executor": step.executor},
-        }
-        turn.emit("step.cancelled", data, step.id, step.attempt)
-    elif step.lease_until <= turn.now:
-        _lose(turn, step)
+        retry(decision, step)
+    elif step.status == "cancelling":
+        _unconfirmed(decision, step)
+    elif not step.claimed:
+        _unclaimed(decision, step)
+    elif step.lease_until <= decision.now:
+        _lose(decision, step)
     else:
-        _overdue(turn, step)
+        _overdue(decision, step)
 
 
-def _unclaimed(turn: Turn, step: StepState) -> None:
-    spec = turn.execution.spec(step)
-    waited = turn.now - step.dispatched_at
+def _unconfirmed(decision: Decision, step: StepState) -> None:
+    """Nobody said that the attempt has ended, or that it was never started."""
+    evidence: dict[str, Any] = {"cancel_unconfirmed": True, "executor": step.executor}
+    if step.executor is None:
+        reason = "no executor answered; one that still holds the command refuses it"
+    else:
+        reason = "its executor did not answer"
+    data = StepCancelled(False, reason, evidence)
+    decision.emit("step.cancelled", data, step.id, step.attempt)
+
+
+def _unclaimed(decision: Decision, step: StepState) -> None:
+    spec = decision.execution.spec(step)
+    waited = decision.now - step.dispatched_at
     if waited < policy.QUEUE_SECONDS:
         message = (
             f"no executor has claimed it for {waited:.0f} s; "
-            f"is `runstream executor --domain {spec['domain']}` running?"
+            f"is `runstream executor --domain {spec.domain}` running?"
         )
-        data = {
-            "reason": "no_executor",
-            "message": message,
-            "until": iso(step.dispatched_at + policy.QUEUE_SECONDS),
-        }
-        turn.emit("step.waiting", data, step.id, step.attempt)
+        until = iso(step.dispatched_at + policy.QUEUE_SECONDS)
+        waiting = Waiting("no_executor", message, until)
+        decision.emit("step.waiting", waiting, step.id, step.attempt)
         return
-    error = {
-        "class": "expired",
-        "message": f"no executor of domain {spec['domain']} claimed it for {waited:.0f} s",
-        "transient": False,
-    }
-    stop_attempt(turn, step, step.attempt, "superseded")
-    fail(turn, step, "step.timed_out", {"duration_seconds": 0.0, "error": error})
+    message = f"no executor of domain {spec.domain} claimed it for {waited:.0f} s"
+    error: StepError = {"class": "expired", "message": message, "transient": False}
+    cancel_attempt(decision, step, step.attempt, "superseded")
+    fail(decision, step, StepFailed(0.0, error), timed_out=True)
 
 
-def _lose(turn: Turn, step: StepState) -> None:
+def _lose(decision: Decision, step: StepState) -> None:
     """The lease is over without a word. A new attempt only where repeating is declared safe."""
-    execution = turn.execution
+    execution = decision.execution
     spec = execution.spec(step)
-    safe = spec["retry_safe"]
-    attempt = step.attempt
-    data = {
-        "executor": step.executor,
-        "lease_seconds": spec["lease_seconds"],
-        "retry_safe": safe,
-    }
-    turn.emit("step.lost", data, step.id, attempt)
-    stop_attempt(turn, step, attempt, "superseded")
-    if safe:
-        message = f"the executor {step.executor} stopped answering"
-        error = {"class": "lost", "message": message, "transient": True}
-        duration = round(turn.now - step.started_at, 3)
-        fail(turn, step, "step.failed", {"duration_seconds": duration, "error": error})
+    attempt, executor = step.attempt, step.executor
+    lost = StepLost(executor, spec.lease_seconds, spec.retry_safe)
+    decision.emit("step.lost", lost, step.id, attempt)
+    cancel_attempt(decision, step, attempt, "superseded")
+    if spec.retry_safe:
+        message = f"the executor {executor} stopped answering"
+        error: StepError = {"class": "lost", "message": message, "transient": True}
+        seconds = round(decision.now - step.started_at, 3)
+        fail(decision, step, StepFailed(seconds, error))
         return
     message = (
-        f"attempt {attempt} of {step.id} was lost with {step.executor}, and {spec['tool']} is not "
+        f"attempt {attempt} of {step.id} was lost with {executor}, and {spec.tool} is not "
         f"safe to repeat; resolve it as succeeded, failed or retry"
     )
-    turn.emit("step.needs_attention", {"message": message}, step.id, attempt)
+    attention = NeedsAttention(message)
+    decision.emit("step.needs_attention", attention, step.id, attempt)
     if execution.status == "running":
-        turn.emit("execution.needs_attention", {"message": message})
+        decision.emit("execution.needs_attention", attention)
 
 
-def _overdue(turn: Turn, step: StepState) -> None:
+def _overdue(decision: Decision, step: StepState) -> None:
     """Its executor renews the lease but never ends it, long after the timeout."""
-    spec = turn.execution.spec(step)
-    error = {
+    spec = decision.execution.spec(step)
+    error: StepError = {
         "class": "timed_out",
-        "message": f"it ran longer than its {spec['timeout_seconds']:g} s",
-        "transient": spec["retry_safe"],
+        "message": f"it ran longer than its {spec.timeout_seconds:g} s",
+        "transient": spec.retry_safe,
     }
-    stop_attempt(turn, step, step.attempt, "timed_out")
-    duration = round(turn.now - step.started_at, 3)
-    fail(turn, step, "step.timed_out", {"duration_seconds": duration, "error": error})
+    cancel_attempt(decision, step, step.attempt, "timed_out")
+    seconds = round(decision.now - step.started_at, 3)
+    fail(decision, step, StepFailed(seconds, error), timed_out=True)

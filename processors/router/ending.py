@@ -1,101 +1,104 @@
-"""Ending: how an execution winds down, stops, undoes and finishes."""
+"""Ending: how an execution is cancelled, stops at a failed step, and finishes."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from processors.router.dispatching import dispatch, stop_attempt
-from processors.router.state import STEP_FAILED, StepState
-from processors.router.turn import Turn
-from streams.events import STEP_ENDED
+from processors.router.attempts import ask_to_cancel
+from processors.router.decision import Decision
+from processors.router.state import Execution, StepState
+from streams.events import CancelRequested, Ended, Skipped, StepCancelled
+from streams.lifecycle import STEP_ENDED, STEP_FAILED
+
+#: Failed compensations that the reason of the end names.
+_NAMED = 5
 
 
-def wind_down(turn: Turn) -> None:
-    """The end is asked for: what has not started never will; what runs is being ended."""
-    execution = turn.execution
+def request_end(decision: Decision, ending: str, actor: str, reason: str) -> None:
+    """Ask for the end: nothing new starts and every attempt in flight is told to stop."""
+    how: Any = ending
+    decision.emit("execution.cancel_requested", CancelRequested(actor, reason, how))
+
+
+def cancel_the_rest(decision: Decision) -> None:
+    """The end is asked for: what has not started never will; what is in flight is told to end.
+
+    A step in flight is cancelled when its executor has said so, never before.
+    """
+    execution = decision.execution
     reason = execution.ending_reason or "the execution was cancelled"
+    why = "cancelled" if execution.ending == "cancelled" else "timed_out"
     for step in list(execution.steps.values()):
-        if step.status in STEP_ENDED or step.children is not None:
-            continue
-        if step.in_flight and step.started_at:
+        if step.status in STEP_ENDED or step.items is not None or step.status == "cancelling":
             continue
         if step.in_flight:
-            stop_attempt(turn, step, step.attempt, "cancelled")
-        _cancel(turn, step, reason)
+            ask_to_cancel(decision, step, why, reason)
+        else:
+            _cancel(decision, step, reason)
     for step in list(execution.steps.values()):
-        if step.children is not None and step.status not in STEP_ENDED:
+        if step.items is not None and step.status not in STEP_ENDED:
             names = step.children
             if all(execution.steps[name].status in STEP_ENDED for name in names):
-                _cancel(turn, step, reason)
-    turn.ended.clear()
+                _cancel(decision, step, reason)
 
 
-def _cancel(turn: Turn, step: StepState, reason: str) -> None:
-    turn.emit(
-        "step.cancelled",
-        {"confirmed": True, "reason": reason, "evidence": {"started": False}},
-        step.id,
-        step.attempt or None,
-    )
+def _cancel(decision: Decision, step: StepState, reason: str) -> None:
+    """End a step of which nothing is in flight."""
+    evidence: dict[str, Any] = {"started": False}
+    if step.attempt:
+        evidence = {"ended_attempts": step.attempt}
+    data = StepCancelled(step.status not in ("lost", "needs_attention"), reason, evidence)
+    decision.emit("step.cancelled", data, step.id, step.attempt or None)
 
 
-def skip_the_rest(turn: Turn) -> None:
+def skip_the_rest(decision: Decision) -> None:
     """A step failed for good: what has not started never will."""
-    for step in list(turn.execution.steps.values()):
+    for step in list(decision.execution.steps.values()):
         waits = step.status in ("pending", "waiting") and not step.in_flight
-        if waits and step.undoes is None and step.children is None:
-            turn.emit("step.skipped", {"reason": "the plan stopped at a failed step"}, step.id)
+        if waits and step.undoes is None and step.items is None:
+            reason = Skipped("the plan stopped at a failed step")
+            decision.emit("step.skipped", reason, step.id)
 
 
-def compensate(turn: Turn) -> None:
-    """Where the plan says so: undo what succeeded, one step after another, the last one first."""
-    execution = turn.execution
-    ours = [step for step in execution.steps.values() if step.undoes is None]
-    if execution.stopping != "compensate" or any(s.status not in STEP_ENDED for s in ours):
-        return
-    if any(s.undoes is not None and s.status not in STEP_ENDED for s in execution.steps.values()):
-        return
-    done = [
-        step
-        for step in execution.steps.values()
-        if step.status == "succeeded"
-        and step.undoes is None
-        and step.children is None
-        and execution.spec(step).get("compensate") is not None
-        and f"{step.id}.undo" not in execution.steps
-    ]
-    if not done:
-        return
-    last = max(done, key=lambda step: (step.ended_at, step.id))
-    turn.emit("step.compensation_scheduled", {"by": f"{last.id}.undo"}, last.id)
-    turn.dirty[f"{last.id}.undo"] = None
-    dispatch(turn, execution.steps[f"{last.id}.undo"])
-    if turn.ended:
-        turn.ended.clear()
-        compensate(turn)
-
-
-def finish(turn: Turn) -> None:
+def finish(decision: Decision) -> None:
     """By the reference rule: no failure completes, no success fails, anything else is partial."""
-    execution = turn.execution
-    counts: dict[str, int] = {}
-    for name in execution.specs:
-        status = execution.steps[name].status
-        counts[status] = counts.get(status, 0) + 1
+    execution = decision.execution
+    counts = _counts(execution.steps[name] for name in execution.specs)
+    undos = [step for step in execution.steps.values() if step.undoes is not None]
     began = execution.started_at or execution.accepted_at
-    data: dict[str, Any] = {
-        "steps": counts,
-        "elapsed_seconds": round(turn.now - began, 3),
-        "reason": execution.ending_reason,
-    }
+    data = Ended(
+        steps=counts,
+        elapsed_seconds=round(decision.now - began, 3),
+        reason=execution.ending_reason,
+        compensations=_counts(undos) if undos else None,
+    )
     if execution.ending is not None:
         kind = "cancelled" if execution.ending == "cancelled" else "timed_out"
+    elif not any(counts.get(status) for status in ("failed", "timed_out", "cancelled")):
+        kind = "completed"
     else:
-        failed = sum(counts.get(status, 0) for status in ("failed", "timed_out", "cancelled"))
-        if not failed:
-            kind = "completed"
-        else:
-            kind = "partial" if counts.get("succeeded") else "failed"
-            first = next(s for s in execution.steps.values() if s.error and s.status in STEP_FAILED)
-            data["reason"] = f"step {first.id}: {(first.error or {}).get('message')}"
-    turn.emit(f"execution.{kind}", data)
+        kind = "partial" if counts.get("succeeded") else "failed"
+        data.reason = _failure(execution, undos)
+    decision.emit(f"execution.{kind}", data)
+
+
+def _counts(steps: Any) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for step in steps:
+        counts[step.status] = counts.get(step.status, 0) + 1
+    return counts
+
+
+def _failure(execution: Execution, undos: list[StepState]) -> str | None:
+    """The step that failed first, and what could not be undone."""
+    failed = [s for s in execution.steps.values() if s.status in STEP_FAILED and s.undoes is None]
+    reason = None
+    if failed:
+        first = min(failed, key=lambda step: (step.ended_at, step.id))
+        message = first.error["message"] if first.error else "failed"
+        reason = f"step {first.id}: {message}"
+    left = sorted(step.undoes or "" for step in undos if step.status != "succeeded")
+    if left:
+        more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+        reason = f"{reason or ''}; not undone: {', '.join(left[:_NAMED])}{more}".lstrip("; ")
+    return reason

@@ -1,243 +1,232 @@
 """Evolve: the state after an event. The only place where an execution changes.
 
 The state is changed in place, since the caller owns it; everything the new state needs is in the
-event, so folding the log gives the state again.
+event, so folding the log gives the state again. The last functions change what is derived and
+never written down: leases and the progress that was told last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
-
 from processors.router.state import (
-    ENDED,
-    TRANSITIONS,
+    MAX_FAILURES,
     Execution,
+    FailedAttempt,
     StepState,
-    link,
+    derive,
+    item_id,
+    report_bit,
 )
-from streams.events import STATUS_AFTER, STEP_ENDED
+from streams.events import (
+    Accepted,
+    ApprovalRequested,
+    CancelRequested,
+    CompensationScheduled,
+    CompensationSkipped,
+    Dispatched,
+    Event,
+    Expanded,
+    LateResult,
+    RetryScheduled,
+    StepCancelled,
+    StepFailed,
+    StepStarted,
+    StepSucceeded,
+    Waiting,
+)
+from streams.lifecycle import (
+    ENDED,
+    STEP_ENDED,
+    check_transition,
+    execution_status,
+    step_status,
+)
 from streams.timestamps import unix
 
 #: Statuses in which the execution waits for a person, and its timeout with it.
-_HELD: Final = frozenset({"paused", "needs_attention"})
+_CLOCK_STOPS = frozenset({"paused", "needs_attention"})
 
 
-class IllegalTransition(Exception):
-    """The decider asked for a status that cannot follow: a defect, never an operating error."""
-
-
-def accepted(event: dict[str, Any], at: float) -> Execution:
+def accepted(event: Event, at: float) -> Execution:
     """The state after `execution.accepted`, the first event of every admitted execution."""
-    data = event["data"]
+    data = event.data
+    assert isinstance(data, Accepted)  # noqa: S101
     execution = Execution(
-        id=event["execution_id"],
-        tenant=event["tenant"],
-        actor=data["actor"],
-        idempotency_key=data["idempotency_key"],
-        plan=data["plan"],
-        plan_hash=data["plan_hash"],
-        mode=data["mode"],
-        sla_class=data["sla_class"],
-        action_class=data["action_class"],
-        environment=data["environment"],
-        priority=data["priority"],
-        timeout_seconds=data["timeout_seconds"],
-        approval_level=data["approval_level"],
+        id=event.execution_id,
+        tenant=event.tenant,
+        actor=data.actor,
+        idempotency_key=data.idempotency_key,
+        plan=data.plan,
+        plan_hash=data.plan_hash,
+        mode=data.mode,
+        sla_class=data.sla_class,
+        action_class=data.action_class,
+        environment=data.environment,
+        priority=data.priority,
+        timeout_seconds=data.timeout_seconds,
+        approval_level=data.approval_level,
         accepted_at=at,
-        seq=event["seq"],
-        rerun_of=data.get("rerun_of"),
-        steps={spec["id"]: StepState(spec["id"]) for spec in data["plan"]["steps"]},
+        run=data.run,
+        rerun_of=data.rerun_of,
+        seq=event.seq,
+        steps={spec.id: StepState(spec.id) for spec in data.plan.steps},
     )
-    for name, output in (data.get("carried") or {}).items():
+    for name, output in (data.carried or {}).items():
         step = execution.steps[name]
         step.status = "succeeded"
         step.output = output
         step.ended_at = at
-    link(execution)
+    derive(execution)
     return execution
 
 
-def evolve(execution: Execution, event: dict[str, Any], at: float) -> None:
-    """Apply one event; `at` is the event's moment in Unix seconds."""
-    kind: str = event["type"]
-    execution.seq = event["seq"]
-    status = STATUS_AFTER.get(kind)
-    if status is not None:
-        _move(execution, status, event["data"], at)
-    elif kind == "execution.resumed":
-        _resume(execution, event["data"]["status"], at)
-    elif kind == "execution.cancel_requested":
-        execution.ending = event["data"]["ending"]
-        execution.ending_reason = event["data"]["reason"]
+def evolve(execution: Execution, event: Event, at: float) -> None:
+    """Apply one event that happened at `at` (Unix seconds).
+
+    Raises IllegalTransition where the status of the execution cannot follow: a defect.
+    """
+    execution.seq = event.seq
+    if event.step is None:
+        _execution(execution, event, at)
     else:
-        apply = _STEP.get(kind)
-        if apply is not None:
-            apply(execution, execution.steps[event["step"]], event, at)
+        _step(execution, execution.steps[event.step], event, at)
 
 
-def _move(execution: Execution, status: str, data: dict[str, Any], at: float) -> None:
-    # The request for approval follows the acceptance at once; that is no edge of its own.
-    asked = status == "pending_approval" and execution.status == "approved"
-    legal = asked or status == execution.status or status in TRANSITIONS[execution.status]
-    if not legal:
-        raise IllegalTransition(f"{execution.id}: {execution.status} -> {status}")
-    if status in _HELD:
+def _execution(execution: Execution, event: Event, at: float) -> None:
+    data = event.data
+    if isinstance(data, CancelRequested):
+        execution.ending = data.ending
+        execution.ending_reason = data.reason
+        return
+    status = execution_status(execution.status, event)
+    assert status is not None  # there is one before  # noqa: S101
+    check_transition(execution.status, status)
+    if status in _CLOCK_STOPS:
         execution.paused_at = execution.paused_at or at
-    elif execution.paused_at is not None:
-        _go_on(execution, at)
+    elif execution.paused_at is not None and status != execution.status:
+        # The time that it was held does not count against its timeout.
+        execution.paused_seconds += at - execution.paused_at
+        execution.paused_at = None
     execution.status = status
-    if status == "pending_approval":
-        execution.approval_expires_at = unix(data["expires_at"])
-    elif status == "running" and execution.started_at is None:
+    if isinstance(data, ApprovalRequested):
+        execution.approval_expires_at = unix(data.expires_at)
+    elif event.type == "execution.started" and execution.started_at is None:
         execution.started_at = at
-    elif status in ENDED:
+    elif status in ENDED and execution.ended_at is None:
         execution.ended_at = at
 
 
-def _resume(execution: Execution, status: str, at: float) -> None:
-    _go_on(execution, at)
-    execution.status = status
+def _step(execution: Execution, step: StepState, event: Event, at: float) -> None:
+    before = step.status
+    step.status = step_status(before, event)
+    match event.data:
+        case Dispatched():
+            _dispatched(step, event.attempt or 1, at)
+        case StepStarted(executor):
+            step.executor = executor
+            step.started_at = at
+            step.waiting = None
+            step.reported |= report_bit("started", step.attempt)
+        case StepSucceeded(output=output, report=report):
+            step.output = output
+            step.error = None
+            _end_attempt(step, report)
+        case StepFailed() as data:
+            _failed(execution, step, data, event)
+        case StepCancelled(output=output, report=report):
+            step.output = output
+            _end_attempt(step, report)
+        case RetryScheduled(at=when):
+            step.waiting = "backoff"
+            step.retry_at = unix(when)
+        case Waiting(reason):
+            step.waiting = reason
+        case Expanded(values=values):
+            _expanded(execution, step, values, at)
+        case CompensationScheduled(by):
+            execution.steps[by] = StepState(by, undoes=step.id)
+            execution.open_steps += 1
+        case CompensationSkipped():
+            step.unchanged = True
+        case LateResult(report):
+            step.late += 1
+            step.reported |= report_bit(report, event.attempt or 0)
+        case _:
+            _plain(step, event.type, at)
+    if step.status in STEP_ENDED and before not in STEP_ENDED:
+        _ended(execution, step, at)
 
 
-def _go_on(execution: Execution, at: float) -> None:
-    """The time that it was held does not count against its timeout."""
-    execution.paused_seconds += at - (execution.paused_at or at)
-    execution.paused_at = None
+def _plain(step: StepState, kind: str, at: float) -> None:
+    """The events whose type says it all."""
+    if kind == "step.resumed":
+        step.started_at = at
+        step.waiting = None
+    elif kind == "step.cancel_requested":
+        step.cancelling_at = at
+    elif kind in ("step.lost", "step.needs_attention"):
+        step.in_flight = False
 
 
-def _settle(execution: Execution, step: StepState, status: str, at: float) -> None:
-    """End a step; those that waited for it wait for one less."""
-    was_ended = step.status in STEP_ENDED
-    step.status = status
-    step.in_flight = False
-    step.retry_at = None
-    step.waiting = None
-    step.ended_at = at
-    if not was_ended:
-        execution.open_steps -= 1
-        for dependent in execution.dependents.get(step.id, ()):
-            execution.unmet[dependent] -= 1
-
-
-def _waiting(execution: Execution, step: StepState, event: dict[str, Any], at: float) -> None:
-    step.waiting = event["data"]["reason"]
-    step.status = "waiting"
-
-
-def _expanded(execution: Execution, step: StepState, event: dict[str, Any], at: float) -> None:
-    data = event["data"]
-    step.status = "running"
-    step.started_at = at
-    step.waiting = None
-    step.children = data["steps"]
-    for index, (name, item) in enumerate(zip(data["steps"], data["values"], strict=True)):
-        execution.steps[name] = StepState(name, parent=step.id, index=index, item=item)
-    execution.open_steps += len(data["steps"])
-
-
-def _dispatched(execution: Execution, step: StepState, event: dict[str, Any], at: float) -> None:
-    step.status = "dispatched"
-    step.attempt = event["attempt"]
+def _dispatched(step: StepState, attempt: int, at: float) -> None:
+    step.attempt = attempt
     step.in_flight = True
     step.dispatched_at = at
     step.started_at = 0.0
+    step.cancelling_at = 0.0
     step.executor = None
     step.retry_at = None
     step.waiting = None
     step.progress = None
 
 
-def _started(execution: Execution, step: StepState, event: dict[str, Any], at: float) -> None:
-    step.status = "running"
-    step.executor = event["data"]["executor"]
-    step.started_at = at
-    step.waiting = None
+def _end_attempt(step: StepState, report: str | None) -> None:
+    """The attempt is over; a report that said so counts once."""
+    step.in_flight = False
+    if report is not None:
+        step.reported |= report_bit(report, step.attempt)
 
 
-def _succeeded(execution: Execution, step: StepState, event: dict[str, Any], at: float) -> None:
-    step.output = event["data"].get("output")
-    step.error = None
-    _settle(execution, step, "succeeded", at)
-
-
-def _failed(execution: Execution, step: StepState, event: dict[str, Any], at: float) -> None:
-    data = event["data"]
-    step.error = data["error"]
-    step.output = data.get("output")
-    if "attempt" in event:
-        step.failures.append(
-            {"attempt": event["attempt"], "at": event["at"], "error": data["error"]}
-        )
-    if data["final"]:
-        _settle(execution, step, event["type"].removeprefix("step."), at)
-        _stop(execution, step)
-    else:
-        step.in_flight = False
-
-
-def _stop(execution: Execution, step: StepState) -> None:
-    """A final failure stops the plan unless it says otherwise."""
-    if step.undoes is None and execution.stopping != "compensate":
-        wish = execution.specs[step.parent or step.id]["on_failure"]
+def _failed(execution: Execution, step: StepState, data: StepFailed, event: Event) -> None:
+    step.error = data.error
+    step.output = data.output
+    _end_attempt(step, data.report)
+    if event.attempt is not None:
+        failed = FailedAttempt(event.attempt, event.at, data.error)
+        step.failures = (*step.failures, failed)[-MAX_FAILURES:]
+    # A final failure stops the plan unless it says otherwise.
+    if data.final and step.undoes is None and execution.stopping != "compensate":
+        wish = execution.spec(step).on_failure
         if wish != "continue":
             execution.stopping = wish
 
 
-def _retry(execution: Execution, step: StepState, event: dict[str, Any], at: float) -> None:
-    step.status = "waiting"
-    step.waiting = "backoff"
+def _expanded(execution: Execution, step: StepState, values: list[object], at: float) -> None:
+    step.items = values
+    step.started_at = at
+    step.waiting = None
+    for index in range(len(values)):
+        name = item_id(step.id, index)
+        execution.steps[name] = StepState(name, parent=step.id, index=index)
+    execution.open_steps += len(values)
+
+
+def _ended(execution: Execution, step: StepState, at: float) -> None:
+    """The step has ended; those that waited for it wait for one less."""
     step.in_flight = False
-    step.retry_at = unix(event["data"]["at"])
+    step.retry_at = None
+    step.waiting = None
+    step.ended_at = at
+    execution.open_steps -= 1
+    for dependent in execution.dependents.get(step.id, ()):
+        execution.unmet[dependent] -= 1
 
 
-def _lost(execution: Execution, step: StepState, event: dict[str, Any], at: float) -> None:
-    step.status = "lost"
-    step.in_flight = False
+def renew_lease(step: StepState, until: float) -> None:
+    """The executor of the attempt lives: nothing is done about it before `until`."""
+    step.lease_until = until
 
 
-def _attention(execution: Execution, step: StepState, event: dict[str, Any], at: float) -> None:
-    step.status = "needs_attention"
-    step.in_flight = False
-
-
-def _cancelled(execution: Execution, step: StepState, event: dict[str, Any], at: float) -> None:
-    _settle(execution, step, "cancelled", at)
-
-
-def _skipped(execution: Execution, step: StepState, event: dict[str, Any], at: float) -> None:
-    _settle(execution, step, "skipped", at)
-
-
-def _compensated(execution: Execution, step: StepState, event: dict[str, Any], at: float) -> None:
-    step.status = "compensated"
-
-
-def _late(execution: Execution, step: StepState, event: dict[str, Any], at: float) -> None:
-    step.late.append(f"{event['attempt']}:{event['data']['report']}")
-
-
-def _undo(execution: Execution, step: StepState, event: dict[str, Any], at: float) -> None:
-    name = event["data"]["by"]
-    execution.steps[name] = StepState(name, undoes=step.id)
-    execution.open_steps += 1
-
-
-_Apply = Callable[[Execution, StepState, dict[str, Any], float], None]
-_STEP: Final[dict[str, _Apply]] = {
-    "step.waiting": _waiting,
-    "step.expanded": _expanded,
-    "step.dispatched": _dispatched,
-    "step.started": _started,
-    "step.succeeded": _succeeded,
-    "step.failed": _failed,
-    "step.timed_out": _failed,
-    "step.retry_scheduled": _retry,
-    "step.lost": _lost,
-    "step.needs_attention": _attention,
-    "step.cancelled": _cancelled,
-    "step.skipped": _skipped,
-    "step.compensation_scheduled": _undo,
-    "step.compensated": _compensated,
-    "step.late_result": _late,
-}
+def told_progress(step: StepState, told: tuple[float | None, str | None], at: float) -> None:
+    """Remember what the last `step.progress` said."""
+    step.progress = told
+    step.progress_at = at

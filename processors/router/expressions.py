@@ -28,11 +28,17 @@ _PART: Final = re.compile(r"([A-Za-z_][\w-]*)|\[(\d+)\]|\[\"([^\"\]]+)\"\]")
 _STRING: Final = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
 _MACRO: Final = re.compile(r"\.(?:all|exists|exists_one|map|filter)\s*$")
 _STEP: Final = re.compile(r"\bsteps(?:\.([A-Za-z_][\w]*)|\[\s*[\"']([^\"']{1,80})[\"']\s*\])")
+_ANY_STEPS: Final = re.compile(r"\bsteps\b")
 _STEP_IN_PATH: Final = re.compile(r"^steps\.([A-Za-z][\w-]*)")
 
 
 class ExpressionError(Exception):
     """An expression is wrong or cannot be evaluated now; the message is one sentence."""
+
+    def __init__(self, message: str, error_class: str = "expression") -> None:
+        """`error_class` is that of the step which fails with it."""
+        super().__init__(message)
+        self.error_class = error_class
 
 
 def check(text: str) -> None:
@@ -110,13 +116,21 @@ def evaluate(text: str, context: dict[str, Any]) -> Any:
         return _look_up(text, context)
     check(text)
     try:
-        value = _compiled(text).execute(context)
+        value = _compiled(text).execute(_named(text, context))
     except (KeyError, IndexError) as error:
         raise ExpressionError(f"`{_short(text)}`: nothing is there: {error}") from None
     except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
         first = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
         raise ExpressionError(f"`{_short(text)}`: {first}") from None
     return _as_json(text, value)
+
+
+def _named(text: str, context: dict[str, Any]) -> dict[str, Any]:
+    """The context with only the steps that the expression names, so that others cost nothing."""
+    names = step_references(text)
+    if len(_ANY_STEPS.findall(_STRING.sub('""', text))) > len(_STEP.findall(text)):
+        return context  # it looks at all of them, or chooses by a value
+    return {**context, "steps": {n: context["steps"][n] for n in names if n in context["steps"]}}
 
 
 def _as_json(text: str, value: Any) -> Any:
@@ -171,21 +185,29 @@ def _render_text(text: str, context: dict[str, Any]) -> Any:
 
 def _look_up(path: str, context: dict[str, Any]) -> Any:
     value: Any = context
-    walked = ""
+    walked = cut = ""
     for name, index, quoted in _PART.findall(path):
         if index:
             if not isinstance(value, list) or int(index) >= len(value):
-                raise ExpressionError(f"`{_short(path)}`: there is no item {index} in {walked}")
+                raise ExpressionError(
+                    f"`{_short(path)}`: there is no item {index} in {walked}{cut}"
+                )
             value = value[int(index)]
             walked += f"[{index}]"
             continue
         key = name or quoted
         if not isinstance(value, dict) or key not in value:
             where = walked or "the context"
-            raise ExpressionError(f"`{_short(path)}`: there is no {key} in {where}")
+            hint = "; the output was cut" if _is_cut(value) else ""
+            raise ExpressionError(f"`{_short(path)}`: there is no {key} in {where}{hint}")
+        cut = "; the output was cut" if _is_cut(value) else ""
         value = value[key]
         walked = f"{walked}.{key}" if walked else key
     return value
+
+
+def _is_cut(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("truncated") is True
 
 
 def _short(text: str) -> str:

@@ -8,37 +8,33 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from confluent_kafka import Message
 from prometheus_client import Counter
-from pydantic import ValidationError
 
-from processors.router import changelog, intake, policy
-from processors.router.controlling import apply_control, audit
-from processors.router.deadlines import next_deadline, restore_leases, tick
-from processors.router.memory import Memory
-from processors.router.reporting import apply_report
-from processors.router.requests import Begin, Desk, Forward, Refuse, Repeat
-from processors.router.reruns import rerun_data
-from processors.router.schedule import advance
-from processors.router.state import ENDED, Execution, Receipt
-from processors.router.turn import Dispatch, Stop, Turn
+from processors.router import decoding, policy
+from processors.router.changelog import Change, entry_record, records
+from processors.router.commands import audit, decide_command
+from processors.router.deadlines import decide_deadline, next_deadline, restore_leases
+from processors.router.decision import Decision
+from processors.router.reports import decide_late_report, decide_report
+from processors.router.requests import Accept, Forward, Refuse, Repeat, RequestHandler
+from processors.router.reruns import NOT_RERUNNABLE, rerun_of
+from processors.router.scheduling import advance
+from processors.router.state import DedupEntry, Execution
+from processors.router.store import Restorer, StateStore
 from processors.router.writing import Writer
-from runtime import clock
 from runtime.kafka.processor import DecisionError, Output
 from streams import topics
-from streams.commands import CONTROL_COMMAND, Redrive, Rerun
-from streams.events import TERMINAL_EVENTS
-from streams.ids import (
-    is_execution_id,
-    partition_for,
-    route_of,
-)
-from streams.reports import REPORT, AnyReport
+from streams.commands import Redrive, Rerun
+from streams.events import Accepted, ApprovalRequested, Audit, Event, Payload
+from streams.ids import partition_for, route_of
+from streams.lifecycle import ENDED
+from streams.timestamps import iso
 
-#: Ended executions are looked through for forgotten keys this often, in seconds.
-FORGET_EVERY: Final = 60.0
+#: Entries of ended executions are looked through for expired ones this often, in seconds.
+EXPIRE_SECONDS: Final = 60.0
 
 _REQUESTS = Counter("runstream_requests_total", "Requests by what became of them", ["outcome"])
 _accepted = _REQUESTS.labels("accepted")
@@ -56,36 +52,34 @@ class RouterPartition:
     count: int
     prefix: str
     writer: Writer
-    memory: Memory
-    desk: Desk
+    store: StateStore
+    requests: RequestHandler
     timers: list[tuple[float, str]] = field(default_factory=list)
     #: The earliest timer that stands in the heap for an execution.
     scheduled: dict[str, float] = field(default_factory=dict)
-    forget_at: float = 0.0
-    #: How many executions have not ended, for the metrics.
-    active: int = 0
+    expire_at: float = 0.0
     #: Executions that changed in this batch: what the changelog must say, written once a batch.
-    changed: dict[str, tuple[bool, dict[str, None]]] = field(default_factory=dict)
+    changed: dict[str, Change] = field(default_factory=dict)
     #: Executions whose timers failed to run; a record that changes one sets it free again.
     suspended: set[str] = field(default_factory=set)
-    _restorer: changelog.Restorer | None = None
+    _restorer: Restorer | None = None
 
     # -- restoring -------------------------------------------------------------------------------
 
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Take one changelog record."""
         if self._restorer is None:
-            self._restorer = changelog.Restorer()
+            self._restorer = Restorer(self.store)
         self._restorer.add(key, value)
 
     def restored(self, now: float) -> None:
         """Put the executions together and derive their timers again."""
         restorer, self._restorer = self._restorer, None
-        self.forget_at = now + FORGET_EVERY
+        self.expire_at = now + EXPIRE_SECONDS
         if restorer is None:
             return
-        for execution in self.memory.restore(restorer):
-            self.active += execution.status not in ENDED
+        restorer.finish()
+        for execution in self.store.living.values():
             restore_leases(execution, now)
             self._schedule(execution, next_deadline(execution))
 
@@ -108,61 +102,59 @@ class RouterPartition:
         self.writer.dead_letter(out, topic, message, "decision_failed", text)
 
     def _report(self, message: Message, now: float, out: Output) -> None:
-        value = message.value()
-        try:
-            report = REPORT.validate_json(value or b"")
-        except ValidationError as error:
-            self.writer.dead_letter(out, topics.REPORTS, message, "invalid", _first(error))
+        report = decoding.decode_report(message.value())
+        if isinstance(report, decoding.Undecodable):
+            error_class, text = report.error_class, report.message
+            self.writer.dead_letter(out, topics.REPORTS, message, error_class, text)
             return
-        execution = self.memory.executions.get(report.execution_id)
+        execution = self.store.living.get(report.execution_id)
         if execution is not None:
-            turn = Turn(execution, now)
-            apply_report(turn, report)
-            self._finish(turn, out)
+            self._write(decide_report(execution, report, now), out)
             return
-        kept = self.memory.receipts.get(report.execution_id)
-        if kept is None or report.step not in kept.attempts:
+        entry = self.store.entry(report.execution_id)
+        if entry is None:
             _UNKNOWN.inc()
-        elif report.type != "heartbeat" and kept.attempts[report.step] > report.attempt:
-            # The execution has ended since; the last attempts' own reports were applied before.
-            data = {"report": report.type, "executor": report.executor, "message": None}
-            self._append(kept, "step.late_result", data, now, out, report)
+            return
+        data = decide_late_report(entry, report)
+        if data is not None:
+            step, attempt = report.step, report.attempt
+            self._append(entry, "step.late_result", data, now, out, step, attempt)
 
     def _append(
         self,
-        kept: Receipt,
+        entry: DedupEntry,
         kind: str,
-        data: dict[str, Any],
+        data: Payload,
         now: float,
         out: Output,
-        report: AnyReport | None = None,
+        step: str | None = None,
+        attempt: int | None = None,
     ) -> None:
-        """One more event of an execution of which only the receipt is left."""
-        kept.seq += 1
-        event = _event(kept.id, kept.seq, kind, now, kept.tenant, data)
-        if report is not None:
-            event["step"], event["attempt"] = report.step, report.attempt
+        """One more event of an execution of which only the entry is left."""
+        entry.seq += 1
+        self.store.put_entry(entry)
+        event = Event(entry.id, entry.seq, kind, iso(now), entry.tenant, data, step, attempt)
         self.writer.events(out, [event], self.number)
-        self._write_receipt(kept, out)
+        self.writer.changelog(out, self.number, [entry_record(entry)])
 
     def _request(self, message: Message, now: float, out: Output) -> None:
-        match self.desk.answer(message.value(), now):
-            case intake.Poison(error_class, text):
+        match self.requests.decide(message.value(), now):
+            case decoding.Undecodable(error_class, text):
                 _dead_letters.inc()
                 self.writer.dead_letter(out, topics.REQUESTS, message, error_class, text)
             case Forward(route, home):
                 self.writer.forward(out, topics.REQUESTS, message, route, home)
-            case Begin(execution_id, tenant, data):
+            case Accept(execution_id, tenant, data):
                 _accepted.inc()
-                self._begin(execution_id, tenant, data, now, out)
-            case Repeat(known, data):
+                self._accept(execution_id, tenant, data, now, out)
+            case Repeat(known, duplicate):
                 _duplicates.inc()
                 if isinstance(known, Execution):
-                    turn = Turn(known, now)
-                    turn.emit("execution.duplicate", data)
-                    self._finish(turn, out)
+                    decision = Decision(known, now)
+                    decision.emit("execution.duplicate", duplicate)
+                    self._write(decision, out)
                 else:
-                    self._append(known, "execution.duplicate", data, now, out)
+                    self._append(known, "execution.duplicate", duplicate, now, out)
             case Refuse() as refusal:
                 _rejected.inc()
                 self._reject(refusal, now, out)
@@ -170,81 +162,92 @@ class RouterPartition:
     def _reject(self, refusal: Refuse, now: float, out: Output) -> None:
         execution_id, tenant = refusal.execution_id, refusal.tenant
         if refusal.keep:
-            kept = Receipt(execution_id, tenant, None, "", "rejected", 1, now)
-            self.memory.keep(kept)
-            self._write_receipt(kept, out)
-        event = _event(execution_id, 1, "execution.rejected", now, tenant, refusal.data)
+            entry = DedupEntry(execution_id, tenant, None, "", "rejected", 1, now)
+            self.store.put_entry(entry)
+            self.writer.changelog(out, self.number, [entry_record(entry)])
+        event = Event(execution_id, 1, "execution.rejected", iso(now), tenant, refusal.data)
         home = partition_for(route_of(execution_id).encode(), self.count)
         self.writer.events(out, [event], home)
 
-    def _begin(
-        self, execution_id: str, tenant: str, data: dict[str, Any], now: float, out: Output
+    def _accept(
+        self, execution_id: str, tenant: str, data: Accepted, now: float, out: Output
     ) -> None:
-        turn = Turn.begin(execution_id, tenant, data, now)
-        execution = turn.execution
-        self.memory.add(execution)
-        self.active += 1
+        decision = Decision.accept(execution_id, tenant, data, now)
+        execution = decision.execution
+        self.store.put(execution)
+        self.changed[execution_id] = Change(new=True, head=True)
         if execution.approval_level > 0:
-            turn.emit("execution.approval_requested", approval_data(execution, now))
-        advance(turn, everything=True)
-        self._finish(turn, out, new=True)
+            request = approval_request(execution, now)
+            decision.emit("execution.approval_requested", request)
+        advance(decision, everything=True)
+        self._write(decision, out)
 
     def _control(self, message: Message, now: float, out: Output) -> None:
-        try:
-            command = CONTROL_COMMAND.validate_json(message.value() or b"")
-        except ValidationError as error:
-            self.writer.dead_letter(out, topics.CONTROL, message, "invalid", _first(error))
-            return
-        if not is_execution_id(command.execution_id):
-            text = "execution_id is not the id of an execution"
-            self.writer.dead_letter(out, topics.CONTROL, message, "invalid", text)
+        command = decoding.decode_command(message.value())
+        if isinstance(command, decoding.Undecodable):
+            error_class, text = command.error_class, command.message
+            self.writer.dead_letter(out, topics.CONTROL, message, error_class, text)
             return
         route = route_of(command.execution_id)
+        if message.key() != route.encode():
+            # Without the key the commands of one execution lie in several partitions, and nobody
+            # could tell their order.
+            text = f"its key must be the route key of the execution, {route}"
+            self.writer.dead_letter(out, topics.CONTROL, message, "no_route_key", text)
+            return
         home = partition_for(route.encode(), self.count)
         if home != self.number:
+            # From a client with another partitioner: all of an execution lie here, in order.
             self.writer.forward(out, topics.CONTROL, message, route, home)
             return
-        execution = self.memory.executions.get(command.execution_id)
-        if execution is None:
-            kept = self.memory.receipts.get(command.execution_id)
-            if kept is None:
-                text = "no execution with this id is known"
-                self.writer.dead_letter(out, topics.CONTROL, message, "unknown_execution", text)
-                return
-            why = f"the execution has ended as {kept.status}"
-            refusal = {"actor": command.actor, "action": command.type, "allowed": False}
-            self._append(kept, "audit.decision", {**refusal, "message": why}, now, out)
-            return
-        turn = Turn(execution, now)
-        if isinstance(command, Rerun | Redrive):
-            self._rerun(turn, command, now, out)
+        found = self.store.living.get(command.execution_id)
+        known = found or self.store.entry(command.execution_id)
+        if known is None:
+            text = "no execution with this id is known"
+            self.writer.dead_letter(out, topics.CONTROL, message, "unknown_execution", text)
+        elif isinstance(command, Rerun | Redrive):
+            self._rerun(known, command, now, out)
+        elif isinstance(known, Execution):
+            self._write(decide_command(known, command, now), out)
         else:
-            apply_control(turn, command)
-        self._finish(turn, out)
+            why = f"the execution has ended as {known.status}"
+            refusal = Audit(command.actor, command.type, False, why)
+            self._append(known, "audit.decision", refusal, now, out)
 
-    def _rerun(self, turn: Turn, command: Rerun | Redrive, now: float, out: Output) -> None:
-        execution = turn.execution
+    def _rerun(
+        self,
+        known: Execution | DedupEntry | None,
+        command: Rerun | Redrive,
+        now: float,
+        out: Output,
+    ) -> None:
+        assert known is not None  # asked before  # noqa: S101
+        route = route_of(known.id)
         wanted = command.new_execution_id if isinstance(command, Rerun) else None
+        if wanted is None or route_of(wanted) != route or self.store.id_in_use(wanted):
+            wanted = self.requests.mint(route, now)
         step = command.step if isinstance(command, Redrive) else command.from_step
-        data = rerun_data(execution, step, command.actor)
-        if isinstance(data, str):
-            audit(turn, command.actor, command.type, False, data)
-            return
-        if (
-            wanted is None
-            or self.memory.taken(wanted)
-            or route_of(wanted) != route_of(execution.id)
-        ):
-            wanted = self.desk.mint(route_of(execution.id), now)
-        data["idempotency_key"] = f"rerun:{wanted}"
-        audit(turn, command.actor, command.type, True, f"rerun as {wanted}")
-        self._begin(wanted, execution.tenant, data, now, out)
+        origin = known if isinstance(known, Execution) else self.store.ended(known.id)
+        data: Accepted | str = NOT_RERUNNABLE.format(known.status)
+        if origin is not None:
+            data = rerun_of(origin, step, command.actor, wanted)
+        allowed = not isinstance(data, str)
+        told = f"rerun as {wanted}" if isinstance(data, Accepted) else data
+        decided = Audit(command.actor, command.type, allowed, told)
+        if isinstance(known, Execution):
+            decision = Decision(known, now)
+            audit(decision, decided.actor, decided.action, allowed, told)
+            self._write(decision, out)
+        else:
+            self._append(known, "audit.decision", decided, now, out)
+        if isinstance(data, Accepted):
+            self._accept(wanted, known.tenant, data, now, out)
 
     # -- time ------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:
         """The moment of the next timer."""
-        return min(self.timers[0][0], self.forget_at) if self.timers else self.forget_at
+        return min(self.timers[0][0], self.expire_at) if self.timers else self.expire_at
 
     def tick(self, now: float, out: Output) -> None:
         """Run the timers that are due."""
@@ -252,22 +255,22 @@ class RouterPartition:
             when, execution_id = heapq.heappop(self.timers)
             if self.scheduled.get(execution_id) == when:
                 del self.scheduled[execution_id]
-            execution = self.memory.executions.get(execution_id)
+            execution = self.store.living.get(execution_id)
             if execution is None or execution.status in ENDED or execution_id in self.suspended:
                 continue
             due = next_deadline(execution)
             if due is not None and due <= now:
-                turn = Turn(execution, now)
                 try:
-                    tick(turn)
+                    decision = decide_deadline(execution, now)
                 except Exception as error:
                     raise DecisionError(execution_id) from error
-                self._finish(turn, out)
+                self._write(decision, out)
             if execution.status not in ENDED:
                 self._schedule(execution, next_deadline(execution))
-        if self.forget_at <= now:
-            self.forget_at = now + FORGET_EVERY
-            self.writer.changelog(out, self.number, self.memory.forget(now))
+        if self.expire_at <= now:
+            expired, more = self.store.expire(now)
+            self.expire_at = now + (0.05 if more else EXPIRE_SECONDS)
+            self.writer.changelog(out, self.number, expired)
 
     def suspend(self, key: str) -> None:
         """Run no timer of this execution until a record changes it."""
@@ -278,78 +281,54 @@ class RouterPartition:
             return
         self.scheduled[execution.id] = when
         heapq.heappush(self.timers, (when, execution.id))
+        if len(self.timers) > 1_000 and len(self.timers) > 2 * len(self.scheduled):
+            # Timers that were replaced by earlier ones, or whose executions have ended.
+            self.timers = [(due, name) for name, due in self.scheduled.items()]
+            heapq.heapify(self.timers)
 
     # -- writing ---------------------------------------------------------------------------------
 
-    def _finish(self, turn: Turn, out: Output, *, new: bool = False) -> None:
-        """Send what a turn decided, and note what the changelog must say about it."""
-        if not turn.events and not turn.effects:
-            return
-        execution = turn.execution
+    def _write(self, decision: Decision, out: Output) -> None:
+        """Send what was decided, and note what the changelog must say about it."""
+        execution = decision.execution
         self.suspended.discard(execution.id)
-        if turn.events:
-            self.writer.events(out, turn.events, self.number)
-        for effect in turn.effects:
-            if isinstance(effect, Dispatch):
-                self.writer.dispatch(out, effect, turn.now)
-            elif isinstance(effect, Stop):
-                self.writer.stop(out, effect, turn.now)
-            else:
-                self.writer.exhaust(out, effect, turn.now)
-        if not turn.events:
+        if decision.events:
+            self.writer.events(out, decision.events, self.number)
+        self.writer.effects(out, decision)
+        if not decision.events:
             return
-        was_new, dirty = self.changed.get(execution.id, (False, {}))
-        dirty.update(turn.dirty)
-        self.changed[execution.id] = (new or was_new, dirty)
+        change = self.changed.get(execution.id)
+        if change is None:
+            change = self.changed[execution.id] = Change()
+        change.head |= decision.head_changed
+        change.steps.update(decision.changed_steps)
         if execution.status in ENDED:
             self.scheduled.pop(execution.id, None)
-            self.active -= any(event["type"] in TERMINAL_EVENTS for event in turn.events)
-        else:
-            # Whatever holds or frees the execution as a whole moves the timers of all its steps.
-            whole = any("step" not in event for event in turn.events)
-            steps = None if whole else [execution.steps[name] for name in turn.dirty]
-            self._schedule(execution, next_deadline(execution, steps))
+            return
+        # Whatever holds or frees the execution as a whole moves the timers of all its steps.
+        steps = None
+        if not decision.head_changed:
+            steps = [execution.steps[name] for name in decision.changed_steps]
+        self._schedule(execution, next_deadline(execution, steps))
 
     def flush(self, out: Output) -> None:
         """Write the changelog of everything that changed in this batch."""
-        for execution_id, (new, dirty) in self.changed.items():
-            execution = self.memory.executions[execution_id]
-            pieces = changelog.pieces(execution, dirty, new=new)
-            self.writer.changelog(out, self.number, pieces)
-            if execution.status in ENDED and execution.ended_at is not None:
-                self.memory.retire(execution)
+        for execution_id, change in self.changed.items():
+            execution = self.store.living[execution_id]
+            if execution.status in ENDED:
+                found = self.store.end(execution, change)
+            else:
+                found = records(execution, change)
+            self.writer.changelog(out, self.number, found)
         self.changed.clear()
 
-    def _write_receipt(self, kept: Receipt, out: Output) -> None:
-        self.writer.changelog(out, self.number, changelog.receipt_pieces(kept))
 
-
-def approval_data(execution: Execution, now: float) -> dict[str, Any]:
+def approval_request(execution: Execution, now: float) -> ApprovalRequested:
     """The data of `execution.approval_requested`."""
     timings = policy.timings(execution.sla_class, execution.action_class)
-    return {
-        "level": execution.approval_level,
-        "plan_hash": execution.plan_hash,
-        "requested_by": execution.actor,
-        "expires_at": clock.iso(now + timings.approval),
-    }
-
-
-def _event(
-    execution_id: str, seq: int, kind: str, now: float, tenant: str, data: dict[str, Any]
-) -> dict[str, Any]:
-    """An event of an execution that is not, or no longer, kept as a state."""
-    return {
-        "execution_id": execution_id,
-        "seq": seq,
-        "type": kind,
-        "at": clock.iso(now),
-        "tenant": tenant,
-        "data": data,
-    }
-
-
-def _first(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in fault["loc"])
-    return f"{where}: {fault['msg']}" if where else str(fault["msg"])
+    return ApprovalRequested(
+        level=execution.approval_level,
+        plan_hash=execution.plan_hash,
+        requested_by=execution.actor,
+        expires_at=iso(now + timings.approval),
+    )

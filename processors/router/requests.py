@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from processors.router import intake
 from processors.router.admission import admit
-from processors.router.memory import Memory
-from processors.router.state import Execution, Receipt
+from processors.router.decoding import Undecodable
+from processors.router.request_decoder import Invalid, decode_request
+from processors.router.state import DedupEntry, Execution
+from processors.router.store import StateStore
+from streams.events import Accepted, Duplicate, Rejected
+from streams.events import Problem as RejectedBecause
 from streams.ids import (
     default_idempotency_key,
     is_execution_id,
@@ -41,7 +43,7 @@ class Refuse:
 
     execution_id: str
     tenant: str
-    data: dict[str, Any]
+    data: Rejected
     keep: bool
 
 
@@ -49,38 +51,38 @@ class Refuse:
 class Repeat:
     """The same request again."""
 
-    known: Execution | Receipt
-    data: dict[str, Any]
+    known: Execution | DedupEntry
+    data: Duplicate
 
 
 @dataclass(frozen=True, slots=True)
-class Begin:
+class Accept:
     """A new execution, with the data of its `execution.accepted`."""
 
     execution_id: str
     tenant: str
-    data: dict[str, Any]
+    data: Accepted
 
 
-Answer = intake.Poison | Forward | Refuse | Repeat | Begin
+Answer = Undecodable | Forward | Refuse | Repeat | Accept
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """Answers the requests of one partition; it looks into the memory and changes nothing."""
+class RequestHandler:
+    """Decides about the requests of one partition; it looks into the store and changes nothing."""
 
     number: int
     count: int
     registry: Registry
-    memory: Memory
+    store: StateStore
     random_bits: Callable[[], int]
 
-    def answer(self, value: bytes | None, now: float) -> Answer:
+    def decide(self, value: bytes | None, now: float) -> Answer:
         """What becomes of a record; never raises for anything that a producer can send."""
-        read = intake.read_request(value)
-        if isinstance(read, intake.Poison):
+        read = decode_request(value)
+        if isinstance(read, Undecodable):
             return read
-        if isinstance(read, intake.Invalid):
+        if isinstance(read, Invalid):
             return self._invalid(read, now)
         request = read.request
         key = request.idempotency_key or default_idempotency_key(
@@ -90,22 +92,23 @@ class Desk:
         home = partition_for(route.encode(), self.count)
         if home != self.number:
             return Forward(route, home)
-        known = self.memory.repeated(request.tenant, key, now)
+        known, run = self.store.find_duplicate(request.tenant, key, now)
         if known is not None:
             return self._repeated(known, request, read.plan_hash, key, now)
         wrong = self._wrong_id(request, route)
-        decided = [wrong] if wrong else admit(request, read.plan_hash, key, self.registry)
+        decided = [wrong] if wrong else admit(request, read.plan_hash, key, self.registry, run)
         if isinstance(decided, list):
-            refusal = intake.Invalid(
+            refusal = Invalid(
                 decided,
                 tenant=request.tenant,
                 actor=request.actor,
                 execution_id=None if wrong else request.execution_id,
                 idempotency_key=key,
+                name=request.plan.name,
             )
             return self._invalid(refusal, now)
         execution_id = request.execution_id or self.mint(route, now)
-        return Begin(execution_id, request.tenant, decided)
+        return Accept(execution_id, request.tenant, decided)
 
     def mint(self, route: str, now: float) -> str:
         """A fresh execution id for a route."""
@@ -113,28 +116,24 @@ class Desk:
 
     def _repeated(
         self,
-        known: Execution | Receipt,
+        known: Execution | DedupEntry,
         request: ExecutionRequest,
         plan_hash: str,
         key: str,
         now: float,
     ) -> Refuse | Repeat:
         if known.plan_hash == plan_hash:
-            data: dict[str, Any] = {
-                "idempotency_key": key,
-                "requested_execution_id": request.execution_id,
-                "actor": request.actor,
-            }
-            return Repeat(known, data)
+            return Repeat(known, Duplicate(key, request.actor, request.execution_id))
         message = f"the idempotency key was used for another plan by {known.id}"
-        conflict: dict[str, Any] = {
-            "reason": "conflict",
-            "message": message,
-            "problems": [{"field": "idempotency_key", "message": message}],
-            "actor": request.actor,
-            "idempotency_key": key,
-            "conflicts_with": known.id,
-        }
+        conflict = Rejected(
+            "conflict",
+            message,
+            [RejectedBecause("idempotency_key", message)],
+            actor=request.actor,
+            name=request.plan.name,
+            idempotency_key=key,
+            conflicts_with=known.id,
+        )
         return self._refuse(request.execution_id, request.tenant, conflict, now, known.id)
 
     def _wrong_id(self, request: ExecutionRequest, route: str) -> Problem | None:
@@ -148,32 +147,32 @@ class Desk:
                 "execution_id",
                 f"its last eight digits must be the route key of this request, {route}",
             )
-        if self.memory.taken(wanted):
+        if self.store.id_in_use(wanted):
             return Problem("execution_id", "it is the id of another execution")
         return None
 
-    def _invalid(self, refusal: intake.Invalid, now: float) -> Refuse:
+    def _invalid(self, refusal: Invalid, now: float) -> Refuse:
         first = refusal.problems[0]
         more = len(refusal.problems) - 1
         message = f"{first.field}: {first.message}" + (f" (and {more} more)" if more else "")
-        data: dict[str, Any] = {
-            "reason": refusal.reason,
-            "message": message,
-            "problems": [{"field": p.field, "message": p.message} for p in refusal.problems],
-            "actor": refusal.actor,
-            "idempotency_key": refusal.idempotency_key,
-            "conflicts_with": None,
-        }
+        data = Rejected(
+            refusal.reason,
+            message,
+            [RejectedBecause(problem.field, problem.message) for problem in refusal.problems],
+            actor=refusal.actor,
+            name=refusal.name,
+            idempotency_key=refusal.idempotency_key,
+        )
         return self._refuse(refusal.execution_id, refusal.tenant, data, now, None)
 
     def _refuse(
-        self, wanted: str | None, tenant: str, data: dict[str, Any], now: float, near: str | None
+        self, wanted: str | None, tenant: str, data: Rejected, now: float, near: str | None
     ) -> Refuse:
         if (
             wanted is not None
             and is_execution_id(wanted)
             and partition_for(route_of(wanted).encode(), self.count) == self.number
-            and not self.memory.taken(wanted)
+            and not self.store.id_in_use(wanted)
         ):
             return Refuse(wanted, tenant, data, keep=True)
         route = route_of(near) if near else f"{self.random_bits() & 0xFFFFFFFF:08x}"

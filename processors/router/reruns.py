@@ -2,48 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+import orjson
 
 from processors.router import policy
-from processors.router.changelog import RERUNNABLE
 from processors.router.state import Execution
+from streams.admitted import encode_plan
+from streams.events import Accepted
+from streams.lifecycle import RERUNNABLE
+from streams.limits import MAX_RECORD_BYTES
+
+NOT_RERUNNABLE: Final = "only what failed, stopped or timed out can be run again; it is {}"
+#: What the event of the new execution holds besides the plan and the outputs.
+_REST_BYTES: Final = 16 * 1024
 
 
-def rerun_data(execution: Execution, from_step: str | None, actor: str) -> dict[str, Any] | str:
+def rerun_of(
+    execution: Execution, from_step: str | None, actor: str, new_id: str
+) -> Accepted | str:
     """The data of the new execution's `execution.accepted`, or why there is none.
 
     Every step that succeeded keeps its output and is not run again, unless it is `from_step` or
     comes after it.
     """
     if execution.status not in RERUNNABLE:
-        return f"only what failed, stopped or timed out can be run again; it is {execution.status}"
+        return NOT_RERUNNABLE.format(execution.status)
     again: set[str] = set()
     if from_step is not None:
         first = from_step.removesuffix(".undo").partition("[")[0]
         if first not in execution.specs:
             return f"there is no step {first}"
         again = _after(execution, first)
-    carried = {
+    carried: dict[str, Any] = {
         name: execution.steps[name].output
         for name in execution.specs
         if execution.steps[name].status == "succeeded" and name not in again
     }
-    return {
-        "plan": execution.plan,
-        "plan_hash": execution.plan_hash,
-        "name": execution.plan.get("name"),
-        "actor": actor,
-        "environment": execution.environment,
-        "sla_class": execution.sla_class,
-        "mode": execution.mode,
-        "action_class": execution.action_class,
-        "priority": execution.priority,
-        "timeout_seconds": execution.timeout_seconds,
-        "sla_seconds": policy.sla_seconds(execution.sla_class, execution.timeout_seconds),
-        "approval_level": execution.approval_level,
-        "rerun_of": execution.id,
-        "carried": carried,
-    }
+    size = len(encode_plan(execution.plan)) + len(orjson.dumps(carried)) + _REST_BYTES
+    if size > MAX_RECORD_BYTES:
+        return (
+            f"the plan and the outputs to keep have {size} bytes; {MAX_RECORD_BYTES} are allowed: "
+            "rerun from an earlier step, or submit the plan again"
+        )
+    return Accepted(
+        plan=execution.plan,
+        plan_hash=execution.plan_hash,
+        actor=actor,
+        environment=execution.environment,
+        idempotency_key=f"rerun:{new_id}",
+        sla_class=execution.sla_class,
+        mode=execution.mode,
+        action_class=execution.action_class,
+        priority=execution.priority,
+        timeout_seconds=execution.timeout_seconds,
+        sla_seconds=policy.sla_seconds(execution.sla_class, execution.timeout_seconds),
+        approval_level=execution.approval_level,
+        name=execution.plan.name,
+        rerun_of=execution.id,
+        carried=carried,
+    )
 
 
 def _after(execution: Execution, first: str) -> set[str]:
@@ -51,7 +69,7 @@ def _after(execution: Execution, first: str) -> set[str]:
     found = {first}
     queue = [first]
     while queue:
-        for name in execution.dependents[queue.pop()]:
+        for name in execution.dependents.get(queue.pop(), ()):
             if name not in found:
                 found.add(name)
                 queue.append(name)

@@ -1,81 +1,105 @@
 """The router's state of one execution: what the events so far add up to.
 
-An execution is rebuilt by folding its events (`evolve`) or from its changelog pieces
-(`changelog`); both give the same. Fields below "derived" follow from the others and are never
-written down.
+An execution is rebuilt by folding its events (`evolve`) or from its changelog records
+(`changelog`); both give the same. Fields marked as derived follow from the others and are never
+written down. Times are Unix seconds; 0 stands for never.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from streams.events import STEP_ENDED
+from streams.admitted import AdmittedPlan, AdmittedStep
+from streams.lifecycle import STEP_ENDED
+from streams.reports import StepError
 
-ENDED: Final = frozenset({"rejected", "completed", "failed", "cancelled", "timeout", "partial"})
-#: The ends after which the same idempotency key starts a new execution, by the reference rule.
-REPEATABLE: Final = frozenset({"failed", "cancelled"})
+#: The reports that end or claim an attempt; each counts once per attempt. Positions are part of
+#: the changelog format: append only.
+REPORT_KINDS: Final = ("started", "succeeded", "failed", "cancelled", "refused")
+_KINDS: Final = {kind: number for number, kind in enumerate(REPORT_KINDS)}
+_BITS: Final = 8
 
-STEP_FAILED: Final = frozenset({"failed", "timed_out"})
 
-#: The execution statuses and their legal successors. The ten of the reference keep their edges;
-#: `paused` and `needs_attention` are ours, and `timeout` is reached from them too.
-TRANSITIONS: Final[dict[str, frozenset[str]]] = {
-    "pending_approval": frozenset({"approved", "rejected", "cancelled"}),
-    "approved": frozenset(
-        {"queued", "running", "cancelled", "paused", "completed", "failed", "partial", "timeout"}
-    ),
-    "queued": frozenset(
-        {"running", "cancelled", "timeout", "paused", "completed", "failed", "partial"}
-    ),
-    "running": frozenset(
-        {"completed", "failed", "cancelled", "timeout", "partial", "paused", "needs_attention"}
-    ),
-    "paused": frozenset(
-        {"approved", "queued", "running", "completed", "failed", "cancelled", "timeout", "partial",
-         "needs_attention"}
-    ),
-    "needs_attention": frozenset(
-        {"running", "completed", "failed", "cancelled", "timeout", "partial", "paused"}
-    ),
-    **{status: frozenset() for status in ENDED},
-}  # fmt: skip
+def report_bit(kind: str, attempt: int) -> int:
+    """The bit that stands for one kind of report about one attempt; 0 for other kinds."""
+    number = _KINDS.get(kind)
+    return 0 if number is None else 1 << (attempt * _BITS + number)
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """One attempt that failed, for the dead letter of its step."""
+
+    attempt: int
+    at: str
+    error: StepError
 
 
 @dataclass(slots=True)
 class StepState:
-    """One step, or one item of a `for_each` step, or the compensation of one."""
+    """One step of the plan, one item of a `for_each` step, or the compensation of either."""
 
     id: str
     status: str = "pending"
     attempt: int = 0
     #: An attempt is out: dispatched, and not known to have ended.
     in_flight: bool = False
+    #: The instance that holds the claim of the attempt in flight.
     executor: str | None = None
     dispatched_at: float = 0.0
+    #: When the time limit of the attempt began.
     started_at: float = 0.0
+    cancelling_at: float = 0.0
     ended_at: float = 0.0
     retry_at: float | None = None
     waiting: str | None = None
     output: Any = None
-    error: dict[str, Any] | None = None
-    #: The attempts that failed so far; at most as many as attempts are allowed.
-    failures: list[dict[str, Any]] = field(default_factory=list)
-    #: The `for_each` step that this is an item of, with the item.
+    error: StepError | None = None
+    #: The latest attempts that failed, at most MAX_FAILURES.
+    failures: tuple[FailedAttempt, ...] = ()
+    #: The `for_each` step that this is an item of, and which one.
     parent: str | None = None
     index: int = 0
-    item: Any = None
-    children: list[str] | None = None
+    #: The items, where this is a `for_each` step that has been expanded.
+    items: list[Any] | None = None
     #: The step that this one undoes.
     undoes: str | None = None
-    #: Late reports that were recorded, so that a repetition of one is not an event again.
-    late: list[str] = field(default_factory=list)
-    # Derived: the lease is renewed in memory only; after a restart it starts afresh.
+    #: The reports that were applied or recorded, as `report_bit`s: each counts once.
+    reported: int = 0
+    #: How many reports came too late.
+    late: int = 0
+    #: Its compensation was found to have nothing to undo.
+    unchanged: bool = False
+    # Derived: the lease is renewed in memory only; after a restart it starts again.
     lease_until: float = 0.0
     progress: tuple[float | None, str | None] | None = None
     progress_at: float = 0.0
-    #: Its changelog record as bytes, while it is as it was written.
-    written: bytes | None = None
+
+    @property
+    def children(self) -> list[str]:
+        """The ids of the items of a `for_each` step; empty for any other."""
+        return [item_id(self.id, index) for index in range(len(self.items or ()))]
+
+    @property
+    def claimed(self) -> bool:
+        """Whether an executor holds the attempt in flight."""
+        return self.in_flight and self.executor is not None
+
+
+#: Failed attempts that a step remembers.
+MAX_FAILURES: Final = 20
+
+
+def item_id(step: str, index: int) -> str:
+    """The id of one item of a `for_each` step."""
+    return f"{step}[{index}]"
+
+
+def undo_id(step: str) -> str:
+    """The id of the step that undoes `step`."""
+    return f"{step}.undo"
 
 
 @dataclass(slots=True)
@@ -86,7 +110,7 @@ class Execution:
     tenant: str
     actor: str
     idempotency_key: str
-    plan: dict[str, Any]
+    plan: AdmittedPlan
     plan_hash: str
     mode: str
     sla_class: str
@@ -96,6 +120,9 @@ class Execution:
     timeout_seconds: float
     approval_level: int
     accepted_at: float
+    #: 1 for the first acceptance of its idempotency key, and one more for each later one.
+    run: int = 1
+    rerun_of: str | None = None
     seq: int = 0
     status: str = "approved"
     approval_expires_at: float | None = None
@@ -109,27 +136,41 @@ class Execution:
     ending_reason: str | None = None
     #: A step failed and the plan stops; compensations run where this is `compensate`.
     stopping: str | None = None
-    rerun_of: str | None = None
     steps: dict[str, StepState] = field(default_factory=dict)
     # Derived from the plan and the steps:
-    specs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    dependents: dict[str, list[str]] = field(default_factory=dict)
+    specs: dict[str, AdmittedStep] = field(default_factory=dict)
+    dependents: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unmet: dict[str, int] = field(default_factory=dict)
     open_steps: int = 0
 
-    def spec(self, step: StepState) -> dict[str, Any]:
-        """The plan's words on a step; an item has its parent's, a compensation its own."""
+    def spec(self, step: StepState) -> AdmittedStep:
+        """What the plan says of a step: an item has its parent's, a compensation its own."""
         if step.undoes is not None:
-            origin = self.steps[step.undoes]
-            spec = self.spec(origin)
-            undo: dict[str, Any] = spec["compensate"]
+            undo = self.spec(self.steps[step.undoes]).compensate
+            assert undo is not None  # only steps with a compensation are undone  # noqa: S101
             return undo
         return self.specs[step.parent or step.id]
 
+    def item(self, step: StepState) -> Any:
+        """The item of a `for_each` step that this step is for."""
+        return (self.steps[step.parent or step.id].items or ())[step.index]
+
 
 @dataclass(slots=True)
-class Receipt:
-    """What is kept of an ended execution while its idempotency key is remembered."""
+class StepEntry:
+    """What is kept of a step of an ended execution, to tell a repeated report from a late one."""
+
+    attempt: int
+    reported: int
+    late: int
+
+
+@dataclass(slots=True)
+class DedupEntry:
+    """What is kept of an ended execution while its idempotency key is remembered.
+
+    A rejection whose id must not be used again has no idempotency key.
+    """
 
     id: str
     tenant: str
@@ -138,21 +179,44 @@ class Receipt:
     status: str
     seq: int
     ended_at: float
-    #: step → last attempt, to tell the repetition of a report from a late one.
-    attempts: dict[str, int] = field(default_factory=dict)
+    run: int = 1
+    steps: dict[str, StepEntry] = field(default_factory=dict)
 
 
-def link(execution: Execution) -> None:
-    """Work out what follows from the plan: specs by id, who waits for whom, and how many."""
-    execution.specs = {spec["id"]: spec for spec in execution.plan["steps"]}
-    execution.dependents = {name: [] for name in execution.specs}
-    execution.unmet = {}
-    for name, spec in execution.specs.items():
-        waits = 0
-        for dependency in spec["depends_on"]:
-            execution.dependents[dependency].append(name)
-            step = execution.steps.get(dependency)
-            if step is None or step.status not in STEP_ENDED:
-                waits += 1
-        execution.unmet[name] = waits
-    execution.open_steps = sum(step.status not in STEP_ENDED for step in execution.steps.values())
+def dedup_entry(execution: Execution) -> DedupEntry:
+    """The entry of an ended execution."""
+    return DedupEntry(
+        execution.id,
+        execution.tenant,
+        execution.idempotency_key,
+        execution.plan_hash,
+        execution.status,
+        execution.seq,
+        execution.ended_at or execution.accepted_at,
+        execution.run,
+        {
+            step.id: StepEntry(step.attempt, step.reported, step.late)
+            for step in execution.steps.values()
+            if step.attempt
+        },
+    )
+
+
+def derive(execution: Execution) -> None:
+    """Work out what follows from the plan and the steps: specs by id, and who waits for whom."""
+    specs = {spec.id: spec for spec in execution.plan.steps}
+    dependents: dict[str, list[str]] = {}
+    for name, spec in specs.items():
+        for dependency in spec.depends_on:
+            dependents.setdefault(dependency, []).append(name)
+    execution.specs = specs
+    execution.dependents = {name: tuple(waiting) for name, waiting in dependents.items()}
+    execution.unmet = {
+        name: _open(execution.steps[dependency] for dependency in spec.depends_on)
+        for name, spec in specs.items()
+    }
+    execution.open_steps = _open(execution.steps.values())
+
+
+def _open(steps: Iterable[StepState]) -> int:
+    return sum(step.status not in STEP_ENDED for step in steps)

@@ -11,16 +11,21 @@ import orjson
 from confluent_kafka import Message
 from prometheus_client import Counter
 
-from processors.router.turn import Dispatch, Exhaust, Stop
-from runtime import clock
+from processors.router.changelog import ChangelogRecord
+from processors.router.decision import CancelAttempt, DeadLetterStep, Decision, Dispatch, Effect
 from runtime.kafka import dead_letters
 from runtime.kafka.processor import Output
 from streams.envelope import FORWARDED, Headers, header, headers
-from streams.events import EVENT_TYPES, TERMINAL_EVENTS
+from streams.events import EVENT_TYPES, Event, encode_event
 from streams.ids import attempt_id, route_of
+from streams.lifecycle import TERMINAL_EVENTS
+from streams.limits import MAX_RECORD_BYTES
+from streams.timestamps import iso
 from streams.topics import EVENTS, EXECUTORS_CONTROL, ROUTER_STATE, Topic
 
 SOURCE: Final = "runstream/router"
+#: What an executor gives a program between the request to end and the kill.
+GRACE_SECONDS: Final = 5.0
 #: The headers that every event has alike; see streams/envelope.py for what they are.
 _CONSTANT: Final = tuple(
     pair
@@ -49,58 +54,104 @@ class Writer:
     prefix: str
     group: str
 
-    def events(self, out: Output, events: list[dict[str, Any]], partition: int) -> None:
-        """Write the events of one execution under its route key."""
-        execution_id = events[0]["execution_id"]
+    def events(self, out: Output, events: list[Event], partition: int) -> None:
+        """Write the events of one execution under its route key.
+
+        Raises ValueError where one is beyond its budget: a defect, since every decision that can
+        grow checks its own.
+        """
+        execution_id = events[0].execution_id
         subject = execution_id.encode()
         key = route_of(execution_id).encode()
         for event in events:
-            kind = event["type"]
+            kind = event.type
+            value = encode_event(event)
+            if len(value) > MAX_RECORD_BYTES:
+                raise ValueError(f"{kind} {event.seq} of {execution_id} has {len(value)} bytes")
             given: Headers = [
-                ("ce_id", b"%b:%d" % (subject, event["seq"])),
+                ("ce_id", b"%b:%d" % (subject, event.seq)),
                 ("ce_type", _TYPES[kind]),
-                ("ce_time", event["at"].encode()),
+                ("ce_time", event.at.encode()),
                 ("ce_subject", subject),
                 *_CONSTANT,
             ]
-            out.send(EVENTS, key, orjson.dumps(event), given, partition)
+            out.send(EVENTS, key, value, given, partition)
             if kind in TERMINAL_EVENTS:
                 _ENDED.labels(kind.removeprefix("execution.")).inc()
         _EVENTS.inc(len(events))
 
-    def dispatch(self, out: Output, effect: Dispatch, now: float) -> None:
-        """Put a step command on its domain topic."""
-        command = effect.command
-        out.send(
-            effect.topic,
-            effect.key.encode(),
-            orjson.dumps(command),
-            self._command_headers(command, "step.command", now),
-        )
-        _dispatched(command["domain"]).inc()
+    def effects(self, out: Output, decision: Decision) -> None:
+        """Write the commands and dead letters of a decision, in its order."""
+        for effect in decision.effects:
+            match effect:
+                case Dispatch():
+                    self._dispatch(out, decision, effect)
+                case CancelAttempt():
+                    self._cancel(out, decision, effect)
+                case DeadLetterStep():
+                    self._exhausted(out, decision, effect)
 
-    def stop(self, out: Output, effect: Stop, now: float) -> None:
-        """Tell every executor that an attempt must end."""
-        command = effect.command
-        ident = attempt_id(command["execution_id"], command["step"], command["attempt"])
-        out.send(
-            EXECUTORS_CONTROL,
-            ident.encode(),
-            orjson.dumps(command),
-            self._command_headers(command, "step.cancel", now),
-        )
+    def _dispatch(self, out: Output, decision: Decision, effect: Dispatch) -> None:
+        execution, spec = decision.execution, effect.spec
+        command: dict[str, Any] = {
+            "execution_id": execution.id,
+            "step": effect.step,
+            "attempt": effect.attempt,
+            "tool": spec.tool,
+            "domain": spec.domain,
+            "parameters": effect.parameters,
+            "tenant": execution.tenant,
+            "actor": execution.actor,
+            "environment": execution.environment,
+            "target": effect.target,
+            "timeout_seconds": spec.timeout_seconds,
+            "lease_seconds": spec.lease_seconds,
+            "dispatched_at": iso(decision.now),
+            "expires_at": effect.expires_at,
+        }
+        if spec.assets:
+            command["assets"] = spec.assets
+        if spec.secrets:
+            command["secrets"] = spec.secrets
+        key = effect.target or execution.id
+        given = _command_headers(decision, effect, "step.command")
+        out.send(effect.topic, key.encode(), orjson.dumps(command), given)
+        _dispatched(spec.domain).inc()
 
-    def exhaust(self, out: Output, effect: Exhaust, now: float) -> None:
-        """Park a step that failed for the last time, with all its attempts."""
-        last = effect.failures[-1]["error"]
+    def _cancel(self, out: Output, decision: Decision, effect: CancelAttempt) -> None:
+        ident = attempt_id(decision.execution.id, effect.step, effect.attempt)
+        command = {
+            "execution_id": decision.execution.id,
+            "step": effect.step,
+            "attempt": effect.attempt,
+            "reason": effect.reason,
+            "grace_seconds": GRACE_SECONDS,
+            "at": iso(decision.now),
+        }
+        given = _command_headers(decision, effect, "step.cancel")
+        out.send(EXECUTORS_CONTROL, ident.encode(), orjson.dumps(command), given)
+
+    def _exhausted(self, out: Output, decision: Decision, effect: DeadLetterStep) -> None:
+        execution, spec = decision.execution, effect.spec
+        command = {
+            "execution_id": execution.id,
+            "step": effect.step,
+            "attempt": effect.attempt,
+            "tool": spec.tool,
+            "domain": spec.domain,
+            "tenant": execution.tenant,
+            "parameters": spec.parameters,
+            "attempts": effect.failures,
+        }
+        last = effect.failures[-1].error
         letter = dead_letters.exhausted(
             self.prefix + effect.topic.name,
-            effect.key.encode(),
-            orjson.dumps({**effect.command, "attempts": effect.failures}),
-            message_text=f"{effect.command['attempt']} attempts failed: {last['message']}",
-            attempt=effect.command["attempt"],
+            (effect.target or execution.id).encode(),
+            orjson.dumps(command),
+            message_text=f"{effect.attempt} attempts failed: {last['message']}",
+            attempt=effect.attempt,
             app=self.group,
-            headers=list(self._command_headers(effect.command, "step.command", now)),
+            headers=list(_command_headers(decision, effect, "step.command")),
         )
         self._letter(out, letter, effect.topic, dead_letters.RETRIES_EXHAUSTED)
 
@@ -137,19 +188,23 @@ class Writer:
         value: Any = message.value()
         out.send(topic, route.encode(), value, [*kept, (FORWARDED, b"1")], home)
 
-    def changelog(
-        self, out: Output, partition: int, pieces: Iterable[tuple[bytes, bytes | None]]
-    ) -> None:
-        """Write changelog records to the partition whose state they are."""
-        for key, value in pieces:
+    def changelog(self, out: Output, partition: int, records: Iterable[ChangelogRecord]) -> None:
+        """Write changelog records to the partition whose state they are.
+
+        Raises ValueError where one is beyond its budget: a defect.
+        """
+        for key, value in records:
+            if value is not None and len(value) > MAX_RECORD_BYTES:
+                raise ValueError(f"the changelog record {key!r} has {len(value)} bytes")
             out.send(ROUTER_STATE, key, value, None, partition)
 
-    def _command_headers(self, command: dict[str, Any], kind: str, now: float) -> Headers:
-        subject = command["execution_id"]
-        return [
-            ("ce_id", attempt_id(subject, command["step"], command["attempt"]).encode()),
-            ("ce_type", f"runstream.{kind}.v1".encode()),
-            ("ce_time", clock.iso(now).encode()),
-            ("ce_subject", subject.encode()),
-            *_CONSTANT,
-        ]
+
+def _command_headers(decision: Decision, effect: Effect, kind: str) -> Headers:
+    subject = decision.execution.id
+    return [
+        ("ce_id", attempt_id(subject, effect.step, effect.attempt).encode()),
+        ("ce_type", f"runstream.{kind}.v1".encode()),
+        ("ce_time", iso(decision.now).encode()),
+        ("ce_subject", subject.encode()),
+        *_CONSTANT,
+    ]

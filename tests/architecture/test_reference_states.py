@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from processors.router.state import ENDED, TRANSITIONS
-from streams.events import STATUS_AFTER
+from streams.lifecycle import ENDED, STATUS_AFTER, TRANSITIONS
 
 REFERENCE = {
     "pending_approval": {"approved", "rejected", "cancelled"},

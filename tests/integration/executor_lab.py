@@ -117,10 +117,10 @@ class ExecutorLab:
         self.raw(STEPS["test", lane], orjson.dumps(command), execution.encode(), headers)
         return execution
 
-    def cancel(self, command: dict[str, Any], reason: str = "cancelled") -> None:
+    def cancel(self, command: dict[str, Any], reason: str = "cancelled", **more: Any) -> None:
         """Cancel an attempt as the router would."""
         names = {name: command[name] for name in ("execution_id", "step", "attempt")}
-        body = {**names, "reason": reason, "at": datetime.now(UTC).isoformat()}
+        body = {**names, "reason": reason, "at": datetime.now(UTC).isoformat(), **more}
         self.raw(EXECUTORS_CONTROL, orjson.dumps(body), ids.attempt_id(**names).encode(), [])
 
     def raw(self, topic: Topic, value: bytes, key: bytes, headers: Any) -> None:

@@ -19,7 +19,7 @@ from drivers.context import Failure, Success
 from drivers.output import OutputPublisher
 from drivers.resources import Resources
 from streams import envelope
-from tests.driver_kit import Run, command, settings, until
+from tests.driver_kit import Run, block_until_over, command, settings, until
 from toolmeta.invocation import Invocation
 
 
@@ -69,6 +69,17 @@ def test_stdin_and_environment() -> None:
         del os.environ["CANARY_OF_THE_EXECUTOR"]
     assert isinstance(outcome, Success)
     assert outcome.output["text"] == "typed\nyes::C.UTF-8\n"
+
+
+def test_a_program_gets_these_variables_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "SECRET_TOKEN", "RUNSTREAM_SSH_KEY_FILE", "SMTP_PASSWORD"):
+        monkeypatch.setenv(name, "canary")
+    outcome, attempt = run(argv("env", "-0", env={"ADDED": "yes"}))
+    assert isinstance(outcome, Success)
+    lines = bytes(attempt.output.stdout).decode().split("\0")
+    given = {line.partition("=")[0] for line in lines if line}
+    assert given == {"PATH", "HOME", "LANG", "STEP_ATTEMPT", "ADDED"}
+    assert b"canary" not in attempt.output.stdout
 
 
 def test_stdin_that_nobody_reads() -> None:
@@ -166,6 +177,69 @@ def test_cancel_finds_what_left_the_group_and_what_ignores_sigterm(tmp_path: Pat
         p.pid for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "600"]
     ]
     assert not ours
+
+
+def test_a_program_that_ended_before_the_cancel_has_its_own_end() -> None:
+    """The executor was frozen: the program's end and the cancel meet it together."""
+
+    async def inside(script: str) -> tuple[object, Run]:
+        async with resources() as opened:
+            attempt = Run(opened, argv("sh", "-c", script))
+            task = asyncio.create_task(attempt.outcome())
+            await until(lambda: b"begun" in attempt.output.stdout)
+            (child,) = (one for one in psutil.Process().children() if one.name() == "sh")
+            block_until_over(child.pid)
+            task.cancel()
+            return await task, attempt
+
+    outcome, attempt = asyncio.run(inside("echo begun; read x < /dev/null; sleep 0.3; echo done"))
+    assert outcome == Success({"exit_code": 0, "text": "begun\ndone\n"})
+    assert attempt.context.evidence == {}
+    outcome, _ = asyncio.run(inside("echo begun; sleep 0.3; exit 3"))
+    assert isinstance(outcome, Failure) and outcome.error_class == "exit_status"
+
+
+def test_a_program_that_succeeds_while_it_is_stopped_leaves_doubt() -> None:
+    """Whether it had done all its work or gave up, its exit code does not tell."""
+
+    async def inside(code: int) -> Run:
+        async with resources() as opened:
+            script = f"trap 'exit {code}' TERM; echo begun; while :; do sleep 0.05; done"
+            attempt = Run(opened, argv("sh", "-c", script))
+            await attempt.cancelled(lambda: b"begun" in attempt.output.stdout)
+            return attempt
+
+    attempt = asyncio.run(inside(0))
+    assert attempt.context.evidence["exit_code"] == 0
+    assert "may have done all its work" in attempt.context.evidence["cancel_unconfirmed"]
+    attempt = asyncio.run(inside(7))
+    assert attempt.context.evidence["exit_code"] == 7 and attempt.context.stop.ended
+    assert "cancel_unconfirmed" not in attempt.context.evidence
+
+
+def test_the_grace_is_the_one_of_the_cancel() -> None:
+    async def inside() -> dict[str, object]:
+        async with resources() as opened:
+            script = "trap '' TERM; echo begun; while :; do sleep 1; done"
+            attempt = Run(opened, argv("sh", "-c", script))
+            attempt.context.stop.grace_seconds = 0.4
+            return await attempt.cancelled(lambda: b"begun" in attempt.output.stdout)
+
+    evidence = asyncio.run(inside())
+    assert evidence["last_signal"] == "SIGKILL" and evidence["grace_seconds"] == 0.4
+    assert 0.4 <= evidence["seconds"] < 3  # type: ignore[operator]
+
+
+def test_no_second_program_is_started_after_a_cancel() -> None:
+    async def inside() -> None:
+        async with resources() as opened:
+            attempt = Run(opened, argv("true"))
+            attempt.context.stop.requested = True
+            with pytest.raises(asyncio.CancelledError):
+                await attempt.outcome()
+            assert attempt.context.stop.effect == "none" and attempt.context.stop.ended
+
+    asyncio.run(inside())
 
 
 def test_cancel_at_every_early_moment_leaves_nothing() -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from drivers.context import Failure, Outcome, Success
 from drivers.resources import Resources
-from tests.driver_kit import Run, settings, until
+from tests.driver_kit import Run, block_until_over, settings, until
 from toolmeta.invocation import Invocation
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
@@ -206,12 +206,18 @@ def test_much_output_arrives_whole(sshd: Sshd) -> None:
 
 
 def cancelled(
-    server: Sshd, script: str, folder: Path, count: int, before_cancel: Any = None
+    server: Sshd,
+    script: str,
+    folder: Path,
+    count: int,
+    before_cancel: Any = None,
+    grace: float = 2.0,
 ) -> Any:
     async def inside() -> dict[str, Any]:
         opened = Resources(server.settings())
         try:
             run = Run(opened, argv(server, "sh", "-c", script))
+            run.context.stop.grace_seconds = grace
 
             def ready() -> bool:
                 if len(pids_in(folder)) < count:
@@ -253,6 +259,49 @@ def test_cancel_kills_what_ignores_sigterm(sshd: Sshd, tmp_path: Path) -> None:
     assert not alive(pids_in(tmp_path)[0])
 
 
+def test_a_program_that_ended_before_the_cancel_has_its_own_end(sshd: Sshd, tmp_path: Path) -> None:
+    """The executor was frozen: the program's end and the cancel meet it together."""
+
+    async def inside() -> tuple[Outcome, dict[str, Any]]:
+        opened = Resources(sshd.settings())
+        try:
+            script = f"touch {tmp_path}/$$; sleep 0.3; echo done; touch {tmp_path}/ended"
+            run = Run(opened, argv(sshd, "sh", "-c", script))
+            task = asyncio.create_task(run.outcome())
+            await until(lambda: len(pids_in(tmp_path)) == 1)
+            block_until_over(pids_in(tmp_path)[0])
+            task.cancel()
+            return await task, run.context.evidence
+        finally:
+            await opened.close()
+
+    outcome, evidence = asyncio.run(inside())
+    assert outcome == Success({"exit_code": 0, "text": "done\n"})
+    assert evidence == {}
+
+
+def test_a_cancel_at_every_early_moment_leaves_nothing(sshd: Sshd, tmp_path: Path) -> None:
+    async def inside() -> None:
+        opened = Resources(sshd.settings())
+        try:
+            for number in range(12):
+                run = Run(opened, argv(sshd, "sh", "-c", f"touch {tmp_path}/$$; exec sleep 600"))
+                task = asyncio.create_task(run.outcome())
+                await asyncio.sleep(number * 0.02)
+                task.cancel()
+                await asyncio.wait({task})
+                assert task.cancelled()
+                if run.context.stop.effect == "none":
+                    assert run.context.stop.ended
+                else:
+                    assert run.context.evidence["pids_ended"], run.context.evidence
+        finally:
+            await opened.close()
+
+    asyncio.run(inside())
+    assert not [pid for pid in pids_in(tmp_path) if alive(pid)]
+
+
 def test_a_connection_that_breaks_while_acting(sshd: Sshd, tmp_path: Path) -> None:
     script = f"touch {tmp_path}/$$; exec sleep 600"
 
@@ -291,10 +340,9 @@ def test_a_cancel_that_cannot_be_confirmed_says_so(sshd: Sshd, tmp_path: Path) -
             stopped.append(process)
 
     patch = pytest.MonkeyPatch()
-    patch.setattr(driver, "GRACE_SECONDS", 0.5)
     patch.setattr(driver, "_CONFIRM_SECONDS", 1.0)
     try:
-        evidence = cancelled(sshd, f"touch {tmp_path}/$$; sleep 600", tmp_path, 1, freeze)
+        evidence = cancelled(sshd, f"touch {tmp_path}/$$; sleep 600", tmp_path, 1, freeze, 0.5)
     finally:
         patch.undo()
         for process in stopped:

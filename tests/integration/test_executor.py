@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 
-from streams.reports import Cancelled, Failed, Heartbeat, Refused, Succeeded
+from streams.reports import Cancelled, Failed, Heartbeat, Refused, Succeeded, Waiting
 from streams.topics import EXECUTORS_CONTROL, OUTPUT, REPORTS, STEPS, dead_letter_topic
 from tests.integration.executor_lab import ExecutorLab, header_map, lab
 
@@ -97,7 +98,7 @@ def test_a_step_is_ended_at_its_time_limit(executors: ExecutorLab) -> None:
     executors.until(lambda: len(executors.of(execution)) == 2)
     end = executors.of(execution)[1]
     assert isinstance(end, Failed) and end.timed_out
-    assert end.error.error_class == "timed_out" and end.error.transient
+    assert end.error["class"] == "timed_out" and end.error["transient"]
     assert 0.8 <= end.duration_seconds < 1.8
 
 
@@ -188,7 +189,7 @@ def test_a_stop_ends_what_does_not_finish_in_time(executors: ExecutorLab) -> Non
     executors.until(lambda: len(executors.of(execution)) == 2)
     end = executors.of(execution)[1]
     assert isinstance(end, Failed) and not end.timed_out
-    assert end.error.error_class == "executor_stopped" and end.error.transient
+    assert end.error["class"] == "executor_stopped" and end.error["transient"]
 
 
 def test_an_immediate_step_does_not_wait_behind_bulk_work(executors: ExecutorLab) -> None:
@@ -201,13 +202,81 @@ def test_an_immediate_step_does_not_wait_behind_bulk_work(executors: ExecutorLab
     assert executors.count("started") == 2
 
 
-def test_one_target_gets_no_more_than_its_share(executors: ExecutorLab) -> None:
+def test_one_target_gets_no_more_than_its_share_and_the_wait_is_said(
+    executors: ExecutorLab,
+) -> None:
+    """The time limit would end both, did it run while the second one waits."""
     executors.start(target_concurrency=1)
     same = [
-        executors.send(executors.command("sleep", target="web-01", parameters={"seconds": 0.7}))
+        executors.send(
+            executors.command(
+                "sleep", target="web-01", parameters={"seconds": 0.8}, timeout_seconds=1.3
+            )
+        )
         for _ in range(2)
     ]
     executors.until(lambda: executors.count("succeeded") == 2)
-    ends = sorted(one.duration_seconds for one in executors.reports if isinstance(one, Succeeded))
-    assert ends[1] >= 1.3
+    kinds = sorted((executors.kinds(one) for one in same), key=len)
+    assert kinds == [
+        ["started", "succeeded"],
+        ["started", "waiting", "resumed", "succeeded"],
+    ]
+    (waiting,) = (one for one in executors.reports if isinstance(one, Waiting))
+    assert waiting.reason == "target_limit"
+    assert waiting.message == "web-01 is busy with 1 other attempt of this executor"
     assert executors.ledger() == dict.fromkeys(same, 1)
+
+
+def test_a_wait_for_a_target_ends_with_the_command(executors: ExecutorLab) -> None:
+    executors.start(target_concurrency=1)
+    first = executors.send(executors.command("sleep", target="web-01", parameters={"seconds": 60}))
+    executors.until(lambda: executors.ledger()[first] == 1)
+    soon = datetime.now(UTC) + timedelta(seconds=1.5)
+    second = executors.send(
+        executors.command(
+            target="web-01", timeout_seconds=0.2, lease_seconds=1.2, expires_at=soon.isoformat()
+        )
+    )
+    executors.until(lambda: "failed" in executors.kinds(second))
+    assert executors.kinds(second) == ["started", "waiting", "failed"]
+    end = executors.of(second)[-1]
+    assert isinstance(end, Failed) and not end.timed_out
+    assert end.error["class"] == "expired" and end.error["transient"]
+    # Its lease was renewed meanwhile, so that the router does not take it for lost.
+    beats = [one for one in executors.reports if isinstance(one, Heartbeat)]
+    assert any(one.execution_id == second for one in beats)
+    assert executors.ledger()[second] == 0
+
+
+def test_a_program_that_ended_during_a_freeze_is_not_called_cancelled(
+    executors: ExecutorLab, tmp_path: Path
+) -> None:
+    process = executors.start()
+    begun, ended = tmp_path / "begun", tmp_path / "ended"
+    script = f"touch {begun}; sleep 1; echo done; touch {ended}"
+    sent = executors.command("argv", parameters={"argv": ["sh", "-c", script]})
+    execution = executors.send(sent)
+    executors.until(begun.exists)
+    process.send_signal(signal.SIGSTOP)
+    executors.until(ended.exists)
+    executors.cancel(sent)
+    process.send_signal(signal.SIGCONT)
+    executors.until(lambda: len(executors.of(execution)) == 2)
+    end = executors.of(execution)[1]
+    assert isinstance(end, Succeeded), end
+    assert end.output == {"exit_code": 0, "text": "done\n"}
+
+
+def test_the_grace_of_a_cancel_is_kept(executors: ExecutorLab, tmp_path: Path) -> None:
+    executors.start()
+    begun = tmp_path / "begun"
+    script = f"trap '' TERM; touch {begun}; while :; do sleep 1; done"
+    sent = executors.command("argv", parameters={"argv": ["sh", "-c", script]})
+    execution = executors.send(sent)
+    executors.until(begun.exists)
+    executors.cancel(sent, grace_seconds=0.5)
+    executors.until(lambda: len(executors.of(execution)) == 2)
+    end = executors.of(execution)[1]
+    assert isinstance(end, Cancelled) and end.confirmed
+    assert end.evidence["last_signal"] == "SIGKILL" and end.evidence["grace_seconds"] == 0.5
+    assert end.evidence["seconds"] < 4 and end.evidence["effect"] == "possible"

@@ -123,7 +123,7 @@ def test_a_frozen_executor_begins_nothing_after_its_lease(executors: ExecutorLab
     process.send_signal(signal.SIGCONT)
     executors.until(lambda: executors.count("failed") == 1)
     (failed,) = [one for one in executors.reports if isinstance(one, Failed)]
-    assert failed.error.error_class == "lease_lost" and failed.error.transient
+    assert failed.error["class"] == "lease_lost" and failed.error["transient"]
     assert executors.ledger()[failed.execution_id] == 0
     assert {first, second} == {failed.execution_id, *executors.ledger()}
 

@@ -12,7 +12,7 @@ import pytest
 from console.cli import main
 from console.exits import Exit
 from sinks.migrate import ChangedMigration, migrate, shipped
-from streams.events import STATUS_AFTER, STEP_STATUS_AFTER
+from streams.lifecycle import STATUS_AFTER, STEP_STATUS_AFTER
 
 
 def test_twice_and_at_the_same_time(database: str) -> None:

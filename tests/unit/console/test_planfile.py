@@ -11,7 +11,7 @@ import pytest
 from console import planfile
 from console.cli import main
 from console.exits import Exit, Failure
-from streams.plans import MAX_REQUEST_BYTES
+from streams.limits import MAX_REQUEST_BYTES
 
 
 def value(text: str) -> object:

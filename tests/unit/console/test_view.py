@@ -13,7 +13,8 @@ from console.board import Board, visible
 from console.exits import OUTCOMES
 from console.lines import sentence
 from console.view import ExecutionView, StepView
-from streams.events import EVENT_TYPES, TERMINAL_EVENTS, Event
+from streams.events import EVENT_TYPES, Event
+from streams.lifecycle import TERMINAL_EVENTS
 
 IDENT = "01a1f7c1-4180-8a94-9234-56783662e997"
 EXAMPLES = files("streams").joinpath("examples")

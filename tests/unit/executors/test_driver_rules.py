@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import subprocess
 from datetime import UTC, datetime
 from decimal import Decimal
 from ipaddress import ip_address
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from drivers import remote
 from drivers.addresses import is_public
-from drivers.cleanup import see_through
+from drivers.cleanup import run_uncancelled
 from drivers.connections import is_here
 from drivers.context import Failure, Outcome, Success
 from drivers.errors import ERROR_CLASSES, fail, may_retry
@@ -132,14 +133,24 @@ def test_the_remote_environment_is_one_line_each() -> None:
         remote.environment_header("m", {"A": "b\nLD_PRELOAD=x"})
 
 
-def test_the_enders_answer() -> None:
-    assert remote.read_answer("ended 1 2\nleft\n") == remote.Ended(True, (1, 2), (), True)
-    assert remote.read_answer("ended\nleft 7\n").left == (7,)
-    assert not remote.read_answer("ended 1 2\n").complete
-    assert not remote.read_answer("unsupported\n").supported
+def test_a_connection_that_ends_within_the_header_starts_nothing(tmp_path: Path) -> None:
+    """Cancelled while it is being started: the program must not run without its mark."""
+    line = remote.start_line(("touch", str(tmp_path / "ran")))
+    for header in (b"", b"STEP_ATTEMPT=m\nA=b", b"STEP_ATTEMPT=m\nA=b\n"):
+        subprocess.run(["/bin/sh", "-c", line], input=header, timeout=10, check=False)
+    assert not (tmp_path / "ran").exists()
+    subprocess.run(["/bin/sh", "-c", line], input=b"STEP_ATTEMPT=m\n\n", timeout=10, check=True)
+    assert (tmp_path / "ran").exists()
 
 
-def test_a_cleanup_is_seen_through_two_cancels() -> None:
+def test_what_the_stopper_prints() -> None:
+    assert remote.parse_stopped("ended 1 2\nleft\n") == remote.Stopped(True, (1, 2), (), True)
+    assert remote.parse_stopped("ended\nleft 7\n").left == (7,)
+    assert not remote.parse_stopped("ended 1 2\n").complete
+    assert not remote.parse_stopped("unsupported\n").supported
+
+
+def test_a_cleanup_runs_to_its_end_through_two_cancels() -> None:
     done: list[str] = []
 
     async def cleaning() -> None:
@@ -147,7 +158,7 @@ def test_a_cleanup_is_seen_through_two_cancels() -> None:
         done.append("clean")
 
     async def inside() -> None:
-        task = asyncio.create_task(see_through(cleaning(), 5))
+        task = asyncio.create_task(run_uncancelled(cleaning(), 5))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.sleep(0)

@@ -7,6 +7,7 @@ import base64
 import json
 import random
 import re
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -101,7 +102,7 @@ def published(pieces: list[bytes], secrets: list[str]) -> tuple[str, dict[str, A
         if output.bytes_total:
             await output.close()
         summary = output.summary("stdout")
-        return {} if summary is None else summary.model_dump()
+        return {} if summary is None else asdict(summary)
 
     summary = asyncio.run(inside())
     return "".join(texts), summary

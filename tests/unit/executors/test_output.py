@@ -180,13 +180,16 @@ def test_a_cancelled_write_leaves_no_gap() -> None:
     asyncio.run(inside())
 
 
-def test_lost_chunks_are_counted() -> None:
-    async def inside() -> int:
+def test_lost_output_is_said_in_the_result() -> None:
+    async def inside() -> tuple[int, int]:
         broker = FakeBroker(broken=True)
         broker.gate.set()
         writer = publisher(broker)
-        await writer.write("stderr", b"x")
+        await writer.write("stderr", b"lost")
+        await writer.write("stdout", b"gone too")
         await writer.close()
-        return writer.lost_chunks
+        stderr, stdout = writer.summary("stderr"), writer.summary("stdout")
+        assert stderr is not None and stdout is not None
+        return stderr.lost_bytes, stdout.lost_bytes
 
-    assert asyncio.run(inside()) == 1
+    assert asyncio.run(inside()) == (4, 8)

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from drivers.context import Failure, Outcome, RunContext, Success
+from drivers.context import Failure, HoldReason, Outcome, RunContext, Success
 from drivers.output import OutputPublisher
 from drivers.resources import Resources
 from processors.executors import attempts
 from processors.executors.attempts import Attempt
 from processors.executors.claim import Start
+from processors.executors.keyed_semaphore import KeyedSemaphore
 from processors.executors.slots import Slots
-from processors.executors.targets import Targets
 from runtime import clock
 from runtime.settings import ExecutorSettings
 from tests.driver_kit import command
 from toolmeta.invocation import Invocation
 
 Act = Callable[[RunContext], Awaitable[Outcome]]
+
+
+def left(attempt: Attempt) -> float | None:
+    """How much of the time limit is left, in seconds; None where it does not run."""
+    return None if attempt.deadline is None else attempt.deadline - clock.monotonic()
 
 
 class FakeDriver:
@@ -49,7 +56,7 @@ def made(retry_safe: bool = True, age: float = 0.0, **changed: Any) -> Attempt:
 async def performed(
     attempt: Attempt, act: Act, meanwhile: Callable[[Attempt], None] | None = None
 ) -> tuple[str, dict[str, Any]]:
-    task = asyncio.create_task(attempts.perform(attempt, FakeDriver(act), Targets(1)))
+    task = asyncio.create_task(attempts.perform(attempt, FakeDriver(act), KeyedSemaphore(1)))
     attempt.task = task  # type: ignore[assignment]
     if meanwhile is not None:
         await asyncio.sleep(0.01)
@@ -65,7 +72,8 @@ async def _hang(context: RunContext) -> Outcome:
     try:
         await asyncio.sleep(60)
     except asyncio.CancelledError:
-        context.evidence["ended"] = [41, 42]
+        context.evidence["pids_ended"] = [41, 42]
+        context.stop.ended = True
         raise
     return Success({})
 
@@ -94,7 +102,83 @@ def test_a_cancel_has_evidence(reason: Any) -> None:
         performed(made(), _hang, lambda attempt: attempt.end(reason, 0.0, "cancelled"))
     )
     assert kind == "cancelled" and fields["confirmed"]
-    assert fields["evidence"] == {"ended": [41, 42], "reason": "cancelled", "began": True}
+    assert fields["evidence"] == {
+        "pids_ended": [41, 42],
+        "reason": "cancelled",
+        "began": True,
+        "effect": "possible",
+    }
+
+
+def test_a_driver_that_cannot_tell_what_it_ended_leaves_the_cancel_unconfirmed() -> None:
+    """A request in flight: whether it had its effect is not known."""
+
+    async def request(context: RunContext) -> Outcome:
+        await asyncio.sleep(60)
+        return Success({})
+
+    kind, fields = asyncio.run(
+        performed(made(), request, lambda attempt: attempt.end("cancelled", 0.0))
+    )
+    assert kind == "cancelled" and fields["confirmed"] is False
+    assert fields["evidence"]["effect"] == "possible"
+    assert "may have had its effect" in fields["evidence"]["cancel_unconfirmed"]
+
+
+def test_a_driver_that_fails_while_it_stops_leaves_the_cancel_unconfirmed() -> None:
+    async def broken(context: RunContext) -> Outcome:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            context.stop.ended = True
+            raise ValueError("password=hunter2") from None
+        return Success({})
+
+    kind, fields = asyncio.run(
+        performed(made(), broken, lambda attempt: attempt.end("cancelled", 0.0))
+    )
+    assert kind == "cancelled" and fields["confirmed"] is False
+    assert "ValueError" in fields["evidence"]["cancel_unconfirmed"]
+    assert "hunter2" not in str(fields)
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "superseded", "timed_out", "drained"])
+def test_what_the_driver_returns_is_the_truth_whoever_ended_it(ending: Any) -> None:
+    async def failed_by_itself(context: RunContext) -> Outcome:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            return Failure("exit_status", "It ended with 1.", output={"exit_code": 1})
+        return Success({})
+
+    kind, fields = asyncio.run(
+        performed(made(), failed_by_itself, lambda attempt: attempt.end(ending, 0.0))
+    )
+    assert kind == "failed" and fields["failure"].error_class == "exit_status"
+    assert not fields.get("timed_out")
+
+
+def test_the_grace_of_the_cancel_reaches_the_driver() -> None:
+    async def graceful(context: RunContext) -> Outcome:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            context.evidence["grace"] = context.stop.grace_seconds
+            context.stop.ended = context.stop.requested
+            raise
+        return Success({})
+
+    _, fields = asyncio.run(
+        performed(made(), graceful, lambda attempt: attempt.end("cancelled", 0.0, None, 2.5))
+    )
+    assert fields["evidence"]["grace"] == 2.5 and fields["confirmed"]
+
+
+def test_an_attempt_whose_driver_has_returned_is_not_ended_any_more() -> None:
+    attempt = made()
+    attempt.performed, attempt.outcome = True, Success({})
+    attempt.end("timed_out", 0.0)
+    assert attempt.ending is None
 
 
 def test_a_cancel_that_the_target_did_not_confirm_says_so() -> None:
@@ -115,12 +199,15 @@ def test_a_cancel_that_the_target_did_not_confirm_says_so() -> None:
 def test_a_cancel_before_the_first_line_begins_nothing() -> None:
     async def story() -> None:
         attempt = made()
-        task = asyncio.create_task(attempts.perform(attempt, FakeDriver(_succeed), Targets(1)))
+        task = asyncio.create_task(
+            attempts.perform(attempt, FakeDriver(_succeed), KeyedSemaphore(1))
+        )
         attempt.task = task  # type: ignore[assignment]
         attempt.end("cancelled", 0.0)
         assert await task is None and not attempt.began
         kind, fields = attempts.result(attempt, None)
-        assert kind == "cancelled" and fields["evidence"]["began"] is False
+        assert kind == "cancelled" and fields["confirmed"]
+        assert fields["evidence"] == {"began": False, "effect": "none", "reason": "cancelled"}
 
     asyncio.run(story())
 
@@ -163,7 +250,7 @@ def test_nothing_begins_after_the_lease() -> None:
 
 def test_a_wait_for_a_target_that_is_ended_leaves_the_permit() -> None:
     async def story() -> None:
-        targets = Targets(1)
+        targets = KeyedSemaphore(1)
         await targets.acquire("t")
         attempt = made(retry_safe=False, target="t")
         task = asyncio.create_task(attempts.perform(attempt, FakeDriver(_succeed), targets))
@@ -178,3 +265,71 @@ def test_a_wait_for_a_target_that_is_ended_leaves_the_permit() -> None:
         assert len(targets) == 0
 
     asyncio.run(story())
+
+
+def test_the_time_limit_starts_when_the_attempt_begins() -> None:
+    async def look(context: RunContext) -> Outcome:
+        assert left(attempt) is not None
+        return Success({})
+
+    attempt = made(age=5.0, timeout_seconds=2.0, target="t")
+    assert left(attempt) is None
+    asyncio.run(performed(attempt, look))
+    assert 0 < (left(attempt) or 0) <= 2.0
+
+
+def test_a_permit_that_comes_after_the_command_expired_begins_nothing() -> None:
+    """The process was frozen while it waited: the permit and the expiry meet it together."""
+
+    async def story() -> None:
+        permits = KeyedSemaphore(1)
+        await permits.acquire("t")
+        attempt = made(target="t")
+        attempt.context.hold = _held(attempt)
+        attempt.begin_before = clock.monotonic() - 1.0
+        task = asyncio.create_task(attempts.perform(attempt, FakeDriver(_succeed), permits))
+        await asyncio.sleep(0)
+        permits.release("t")
+        kind, fields = attempts.result(attempt, await task)
+        assert kind == "failed" and not attempt.began
+        assert fields["failure"].error_class == "expired" and fields["failure"].transient
+        assert len(permits) == 0
+
+    asyncio.run(story())
+
+
+def test_a_wait_that_outlasts_the_command_is_a_transient_failure_with_nothing_begun() -> None:
+    async def story() -> None:
+        permits = KeyedSemaphore(1)
+        await permits.acquire("t")
+        attempt = made(retry_safe=False, target="t")
+        attempt.context.hold = _held(attempt)
+        task = asyncio.create_task(attempts.perform(attempt, FakeDriver(_succeed), permits))
+        attempt.task = task  # type: ignore[assignment]
+        await asyncio.sleep(0)
+        attempt.end("expired", 0.0)
+        kind, fields = attempts.result(attempt, await task)
+        assert kind == "failed" and not attempt.began
+        assert fields["failure"].error_class == "expired" and fields["failure"].transient
+        assert fields["evidence"] == {"began": False, "effect": "none"}
+
+    asyncio.run(story())
+
+
+def _held(attempt: Attempt) -> Callable[[HoldReason, str], AbstractContextManager[None]]:
+    """As the agent holds an attempt back, without the reports."""
+
+    @contextmanager
+    def hold(reason: HoldReason, message: str) -> Iterator[None]:
+        attempt.wait()
+        yield
+        attempt.begin(clock.monotonic())
+
+    return hold
+
+
+@pytest.mark.parametrize("ahead_hours", [-1, 0, 1])
+def test_how_long_an_attempt_may_be_held_back_survives_a_wrong_clock(ahead_hours: int) -> None:
+    sent = datetime.now(UTC) - timedelta(hours=ahead_hours)
+    attempt = made(dispatched_at=sent, expires_at=sent + timedelta(seconds=120))
+    assert 100 < attempt.begin_before - clock.monotonic() <= 120

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from processors.executors import lease
 from processors.executors.cancellations import Cancellations
+from processors.executors.keyed_semaphore import KeyedSemaphore
 from processors.executors.slots import Slots
-from processors.executors.targets import Targets
 from streams.commands import CancelStep
 
 NOW = datetime(2026, 11, 20, 7, 0, tzinfo=UTC).timestamp()
@@ -91,7 +91,7 @@ def test_cancels_are_forgotten_by_age_by_number_and_on_request() -> None:
 
 def test_a_target_has_its_limit_and_its_order() -> None:
     async def story() -> list[str]:
-        targets = Targets(1)
+        targets = KeyedSemaphore(1)
         order: list[str] = []
 
         async def act(name: str) -> None:
@@ -117,7 +117,7 @@ def test_a_target_has_its_limit_and_its_order() -> None:
 
 def test_a_permit_given_to_one_who_is_cancelled_goes_to_the_next() -> None:
     async def story() -> None:
-        targets = Targets(1)
+        targets = KeyedSemaphore(1)
         await targets.acquire("t")
         first = asyncio.create_task(targets.acquire("t"))
         second = asyncio.create_task(targets.acquire("t"))

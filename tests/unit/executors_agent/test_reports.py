@@ -13,8 +13,16 @@ from hypothesis import strategies as st
 from processors.executors import jsonable, reports
 from processors.executors.reports import Reports
 from streams.commands import StepCommand
-from streams.reports import REPORT, Cancelled, Failed, Heartbeat, StreamSummary, Succeeded
-from streams.topics import REPORTS
+from streams.limits import MAX_OUTPUT_BYTES, MAX_REPORT_BYTES
+from streams.reports import (
+    EXCERPT_BYTES,
+    REPORT,
+    Cancelled,
+    Failed,
+    Heartbeat,
+    StreamSummary,
+    Succeeded,
+)
 from tests.unit.executors_agent.test_claim import EXECUTION, command
 
 COMMAND = StepCommand.model_validate_json(orjson.dumps(command()))
@@ -39,7 +47,7 @@ values = st.recursive(
 
 def succeeded(output: Any) -> Succeeded:
     _, value, _ = MAKER.record(COMMAND, "succeeded", "t", **reports.ended(0.5, output))
-    assert len(value) < REPORTS.max_message_bytes
+    assert len(value) <= MAX_REPORT_BYTES
     report = REPORT.validate_json(value)
     assert isinstance(report, Succeeded)
     return report
@@ -49,6 +57,67 @@ def succeeded(output: Any) -> Succeeded:
 @given(st.dictionaries(st.text(max_size=8), values, max_size=5))
 def test_any_output_can_be_reported(output: dict[str, Any]) -> None:
     assert succeeded(output).output is not None
+
+
+#: Text as hostile programs write it; control characters take six bytes of JSON each.
+texts = st.text(st.characters(), max_size=50) | st.builds(
+    lambda piece, times: piece * times,
+    st.sampled_from(["\x00", "\x1b", '"', "\ud800", "ü", "\U0001f600", "x", "\\"]),
+    st.integers(0, 300_000),
+)
+outputs = st.dictionaries(texts.map(lambda text: text[:100_000]), values | texts, max_size=5)
+summaries = st.builds(
+    StreamSummary,
+    bytes=st.integers(0, 2**63 - 1),
+    sha256=st.just("0" * 64),
+    head=texts.map(lambda text: text[:EXCERPT_BYTES].encode("utf-8", "replace").decode()),
+    tail=texts.map(lambda text: text[:EXCERPT_BYTES].encode("utf-8", "replace").decode()),
+    lost_bytes=st.integers(0, 2**63 - 1),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    output=outputs | st.none(),
+    stdout=summaries | st.none(),
+    stderr=summaries | st.none(),
+    message=texts,
+    evidence=outputs,
+    kind=st.sampled_from(["succeeded", "failed", "cancelled"]),
+)
+def test_every_report_of_an_end_is_valid_and_within_its_budget(
+    output: Any, stdout: Any, stderr: Any, message: str, evidence: Any, kind: str
+) -> None:
+    named = COMMAND.model_copy(update={"step": "s" * 128})
+    fields = reports.ended(1e8, output, stdout, stderr)
+    if kind != "succeeded":
+        fields["evidence"] = reports.evidence(evidence)
+    if kind == "failed":
+        fields["error"] = reports.error(message, message, True)
+    if kind == "cancelled":
+        fields["confirmed"] = False
+    _, value, _ = Reports("i" * 100).record(named, kind, "t", None, **fields)
+    assert len(value) <= MAX_REPORT_BYTES
+    assert REPORT.validate_json(value).type == kind
+
+
+def test_a_report_as_large_as_it_can_get_is_within_its_budget() -> None:
+    worst = "\x01" * 300_000
+    huge = {f"{number}{worst[:1000]}": worst[:2_000] for number in range(2_000)}
+    stream = StreamSummary(1, "0" * 64, worst[:EXCERPT_BYTES], worst[:EXCERPT_BYTES])
+    fields = reports.ended(1.0, huge, stream, stream)
+    _, value, _ = MAKER.record(
+        COMMAND, "failed", "t", evidence=reports.evidence(huge),
+        error=reports.error(worst, worst, False), **fields,
+    )  # fmt: skip
+    assert len(value) <= MAX_REPORT_BYTES
+    report = REPORT.validate_json(value)
+    assert isinstance(report, Failed) and report.output is not None
+    assert report.output["truncated"] is True
+    assert len(orjson.dumps(report.output)) <= MAX_OUTPUT_BYTES
+    # The largest that fits is kept whole.
+    whole = {"text": "x" * (MAX_OUTPUT_BYTES - len(b'{"text":""}'))}
+    assert succeeded(whole).output == whole
 
 
 def test_ordinary_output_is_reported_as_it_is() -> None:
@@ -85,7 +154,7 @@ def test_deep_output_is_cut_where_readers_would_fail() -> None:
     deep: Any = "bottom"
     for _ in range(5_000):
         deep = [deep]
-    assert b"<too deep>" in jsonable.encode({"deep": deep, "flat": 1})
+    assert b"<too deep>" in jsonable.encode({"deep": deep, "flat": 1}, MAX_OUTPUT_BYTES)
     assert succeeded({"deep": deep, "flat": 1}).output is not None
 
 
@@ -95,7 +164,7 @@ def test_large_output_keeps_its_small_fields() -> None:
     assert output["use_percent"] == 41 and output["list"] == [1, 2]
     assert output["truncated"] is True and output["truncated_fields"] == ["text"]
     assert output["bytes"] > 3_000_000
-    many = jsonable.encode({f"k{n}": "y" * 100 for n in range(50_000)})
+    many = jsonable.encode({f"k{n}": "y" * 100 for n in range(50_000)}, MAX_OUTPUT_BYTES)
     assert len(many) < 100 * 1024 and orjson.loads(many)["truncated"] is True
 
 
@@ -132,7 +201,7 @@ def test_failed_and_cancelled_are_valid() -> None:
     failed = REPORT.validate_json(
         MAKER.record(COMMAND, "failed", "t", error=error, timed_out=False, **fields)[1]
     )
-    assert isinstance(failed, Failed) and failed.error.transient and failed.stdout == stream
+    assert isinstance(failed, Failed) and failed.error["transient"] and failed.stdout == stream
     evidence = reports.evidence({"pids": [1, 2], "junk": "j" * 100_000})
     cancelled = REPORT.validate_json(
         MAKER.record(COMMAND, "cancelled", "t", confirmed=True, evidence=evidence, **fields)[1]

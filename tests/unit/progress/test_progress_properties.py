@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from processors.progress.fold import DONE, fold
 from processors.progress.snapshot import snapshot
 from processors.progress.state import Progress, pack, unpack
-from streams.events import STEP_ENDED, TERMINAL_EVENTS, Event
+from streams.events import Event
+from streams.lifecycle import STEP_ENDED, TERMINAL_EVENTS
 from tests.unit.progress.histories import histories
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import orjson
 
-from processors.router.memory import Memory
 from processors.router.partition import RouterPartition
-from processors.router.requests import Desk
+from processors.router.requests import RequestHandler
+from processors.router.store import StateStore
 from processors.router.writing import Writer
 from streams import topics
-from streams.events import EVENT_TYPES, Event
+from streams.events import Event, decode_event, encode_event
+from streams.ids import route_of
+from streams.limits import MAX_RECORD_BYTES
 from streams.topics import Topic
 from toolmeta import registry
 
@@ -81,6 +83,7 @@ class Simulation:
         self.partition = self._fresh()
         self.partition.restored(self.now)
         self.events: list[dict[str, Any]] = []
+        self.log: list[Event] = []
         self.commands: list[dict[str, Any]] = []
         self.stops: list[dict[str, Any]] = []
         self.dead: list[tuple[str, bytes | None, dict[str, bytes]]] = []
@@ -88,14 +91,14 @@ class Simulation:
         self._random = 0
 
     def _fresh(self) -> RouterPartition:
-        memory = Memory(86_400)
+        store = StateStore(86_400)
         return RouterPartition(
             number=0,
             count=1,
             prefix="",
             writer=Writer("", "router"),
-            memory=memory,
-            desk=Desk(0, 1, registry.load(), memory, self._bits),
+            store=store,
+            requests=RequestHandler(0, 1, registry.load(), store, self._bits),
         )
 
     def _bits(self) -> int:
@@ -112,12 +115,12 @@ class Simulation:
     def submit(self, request: Any) -> list[dict[str, Any]]:
         """Produce a request; returns the new events."""
         raw = request if isinstance(request, bytes) else orjson.dumps(request)
-        return self._handle(topics.REQUESTS, raw)
+        return self.produce(topics.REQUESTS, raw)
 
     def control(self, kind: str, execution_id: str, **fields: Any) -> list[dict[str, Any]]:
         """Produce a control command; returns the new events."""
         command = {"type": kind, "execution_id": execution_id, "actor": "operator", **fields}
-        return self._handle(topics.CONTROL, orjson.dumps(command))
+        return self.produce(topics.CONTROL, orjson.dumps(command), route_of(execution_id).encode())
 
     def report(self, kind: str, command: dict[str, Any], **fields: Any) -> list[dict[str, Any]]:
         """Produce an executor's report on a command; returns the new events."""
@@ -130,7 +133,7 @@ class Simulation:
         }
         if kind in ("succeeded", "failed", "cancelled"):
             base["duration_seconds"] = 0.5
-        return self._handle(topics.REPORTS, orjson.dumps({**base, **fields}))
+        return self.produce(topics.REPORTS, orjson.dumps({**base, **fields}))
 
     def run(self, command: dict[str, Any], output: Any = None) -> list[dict[str, Any]]:
         """Claim a command and succeed."""
@@ -163,10 +166,11 @@ class Simulation:
         """The oldest command that nobody has taken."""
         return self.commands.pop(0)
 
-    def _handle(self, topic: Topic, raw: bytes) -> list[dict[str, Any]]:
+    def produce(self, topic: Topic, raw: bytes, key: bytes | None = None) -> list[dict[str, Any]]:
+        """Produce a record to a source topic; returns the new events."""
         seen = len(self.events)
         self.now = round(self.now + 0.001, 3)
-        self.partition.handle(Record(topic.name, raw), self.now, self.out)  # type: ignore[arg-type]
+        self.partition.handle(Record(topic.name, raw, key), self.now, self.out)  # type: ignore[arg-type]
         self._collect()
         return self.events[seen:]
 
@@ -175,11 +179,14 @@ class Simulation:
         for name, key, value, headers in self.out.records:
             if name == topics.EVENTS.name:
                 assert value is not None
-                event = Event.model_validate_json(value)
-                EVENT_TYPES[event.type].model_validate_json(orjson.dumps(event.data))
+                event = decode_event(value)
+                assert decode_event(encode_event(event)) == event
+                assert len(value) <= MAX_RECORD_BYTES
+                self.log.append(event)
                 self.events.append(orjson.loads(value))
             elif name == topics.ROUTER_STATE.name:
                 assert key is not None
+                assert len(value or b"") <= MAX_RECORD_BYTES
                 if value is None:
                     self.changelog.pop(key, None)
                 else:

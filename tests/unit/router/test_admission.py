@@ -166,4 +166,4 @@ def test_unknown_fields_are_kept_and_said() -> None:
     simulation = Simulation()
     events = simulation.submit({"plan": {"steps": [{"tool": "noop", "depend_on": []}], "color": 1}})
     assert events[0]["data"]["unknown_fields"] == ["plan.color", "plan.steps[0].depend_on"]
-    assert events[0]["data"]["plan"]["color"] == 1
+    assert events[0]["data"]["plan"]["extra"] == {"color": 1}

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+import pytest
+
+from streams import topics
 from tests.unit.router.simulation import Simulation, kinds
 
 TWO: dict[str, Any] = {"steps": [{"id": "a", "tool": "noop"}, {"id": "b", "tool": "noop"}]}
@@ -20,7 +24,9 @@ def test_cancel_ends_what_runs_first() -> None:
     simulation = Simulation()
     execution_id, command = started(simulation)
     events = simulation.control("cancel", execution_id, reason="enough")
-    assert kinds(events) == ["execution.cancel_requested", "step.cancelled"]
+    assert kinds(events) == [
+        "execution.cancel_requested", "step.cancel_requested", "step.cancelled"
+    ]  # fmt: skip
     assert simulation.stops == [{**simulation.stops[0], "step": "a", "reason": "cancelled"}]
     events = simulation.report("cancelled", command, confirmed=True, evidence={"pids": [4, 5]})
     assert kinds(events) == ["step.cancelled", "execution.cancelled"]
@@ -30,16 +36,65 @@ def test_cancel_ends_what_runs_first() -> None:
     assert kinds(again) == ["audit.decision"]
 
 
-def test_cancel_before_any_start_ends_at_once_and_kills_a_late_claim() -> None:
-    simulation = Simulation()
-    simulation.submit(TWO)
+def cancelled_before_its_claim(simulation: Simulation) -> dict[str, Any]:
+    simulation.submit({"steps": [{"tool": "noop"}]})
     command = simulation.take()
     events = simulation.control("cancel", command["execution_id"])
-    assert kinds(events)[-1] == "execution.cancelled"
-    assert len(simulation.stops) == 1
-    late = simulation.report("started", command)
+    assert kinds(events) == ["execution.cancel_requested", "step.cancel_requested"]
+    assert simulation.stops[-1]["reason"] == "cancelled"
+    simulation.restart()
+    return command
+
+
+def test_a_cancel_before_the_claim_is_confirmed_by_the_executor_that_refuses_it() -> None:
+    simulation = Simulation()
+    command = cancelled_before_its_claim(simulation)
+    events = simulation.report("refused", command, reason="cancelled", message="not started")
+    assert kinds(events) == ["step.cancelled", "execution.cancelled"]
+    assert (events[0]["data"]["confirmed"], events[0]["data"]["report"]) == (True, "refused")
+
+
+def test_a_cancel_that_loses_to_the_claim_waits_for_the_end_of_the_attempt() -> None:
+    simulation = Simulation()
+    command = cancelled_before_its_claim(simulation)
+    assert kinds(simulation.report("started", command)) == ["execution.started", "step.started"]
+    assert len(simulation.stops) == 2
+    events = simulation.report("succeeded", command, output={"effect": "done"})
+    assert kinds(events) == ["step.succeeded", "execution.cancelled"]
+
+
+def test_a_cancel_that_nobody_answers_is_not_confirmed_and_the_truth_is_kept() -> None:
+    simulation = Simulation()
+    command = cancelled_before_its_claim(simulation)
+    events = simulation.wait(31)
+    assert kinds(events) == ["step.cancelled", "execution.cancelled"]
+    assert events[0]["data"]["confirmed"] is False
+    late = simulation.report(
+        "cancelled", command, confirmed=False, evidence={"effect": "possible", "pids_ended": [7]}
+    )
     assert kinds(late) == ["step.late_result"]
-    assert simulation.stops[-1]["reason"] == "superseded"
+    assert late[0]["data"]["evidence"] == {"effect": "possible", "pids_ended": [7]}
+    assert late[0]["data"]["confirmed"] is False
+
+
+@pytest.mark.parametrize("ended", ["completed", "failed"])
+def test_replayed_reports_after_the_end_are_recorded_once(ended: str) -> None:
+    simulation = Simulation()
+    simulation.submit({"steps": [{"tool": "noop", "timeout_seconds": 100}]})
+    first = simulation.take()
+    simulation.report("started", first)
+    simulation.wait(16)
+    second = simulation.take()
+    simulation.run(second) if ended == "completed" else simulation.fail(second)
+    found = []
+    for _ in range(3):
+        for command in (first, second):
+            for kind in ("started", "succeeded", "heartbeat"):
+                found += simulation.report(kind, command)
+        simulation.restart()
+    # A success of the second attempt is news where it is known to have failed.
+    news = [(event["attempt"], event["data"]["report"]) for event in found]
+    assert news == [(1, "succeeded")] + ([] if ended == "completed" else [(2, "succeeded")])
 
 
 def test_cancel_that_races_the_result_never_gives_both() -> None:
@@ -126,7 +181,7 @@ def test_rerun_keeps_what_succeeded() -> None:
     simulation.fail(simulation.take())
     old = simulation.events[0]["execution_id"]
     simulation.restart()
-    events = simulation.control("rerun", old)
+    events = simulation.control("rerun", old)[1:]
     assert kinds(events)[0] == "execution.accepted"
     assert events[0]["data"]["rerun_of"] == old
     assert events[0]["execution_id"][-8:] == old[-8:]
@@ -154,6 +209,17 @@ def test_a_completed_execution_is_not_rerun() -> None:
     events = simulation.control("rerun", simulation.events[0]["execution_id"])
     assert kinds(events) == ["audit.decision"]
     assert events[0]["data"]["allowed"] is False
+
+
+def test_a_command_without_the_route_key_is_a_dead_letter_that_names_it() -> None:
+    simulation = Simulation()
+    execution_id, _ = started(simulation)
+    raw = orjson.dumps({"type": "pause", "execution_id": execution_id})
+    for key in (None, b"", execution_id.encode()):
+        assert simulation.produce(topics.CONTROL, raw, key) == []
+        assert simulation.dead[-1][2]["runstream-error-class"] == b"no_route_key"
+        assert execution_id[-8:].encode() in simulation.dead[-1][2]["runstream-error-message"]
+    assert kinds(simulation.control("pause", execution_id)) == ["execution.paused"]
 
 
 def test_control_of_an_unknown_execution_is_a_dead_letter() -> None:

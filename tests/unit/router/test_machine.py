@@ -3,41 +3,82 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import fields
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from processors.router.evolve import accepted, evolve
-from processors.router.state import ENDED, TRANSITIONS
-from streams.events import STATUS_AFTER, TERMINAL_EVENTS
-from streams.timestamps import unix
+from processors.router.state import Execution, StepState
+from processors.router.store import Restorer, StateStore
+from streams.lifecycle import ASIDES, ENDED, TERMINAL_EVENTS
+from streams.limits import MAX_OUTPUT_BYTES
 from tests.unit.router.simulation import Simulation
 
-#: What may follow the end of an execution.
-AFTER_THE_END = {"execution.duplicate", "step.late_result", "audit.decision"}
+#: Never written down: leases and progress, and what follows from plan and steps.
+DERIVED = {"lease_until", "progress", "progress_at", "specs", "dependents"}
+STEP_FIELDS = [item.name for item in fields(StepState) if item.name not in DERIVED]
+HEAD_FIELDS = [item.name for item in fields(Execution) if item.name not in {*DERIVED, "steps"}]
+
+OUTPUTS = st.sampled_from([
+    None, {}, {"x": 1}, {"changed": False}, {"changed": False, "x": 1}, {"created": True, "list": [1, 2, 3]},
+    {"list": ["a", "b"], "x": 2}, {"text": "y" * 50_000},
+    {"text": "z" * (MAX_OUTPUT_BYTES - 64)}, {"list": ["w" * 16_000] * 14},
+])  # fmt: skip
+
+
+KINDS = ["started", "heartbeat", "succeeded", "waiting", "resumed"]
+
+
+def comparable(execution: Execution) -> dict[str, Any]:
+    """Everything of an execution that is written down."""
+    steps = {
+        name: [getattr(step, field) for field in STEP_FIELDS]
+        for name, step in execution.steps.items()
+    }
+    return {"steps": steps, **{field: getattr(execution, field) for field in HEAD_FIELDS}}
+
+
+def step(draw: st.DrawFn, index: int, undo: bool) -> dict[str, Any]:
+    made: dict[str, Any] = {"id": f"s{index}", "tool": draw(st.sampled_from(["noop", "argv"]))}
+    if made["tool"] == "argv":
+        made["parameters"] = {"argv": ["true"]}
+    elif index and draw(st.booleans()):
+        part = draw(st.sampled_from(["", ".x", ".list", ".list[0]", ".text"]))
+        reference = f"{{{{ steps.s{draw(st.integers(0, index - 1))}.output{part} }}}}"
+        made["parameters"] = {"value": draw(st.sampled_from([reference, [reference] * 8]))}
+    made["on_failure"] = draw(st.sampled_from(["stop", "continue", "compensate"]))
+    if undo:
+        made["on_failure"] = "compensate"
+    if undo or draw(st.booleans()):
+        made["compensate"] = {"tool": "noop"}
+        if draw(st.integers(0, 3)) == 0:
+            made["compensate"]["when"] = draw(st.sampled_from(["true", "false", "output.x == 1"]))
+    if draw(st.integers(0, 4)) == 0:
+        made["for_each"] = draw(st.lists(st.integers(0, 9), max_size=3))
+        if index and draw(st.booleans()):
+            made["for_each"] = f"steps.s{draw(st.integers(0, index - 1))}.output.list"
+    if draw(st.integers(0, 5)) == 0:
+        made["when"] = draw(st.sampled_from(["1 == 1", "1 == 2"]))
+    return made
 
 
 @st.composite
 def plans(draw: st.DrawFn) -> dict[str, Any]:
-    count = draw(st.integers(1, 5))
-    steps = []
-    for index in range(count):
-        step: dict[str, Any] = {"id": f"s{index}", "tool": draw(st.sampled_from(["noop", "argv"]))}
-        if step["tool"] == "argv":
-            step["parameters"] = {"argv": ["true"]}
-        if index and draw(st.booleans()):
+    """Up to 40 steps, mostly few: in list order, or as a graph."""
+    count = draw(st.one_of(st.integers(1, 5), st.integers(6, 40)))
+    undo = draw(st.booleans())
+    steps = [step(draw, index, undo) for index in range(count)]
+    if draw(st.booleans()):
+        for index, made in enumerate(steps):
             earlier = [f"s{number}" for number in range(index)]
-            step["depends_on"] = draw(st.lists(st.sampled_from(earlier), unique=True, max_size=2))
-        step["on_failure"] = draw(st.sampled_from(["stop", "continue", "compensate"]))
-        if draw(st.booleans()):
-            step["compensate"] = {"tool": "noop"}
-        if draw(st.integers(0, 4)) == 0:
-            step["for_each"] = draw(st.lists(st.integers(0, 9), max_size=3))
-        if draw(st.integers(0, 5)) == 0:
-            step["when"] = draw(st.sampled_from(["1 == 1", "1 == 2"]))
-        steps.append(step)
+            made["depends_on"] = earlier[-draw(st.integers(1, 3)) :]
+        text = repr(steps)
+        if "steps.s" in text:  # a reference needs what it refers to before it
+            for index, made in enumerate(steps):
+                made["depends_on"] = [f"s{number}" for number in range(index)]
     return {"steps": steps, "approval_level": draw(st.sampled_from([0, 0, 0, 1]))}
 
 
@@ -49,12 +90,24 @@ class World(RuleBasedStateMachine):
         self.simulation = Simulation()
         self.requests: list[dict[str, Any]] = []
         self.sent: list[dict[str, Any]] = []
+        self.folded: dict[str, Execution] = {}
+        self.open: list[dict[str, Any]] = []
+        self.opened = 0
+        self.folded_events = self.checked_events = 0
+        self.seen: dict[str, int] = {}
+        self.ended: set[str] = set()
+        self.attempts: set[tuple[Any, ...]] = set()
+
+    @initialize(plan=plans())
+    def submit_first(self, plan: dict[str, Any]) -> None:
+        self.submit(plan)
 
     @rule(plan=plans())
     def submit(self, plan: dict[str, Any]) -> None:
+        """A request; its plan is one that is admitted."""
         request = {"idempotency_key": f"k{len(self.requests)}", "actor": "ann", "plan": plan}
         self.requests.append(request)
-        self.simulation.submit(request)
+        assert self.simulation.submit(request)[0]["type"] == "execution.accepted"
 
     @rule(pick=st.integers(0, 1_000))
     def submit_again(self, pick: int) -> None:
@@ -67,21 +120,36 @@ class World(RuleBasedStateMachine):
         simulation.commands.clear()
         return self.sent[-1 - pick % len(self.sent)] if self.sent else None
 
-    @rule(pick=st.integers(0, 20), kind=st.sampled_from(["started", "heartbeat", "succeeded"]))
+    @rule(pick=st.integers(0, 20), kind=st.sampled_from(KINDS))
     def report(self, pick: int, kind: str) -> None:
         command = self._command(pick)
         if command is not None:
-            self.simulation.report(kind, command)
+            held = {"reason": "target_limit", "message": "busy"} if kind == "waiting" else {}
+            self.simulation.report(kind, command, **held)
 
-    @rule(pick=st.integers(0, 3))
-    def run(self, pick: int) -> None:
-        command = self._command(pick)
+    def _open(self, pick: int) -> dict[str, Any] | None:
+        """A command that nobody has ended, if there is one."""
+        self._command(0)
+        self.open += self.sent[self.opened :]
+        self.opened = len(self.sent)
+        return self.open.pop(-1 - pick % len(self.open)) if self.open else None
+
+    @rule(pick=st.integers(0, 3), output=OUTPUTS)
+    def run(self, pick: int, output: Any) -> None:
+        command = self._open(pick)
         if command is not None:
-            self.simulation.run(command, {"x": 1})
+            self.simulation.run(command, output)
+
+    @rule(count=st.integers(1, 12), output=OUTPUTS)
+    def run_many(self, count: int, output: Any) -> None:
+        for _ in range(count):
+            command = self._open(0)
+            if command is not None:
+                self.simulation.run(command, output)
 
     @rule(pick=st.integers(0, 20), transient=st.booleans())
     def fail(self, pick: int, transient: bool) -> None:
-        command = self._command(pick)
+        command = self._open(pick)
         if command is not None:
             self.simulation.fail(command, transient=transient)
 
@@ -120,6 +188,7 @@ class World(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
+        self.the_changelog_is_the_state()
         self.simulation.restart()
 
     def _log(self) -> dict[str, list[dict[str, Any]]]:
@@ -129,57 +198,65 @@ class World(RuleBasedStateMachine):
         return log
 
     @invariant()
-    def numbers_have_no_gap(self) -> None:
-        for events in self._log().values():
-            assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    def the_log_is_the_state(self) -> None:
+        """Folding the events gives the live state; only new events are folded each time."""
+        simulation = self.simulation
+        for event in simulation.log[self.folded_events :]:
+            folded = self.folded.get(event.execution_id)
+            if event.type == "execution.accepted":
+                self.folded[event.execution_id] = accepted(event, event.unix())
+            elif folded is not None:
+                evolve(folded, event, event.unix())
+            if event.seq != self.seen.get(event.execution_id, 0) + 1:
+                raise AssertionError(f"number {event.seq} of {event.execution_id}")
+            self.seen[event.execution_id] = event.seq
+            after = event.execution_id in self.ended
+            assert not after or event.type in ASIDES, event.type
+            if event.type in TERMINAL_EVENTS:
+                self.ended.add(event.execution_id)
+        self.folded_events = len(simulation.log)
+        for execution in simulation.partition.store.living.values():
+            assert comparable(self.folded[execution.id]) == comparable(execution)
 
-    @invariant()
-    def the_end_comes_once_and_is_the_end(self) -> None:
-        for events in self._log().values():
-            kinds = [event["type"] for event in events]
-            ends = [index for index, kind in enumerate(kinds) if kind in TERMINAL_EVENTS]
-            assert len(ends) <= 1, kinds
-            if ends:
-                assert set(kinds[ends[0] + 1 :]) <= AFTER_THE_END, kinds
+    @rule()
+    def the_changelog_is_the_state(self) -> None:
+        """A store that is filled from the changelog holds what the live one holds."""
+        live = self.simulation.partition.store
+        fresh = StateStore(86_400)
+        restorer = Restorer(fresh)
+        for key, value in self.simulation.changelog.items():
+            restorer.add(key, value)
+        restorer.finish()
+        assert fresh.living.keys() == live.living.keys()
+        for execution_id, execution in live.living.items():
+            assert comparable(fresh.living[execution_id]) == comparable(execution)
+        for execution_id in self.ended:
+            assert fresh.entry(execution_id) == live.entry(execution_id)
+            one, other = fresh.ended(execution_id), live.ended(execution_id)
+            assert (one is None) == (other is None)
+            if one is not None and other is not None:
+                assert comparable(one) == comparable(other)
+        for request in self.requests:
+            key = request["idempotency_key"]
+            found, run = fresh.find_duplicate("default", key, self.simulation.now)
+            known, live_run = live.find_duplicate("default", key, self.simulation.now)
+            assert (found and found.id, run) == (known and known.id, live_run)
 
     @invariant()
     def no_attempt_is_dispatched_or_started_twice(self) -> None:
-        for events in self._log().values():
-            for kind in ("step.dispatched", "step.started"):
-                seen = [(e["step"], e["attempt"]) for e in events if e["type"] == kind]
-                assert len(seen) == len(set(seen))
-
-    @invariant()
-    def the_log_is_the_state(self) -> None:
-        memory = self.simulation.partition.memory
-        for execution_id, events in self._log().items():
-            execution = memory.executions.get(execution_id)
-            if execution is None or events[0]["type"] != "execution.accepted":
-                continue
-            folded = accepted(events[0], unix(events[0]["at"]))
-            for event in events[1:]:
-                before = folded.status
-                evolve(folded, event, unix(event["at"]))
-                if event["type"] in STATUS_AFTER and folded.status != before:
-                    legal = TRANSITIONS[before] | {"pending_approval"}
-                    assert folded.status in legal
-            assert folded.status == execution.status
-            assert folded.seq == execution.seq
-            assert folded.open_steps == execution.open_steps
-            for name, step in folded.steps.items():
-                real = execution.steps[name]
-                assert (step.status, step.attempt, step.in_flight, step.output) == (
-                    real.status,
-                    real.attempt,
-                    real.in_flight,
-                    real.output,
-                )
+        for event in self.simulation.events[self.checked_events :]:
+            if event["type"] in ("step.dispatched", "step.started"):
+                key = (event["type"], event["execution_id"], event["step"], event["attempt"])
+                assert key not in self.attempts
+                self.attempts.add(key)
+        self.checked_events = len(self.simulation.events)
 
     def teardown(self) -> None:
         """Left alone with willing executors and an operator, everything ends."""
         simulation = self.simulation
+        self.the_changelog_is_the_state()
         for _ in range(60):
-            for execution in list(simulation.partition.memory.executions.values()):
+            for execution in list(simulation.partition.store.living.values()):
                 if execution.status == "paused":
                     simulation.control("resume", execution.id)
                 if execution.status == "pending_approval":
@@ -190,18 +267,18 @@ class World(RuleBasedStateMachine):
             while simulation.commands:
                 simulation.run(simulation.take(), {"x": 1})
             simulation.wait(120)
-            if all(e.status in ENDED for e in simulation.partition.memory.executions.values()):
+            if all(e.status in ENDED for e in simulation.partition.store.living.values()):
                 return
         stuck = {
             e.id: (e.status, [(s.id, s.status, s.in_flight) for s in e.steps.values()])
-            for e in simulation.partition.memory.executions.values()
+            for e in simulation.partition.store.living.values()
             if e.status not in ENDED
         }
         raise AssertionError(stuck)
 
 
 World.TestCase.settings = settings(
-    max_examples=200,
+    max_examples=100,
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

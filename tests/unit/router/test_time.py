@@ -68,7 +68,9 @@ def test_a_lost_attempt_of_a_repeatable_tool_is_tried_again_at_once() -> None:
     assert simulation.stops[-1]["attempt"] == 1
     assert simulation.take()["attempt"] == 2
     late = simulation.report("succeeded", first, output={"late": True})
-    assert kinds(late) == []  # The loss stands in the log already; nothing new is said.
+    assert kinds(late) == ["step.late_result"]
+    assert (late[0]["attempt"], late[0]["data"]["report"]) == (1, "succeeded")
+    assert simulation.report("succeeded", first, output={"late": True}) == []
 
 
 def test_heartbeats_keep_the_lease_and_make_few_events() -> None:

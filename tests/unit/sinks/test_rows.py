@@ -9,7 +9,8 @@ import pytest
 from sinks.patches import Patches
 from sinks.records import EventRow
 from sinks.rows import fold, refold
-from streams.events import EVENT_TYPES, STATUS_AFTER, STEP_STATUS_AFTER
+from streams.events import EVENT_TYPES
+from streams.lifecycle import STATUS_AFTER, STEP_STATUS_AFTER
 from tests.unit.sinks.stories import Story
 
 

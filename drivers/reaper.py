@@ -1,4 +1,4 @@
-"""The guard: a small process that outlives a killed executor and ends what it left running."""
+"""The reaper: a small process that outlives a killed executor and ends what it left running."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from drivers import processes
 from drivers.processes import Traces
 
 
-class Guard:
-    """Started with the first program; a guard that died is replaced at the next call.
+class Reaper:
+    """Started with the first program; one that died is replaced at the next call.
 
-    The executor's end of the pipe closes however the executor ends; that is the guard's signal.
-    Both lines of defence are needed: the guard covers grandchildren, `setpriv --pdeathsig` covers
-    the direct child even where the guard is killed too.
+    The executor's end of the pipe closes however the executor ends, and the reaper then ends what
+    is listed. It covers grandchildren; `setpriv --pdeathsig` covers the direct child even where the
+    reaper is killed too.
     """
 
     def __init__(self) -> None:
@@ -25,21 +25,21 @@ class Guard:
     def watch(self, traces: Traces) -> None:
         """From now on end these processes; call it before the program is started, and after."""
         self._watched[traces.mark] = traces
-        self._tell(f"+{traces.line()}\n")
+        self._send(f"+{traces.line()}\n")
 
     def release(self, mark: str) -> None:
         """The attempt has ended: what it left running on purpose may stay."""
         traces = self._watched.pop(mark, None)
         if traces is not None:
-            self._tell(f"-{traces.line()}\n")
+            self._send(f"-{traces.line()}\n")
 
     def close(self) -> None:
-        """Let the guard go, after it has ended what is still listed."""
+        """End the reaper, after it has ended what is still listed."""
         process, self._process = self._process, None
         if process is not None:
             process.communicate(timeout=10)
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         if self._process is None or self._process.poll() is not None:
             self._start()
             return
@@ -68,5 +68,5 @@ class Guard:
     def _write(process: subprocess.Popen[bytes], line: str) -> None:
         if process.stdin is None:
             raise BrokenPipeError
-        # A line is far shorter than the pipe's buffer, and the guard only reads.
+        # A line is far shorter than the pipe's buffer, and the reaper only reads.
         process.stdin.write(line.encode("ascii"))

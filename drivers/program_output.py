@@ -31,7 +31,7 @@ class Source(Protocol):
         ...
 
 
-class Capture:
+class ProgramOutput:
     """Stdout and stderr of one program, in bounded memory."""
 
     def __init__(self, context: RunContext, *, merged: bool = False) -> None:
@@ -72,7 +72,7 @@ class Capture:
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     @property
-    def last_words(self) -> str:
+    def last_text(self) -> str:
         """The ends of stdout and stderr, without blanks around them."""
         said = self._kept[-_LAST_ERRORS_BYTES:] if not self._merged else b""
         return (said + b"\n" + self._errors).decode("utf-8", "replace").strip()
@@ -87,29 +87,29 @@ class Capture:
         return bytes(self._kept[:limit]).decode("utf-8", "replace")
 
 
-async def conclude(invocation: Invocation, capture: Capture, exit_code: int) -> Outcome:
+async def conclude(invocation: Invocation, written: ProgramOutput, exit_code: int) -> Outcome:
     """The outcome of a program that ended; a negative code is the signal that ended it."""
     good = exit_code in invocation.success_codes
     problem: str | None = None
     output: dict[str, Any] = {"exit_code": exit_code}
-    if not capture.whole and invocation.parser is not None:
-        output |= {"truncated": True, "stdout_bytes": capture.stdout_bytes}
-    elif capture.stdout_bytes <= _QUICK_BYTES:
-        problem = _parse(invocation.parser, capture, exit_code, output)
+    if not written.whole and invocation.parser is not None:
+        output |= {"truncated": True, "stdout_bytes": written.stdout_bytes}
+    elif written.stdout_bytes <= _QUICK_BYTES:
+        problem = _parse(invocation.parser, written, exit_code, output)
     else:
         # Parsing megabytes would stop every other attempt of this process meanwhile.
-        problem = await asyncio.to_thread(_parse, invocation.parser, capture, exit_code, output)
+        problem = await asyncio.to_thread(_parse, invocation.parser, written, exit_code, output)
     output = fitting(output)
     if not good:
-        error_class = _class_of(invocation, capture)
-        return fail(invocation, error_class, _sentence(invocation, capture, exit_code), output)
+        error_class = _class_of(invocation, written)
+        return fail(invocation, error_class, _sentence(invocation, written, exit_code), output)
     if problem is not None:
         return fail(invocation, "output_unparsable", problem, output)
     return Success(output)
 
 
 def _parse(
-    parser: str | None, capture: Capture, exit_code: int, output: dict[str, Any]
+    parser: str | None, written: ProgramOutput, exit_code: int, output: dict[str, Any]
 ) -> str | None:
     """Add the parsed fields to `output`, or the text where it cannot be parsed; says why not."""
     from toolmeta.parse import ParseError, parse
@@ -117,29 +117,29 @@ def _parse(
     problem = None
     if parser is not None:
         try:
-            output.update(jsonable(parse(parser, capture.text(), exit_code)))
+            output.update(jsonable(parse(parser, written.text(), exit_code)))
             return None
         except ParseError as error:
             problem = str(error)
-    output.update(jsonable(parse(None, capture.text(TEXT_BYTES), exit_code)))
-    if capture.stdout_bytes > TEXT_BYTES:
+    output.update(jsonable(parse(None, written.text(TEXT_BYTES), exit_code)))
+    if written.stdout_bytes > TEXT_BYTES:
         output["truncated"] = True
     return problem
 
 
-def _class_of(invocation: Invocation, capture: Capture) -> str:
-    """What the tool says that the program's last words mean; a word of the program, no code."""
-    words = capture.last_words
+def _class_of(invocation: Invocation, written: ProgramOutput) -> str:
+    """The error class that the tool gives to what the program wrote last."""
+    words = written.last_text
     for pattern, error_class in invocation.failures:
         if re.search(pattern, words):
             return error_class
     return "exit_status"
 
 
-def _sentence(invocation: Invocation, capture: Capture, exit_code: int) -> str:
+def _sentence(invocation: Invocation, written: ProgramOutput, exit_code: int) -> str:
     program = invocation.argv[0]
     if exit_code < 0:
         text = f"{program} was ended by signal {-exit_code}"
     else:
         text = f"{program} ended with exit code {exit_code}"
-    return f"{text}: {capture.last_error}" if capture.last_error else text
+    return f"{text}: {written.last_error}" if written.last_error else text

@@ -1,36 +1,27 @@
-"""Intake: from the bytes of a request to a request, a clear refusal, or a dead letter.
+"""Decoding requests: from bytes to a request, a clear refusal, or a dead letter.
 
-Bytes that are no JSON object are poison and belong in the dead-letter topic, unchanged. Everything
+Bytes that are no JSON object belong in the dead-letter topic, unchanged. Everything
 that is JSON but no valid request is a rejection, with one sentence per fault that names its field.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 from pydantic import ValidationError
 
-from streams.plans import AROUND, MAX_REQUEST_BYTES, ExecutionRequest
+from processors.router.decoding import Undecodable, is_suspicious, unstorable
+from streams.limits import MAX_REQUEST_BYTES
+from streams.plans import AROUND, ExecutionRequest
 from toolmeta.invocation import Problem
 
 MAX_PROBLEMS: Final = 20
-
-#: Bytes without which no value can be NUL, NaN, infinite or beyond 64 bits.
-_SUSPICIOUS: Final = re.compile(rb"\\u0000|NaN|Infinity|[0-9][eE]\+?[0-9]{3}|[0-9]{19}")
-
-
-@dataclass(frozen=True, slots=True)
-class Poison:
-    """A record that cannot be read at all."""
-
-    error_class: str
-    message: str
+_SENDER_LIMITS: Final = {
+    "tenant": 63, "actor": 128, "execution_id": 36, "idempotency_key": 256, "name": 200,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +29,13 @@ class Invalid:
     """A request that can be read but not followed."""
 
     problems: list[Problem]
-    reason: str = "invalid"
+    reason: Literal["invalid", "too_large"] = "invalid"
     tenant: str = "default"
     actor: str = "anonymous"
     execution_id: str | None = None
     idempotency_key: str | None = None
+    #: The name of the plan, where there is one.
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +47,10 @@ class Readable:
     plan_hash: str
 
 
-def read_request(value: bytes | None) -> Readable | Invalid | Poison:
+def decode_request(value: bytes | None) -> Readable | Invalid | Undecodable:
     """Read one record of `execution.requests`; never raises."""
     if not value:
-        return Poison("empty", "the record has no value")
+        return Undecodable("empty", "the record has no value")
     if len(value) > MAX_REQUEST_BYTES:
         problem = Problem(
             "plan", f"the request has {len(value)} bytes; at most {MAX_REQUEST_BYTES} are allowed"
@@ -67,9 +60,9 @@ def read_request(value: bytes | None) -> Readable | Invalid | Poison:
         request = ExecutionRequest.model_validate_json(value)
     except ValidationError as error:
         return _unreadable(value, error)
-    if _SUSPICIOUS.search(value):
+    if is_suspicious(value, nul=False):
         given = request.plan.model_dump(exclude_unset=True)
-        problems = list(_unstorable(given, "plan"))[:MAX_PROBLEMS]
+        problems = list(unstorable(given, "plan"))[:MAX_PROBLEMS]
         if problems:
             return Invalid(problems, **_sender_of(request))
     try:
@@ -94,6 +87,7 @@ def _sender_of(request: ExecutionRequest) -> dict[str, Any]:
         "actor": request.actor,
         "execution_id": request.execution_id,
         "idempotency_key": request.idempotency_key,
+        "name": request.plan.name,
     }
 
 
@@ -105,23 +99,25 @@ def _sender(value: bytes) -> dict[str, Any]:
         return {}
     if not isinstance(loose, dict):
         return {}
-    limits = {"tenant": 63, "actor": 128, "execution_id": 36, "idempotency_key": 256}
+    plan = loose.get("plan")
+    named = {"name": plan.get("name") if isinstance(plan, dict) else loose.get("name")}
+    given = {**loose, **named}
     return {
-        name: loose[name]
-        for name, limit in limits.items()
-        if isinstance(loose.get(name), str) and 0 < len(loose[name]) <= limit
+        name: given[name]
+        for name, limit in _SENDER_LIMITS.items()
+        if isinstance(given.get(name), str) and 0 < len(given[name]) <= limit
     }
 
 
-def _unreadable(value: bytes, error: ValidationError) -> Invalid | Poison:
+def _unreadable(value: bytes, error: ValidationError) -> Invalid | Undecodable:
     faults = error.errors(include_url=False, include_input=False)
     first = faults[0]
     if first["type"] == "json_invalid":
         if "recursion limit" in first["msg"]:
             return Invalid([Problem("plan", "it is nested too deep; flatten its parameters")])
-        return Poison("not_json", first["msg"][:300])
+        return Undecodable("not_json", first["msg"][:300])
     if not first["loc"]:
-        return Poison("not_an_object", "the value is JSON, but not an object")
+        return Undecodable("not_an_object", "the value is JSON, but not an object")
     problems = [Problem(_field(fault["loc"]), _sentence(dict(fault))) for fault in faults]
     return Invalid(problems[:MAX_PROBLEMS], **_sender(value))
 
@@ -133,7 +129,7 @@ def _field(location: tuple[int | str, ...]) -> str:
             path += f"[{part}]"
         elif part not in ("str", "list[any]"):  # members of a union, no field of the user's
             path += f".{part}" if path else part
-    return path
+    return path[:200]
 
 
 def _sentence(fault: dict[str, Any]) -> str:
@@ -147,25 +143,4 @@ def _sentence(fault: dict[str, Any]) -> str:
             return f"at least {context.get('min_length')} is needed"
         case _:
             message = str(fault["msg"])
-            return message[:1].lower() + message[1:]
-
-
-def _unstorable(value: Any, path: str) -> Iterator[Problem]:
-    """What no table, event or exact copy can hold: NUL, NaN, infinities, integers over 64 bits."""
-    if isinstance(value, str):
-        if "\x00" in value:
-            yield Problem(path, "it holds a NUL character; remove it")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            yield Problem(path, "it is not a finite number")
-    elif isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
-            yield Problem(path, "the integer does not fit in 64 bits; send it as text")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if "\x00" in key:
-                yield Problem(path, "a field name holds a NUL character")
-            yield from _unstorable(item, f"{path}.{key}")
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _unstorable(item, f"{path}[{index}]")
+            return (message[:1].lower() + message[1:])[:500]

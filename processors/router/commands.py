@@ -1,0 +1,136 @@
+"""Commands: what the router makes of an operator's command."""
+
+from __future__ import annotations
+
+from processors.router.attempts import fail
+from processors.router.decision import Decision
+from processors.router.ending import request_end
+from processors.router.scheduling import advance
+from processors.router.state import Execution
+from streams.commands import Approve, Cancel, Pause, Reject, Resolve, Resume
+from streams.events import (
+    Audit,
+    By,
+    NeedsAttention,
+    Rejected,
+    Resumed,
+    RetryScheduled,
+    StepFailed,
+    StepSucceeded,
+)
+from streams.lifecycle import ENDED
+from streams.reports import StepError
+from streams.timestamps import iso
+
+Command = Cancel | Approve | Reject | Pause | Resume | Resolve
+
+
+def audit(decision: Decision, actor: str, action: str, allowed: bool, message: str) -> None:
+    """Write down a decision about authority."""
+    decision.emit("audit.decision", Audit(actor, action, allowed, message))
+
+
+def decide_command(execution: Execution, command: Command, now: float) -> Decision:
+    """What follows from a command; a refusal is an `audit.decision` that says why."""
+    decision = Decision(execution, now)
+    refusal = _refusal(execution, command)
+    if refusal is not None:
+        audit(decision, command.actor, command.type, False, refusal)
+        return decision
+    by = By(command.actor, command.reason)
+    match command:
+        case Cancel():
+            reason = command.reason or f"cancelled by {command.actor}"
+            request_end(decision, "cancelled", command.actor, reason)
+            advance(decision)
+        case Approve():
+            decision.emit("execution.approved", by)
+            advance(decision, everything=True)
+        case Reject():
+            message = command.reason or f"{command.actor} rejected it"
+            data = Rejected("not_approved", message, actor=command.actor, name=execution.plan.name)
+            decision.emit("execution.rejected", data)
+        case Pause():
+            decision.emit("execution.paused", by)
+        case Resume():
+            _resume(decision, by)
+        case Resolve():
+            _resolve(decision, command, by)
+    return decision
+
+
+def _refusal(execution: Execution, command: Command) -> str | None:
+    """Why the command cannot be followed, or None."""
+    status = execution.status
+    if status in ENDED:
+        return f"the execution has ended as {status}"
+    if isinstance(command, Cancel):
+        return "its end is already asked for" if execution.ending else None
+    if isinstance(command, Approve | Reject):
+        if status != "pending_approval":
+            return f"it does not wait for approval; it is {status}"
+        if isinstance(command, Approve):
+            if command.actor == execution.actor:
+                return f"{command.actor} asked for this execution and cannot approve it"
+            if command.plan_hash not in (None, execution.plan_hash):
+                return f"the plan has another hash now: {execution.plan_hash}"
+        return None
+    if execution.ending is not None:
+        return "its end is already asked for"
+    if isinstance(command, Pause):
+        return None if status in ("approved", "queued", "running") else f"it is {status}"
+    if isinstance(command, Resume):
+        return None if status == "paused" else f"it is not paused but {status}"
+    step = execution.steps.get(command.step)
+    if step is None:
+        return f"there is no step {command.step}"
+    if step.status != "needs_attention":
+        return f"step {command.step} does not need attention; it is {step.status}"
+    return None
+
+
+def _resume(decision: Decision, by: By) -> None:
+    execution = decision.execution
+    begun = execution.started_at is not None
+    if begun or any(step.started_at for step in execution.steps.values()):
+        decision.emit("execution.resumed", Resumed(by.actor, "running", by.reason))
+    elif execution.mode == "background" and any(s.attempt for s in execution.steps.values()):
+        decision.emit("execution.resumed", Resumed(by.actor, "queued", by.reason))
+    else:
+        decision.emit("execution.resumed", Resumed(by.actor, "approved", by.reason))
+    if execution.status == "running" and execution.started_at is None:
+        decision.emit("execution.started")
+    lost = [step.id for step in execution.steps.values() if step.status == "needs_attention"]
+    if lost:
+        message = f"{len(lost)} steps need attention: {', '.join(lost[:5])}"
+        decision.emit("execution.needs_attention", NeedsAttention(message))
+    advance(decision, everything=True)
+
+
+def _resolve(decision: Decision, command: Resolve, by: By) -> None:
+    execution = decision.execution
+    step = execution.steps[command.step]
+    audit(decision, command.actor, "resolve", True, f"{command.step} is {command.outcome}")
+    if command.outcome == "succeeded":
+        data = StepSucceeded(0.0, command.output)
+        decision.emit("step.succeeded", data, step.id, step.attempt)
+    else:
+        # Another attempt is what the operator asks for, or does not, whatever the limit says.
+        error: StepError = {
+            "class": "resolved",
+            "message": f"{command.actor} resolved it as {command.outcome}",
+            "transient": False,
+        }
+        failed = StepFailed(0.0, error, output=command.output)
+        if command.outcome == "failed":
+            fail(decision, step, failed)
+        else:
+            failed.final = False
+            attempt = step.attempt
+            decision.emit("step.failed", failed, step.id, attempt)
+            again = RetryScheduled(attempt + 1, attempt + 1, 0.0, iso(decision.now))
+            decision.emit("step.retry_scheduled", again, step.id, attempt)
+    still = any(other.status == "needs_attention" for other in execution.steps.values())
+    if execution.status == "needs_attention" and not still:
+        decision.emit("execution.resumed", Resumed(by.actor, "running", by.reason))
+    advance(decision, everything=True)

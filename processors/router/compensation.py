@@ -1,0 +1,99 @@
+"""Compensation: what succeeded is undone, one step after another, the last one first.
+
+A step is undone only if it changed something: by its compensation's own `when`, else unless its
+output says `changed: false` or `created: false`.
+"""
+
+from __future__ import annotations
+
+from processors.router import expressions
+from processors.router.attempts import context_of, dispatch, fail_unstarted
+from processors.router.decision import Decision
+from processors.router.state import Execution, StepState, undo_id
+from streams.events import Compensated, CompensationScheduled, CompensationSkipped
+from streams.lifecycle import STEP_ENDED
+
+
+def compensate(decision: Decision) -> bool:
+    """Undo the step that ended last; returns whether that ended at once, too."""
+    execution = decision.execution
+    if execution.stopping != "compensate":
+        return False
+    if any(step.status not in STEP_ENDED for step in execution.steps.values()):
+        return False
+    waiting = [step for step in execution.steps.values() if _to_undo(execution, step)]
+    for step in sorted(waiting, key=lambda step: (step.ended_at, step.id), reverse=True):
+        if _undo(decision, step):
+            return bool(decision.ended)
+    return False
+
+
+def _undo(decision: Decision, step: StepState) -> bool:
+    """Schedule the step that undoes `step`; returns whether there was anything to undo."""
+    execution = decision.execution
+    spec = execution.spec(step).compensate
+    assert spec is not None  # else there is nothing to undo  # noqa: S101
+    failure: str | None = None
+    try:
+        unchanged = _unchanged(execution, step, spec.when)
+    except expressions.ExpressionError as error:
+        unchanged, failure = None, str(error)
+    if unchanged is not None:
+        decision.emit("step.compensation_skipped", CompensationSkipped(unchanged), step.id)
+        _after_last_item(decision, step)
+        return False
+    by = undo_id(step.id)
+    decision.emit("step.compensation_scheduled", CompensationScheduled(by, spec.tool), step.id)
+    decision.changed_steps[by] = None
+    undo = execution.steps[by]
+    if failure is not None:
+        fail_unstarted(decision, undo, "expression", failure)
+    else:
+        dispatch(decision, undo)
+    return True
+
+
+def _to_undo(execution: Execution, step: StepState) -> bool:
+    return (
+        step.status == "succeeded"
+        and step.undoes is None
+        and step.items is None
+        and not step.unchanged
+        and execution.spec(step).compensate is not None
+        and undo_id(step.id) not in execution.steps
+    )
+
+
+def _unchanged(execution: Execution, step: StepState, when: str | None) -> str | None:
+    """Why there is nothing to undo; None where there is. Raises ExpressionError."""
+    if when is not None:
+        undo = StepState(undo_id(step.id), undoes=step.id)
+        true = expressions.condition(when, context_of(execution, undo))
+        return None if true else "the condition of its compensation is false"
+    if isinstance(step.output, dict):
+        for name in ("changed", "created"):
+            if step.output.get(name) is False:
+                return f"it changed nothing (`{name}: false`)"
+    return None
+
+
+def after_undo(decision: Decision, undo: StepState) -> None:
+    """A step that undoes another one has ended."""
+    if undo.status != "succeeded" or undo.undoes is None:
+        return
+    decision.emit("step.compensated", Compensated(undo.id), undo.undoes)
+    _after_last_item(decision, decision.execution.steps[undo.undoes])
+
+
+def _after_last_item(decision: Decision, item: StepState) -> None:
+    """A `for_each` step is undone when everything that its items changed is."""
+    execution = decision.execution
+    if item.parent is None:
+        return
+    parent = execution.steps[item.parent]
+    items = [execution.steps[name] for name in parent.children]
+    undone = [other for other in items if other.status == "compensated"]
+    left = any(other.status == "succeeded" and not other.unchanged for other in items)
+    if parent.status == "succeeded" and undone and not left:
+        last = max(undone, key=lambda other: execution.steps[undo_id(other.id)].ended_at)
+        decision.emit("step.compensated", Compensated(undo_id(last.id)), parent.id)

@@ -1,0 +1,102 @@
+"""A decision: the events and effects that one record or moment leads to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from processors.router.evolve import accepted, evolve
+from processors.router.state import Execution, FailedAttempt
+from streams.admitted import AdmittedStep
+from streams.events import Accepted, Event, Nothing, Payload
+from streams.lifecycle import ends_step
+from streams.timestamps import iso
+from streams.topics import Topic
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Put the command of an attempt on its domain topic."""
+
+    topic: Topic
+    spec: AdmittedStep
+    step: str
+    attempt: int
+    parameters: dict[str, Any]
+    target: str | None
+    expires_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAttempt:
+    """Tell the executors to end an attempt, or never to start it."""
+
+    step: str
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterStep:
+    """Send a step that failed for the last time to its dead-letter topic, with its attempts."""
+
+    topic: Topic
+    spec: AdmittedStep
+    step: str
+    attempt: int
+    target: str | None
+    failures: tuple[FailedAttempt, ...]
+
+
+Effect = Dispatch | CancelAttempt | DeadLetterStep
+
+_NOTHING = Nothing()
+
+
+@dataclass(slots=True)
+class Decision:
+    """Collects what is decided; every event is applied at once, so decisions can build on it."""
+
+    execution: Execution
+    #: Unix seconds: everything in one decision happens at one moment.
+    now: float
+    events: list[Event] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+    #: The steps whose changelog record must be written.
+    changed_steps: dict[str, None] = field(default_factory=dict)
+    #: Whether the record of the execution itself must be written.
+    head_changed: bool = False
+    #: The steps that ended here and whose dependents are not looked at yet.
+    ended: list[str] = field(default_factory=list)
+
+    @classmethod
+    def accept(cls, execution_id: str, tenant: str, data: Accepted, now: float) -> Decision:
+        """The decision that admits a new execution."""
+        event = Event(execution_id, 1, "execution.accepted", iso(now), tenant, data)
+        decision = cls(accepted(event, now), now, events=[event], head_changed=True)
+        decision.changed_steps = dict.fromkeys(data.carried or ())
+        return decision
+
+    def emit(
+        self,
+        kind: str,
+        data: Payload = _NOTHING,
+        step: str | None = None,
+        attempt: int | None = None,
+    ) -> None:
+        """Add one event and apply it."""
+        execution = self.execution
+        event = Event(
+            execution.id, execution.seq + 1, kind, iso(self.now), execution.tenant, data, step,
+            attempt,
+        )  # fmt: skip
+        stopping = execution.stopping
+        evolve(execution, event, self.now)
+        self.events.append(event)
+        if step is None:
+            self.head_changed = True
+            return
+        self.changed_steps[step] = None
+        self.head_changed |= execution.stopping != stopping
+        if ends_step(event):
+            self.ended.append(step)

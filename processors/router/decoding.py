@@ -1,0 +1,98 @@
+"""Decoding: from the bytes of a record to what its topic carries, or to a reason why not.
+
+What is decoded here can be written again: as JSON, as an event, as a row. Reports and commands are
+checked like requests, since whoever reaches a topic can write to it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from streams.commands import CONTROL_COMMAND, AnyCommand
+from streams.ids import is_execution_id
+from streams.limits import MAX_CONTROL_BYTES, MAX_INTEGER, MAX_REPORT_BYTES
+from streams.reports import REPORT, AnyReport
+from toolmeta.invocation import Problem
+
+#: Bytes without which no value can be NaN, infinite or beyond 64 bits.
+_SUSPICIOUS: Final = re.compile(rb"NaN|Infinity|[0-9][eE]\+?[0-9]{3}|[0-9]{19}")
+_NUL: Final = rb"\u0000"
+
+
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """A record that belongs in the dead letters: a stable class and a sentence."""
+
+    error_class: str
+    message: str
+
+
+def decode_report(value: bytes | None) -> AnyReport | Undecodable:
+    """The report in a record of `steps.reports`; never raises."""
+    # Programs may write NUL; the sink escapes it.
+    found: AnyReport | Undecodable = _decode(value, REPORT, MAX_REPORT_BYTES, nul=True)
+    return found
+
+
+def decode_command(value: bytes | None) -> AnyCommand | Undecodable:
+    """The command in a record of `execution.control`; never raises."""
+    found: AnyCommand | Undecodable = _decode(value, CONTROL_COMMAND, MAX_CONTROL_BYTES, nul=False)
+    return found
+
+
+def _decode(value: bytes | None, adapter: TypeAdapter[Any], limit: int, *, nul: bool) -> Any:
+    if value is None:
+        return Undecodable("empty", "the record has no value")
+    if len(value) > limit:
+        return Undecodable("too_large", f"the record has {len(value)} bytes; {limit} are allowed")
+    try:
+        found = adapter.validate_json(value)
+    except ValidationError as error:
+        return Undecodable("invalid", _first(error))
+    if not is_execution_id(found.execution_id):
+        return Undecodable("invalid", "execution_id is not the id of an execution")
+    if is_suspicious(value, nul=nul):
+        for problem in unstorable(found.model_dump(), "value", nul=nul):
+            return Undecodable("invalid", f"{problem.field}: {problem.message}")
+    return found
+
+
+def _first(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part)[:64] for part in fault["loc"])
+    return f"{where}: {fault['msg']}" if where else str(fault["msg"])
+
+
+def is_suspicious(value: bytes, *, nul: bool) -> bool:
+    """Whether the JSON in `value` may hold what `unstorable` finds; cheap."""
+    return bool(_SUSPICIOUS.search(value)) or (not nul and _NUL in value)
+
+
+def unstorable(value: Any, path: str, *, nul: bool = False) -> Iterator[Problem]:
+    """What no table, event or exact copy can hold: NaN, infinities, integers over 64 bits.
+
+    NUL too, unless `nul` allows it.
+    """
+    if isinstance(value, str):
+        if not nul and "\x00" in value:
+            yield Problem(path[:200], "it holds a NUL character; remove it")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield Problem(path[:200], "it is not a finite number")
+    elif isinstance(value, int):
+        if not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
+            yield Problem(path[:200], "the integer does not fit in 64 bits; send it as text")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not nul and "\x00" in key:
+                yield Problem(path[:200], "a field name holds a NUL character")
+            yield from unstorable(item, f"{path}.{key}", nul=nul)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from unstorable(item, f"{path}[{index}]", nul=nul)

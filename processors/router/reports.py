@@ -1,0 +1,230 @@
+"""Reports: what the router makes of an executor's report.
+
+A report counts only for the attempt that is in flight, and once. One that was applied already is
+ignored; one of an attempt that no longer counts is written down as `step.late_result`, with what
+it says, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from processors.router.attempts import cancel_attempt, fail
+from processors.router.decision import Decision
+from processors.router.evolve import renew_lease, told_progress
+from processors.router.scheduling import advance
+from processors.router.state import DedupEntry, Execution, StepEntry, StepState, report_bit
+from streams.events import (
+    LateResult,
+    Nothing,
+    StepCancelled,
+    StepFailed,
+    StepProgress,
+    StepStarted,
+    StepSucceeded,
+)
+from streams.events import Waiting as StepWaiting
+from streams.lifecycle import ENDED
+from streams.limits import MAX_EVIDENCE_BYTES
+from streams.reports import (
+    AnyReport,
+    Cancelled,
+    Failed,
+    Heartbeat,
+    Refused,
+    Resumed,
+    Started,
+    StepError,
+    Succeeded,
+    Waiting,
+)
+
+#: Progress becomes an event at most this often, in seconds.
+PROGRESS_EVERY: Final = 1.0
+#: How many late reports of one step are written down.
+MAX_LATE: Final = 10
+
+
+def decide_report(execution: Execution, report: AnyReport, now: float) -> Decision:
+    """What follows from a report about an execution that has not been forgotten."""
+    decision = Decision(execution, now)
+    step = execution.steps.get(report.step)
+    if step is None or report.attempt > step.attempt:
+        return decision
+    current = step.in_flight and report.attempt == step.attempt
+    if not current or execution.status in ENDED:
+        _late(decision, step, report)
+        return decision
+    match report:
+        case Heartbeat():
+            _heartbeat(decision, step, report)
+            return decision
+        case Started():
+            _started(decision, step, report)
+        case Waiting():
+            _waiting(decision, step, report)
+        case Resumed():
+            _resumed(decision, step)
+        case Succeeded():
+            _run(decision)
+            succeeded = StepSucceeded(report=report.type, **_result(report))
+            decision.emit("step.succeeded", succeeded, step.id, report.attempt)
+        case Failed():
+            _run(decision)
+            failed = StepFailed(error=report.error, report=report.type, **_result(report))
+            fail(decision, step, failed, timed_out=report.timed_out)
+        case Cancelled():
+            _cancelled(decision, step, report)
+        case Refused():
+            _refused(decision, step, report)
+    advance(decision)
+    return decision
+
+
+def _result(report: Succeeded | Failed) -> dict[str, Any]:
+    return {
+        "duration_seconds": report.duration_seconds,
+        "output": report.output,
+        "stdout": report.stdout,
+        "stderr": report.stderr,
+    }
+
+
+def _lease(decision: Decision, step: StepState) -> None:
+    seconds = decision.execution.spec(step).lease_seconds
+    renew_lease(step, decision.now + seconds)
+
+
+def _started(decision: Decision, step: StepState, report: Started) -> None:
+    if step.claimed:
+        return
+    _run(decision)
+    decision.emit("step.started", StepStarted(report.executor), step.id, report.attempt)
+    _lease(decision, step)
+    if step.status == "cancelling":
+        # It was claimed although it was to be cancelled; its executor ends it.
+        cancel_attempt(decision, step, report.attempt, "cancelled")
+
+
+def _run(decision: Decision) -> None:
+    """The first attempt that starts makes the execution run."""
+    if decision.execution.status in ("approved", "queued"):
+        decision.emit("execution.started")
+
+
+def _waiting(decision: Decision, step: StepState, report: Waiting) -> None:
+    _lease(decision, step)
+    if step.waiting != report.reason and step.status != "cancelling":
+        data = StepWaiting(report.reason, report.message)
+        decision.emit("step.waiting", data, step.id, report.attempt)
+
+
+def _resumed(decision: Decision, step: StepState) -> None:
+    _lease(decision, step)
+    if step.waiting is not None:
+        decision.emit("step.resumed", Nothing(), step.id, step.attempt)
+
+
+def _heartbeat(decision: Decision, step: StepState, report: Heartbeat) -> None:
+    _lease(decision, step)
+    told = (report.percent, report.message)
+    early = decision.now - step.progress_at < PROGRESS_EVERY
+    if told in ((None, None), step.progress) or early:
+        return
+    told_progress(step, told, decision.now)
+    data = StepProgress(report.percent, report.message, report.bytes)
+    decision.emit("step.progress", data, step.id, report.attempt)
+
+
+def _cancelled(decision: Decision, step: StepState, report: Cancelled) -> None:
+    execution = decision.execution
+    if execution.ending is None:
+        # Nobody asked for it, so the step is not done with.
+        error: StepError = {
+            "class": "stopped",
+            "message": f"{report.executor} stopped the attempt without being asked to",
+            "transient": execution.spec(step).retry_safe,
+        }
+        seconds = report.duration_seconds
+        data = StepFailed(seconds, error, output=report.output, report=report.type)
+        fail(decision, step, data)
+        return
+    cancelled = StepCancelled(
+        confirmed=report.confirmed,
+        reason=execution.ending_reason or "the attempt was stopped",
+        evidence=_evidence(report),
+        output=report.output,
+        report=report.type,
+    )
+    decision.emit("step.cancelled", cancelled, step.id, report.attempt)
+
+
+def _evidence(report: Cancelled) -> dict[str, Any]:
+    size = len(orjson.dumps(report.evidence))
+    if size <= MAX_EVIDENCE_BYTES:
+        return report.evidence
+    return {"truncated": f"the evidence had {size} bytes; {MAX_EVIDENCE_BYTES} are kept"}
+
+
+def _refused(decision: Decision, step: StepState, report: Refused) -> None:
+    if decision.execution.ending is not None:
+        evidence = {"started": False}
+        data = StepCancelled(True, report.message, evidence, report=report.type)
+        decision.emit("step.cancelled", data, step.id, report.attempt)
+        return
+    # Nothing was started, so a new attempt is safe unless the command itself is at fault.
+    error: StepError = {
+        "class": report.reason,
+        "message": report.message,
+        "transient": report.reason != "invalid",
+    }
+    failed = StepFailed(0.0, error, report=report.type)
+    fail(decision, step, failed, timed_out=report.reason == "expired")
+
+
+def _late(decision: Decision, step: StepState, report: AnyReport) -> None:
+    """Record what an attempt that no longer counts came to, once for each kind of report."""
+    if not is_late(StepEntry(step.attempt, step.reported, step.late), report):
+        return
+    data = late_result(report)
+    if isinstance(report, Started):
+        data.message = "it was claimed after it had been given up; the executor is told to end it"
+        cancel_attempt(decision, step, report.attempt, "superseded")
+    decision.emit("step.late_result", data, step.id, report.attempt)
+
+
+def is_late(entry: StepEntry, report: AnyReport) -> bool:
+    """Whether a report of an attempt that is over is news, and no repetition."""
+    bit = report_bit(report.type, report.attempt)
+    known = report.attempt > entry.attempt or entry.reported & bit or entry.late >= MAX_LATE
+    return bit != 0 and not known
+
+
+def late_result(report: AnyReport) -> LateResult:
+    """What the report says, as it is written down."""
+    data = LateResult(report.type, report.executor)
+    match report:
+        case Failed(error=error):
+            data.error = error
+        case Cancelled():
+            data.confirmed, data.evidence = report.confirmed, _evidence(report)
+        case Refused(message=message):
+            data.message = message
+        case _:
+            pass
+    return data
+
+
+def decide_late_report(entry: DedupEntry, report: AnyReport) -> LateResult | None:
+    """The late result of an execution that has ended; None where the report is no news.
+
+    The entry then counts the report as recorded.
+    """
+    step = entry.steps.get(report.step)
+    if step is None or not is_late(step, report):
+        return None
+    step.reported |= report_bit(report.type, report.attempt)
+    step.late += 1
+    return late_result(report)
