@@ -58,25 +58,25 @@ class _Full(Exception):
     """The file has its largest size."""
 
 
-class Overheard:
+class KeptErrors:
     """Hands everything on and keeps the end of stderr: there a program says what is wrong."""
 
     def __init__(self, onward: OutputWriter) -> None:
         """Nothing said yet."""
         self._onward = onward
-        self.errors = b""
+        self.tail = b""
 
     async def write(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         """Hand it on, with the same back-pressure."""
         if stream == "stderr":
-            self.errors = (self.errors + data)[-_STDERR_KEPT:]
+            self.tail = (self.tail + data)[-_STDERR_KEPT:]
         await self._onward.write(stream, data)
 
 
 class _ToFile:
     """Writes stdout to the file and hands stderr on; raises _Full where the file is full."""
 
-    def __init__(self, file: BinaryIO, limit: int, onward: Overheard) -> None:
+    def __init__(self, file: BinaryIO, limit: int, onward: KeptErrors) -> None:
         self._file = file
         self._left = limit
         self._onward = onward
@@ -145,7 +145,7 @@ async def capture(
         return fail(invocation, "not_configured", message)
     kept = False
     try:
-        heard = Overheard(context.output)
+        stderr = KeptErrors(context.output)
         limit: Literal["packets", "seconds", "bytes"] = "seconds"
         try:
             outcome = await local.run(
@@ -157,10 +157,10 @@ async def capture(
                     # tshark reports the interrupt that ends it as its own end.
                     success_codes=(0, *INTERRUPTED),
                 ),
-                replace(context, output=_ToFile(file, store.max_bytes, heard)),
+                replace(context, output=_ToFile(file, store.max_bytes, stderr)),
             )
             if isinstance(outcome, Failure):
-                return explained(invocation, outcome, heard.errors)
+                return explained(invocation, outcome, stderr.tail)
         except _Full:
             limit = "bytes"
         except asyncio.CancelledError:
@@ -179,7 +179,7 @@ async def capture(
         kept = True
         if limit == "seconds" and stored.packets >= packets:
             limit = "packets"
-        dropped = _DROPPED.search(heard.errors.decode("utf-8", "replace"))
+        dropped = _DROPPED.search(stderr.tail.decode("utf-8", "replace"))
         return Captured(stored, limit, int(dropped[1]) if dropped else None)
     finally:
         file.close()

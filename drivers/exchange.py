@@ -1,4 +1,4 @@
-"""One HTTP request and its answer, bounded in time and size; every fault becomes a Failure."""
+"""One HTTP request and its response, bounded in time and size; every fault becomes a Failure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RETRY_AFTER_SECONDS: Final = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Request:
     """A request; `subject` names the target in messages, since a URL may hold a secret."""
 
     method: str
@@ -49,7 +49,7 @@ class UnknownChallenge(httpx.TransportError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A response of any status; `body` is its beginning."""
 
     status: int
@@ -88,39 +88,44 @@ def checked_url(url: Any) -> str | None:
     return None
 
 
-async def exchange(invocation: Invocation, context: RunContext, ask: Ask) -> Answer | Failure:
-    """Send `ask` once; no retry. Redirect targets are checked like any other address."""
-    reason = checked_url(ask.url)
+async def exchange(
+    invocation: Invocation, context: RunContext, request: Request
+) -> Response | Failure:
+    """Send the request once; no retry. Redirect targets are checked like any other address."""
+    reason = checked_url(request.url)
     if reason is not None:
         return fail(invocation, "invalid_parameters", reason)
     client = await context.resources.http()
-    sent_to = ask.subject
+    sent_to = request.subject
     try:
-        request: httpx.Request = client.build_request(
-            ask.method,
-            ask.url,
-            headers={"Accept-Encoding": "identity", **ask.headers},
-            content=ask.content,
-            timeout=ask.seconds,
+        http_request: httpx.Request = client.build_request(
+            request.method,
+            request.url,
+            headers={"Accept-Encoding": "identity", **request.headers},
+            content=request.content,
+            timeout=request.seconds,
         )
-        async with asyncio.timeout(ask.seconds):
+        async with asyncio.timeout(request.seconds):
             for hops in range(_REDIRECTS + 1):
-                response = await _send(client, request, ask.auth)
+                http_response = await _send(client, http_request, request.auth)
                 try:
-                    onward = response.next_request
-                    if not (ask.follow and ask.method in ("GET", "HEAD") and onward is not None):
-                        return await _answer(response, ask, hops)
+                    follow = request.follow and request.method in ("GET", "HEAD")
+                    onward = http_response.next_request
+                    if not follow or onward is None:
+                        return await _read(http_response, request, hops)
                 finally:
-                    await response.aclose()
+                    await http_response.aclose()
                 if checked_url(str(onward.url)) is not None:
                     message = f"{sent_to} redirects to something that is not a plain web address"
                     return fail(invocation, "http_status", message)
-                request = _hop(request, onward)
+                http_request = _hop(http_request, onward)
         return fail(invocation, "http_status", f"{sent_to} redirects more than {_REDIRECTS} times")
     except TimeoutError:
-        return fail(invocation, "no_answer", f"{sent_to} did not answer within {ask.seconds:g} s")
+        return fail(
+            invocation, "no_answer", f"{sent_to} did not answer within {request.seconds:g} s"
+        )
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
-        return _failure(invocation, sent_to, ask.seconds, error)
+        return _failure(invocation, sent_to, request.seconds, error)
 
 
 def _hop(before: httpx.Request, onward: httpx.Request) -> httpx.Request:
@@ -135,59 +140,59 @@ def _hop(before: httpx.Request, onward: httpx.Request) -> httpx.Request:
 
 
 async def _send(
-    client: httpx.AsyncClient, request: httpx.Request, auth: httpx.DigestAuth | None
+    client: httpx.AsyncClient, http_request: httpx.Request, auth: httpx.DigestAuth | None
 ) -> httpx.Response:
     """Send it, and again with the answer to a digest challenge (RFC 7616) where there is one.
 
     httpx would do the same, but read the body of a challenge to its end, however long that is.
     """
     if auth is None:
-        return await client.send(request, stream=True)
+        return await client.send(http_request, stream=True)
     for last in (False, True):
-        flow = auth.auth_flow(request)
+        flow = auth.auth_flow(http_request)
         try:
-            request = next(flow)
+            http_request = next(flow)
             while True:
-                response = await client.send(request, stream=True)
-                request = flow.send(response)
-                await response.aclose()
+                http_response = await client.send(http_request, stream=True)
+                http_request = flow.send(http_response)
+                await http_response.aclose()
         except StopIteration:
             # A nonce may grow stale even between challenge and answer: once more, not for ever.
-            if last or not _stale(response):
-                return response
-            await response.aclose()
+            if last or not _stale(http_response):
+                return http_response
+            await http_response.aclose()
         except (httpx.ProtocolError, NotImplementedError, KeyError):
-            await response.aclose()
+            await http_response.aclose()
             raise UnknownChallenge("an unknown kind of digest authentication") from None
     raise AssertionError("the second pass returns")
 
 
-def _stale(response: httpx.Response) -> bool:
-    challenge = response.headers.get("www-authenticate", "").lower().replace('"', "")
-    return response.status_code == 401 and "stale=true" in challenge.replace(" ", "")
+def _stale(http_response: httpx.Response) -> bool:
+    challenge = http_response.headers.get("www-authenticate", "").lower().replace('"', "")
+    return http_response.status_code == 401 and "stale=true" in challenge.replace(" ", "")
 
 
-async def _answer(response: httpx.Response, ask: Ask, hops: int) -> Answer:
+async def _read(http_response: httpx.Response, request: Request, hops: int) -> Response:
     body = bytearray()
     seen = 0
     truncated = False
     # Raw, because a small compressed body may unpack to gigabytes; we asked for none.
-    async for piece in response.aiter_raw(64 * 1024):
-        room = ask.keep_bytes - seen
-        if ask.sink is not None and response.is_success:
-            await ask.sink(piece[:room])
+    async for piece in http_response.aiter_raw(64 * 1024):
+        room = request.keep_bytes - seen
+        if request.sink is not None and http_response.is_success:
+            await request.sink(piece[:room])
         else:
             body += piece[:room]
         seen += len(piece)
-        if seen > ask.keep_bytes:
+        if seen > request.keep_bytes:
             truncated = True
             break
-    return Answer(
-        response.status_code,
-        response.headers,
+    return Response(
+        http_response.status_code,
+        http_response.headers,
         bytes(body),
         truncated,
-        str(response.url.copy_with(query=None, fragment=None)),
+        str(http_response.url.copy_with(query=None, fragment=None)),
         hops,
     )
 
@@ -238,17 +243,17 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 
 def refused(
-    invocation: Invocation, subject: str, answer: Answer, output: dict[str, Any]
+    invocation: Invocation, subject: str, response: Response, output: dict[str, Any]
 ) -> Failure:
     """The failure that a status outside 2xx means; 429 and 503 with Retry-After say when."""
-    wait = _retry_after(answer.headers.get("retry-after"))
-    message = f"{subject} answered {answer.status}"
-    if answer.status == 429 or (answer.status == 503 and wait is not None):
+    wait = _retry_after(response.headers.get("retry-after"))
+    message = f"{subject} answered {response.status}"
+    if response.status == 429 or (response.status == 503 and wait is not None):
         if wait is not None:
             output = {**output, "retry_after_seconds": wait}
             message += f" and asks to come back in {wait:g} s"
         return fail(invocation, "rate_limited", message, output)
-    error_class = "http_unavailable" if answer.status in _UNAVAILABLE else "http_status"
+    error_class = "http_unavailable" if response.status in _UNAVAILABLE else "http_status"
     return fail(invocation, error_class, message, output)
 
 

@@ -24,8 +24,8 @@ from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail
 from drivers.exchange import (
     DEFAULT_SECONDS,
-    Answer,
-    Ask,
+    Request,
+    Response,
     checked_url,
     exchange,
     refused,
@@ -60,10 +60,10 @@ class HttpDriver:
         keep = min(int(arguments.get("max_bytes") or _KEEP_BYTES), _MOST_BYTES)
         subject = urlsplit(url).hostname or "the server"
         begun = time.monotonic()
-        answer = await exchange(
+        response = await exchange(
             invocation,
             context,
-            Ask(
+            Request(
                 method,
                 url,
                 subject,
@@ -74,31 +74,31 @@ class HttpDriver:
                 follow=bool(arguments.get("follow_redirects", False)),
             ),
         )
-        if isinstance(answer, Failure):
-            return answer
+        if isinstance(response, Failure):
+            return response
         expected = arguments.get("expect_status")
-        good = answer.status in expected if expected else 200 <= answer.status < 300
+        good = response.status in expected if expected else 200 <= response.status < 300
         if good and invocation.parser is not None:
-            return await _parsed(invocation, subject, answer)
-        output = fitting(_output(answer, time.monotonic() - begun))
-        return Success(output) if good else refused(invocation, subject, answer, output)
+            return await _parsed(invocation, subject, response)
+        output = fitting(_output(response, time.monotonic() - begun))
+        return Success(output) if good else refused(invocation, subject, response, output)
 
 
-async def _parsed(invocation: Invocation, subject: str, answer: Answer) -> Outcome:
+async def _parsed(invocation: Invocation, subject: str, response: Response) -> Outcome:
     # An executor without HTTP tools needs no parser library.
     from toolmeta.parse import ParseError, parse
 
-    if answer.truncated:
+    if response.truncated:
         message = f"{subject} answered more than {PARSED_BYTES} bytes; ask for less"
-        return fail(invocation, "output_unparsable", message, {"status": answer.status})
+        return fail(invocation, "output_unparsable", message, {"status": response.status})
     try:
         # Parsing megabytes on the spot would stop every other attempt of this process.
-        found = await asyncio.to_thread(parse, invocation.parser, answer.text, 0)
+        found = await asyncio.to_thread(parse, invocation.parser, response.text, 0)
     except ParseError as error:
-        output = {"status": answer.status, "body": escaped(answer.text[:_KEEP_BYTES])}
+        output = {"status": response.status, "body": escaped(response.text[:_KEEP_BYTES])}
         return fail(invocation, "output_unparsable", str(error), fitting(output))
     found.pop("exit_code", None)
-    return Success(fitting({"status": answer.status, **jsonable(found)}))
+    return Success(fitting({"status": response.status, **jsonable(found)}))
 
 
 def located(url: str, query: Any) -> str:
@@ -142,23 +142,23 @@ def content_of(arguments: dict[str, Any]) -> tuple[bytes | None, dict[str, str]]
     return content, headers
 
 
-def _output(answer: Answer, seconds: float) -> dict[str, Any]:
+def _output(response: Response, seconds: float) -> dict[str, Any]:
     output: dict[str, Any] = {
-        "status": answer.status,
-        "headers": {name: escaped(value) for name, value in answer.headers.items()},
-        "url": answer.url,
-        "host": urlsplit(answer.url).hostname,
-        "redirects": answer.redirects,
+        "status": response.status,
+        "headers": {name: escaped(value) for name, value in response.headers.items()},
+        "url": response.url,
+        "host": urlsplit(response.url).hostname,
+        "redirects": response.redirects,
         "elapsed_seconds": round(seconds, 4),
-        "truncated": answer.truncated,
+        "truncated": response.truncated,
     }
     # Cookies are credentials.
     output["headers"].pop("set-cookie", None)
-    if "json" in answer.headers.get("content-type", "") and not answer.truncated:
+    if "json" in response.headers.get("content-type", "") and not response.truncated:
         try:
-            output["json"] = jsonable(orjson.loads(answer.body))
+            output["json"] = jsonable(orjson.loads(response.body))
         except orjson.JSONDecodeError:
-            output["body"] = escaped(answer.text)
+            output["body"] = escaped(response.text)
     else:
-        output["body"] = escaped(answer.text)
+        output["body"] = escaped(response.text)
     return output

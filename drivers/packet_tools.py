@@ -22,7 +22,7 @@ from drivers.analysis.findings import Options, readable
 from drivers.capture_source import about, source
 from drivers.capture_store import CaptureStore, NoSuchCapture
 from drivers.capturing import (
-    Overheard,
+    KeptErrors,
     capture,
     explained,
     in_thread,
@@ -99,7 +99,7 @@ async def _tshark(invocation: Invocation, context: RunContext) -> Outcome:
         if isinstance(opened, Failure):
             return opened
         path, origin = opened
-        heard = Overheard(context.output)
+        stderr = KeptErrors(context.output)
         outcome = await local.run(
             replace(
                 invocation,
@@ -108,10 +108,10 @@ async def _tshark(invocation: Invocation, context: RunContext) -> Outcome:
                 env={"LC_ALL": "C.UTF-8", "TZ": "UTC"},
                 parser="json:rows",
             ),
-            replace(context, output=heard),
+            replace(context, output=stderr),
         )
         if isinstance(outcome, Failure):
-            return explained(invocation, outcome, heard.errors)
+            return explained(invocation, outcome, stderr.tail)
         extra = about(origin, kept=bool(values.get("keep")))
         return Success(fitting({**extra, **tshark.findings(outcome.output, values)}))
 
@@ -141,7 +141,7 @@ async def _ngrep(invocation: Invocation, context: RunContext) -> Outcome:
     argv += ["--", str(values["pattern"])]
     argv += [str(values["filter"])] if values.get("filter") else []
     seconds = limit_seconds(context, float(values["seconds"]))
-    heard = Overheard(context.output)
+    stderr = KeptErrors(context.output)
     outcome = await local.run(
         replace(
             invocation,
@@ -151,13 +151,13 @@ async def _ngrep(invocation: Invocation, context: RunContext) -> Outcome:
             parser="ngrep",
             success_codes=(0, 1),
         ),
-        replace(context, output=heard),
+        replace(context, output=stderr),
     )
     if isinstance(outcome, Failure):
-        return explained(invocation, outcome, heard.errors)
-    if outcome.output["exit_code"] and heard.errors.strip():
+        return explained(invocation, outcome, stderr.tail)
+    if outcome.output["exit_code"] and stderr.tail.strip():
         # 1 also says that nothing matched, but then without a word.
-        return explained(invocation, fail(invocation, "exit_status", "ngrep failed"), heard.errors)
+        return explained(invocation, fail(invocation, "exit_status", "ngrep failed"), stderr.tail)
     outcome.output["exit_code"] = 0
     return outcome
 

@@ -14,7 +14,7 @@ from ipaddress import IPv4Network
 from typing import Any, Final
 
 from drivers import local, scan_argv
-from drivers.capturing import INTERRUPTED, Overheard, explained, missing, timed
+from drivers.capturing import INTERRUPTED, KeptErrors, explained, missing, timed
 from drivers.context import Failure, Outcome, RunContext
 from drivers.errors import fail
 from drivers.reading import not_installed
@@ -59,8 +59,8 @@ class ScanDriver:
             # It listens until it is interrupted, and then ends by that signal.
             argv = timed(float(values["seconds"]), list(argv))
             codes = (*codes, *INTERRUPTED)
-        heard = Overheard(context.output)
-        report = KeptOutput(heard)
+        stderr = KeptErrors(context.output)
+        report = KeptOutput(stderr)
         outcome = await local.run(
             replace(
                 invocation,
@@ -71,10 +71,10 @@ class ScanDriver:
                 parser="field:report" if call == "nmap" else call,
                 success_codes=codes,
             ),
-            replace(context, output=report if call == "nmap" else heard),
+            replace(context, output=report if call == "nmap" else stderr),
         )
         if isinstance(outcome, Failure):
-            return explained(invocation, outcome, heard.errors)
+            return explained(invocation, outcome, stderr.tail)
         return await read_report(invocation, context, report) if call == "nmap" else outcome
 
 

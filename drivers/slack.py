@@ -11,7 +11,7 @@ import orjson
 
 from drivers.context import Outcome, RunContext
 from drivers.errors import fail
-from drivers.exchange import Ask
+from drivers.exchange import Request
 from drivers.webhook import CHAT_RATE, deliver
 from toolmeta.invocation import Invocation
 
@@ -41,5 +41,5 @@ class SlackDriver:
             if arguments.get(name):
                 payload[name] = arguments[name]
         headers = {"Content-Type": "application/json"}
-        ask = Ask("POST", url, "the Slack webhook", headers, orjson.dumps(payload))
-        return await deliver(invocation, context, ask, CHAT_RATE)
+        request = Request("POST", url, "the Slack webhook", headers, orjson.dumps(payload))
+        return await deliver(invocation, context, request, CHAT_RATE)

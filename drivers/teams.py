@@ -14,7 +14,7 @@ import orjson
 
 from drivers.context import Outcome, RunContext
 from drivers.errors import fail
-from drivers.exchange import Ask
+from drivers.exchange import Request
 from drivers.webhook import CHAT_RATE, deliver
 from toolmeta.invocation import Invocation
 
@@ -38,8 +38,8 @@ class TeamsDriver:
         adaptive = arguments.get("format") == "adaptive_card"
         card = adaptive_card(text, arguments) if adaptive else message_card(text, arguments)
         headers = {"Content-Type": "application/json"}
-        ask = Ask("POST", url, "the Teams webhook", headers, orjson.dumps(card))
-        return await deliver(invocation, context, ask, CHAT_RATE)
+        request = Request("POST", url, "the Teams webhook", headers, orjson.dumps(card))
+        return await deliver(invocation, context, request, CHAT_RATE)
 
 
 def message_card(text: str, arguments: dict[str, Any]) -> dict[str, Any]:

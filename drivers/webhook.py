@@ -22,7 +22,7 @@ from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail
 from drivers.exchange import (
     DEFAULT_SECONDS,
-    Ask,
+    Request,
     checked_url,
     exchange,
     refused,
@@ -61,7 +61,7 @@ class WebhookDriver:
         return await deliver(
             invocation,
             context,
-            Ask(method, arguments.get("url") or "", "the webhook", headers, content, seconds),
+            Request(method, arguments.get("url") or "", "the webhook", headers, content, seconds),
         )
 
 
@@ -75,38 +75,37 @@ def _content(payload: Any, headers: dict[str, str]) -> bytes | None:
 
 
 async def deliver(
-    invocation: Invocation, context: RunContext, ask: Ask, rate: Rate = _RATE
+    invocation: Invocation, context: RunContext, request: Request, rate: Rate = _RATE
 ) -> Outcome:
     """Send `ask` as soon as the rate of its receiver allows it.
 
     The output holds the status and the first 500 characters, never the address.
     """
-    await _wait_for_receiver(context, ask, rate)
-    answer = await exchange(invocation, context, ask)
-    if isinstance(answer, Failure):
-        return answer
-    text = answer.text
+    await _wait_for_receiver(context, request, rate)
+    response = await exchange(invocation, context, request)
+    if isinstance(response, Failure):
+        return response
+    text = response.text
     output: dict[str, Any] = {
-        "status": answer.status,
+        "status": response.status,
         "response": escaped(text[:_KEPT_CHARACTERS]),
-        "truncated": answer.truncated or len(text) > _KEPT_CHARACTERS,
+        "truncated": response.truncated or len(text) > _KEPT_CHARACTERS,
     }
-    if 200 <= answer.status < 300:
+    if 200 <= response.status < 300:
         return Success(output)
-    return refused(invocation, ask.subject, answer, output)
+    return refused(invocation, request.subject, response, output)
 
 
-async def _wait_for_receiver(context: RunContext, ask: Ask, rate: Rate) -> None:
+async def _wait_for_receiver(context: RunContext, request: Request, rate: Rate) -> None:
     """Wait until the receiver may get another message; the command's expiry bounds the wait."""
-    if checked_url(ask.url) is not None:
+    if checked_url(request.url) is not None:
         return  # said by the exchange
 
     def hold(before: int) -> AbstractContextManager[None]:
-        message = (
-            f"{ask.subject} gets at most {rate.per_second:g} messages a second from this executor"
-        )
+        limit = f"{rate.per_second:g} messages a second from this executor"
+        message = f"{request.subject} gets at most {limit}"
         more = f"; {before} wait before this one" if before else ""
         return context.hold("rate_limit", message + more)
 
-    receiver = urlsplit(ask.url).netloc.lower()
+    receiver = urlsplit(request.url).netloc.lower()
     await context.resources.rate_limiter.acquire(receiver, rate, hold)

@@ -1,6 +1,6 @@
 """The `winrm` driver: PowerShell on a Windows host, with every value bound as a parameter.
 
-Arguments: see `powershell.pipeline` and `powershell.answer`; besides them `connection` with
+Arguments: see `powershell.pipeline` and `powershell.step_output`; besides them `connection` with
 `user`, `password`, `port`, `auth` and `tls` of the step, before those of the asset. pypsrp blocks,
 so each step has a thread of its own; at most 64 run at once, further ones wait.
 """
@@ -93,7 +93,7 @@ def _target(invocation: Invocation, context: RunContext, where: Connection) -> A
 async def _converse(
     invocation: Invocation, context: RunContext, target: Any, commands: Any
 ) -> Outcome:
-    from drivers.powershell import answer, failures
+    from drivers.powershell import failures, step_output
     from drivers.powershell.session import Session
 
     loop = asyncio.get_running_loop()
@@ -129,8 +129,8 @@ async def _converse(
     found = ended.result()
     if isinstance(found, Exception):
         return failures.of_link(invocation, target, found, began=session.began)
-    collected = answer.without_ignored(invocation.arguments, found)
-    output = fitting(answer.output_of(invocation.arguments, collected))
+    collected = step_output.without_ignored(invocation.arguments, found)
+    output = fitting(step_output.output_of(invocation.arguments, collected))
     if collected.failed or collected.errors:
         return failures.of_pipeline(invocation, target.name, collected, output)
     if output.get("exit_code") and invocation.arguments.get("shape") == "program":

@@ -56,10 +56,10 @@ class Link(WSMan):
         timeout: int | None = None,
     ) -> ElementTree.Element:
         """One Receive; raises requests' ReadTimeout where the host says nothing at all."""
-        answer = self.invoke(
+        found = self.invoke(
             WSManAction.RECEIVE, resource_uri, resource, option_set, selector_set, timeout
         )
-        body = answer.find("s:Body", namespaces=NAMESPACES)
+        body = found.find("s:Body", namespaces=NAMESPACES)
         if body is None:
             raise ElementTree.ParseError("no body")
         return body
