@@ -7,9 +7,9 @@ from typing import Any
 import psycopg
 from psycopg_pool import PoolTimeout, TooManyRequests
 
-from drivers import inventory
 from drivers.connections import Asset, Connection, asset_of, connection_of
 from drivers.context import Failure, RunContext
+from drivers.databases import inventory
 from drivers.errors import fail
 from drivers.secrets import SecretError
 from toolmeta.hosts import split_port

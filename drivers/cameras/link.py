@@ -17,7 +17,7 @@ from drivers.cameras import responses
 from drivers.connections import stated_endpoint
 from drivers.context import Failure, RunContext
 from drivers.errors import fail
-from drivers.exchange import Request, Response, exchange, refused
+from drivers.http.exchange import Request, Response, exchange, refused
 from drivers.output import escaped
 from drivers.values import jsonable
 from toolmeta.invocation import Invocation

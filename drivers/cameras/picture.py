@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from drivers.cameras import responses
 from drivers.cameras.link import Camera
-from drivers.exchange import Response
+from drivers.http.exchange import Response
 
 #: Of the sensor: the name here, and the parameter of the camera.
 _SENSOR: Final = {

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from drivers import readers
-from drivers.reading import ENVIRONMENT, reader_argv
+from drivers.readers.program import ENVIRONMENT, reader_argv
 
 pytest.importorskip("nmap", reason="pip install runstream[network]")
 

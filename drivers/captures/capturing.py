@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Final, Literal, TypeVar
 
 from drivers import local
 from drivers.capabilities import missing_net_raw
-from drivers.capture_store import (
+from drivers.captures.store import (
     CaptureStore,
     NotACapture,
     Stored,

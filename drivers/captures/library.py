@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from drivers import local
-from drivers.capture_source import about, source
-from drivers.capturing import missing, tcpdump
+from drivers.captures.capturing import missing, tcpdump
+from drivers.captures.source import about, source
 from drivers.context import Failure, Outcome, RunContext, Success
-from drivers.reading import ENVIRONMENT, not_installed, reader_argv
+from drivers.readers.program import ENVIRONMENT, not_installed, reader_argv
 from drivers.values import fitting
 from toolmeta.invocation import Invocation
 

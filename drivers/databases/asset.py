@@ -21,9 +21,9 @@ import orjson
 import psycopg
 from psycopg_pool import PoolTimeout, TooManyRequests
 
-from drivers import inventory
 from drivers.context import Failure, Outcome, RunContext, Success
-from drivers.databases import failed
+from drivers.databases import inventory
+from drivers.databases.failures import failed
 from drivers.errors import fail
 from drivers.values import OUTPUT_BYTES, jsonable
 from streams.vocabulary import stored_environment

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from drivers.capture_store import CaptureStore, NoSuchCapture, Stored
-from drivers.capturing import Captured, capture, in_thread
+from drivers.captures.capturing import Captured, capture, in_thread
+from drivers.captures.store import CaptureStore, NoSuchCapture, Stored
 from drivers.cleanup import run_uncancelled
 from drivers.context import Failure, RunContext
 from drivers.errors import fail

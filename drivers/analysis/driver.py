@@ -16,8 +16,8 @@ from typing import Any, Final
 from drivers.analysis.findings import Options
 from drivers.analysis.packets import Packet, read_packets
 from drivers.analysis.pcap import NotACapture
-from drivers.capture_source import about, source
-from drivers.capturing import tcpdump
+from drivers.captures.capturing import tcpdump
+from drivers.captures.source import about, source
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail
 from drivers.values import fitting, jsonable

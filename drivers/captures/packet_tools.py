@@ -16,12 +16,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
-from drivers import local, tshark
-from drivers.analysing import analyse_file
+from drivers import local
+from drivers.analysis.driver import analyse_file
 from drivers.analysis.findings import Options, readable
-from drivers.capture_source import about, source
-from drivers.capture_store import CaptureStore, NoSuchCapture
-from drivers.capturing import (
+from drivers.captures import tshark
+from drivers.captures.capturing import (
     KeptErrors,
     capture,
     explained,
@@ -31,6 +30,8 @@ from drivers.capturing import (
     tcpdump,
     timed,
 )
+from drivers.captures.source import about, source
+from drivers.captures.store import CaptureStore, NoSuchCapture
 from drivers.cleanup import run_uncancelled
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail

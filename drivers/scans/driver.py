@@ -13,13 +13,14 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import Any, Final
 
-from drivers import local, scan_argv
-from drivers.capturing import INTERRUPTED, KeptErrors, explained, missing, timed
+from drivers import local
+from drivers.captures.capturing import INTERRUPTED, KeptErrors, explained, missing, timed
 from drivers.context import Failure, Outcome, RunContext
 from drivers.errors import fail
-from drivers.reading import not_installed
-from drivers.scan_report import KeptOutput, read_report
-from drivers.scope import SETTING, BadTarget, OutOfScope, check_targets, parse_scope
+from drivers.readers.program import not_installed
+from drivers.scans import argv as scan_argv
+from drivers.scans.report import KeptOutput, read_report
+from drivers.scans.scope import SETTING, BadTarget, OutOfScope, check_targets, parse_scope
 from toolmeta.invocation import Invocation
 
 _RESOLVE_SECONDS: Final = 10.0

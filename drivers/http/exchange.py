@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from drivers.addresses import RefusedAddress, Unresolvable
 from drivers.context import Failure, RunContext
 from drivers.errors import fail
+from drivers.http.addresses import RefusedAddress, Unresolvable
 from toolmeta.invocation import Invocation
 
 DEFAULT_SECONDS: Final = 10.0

@@ -15,7 +15,7 @@ from drivers.context import Failure
 from drivers.errors import fail
 from toolmeta.invocation import Invocation
 
-_READERS: Final = Path(__file__).parent / "readers"
+_READERS: Final = Path(__file__).parent
 #: The distributions whose name is not that of their module.
 _DISTRIBUTIONS: Final = {"nmap": "python-nmap"}
 #: None of the libraries is to read or write settings in the user's home.

@@ -22,7 +22,7 @@ import orjson
 
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail
-from drivers.exchange import (
+from drivers.http.exchange import (
     DEFAULT_SECONDS,
     Request,
     Response,

@@ -16,9 +16,9 @@ from typing import Any, Final
 import aiosmtplib
 from aiosmtplib import errors
 
-from drivers import mail
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail
+from drivers.messages import mail
 from drivers.output import escaped
 from drivers.resources import trusted
 from runtime.settings import ExecutorSettings

@@ -22,7 +22,7 @@ from psycopg.rows import dict_row
 from drivers.cleanup import run_uncancelled
 from drivers.connections import stated_endpoint
 from drivers.context import Outcome, RunContext, Success
-from drivers.databases import failed, unconnected
+from drivers.databases.failures import failed, unconnected
 from drivers.errors import fail
 from drivers.values import OUTPUT_BYTES, jsonable
 from toolmeta.invocation import Invocation

@@ -14,8 +14,8 @@ import orjson
 
 from drivers.context import Outcome, RunContext
 from drivers.errors import fail
-from drivers.exchange import Request
-from drivers.webhook import CHAT_RATE, deliver
+from drivers.http.exchange import Request
+from drivers.messages.webhook import CHAT_RATE, deliver
 from toolmeta.invocation import Invocation
 
 

@@ -9,7 +9,7 @@ from drivers import local
 from drivers.context import Failure, Outcome, OutputWriter, RunContext, Success
 from drivers.errors import fail
 from drivers.program_output import PARSED_BYTES
-from drivers.reading import ENVIRONMENT, reader_argv
+from drivers.readers.program import ENVIRONMENT, reader_argv
 from drivers.values import fitting
 from toolmeta.invocation import Invocation
 
