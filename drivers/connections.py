@@ -29,7 +29,7 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """What the inventory says about one host."""
+    """The facts of one host in the inventory."""
 
     hostname: str
     ip_address: str | None = None
@@ -144,7 +144,7 @@ def _port(asset: Asset, value: Any) -> int | None:
 
 
 class Remembered:
-    """Assets that were looked up a moment ago, by tenant and host name; bounded.
+    """Assets that were looked up less than `seconds` ago, by tenant and host name; bounded.
 
     Only what was found is remembered, so that a new asset counts at once.
     """

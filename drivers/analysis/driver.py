@@ -53,7 +53,7 @@ class AnalysisDriver:
 
 
 def options_of(values: dict[str, Any]) -> Options:
-    """What the step asks to look at."""
+    """The part of the packets that the step selects."""
     ports = values.get("ports")
     address = values.get("address")
     return Options(

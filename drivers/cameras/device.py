@@ -26,7 +26,7 @@ _CHECKS: Final = {"active": "checkactive", "closed": "check", "direction": "chec
 
 
 async def info(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
-    """What the device says of itself."""
+    """The facts that the device reports."""
     operation = given["operation"]
     if operation == "get_all_info":
         data = await camera.json(_BASIC, "getAllProperties")

@@ -29,7 +29,7 @@ _CONTEXT: Final = "runstream"
 
 
 class Refused(Exception):
-    """The operation ends here; `failure` says why."""
+    """The operation failed; `failure` is the outcome of the step."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.error_class)
@@ -61,7 +61,7 @@ class Camera:
     def refuse(
         self, error_class: str, message: str, output: dict[str, Any] | None = None
     ) -> Refused:
-        """The failure to raise; what the camera said is cut."""
+        """The failure to raise; the camera's own text is cut to 500 characters."""
         text = escaped(" ".join(message.split()))[:500]
         return Refused(fail(self.invocation, error_class, text, output))
 

@@ -1,4 +1,4 @@
-"""What Axis devices answer with: key=value lines, XML, JPEG and multipart bodies. Pure."""
+"""Responses of Axis devices: key=value lines, XML, JPEG and multipart bodies. Pure."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ async def services(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
 
 
 async def topics(camera: Camera) -> list[dict[str, Any]]:
-    """The events that this camera can tell of."""
+    """The events that this camera can send."""
     body = '<GetEventInstances xmlns="http://www.axis.com/vapix/ws/event1"/>'
     return responses.topics(await camera.soap(body))
 

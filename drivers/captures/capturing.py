@@ -59,22 +59,22 @@ class _Full(Exception):
 
 
 class KeptErrors:
-    """Hands everything on and keeps the end of stderr: there a program says what is wrong."""
+    """Passes both streams on and keeps the end of stderr, which explains a failure."""
 
     def __init__(self, onward: OutputWriter) -> None:
-        """Nothing said yet."""
+        """Nothing was written yet."""
         self._onward = onward
         self.tail = b""
 
     async def write(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
-        """Hand it on, with the same back-pressure."""
+        """Pass it on, with the same back-pressure."""
         if stream == "stderr":
             self.tail = (self.tail + data)[-_STDERR_KEPT:]
         await self._onward.write(stream, data)
 
 
 class _ToFile:
-    """Writes stdout to the file and hands stderr on; raises _Full where the file is full."""
+    """Writes stdout to the file and passes stderr on; raises _Full where the file is full."""
 
     def __init__(self, file: BinaryIO, limit: int, onward: KeptErrors) -> None:
         self._file = file
@@ -103,7 +103,7 @@ async def in_thread(work: Callable[[], T]) -> T:
 
 
 def missing(invocation: Invocation, program: str, *, raw: bool) -> Failure | None:
-    """What speaks against starting `program` here: absent, or without the right to listen."""
+    """The failure where `program` is absent or, with `raw`, may not open raw sockets here."""
     path = shutil.which(program, path=local.minimal_environment({})["PATH"])
     if path is None:
         message = f"the program {program} is not installed on this executor"

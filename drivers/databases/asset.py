@@ -75,7 +75,7 @@ class AssetDriver:
 
 
 def _tidy(arguments: Arguments) -> str | None:
-    """Bring the arguments into the form in which they are stored; says what is wrong."""
+    """Bring the arguments into the form in which they are stored; returns what is wrong."""
     for field in ("hostname", "new_hostname"):
         if field in arguments:
             arguments[field] = str(arguments[field]).strip().rstrip(".").lower()

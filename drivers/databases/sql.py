@@ -48,7 +48,7 @@ class SqlDriver:
     """A connection of its own for each attempt, so that no session state is left behind."""
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
-        """Run it in a transaction; on cancel the server is told, and it is rolled back."""
+        """Run it in a transaction; on cancel a cancel request is sent, and it is rolled back."""
         arguments = invocation.arguments
         query = str(arguments.get("sql") or "")
         write = bool(arguments.get("write", False))
@@ -185,7 +185,7 @@ class _Kept:
 
 
 async def _prove(connection: Connection, context: RunContext) -> None:
-    """Psycopg has cancelled the statement by now; see whether the server says so."""
+    """Psycopg has cancelled the statement by now; check that the server confirms it."""
     context.evidence["backend_pid"] = connection.info.backend_pid
     idle = not connection.closed and connection.info.transaction_status in (
         TransactionStatus.IDLE,

@@ -35,7 +35,7 @@ class Unresolvable(httpx.TransportError):
 
 
 def is_public(address: Address) -> bool:
-    """Whether the address is an ordinary host on the internet, looked at through all wrappings."""
+    """Whether the address is a public one; an IPv4 address inside an IPv6 one counts as itself."""
     if isinstance(address, IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
         if inner is None and address in _NAT64:

@@ -21,7 +21,7 @@ from toolmeta.invocation import Invocation
 DEFAULT_SECONDS: Final = 10.0
 _REDIRECTS: Final = 5
 _UNAVAILABLE: Final = frozenset({500, 502, 503, 504})
-#: A server may ask for more patience than anybody has.
+#: Bound of Retry-After: a server may name any time.
 _RETRY_AFTER_SECONDS: Final = 3_600.0
 
 
@@ -45,7 +45,7 @@ class Request:
 
 
 class UnknownChallenge(httpx.TransportError):
-    """The server asks for a kind of authentication that is not spoken here."""
+    """The server asks for a kind of authentication that is not supported."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from toolmeta.invocation import Invocation
 
 
 class SlackDriver:
-    """Slack answers 200 and `ok`, or a status with a word that says why not."""
+    """Slack responds with 200 and `ok`, or with another status and the reason."""
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
         """Send the message once."""

@@ -32,7 +32,7 @@ class WinrmDriver:
     """Runs one pipeline; nothing is repeated."""
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
-        """Run it to its end; on cancel the pipeline is stopped there and says so itself."""
+        """Run it to its end; on cancel the pipeline is stopped and the host confirms it."""
         if invocation.host is None and not context.command.assets:
             message = "name the Windows host: host, or an asset of the inventory"
             return fail(invocation, "invalid_parameters", message)
@@ -141,7 +141,7 @@ async def _converse(
 
 
 def _work(session: Any, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[Any]) -> None:
-    """The thread: run the session and hand over what came of it, a result or an exception."""
+    """The thread: run the session and pass on its result or exception."""
     try:
         found = session.run()
     except Exception as error:

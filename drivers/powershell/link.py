@@ -55,7 +55,7 @@ class Link(WSMan):
         selector_set: SelectorSet | None = None,
         timeout: int | None = None,
     ) -> ElementTree.Element:
-        """One Receive; raises requests' ReadTimeout where the host says nothing at all."""
+        """One Receive; raises requests' ReadTimeout where the host sends nothing at all."""
         found = self.invoke(
             WSManAction.RECEIVE, resource_uri, resource, option_set, selector_set, timeout
         )

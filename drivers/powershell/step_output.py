@@ -1,4 +1,4 @@
-"""The output of a Windows step: what the definition wants to see of the pipeline's objects.
+"""The output of a Windows step: the objects of the pipeline as the definition asks for them.
 
 `items: services` lists the objects under that name, with snake names, and counts them;
 `value: exists` gives the first object itself; `first: true` gives its fields; `shape` names one
