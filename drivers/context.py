@@ -87,8 +87,7 @@ class RunContext:
 
     @property
     def evidence(self) -> dict[str, Any]:
-        """What a driver that is stopped found: what was ended, and `cancel_unconfirmed` (a
-        sentence) where that is not certain."""
+        """What a stopped driver found; `cancel_unconfirmed` is a sentence where it has doubts."""
         return self.stop.evidence
 
     def not_acting(self) -> None:

@@ -81,7 +81,7 @@ async def run(invocation: Invocation, context: RunContext) -> Outcome:
             exit_code,
             context,
             success_codes=invocation.success_codes,
-            stop_seconds=context.stop.grace_seconds + 3 * KILL_SECONDS,
+            confirm_seconds=3 * KILL_SECONDS,
         )
     finally:
         reaper.release(mark)

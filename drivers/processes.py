@@ -135,7 +135,7 @@ def find(traces: Traces, also: frozenset[Member] = frozenset()) -> set[Member]:
 
 
 def send(members: set[Member], number: signal.Signals) -> set[Member]:
-    """Send a signal to each that is still the same process; returns those that this user may not signal."""
+    """Send a signal to each that is still the same process; returns the forbidden ones."""
     forbidden: set[Member] = set()
     for member in members:
         stat = _stat(member.pid)

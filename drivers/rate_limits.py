@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from aiolimiter import AsyncLimiter
@@ -60,11 +61,11 @@ class RateLimiter:
                 bucket.waiting -= 1
 
     def _forget(self) -> None:
-        """Drop the buckets longest unused that nobody waits for; waiters are bounded by slots."""
+        """Drop the buckets longest unused that have no waiters; waiters are bounded by slots."""
         excess = len(self._buckets) - _RECEIVERS
         if excess > 0:
-            idle = [key for key, bucket in self._buckets.items() if not bucket.waiting][:excess]
-            for key in idle:
+            idle = (key for key, bucket in self._buckets.items() if not bucket.waiting)
+            for key in list(islice(idle, excess)):
                 del self._buckets[key]
 
     def __len__(self) -> int:

@@ -63,7 +63,7 @@ async def run(invocation: Invocation, context: RunContext, where: Connection) ->
             program.exit_code,
             context,
             success_codes=invocation.success_codes,
-            stop_seconds=context.stop.grace_seconds + _CONFIRM_SECONDS,
+            confirm_seconds=2 * _CONFIRM_SECONDS,
         )
     finally:
         await run_uncancelled(sshlink.close(connection), _CONFIRM_SECONDS)
@@ -126,6 +126,21 @@ async def _stop(
     mark: str,
 ) -> dict[str, Any]:
     """End it over this connection, or over a new one where this one is broken."""
+    limit = context.stop.grace_seconds + _CONFIRM_SECONDS
+    try:
+        async with asyncio.timeout(limit):
+            return await _stop_at(connection, invocation, context, where, mark)
+    except TimeoutError:
+        return {"cancel_unconfirmed": f"{where.name} did not answer within {limit:g} s"}
+
+
+async def _stop_at(
+    connection: asyncssh.SSHClientConnection,
+    invocation: Invocation,
+    context: RunContext,
+    where: Connection,
+    mark: str,
+) -> dict[str, Any]:
     line = remote.stop_line(mark, context.stop.grace_seconds)
     host = where.name
     try:

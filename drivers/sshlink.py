@@ -89,7 +89,7 @@ def _keys(known: asyncssh.SSHKnownHosts, name: str, port: int) -> Any:
 async def _has_other_key(known: asyncssh.SSHKnownHosts, name: str, port: int) -> bool:
     """Whether the host has only keys of another kind than the known one.
 
-    Only the known kind is asked for, and a server without one closes the connection without a reason.
+    Only the known kind is asked for; a server without one closes the connection without a reason.
     """
     keys = _keys(known, name, port)
     if not keys:

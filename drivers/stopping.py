@@ -22,14 +22,15 @@ async def run_until_stopped(
     context: RunContext,
     *,
     success_codes: tuple[int, ...],
-    stop_seconds: float,
+    confirm_seconds: float,
 ) -> Outcome:
     """The outcome of `work`, which runs a program; a cancel calls `stop`, which ends the program.
 
     `stop` returns evidence: `pids_ended` for what it ended, `cancel_unconfirmed` where it cannot
-    tell. Where nothing was left to end, the program had ended by itself: its outcome is returned as
-    without a cancel. `exit_code` is None while it is not known. After any other exception of
-    `work` the program is ended too, and the exception is raised.
+    tell. It has the grace of the attempt, which is known only then, and `confirm_seconds`. Where
+    nothing was left to end, the program had ended by itself: its outcome is returned as without a
+    cancel. `exit_code` is None while it is not known. After any other exception of `work` the
+    program is ended too, and the exception is raised.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -38,10 +39,10 @@ async def run_until_stopped(
         context.stop.requested = True
         if task.done() and not task.cancelled():
             return task.result()
-        evidence = await _stop(stop, stop_seconds)
+        evidence = await _stop(stop, context.stop.grace_seconds + confirm_seconds)
         if _nothing_found(evidence) and not await _ends(task, _LOOK_AGAIN_SECONDS):
             # It was just being started, or is still writing.
-            evidence = await _stop(stop, stop_seconds)
+            evidence = await _stop(stop, context.stop.grace_seconds + confirm_seconds)
         searched = "cancel_unconfirmed" not in evidence
         if searched:
             await _ends(task, _READ_SECONDS)
@@ -54,7 +55,7 @@ async def run_until_stopped(
             _record(context, evidence, code, success_codes)
         raise
     except BaseException:
-        context.evidence.update(await _stop(stop, stop_seconds))
+        context.evidence.update(await _stop(stop, context.stop.grace_seconds + confirm_seconds))
         raise
 
 
@@ -76,7 +77,11 @@ def _record(
 ) -> None:
     """Put what is known of the end into the context."""
     doubt: str | None = None
-    if _nothing_found(evidence):
+    if _nothing_found(evidence) and code is not None:
+        doubt = f"it had ended by itself with exit code {code}, and its output could not be read"
+        if code in success_codes:
+            context.stop.effect = "done"
+    elif _nothing_found(evidence):
         doubt = "no process of it was found, and how it ended is not known"
     elif code is not None and code in success_codes:
         doubt = (

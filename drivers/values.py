@@ -13,10 +13,13 @@ from typing import Any, Final
 import orjson
 
 from drivers.output import escaped
+from streams.limits import MAX_OUTPUT_BYTES
 
-#: Drivers keep below this what they can cut in a sensible place (rows, text); the agent refuses
-#: a little more, field by field. An output travels in a report, an event and later commands.
-OUTPUT_BYTES: Final = 240 * 1024
+#: Drivers keep below this what they can cut in a sensible place (rows, text); what exceeds the
+#: budget of an output, which is a little more, the agent cuts field by field.
+OUTPUT_BYTES: Final = MAX_OUTPUT_BYTES - 8 * 1024
+#: Of the fields that were left out, so many are named.
+_NAMES: Final = 100
 _DEPTH: Final = 64
 _TOO_DEEP: Final = "(nested too deep)"
 
@@ -60,15 +63,20 @@ def jsonable(value: Any, depth: int = 0) -> Any:
 def fitting(output: dict[str, Any], limit: int = OUTPUT_BYTES) -> dict[str, Any]:
     """The output if its JSON is at most `limit` bytes, else without its largest fields.
 
-    Fields that were left out are named in `omitted`, and `truncated` is true.
+    The first 100 fields that were left out are named in `omitted`, and `truncated` is true.
     """
-    sizes = {name: len(orjson.dumps(value)) for name, value in output.items()}
-    if sum(sizes.values()) <= limit:
+    sizes = {
+        name: len(orjson.dumps(value)) + len(orjson.dumps(name)) + 2
+        for name, value in output.items()
+    }
+    total = sum(sizes.values())
+    if total <= limit:
         return output
-    omitted: list[str] = []
+    omitted: dict[str, None] = {}
     for name in sorted(sizes, key=lambda name: sizes[name], reverse=True):
-        if sum(size for kept, size in sizes.items() if kept not in omitted) <= limit:
+        if total <= limit:
             break
-        omitted.append(name)
+        total -= sizes[name]
+        omitted[name] = None
     kept = {name: value for name, value in output.items() if name not in omitted}
-    return {**kept, "omitted": omitted, "truncated": True}
+    return {**kept, "omitted": list(omitted)[:_NAMES], "truncated": True}

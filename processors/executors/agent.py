@@ -10,7 +10,7 @@ from typing import Any, Final
 from drivers.context import Driver, Failure, Outcome, RunContext, Success
 from drivers.masking import Masker
 from drivers.resources import Resources
-from processors.executors import attempts, metrics, reports
+from processors.executors import attempts, ended, metrics, reports
 from processors.executors.attempts import Attempt
 from processors.executors.cancellations import Cancellations
 from processors.executors.holding import Holding
@@ -159,7 +159,7 @@ class Agent:
         duration = clock.monotonic() - attempt.claimed_at
         masker = attempt.context.masker
         outcome = masked(masker, outcome)
-        kind, fields = attempts.result(attempt, outcome)
+        kind, fields = ended.result(attempt, outcome)
         failure: Failure | None = fields.pop("failure", None)
         output = outcome.output if isinstance(outcome, Success) else None
         if failure is not None:
@@ -167,8 +167,7 @@ class Agent:
             fields["error"] = reports.error(failure.error_class, failure.message, failure.transient)
         if "evidence" in fields:
             fields["evidence"] = reports.evidence(masker.value(fields["evidence"]))
-        ended = self._ended(attempt, duration, output)
-        record = self._record(attempt, kind, fields, ended)
+        record = self._record(attempt, kind, fields, self._ended(attempt, duration, output))
         attempt.reported = True
         self._results.send(record)
         del self._running[attempt.start.attempt_id]
@@ -190,11 +189,11 @@ class Agent:
         return reports.ended(duration, output, stdout, stderr)
 
     def _record(
-        self, attempt: Attempt, kind: str, fields: dict[str, Any], ended: dict[str, Any]
+        self, attempt: Attempt, kind: str, fields: dict[str, Any], common: dict[str, Any]
     ) -> reports.Record:
         time = clock.iso(round(clock.now(), 3))
         return self._reports.record(
-            attempt.command, kind, time, attempt.traceparent, **fields, **ended
+            attempt.command, kind, time, attempt.traceparent, **fields, **common
         )
 
     def _stop(self, attempt: Attempt, cancel: CancelStep) -> None:

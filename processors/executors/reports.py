@@ -77,9 +77,14 @@ def ended(
     stdout: StreamSummary | None = None,
     stderr: StreamSummary | None = None,
 ) -> dict[str, Any]:
-    """The fields that every report of an end has; a field without a value is left out."""
+    """The fields that every report of an end has; a field without a value is left out.
+
+    Raises TypeError for an output that is no object.
+    """
     fields: dict[str, Any] = {"duration_seconds": round(max(0.0, duration_seconds), 6)}
     if output is not None:
+        if not isinstance(output, Mapping):
+            raise TypeError("the output of a tool is an object")
         fields["output"] = orjson.Fragment(jsonable.encode(output, MAX_OUTPUT_BYTES))
     if stdout is not None:
         fields["stdout"] = _excerpt(stdout)

@@ -15,7 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from drivers.context import Failure, Success
+from drivers import stopping
+from drivers.context import Failure, Stop, Success
 from drivers.output import OutputPublisher
 from drivers.resources import Resources
 from streams import envelope
@@ -34,6 +35,18 @@ async def resources() -> AsyncIterator[Resources]:
 
 def argv(*words: str, **more: object) -> Invocation:
     return Invocation("argv", "command", argv=words, **more)  # type: ignore[arg-type]
+
+
+def child_names() -> set[str]:
+    """Names of the living children of this process."""
+    found = set()
+    for child in psutil.Process().children():
+        try:
+            if child.status() != psutil.STATUS_ZOMBIE:
+                found.add(child.name())
+        except psutil.NoSuchProcess:
+            continue
+    return found
 
 
 def run(invocation: Invocation, **more: object) -> tuple[object, Run]:
@@ -217,6 +230,32 @@ def test_a_program_that_succeeds_while_it_is_stopped_leaves_doubt() -> None:
     assert "cancel_unconfirmed" not in attempt.context.evidence
 
 
+def test_a_program_that_ended_by_itself_while_its_output_is_stuck(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The broker is away: the output cannot be published, but the exit code is known."""
+    monkeypatch.setattr(stopping, "_LOOK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(stopping, "_READ_SECONDS", 0.05)
+
+    class Stuck:
+        written = False
+
+        async def write(self, stream: str, data: bytes) -> None:
+            self.written = True
+            await asyncio.Event().wait()
+
+    async def inside() -> Stop:
+        async with resources() as opened:
+            output = Stuck()
+            attempt = Run(opened, argv("sh", "-c", "echo done"), output=output)
+            await attempt.cancelled(lambda: output.written and "sh" not in child_names())
+            return attempt.context.stop
+
+    stop = asyncio.run(inside())
+    assert stop.evidence["exit_code"] == 0 and stop.effect == "done" and not stop.ended
+    assert "by itself with exit code 0" in stop.evidence["cancel_unconfirmed"]
+
+
 def test_the_grace_is_the_one_of_the_cancel() -> None:
     async def inside() -> dict[str, object]:
         async with resources() as opened:
@@ -228,6 +267,27 @@ def test_the_grace_is_the_one_of_the_cancel() -> None:
     evidence = asyncio.run(inside())
     assert evidence["last_signal"] == "SIGKILL" and evidence["grace_seconds"] == 0.4
     assert 0.4 <= evidence["seconds"] < 3  # type: ignore[operator]
+
+
+def test_a_grace_longer_than_usual_is_waited_for() -> None:
+    """It is known only when the cancel comes, after the program was started."""
+
+    async def inside() -> Run:
+        async with resources() as opened:
+            script = "trap 'sleep 1.5; exit 7' TERM; echo begun; while :; do sleep 0.05; done"
+            attempt = Run(opened, argv("sh", "-c", script))
+
+            def ready() -> bool:
+                attempt.context.stop.grace_seconds = 30.0
+                return b"begun" in attempt.output.stdout
+
+            attempt.context.stop.grace_seconds = 0.1
+            await attempt.cancelled(ready)
+            return attempt
+
+    stop = asyncio.run(inside()).context.stop
+    assert stop.evidence["exit_code"] == 7 and stop.evidence["last_signal"] == "SIGTERM"
+    assert stop.ended
 
 
 def test_no_second_program_is_started_after_a_cancel() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -377,6 +378,29 @@ def test_cancel_that_the_host_does_not_obey_is_unconfirmed(lab: Lab) -> None:
     host = lab.host(lambda _: Reply(hang=True, stubborn=True))
     evidence, _ = cancelled(lab, host, lambda: bool(host.calls))
     assert "did not say" in evidence["cancel_unconfirmed"]
+
+
+def test_a_pipeline_that_completed_before_the_cancel_has_its_own_end(lab: Lab) -> None:
+    """The executor was frozen: the pipeline's end and the cancel meet it together."""
+    host = lab.host(lambda _: Reply())
+
+    async def inside() -> Any:
+        resources = Resources(driver_kit.settings(winrm_ca_file=str(lab.authority.ca_file)))
+        try:
+            run = Run(resources, bound("powershell", {**login(host), "script": "Stop-Process 7"}))
+            task = asyncio.create_task(run.outcome())
+            await driver_kit.until(lambda: bool(host.calls))
+            for thread in threading.enumerate():
+                if thread.name == "winrm":
+                    thread.join(20)
+                    assert not thread.is_alive()
+            task.cancel()
+            return await task, run.context.evidence
+        finally:
+            await resources.close()
+
+    found, evidence = asyncio.run(inside())
+    assert isinstance(found, Success) and evidence == {}
 
 
 def test_cancel_before_anything_ran_is_certain(lab: Lab) -> None:

@@ -119,6 +119,14 @@ def test_too_large_an_output_says_what_it_left_out() -> None:
     assert len(json.dumps(fitting({"a": "x" * (OUTPUT_BYTES - 10)}))) <= OUTPUT_BYTES + 10
 
 
+def test_an_output_of_very_many_fields_is_cut_at_once() -> None:
+    """A program can print as many fields as it likes; the event loop must not stop for them."""
+    output = {f"field_{number}": "x" * 5 for number in range(100_000)}
+    kept = fitting(output)
+    assert kept["truncated"] is True and len(kept["omitted"]) == 100
+    assert 0 < len(json.dumps(kept, separators=(",", ":"))) <= OUTPUT_BYTES + 8 * 1024
+
+
 def test_this_machine_has_names() -> None:
     assert is_here(None)
     assert is_here("LOCALHOST")

@@ -13,7 +13,7 @@ import pytest
 from drivers.context import Failure, HoldReason, Outcome, RunContext, Success
 from drivers.output import OutputPublisher
 from drivers.resources import Resources
-from processors.executors import attempts
+from processors.executors import attempts, ended
 from processors.executors.attempts import Attempt
 from processors.executors.claim import Start
 from processors.executors.keyed_semaphore import KeyedSemaphore
@@ -61,7 +61,7 @@ async def performed(
     if meanwhile is not None:
         await asyncio.sleep(0.01)
         meanwhile(attempt)
-    return attempts.result(attempt, await task)
+    return ended.result(attempt, await task)
 
 
 async def _succeed(context: RunContext) -> Outcome:
@@ -205,7 +205,7 @@ def test_a_cancel_before_the_first_line_begins_nothing() -> None:
         attempt.task = task  # type: ignore[assignment]
         attempt.end("cancelled", 0.0)
         assert await task is None and not attempt.began
-        kind, fields = attempts.result(attempt, None)
+        kind, fields = ended.result(attempt, None)
         assert kind == "cancelled" and fields["confirmed"]
         assert fields["evidence"] == {"began": False, "effect": "none", "reason": "cancelled"}
 
@@ -258,7 +258,7 @@ def test_a_wait_for_a_target_that_is_ended_leaves_the_permit() -> None:
         await asyncio.sleep(0.01)
         attempt.end("timed_out", 0.0)
         assert await task is None
-        _, fields = attempts.result(attempt, None)
+        _, fields = ended.result(attempt, None)
         # Nothing was done, so trying again is safe whatever the tool is.
         assert fields["failure"].transient
         targets.release("t")
@@ -290,7 +290,7 @@ def test_a_permit_that_comes_after_the_command_expired_begins_nothing() -> None:
         task = asyncio.create_task(attempts.perform(attempt, FakeDriver(_succeed), permits))
         await asyncio.sleep(0)
         permits.release("t")
-        kind, fields = attempts.result(attempt, await task)
+        kind, fields = ended.result(attempt, await task)
         assert kind == "failed" and not attempt.began
         assert fields["failure"].error_class == "expired" and fields["failure"].transient
         assert len(permits) == 0
@@ -308,7 +308,7 @@ def test_a_wait_that_outlasts_the_command_is_a_transient_failure_with_nothing_be
         attempt.task = task  # type: ignore[assignment]
         await asyncio.sleep(0)
         attempt.end("expired", 0.0)
-        kind, fields = attempts.result(attempt, await task)
+        kind, fields = ended.result(attempt, await task)
         assert kind == "failed" and not attempt.began
         assert fields["failure"].error_class == "expired" and fields["failure"].transient
         assert fields["evidence"] == {"began": False, "effect": "none"}

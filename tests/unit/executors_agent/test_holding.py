@@ -12,7 +12,8 @@ from confluent_kafka import KafkaError
 
 from drivers.rate_limits import Rate, RateLimiter
 from processors.executors import holding
-from processors.executors.attempts import Attempt, NotBegun, evidence
+from processors.executors.attempts import Attempt, NotBegun
+from processors.executors.ended import evidence
 from processors.executors.holding import Holding
 from processors.executors.reports import Reports
 from runtime import clock

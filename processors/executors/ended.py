@@ -1,0 +1,55 @@
+"""What is reported of an attempt that has ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drivers.context import Failure, Outcome, Success
+from processors.executors.attempts import Attempt, expired
+
+
+def evidence(attempt: Attempt) -> dict[str, Any]:
+    """What is known of an attempt that was stopped.
+
+    `began`; `effect` (none, possible or done); `cancel_unconfirmed`, a sentence, where it is not
+    certain that nothing of it goes on; and what the driver found.
+    """
+    context = attempt.context
+    if not attempt.began:
+        return {"began": False, "effect": "none"}
+    found = {**context.evidence, "began": True, "effect": context.stop.effect}
+    if not context.stop.ended:
+        found.setdefault(
+            "cancel_unconfirmed", "it was stopped while it acted, and may have had its effect"
+        )
+    return found
+
+
+def result(attempt: Attempt, outcome: Outcome | None) -> tuple[str, dict[str, Any]]:
+    """The kind and the own fields of the last report; `outcome` as `perform` gave it.
+
+    What the driver returned is the truth, also where the agent wanted to end it.
+    """
+    if isinstance(outcome, Success):
+        return "succeeded", {}
+    if isinstance(outcome, Failure):
+        return "failed", {"failure": outcome}
+    if attempt.ending is None:
+        return "failed", {"failure": Failure("internal", "The attempt ended without an outcome.")}
+    found = evidence(attempt)
+    confirmed = "cancel_unconfirmed" not in found
+    if attempt.ending in ("cancelled", "superseded"):
+        found["reason"] = attempt.why or attempt.ending
+        return "cancelled", {"confirmed": confirmed, "evidence": found}
+    if attempt.ending == "expired":
+        return "failed", {"failure": expired(), "evidence": found}
+    repeatable = attempt.invocation.retry_safe or (confirmed and found["effect"] == "none")
+    if attempt.ending == "timed_out":
+        seconds = attempt.command.timeout_seconds
+        failure = Failure("timed_out", f"The time limit of {seconds:g} s passed.", repeatable)
+    else:
+        verb = "ended" if attempt.began else "began"
+        message = f"The executor was stopped before the attempt {verb}."
+        failure = Failure("executor_stopped", message, repeatable)
+    timed_out = attempt.ending == "timed_out"
+    return "failed", {"failure": failure, "timed_out": timed_out, "evidence": found}
