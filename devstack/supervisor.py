@@ -150,6 +150,7 @@ class Supervisor:
             "DATABASE_URL": self._database_url or "",
             "RUNSTREAM_INSTANCE": name,
             "RUNSTREAM_STATE_DIR": str(self._folder.path),
+            "RUNSTREAM_TEST_TOOLS": str(self._request.test_tools).lower(),
             "PYTHONUNBUFFERED": "1",
         }
 
