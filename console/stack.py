@@ -24,7 +24,7 @@ DEFAULT_STATE_DIR = Path(".runstream")
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     for command in (up, down, status):
-        app.command(rich_help_panel="Local stack")(command)
+        app.command()(command)
 
 
 def up(
@@ -133,9 +133,7 @@ def _say(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _as_json(
-    live: StackStatus | None, state_dir: Path, *, show_secrets: bool
-) -> dict[str, object]:
+def _as_json(live: StackStatus | None, state_dir: Path, *, show_secrets: bool) -> dict[str, object]:
     """The document of `status --json`; `live` is None where nothing runs."""
     environment = os.environ
     url = live.database_url if live else environment.get("DATABASE_URL")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
@@ -13,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def _domains(arguments: list[str]) -> set[str]:
-    return {word for before, word in zip(arguments, arguments[1:], strict=False) if before == "--domain"}
+    return {word for before, word in pairwise(arguments) if before == "--domain"}
 
 
 def test_the_test_tools_are_not_served_unless_asked_for() -> None:
