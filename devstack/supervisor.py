@@ -25,9 +25,9 @@ from devstack.probe import http_ready
 from devstack.processes import ProcessSpec
 from devstack.state import ALREADY_RUNNING, LaunchRequest, Phase, StackStatus, StateFolder
 
-_TICK_SECONDS = {"starting": 0.05, "ready": 0.2}
+_TICK_SECONDS = {"starting": 0.05, "ready": 0.5}
 #: Restarts after which a stack that has never been ready gives up.
-_PATIENCE = 3
+_MOST_RESTARTS = 3
 _PREPARATION_SECONDS = 180.0
 
 
@@ -82,14 +82,14 @@ class Supervisor:
             kafka = KafkaServer(self._folder.kafka, report=self._say, log=self._folder.log("kafka"))
             child = kafka.prepare()
             self._bootstrap_servers = kafka.bootstrap_servers
-            self._servers.append(Member(child, kafka.is_ready, probe_every=5.0))
+            self._servers.append(Member(child, kafka.is_ready, probe_every=10.0))
             # The database is made while the broker starts.
             self._servers[-1].start(time.monotonic())
         if self._request.database_url is None:
             postgres = PostgresServer(self._folder.postgres, log=self._folder.log("postgres"))
             child = postgres.prepare()
             self._database_url = postgres.dsn
-            self._servers.append(Member(child, postgres.is_ready, probe_every=5.0))
+            self._servers.append(Member(child, postgres.is_ready, probe_every=10.0))
             self._servers[-1].start(time.monotonic())
         self._wait_for(self._servers)
         for spec in self._request.preparation:
@@ -105,7 +105,7 @@ class Supervisor:
             port = ports[spec.name]
             env = {**self._environment(spec.name), "RUNSTREAM_HTTP_PORT": str(port)}
             member = Member(
-                Child(self._launch(spec, env)), http_ready(port), probe_every=2.0, http_port=port
+                Child(self._launch(spec, env)), http_ready(port), probe_every=5.0, http_port=port
             )
             self._processes.append(member)
             member.start(time.monotonic())
@@ -115,7 +115,7 @@ class Supervisor:
         while not all(member.healthy for member in members):
             self._tick(progress=True)
             for member in members:
-                if member.restarts >= _PATIENCE:
+                if member.restarts >= _MOST_RESTARTS:
                     raise LocalStackError(_failure(member, "keeps ending"))
                 if time.monotonic() > deadline and not member.healthy:
                     seconds = self._request.ready_seconds
@@ -152,15 +152,17 @@ class Supervisor:
             "RUNSTREAM_STATE_DIR": str(self._folder.path),
             "RUNSTREAM_TEST_TOOLS": str(self._request.test_tools).lower(),
             "PYTHONUNBUFFERED": "1",
+            # Threads that share few heaps leave less memory unused; the clients have many threads.
+            "MALLOC_ARENA_MAX": "2",
         }
 
     def _tick(self, progress: bool = False) -> None:
         now = time.monotonic()
         for member in self._members():
             member.tick(now, self._pool)
-            for news in member.news:
-                self._say(news, progress=progress)
-            member.news.clear()
+            for message in member.messages:
+                self._say(message, progress=progress)
+            member.messages.clear()
         cut_log(self._folder.log("supervisor"))
         self._publish()
         time.sleep(_TICK_SECONDS.get(self._phase, 0.05))
