@@ -79,7 +79,9 @@ def _server_command(binaries: PostgresBinaries, data: Path, port: int) -> tuple[
         # No socket file: its path may not exceed 107 bytes, and a state folder may lie deeper.
         "unix_socket_directories": "",
         "max_connections": 100,
-        "shared_buffers": "128MB",
+        # Nothing here is large; what it does not hold, the machine's page cache does.
+        "shared_buffers": "32MB",
+        "max_logical_replication_workers": 0,
         "max_wal_size": "512MB",
         "timezone": "UTC",
         "log_timezone": "UTC",
