@@ -27,7 +27,7 @@ def console_command(name: str, *arguments: str) -> ProcessSpec:
     return ProcessSpec(name=name, argv=(sys.executable, "-m", "console", *arguments))
 
 
-#: Run one after another, each to its end, before any process starts.
+#: Run at the same time, each to its end, before any process starts.
 PREPARATION: tuple[ProcessSpec, ...] = (
     console_command("topics-apply", "topics", "apply"),
     console_command("migrate", "migrate"),

@@ -78,6 +78,10 @@ class Supervisor:
 
     def _start(self) -> None:
         began = time.monotonic()
+        ours = {"Kafka": self._request.bootstrap_servers, "Postgres": self._request.database_url}
+        if None in ours.values():
+            names = " and ".join(name for name, address in ours.items() if address is None)
+            self._say(f"starting {names}", progress=True)
         if self._request.bootstrap_servers is None:
             kafka = KafkaServer(self._folder.kafka, report=self._say, log=self._folder.log("kafka"))
             child = kafka.prepare()
@@ -92,14 +96,14 @@ class Supervisor:
             self._servers.append(Member(child, postgres.is_ready, probe_every=10.0))
             self._servers[-1].start(time.monotonic())
         self._wait_for(self._servers)
-        for spec in self._request.preparation:
-            self._prepare(spec)
+        self._prepare()
         self._start_processes()
         self._wait_for(self._processes)
         self._say(f"everything is ready after {time.monotonic() - began:.1f} s", progress=True)
 
     def _start_processes(self) -> None:
         names = [spec.name for spec in self._request.processes]
+        self._say(f"starting {', '.join(names)}", progress=True)
         ports = assign_ports(self._folder.ports, names)
         for spec in self._request.processes:
             port = ports[spec.name]
@@ -123,23 +127,41 @@ class Supervisor:
             if self._stopping:
                 raise Stopped
 
-    def _prepare(self, spec: ProcessSpec) -> None:
-        child = Child(self._launch(spec, self._environment(spec.name)))
+    def _prepare(self) -> None:
+        """Run everything that has to be done before the processes, at once, each to its end."""
+        specs = self._request.preparation
+        waiting = [Child(self._launch(spec, self._environment(spec.name))) for spec in specs]
+        if not waiting:
+            return
+        self._say(f"running {', '.join(spec.name for spec in specs)}", progress=True)
         began = time.monotonic()
-        child.start()
         try:
-            while (code := child.poll()) is None:
+            for child in waiting:
+                child.start()
+            while waiting:
                 self._tick()
+                for child in list(waiting):
+                    if self._has_ended(child, began):
+                        waiting.remove(child)
                 if self._stopping:
                     raise Stopped
-                if time.monotonic() - began > _PREPARATION_SECONDS:
-                    raise LocalStackError(f"{spec.name} took over {_PREPARATION_SECONDS:.0f} s")
         finally:
-            child.stop()
+            for child in waiting:
+                child.stop()
+
+    def _has_ended(self, child: Child, began: float) -> bool:
+        """Whether it ended well; raises LocalStackError if it ended otherwise or takes too long."""
+        code = child.poll()
+        seconds = time.monotonic() - began
+        name = child.launch.name
+        if code is None:
+            if seconds > _PREPARATION_SECONDS:
+                raise LocalStackError(f"{name} took over {_PREPARATION_SECONDS:.0f} s")
+            return False
         if code != 0:
-            tail = log_tail(child.launch.log)
-            raise LocalStackError(f"{spec.name} ended with code {code}:\n{tail}")
-        self._say(f"{spec.name} done in {time.monotonic() - began:.1f} s", progress=True)
+            raise LocalStackError(f"{name} ended with code {code}:\n{log_tail(child.launch.log)}")
+        self._say(f"{name} done in {seconds:.1f} s", progress=True)
+        return True
 
     def _launch(self, spec: ProcessSpec, env: dict[str, str]) -> Launch:
         return Launch(name=spec.name, argv=spec.argv, log=self._folder.log(spec.name), env=env)

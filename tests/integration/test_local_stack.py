@@ -44,9 +44,10 @@ def _python(name: str, code: str) -> ProcessSpec:
     return ProcessSpec(name=name, argv=(sys.executable, "-c", code))
 
 
-def _stack(folder: Path) -> LocalStack:
+def _stack(folder: Path, told: list[str] | None = None) -> LocalStack:
     return LocalStack(
         folder,
+        report=(told if told is not None else []).append,
         processes=[_python("first", _SERVES), _python("second", _SERVES)],
         preparation=[_python("prepare", _PREPARES)],
     )
@@ -71,9 +72,15 @@ def _produce(bootstrap_servers: str, value: bytes) -> None:
     assert producer.flush(20) == 0
 
 
+@pytest.fixture(scope="module")
+def told() -> list[str]:
+    """What the start of the stack said while it went on."""
+    return []
+
+
 @pytest.fixture(scope="module", name="small_stack")
-def _small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    with _stack(tmp_path_factory.mktemp("stack") / "state") as running:
+def _small_stack(tmp_path_factory: pytest.TempPathFactory, told: list[str]) -> Iterator[LocalStack]:
+    with _stack(tmp_path_factory.mktemp("stack") / "state", told) as running:
         yield running
     running.remove()
 
@@ -86,6 +93,19 @@ def test_serves_records_and_rows(small_stack: LocalStack) -> None:
     with psycopg.connect(small_stack.database_url) as connection:
         rows = connection.execute("SELECT count(*) FROM prepared").fetchone()
     assert rows == (1,)
+
+
+def test_the_start_says_what_it_is_doing(small_stack: LocalStack, told: list[str]) -> None:
+    wanted = [
+        "starting Kafka and Postgres",
+        "running prepare",
+        "prepare done",
+        "starting first, second",
+        "everything is ready",
+    ]
+    said = [line for line in told if line.startswith(tuple(wanted))]
+    assert len(said) == len(wanted)
+    assert all(line.startswith(start) for line, start in zip(said, wanted, strict=True))
 
 
 def test_a_second_start_finds_it_running(small_stack: LocalStack) -> None:

@@ -37,3 +37,10 @@ def test_the_compose_file_does_not_serve_the_test_tools() -> None:
     commands = [service.get("command", []) for service in services.values()]
     assert _domains([word for command in commands for word in command]) == set(DOMAINS) - {"test"}
     assert "RUNSTREAM_TEST_TOOLS" not in (ROOT / "compose.yaml").read_text("utf-8")
+
+
+def test_the_image_installs_the_versions_that_the_tests_ran_with() -> None:
+    lines = (ROOT / "Dockerfile").read_text("utf-8").splitlines()
+    installs = [line for line in lines if "pip install" in line]
+    assert installs
+    assert all("--constraint constraints.txt" in line for line in installs)
