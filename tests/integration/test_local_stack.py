@@ -53,7 +53,7 @@ def _stack(folder: Path, told: list[str] | None = None) -> LocalStack:
     )
 
 
-def _eventually(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+def _eventually(holds: Callable[[], bool], seconds: float = 90.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "did not happen in time"
