@@ -205,6 +205,7 @@ class Supervisor:
         for member in members:
             member.child.wait_stopped(began + member.child.launch.grace_seconds)
             member.stopped()
+            self._say(f"{member.name} stopped within {time.monotonic() - began:.1f} s")
             self._publish()
 
     def _members(self) -> list[Member]:
