@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from console.cli import main
+from devstack.errors import LocalStackError
 from devstack.identity import start_mark
 from devstack.state import StackStatus, StateFolder
 
@@ -65,3 +67,30 @@ def test_a_url_of_the_environment_is_masked_where_nothing_runs(
 
 def test_only_the_owner_reads_the_file_that_holds_the_password(folder: Path) -> None:
     assert (folder / "stack.json").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "variable", "served"),
+    [([], None, False), (["--test-tools"], None, True), ([], "true", True), ([], "false", False)],
+)
+def test_up_serves_the_test_tools_on_purpose_only(
+    words: list[str],
+    variable: str | None,
+    served: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[bool] = []
+
+    class FakeStack:
+        def __init__(self, state_dir: Path, *, test_tools: bool, **options: Any) -> None:
+            asked.append(test_tools)
+
+        def start(self, *, detach: bool) -> bool:
+            raise LocalStackError("not in this test")
+
+    monkeypatch.setattr("devstack.stack.LocalStack", FakeStack)
+    if variable is not None:
+        monkeypatch.setenv("RUNSTREAM_TEST_TOOLS", variable)
+    assert main(["up", "--detach", "--state-dir", str(tmp_path), *words]) == 1
+    assert asked == [served]
