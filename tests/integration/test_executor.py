@@ -98,8 +98,7 @@ def test_a_step_is_ended_at_its_time_limit(executors: ExecutorLab) -> None:
     end = executors.of(execution)[1]
     assert isinstance(end, Failed) and end.timed_out
     assert end.error.error_class == "timed_out" and end.error.transient
-    # Far from the 60 s that the step would have taken.
-    assert 0.8 <= end.duration_seconds < 30
+    assert 0.8 <= end.duration_seconds < 1.8
 
 
 def test_the_lease_is_renewed_with_progress(executors: ExecutorLab) -> None:
@@ -172,7 +171,7 @@ def test_a_stop_lets_running_steps_finish(executors: ExecutorLab) -> None:
     executors.until(lambda: executors.ledger()[execution] == 1)
     process.send_signal(signal.SIGTERM)
     after = executors.send(executors.command())
-    assert process.wait(60) == 0
+    assert process.wait(20) == 0
     executors.until(lambda: executors.kinds(execution) == ["started", "succeeded"])
     # What was not claimed waits for the next instance, which starts it once.
     executors.start()
@@ -185,7 +184,7 @@ def test_a_stop_ends_what_does_not_finish_in_time(executors: ExecutorLab) -> Non
     execution = executors.send(executors.command("sleep", parameters={"seconds": 60}))
     executors.until(lambda: executors.ledger()[execution] == 1)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(40) == 0
+    assert process.wait(10) == 0
     executors.until(lambda: len(executors.of(execution)) == 2)
     end = executors.of(execution)[1]
     assert isinstance(end, Failed) and not end.timed_out
