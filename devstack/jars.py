@@ -108,7 +108,7 @@ def _verified(cache: Path, report: Report) -> list[Path]:
 def _download(artifact: Artifact, digest: str) -> str:
     import requests
 
-    # jgo writes straight to the final name, so what is there now is a torn download.
+    # jgo writes straight to the final name, so what is there now is an incomplete download.
     _path(artifact).unlink(missing_ok=True)
     try:
         artifact.context.resolver.download(artifact)

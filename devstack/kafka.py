@@ -105,7 +105,7 @@ class KafkaServer(LocalServer):
             return False
 
     def _format(self, java: str, classpath: str, data: Path, ports: dict[str, int]) -> None:
-        # Done aside and moved into place, so that an interrupted format is not taken for data.
+        # In a draft that is renamed last: an interrupted format must not look like data.
         draft = self._folder / "data.draft"
         shutil.rmtree(draft, ignore_errors=True)
         properties = self._folder / "format.properties"

@@ -15,10 +15,10 @@ from typing import Self
 
 from devstack.account import remove_folder
 from devstack.child import Child, Launch
-from devstack.cleanup import end_survivors
+from devstack.cleanup import end_leftovers
 from devstack.errors import LocalStackError
 from devstack.files import log_tail, write_atomically
-from devstack.identity import end_survivor, wait_gone
+from devstack.identity import kill_if_same, wait_gone
 from devstack.jars import Report, ensure_jars
 from devstack.java import find_java
 from devstack.processes import PREPARATION, ProcessSpec
@@ -154,9 +154,9 @@ class LocalStack:
         if running and status.supervisor_mark is not None:
             os.kill(status.supervisor_pid, signal.SIGTERM)
             if not wait_gone(status.supervisor_pid, status.supervisor_mark, _STOP_SECONDS):
-                end_survivor(status.supervisor_pid, status.supervisor_mark)
+                kill_if_same(status.supervisor_pid, status.supervisor_mark)
         # Read again: it may have started more since.
-        left = end_survivors(self._folder.read())
+        left = end_leftovers(self._folder.read())
         if self._supervisor is not None:
             self._supervisor.stop()
         return running or bool(left)

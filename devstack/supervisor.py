@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from devstack.child import Child, Launch
-from devstack.cleanup import end_survivors
+from devstack.cleanup import end_leftovers
 from devstack.errors import LocalStackError
 from devstack.files import cut_log, log_tail
 from devstack.identity import start_mark
@@ -253,7 +253,7 @@ def main(state_dir: Path) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return ALREADY_RUNNING
-        end_survivors(folder.read())
+        end_leftovers(folder.read())
         request = LaunchRequest.model_validate_json(folder.launch.read_bytes())
         return Supervisor(folder, request).run()
 
