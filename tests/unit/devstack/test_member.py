@@ -64,12 +64,11 @@ def test_an_exit_is_answered_with_a_start_after_a_pause(member: Member) -> None:
     pool = AtOnce()
     before = member.child.pid
     member.child.signal_stop()
-    deadline = time.monotonic() + 10
-    while not member.messages:
+    deadline = time.monotonic() + 60
+    while member.status().state != "backing-off":
         member.tick(1.0, pool)
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert member.status().state == "backing-off"
     member.tick(1.4, pool)
     assert member.status().pid is None
     member.tick(1.6, pool)
