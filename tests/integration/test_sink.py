@@ -156,7 +156,7 @@ def test_kill_9_at_any_moment_and_a_clean_stop(lab: Lab) -> None:
         process = lab.process()
         eventually(lambda: lab.count("execution_events") == len(values), "the rest", 60)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait(10)
