@@ -12,10 +12,13 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, RequestTimedOutError
+
 from runtime.logs import Log
 
-#: Logger -> the messages (before their arguments are filled in) that are left out. `app` reports
-#: an absent broker and its return by itself, and `/readyz` says so while it lasts.
+#: Logger -> the messages (before their arguments are filled in) that are left out where their
+#: cause is an absent broker. `app` reports that and the return by itself, and `/readyz` says so
+#: while it lasts. With another cause (no authority, for one) the same messages are shown.
 REPEATED: Final[dict[str, frozenset[str]]] = {
     "aiokafka": frozenset(
         {
@@ -25,19 +28,33 @@ REPEATED: Final[dict[str, frozenset[str]]] = {
             # One per node and metadata request.
             'Unable to request metadata from "%s:%s": %s',
             "Unable to request metadata from node with id %s: %r",
-            "Unable to update metadata from %s",
         }
     ),
+    # Ten a second each.
+    "aiokafka.consumer.fetcher": frozenset({"Failed fetch messages from %s: %s"}),
+    "aiokafka.consumer.group_coordinator": frozenset({"Group Coordinator Request failed: %s"}),
 }
+#: Follows one of the messages about a node, which says why, and says nothing more.
+_AFTERWARDS: Final = "Unable to update metadata from %s"
+#: What an absent broker raises in the client.
+_ABSENT: Final = (OSError, NodeNotReadyError, KafkaConnectionError, RequestTimedOutError)
 
 
-class _LeavesOut(logging.Filter):
+class RepeatedOutage(logging.Filter):
+    """Leaves out the given messages where an absent broker is their cause."""
+
     def __init__(self, messages: frozenset[str]) -> None:
+        """The messages as they are before their arguments are filled in."""
         super().__init__()
         self._messages = messages
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.msg not in self._messages
+        """Whether to show the record."""
+        if record.msg == _AFTERWARDS:
+            return False
+        if record.msg not in self._messages or not isinstance(record.args, tuple):
+            return True
+        return not any(isinstance(given, _ABSENT) for given in record.args)
 
 
 def listen(log: Log, debug: bool, on_death: Callable[[str], None]) -> None:
@@ -46,7 +63,7 @@ def listen(log: Log, debug: bool, on_death: Callable[[str], None]) -> None:
         logging.getLogger(name).setLevel(logging.INFO if debug else logging.WARNING)
     if not debug:
         for name, messages in REPEATED.items():
-            logging.getLogger(name).addFilter(_LeavesOut(messages))
+            logging.getLogger(name).addFilter(RepeatedOutage(messages))
 
     def hook(args: threading.ExceptHookArgs) -> None:
         error = args.exc_value

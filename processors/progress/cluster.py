@@ -27,6 +27,7 @@ from streams.topics import EVENTS, PROGRESS
 
 _POLL_SECONDS: Final = 0.5
 _SILENCE_SECONDS: Final = 30.0
+_AWAY: Final = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN)
 
 
 class ClusterUnready(Exception):
@@ -46,7 +47,10 @@ class Watch:
         try:
             known = self._admin.list_topics(timeout=timeout_seconds).topics
         except KafkaException as error:
-            raise ClusterUnready(f"no broker answers: {error.args[0].name()}") from None
+            fault = error.args[0]
+            if fault.code() in _AWAY:
+                raise ClusterUnready("no broker answers") from None
+            raise ClusterUnready(f"the cluster refuses the projector: {fault.str()}") from None
         counts = {}
         for name in self._names:
             if name not in known or not known[name].partitions:

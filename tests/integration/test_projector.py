@@ -17,6 +17,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, To
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from devstack.kafka import KafkaServer
 from streams.envelope import header
 from streams.events import Event, encode_event
 from streams.ids import mint_execution_id, partition_for, route_key, route_of
@@ -274,3 +275,30 @@ def test_folding_the_whole_log_again_gives_the_same_final_snapshots(bench: Bench
     assert {i: shots[-1] for i, shots in again.items()} == {
         i: shots[-1] for i, shots in first.items()
     }
+
+
+@pytest.mark.slow
+def test_a_broker_that_is_away_is_said_once_and_nothing_is_repeated(tmp_path: Path) -> None:
+    server = KafkaServer(tmp_path / "kafka")
+    server.start()
+    bench = Bench(server.bootstrap_servers, tmp_path / "projector.log")
+    try:
+        bench.create_topics()
+        bench.start()
+        ident = execution(1)
+        bench.emit(*history(ident)[:5])
+        bench.wait(lambda found: ident in found)
+        server.kill()
+        bench.wait_for_log("no broker answers")
+        server.start()
+        bench.wait_for_log("Kafka answers again")
+        bench.emit(*history(ident)[5:])
+        bench.wait(lambda found: ident in ended(found))
+        code, log = bench.terminate()
+        assert code == 0
+        assert log.count("no broker answers") == 1
+        # What is said of lost connections is of the moment at which they were lost.
+        assert log.count("NodeNotReadyError") < 10, log
+    finally:
+        bench.kill()
+        server.stop()
