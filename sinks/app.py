@@ -146,7 +146,7 @@ class Sink:
             if self._kind(row.topic) != "dead_letter":
                 message = reading.messages[row.topic, row.partition, row.offset]
                 letters.append((message, "refused_by_database", row.message, "store"))
-            # A dead letter that can't be archived stays on its own topic all the same.
+            # A dead letter that can't be archived rests on its own topic all the same.
         self._parking.park(letters)
 
     def _count(self, reading: Reading, refused: Sequence[Refused]) -> None:

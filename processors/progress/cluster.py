@@ -27,7 +27,6 @@ from streams.topics import EVENTS, PROGRESS
 
 _POLL_SECONDS: Final = 0.5
 _SILENCE_SECONDS: Final = 30.0
-_AWAY: Final = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN)
 
 
 class ClusterUnready(Exception):
@@ -48,7 +47,7 @@ class Watch:
             known = self._admin.list_topics(timeout=timeout_seconds).topics
         except KafkaException as error:
             fault = error.args[0]
-            if fault.code() in _AWAY:
+            if fault.name() in ("_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN"):
                 raise ClusterUnready("no broker answers") from None
             raise ClusterUnready(f"the cluster refuses the projector: {fault.str()}") from None
         counts = {}
