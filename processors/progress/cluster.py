@@ -46,7 +46,10 @@ class Watch:
         try:
             known = self._admin.list_topics(timeout=timeout_seconds).topics
         except KafkaException as error:
-            raise ClusterUnready(f"no broker answers: {error.args[0].name()}") from None
+            fault = error.args[0]
+            if fault.name() in ("_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN"):
+                raise ClusterUnready("no broker answers") from None
+            raise ClusterUnready(f"the cluster refuses the projector: {fault.str()}") from None
         counts = {}
         for name in self._names:
             if name not in known or not known[name].partitions:

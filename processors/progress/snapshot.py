@@ -1,4 +1,4 @@
-"""From the fold's state to the snapshot that everybody reads. Pure; the moment is an argument."""
+"""From the fold's state to the snapshot that everybody reads. Pure; the time is an argument."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def snapshot(progress: Progress, now: float) -> ProgressSnapshot:
     newest event count as that event's time.
     """
     facts = progress.facts
-    moment = progress.ended_at if progress.ended_at is not None else max(now, progress.updated_at)
-    eta, error = estimate(progress, moment)
+    at = progress.ended_at if progress.ended_at is not None else max(now, progress.updated_at)
+    eta, error = estimate(progress, at)
     return ProgressSnapshot(
         execution_id=facts.execution_id,
         tenant=facts.tenant,
@@ -46,10 +46,10 @@ def snapshot(progress: Progress, now: float) -> ProgressSnapshot:
             )
             for step, state in islice(progress.steps.items(), _STEPS_SHOWN)
         ],
-        elapsed_seconds=round(max(0.0, moment - facts.accepted_at), 3),
+        elapsed_seconds=round(max(0.0, at - facts.accepted_at), 3),
         eta_seconds=_rounded(eta),
         eta_error_seconds=_rounded(error),
-        sla=_sla(progress, moment),
+        sla=_sla(progress, at),
         updated_at=datetime.fromtimestamp(progress.updated_at, UTC),
     )
 
@@ -90,15 +90,15 @@ def estimate(progress: Progress, now: float) -> tuple[float | None, float | None
     return eta, max(deviation * math.sqrt(left) / abreast, -expected)
 
 
-def _sla(progress: Progress, moment: float) -> SlaProgress | None:
-    """Breached once any event, or for a living execution the moment, is after the deadline."""
+def _sla(progress: Progress, at: float) -> SlaProgress | None:
+    """Breached once any event, or for a living execution the time `at`, is after the deadline."""
     facts = progress.facts
     if facts.deadline is None or facts.sla_class is None:
         return None
     return SlaProgress(
         sla_class=facts.sla_class,
         deadline=datetime.fromtimestamp(facts.deadline, UTC),
-        breached=progress.breached or moment > facts.deadline,
+        breached=progress.breached or at > facts.deadline,
     )
 
 

@@ -58,9 +58,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 class Log:
     """Appends numbered events; time passes by `seconds` before each one."""
 
-    def __init__(self, execution_id: str = EXECUTION) -> None:
+    def __init__(self, execution_id: str = EXECUTION, begun: float = START) -> None:
         self.events: list[Event] = []
-        self.at = START
+        self.at = begun
         self._id = execution_id
 
     def add(

@@ -30,7 +30,7 @@ _SETTLING: Final = (5, 6)
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetterRecord:
     """One dead letter; `topic` is the dead-letter topic as this cluster calls it."""
 
     source: Topic
@@ -43,7 +43,7 @@ class Letter:
     headers: Headers
 
     def said(self, name: str) -> str | None:
-        """What the writer of the letter said under `runstream-error-<name>`."""
+        """What the writer of the dead letter said under `runstream-error-<name>`."""
         return header(self.headers, PREFIX + name)
 
     @property
@@ -84,11 +84,11 @@ def dlq_name(settings: CommonSettings, source: Topic) -> str:
 
 def read(
     settings: CommonSettings, sources: list[Topic], *, newest: int | None = None
-) -> Iterator[Letter]:
-    """The letters of these topics, partition by partition, up to what is there at the start.
+) -> Iterator[DeadLetterRecord]:
+    """The dead letters of these topics, partition by partition, up to what is there at the start.
 
     With `newest`, no more than that many of each partition, the latest. A topic that does not
-    exist has no letters. Raises Failure where the broker is away.
+    exist has no dead letters. Raises Failure where the broker is away.
     """
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -112,8 +112,8 @@ def read(
         consumer.close()
 
 
-def one(settings: CommonSettings, source: Topic, partition: int, offset: int) -> Letter:
-    """The letter at a place; raises Failure where there is none (any more)."""
+def one(settings: CommonSettings, source: Topic, partition: int, offset: int) -> DeadLetterRecord:
+    """The dead letter at an offset; raises Failure where there is none (any more)."""
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
     name = dlq_name(settings, source)
@@ -121,7 +121,7 @@ def one(settings: CommonSettings, source: Topic, partition: int, offset: int) ->
         clients.consumer(settings, "runstream-cli", **{"enable.partition.eof": True})
     )
     place = TopicPartition(name, partition)
-    missing = Failure(f"{name}[{partition}] has no letter {offset}", Exit.FAILED,
+    missing = Failure(f"{name}[{partition}] has no dead letter {offset}", Exit.FAILED,
                       f"runstream dlq list {source.name}")  # fmt: skip
     try:
         low, high = _bounds(consumer, place)
@@ -129,14 +129,14 @@ def one(settings: CommonSettings, source: Topic, partition: int, offset: int) ->
             raise missing
         place.offset = offset
         consumer.assign([place])
-        letter = next(_partition(settings, consumer.poll, source, offset + 1), None)
+        record = next(_partition(settings, consumer.poll, source, offset + 1), None)
     except KafkaException as error:
         raise broker.refused(settings, name, error) from None
     finally:
         consumer.close()
-    if letter is None or letter.offset != offset:
+    if record is None or record.offset != offset:
         raise missing
-    return letter
+    return record
 
 
 def _bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
@@ -155,7 +155,7 @@ def _bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
 
 def _partition(
     settings: CommonSettings, poll: Callable[[float], Message | None], source: Topic, high: int
-) -> Iterator[Letter]:
+) -> Iterator[DeadLetterRecord]:
     from confluent_kafka import KafkaError
 
     while True:
@@ -170,13 +170,13 @@ def _partition(
         offset = message.offset() or 0
         if offset >= high:
             return
-        yield _letter(source, message)
+        yield _record(source, message)
         if offset >= high - 1:
             return
 
 
-def _letter(source: Topic, message: Message) -> Letter:
-    return Letter(
+def _record(source: Topic, message: Message) -> DeadLetterRecord:
+    return DeadLetterRecord(
         source,
         str(message.topic()),
         message.partition() or 0,
