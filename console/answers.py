@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from streams.commands import AnyCommand, Redrive, Rerun, Resolve
-from streams.events import Accepted, Audit, Event, Rejected
+from streams.events import Event
+from streams.payloads import Accepted, Audit, Rejected
 
 #: What follows on each command where the router does as told.
 _FOLLOWS: Final[dict[str, frozenset[str]]] = {

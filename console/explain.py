@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streams.admitted import AdmittedStep
-    from streams.events import Accepted, Problem
+    from streams.payloads import Accepted, Problem
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +42,7 @@ def explain(
     from processors.router.admission import admit
     from processors.router.decoding import Undecodable
     from processors.router.request_decoder import Invalid, decode_request
-    from streams.events import Accepted, Problem
+    from streams.payloads import Accepted, Problem
     from toolmeta import registry
 
     document = planfile.load(str(plan))

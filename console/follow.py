@@ -14,7 +14,8 @@ from console.exits import OUTCOMES, Exit, Failure
 from console.request import Prepared
 from console.view import ExecutionView
 from runtime.clock import monotonic
-from streams.events import Duplicate, Event, Rejected, decode_event
+from streams.events import Event, decode_event
+from streams.payloads import Duplicate, Rejected
 
 #: How long an execution of which nothing is on the log may take to appear.
 PATIENCE_SECONDS: Final = 10.0

@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 
 from console.text import brief, count, counts, one_line, seconds
-from streams.events import (
+from streams.events import Event, encode_event
+from streams.payloads import (
     Accepted,
     ApprovalRequested,
     Audit,
@@ -19,7 +20,6 @@ from streams.events import (
     Dispatched,
     Duplicate,
     Ended,
-    Event,
     Expanded,
     LateResult,
     NeedsAttention,
@@ -35,7 +35,6 @@ from streams.events import (
     StepStarted,
     StepSucceeded,
     Waiting,
-    encode_event,
 )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from console.eventlog import EventLog
     from console.request import Prepared
     from runtime.settings import CommonSettings
-    from streams.events import Duplicate, Rejected
+    from streams.payloads import Duplicate, Rejected
 
 Tenant = Annotated[
     str | None, typer.Option("--tenant", metavar="NAME", help="Whose plan; `default` if not given.")
@@ -117,7 +117,7 @@ def _submit(prepared: Prepared, no_wait: bool, as_json: bool, quiet: bool) -> Ex
     from console import endpoints, outcome
     from console.follow import PATIENCE_SECONDS, SILENCE, answer
     from runtime.settings import CommonSettings
-    from streams.events import Duplicate, Rejected
+    from streams.payloads import Duplicate, Rejected
 
     settings = endpoints.load(CommonSettings)
     if no_wait:
@@ -151,7 +151,7 @@ def _run(prepared: Prepared, timeout: float, as_json: bool, jsonl: bool, quiet: 
     from console.watching import watch_execution
     from runtime.clock import monotonic
     from runtime.settings import CommonSettings
-    from streams.events import Duplicate
+    from streams.payloads import Duplicate
 
     settings = endpoints.load(CommonSettings)
     until = monotonic() + timeout

@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from console.text import seconds
-from streams.events import (
+from streams.events import Event
+from streams.lifecycle import (
+    ASIDES,
+    STEP_ENDED,
+    STEP_FAILED,
+    TERMINAL_EVENTS,
+    execution_status,
+    step_status,
+)
+from streams.payloads import (
     Accepted,
     ApprovalRequested,
     By,
@@ -16,7 +25,6 @@ from streams.events import (
     CompensationSkipped,
     Dispatched,
     Ended,
-    Event,
     Expanded,
     NeedsAttention,
     Rejected,
@@ -31,14 +39,6 @@ from streams.events import (
     StepStarted,
     StepSucceeded,
     Waiting,
-)
-from streams.lifecycle import (
-    ASIDES,
-    STEP_ENDED,
-    STEP_FAILED,
-    TERMINAL_EVENTS,
-    execution_status,
-    step_status,
 )
 from streams.reports import StreamSummary
 

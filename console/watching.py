@@ -67,8 +67,8 @@ def watch_execution(
     from console.eventlog import EventLog
     from console.follow import detachable, follow
     from console.view import ExecutionView
-    from streams.events import Rejected
     from streams.ids import route_of
+    from streams.payloads import Rejected
 
     view = ExecutionView(ident)
     display = Display(view, jsonl=jsonl, quiet=quiet)

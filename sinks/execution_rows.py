@@ -8,13 +8,13 @@ import orjson
 
 from sinks.patches import Handler, Patches, introduce, put
 from streams.admitted import encode_plan
-from streams.events import (
+from streams.events import Event
+from streams.payloads import (
     Accepted,
     ApprovalRequested,
     By,
     CancelRequested,
     Ended,
-    Event,
     NeedsAttention,
     Nothing,
     Rejected,

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sinks.records import EventRow
-from streams.events import Audit, Event
+from streams.events import Event
 from streams.lifecycle import STEP_ENDED, step_status
+from streams.payloads import Audit
 
 #: Column → new value.
 Patch = dict[str, Any]

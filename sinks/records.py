@@ -12,8 +12,9 @@ from pydantic import BaseModel, ValidationError
 
 from sinks.escape import NUL_IN_JSON, visible_tree
 from streams.envelope import header, major_version
-from streams.events import Event, EventRecord, Unknown, typed
+from streams.events import Event, EventRecord, typed
 from streams.ids import event_id
+from streams.payloads import Unknown
 from streams.reports import OutputChunk
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

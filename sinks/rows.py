@@ -16,8 +16,8 @@ from sinks.execution_rows import EXECUTION_HANDLERS
 from sinks.patches import Handler, Patches, StepKey
 from sinks.records import EventRow
 from sinks.step_rows import STEP_HANDLERS
-from streams.events import EVENT_TYPES
 from streams.lifecycle import TERMINAL_EVENTS, execution_status
+from streams.payloads import EVENT_TYPES
 
 _HANDLERS: Final[dict[str, Handler]] = {**EXECUTION_HANDLERS, **STEP_HANDLERS}
 

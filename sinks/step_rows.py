@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from sinks.patches import Handler, Patch, Patches, introduce, put, settle
-from streams.events import (
+from streams.events import Event
+from streams.lifecycle import STEP_STATUS_AFTER
+from streams.payloads import (
     Compensated,
     CompensationScheduled,
     Dispatched,
-    Event,
     Expanded,
     NeedsAttention,
     Nothing,
@@ -24,7 +25,6 @@ from streams.events import (
     StepSucceeded,
     Waiting,
 )
-from streams.lifecycle import STEP_STATUS_AFTER
 
 
 def _waiting(patches: Patches, event: Event, data: Waiting) -> None:

@@ -8,7 +8,8 @@ from typing import Any, Final
 from pydantic import BaseModel, TypeAdapter
 
 from streams.commands import CONTROL_COMMAND, CancelStep, StepCommand
-from streams.events import EVENT_TYPES, PAYLOADS, EventRecord
+from streams.events import PAYLOADS, EventRecord
+from streams.payloads import EVENT_TYPES
 from streams.plans import ExecutionRequest
 from streams.progress import ProgressSnapshot
 from streams.reports import REPORT, OutputChunk

@@ -14,12 +14,20 @@ from sys import intern
 from typing import Final, NamedTuple
 
 from processors.progress.state import Durations, Facts, Progress, StepProgress
-from streams.events import (
+from streams.events import Event
+from streams.lifecycle import (
+    ASIDES,
+    STEP_ENDED,
+    TERMINAL_EVENTS,
+    ends_step,
+    execution_status,
+    step_status,
+)
+from streams.payloads import (
     Accepted,
     Compensated,
     CompensationScheduled,
     Dispatched,
-    Event,
     Expanded,
     NeedsAttention,
     Payload,
@@ -30,15 +38,7 @@ from streams.events import (
     StepSucceeded,
     Waiting,
 )
-from streams.events import StepProgress as ProgressReport
-from streams.lifecycle import (
-    ASIDES,
-    STEP_ENDED,
-    TERMINAL_EVENTS,
-    ends_step,
-    execution_status,
-    step_status,
-)
+from streams.payloads import StepProgress as ProgressReport
 
 DONE: Final = 1000
 RUNNING_PERCENT: Final = 50

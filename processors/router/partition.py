@@ -28,9 +28,10 @@ from processors.router.writing import Writer
 from runtime.kafka.processor import DecisionError, Output
 from streams import topics
 from streams.commands import Redrive, Rerun
-from streams.events import Accepted, ApprovalRequested, Audit, Event, Payload
+from streams.events import Event
 from streams.ids import partition_for, route_of
 from streams.lifecycle import ENDED
+from streams.payloads import Accepted, ApprovalRequested, Audit, Payload
 from streams.timestamps import iso
 
 #: Entries of ended executions are looked through for expired ones this often, in seconds.

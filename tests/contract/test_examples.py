@@ -12,9 +12,10 @@ import pytest
 from pydantic import BaseModel, TypeAdapter
 
 from streams.commands import CONTROL_COMMAND, CancelStep, StepCommand
-from streams.events import EVENT_TYPES, PAYLOADS, EventRecord, decode_event, encode_event, typed
+from streams.events import PAYLOADS, EventRecord, decode_event, encode_event, typed
 from streams.ids import is_execution_id
 from streams.lifecycle import TERMINAL_EVENTS
+from streams.payloads import EVENT_TYPES
 from streams.plans import ExecutionRequest
 from streams.progress import ProgressSnapshot
 from streams.reports import REPORT, OutputChunk

@@ -13,8 +13,8 @@ import typer
 
 from console.cli import app
 from console.docs import build
-from streams.events import EVENT_TYPES
 from streams.lifecycle import ExecutionStatus, StepStatus
+from streams.payloads import EVENT_TYPES
 from streams.topics import all_topics
 from tests.docs.blocks import PAGES, ROOT, Word, blocks, prose, words
 from toolmeta import registry

@@ -14,9 +14,10 @@ from processors.progress.state import Progress
 from sinks.records import EventRow
 from sinks.rows import fold as fold_rows
 from sinks.rows import refold
-from streams.events import Accepted, CompensationScheduled, Event, Expanded
+from streams.events import Event
 from streams.ids import event_id
 from streams.lifecycle import execution_status, step_status
+from streams.payloads import Accepted, CompensationScheduled, Expanded
 from tests.unit.progress.histories import histories
 from tests.unit.router.test_machine import World
 

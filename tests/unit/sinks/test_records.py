@@ -7,7 +7,7 @@ import pytest
 
 from sinks.escape import visible_tree
 from sinks.records import EventRow, OutputRow, Unreadable, read_event, read_output
-from streams.events import Accepted, Unknown
+from streams.payloads import Accepted, Unknown
 from tests.unit.sinks.stories import Story
 
 GOOD = Story().values[0]

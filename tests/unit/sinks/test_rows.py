@@ -7,8 +7,9 @@ import pytest
 from sinks.patches import Patches
 from sinks.records import EventRow
 from sinks.rows import fold, refold
-from streams.events import EVENT_TYPES, Event, Unknown
+from streams.events import Event
 from streams.lifecycle import STATUS_AFTER
+from streams.payloads import EVENT_TYPES, Unknown
 from tests.unit.sinks.stories import Story
 
 
