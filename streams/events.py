@@ -6,10 +6,12 @@ What each type says is in `streams.payloads`; which status follows from it in `s
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from functools import cache
+from typing import Annotated, Any, Final, cast
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import SchemaValidator, core_schema
 
 from streams.admitted import encode_plan
 from streams.limits import MAX_ATTEMPTS, MAX_INTEGER
