@@ -15,11 +15,11 @@ from runtime.clock import monotonic
 from runtime.health import Health
 from runtime.kafka import clients
 from runtime.kafka.dead_letters import SUFFIX
+from runtime.kafka.dlq_limit import DlqLimit, DlqLimitReached
 from runtime.logs import Log
 from runtime.settings import SinkSettings
 from sinks import metrics
 from sinks.parking import GROUP, NotParked, Parking
-from sinks.poison import PoisonGate
 from sinks.postgres import Database, Place, StalePosition
 from sinks.reading import Reading, read
 from sinks.refusals import Refused, needs_migration
@@ -39,10 +39,6 @@ _LOOK_SECONDS: Final = 2.0
 _EMPTY_POLLS: Final = 20
 
 
-class TooMuchPoison(Exception):
-    """So much of what came lately is unreadable that parking it would only hide the cause."""
-
-
 class Sink:
     """The loop: read, decode, store with the positions in one transaction, go on."""
 
@@ -58,7 +54,7 @@ class Sink:
         topics = [clients.topic_name(settings, topic) for topic in READS]
         self._source = Source(settings, settings.topic_prefix + GROUP, topics)
         self._parking = Parking(settings)
-        self._gate = PoisonGate()
+        self._limit = DlqLimit()
         self._database: Database | None = None
         self._positions: dict[Place, int] = {}
         self._wait = _FIRST_WAIT
@@ -83,7 +79,7 @@ class Sink:
                     self._source.hold()
                 except NotParked as error:
                     self._back_off("kafka", "letter", f"a dead letter is not confirmed: {error}")
-                except TooMuchPoison as error:
+                except DlqLimitReached as error:
                     self._give_up(str(error))
             if self._source.trouble is None:
                 self._source.hint(self._positions, now=True)
@@ -118,7 +114,7 @@ class Sink:
         begun = monotonic()
         reading = read(messages, self._positions, self._output)
         bad = len(reading.unreadable)
-        self._check(reading.records, bad)
+        self._limit.check(reading.records, bad)
         if bad:
             self._parking.park(
                 [(message, why[0], why[1], "decode") for message, why in reading.unreadable]
@@ -127,16 +123,12 @@ class Sink:
         self._parking.forget()
         for place, move in reading.batch.moves.items():
             self._positions[place] = move.following
-        self._gate.count(reading.records, bad + len(refused))
+        self._limit.count(reading.records, bad + len(refused))
         self._count(reading, refused)
         metrics.BATCH.observe(monotonic() - begun)
 
-    def _check(self, records: int, bad: int) -> None:
-        if not self._gate.admits(records, bad):
-            raise TooMuchPoison("most of what came lately is unreadable or refused")
-
     def _park_refused(self, reading: Reading, rows: Sequence[Refused], bad: int) -> None:
-        self._check(reading.records, bad + len(rows))
+        self._limit.check(reading.records, bad + len(rows))
         letters = []
         for row in rows:
             self._log.warning(

@@ -16,14 +16,13 @@ from processors.executors.agent import Agent
 from processors.executors.binding import binder
 from processors.executors.cancellations import Cancellations
 from processors.executors.control import ControlFollower
-from processors.executors.control_parking import ControlParking
 from processors.executors.lane import Lane, LaneParts
-from processors.executors.readiness import Readiness
 from runtime import service
 from runtime.health import Health
 from runtime.kafka import clients
 from runtime.kafka.publisher import Publisher
 from runtime.logs import Log
+from runtime.readiness import Readiness
 from runtime.settings import ExecutorSettings
 from streams.topics import DOMAINS
 from toolmeta import registry
@@ -94,8 +93,7 @@ async def serve(
         )
         for domain, lane in named
     ]
-    parking = ControlParking(settings, log, over)
-    for thread in (follower, parking, *lanes):
+    for thread in (follower, *lanes):
         thread.start()
     _show(lanes)
     await loop.run_in_executor(None, stop.wait)
@@ -108,7 +106,7 @@ async def serve(
     if left:
         log.error("results were not delivered; their leases will run out", results=left)
     over.set()
-    await _joined([follower, parking], 2.0)
+    await _joined([follower], 2.0)
     await resources.close()
     await publisher.close(0.5)
     for failed in (follower.failed, *(lane.failed for lane in lanes)):

@@ -36,7 +36,7 @@ STEP_SECONDS: Final = Histogram(
 UNREPORTED: Final = Gauge(
     "runstream_executor_unreported_results", "Results that the broker does not have yet"
 )
-CONTROL_POISON: Final = Counter(
+CONTROL_UNREADABLE: Final = Counter(
     "runstream_executor_control_unreadable_total", "Records of executors.control that are no cancel"
 )
 
