@@ -78,7 +78,10 @@ def read_to_end(
     unread = Unread(end_offsets(settings, topic, partitions))
     consumer = Consumer(
         clients.consumer(
-            settings, f"{settings.instance}-restore", **{"enable.partition.eof": True, **options}
+            settings,
+            f"{settings.instance}-restore",
+            # The end of a partition is reported with an empty answer, so that must come soon.
+            **{"enable.partition.eof": True, "fetch.wait.max.ms": 10, **options},
         )
     )
     try:

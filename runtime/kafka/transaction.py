@@ -86,7 +86,7 @@ class Transactions:
         Raises KafkaException where trying again is of no use (authorization, configuration).
         """
         self.close()
-        producer = self._create(self._options)
+        producer = Producer(self._options)
         try:
             producer.init_transactions(timeout_seconds)
         except KafkaException as error:
@@ -253,9 +253,6 @@ class Transactions:
             and one.metadata == self.mark
             for one in found
         )
-
-    def _create(self, options: dict[str, Any]) -> Producer:
-        return Producer(options)
 
     def _opened(self) -> Producer:
         if self._producer is None:
