@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
@@ -19,12 +19,18 @@ from processors.executors.claim import (
 )
 from processors.executors.reports import Reports
 from runtime import clock
-from runtime.kafka.dead_letters import HeaderList, dead_letter, fitting
+from runtime.kafka.dead_letters import WRITTEN, HeaderList, dead_letter, fitting
 from runtime.kafka.guard import Undecidable, guarded
 from runtime.logs import Log
 from streams import envelope
 from streams.commands import CancelStep, StepCommand
 from streams.envelope import Headers
+
+#: What `Claiming.add` may return.
+CLAIM_DECISIONS: Final = (
+    *("started", "refused_expired", "refused_cancelled", "refused_invalid"),
+    *("repeated", "dead_letter"),
+)
 
 
 class Output(NamedTuple):
@@ -46,6 +52,8 @@ class Claiming:
     #: Full names.
     topic: str
     reports_topic: str
+    #: The name without a prefix, for the metrics.
+    step_topic: str
     cancelled: Callable[[str], CancelStep | None]
     claimed: Callable[[str], bool]
     bind: Bind
@@ -119,6 +127,7 @@ class Claiming:
         )
         letter = fitting(letter, self.partitions_of(letter.topic))
         self.dead_letters += 1
+        WRITTEN.labels(self.step_topic, error_class).inc()
         self.log.warning(
             "dead letter", error_class=error_class, partition=message.partition(),
             offset=message.offset(),

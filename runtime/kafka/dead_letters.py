@@ -6,10 +6,12 @@ talks to Kafka. Whoever writes one waits for its delivery before the source offs
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter as Counts
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Protocol
+
+from prometheus_client import Counter
 
 from streams.envelope import HOPS
 
@@ -26,6 +28,21 @@ _MAX_MESSAGE: Final = 1_000
 _MAX_NAME: Final = 256
 
 HeaderList = list[tuple[str, str | bytes | None]]
+
+#: Counted by whoever writes one; the topic is the source's name without a prefix.
+WRITTEN: Final = Counter(
+    "runstream_dead_letters_total",
+    "Records written to a dead-letter topic",
+    ["topic", "error_class"],
+)
+
+
+def count_from_zero(topics: Iterable[str], error_classes: Iterable[str]) -> None:
+    """Create the series, so that the first dead letter is an increase and not a new series."""
+    classes = tuple(error_classes)
+    for topic in topics:
+        for error_class in classes:
+            WRITTEN.labels(topic, error_class)
 
 
 class SourceRecord(Protocol):
@@ -148,7 +165,7 @@ def _headers(message: SourceRecord) -> list[tuple[str, Any]]:
 
 
 def _kept(given: list[tuple[str, Any]]) -> tuple[HeaderList, int]:
-    counts = Counter(name for name, _ in given)
+    counts = Counts(name for name, _ in given)
     kept: HeaderList = []
     dropped = 0
     for name, value in given:

@@ -12,7 +12,7 @@ _TRANSACTIONS = Counter("runstream_transactions_total", "Transactions by outcome
 SECONDS: Final = Histogram(
     "runstream_transaction_seconds",
     "From the first record sent to the commit",
-    buckets=(0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 1, 5, 15),
+    buckets=(0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.384, 0.5, 1, 5, 15),
 )
 
 UNREACHABLE: Final = frozenset(

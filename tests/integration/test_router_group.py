@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -45,6 +46,8 @@ def test_a_frozen_router_loses_nothing_and_its_successor_knows_all(
     routers.until(lambda: routers.is_stopped("frozen"), "the router stops in a commit")
     keys |= routers.load(50)
     routers.until(lambda: shares(routers) == [ALL], "the other one takes over")
+    # The fault itself: it stays frozen while its successor reads the changelog.
+    time.sleep(3)
     routers.signal("frozen", signal.SIGCONT)
     keys |= routers.load(50)
     routers.check(keys)
