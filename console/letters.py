@@ -94,7 +94,7 @@ def read(
 
     known = broker.probe(settings).topics
     consumer = Consumer(
-        clients.consumer(settings, "runstream-cli", **{"enable.partition.eof": True})
+        clients.consumer(settings, "runstream-cli", **clients.ENDS)
     )
     try:
         for source in sources:
@@ -118,7 +118,7 @@ def one(settings: CommonSettings, source: Topic, partition: int, offset: int) ->
 
     name = dlq_name(settings, source)
     consumer = Consumer(
-        clients.consumer(settings, "runstream-cli", **{"enable.partition.eof": True})
+        clients.consumer(settings, "runstream-cli", **clients.ENDS)
     )
     place = TopicPartition(name, partition)
     missing = Failure(f"{name}[{partition}] has no letter {offset}", Exit.FAILED,

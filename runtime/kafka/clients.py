@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from runtime.settings import CommonSettings
 from streams.topics import Topic
 
 Options = dict[str, Any]
+
+#: For a consumer that reads to an end: it is reported with an empty answer, which must come soon.
+ENDS: Final[Options] = {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
 
 
 def topic_name(settings: CommonSettings, topic: Topic) -> str:

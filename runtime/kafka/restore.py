@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -66,7 +66,6 @@ def read_to_end(
     topic: str,
     partitions: Sequence[int],
     stop: threading.Event | None = None,
-    **options: Any,
 ) -> Iterator[Message]:
     """Every committed record of these partitions up to their true end, oldest first in each.
 
@@ -80,8 +79,7 @@ def read_to_end(
         clients.consumer(
             settings,
             f"{settings.instance}-restore",
-            # The end of a partition is reported with an empty answer, so that must come soon.
-            **{"enable.partition.eof": True, "fetch.wait.max.ms": 10, **options},
+            **clients.ENDS,
         )
     )
     try:
