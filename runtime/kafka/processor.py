@@ -98,8 +98,8 @@ class Processor:
 
     def _session(self, stop: threading.Event, outage: Outage) -> None:
         """From a new producer and consumer until the stop or an error that ends both."""
-        transactional_id = f"{self.group}-{self.settings.instance}"
-        transactions = self._transactions(transactional_id)
+        options = clients.transactional(self.settings, f"{self.group}-{self.settings.instance}")
+        transactions = Transactions(options, self.settings.topic_prefix)
         consumer = Consumer(
             clients.consumer(
                 self.settings,
@@ -240,10 +240,6 @@ class Processor:
             deciding.consumer.close()
         except KafkaException as error:
             self.log.debug("the consumer did not close cleanly", error=str(error))
-
-    def _transactions(self, transactional_id: str) -> Transactions:
-        options = clients.transactional(self.settings, transactional_id)
-        return Transactions(options, self.settings.topic_prefix)
 
 
 def _answers(consumer: Any) -> bool:

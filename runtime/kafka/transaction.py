@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from runtime import clock
 from runtime.kafka.broker_clock import BrokerClock
 from runtime.kafka.calls import CallThread
+from runtime.kafka.commit_mark import CommitMark, Offsets
 from runtime.kafka.outcome import (
     REFUSED_RECORD,
     SECONDS,
@@ -26,9 +26,6 @@ CALL_SECONDS: Final = 10.0
 OFFSETS_SECONDS: Final = 5.0
 _TRIES: Final = 5
 BY_KEY: Final = -1
-
-#: The next offset to read, per topic name and partition.
-Offsets = Mapping[tuple[str, int], int]
 
 
 class Transactions:
@@ -49,9 +46,7 @@ class Transactions:
         self._options = dict(options)
         self._prefix = prefix
         self._producer: Producer | None = None
-        # The mark of each transaction is commit metadata: it proves whose commit it was.
-        self._mark = secrets.token_hex(6)
-        self._count = 0
+        self._mark = CommitMark()
         self._begun = False
         self._began_at = 0.0
         self._partitions: dict[str, int] = {}
@@ -74,11 +69,6 @@ class Transactions:
         """Why the broker refused a record of the last transaction; None if it did not."""
         error = self.last_error
         return error if error is not None and error.code() in REFUSED_RECORD else None
-
-    @property
-    def mark(self) -> str:
-        """The mark of the last transaction."""
-        return f"{self._mark}:{self._count}"
 
     def open(self, timeout_seconds: float = CALL_SECONDS) -> bool:
         """End any transaction of a predecessor; False where the broker did not answer in time.
@@ -175,7 +165,6 @@ class Transactions:
             producer = self._opened()
             if not self._begun:
                 self._begin(producer)
-            self._count += 1
             if producer.flush(CALL_SECONDS):
                 raise _timed_out("the broker does not take the records")
             # It ignores its own time limit where the group's coordinator went away (librdkafka
@@ -183,7 +172,7 @@ class Transactions:
             self._calls.call_with_timeout(
                 OFFSETS_SECONDS + 1.0,
                 producer.send_offsets_to_transaction,
-                [TopicPartition(*where, offset, self.mark) for where, offset in offsets.items()],
+                self._mark.next(offsets),
                 _metadata(consumer),
                 OFFSETS_SECONDS,
             )
@@ -245,14 +234,7 @@ class Transactions:
 
         Raises KafkaException where the broker does not say.
         """
-        partitions = [TopicPartition(*where) for where in offsets]
-        found = consumer.committed(partitions, timeout=CALL_SECONDS)
-        return all(
-            one.error is None
-            and one.offset == offsets[one.topic, one.partition]
-            and one.metadata == self.mark
-            for one in found
-        )
+        return self._mark.is_on(offsets, consumer)
 
     def _opened(self) -> Producer:
         if self._producer is None:
