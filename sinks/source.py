@@ -16,6 +16,7 @@ from confluent_kafka import (
 )
 
 from runtime.kafka import clients
+from runtime.kafka.outage import reason
 from runtime.settings import CommonSettings
 
 Place = tuple[str, int]
@@ -25,14 +26,6 @@ _BATCH_BYTES: Final = 8 * 1024 * 1024
 _GULP: Final = 200
 #: Kafka is told of the position for the sake of lag tools only; this often is enough.
 _HINT_SECONDS: Final = 1.0
-_AWAY: Final = frozenset(
-    {
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._TRANSPORT,
-        KafkaError._RESOLVE,
-        KafkaError._AUTHENTICATION,
-    }
-)
 
 
 class Source:
@@ -61,8 +54,6 @@ class Source:
             )
         )
         self._topics = list(topics)
-        #: Always the same sentence: the library's own words change with every attempt.
-        self._away = f"no broker answers at {settings.bootstrap_servers}"
         self._assigned: dict[Place, TopicPartition] = {}
         self._sought = False
         self._rebalances = 0
@@ -127,8 +118,8 @@ class Source:
         """Ask the broker, for a second at most, whether what was wrong still is."""
         try:
             known = self._consumer.list_topics(timeout=1.0).topics
-        except KafkaException:
-            self.trouble = self._away
+        except KafkaException as error:
+            self.trouble = reason(error.args[0]).sentence
             return
         missing = [name for name in self._topics if name not in known]
         self.trouble = f"topics are missing: {', '.join(missing)}" if missing else None
@@ -152,7 +143,7 @@ class Source:
                 else:
                     self._consumer.commit(offsets=offsets)
             except KafkaException as error:
-                self.trouble = error.args[0].str()
+                self.trouble = reason(error.args[0]).sentence
 
     def lag(self) -> dict[str, int]:
         """Records behind the end, by topic, as far as the client knows without asking."""
@@ -184,7 +175,7 @@ class Source:
             elif error.fatal():
                 raise KafkaException(error)
             else:
-                self.trouble = self._away if error.code() in _AWAY else error.str()
+                self.trouble = reason(error).sentence
         return size
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -204,5 +195,6 @@ class Source:
         consumer.unassign()
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.code() in _AWAY:
-            self.trouble = self._away
+        # A pause of this process is no trouble of the broker's.
+        if error.code() != KafkaError._MAX_POLL_EXCEEDED:
+            self.trouble = reason(error).sentence
