@@ -40,9 +40,11 @@ class BrokerClock:
         """The delivery callback of a record that is sent now."""
 
         def observe(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                return  # and the message has no time: asking for it would raise in the client
             kind, milliseconds = message.timestamp()
             # Of a topic that keeps the producer's own time nothing can be learned.
-            if error is None and kind == TIMESTAMP_LOG_APPEND_TIME:
+            if kind == TIMESTAMP_LOG_APPEND_TIME:
                 self.observe(sent_at, clock.now(), milliseconds / 1_000)
 
         return observe
