@@ -60,7 +60,10 @@ def producer(settings: CommonSettings, **options: Any) -> Options:
         "acks": "all",
         "linger.ms": 0,
         "partitioner": "murmur2_random",
-        "compression.type": "lz4",
+        # What every client reads: KafkaJS has no LZ4. Measured with five-step no-op plans: a
+        # seventh to a twelfth of the bytes that uncompressed events take, a third less than with
+        # LZ4, for the same time of router, executor and broker.
+        "compression.type": "gzip",
         "message.max.bytes": 4 * 1024 * 1024,
         # With the default of 100 ms, back-to-back transactions wait on CONCURRENT_TRANSACTIONS.
         "retry.backoff.ms": 2,
