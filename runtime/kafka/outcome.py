@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Final
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 from prometheus_client import Counter, Histogram
 
 _TRANSACTIONS = Counter("runstream_transactions_total", "Transactions by outcome", ["outcome"])
@@ -51,6 +51,11 @@ def counted(outcome: Outcome) -> Outcome:
     """The same outcome, counted for the metrics."""
     _TRANSACTIONS.labels(outcome.value).inc()
     return outcome
+
+
+def timed_out(text: str) -> KafkaException:
+    """The error of a call whose time limit is ours."""
+    return KafkaException(KafkaError(KafkaError._TIMED_OUT, text))
 
 
 for _outcome in Outcome:

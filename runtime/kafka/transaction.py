@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from runtime import clock
 from runtime.kafka.broker_clock import BrokerClock
 from runtime.kafka.calls import CallThread
-from runtime.kafka.commit_mark import CommitMark, Offsets
+from runtime.kafka.offsets import CommitMark, Offsets, membership
 from runtime.kafka.outcome import (
     REFUSED_RECORD,
     SECONDS,
@@ -18,6 +18,7 @@ from runtime.kafka.outcome import (
     Outcome,
     RecordRefused,
     counted,
+    timed_out,
 )
 from streams.topics import Topic
 
@@ -144,7 +145,7 @@ class Transactions:
             except BufferError:
                 deadline = deadline or clock.monotonic() + CALL_SECONDS
                 if clock.monotonic() > deadline:
-                    raise _timed_out("the producer's queue stays full") from None
+                    raise timed_out("the producer's queue stays full") from None
                 producer.poll(0.05)
             except KafkaException as error:
                 if error.args[0].code() in REFUSED_RECORD:
@@ -166,21 +167,21 @@ class Transactions:
             if not self._begun:
                 self._begin(producer)
             if producer.flush(CALL_SECONDS):
-                raise _timed_out("the broker does not take the records")
+                raise timed_out("the broker does not take the records")
             # It ignores its own time limit where the group's coordinator went away (librdkafka
             # issues 5456 and 5511), hence a limit from outside.
             self._calls.call_with_timeout(
                 OFFSETS_SECONDS + 1.0,
                 producer.send_offsets_to_transaction,
                 self._mark.next(offsets),
-                _metadata(consumer),
+                membership(consumer),
                 OFFSETS_SECONDS,
             )
             committing = True
             producer.commit_transaction(CALL_SECONDS)
         except TimeoutError:
             # The commit was never asked for, and the next `open` ends the transaction.
-            self.last_error = _timed_out("sending the offsets does not end").args[0]
+            self.last_error = timed_out("sending the offsets does not end").args[0]
             self._producer = None
             self._begun = False
             return counted(Outcome.FENCED)
@@ -245,21 +246,3 @@ class Transactions:
         producer.begin_transaction()
         self._begun = True
         self._began_at = clock.monotonic()
-
-
-def _metadata(consumer: Consumer) -> Any:
-    """The consumer's membership, for the check of its generation.
-
-    A member that lost its session has no generation and no member id until it joins again, and
-    offsets without either may be taken for those of a consumer outside any group: unchecked.
-    """
-    metadata = consumer.consumer_group_metadata()
-    if not consumer.memberid():
-        raise KafkaException(
-            KafkaError(KafkaError.UNKNOWN_MEMBER_ID, "the consumer has lost its session")
-        )
-    return metadata
-
-
-def _timed_out(text: str) -> KafkaException:
-    return KafkaException(KafkaError(KafkaError._TIMED_OUT, text))

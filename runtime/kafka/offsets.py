@@ -1,12 +1,12 @@
-"""A mark on committed offsets that proves whose commit it was."""
+"""The offsets of a transaction: whose commit they are, and by which membership."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 #: The next offset to read, per topic name and partition.
 Offsets = Mapping[tuple[str, int], int]
@@ -44,3 +44,17 @@ class CommitMark:
             and one.metadata == str(self)
             for one in found
         )
+
+
+def membership(consumer: Consumer) -> Any:
+    """The consumer's membership, for the check of its generation.
+
+    A member that lost its session has no generation and no member id until it joins again, and
+    offsets without either may be taken for those of a consumer outside any group: unchecked.
+    """
+    metadata = consumer.consumer_group_metadata()
+    if not consumer.memberid():
+        raise KafkaException(
+            KafkaError(KafkaError.UNKNOWN_MEMBER_ID, "the consumer has lost its session")
+        )
+    return metadata
