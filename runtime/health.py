@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from runtime.logs import Log
 from runtime.settings import CommonSettings
+
+#: A prober that sends its request more slowly than this is cut off.
+_REQUEST_SECONDS: Final = 10.0
 
 
 class Health:
@@ -52,7 +57,7 @@ class Health:
             return 200, {"status": "ok"}
 
 
-def serve(settings: CommonSettings, health: Health) -> ThreadingHTTPServer | None:
+def serve(settings: CommonSettings, health: Health, log: Log) -> ThreadingHTTPServer | None:
     """Open the health port in a daemon thread; None where it is turned off.
 
     Raises OSError where the port is taken.
@@ -61,6 +66,8 @@ def serve(settings: CommonSettings, health: Health) -> ThreadingHTTPServer | Non
         return None
 
     class Handler(BaseHTTPRequestHandler):
+        timeout = _REQUEST_SECONDS
+
         def do_GET(self) -> None:
             if self.path in ("/healthz", "/readyz"):
                 status, body = health.answer(self.path)
@@ -78,9 +85,16 @@ def serve(settings: CommonSettings, health: Health) -> ThreadingHTTPServer | Non
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Scrapes are not news."""
+            """Scrapes are not logged."""
 
-    server = ThreadingHTTPServer((settings.http_host, settings.http_port), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A prober that hangs up is no error; the base class would print a traceback."""
+            if not isinstance(sys.exception(), OSError):
+                log.error("the health port failed", exc_info=True)
+
+    server = Server((settings.http_host, settings.http_port), Handler)
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
     return server

@@ -7,12 +7,17 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from importlib.metadata import version
 from types import FrameType
 from typing import TypeVar
+
+from prometheus_client import Gauge
 
 from runtime import health, logs, settings
 
 S = TypeVar("S", bound=settings.CommonSettings)
+
+_BUILD = Gauge("runstream_build_info", "Always 1; the labels say what runs", ["version", "app"])
 
 #: What a process's body gets: its settings, its logger, its health, and the stop event to watch.
 Body = Callable[[S, logs.Log, health.Health, threading.Event], None]
@@ -30,9 +35,10 @@ def run(app: str, model: type[S], parts: tuple[str, ...], body: Body[S]) -> int:
         print(f"runstream {app}: {error}", file=sys.stderr)
         return 2
     log = logs.configure(loaded, app)
+    _BUILD.labels(version("runstream"), app).set(1)
     status = health.Health(parts)
     try:
-        server = health.serve(loaded, status)
+        server = health.serve(loaded, status, log)
     except OSError as error:
         print(f"runstream {app}: RUNSTREAM_HTTP_PORT: {error}", file=sys.stderr)
         return 2

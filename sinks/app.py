@@ -14,12 +14,12 @@ from runtime import service
 from runtime.clock import monotonic
 from runtime.health import Health
 from runtime.kafka import clients
-from runtime.kafka.dead_letters import SUFFIX
+from runtime.kafka.dead_letters import SUFFIX, count_from_zero
+from runtime.kafka.dlq_limit import DlqLimit, DlqLimitReached
 from runtime.logs import Log
 from runtime.settings import SinkSettings
 from sinks import metrics
-from sinks.parking import GROUP, NotParked, Parking
-from sinks.poison import PoisonGate
+from sinks.dead_letter_writer import GROUP, DeadLetterWriter, NotDelivered
 from sinks.postgres import Database, Place, StalePosition
 from sinks.reading import Reading, read
 from sinks.refusals import Refused, needs_migration
@@ -35,12 +35,8 @@ _LONGEST_WAIT: Final = 5.0
 #: Trouble that comes again this soon belongs to the one before.
 _SAME_OUTAGE: Final = 30.0
 _GAUGE_SECONDS: Final = 5.0
-_LOOK_SECONDS: Final = 2.0
+_PROBE_SECONDS: Final = 2.0
 _EMPTY_POLLS: Final = 20
-
-
-class TooMuchPoison(Exception):
-    """So much of what came lately is unreadable that parking it would only hide the cause."""
 
 
 class Sink:
@@ -57,8 +53,8 @@ class Sink:
         self._output = clients.topic_name(settings, OUTPUT)
         topics = [clients.topic_name(settings, topic) for topic in READS]
         self._source = Source(settings, settings.topic_prefix + GROUP, topics)
-        self._parking = Parking(settings)
-        self._gate = PoisonGate()
+        self._dead_letters = DeadLetterWriter(settings)
+        self._limit = DlqLimit()
         self._database: Database | None = None
         self._positions: dict[Place, int] = {}
         self._wait = _FIRST_WAIT
@@ -67,7 +63,7 @@ class Sink:
         self._said: dict[str, str] = {}
         self._back_at: dict[tuple[str, str], float] = {}
         self._next_gauge = 0.0
-        self._next_look = 0.0
+        self._next_probe = 0.0
 
     def run(self) -> None:
         """Work until stopped; the batch at hand is finished or left unstored, never half."""
@@ -80,27 +76,27 @@ class Sink:
                 except StalePosition as error:
                     # Another instance has these partitions; ours were read before we heard of it.
                     self._log.warning("position moved by another instance", why=str(error))
-                    self._source.hold()
-                except NotParked as error:
+                    self._source.pause()
+                except NotDelivered as error:
                     self._back_off("kafka", "letter", f"a dead letter is not confirmed: {error}")
-                except TooMuchPoison as error:
+                except DlqLimitReached as error:
                     self._give_up(str(error))
             if self._source.trouble is None:
                 self._source.hint(self._positions, now=True)
         finally:
             self._source.close()
-            self._parking.close()
+            self._dead_letters.close()
             if self._database is not None:
                 self._database.close()
 
     def _step(self) -> None:
         if self._database is None:
             self._database = Database(self._settings.database_url.get_secret_value())
-            self._source.hold()
-        unplaced = self._source.unplaced
-        if unplaced:
-            self._positions = self._database.positions(unplaced)
-            self._source.place(self._positions)
+            self._source.pause()
+        waiting = self._source.unsought
+        if waiting:
+            self._positions = self._database.positions(waiting)
+            self._source.seek(self._positions)
             self._recovered("database")
         messages = self._source.collect(self._settings.batch_records, _POLL_SECONDS)
         if messages:
@@ -110,7 +106,7 @@ class Sink:
             self._recovered("database")
             self._recovered("kafka")
         else:
-            self._look_around()
+            self._nothing_read()
         self._source.hint(self._positions)
         self._gauge()
 
@@ -118,26 +114,24 @@ class Sink:
         begun = monotonic()
         reading = read(messages, self._positions, self._output)
         bad = len(reading.unreadable)
-        self._check(reading.records, bad)
+        self._limit.check(reading.records, bad)
         if bad:
-            self._parking.park(
+            self._dead_letters.write(
                 [(message, why[0], why[1], "decode") for message, why in reading.unreadable]
             )
-        refused = database.write(reading.batch, lambda rows: self._park_refused(reading, rows, bad))
-        self._parking.forget()
+        refused = database.write(
+            reading.batch, lambda rows: self._dead_letter_refused(reading, rows, bad)
+        )
+        self._dead_letters.forget()
         for place, move in reading.batch.moves.items():
             self._positions[place] = move.following
-        self._gate.count(reading.records, bad + len(refused))
+        self._limit.count(reading.records, bad + len(refused))
         self._count(reading, refused)
         metrics.BATCH.observe(monotonic() - begun)
 
-    def _check(self, records: int, bad: int) -> None:
-        if not self._gate.admits(records, bad):
-            raise TooMuchPoison("most of what came lately is unreadable or refused")
-
-    def _park_refused(self, reading: Reading, rows: Sequence[Refused], bad: int) -> None:
-        self._check(reading.records, bad + len(rows))
-        letters = []
+    def _dead_letter_refused(self, reading: Reading, rows: Sequence[Refused], bad: int) -> None:
+        self._limit.check(reading.records, bad + len(rows))
+        failed = []
         for row in rows:
             self._log.warning(
                 "row refused", topic=row.topic, partition=row.partition, offset=row.offset,
@@ -145,43 +139,40 @@ class Sink:
             )  # fmt: skip
             if self._kind(row.topic) != "dead_letter":
                 message = reading.messages[row.topic, row.partition, row.offset]
-                letters.append((message, "refused_by_database", row.message, "store"))
-            # A dead letter that can't be archived rests on its own topic all the same.
-        self._parking.park(letters)
+                failed.append((message, "refused_by_database", row.message, "store"))
+            # A dead letter that cannot be archived is on its own topic all the same.
+        self._dead_letters.write(failed)
 
     def _count(self, reading: Reading, refused: Sequence[Refused]) -> None:
         batch = reading.batch
         stored = {
             "event": len(batch.events),
             "output": len(batch.output),
-            "dead_letter": len(batch.letters),
+            "dead_letter": len(batch.dead_letters),
         }
         for row in refused:
             stored[self._kind(row.topic)] -= 1
         for kind, rows in stored.items():
             metrics.ROWS.labels(kind).inc(rows)
         if reading.unreadable:
-            metrics.PARKED.labels("decode").inc(len(reading.unreadable))
             first = reading.unreadable[0][1].message
-            self._log.warning("parked", records=len(reading.unreadable), first=first)
-        letters = sum(self._kind(row.topic) != "dead_letter" for row in refused)
-        metrics.PARKED.labels("store").inc(letters)
+            self._log.warning("dead letters", records=len(reading.unreadable), first=first)
 
     def _kind(self, topic: str) -> str:
         if topic.endswith(SUFFIX):
             return "dead_letter"
         return "output" if topic == self._output else "event"
 
-    def _look_around(self) -> None:
+    def _nothing_read(self) -> None:
         """Nothing came: because there is nothing, or because the broker is away?"""
         self._empty += 1
         if self._unstored and self._empty > _EMPTY_POLLS:
             # What could not be stored has gone to another instance.
             self._unstored = False
             self._recovered("database")
-        if self._source.trouble is not None and monotonic() >= self._next_look:
-            self._source.look()
-            self._next_look = monotonic() + _LOOK_SECONDS
+        if self._source.trouble is not None and monotonic() >= self._next_probe:
+            self._source.probe()
+            self._next_probe = monotonic() + _PROBE_SECONDS
         trouble = self._source.trouble
         if trouble is None:
             self._recovered("kafka")
@@ -222,19 +213,19 @@ class Sink:
     def _back_off(self, part: str, kind: str, why: str) -> None:
         """Keep our place in the group, read nothing, and try again later."""
         self._say(part, kind, why)
-        self._source.hold()
+        self._source.pause()
         until = monotonic() + self._wait
         self._wait = min(self._wait * 2, _LONGEST_WAIT)
         while not self._stop.is_set() and monotonic() < until:
-            self._source.idle(0.1)
+            self._source.poll(0.1)
 
     def _give_up(self, why: str) -> None:
         """Stop consuming until somebody has looked; the process stays, unready."""
         self._health.waiting("kafka", why)
         self._log.error("stopped consuming", why=why, remedy="see docs/dead-letters.md")
-        self._source.hold()
+        self._source.pause()
         while not self._stop.is_set():
-            self._source.idle(0.5)
+            self._source.poll(0.5)
 
     def _gauge(self) -> None:
         if monotonic() >= self._next_gauge:
@@ -257,6 +248,8 @@ def body(settings: SinkSettings, log: Log, health: Health, stop: threading.Event
         # The driver's own words repeat the URL, and with it the password.
         log.error("DATABASE_URL is not a Postgres URL")
         raise SystemExit(2) from None
+    classes = ("invalid", "not_json", "unknown_version", "refused_by_database")
+    count_from_zero((EVENTS.name, OUTPUT.name), classes)
     Sink(settings, log, health, stop).run()
 
 

@@ -1,4 +1,4 @@
-"""The archive of dead letters: one row per letter, capped, whatever bytes it holds; pure."""
+"""The archive of dead letters: one row for each, capped, whatever bytes it holds; pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runtime.kafka.dead_letters import PREFIX, SourceRecord
 from sinks.escape import visible
 from sinks.records import timestamp
 
-#: What the table keeps of a key or value; the letter itself stays on its topic for 30 days.
+#: What the table keeps of a key or value; the record itself stays on its topic for 30 days.
 KEPT_BYTES: Final = 64 * 1024
 _KEPT_HEADER: Final = 4 * 1024
 _KEPT_HEADERS: Final = 100
@@ -18,7 +18,7 @@ _LARGEST: Final = 2**63 - 1
 _LARGEST_PARTITION: Final = 2**31 - 1
 
 
-class LetterRow(NamedTuple):
+class DeadLetterRow(NamedTuple):
     """One dead letter, in the order of the table's columns."""
 
     topic: str
@@ -39,7 +39,7 @@ class LetterRow(NamedTuple):
     headers: str
 
 
-def read_letter(message: SourceRecord) -> LetterRow:
+def read_dead_letter(message: SourceRecord) -> DeadLetterRow:
     """The row of a record of any dead-letter topic; every record has one."""
     try:
         given: list[tuple[str, Any]] = list(message.headers() or ())
@@ -48,7 +48,7 @@ def read_letter(message: SourceRecord) -> LetterRow:
     headers = {visible(name): _shown(value) for name, value in given[:_KEPT_HEADERS]}
     key: bytes | None = message.key()
     value: bytes | None = message.value()
-    return LetterRow(
+    return DeadLetterRow(
         str(message.topic()),
         message.partition() or 0,
         message.offset() or 0,

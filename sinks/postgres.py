@@ -10,7 +10,7 @@ import orjson
 import psycopg
 from psycopg.types.json import set_json_loads
 
-from sinks.archive import LetterRow
+from sinks.archive import DeadLetterRow
 from sinks.derive import copy, store_events
 from sinks.records import EventRow, OutputRow
 from sinks.refusals import Refused, is_refusal, refusal
@@ -57,7 +57,7 @@ class Batch:
 
     events: list[tuple[Place, int, EventRow]] = field(default_factory=list)
     output: list[tuple[Place, int, OutputRow]] = field(default_factory=list)
-    letters: list[tuple[Place, int, LetterRow]] = field(default_factory=list)
+    dead_letters: list[tuple[Place, int, DeadLetterRow]] = field(default_factory=list)
     moves: dict[Place, Move] = field(default_factory=dict)
 
 
@@ -109,7 +109,7 @@ class Database:
             self._compare(batch.moves)
             refused = self._store(batch.events, self._events)
             refused += self._store(batch.output, lambda rows: self._insert(OUTPUT, rows))
-            refused += self._store(batch.letters, lambda rows: self._insert(LETTERS, rows))
+            refused += self._store(batch.dead_letters, lambda rows: self._insert(LETTERS, rows))
             if refused:
                 park(refused)
             places = list(batch.moves)

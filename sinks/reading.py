@@ -9,7 +9,7 @@ from typing import cast
 from confluent_kafka import Message
 
 from runtime.kafka.dead_letters import SUFFIX
-from sinks.archive import read_letter
+from sinks.archive import read_dead_letter
 from sinks.postgres import Batch, Move, Place
 from sinks.records import GivenHeaders, Unreadable, read_event, read_output
 
@@ -40,7 +40,7 @@ def read(messages: Iterable[Message], positions: dict[Place, int], output: str) 
         reading.messages[topic, partition, offset] = message
         batch.moves[place] = Move(positions[place], offset + 1)
         if topic.endswith(SUFFIX):
-            batch.letters.append((place, offset, read_letter(message)))
+            batch.dead_letters.append((place, offset, read_dead_letter(message)))
         elif topic == output:
             chunk = read_output(message.value(), _headers(message), message.timestamp()[1])
             if isinstance(chunk, Unreadable):

@@ -16,6 +16,7 @@ from confluent_kafka import (
 )
 
 from runtime.kafka import clients
+from runtime.kafka.outage import reason
 from runtime.settings import CommonSettings
 
 Place = tuple[str, int]
@@ -25,20 +26,12 @@ _BATCH_BYTES: Final = 8 * 1024 * 1024
 _GULP: Final = 200
 #: Kafka is told of the position for the sake of lag tools only; this often is enough.
 _HINT_SECONDS: Final = 1.0
-_AWAY: Final = frozenset(
-    {
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._TRANSPORT,
-        KafkaError._RESOLVE,
-        KafkaError._AUTHENTICATION,
-    }
-)
 
 
 class Source:
     """Reads the topics of the sink as one member of its group; for one thread.
 
-    Partitions that are assigned stay silent until `place` says where to start. A batch that was
+    Partitions that are assigned stay silent until `seek` says where to start. A batch that was
     collected across a rebalance is dropped and read again from the stored positions.
     """
 
@@ -61,10 +54,8 @@ class Source:
             )
         )
         self._topics = list(topics)
-        #: Always the same sentence: the library's own words change with every attempt.
-        self._away = f"no broker answers at {settings.bootstrap_servers}"
         self._assigned: dict[Place, TopicPartition] = {}
-        self._placed = False
+        self._sought = False
         self._rebalances = 0
         self._ends: dict[Place, int] = {}
         self._hinted: dict[Place, int] = {}
@@ -79,11 +70,11 @@ class Source:
         )
 
     @property
-    def unplaced(self) -> list[Place]:
-        """The partitions that wait for `place`; empty once placed, or where none is ours."""
-        return [] if self._placed else list(self._assigned)
+    def unsought(self) -> list[Place]:
+        """The partitions that wait for `seek`; empty once it was called, or where none is ours."""
+        return [] if self._sought else list(self._assigned)
 
-    def place(self, positions: dict[Place, int]) -> None:
+    def seek(self, positions: dict[Place, int]) -> None:
         """Start reading every assigned partition where the database stands."""
         for name, partition in self._assigned.items():
             following = positions.get(name, 0)
@@ -91,20 +82,20 @@ class Source:
         self._ends.clear()
         self._consumer.assign(list(self._assigned.values()))
         self._consumer.resume(list(self._assigned.values()))
-        self._placed = True
+        self._sought = True
 
-    def hold(self) -> None:
-        """Read nothing until placed again; stay in the group."""
+    def pause(self) -> None:
+        """Read nothing until the next `seek`; stay in the group."""
         if self._assigned:
             self._consumer.pause(list(self._assigned.values()))
-        self._placed = False
+        self._sought = False
 
-    def idle(self, seconds: float) -> None:
+    def poll(self, seconds: float) -> None:
         """Serve the group while there is nothing to do with records."""
         message = self._consumer.poll(seconds)
         if message is not None:
-            # Only what was fetched before `hold`: it is read again from the stored position.
-            self._placed = False
+            # Only what was fetched before `pause`: it is read again from the stored position.
+            self._sought = False
 
     def collect(self, most: int, seconds: float) -> list[Message]:
         """The next records, up to `most`, in the order of their partitions.
@@ -121,14 +112,14 @@ class Source:
             if not more:
                 break
             size += self._take(more, batch)
-        return batch if before == self._rebalances and self._placed else []
+        return batch if before == self._rebalances and self._sought else []
 
-    def look(self) -> None:
+    def probe(self) -> None:
         """Ask the broker, for a second at most, whether what was wrong still is."""
         try:
             known = self._consumer.list_topics(timeout=1.0).topics
-        except KafkaException:
-            self.trouble = self._away
+        except KafkaException as error:
+            self.trouble = reason(error.args[0]).sentence
             return
         missing = [name for name in self._topics if name not in known]
         self.trouble = f"topics are missing: {', '.join(missing)}" if missing else None
@@ -152,7 +143,7 @@ class Source:
                 else:
                     self._consumer.commit(offsets=offsets)
             except KafkaException as error:
-                self.trouble = error.args[0].str()
+                self.trouble = reason(error.args[0]).sentence
 
     def lag(self) -> dict[str, int]:
         """Records behind the end, by topic, as far as the client knows without asking."""
@@ -184,7 +175,7 @@ class Source:
             elif error.fatal():
                 raise KafkaException(error)
             else:
-                self.trouble = self._away if error.code() in _AWAY else error.str()
+                self.trouble = reason(error).sentence
         return size
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -195,14 +186,15 @@ class Source:
         consumer.assign(partitions)
         if partitions:
             consumer.pause(partitions)
-        self._placed = not partitions
+        self._sought = not partitions
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._rebalances += 1
         self._assigned = {}
-        self._placed = False
+        self._sought = False
         consumer.unassign()
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.code() in _AWAY:
-            self.trouble = self._away
+        # A pause of this process is no trouble of the broker's.
+        if error.code() != KafkaError._MAX_POLL_EXCEEDED:
+            self.trouble = reason(error).sentence

@@ -31,7 +31,7 @@ class Topic:
     cleanup: str = "delete"
     retention_days: int | None = 7
     max_message_bytes: int = 2 * 1024 * 1024
-    #: Whether unreadable records of this topic are parked in `<name>.dlq`.
+    #: Whether unreadable records of this topic go to `<name>.dlq`.
     dead_letters: bool = False
 
     @property
@@ -86,7 +86,6 @@ EXECUTORS_CONTROL: Final = Topic(
     writers=("router",),
     readers=("executor",),
     cleanup="compact,delete",
-    dead_letters=True,
 )
 EVENTS: Final = Topic(
     "execution.events",

@@ -49,9 +49,10 @@ def _text(value: str | bytes | None) -> str:
 class Harness:
     """One running stack and what is needed to use it, hurt it and check it."""
 
-    def __init__(self, stack: LocalStack, ledger: Path) -> None:
+    def __init__(self, stack: LocalStack, ledger: Path, prefix: str = "") -> None:
         self.stack = stack
         self.ledger = ledger
+        self.prefix = prefix
         self.log = Log()
         self.began_ms = time.time_ns() // 1_000_000
         self._producer = Producer(
@@ -70,7 +71,7 @@ class Harness:
                 "log_level": 0,
             }
         )
-        parts = [TopicPartition(topic.name, n, 0) for n in range(topic.partitions)]
+        parts = [TopicPartition(self.prefix + topic.name, n, 0) for n in range(topic.partitions)]
         if from_end:
             for part in parts:
                 part.offset = consumer.get_watermark_offsets(part, timeout=30)[1]
@@ -82,7 +83,7 @@ class Harness:
 
     def produce(self, value: bytes, key: bytes | None = None, topic: str = REQUESTS.name) -> None:
         """Produce as any client does: its own key or none, no headers, no partition."""
-        self._producer.produce(topic, value=value, key=key)
+        self._producer.produce(self.prefix + topic, value=value, key=key)
         self._producer.poll(0)
 
     def flush(self) -> None:

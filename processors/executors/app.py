@@ -15,17 +15,18 @@ from processors.executors import metrics
 from processors.executors.agent import Agent
 from processors.executors.binding import binder
 from processors.executors.cancellations import Cancellations
+from processors.executors.claiming import CLAIM_DECISIONS
 from processors.executors.control import ControlFollower
-from processors.executors.control_parking import ControlParking
 from processors.executors.lane import Lane, LaneParts
-from processors.executors.readiness import Readiness
 from runtime import service
 from runtime.health import Health
 from runtime.kafka import clients
+from runtime.kafka.dead_letters import count_from_zero
 from runtime.kafka.publisher import Publisher
 from runtime.logs import Log
+from runtime.readiness import Readiness
 from runtime.settings import ExecutorSettings
-from streams.topics import DOMAINS
+from streams.topics import DOMAINS, STEPS
 from toolmeta import registry
 
 #: A thread that comes back from a broker call asks the event loop for the interpreter lock; with
@@ -34,6 +35,7 @@ _SWITCH_SECONDS: Final = 0.0005
 #: The part of a stop that is kept for killing what did not finish, and for the last reports.
 _CLEAN_SHARE: Final = 0.3
 _LANES: Final = ("bulk", "immediate")
+_ERROR_CLASSES: Final = ("not_a_command", "unknown_version", "decision_failed")
 
 
 def main(domains: list[str]) -> int:
@@ -94,8 +96,7 @@ async def serve(
         )
         for domain, lane in named
     ]
-    parking = ControlParking(settings, log, over)
-    for thread in (follower, parking, *lanes):
+    for thread in (follower, *lanes):
         thread.start()
     _show(lanes)
     await loop.run_in_executor(None, stop.wait)
@@ -108,7 +109,7 @@ async def serve(
     if left:
         log.error("results were not delivered; their leases will run out", results=left)
     over.set()
-    await _joined([follower, parking], 2.0)
+    await _joined([follower], 2.0)
     await resources.close()
     await publisher.close(0.5)
     for failed in (follower.failed, *(lane.failed for lane in lanes)):
@@ -132,3 +133,8 @@ def _show(lanes: list[Lane]) -> None:
         labels = (lane.domain, lane.lane)
         metrics.SLOTS.labels(*labels).set(lane.slots.limit)
         metrics.RUNNING.labels(*labels).set_function(lane.slots.busy)
+        for decision in CLAIM_DECISIONS:
+            metrics.CLAIMS.labels(*labels, decision)
+        count_from_zero(
+            (STEPS[labels].name,), ("not_a_command", "unknown_version", "decision_failed")
+        )

@@ -1,4 +1,4 @@
-"""The claim's verdict on one command: start it, refuse it, park it, or let it pass; pure."""
+"""What the claim decides about one command: start, refuse, skip, or dead letter; pure."""
 
 from __future__ import annotations
 
@@ -16,6 +16,19 @@ MAJOR_VERSION: Final = 1
 
 #: Resolves a command to its invocation, or says what is wrong with it.
 Bind = Callable[[StepCommand], Invocation | list[Problem]]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When a command is claimed and when it was sent; Unix seconds."""
+
+    #: By the clock of this machine.
+    now: float
+    #: How far that clock is ahead of the broker's, in seconds.
+    clock_ahead: float = 0.0
+    #: By the broker's clock; None where the topic does not have the broker's time, or where
+    #: the record is a copy of an older one.
+    appended_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +50,7 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
-class Park:
+class Unreadable:
     """Not a command: it goes to the dead-letter topic as it is."""
 
     error_class: str
@@ -45,51 +58,75 @@ class Park:
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class Skip:
     """This process claimed the same attempt before; it is not started again, nor reported."""
 
     command: StepCommand
 
 
-Verdict = Start | Refuse | Park | Pass
+Decision = Start | Refuse | Unreadable | Skip
 
 
-def judge(
+def decide(
     value: bytes | None,
     version: int | None,
-    now: float,
+    arrival: Arrival,
     cancelled: Callable[[str], CancelStep | None],
     claimed: Callable[[str], bool],
     bind: Bind,
-) -> Verdict:
-    """What becomes of the record `value` at `now` (Unix seconds).
+) -> Decision:
+    """What becomes of the record `value`.
 
     `version` is the major version that its type names, None where it names none.
     """
     if version not in (None, MAJOR_VERSION):
-        return Park("unknown_version", f"The command has major version {version}; 1 is known here.")
+        return Unreadable(
+            "unknown_version", f"The command has major version {version}; 1 is known here."
+        )
     if value is None:
-        return Park("not_a_command", "The record has no value; a step command was expected.")
+        return Unreadable("not_a_command", "The record has no value; a step command was expected.")
     try:
         command = StepCommand.model_validate_json(value)
     except ValidationError as error:
-        return Park("not_a_command", _where(error))
+        return Unreadable("not_a_command", _where(error))
     if not ids.is_execution_id(command.execution_id):
-        return Park("not_a_command", "execution_id is not a UUIDv8 in canonical form.")
+        return Unreadable("not_a_command", "execution_id is not a UUIDv8 in canonical form.")
     attempt = ids.attempt_id(command.execution_id, command.step, command.attempt)
     if claimed(attempt):
-        return Pass(command)
+        return Skip(command)
     cancel = cancelled(attempt)
     if cancel is not None:
         return Refuse(command, "cancelled", f"The attempt was {cancel.reason} before its claim.")
-    late = now - command.expires_at.timestamp()
+    late = seconds_late(command, arrival)
     if late >= 0:
-        return Refuse(command, "expired", f"The command expired {late:.1f} s before its claim.")
+        return Refuse(command, "expired", _expired(late, arrival.clock_ahead))
     bound = bind(command)
     if isinstance(bound, list):
         problems = "; ".join(f"{problem.field}: {problem.message}" for problem in bound)
         return Refuse(command, "invalid", problems[:2_000] or "The command cannot be bound.")
     return Start(command, attempt, bound)
+
+
+def seconds_late(command: StepCommand, arrival: Arrival) -> float:
+    """How long before the claim the command expired; negative while it is valid.
+
+    The router's clock counts only as the difference of its two times: a command is valid for that
+    long from the moment at which the broker appended it, so both are compared by one clock, the
+    broker's.
+    """
+    now = arrival.now - arrival.clock_ahead
+    if arrival.appended_at is None:
+        return now - command.expires_at.timestamp()
+    valid_for = (command.expires_at - command.dispatched_at).total_seconds()
+    return now - (arrival.appended_at + valid_for)
+
+
+def _expired(late: float, clock_ahead: float) -> str:
+    text = f"The command expired {late:.1f} s before its claim."
+    if clock_ahead:
+        side = "ahead of" if clock_ahead > 0 else "behind"
+        text += f" The executor's clock is {abs(clock_ahead):.1f} s {side} the broker's."
+    return text
 
 
 def _where(error: ValidationError) -> str:

@@ -14,26 +14,30 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
-from pydantic import ValidationError
 
 from processors.executors import metrics
 from processors.executors.cancellations import Cancellations
-from processors.executors.readiness import Readiness
 from runtime import clock
 from runtime.kafka import clients
+from runtime.kafka.guard import Undecidable, guarded
+from runtime.kafka.outage import PASSING, Outage
+from runtime.kafka.restore import Unread, end_offsets
 from runtime.logs import Log
+from runtime.readiness import Readiness
 from runtime.settings import ExecutorSettings
 from streams import ids
 from streams.commands import CancelStep
 from streams.topics import EXECUTORS_CONTROL
 
 _BATCH: Final = 1_000
-_RETRY_SECONDS: Final = 1.0
 _EXPIRE_SECONDS: Final = 600.0
 
 
 class ControlFollower(threading.Thread):
-    """Reads all partitions from their beginning, without a group, for as long as it lives."""
+    """Reads all partitions from their beginning, without a group, for as long as it lives.
+
+    Only the router writes there, so an unreadable record is a defect: counted and logged.
+    """
 
     def __init__(
         self,
@@ -51,13 +55,12 @@ class ControlFollower(threading.Thread):
         super().__init__(name="control", daemon=True)
         self._settings = settings
         self._log = log
-        self._readiness = readiness
+        self._outage = Outage(readiness, self.name)
         self._cancellations = cancellations
         self._cancel = cancel
         self._stop_event = stop
         self._alarm = alarm
         self._topic = clients.topic_name(settings, EXECUTORS_CONTROL)
-        self._behind: set[int] = set()
         #: Set once everything that was there at the start is known.
         self.loaded = threading.Event()
         self.failed: BaseException | None = None
@@ -69,8 +72,7 @@ class ControlFollower(threading.Thread):
                 try:
                     self._follow()
                 except KafkaException as error:
-                    self._wait(error.args[0])
-                    self._stop_event.wait(_RETRY_SECONDS)
+                    self._stop_event.wait(self._outage.failed(error.args[0]))
         except BaseException as error:
             self.failed = error
             self._alarm.set()
@@ -81,60 +83,82 @@ class ControlFollower(threading.Thread):
                 self._settings,
                 # Never joined and never committed to; the client wants a name.
                 f"{self._settings.topic_prefix}runstream-executors-control",
-                **{"enable.partition.eof": True, "queued.min.messages": 1_000},
+                **{
+                    "enable.partition.eof": True,
+                    "queued.min.messages": 1_000,
+                    "error_cb": self._on_error,
+                },
             )
         )
         try:
             found = consumer.list_topics(self._topic, timeout=5.0).topics[self._topic]
             if found.error is not None:
                 raise KafkaException(found.error)
-            self._behind = set(found.partitions)
+            numbers = sorted(found.partitions)
+            # Also what lies behind a transaction that is still open: it may be the cancel of a
+            # command that waits here.
+            unread = Unread(end_offsets(self._settings, self._topic, numbers))
             consumer.assign(
-                [TopicPartition(self._topic, part, OFFSET_BEGINNING) for part in found.partitions]
+                [TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in numbers]
             )
             expired_at = clock.monotonic()
             while not self._stop_event.is_set():
+                if not unread and not self.loaded.is_set():
+                    self.loaded.set()
+                    self._outage.recovered()
                 message = consumer.poll(0.1)
                 if message is None:
+                    self._probe(consumer)
                     continue
                 for one in (message, *consumer.consume(_BATCH, 0)):
-                    self._handle(one)
+                    self._take(one, unread)
                 if clock.monotonic() - expired_at > _EXPIRE_SECONDS:
                     expired_at = clock.monotonic()
                     self._cancellations.expire(clock.now())
         finally:
             consumer.close()
 
-    def _handle(self, message: Message) -> None:
+    def _take(self, message: Message, unread: Unread) -> None:
         error = message.error()
-        if error is not None:
-            if error.code() != KafkaError._PARTITION_EOF:
-                self._wait(error)
-            elif self._behind:
-                self._behind.discard(message.partition() or 0)
-                if not self._behind:
-                    self.loaded.set()
-            if not self._behind:
-                self._readiness.ready(self.name)
-            return
+        if error is None:
+            try:
+                guarded("control", self._apply, message)
+            except Undecidable as undecidable:
+                metrics.CONTROL_UNREADABLE.inc()
+                self._log.warning(
+                    "unreadable cancel", partition=message.partition(), offset=message.offset(),
+                    error=type(undecidable.__cause__).__name__,
+                )  # fmt: skip
+        elif error.code() == KafkaError._PARTITION_EOF:
+            unread.end_reported(message.partition() or 0, message.offset() or 0)
+        elif error.fatal():
+            raise KafkaException(error)
+        else:
+            self._on_error(error)
+
+    def _apply(self, message: Message) -> None:
         value = message.value()
         if value is None:
             self._cancellations.forget((message.key() or b"").decode("utf-8", "replace"))
             return
-        try:
-            cancel = CancelStep.model_validate_json(value)
-        except ValidationError:
-            metrics.CONTROL_POISON.inc()
-            self._log.warning(
-                "unreadable cancel", partition=message.partition(), offset=message.offset()
-            )
-            return
+        cancel = CancelStep.model_validate_json(value)
         attempt = ids.attempt_id(cancel.execution_id, cancel.step, cancel.attempt)
         self._cancellations.add(attempt, cancel, clock.now())
         # While the past is read nothing of this process runs yet that it could speak of, except
         # after a reconnect, and then a repeated cancel does no harm.
         self._cancel(attempt, cancel)
 
-    def _wait(self, error: KafkaError) -> None:
-        if error.code() not in (KafkaError._TRANSPORT, KafkaError._RESOLVE):
-            self._readiness.waiting(self.name, f"{error.name()}: {error.str()}")
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() not in PASSING:
+            self._outage.report(error)
+
+    def _probe(self, consumer: Consumer) -> None:
+        """Nothing comes: after trouble, only the broker can tell whether it is over."""
+        if not (self.loaded.is_set() and self._outage.is_waiting):
+            return
+        try:
+            found = consumer.list_topics(self._topic, timeout=0.5).topics[self._topic]
+        except KafkaException:
+            return
+        if found.error is None:
+            self._outage.recovered()

@@ -1,4 +1,4 @@
-"""The intake of a lane: a consumer that hands out commands and keeps its place in the group."""
+"""The intake of a lane: a consumer that hands out commands and stays a member of its group."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ class Intake:
         taken, self._held = self._held[:count], self._held[count:]
         return taken
 
-    def put_back(self, messages: list[Message]) -> None:
-        """They were taken and not claimed; they come first in the next `take`."""
+    def unread(self, messages: list[Message]) -> None:
+        """They were not claimed after all; they come first in the next `take`."""
         self._held = messages + self._held
 
-    def stay(self) -> None:
-        """Keep the place in the group while nothing can be taken; never blocks."""
+    def keep_alive(self) -> None:
+        """Stay a member of the group while nothing can be taken; never blocks."""
         if clock.monotonic() - self._polled_at < _PAUSE_AFTER and not self._paused:
             return
         if not self._paused:

@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from processors.executors import metrics
 from processors.executors.cancellations import Cancellations
-from processors.executors.claim import Bind, Park, Pass, Refuse, Start, judge
+from processors.executors.claim import Bind, Start
+from processors.executors.claiming import Claiming, Output
 from processors.executors.intake import Intake, options
-from processors.executors.readiness import Readiness
 from processors.executors.reports import Reports
 from processors.executors.slots import Slots
-from processors.executors.transaction import ClaimTransactions, Outcome, Output
 from runtime import clock
 from runtime.kafka import clients
-from runtime.kafka.dead_letters import dead_letter, fitting
+from runtime.kafka.broker_clock import BrokerClock
+from runtime.kafka.dlq_limit import DlqLimit, DlqLimitReached
+from runtime.kafka.outage import CONFIGURATION, MOVED, PASSING, Outage, reason
+from runtime.kafka.outcome import Outcome
+from runtime.kafka.transaction import Transactions
 from runtime.logs import Log
+from runtime.readiness import Readiness
 from runtime.settings import ExecutorSettings
-from streams import envelope
 from streams.topics import REPORTS, STEPS
 
 _BATCH: Final = 500
 _POLL_SECONDS: Final = 0.1
-_HELD_SECONDS: Final = 0.02
-_RETRY_SECONDS: Final = 0.5
+#: How soon a lane that may not claim looks again whether it may.
+_RECHECK_SECONDS: Final = 0.02
 _PROBE_SECONDS: Final = 1.0
 #: Attempts that this process claimed, against a command that is in the topic twice.
 _REMEMBERED: Final = 20_000
-#: So often fenced in so short a time means another process with the same name.
-_FENCES: Final = 3
-_FENCED_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +75,22 @@ class Lane(threading.Thread):
         self._parts = parts
         settings = parts.settings
         self._log = parts.log.bind(domain=domain, lane=lane)
-        self._source = STEPS[domain, lane]
-        self._topic = clients.topic_name(settings, self._source)
+        self._topic = clients.topic_name(settings, STEPS[domain, lane])
         self._reports_topic = clients.topic_name(settings, REPORTS)
         self._group = f"{settings.topic_prefix}runstream-executor-{domain}-{lane}"
         self._reports = Reports(settings.instance)
-        self._transactions = ClaimTransactions(
+        self._clock = BrokerClock()
+        self._outage = Outage(parts.kafka, self.name)
+        self._limit = DlqLimit()
+        self._transactions = Transactions(
             clients.transactional(
                 settings,
                 f"{settings.topic_prefix}runstream-executor-{settings.instance}-{domain}-{lane}",
-            )
+            ),
+            clock_of=self._clock,
         )
         self._claimed: OrderedDict[str, None] = OrderedDict()
         self._probed_at = 0.0
-        self._fenced_at: list[float] = []
 
     def run(self) -> None:
         """Serve until the stop event; a fault that only a person can mend is kept in `failed`."""
@@ -98,11 +100,13 @@ class Lane(threading.Thread):
                 try:
                     self._serve()
                 except KafkaException as error:
-                    if error.args[0].code() == KafkaError._INVALID_ARG:
-                        raise  # an option of a client is wrong, and stays so
+                    if reason(error.args[0]).sentence == CONFIGURATION:
+                        raise
                     # The clients themselves are made anew; nothing was claimed that is not counted.
-                    self._wait(error.args[0])
-                    stop.wait(_RETRY_SECONDS)
+                    stop.wait(self._outage.failed(error.args[0]))
+                except DlqLimitReached as error:
+                    self._parts.kafka.waiting(self.name, f"stopped consuming: {error}")
+                    stop.wait()
         except BaseException as error:
             self.failed = error
             stop.set()
@@ -111,126 +115,105 @@ class Lane(threading.Thread):
 
     def _serve(self) -> None:
         settings = self._parts.settings
-        intake = Intake(options(settings, self._group, self._wait), self._topic, self._wait)
+        chosen = options(settings, self._group, self._on_error)
+        intake = Intake(chosen, self._topic, self._on_error)
         try:
             self._open(intake)
             while not self._parts.stop.is_set():
-                self._look_again(intake)
                 if not self._parts.may_claim():
-                    self._parts.stop.wait(_HELD_SECONDS)
-                    intake.stay()
+                    self._parts.stop.wait(_RECHECK_SECONDS)
+                    intake.keep_alive()
+                    self._probe(intake)
                 elif not self.slots.wait(_POLL_SECONDS):
-                    intake.stay()
+                    intake.keep_alive()
+                    self._probe(intake)
                 else:
-                    batch = intake.take(min(self.slots.free(), _BATCH), _POLL_SECONDS)
-                    if not self._transactions.is_open:
-                        intake.put_back(batch)
-                        self._open(intake)
-                    elif batch:
-                        self._claim(intake, batch)
+                    self._claim_next(intake)
         finally:
             intake.close()
 
+    def _claim_next(self, intake: Intake) -> None:
+        batch = intake.take(min(self.slots.free(), _BATCH), _POLL_SECONDS)
+        if not self._transactions.is_open:
+            intake.unread(batch)
+            self._open(intake)
+        elif batch:
+            self._claim(intake, batch)
+        else:
+            self._probe(intake)
+
     def _claim(self, intake: Intake, batch: list[Message]) -> None:
-        outputs: list[Output] = []
-        starts: list[tuple[Start, bytes | None]] = []
+        claiming = Claiming(
+            self._reports,
+            self._group,
+            self._topic,
+            self._reports_topic,
+            STEPS[self.domain, self.lane].name,
+            self._parts.cancellations.get,
+            self._claimed.__contains__,
+            self._parts.bind,
+            self._transactions.partitions_of,
+            self._log,
+            self._clock.ahead_seconds,
+        )
         offsets: dict[tuple[str, int], int] = {}
-        verdicts: dict[str, int] = {}
-        now = clock.now()
-        time = clock.iso(now)
+        verdicts: Counter[str] = Counter()
         for message in batch:
-            name = self._decide(message, now, time, outputs, starts)
-            verdicts[name] = verdicts.get(name, 0) + 1
-            place = (str(message.topic()), int(message.partition() or 0))
-            offsets[place] = int(message.offset() or 0) + 1
+            verdicts[claiming.add(message)] += 1
+            where = (str(message.topic()), int(message.partition() or 0))
+            offsets[where] = int(message.offset() or 0) + 1
+        self._limit.check(len(batch), claiming.dead_letters)
         begun = clock.monotonic()
-        outcome = self._transactions.commit(outputs, offsets, intake.consumer)
+        outcome = self._commit(claiming.outputs, offsets, intake)
         if outcome is not Outcome.COMMITTED:
             metrics.CLAIMS_FAILED.labels(self.domain, self.lane, outcome.value).inc()
             if not self._recover(intake, outcome, offsets):
                 return
+        if self._outage.is_waiting:
+            self._outage.recovered()
+        self._limit.count(len(batch), claiming.dead_letters)
         metrics.CLAIM_SECONDS.labels(self.domain, self.lane).observe(clock.monotonic() - begun)
         for name, count in verdicts.items():
             metrics.CLAIMS.labels(self.domain, self.lane, name).inc(count)
-        if starts:
-            self.slots.take(len(starts))
-            for start, _ in starts:
+        if claiming.starts:
+            self.slots.take(len(claiming.starts))
+            for start, _ in claiming.starts:
                 self._claimed[start.attempt_id] = None
             while len(self._claimed) > _REMEMBERED:
                 self._claimed.popitem(last=False)
-            self._parts.hand_over(self, [Claimed(start, trace, begun) for start, trace in starts])
+            claims = [Claimed(start, trace, begun) for start, trace in claiming.starts]
+            self._parts.hand_over(self, claims)
 
-    def _decide(
-        self,
-        message: Message,
-        now: float,
-        time: str,
-        outputs: list[Output],
-        starts: list[tuple[Start, bytes | None]],
-    ) -> str:
-        headers = _headers(message)
-        verdict = judge(
-            message.value(),
-            envelope.major_version(envelope.header(headers, "ce_type")),
-            now,
-            self._parts.cancellations.get,
-            self._claimed.__contains__,
-            self._parts.bind,
-        )
-        trace = envelope.trace_parent(headers)
-        match verdict:
-            case Start(command):
-                record = self._reports.record(command, "started", time, trace)
-                outputs.append(Output(self._reports_topic, *record))
-                starts.append((verdict, trace))
-                return "started"
-            case Refuse(command, reason, text):
-                record = self._reports.record(
-                    command, "refused", time, trace, reason=reason, message=text
-                )
-                outputs.append(Output(self._reports_topic, *record))
-                self._log.info("refused", reason=reason, why=text, **_who(command))
-                return f"refused_{reason}"
-            case Pass(command):
-                self._log.warning("claimed before", **_who(command))
-                return "repeated"
-            case Park(error_class, text):
-                outputs.append(self._letter(message, error_class, text))
-                return "parked"
-
-    def _letter(self, message: Message, error_class: str, text: str) -> Output:
-        letter = dead_letter(
-            self._topic,
-            message,
-            error_class=error_class,
-            message_text=text,
-            stage="decode",
-            group=self._group,
-            app="executor",
-        )
-        letter = fitting(letter, self._transactions.partitions_of(letter.topic))
-        self._log.warning("parked", partition=message.partition(), offset=message.offset())
-        return Output(letter.topic, letter.key, letter.value, letter.headers, letter.partition)
+    def _commit(
+        self, outputs: list[Output], offsets: dict[tuple[str, int], int], intake: Intake
+    ) -> Outcome:
+        try:
+            for output in outputs:
+                self._transactions.send_named(*output)
+        except KafkaException as error:
+            self._transactions.last_error = error.args[0]
+            return self._transactions.abort()
+        return self._transactions.commit(offsets, intake.consumer)
 
     def _open(self, intake: Intake) -> None:
-        """Get the transactional producer ready, keeping the group's place meanwhile."""
+        """Get the transactional producer ready, staying in the group meanwhile."""
         while not self._parts.stop.is_set():
             if self._transactions.open():
-                self._parts.kafka.ready(self.name)
+                self._transactions.measure_clock(self._reports_topic)
+                if not self._outage.has_failed:
+                    self._outage.recovered()
                 return
-            if self._transactions.last_error is not None:
-                self._wait(self._transactions.last_error)
-            intake.stay()
-            self._parts.stop.wait(_RETRY_SECONDS)
+            intake.keep_alive()
+            self._parts.stop.wait(self._outage.failed(self._transactions.last_error or _UNKNOWN))
 
     def _recover(
         self, intake: Intake, outcome: Outcome, offsets: dict[tuple[str, int], int]
     ) -> bool:
         """After a transaction that did not commit at once; True where it did commit after all."""
-        error = self._transactions.last_error
+        error = self._transactions.last_error or _UNKNOWN
         self._log.warning("claim not committed", outcome=outcome.value, error=str(error))
-        if error is not None and error.code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED):
-            self._count_fence()
+        if reason(error).sentence != MOVED:
+            self._parts.stop.wait(self._outage.failed(error))
         while not self._parts.stop.is_set():
             try:
                 if not self._transactions.is_open:
@@ -242,59 +225,32 @@ class Lane(threading.Thread):
                 intake.rewind()
                 return False
             except KafkaException as failure:
-                self._wait(failure.args[0])
-                intake.stay()
-                self._parts.stop.wait(_RETRY_SECONDS)
+                intake.keep_alive()
+                self._parts.stop.wait(self._outage.failed(failure.args[0]))
         return False
 
-    def _count_fence(self) -> None:
-        now = clock.monotonic()
-        self._fenced_at = [at for at in self._fenced_at if now - at < _FENCED_SECONDS] + [now]
-        if len(self._fenced_at) >= _FENCES:
-            # The older of two was fenced first, so it is the one that gives way.
-            raise RuntimeError(
-                f"another process uses the instance name {self._parts.settings.instance!r}"
-            )
-
-    def _wait(self, error: KafkaError) -> None:
-        """Something is wrong with the broker; it is said once, and looked at again later."""
-        if error.code() in (
-            KafkaError._TRANSPORT,
-            KafkaError._RESOLVE,
-            KafkaError._MAX_POLL_EXCEEDED,
-        ):
-            return  # one connection of several, or a stop of this process: others will tell
+    def _on_error(self, error: KafkaError) -> None:
+        """Trouble that a client reports by itself."""
+        if error.code() in PASSING:
+            return
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             # What the producer knows of the coordinators is worth nothing after an outage, and it
             # may cling to it (librdkafka issue 5511).
             self._transactions.close()
-        self._parts.kafka.waiting(self.name, f"{error.name()}: {error.str()}")
+        self._outage.report(error)
 
-    def _look_again(self, intake: Intake) -> None:
-        if not self._parts.kafka.is_waiting(self.name):
-            return
+    def _probe(self, intake: Intake) -> None:
+        """There is nothing to claim: whether what was wrong still is, only the broker can tell."""
         now = clock.monotonic()
-        if now - self._probed_at < _PROBE_SECONDS:
+        if not self._outage.is_waiting or now - self._probed_at < _PROBE_SECONDS:
             return
         self._probed_at = now
         try:
             found = intake.consumer.list_topics(self._topic, timeout=0.5).topics[self._topic]
         except KafkaException:
             return
-        if found.error is None:
-            self._parts.kafka.ready(self.name)
+        if found.error is None and self._transactions.is_open:
+            self._outage.recovered()
 
 
-def _headers(message: Message) -> list[tuple[str, Any]]:
-    try:
-        return list(message.headers() or ())  # type: ignore[arg-type]
-    except (UnicodeDecodeError, ValueError):
-        return []  # keys that are not text: hostile, and not needed
-
-
-def _who(command: Any) -> dict[str, Any]:
-    return {
-        "execution": command.execution_id,
-        "step": command.step,
-        "attempt": command.attempt,
-    }
+_UNKNOWN: Final = KafkaError(KafkaError._FAIL)

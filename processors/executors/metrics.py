@@ -16,7 +16,7 @@ CLAIM_SECONDS: Final = Histogram(
     "runstream_executor_claim_seconds",
     "Time of one claim transaction",
     ("domain", "lane"),
-    buckets=(0.002, 0.004, 0.006, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5, 10),
+    buckets=(0.002, 0.004, 0.006, 0.01, 0.02, 0.05, 0.1, 0.25, 0.35, 0.5, 1, 5, 10),
 )
 CLAIMS_FAILED: Final = Counter(
     "runstream_executor_claim_transactions_failed_total",
@@ -31,12 +31,15 @@ STEP_SECONDS: Final = Histogram(
     "runstream_executor_step_seconds",
     "Time from claim to end of an attempt",
     ("tool", "status"),
-    buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800),
+    buckets=(
+        *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5),
+        *(1, 2, 5, 10, 30, 60, 300, 1800),
+    ),
 )
 UNREPORTED: Final = Gauge(
     "runstream_executor_unreported_results", "Results that the broker does not have yet"
 )
-CONTROL_POISON: Final = Counter(
+CONTROL_UNREADABLE: Final = Counter(
     "runstream_executor_control_unreadable_total", "Records of executors.control that are no cancel"
 )
 

@@ -7,26 +7,15 @@ matter of seconds even with a million snapshots, and its end-of-partition event 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from typing import Final
 
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from processors.progress.records import Restoring
 from runtime.kafka import clients
+from runtime.kafka.restore import read_to_end
 from runtime.settings import ProjectorSettings
 from streams.topics import EVENTS, PROGRESS
-
-_POLL_SECONDS: Final = 0.5
-_SILENCE_SECONDS: Final = 30.0
 
 
 class ClusterUnready(Exception):
@@ -67,41 +56,14 @@ def read_states(
     Raises ClusterUnready where the broker goes away meanwhile or `stop` is set.
     """
     topic = clients.topic_name(settings, PROGRESS)
-    group = f"{settings.topic_prefix}runstream-projector-restore"  # Joined and committed by none.
-    consumer = Consumer(clients.consumer(settings, group, **{"enable.partition.eof": True}))
     found = {partition: Restoring() for partition in partitions}
     try:
-        consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
-        open_partitions = set(partitions)
-        for message in _messages(consumer, stop):
-            error = message.error()
-            partition = message.partition()
-            if error is None and partition is not None:
-                headers = message.headers() or []
-                given = list(headers.items() if isinstance(headers, dict) else headers)
-                found[partition].add(message.key(), message.value(), given)
-            elif error is not None and error.code() == KafkaError._PARTITION_EOF:
-                open_partitions.discard(-1 if partition is None else partition)
-                if not open_partitions:
-                    break
-            elif error is not None and error.fatal():
-                raise ClusterUnready(f"the progress topic cannot be read: {error.str()}")
-        return found
-    finally:
-        consumer.close()
-
-
-def _messages(consumer: Consumer, stop: threading.Event) -> Iterator[Message]:
-    """What the broker has, errors and ends of partitions included, without waiting for more."""
-    silent = 0.0
-    while silent < _SILENCE_SECONDS:
-        if stop.is_set():
-            raise ClusterUnready("stopping")
-        first = consumer.poll(_POLL_SECONDS)
-        if first is None:
-            silent += _POLL_SECONDS
-            continue
-        silent = 0.0
-        yield first
-        yield from consumer.consume(2_000, 0)
-    raise ClusterUnready("the progress topic does not answer")
+        for message in read_to_end(settings, topic, partitions, stop):
+            headers = message.headers() or []
+            given = list(headers.items() if isinstance(headers, dict) else headers)
+            found[message.partition() or 0].add(message.key(), message.value(), given)
+    except KafkaException as error:
+        raise ClusterUnready(f"the progress topic cannot be read: {error.args[0].str()}") from None
+    if stop.is_set():
+        raise ClusterUnready("stopping")
+    return found

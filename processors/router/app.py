@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from typing import Final
 
 from prometheus_client import Gauge
 
@@ -13,6 +14,7 @@ from processors.router.store import StateStore
 from processors.router.writing import Writer
 from runtime import service
 from runtime.health import Health
+from runtime.kafka.dead_letters import count_from_zero
 from runtime.kafka.processor import Processor
 from runtime.logs import Log
 from runtime.settings import RouterSettings
@@ -22,6 +24,10 @@ from toolmeta import registry
 _ACTIVE = Gauge("runstream_executions_active", "Executions that have not ended")
 
 SOURCES = (REQUESTS, CONTROL, REPORTS)
+_ERROR_CLASSES: Final = (
+    *("empty", "invalid", "too_large", "not_json", "not_an_object"),
+    *("no_route_key", "misrouted", "unknown_execution", "decision_failed"),
+)
 
 
 def main() -> int:
@@ -31,6 +37,7 @@ def main() -> int:
 
 def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Event) -> None:
     tools = registry.load()
+    count_from_zero((topic.name for topic in SOURCES), _ERROR_CLASSES)
     group = f"{settings.topic_prefix}runstream-router"
     writer = Writer(settings.topic_prefix, group)
 

@@ -38,7 +38,6 @@ _TYPES: Final = {kind: f"runstream.{kind}.v1".encode() for kind in EVENT_TYPES}
 
 _EVENTS = Counter("runstream_events_total", "Events written")
 _ENDED = Counter("runstream_executions_ended_total", "Executions by how they ended", ["status"])
-_DEAD = Counter("runstream_dead_letters_total", "Records parked", ["topic", "error_class"])
 _STEPS = Counter("runstream_steps_dispatched_total", "Attempts dispatched", ["domain"])
 
 
@@ -176,7 +175,7 @@ class Writer:
         partition = -1 if letter.partition is None else letter.partition
         given: Any = letter.headers
         out.send_named(letter.topic, letter.key, letter.value, given, partition)
-        _DEAD.labels(topic.name, error_class).inc()
+        dead_letters.WRITTEN.labels(topic.name, error_class).inc()
 
     def forward(self, out: Output, topic: Topic, message: Message, route: str, home: int) -> None:
         """Send a record on to the partition where its execution lives, once."""

@@ -1,4 +1,4 @@
-"""Calls that may hang, made in a thread that can be left behind."""
+"""A time limit for client calls that may never return."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 _Job = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
-class WatchedCalls:
-    """One call at a time, with a limit that holds even where the callee ignores its own.
+class CallThread:
+    """Makes one call at a time in a thread of its own, so that waiting for it can be given up.
 
-    The thread of a call that did not come back is left to itself and replaced: as many are left
-    as calls hung, and none of them keeps the process from ending.
+    The thread of a call that does not return is abandoned and the next call gets a new one: there
+    are as many abandoned threads as calls that hang. They are daemons, so the process can end.
     """
 
     def __init__(self, name: str) -> None:
@@ -23,7 +23,9 @@ class WatchedCalls:
         self._jobs: queue.SimpleQueue[_Job | None] | None = None
         self._ends: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
 
-    def call(self, timeout_seconds: float, function: Callable[..., Any], *given: Any) -> None:
+    def call_with_timeout(
+        self, timeout_seconds: float, function: Callable[..., Any], *given: Any
+    ) -> None:
         """Call it and wait; raises what it raised, or TimeoutError."""
         jobs = self._jobs
         if jobs is None:

@@ -1,20 +1,22 @@
 """Dead letters: what a record that cannot be processed looks like on `<its topic>.dlq`.
 
-The letter is the record itself, byte for byte, with headers that say what was wrong; nothing here
-talks to Kafka. Whoever writes one waits for its delivery before the source offset moves.
+A dead letter is the record itself, byte for byte, with headers that say what was wrong. Nothing
+here talks to Kafka. Whoever writes one waits for its delivery before the source offset moves.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter as Counts
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Protocol
 
+from prometheus_client import Counter
+
 from streams.envelope import HOPS
 
 SUFFIX: Final = ".dlq"
-#: The headers that are ours; a letter that comes back and fails again carries the newest only.
+#: The headers that are ours; a dead letter that comes back and fails again carries the newest only.
 PREFIX: Final = "runstream-error-"
 #: How many headers of the source could not be kept.
 DROPPED: Final = "runstream-headers-dropped"
@@ -26,6 +28,21 @@ _MAX_MESSAGE: Final = 1_000
 _MAX_NAME: Final = 256
 
 HeaderList = list[tuple[str, str | bytes | None]]
+
+#: Counted by whoever writes one; the topic is the source's name without a prefix.
+WRITTEN: Final = Counter(
+    "runstream_dead_letters_total",
+    "Records written to a dead-letter topic",
+    ["topic", "error_class"],
+)
+
+
+def count_from_zero(topics: Iterable[str], error_classes: Iterable[str]) -> None:
+    """Create the series, so that the first dead letter is an increase and not a new series."""
+    classes = tuple(error_classes)
+    for topic in topics:
+        for error_class in classes:
+            WRITTEN.labels(topic, error_class)
 
 
 class SourceRecord(Protocol):
@@ -41,7 +58,7 @@ class SourceRecord(Protocol):
 
 
 class DeadLetter(NamedTuple):
-    """What to produce; without a partition where the letter came from no record."""
+    """What to produce; without a partition where it came from no record."""
 
     topic: str
     key: bytes | None
@@ -61,7 +78,7 @@ def dead_letter(
     attempt: int = 1,
     app: str | None = None,
 ) -> DeadLetter:
-    """The letter for `message` of `topic` (its name on the cluster): same key, value, partition.
+    """The dead letter for `message` of `topic` (its full name): same key, value and partition.
 
     `message_text` is a sentence of our own, never an excerpt of the record; `stage` is where it
     failed (decode, decide, store …). A header of the source is kept if its key occurs once and
@@ -98,7 +115,7 @@ def exhausted(
     app: str,
     headers: Iterable[tuple[str, str | bytes | None]] = (),
 ) -> DeadLetter:
-    """The letter for a step that failed as often as it may: its last command, as it was sent.
+    """The dead letter for a step that failed as often as it may: its last command, as it was sent.
 
     `topic` is the step topic's name on the cluster. The command's key chooses the partition.
     """
@@ -115,14 +132,14 @@ def exhausted(
 
 
 def fitting(letter: DeadLetter, partitions: int) -> DeadLetter:
-    """The letter for a dead-letter topic of that many partitions: by key where its own is none."""
+    """The dead letter for a topic of that many partitions: by key where its own is not there."""
     if letter.partition is not None and letter.partition >= partitions:
         return letter._replace(partition=None)
     return letter
 
 
 def without_error(headers: Iterable[tuple[str, str | bytes | None]]) -> HeaderList:
-    """The headers of a letter as they were before it died, with one hop more."""
+    """The headers of a dead letter as its record had them, with one hop more."""
     kept: HeaderList = []
     hops = 0
     for name, value in headers:
@@ -135,7 +152,7 @@ def without_error(headers: Iterable[tuple[str, str | bytes | None]]) -> HeaderLi
 
 
 def hop_count(value: str | bytes | None) -> int:
-    """How often a letter was redriven, by its hop header; nonsense counts as never."""
+    """How often a dead letter was redriven, by its hop header; nonsense counts as never."""
     return int(value) if value and value.isdigit() and len(value) < 10 else 0
 
 
@@ -148,7 +165,7 @@ def _headers(message: SourceRecord) -> list[tuple[str, Any]]:
 
 
 def _kept(given: list[tuple[str, Any]]) -> tuple[HeaderList, int]:
-    counts = Counter(name for name, _ in given)
+    counts = Counts(name for name, _ in given)
     kept: HeaderList = []
     dropped = 0
     for name, value in given:

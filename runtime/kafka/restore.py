@@ -1,11 +1,17 @@
-"""Reading a changelog: every record of some partitions, up to what is committed now."""
+"""Reading a topic to its end: every committed record, and nothing taken for the end that is not.
+
+A reader of committed records is told "end of partition" at the last stable offset, which lies
+before any transaction that is still open. The end that counts is the high watermark at the start:
+whatever lies below it is waited for until the broker has committed or aborted it.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from runtime import clock
 from runtime.kafka import clients
@@ -14,62 +20,92 @@ from streams.topics import Topic
 
 #: Longer than a transaction may stay open: the last one of a killed owner must have ended.
 PATIENCE_SECONDS: Final = 60.0
+_CALL_SECONDS: Final = 10.0
+_BATCH: Final = 5_000
+_POLL_SECONDS: Final = 0.05
 
 
-def read_changelog(
-    settings: CommonSettings, topic: Topic, partitions: Sequence[int]
-) -> Iterator[tuple[int, bytes, bytes | None]]:
-    """Every (partition, key, value), oldest first within a partition.
+class Unread:
+    """The partitions of which a record below the end at the start may still be missing."""
 
-    It reads to the true end of the log, also where a transaction of the previous owner is still
-    open there: the records behind it are waited for until the broker has ended it. Raises
-    KafkaException where that takes longer than a minute without any progress.
-    """
-    if not partitions:
-        return
-    name = clients.topic_name(settings, topic)
-    ends = _ends(settings, name, partitions)
-    waiting = {number for number in partitions if ends[number] > 0}
+    def __init__(self, ends: dict[int, int]) -> None:
+        """`ends` are the high watermarks by partition, uncommitted records included."""
+        self._ends = ends
+        self._left = {number for number, end in ends.items() if end > 0}
+
+    def __bool__(self) -> bool:
+        """Whether there is anything left to read."""
+        return bool(self._left)
+
+    def end_reported(self, number: int, offset: int) -> None:
+        """The client reports the end of committed records of a partition at `offset`."""
+        if offset >= self._ends[number]:
+            self._left.discard(number)
+
+
+def end_offsets(settings: CommonSettings, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+    """The high watermarks of partitions of the topic of this full name; raises KafkaException."""
     consumer = Consumer(
         clients.consumer(
-            settings, f"{settings.instance}-changelog", **{"enable.partition.eof": True}
+            settings, f"{settings.instance}-ends", **{"isolation.level": "read_uncommitted"}
         )
     )
     try:
-        consumer.assign([TopicPartition(name, number, 0) for number in waiting])
+        return {
+            number: consumer.get_watermark_offsets(
+                TopicPartition(topic, number), timeout=_CALL_SECONDS
+            )[1]
+            for number in partitions
+        }
+    finally:
+        consumer.close()
+
+
+def read_to_end(
+    settings: CommonSettings,
+    topic: str,
+    partitions: Sequence[int],
+    stop: threading.Event | None = None,
+) -> Iterator[Message]:
+    """Every committed record of these partitions up to their true end, oldest first in each.
+
+    `topic` is the full name. Ends early where `stop` is set. Raises KafkaException where nothing
+    comes for a minute, or where the broker answers with an error that waiting does not mend.
+    """
+    if not partitions:
+        return
+    unread = Unread(end_offsets(settings, topic, partitions))
+    consumer = Consumer(
+        clients.consumer(
+            settings,
+            f"{settings.instance}-restore",
+            **clients.ENDS,
+        )
+    )
+    try:
+        consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
         patience = clock.monotonic() + PATIENCE_SECONDS
-        while waiting:
-            for message in consumer.consume(5_000, 0.05):
-                number, error = message.partition() or 0, message.error()
+        while unread and not (stop is not None and stop.is_set()):
+            for message in consumer.consume(_BATCH, _POLL_SECONDS):
+                error = message.error()
                 if error is None:
                     patience = clock.monotonic() + PATIENCE_SECONDS
-                    yield number, message.key() or b"", message.value()
+                    yield message
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    if (message.offset() or 0) >= ends[number]:
-                        waiting.discard(number)
+                    unread.end_reported(message.partition() or 0, message.offset() or 0)
                 elif not error.retriable():
                     raise KafkaException(error)
             if clock.monotonic() > patience:
                 raise KafkaException(
-                    KafkaError(KafkaError._TIMED_OUT, f"{name}: the changelog does not end")
+                    KafkaError(KafkaError._TIMED_OUT, f"{topic}: reading does not reach the end")
                 )
     finally:
         consumer.close()
 
 
-def _ends(settings: CommonSettings, name: str, partitions: Sequence[int]) -> dict[int, int]:
-    """The high watermarks, uncommitted records included."""
-    consumer = Consumer(
-        clients.consumer(
-            settings,
-            f"{settings.instance}-changelog",
-            **{"isolation.level": "read_uncommitted"},
-        )
-    )
-    try:
-        return {
-            number: consumer.get_watermark_offsets(TopicPartition(name, number), timeout=10)[1]
-            for number in partitions
-        }
-    finally:
-        consumer.close()
+def read_changelog(
+    settings: CommonSettings, topic: Topic, partitions: Sequence[int]
+) -> Iterator[tuple[int, bytes, bytes | None]]:
+    """Every (partition, key, value) of a changelog, oldest first within a partition."""
+    for message in read_to_end(settings, clients.topic_name(settings, topic), partitions):
+        yield message.partition() or 0, message.key() or b"", message.value()

@@ -1,31 +1,51 @@
-"""The claim transaction on a real broker: all of it or none, and whose commit it was."""
+"""A transaction on a real broker: all of it or none, and whose commit it was."""
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
+from typing import Any
 
+import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from processors.executors.transaction import ClaimTransactions, Outcome, Output
 from runtime.kafka import clients
+from runtime.kafka.broker_clock import BrokerClock
+from runtime.kafka.outcome import Outcome
+from runtime.kafka.restore import read_to_end
+from runtime.kafka.transaction import Transactions
 from runtime.settings import ExecutorSettings
 from streams.topics import REPORTS, STEPS
 
 BULK = STEPS["test", "bulk"]
+#: Topic, key, value, headers and perhaps partition.
+Report = tuple[Any, ...]
 
 
-def lane(bootstrap: str, name: str) -> ClaimTransactions:
+def lane(bootstrap: str, name: str, clock_of: BrokerClock | None = None) -> Transactions:
     settings = ExecutorSettings(bootstrap_servers=bootstrap)
-    made = ClaimTransactions(clients.transactional(settings, name))
+    made = Transactions(clients.transactional(settings, name), clock_of=clock_of)
     assert made.open()
     return made
 
 
-def member(bootstrap: str, topic: str) -> Consumer:
+def member(bootstrap: str, topic: str, **options: Any) -> Consumer:
     settings = ExecutorSettings(bootstrap_servers=bootstrap)
-    consumer = Consumer(clients.consumer(settings, f"{topic}-group"))
-    consumer.assign([TopicPartition(topic, 0)])
+    consumer = Consumer(clients.consumer(settings, f"{topic}-group", **options))
+    consumer.subscribe([topic])
+    deadline = time.monotonic() + 30
+    while not consumer.assignment():
+        assert time.monotonic() < deadline
+        consumer.poll(0.1)
     return consumer
+
+
+def commit(
+    claims: Transactions, report: Report, offsets: dict[tuple[str, int], int], consumer: Consumer
+) -> Outcome:
+    claims.send_named(*report)
+    return claims.commit(offsets, consumer)
 
 
 def committed(consumer: Consumer, topic: str) -> int:
@@ -38,11 +58,11 @@ def test_a_commit_can_be_proved_by_the_next_producer(
 ) -> None:
     prefix = topics(BULK, REPORTS)
     topic = prefix + BULK.name
-    report = Output(prefix + REPORTS.name, b"k", b"v", [("ce_id", b"1")])
+    report: Report = (prefix + REPORTS.name, b"k", b"v", [("ce_id", b"1")])
     consumer = member(kafka, topic)
     first = lane(kafka, f"{prefix}a")
     offsets = {(topic, 0): 7}
-    assert first.commit([report], offsets, consumer) is Outcome.COMMITTED
+    assert commit(first, report, offsets, consumer) is Outcome.COMMITTED
     assert committed(consumer, topic) == 7
     # As after a commit whose answer was lost: a new producer of the same name asks.
     assert first.open()
@@ -50,7 +70,7 @@ def test_a_commit_can_be_proved_by_the_next_producer(
     assert not first.was_committed({(topic, 0): 8}, consumer)
     # The same offset, committed by somebody else, proves nothing.
     other = lane(kafka, f"{prefix}b")
-    assert other.commit([report], offsets, consumer) is Outcome.COMMITTED
+    assert commit(other, report, offsets, consumer) is Outcome.COMMITTED
     assert not first.was_committed(offsets, consumer)
     consumer.close()
 
@@ -60,13 +80,13 @@ def test_an_older_producer_of_the_name_commits_nothing(
 ) -> None:
     prefix = topics(BULK, REPORTS)
     topic = prefix + BULK.name
-    report = Output(prefix + REPORTS.name, b"k", b"v", [])
+    report: Report = (prefix + REPORTS.name, b"k", b"v", [])
     consumer = member(kafka, topic)
     older = lane(kafka, f"{prefix}a")
     newer = lane(kafka, f"{prefix}a")
-    assert older.commit([report], {(topic, 0): 3}, consumer) is not Outcome.COMMITTED
+    assert commit(older, report, {(topic, 0): 3}, consumer) is not Outcome.COMMITTED
     assert older.last_error is not None
-    assert newer.commit([report], {(topic, 0): 5}, consumer) is Outcome.COMMITTED
+    assert commit(newer, report, {(topic, 0): 5}, consumer) is Outcome.COMMITTED
     assert committed(consumer, topic) == 5
     consumer.close()
 
@@ -78,12 +98,48 @@ def test_a_record_that_the_broker_refuses_takes_its_offset_with_it(
     topic = prefix + BULK.name
     consumer = member(kafka, topic)
     claims = lane(kafka, f"{prefix}a")
-    unknown = Output(prefix + REPORTS.name, b"k", b"v", [], 99)
-    outcome = claims.commit([unknown], {(topic, 0): 3}, consumer)
-    assert outcome in (Outcome.ABORTED, Outcome.FENCED)
+    too_large: Report = (prefix + REPORTS.name, b"k", os.urandom(3 * 1024 * 1024), [])
+    assert commit(claims, too_large, {(topic, 0): 3}, consumer) is Outcome.FENCED
+    assert claims.refused_record is not None
     assert committed(consumer, topic) < 0
-    if not claims.is_open:
-        assert claims.open()
-    fine = Output(prefix + REPORTS.name, b"k", b"v", [])
-    assert claims.commit([fine], {(topic, 0): 3}, consumer) is Outcome.COMMITTED
+    assert claims.open()
+    fine: Report = (prefix + REPORTS.name, b"k", b"v", [])
+    assert commit(claims, fine, {(topic, 0): 3}, consumer) is Outcome.COMMITTED
     consumer.close()
+
+
+def test_a_member_that_lost_its_session_commits_nothing(
+    kafka: str, topics: Callable[..., str]
+) -> None:
+    prefix = topics(BULK, REPORTS)
+    topic = prefix + BULK.name
+    limits = {"max.poll.interval.ms": 6_000, "session.timeout.ms": 6_000}
+    consumer = member(kafka, topic, **limits)
+    claims = lane(kafka, f"{prefix}a")
+    deadline = time.monotonic() + 30
+    while consumer.memberid():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    successor = member(kafka, topic)
+    report: Report = (prefix + REPORTS.name, b"k", b"v", [])
+    assert commit(claims, report, {(topic, 0): 3}, consumer) is Outcome.ABORTED
+    assert committed(successor, topic) < 0
+    successor.close()
+    consumer.close()
+
+
+def test_the_broker_time_shows_how_far_a_clock_is_off(
+    kafka: str, topics: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = topics(REPORTS)
+    broker = BrokerClock()
+    claims = lane(kafka, f"{prefix}a", broker)
+    claims.measure_clock(prefix + REPORTS.name)
+    assert broker.ahead_seconds == 0.0
+    monkeypatch.setattr("runtime.clock.now", lambda: time.time() + 3_600)
+    claims.measure_clock(prefix + REPORTS.name)
+    assert 3_590 < broker.ahead_seconds < 3_610
+    # Nothing of it is ever read.
+    settings = ExecutorSettings(bootstrap_servers=kafka)
+    numbers = range(REPORTS.partitions)
+    assert not list(read_to_end(settings, prefix + REPORTS.name, numbers))

@@ -11,9 +11,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from devstack.kafka import KafkaServer
+from streams import ids
 from streams.reports import Failed
 from streams.topics import EXECUTORS_CONTROL, OUTPUT, REPORTS, STEPS, dead_letter_topic
 from tests.integration.executor_lab import ExecutorLab, lab
@@ -23,7 +25,6 @@ NEEDED = (
     BULK,
     STEPS["test", "immediate"],
     dead_letter_topic(BULK),
-    dead_letter_topic(EXECUTORS_CONTROL),
     REPORTS,
     OUTPUT,
     EXECUTORS_CONTROL,
@@ -44,6 +45,33 @@ def starts(executors: ExecutorLab) -> Counter[str]:
 def all_done(executors: ExecutorLab, sent: list[str]) -> bool:
     """Whether every one of them has succeeded."""
     return executors.count("succeeded") == len(sent)
+
+
+def test_a_cancel_behind_an_open_transaction_is_known_before_the_first_claim(
+    executors: ExecutorLab,
+) -> None:
+    cancelled = executors.command()
+    names = {name: cancelled[name] for name in ("execution_id", "step", "attempt")}
+    hanging = Producer(
+        {
+            "bootstrap.servers": executors.bootstrap,
+            "transactional.id": f"{executors.prefix}hanging",
+            "partitioner": "murmur2_random",
+        }
+    )
+    hanging.init_transactions(20)
+    hanging.begin_transaction()
+    topic = executors.prefix + EXECUTORS_CONTROL.name
+    hanging.produce(topic, value=b"{}", key=ids.attempt_id(**names).encode())
+    hanging.flush(20)
+    executors.cancel(cancelled)
+    executors.send(cancelled)
+    executors.start()
+    time.sleep(5)  # the fault itself: the transaction stays open while the executor starts
+    hanging.abort_transaction(20)
+    executors.until(lambda: bool(executors.kinds(cancelled["execution_id"])))
+    assert executors.kinds(cancelled["execution_id"]) == ["refused"]
+    assert not executors.ledger()
 
 
 @pytest.mark.slow

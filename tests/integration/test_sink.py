@@ -17,9 +17,9 @@ from devstack.kafka import KafkaServer
 from devstack.postgres import PostgresServer
 from runtime.health import Health
 from runtime.kafka.dead_letters import PREFIX
+from runtime.kafka.dlq_limit import ALWAYS_ALLOWED
 from sinks.derive import store_events
 from sinks.migrate import migrate
-from sinks.poison import ALWAYS_ALLOWED
 from sinks.postgres import Batch, Database, Move, StalePosition
 from streams.reports import OutputChunk
 from streams.topics import EVENTS, OUTPUT

@@ -144,8 +144,7 @@ POISON = [b"\xff\xfe\x00\x01", b"", b"{", b"[1]", b"\x1f\x8b\x08", "{}".encode("
 @pytest.mark.parametrize(
     "topic",
     [topics.REQUESTS, topics.CONTROL, topics.REPORTS, topics.STEPS["test", "bulk"],
-     topics.STEPS["automation", "immediate"], topics.EVENTS, topics.OUTPUT,
-     topics.EXECUTORS_CONTROL],
+     topics.STEPS["automation", "immediate"], topics.EVENTS, topics.OUTPUT],
     ids=lambda topic: topic.name,
 )  # fmt: skip
 def test_poison_is_parked_unchanged_and_good_messages_go_on(harness: Harness, topic: Topic) -> None:

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from processors.executors.binding import binder
-from processors.executors.claim import Park, Pass, Refuse, Start, Verdict, judge
+from processors.executors.claim import Arrival, Decision, Refuse, Skip, Start, Unreadable, decide
 from streams.commands import CancelStep, StepCommand
 from toolmeta.invocation import Invocation, Problem
 from toolmeta.registry import load
@@ -38,14 +38,14 @@ def command(**changed: Any) -> dict[str, Any]:
     }
 
 
-def verdict(value: bytes | None, version: int | None = 1, **given: Any) -> Verdict:
+def verdict(value: bytes | None, version: int | None = 1, **given: Any) -> Decision:
     cancelled: dict[str, CancelStep] = given.get("cancelled", {})
     claimed: set[str] = given.get("claimed", set())
     found: Invocation | list[Problem] = given.get("found", FINE)
-    return judge(
+    return decide(
         value,
         version,
-        given.get("now", NOW),
+        given.get("arrival", Arrival(given.get("now", NOW))),
         cancelled.get,
         claimed.__contains__,
         lambda command: found,
@@ -63,6 +63,35 @@ def test_an_expired_command_is_refused(seconds: float, kind: type) -> None:
     got = verdict(orjson.dumps(command()), now=NOW + seconds)
     assert type(got) is kind
     assert not isinstance(got, Refuse) or got.reason == "expired"
+
+
+#: Valid for 120 s from the moment at which the broker appended it.
+APPENDED = NOW - 60
+
+
+@pytest.mark.parametrize("ahead", [-3_600.0, 0.0, 3_600.0])
+@pytest.mark.parametrize("router", [-3_600.0, 0.0, 3_600.0])
+@pytest.mark.parametrize("waited, kind", [(0.0, Start), (119.9, Start), (120.0, Refuse)])
+def test_expiry_does_not_depend_on_the_clocks_of_router_and_executor(
+    ahead: float, router: float, waited: float, kind: type
+) -> None:
+    sent = APPENDED + router
+    dispatched, expires = (
+        datetime.fromtimestamp(at, UTC).isoformat() for at in (sent, sent + 120.0)
+    )
+    got = verdict(
+        orjson.dumps(command(dispatched_at=dispatched, expires_at=expires)),
+        arrival=Arrival(APPENDED + waited + ahead, ahead, APPENDED),
+    )
+    assert type(got) is kind
+    if isinstance(got, Refuse):
+        said = {-3_600.0: "3600.0 s behind", 0.0: "claim.", 3_600.0: "3600.0 s ahead"}
+        assert got.reason == "expired" and said[ahead] in got.message
+
+
+def test_a_copy_of_an_older_command_expires_by_what_it_says() -> None:
+    got = verdict(orjson.dumps(command()), arrival=Arrival(NOW + 7_260, 3_600.0, None))
+    assert isinstance(got, Refuse) and "3600.0 s before" in got.message
 
 
 def test_a_cancelled_attempt_is_refused_and_another_attempt_is_not() -> None:
@@ -83,7 +112,7 @@ def test_what_cannot_be_bound_is_refused_with_every_field() -> None:
 
 
 def test_the_same_attempt_twice_passes() -> None:
-    assert isinstance(verdict(orjson.dumps(command()), claimed={f"{EXECUTION}:one:2"}), Pass)
+    assert isinstance(verdict(orjson.dumps(command()), claimed={f"{EXECUTION}:one:2"}), Skip)
 
 
 @pytest.mark.parametrize(
@@ -105,18 +134,18 @@ def test_the_same_attempt_twice_passes() -> None:
 )
 def test_poison_is_parked(value: bytes | None) -> None:
     got = verdict(value)
-    assert isinstance(got, Park) and got.error_class == "not_a_command"
+    assert isinstance(got, Unreadable) and got.error_class == "not_a_command"
 
 
 def test_the_reason_of_a_parked_record_holds_none_of_its_values() -> None:
     got = verdict(orjson.dumps(command(timeout_seconds="hunter2", attempt="hunter2")))
-    assert isinstance(got, Park)
+    assert isinstance(got, Unreadable)
     assert "hunter2" not in got.message and "timeout_seconds" in got.message
 
 
 def test_another_major_version_is_parked_and_unknown_fields_are_not() -> None:
     got = verdict(orjson.dumps(command()), version=2)
-    assert isinstance(got, Park) and got.error_class == "unknown_version"
+    assert isinstance(got, Unreadable) and got.error_class == "unknown_version"
     assert isinstance(verdict(orjson.dumps(command(newer=1)), version=None), Start)
 
 

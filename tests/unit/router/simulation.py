@@ -157,7 +157,7 @@ class Simulation:
             if due is None or due > end:
                 break
             self.now = max(self.now, round(due + 0.0005, 3))
-            self.partition.tick(self.now, self.out)  # type: ignore[arg-type]
+            self.partition.tick(self.now, self.out)
             self._collect()
         self.now = end
         return self.events[seen:]
@@ -175,7 +175,7 @@ class Simulation:
         return self.events[seen:]
 
     def _collect(self) -> None:
-        self.partition.flush(self.out)  # type: ignore[arg-type]
+        self.partition.flush(self.out)
         for name, key, value, headers in self.out.records:
             if name == topics.EVENTS.name:
                 assert value is not None

@@ -62,7 +62,7 @@ def test_an_expired_entry_and_a_change_of_it_in_one_batch_are_no_error() -> None
     simulation.fail(first)
     simulation.now += 86_400 + 120
     partition, out = simulation.partition, simulation.out
-    partition.tick(simulation.now, out)  # type: ignore[arg-type]
+    partition.tick(simulation.now, out)
     assert kinds(simulation.report("succeeded", first)) == []
     assert kinds(simulation.submit(request))[0] == "execution.accepted"
 

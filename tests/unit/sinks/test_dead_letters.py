@@ -16,7 +16,7 @@ from runtime.kafka.dead_letters import (
     hop_count,
     without_error,
 )
-from sinks.archive import KEPT_BYTES, read_letter
+from sinks.archive import KEPT_BYTES, read_dead_letter
 from streams.envelope import HOPS
 
 
@@ -133,7 +133,7 @@ def test_every_letter_has_an_archive_row() -> None:
         (b"x", ValueError("keys")),
         (b"x", [(f"{PREFIX}offset", b"99999999999999999999"), (f"{PREFIX}class", b"c" * 9_999)]),
     ):
-        row = read_letter(FakeRecord(value, headers))
+        row = read_dead_letter(FakeRecord(value, headers))
         assert "\x00" not in row.headers
         assert row.value_bytes == (None if value is None else len(value))
         assert row.value is None or len(row.value) <= KEPT_BYTES

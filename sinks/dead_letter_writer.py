@@ -1,24 +1,30 @@
-"""Parking: a dead letter written and its delivery confirmed, before any position moves."""
+"""Dead letters of the sink: written and their delivery confirmed before any position moves."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from functools import partial
+from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from runtime.kafka import clients
-from runtime.kafka.dead_letters import DeadLetter, dead_letter, fitting
+from runtime.kafka.dead_letters import WRITTEN, DeadLetter, dead_letter, fitting
 from runtime.settings import CommonSettings
 
 GROUP: Final = "runstream-sink"
 _DELIVERY_SECONDS: Final = 15.0
 
 
-class NotParked(Exception):
+#: Topic, partition and offset of a record.
+Where = tuple[str | None, int | None, int | None]
+
+
+class NotDelivered(Exception):
     """A dead letter was not confirmed; the records it came from must be read again."""
 
 
-class Parking:
+class DeadLetterWriter:
     """The sink's producer of dead letters; made when the first is needed."""
 
     def __init__(self, settings: CommonSettings) -> None:
@@ -26,28 +32,28 @@ class Parking:
         self._settings = settings
         self._producer: Producer | None = None
         self._partitions: dict[str, int] = {}
-        #: Letters of the batch at hand that are safe already, should it be tried again.
-        self._parked: set[tuple[str | None, int | None, int | None]] = set()
+        #: Records of this batch whose dead letters are delivered, in case it is tried again.
+        self._delivered: set[Where] = set()
 
-    def park(self, poison: list[tuple[Message, str, str, str]]) -> None:
-        """Write letters for (message, class, sentence, stage) and wait until all are confirmed.
+    def write(self, failed: list[tuple[Message, str, str, str]]) -> None:
+        """Write dead letters for (message, class, sentence, stage) and wait for their delivery.
 
-        Raises NotParked where one is not. A letter that this process has confirmed before is not
-        written again when its batch is tried again; a crash in between may write it twice.
+        Raises NotDelivered where one is not confirmed. What this process has delivered before is
+        not written again when its batch is tried again; a crash in between may write it twice.
         """
         failures: list[str] = []
 
-        def confirmed(error: KafkaError | None, place: Any) -> None:
+        def confirmed(error: KafkaError | None, where: Where) -> None:
             if error is None:
-                self._parked.add(place)
+                self._delivered.add(where)
             else:
                 failures.append(error.str())
 
         try:
             producer = self._producer or self._open()
-            for message, error_class, sentence, stage in poison:
-                place = (message.topic(), message.partition(), message.offset())
-                if place in self._parked:
+            for message, error_class, sentence, stage in failed:
+                where = (message.topic(), message.partition(), message.offset())
+                if where in self._delivered:
                     continue
                 letter = dead_letter(
                     str(message.topic()),
@@ -58,16 +64,18 @@ class Parking:
                     group=GROUP,
                     app="sink",
                 )
-                self._produce(producer, letter, place, confirmed)
+                self._produce(producer, letter, partial(confirmed, where=where))
+                topic = str(message.topic()).removeprefix(self._settings.topic_prefix)
+                WRITTEN.labels(topic, error_class).inc()
             unconfirmed = producer.flush(_DELIVERY_SECONDS)
         except KafkaException as error:
-            raise NotParked(error.args[0].str()) from None
+            raise NotDelivered(error.args[0].str()) from None
         if failures or unconfirmed:
-            raise NotParked(failures[0] if failures else "the broker did not confirm in time")
+            raise NotDelivered(failures[0] if failures else "the broker did not confirm in time")
 
     def forget(self) -> None:
-        """The positions have moved past what was parked."""
-        self._parked.clear()
+        """The positions have moved past the records of this batch."""
+        self._delivered.clear()
 
     def close(self) -> None:
         """Drop the producer; everything that counts was confirmed."""
@@ -80,7 +88,12 @@ class Parking:
         self._producer = Producer(options)
         return self._producer
 
-    def _produce(self, producer: Producer, letter: DeadLetter, place: Any, confirmed: Any) -> None:
+    def _produce(
+        self,
+        producer: Producer,
+        letter: DeadLetter,
+        confirmed: Callable[[KafkaError | None], None],
+    ) -> None:
         partitions = self._partitions.get(letter.topic)
         if partitions is None:
             partitions = self._count(producer, letter.topic)
@@ -92,13 +105,13 @@ class Parking:
             headers=letter.headers,
             # -1 lets the key choose.
             partition=-1 if letter.partition is None else letter.partition,
-            on_delivery=lambda error, _: confirmed(error, place),
+            on_delivery=lambda error, _: confirmed(error),
         )
         producer.poll(0)
 
     def _count(self, producer: Producer, topic: str) -> int:
         found = producer.list_topics(topic, timeout=5.0).topics[topic]
         if found.error is not None or not found.partitions:
-            raise NotParked(f"{topic} does not exist")
+            raise NotDelivered(f"{topic} does not exist")
         self._partitions[topic] = len(found.partitions)
         return len(found.partitions)

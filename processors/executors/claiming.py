@@ -1,0 +1,161 @@
+"""One claim in the making: what a batch of commands adds to the transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
+
+from processors.executors.claim import (
+    Arrival,
+    Bind,
+    Refuse,
+    Skip,
+    Start,
+    Unreadable,
+    decide,
+)
+from processors.executors.reports import Reports
+from runtime import clock
+from runtime.kafka.dead_letters import WRITTEN, HeaderList, dead_letter, fitting
+from runtime.kafka.guard import Undecidable, guarded
+from runtime.logs import Log
+from streams import envelope
+from streams.commands import CancelStep, StepCommand
+from streams.envelope import Headers
+
+#: What `Claiming.add` may return.
+CLAIM_DECISIONS: Final = (
+    *("started", "refused_expired", "refused_cancelled", "refused_invalid"),
+    *("repeated", "dead_letter"),
+)
+
+
+class Output(NamedTuple):
+    """One record of the transaction, by the topic's full name; -1 lets the key choose."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers | HeaderList
+    partition: int = -1
+
+
+@dataclass(slots=True)
+class Claiming:
+    """Collects the outputs and starts of one batch, in its order."""
+
+    reports: Reports
+    group: str
+    #: Full names.
+    topic: str
+    reports_topic: str
+    #: The name without a prefix, for the metrics.
+    step_topic: str
+    cancelled: Callable[[str], CancelStep | None]
+    claimed: Callable[[str], bool]
+    bind: Bind
+    partitions_of: Callable[[str], int]
+    log: Log
+    #: How far this machine's clock is ahead of the broker's, in seconds.
+    clock_ahead: float = 0.0
+    outputs: list[Output] = field(default_factory=list)
+    #: Each with the trace header of its command.
+    starts: list[tuple[Start, bytes | None]] = field(default_factory=list)
+    dead_letters: int = 0
+
+    def add(self, message: Message) -> str:
+        """Decide about one command; returns the decision's name for the metrics.
+
+        A command on which the decision itself raises becomes a dead letter.
+        """
+        headers = _headers(message)
+        arrival = Arrival(clock.now(), self.clock_ahead, _appended_at(message, headers))
+        try:
+            decision = guarded(
+                "claim",
+                decide,
+                message.value(),
+                envelope.major_version(envelope.header(headers, "ce_type")),
+                arrival,
+                self.cancelled,
+                self.claimed,
+                self.bind,
+            )
+        except Undecidable as error:
+            cause = error.__cause__ or error
+            self.log.error(
+                "cannot be decided about", stage=error.stage, partition=message.partition(),
+                offset=message.offset(), exc_info=(type(cause), cause, cause.__traceback__),
+            )  # fmt: skip
+            text = "the executor could not decide about it; the error is in the executor's log"
+            decision = Unreadable("decision_failed", text)
+        trace = envelope.trace_parent(headers)
+        match decision:
+            case Start(command):
+                self._report(command, "started", arrival.now, trace)
+                self.starts.append((decision, trace))
+                return "started"
+            case Refuse(command, reason, text):
+                self._report(command, "refused", arrival.now, trace, reason=reason, message=text)
+                self.log.info("refused", reason=reason, why=text, **_who(command))
+                return f"refused_{reason}"
+            case Skip(command):
+                self.log.warning("claimed before", **_who(command))
+                return "repeated"
+            case Unreadable(error_class, text):
+                self._dead_letter(message, error_class, text)
+                return "dead_letter"
+
+    def _report(
+        self, command: StepCommand, kind: str, now: float, trace: bytes | None, **fields: Any
+    ) -> None:
+        record = self.reports.record(command, kind, clock.iso(now), trace, **fields)
+        self.outputs.append(Output(self.reports_topic, *record))
+
+    def _dead_letter(self, message: Message, error_class: str, text: str) -> None:
+        letter = dead_letter(
+            self.topic,
+            message,
+            error_class=error_class,
+            message_text=text,
+            stage="decode",
+            group=self.group,
+            app="executor",
+        )
+        letter = fitting(letter, self.partitions_of(letter.topic))
+        self.dead_letters += 1
+        WRITTEN.labels(self.step_topic, error_class).inc()
+        self.log.warning(
+            "dead letter", error_class=error_class, partition=message.partition(),
+            offset=message.offset(),
+        )  # fmt: skip
+        partition = -1 if letter.partition is None else letter.partition
+        self.outputs.append(
+            Output(letter.topic, letter.key, letter.value, letter.headers, partition)
+        )
+
+
+def _appended_at(message: Message, headers: list[tuple[str, Any]]) -> float | None:
+    """The broker's time of the record; None for a dead letter that was sent again."""
+    kind, milliseconds = message.timestamp()
+    if kind != TIMESTAMP_LOG_APPEND_TIME or envelope.header(headers, envelope.HOPS) is not None:
+        return None
+    return milliseconds / 1_000
+
+
+def _headers(message: Message) -> list[tuple[str, Any]]:
+    try:
+        return list(message.headers() or ())  # type: ignore[arg-type]
+    except (UnicodeDecodeError, ValueError):
+        return []  # keys that are not text: hostile, and not needed
+
+
+def _who(command: StepCommand) -> dict[str, Any]:
+    return {
+        "execution": command.execution_id,
+        "step": command.step,
+        "attempt": command.attempt,
+    }

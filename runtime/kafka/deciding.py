@@ -1,0 +1,173 @@
+"""From a batch of records to committed decisions.
+
+The whole batch is one transaction. Where a decision raises, the transaction is aborted, the state
+of the partitions that took part is restored from the changelog, and the records of that batch are
+decided again one transaction each: then the one that raises is known, and it alone becomes a dead
+letter. Consumer and producer stay, so nothing else of the group notices.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Counts
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, Message
+from prometheus_client import Counter
+
+from runtime import clock
+from runtime.kafka.dlq_limit import DlqLimit
+from runtime.kafka.guard import Undecidable, guarded
+from runtime.kafka.outcome import Outcome
+from runtime.kafka.partition import DecisionError, Partition
+from runtime.kafka.transaction import Transactions
+from runtime.logs import Log
+
+#: The timers of a partition whose `tick` raises for no key that it can name wait this long.
+TIMER_PAUSE_SECONDS: Final = 30.0
+
+_RECORDS = Counter("runstream_records_total", "Records consumed", ["topic"])
+
+
+@dataclass(slots=True)
+class Deciding:
+    """The decisions of one session; one thread."""
+
+    transactions: Transactions
+    consumer: Any
+    prefix: str
+    log: Log
+    #: Puts new partitions, restored from the changelog, in the place of these.
+    restore: Callable[[Iterable[int]], None]
+    limit: DlqLimit
+    partitions: dict[int, Partition] = field(default_factory=dict)
+    #: The next offsets of what was decided and not committed, since nothing was produced.
+    offsets: dict[tuple[str, int], int] = field(default_factory=dict)
+    #: Until when (Unix seconds) no timer of a partition runs.
+    paused: dict[int, float] = field(default_factory=dict)
+
+    def decide(self, messages: Sequence[Message]) -> None:
+        """Decide about these records and all timers that are due.
+
+        Raises KafkaException where Kafka fails, and then nothing is known of the state here;
+        DlqLimitReached where too many records cannot be decided about.
+        """
+        now, failed = clock.now(), 0
+        try:
+            self._decide(messages, self._due(now), now)
+        except Undecidable as error:
+            self._log(error, records=len(messages))
+            failed = self._one_by_one(messages)
+        if messages:
+            self.limit.count(len(messages), failed)
+            for topic, count in Counts(str(message.topic()) for message in messages).items():
+                _RECORDS.labels(topic.removeprefix(self.prefix)).inc(count)
+
+    def revoked(self) -> None:
+        """No partition is ours any more; whatever was produced is committed already."""
+        self.partitions.clear()
+        self.offsets.clear()
+        self.paused.clear()
+
+    def next_deadline(self) -> float | None:
+        """When the next timer is due, in Unix seconds."""
+        moments = []
+        for number, partition in self.partitions.items():
+            due = partition.next_deadline()
+            if due is not None:
+                moments.append(max(due, self.paused.get(number, due)))
+        return min(moments, default=None)
+
+    def _due(self, now: float) -> list[int]:
+        found = []
+        for number, partition in self.partitions.items():
+            due = partition.next_deadline()
+            if due is not None and max(due, self.paused.get(number, due)) <= now:
+                found.append(number)
+        return found
+
+    def _decide(self, messages: Iterable[Message], due: Iterable[int], now: float) -> None:
+        """All of it in one transaction, or no transaction where nothing is sent."""
+        out = self.transactions
+        touched: dict[int, Partition] = {}
+        offsets: dict[tuple[str, int], int] = {}
+        for message in messages:
+            number = message.partition() or 0
+            partition = self.partitions.get(number)
+            if partition is None:
+                continue  # Revoked while this batch was read; its new owner reads it again.
+            touched[number] = partition
+            guarded("handle", partition.handle, message, now, out)
+            offsets[str(message.topic()), number] = (message.offset() or 0) + 1
+        for number in due:
+            touched[number] = self.partitions[number]
+            guarded("tick", touched[number].tick, now, out)
+        for partition in touched.values():
+            guarded("flush", partition.flush, out)
+        self._commit(offsets)
+
+    def _commit(self, offsets: dict[tuple[str, int], int]) -> None:
+        if not self.transactions.has_begun:
+            self.offsets |= offsets
+            return
+        outcome = self.transactions.commit(self.offsets | offsets, self.consumer)
+        if outcome is Outcome.COMMITTED:
+            self.offsets.clear()
+        elif self.transactions.refused_record is not None and outcome is not Outcome.UNKNOWN:
+            raise Undecidable("commit") from KafkaException(self.transactions.refused_record)
+        else:
+            raise KafkaException(self.transactions.last_error or KafkaError(KafkaError._FAIL))
+
+    def _one_by_one(self, messages: Sequence[Message]) -> int:
+        """The same again, one transaction for each record and for each partition's timers.
+
+        Returns how many records became dead letters.
+        """
+        numbers = {message.partition() or 0 for message in messages}
+        self._discard(numbers.union(self._due(clock.now())) & self.partitions.keys())
+        failed = 0
+        for message in messages:
+            try:
+                self._decide([message], [], clock.now())
+            except Undecidable as error:
+                self._log(
+                    error,
+                    topic=message.topic(), partition=message.partition(), offset=message.offset(),
+                )  # fmt: skip
+                failed += 1
+                self.limit.check(len(messages), failed)
+                self._discard([message.partition() or 0])
+                self._dead_letter(message)
+        for number in self._due(clock.now()):
+            self._tick(number)
+        return failed
+
+    def _dead_letter(self, message: Message) -> None:
+        number = message.partition() or 0
+        self.partitions[number].dead_letter(message, self.transactions)
+        self._commit({(str(message.topic()), number): (message.offset() or 0) + 1})
+
+    def _tick(self, number: int) -> None:
+        try:
+            self._decide([], [number], clock.now())
+        except Undecidable as error:
+            self._log(error, partition=number)
+            self._discard([number])
+            if isinstance(error.__cause__, DecisionError):
+                self.partitions[number].suspend(error.__cause__.key)
+            else:
+                self.paused[number] = clock.now() + TIMER_PAUSE_SECONDS
+
+    def _discard(self, numbers: Iterable[int]) -> None:
+        """Abort, and go back to the state that is committed."""
+        if self.transactions.abort() is not Outcome.ABORTED and not self.transactions.open():
+            raise KafkaException(self.transactions.last_error or KafkaError(KafkaError._TIMED_OUT))
+        self.restore(numbers)
+
+    def _log(self, error: Undecidable, **where: Any) -> None:
+        cause = error.__cause__ or error
+        self.log.error(
+            "cannot be decided about", stage=error.stage, **where,
+            exc_info=(type(cause), cause, cause.__traceback__),
+        )  # fmt: skip

@@ -1,0 +1,60 @@
+"""The offsets of a transaction: whose commit they are, and by which membership."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+#: The next offset to read, per topic name and partition.
+Offsets = Mapping[tuple[str, int], int]
+
+_CALL_SECONDS: Final = 10.0
+
+
+class CommitMark:
+    """Travels as the offsets' metadata; unique per producer and transaction."""
+
+    def __init__(self) -> None:
+        """Another process, or another producer of this one, has other marks."""
+        self._producer = secrets.token_hex(6)
+        self._count = 0
+
+    def __str__(self) -> str:
+        """The mark of the latest transaction."""
+        return f"{self._producer}:{self._count}"
+
+    def next(self, offsets: Offsets) -> list[TopicPartition]:
+        """The offsets of the next transaction, marked."""
+        self._count += 1
+        return [TopicPartition(*where, offset, str(self)) for where, offset in offsets.items()]
+
+    def is_on(self, offsets: Offsets, consumer: Consumer) -> bool:
+        """Whether exactly these offsets are committed with the latest mark.
+
+        Raises KafkaException where the broker does not say.
+        """
+        partitions = [TopicPartition(*where) for where in offsets]
+        found = consumer.committed(partitions, timeout=_CALL_SECONDS)
+        return all(
+            one.error is None
+            and one.offset == offsets[one.topic, one.partition]
+            and one.metadata == str(self)
+            for one in found
+        )
+
+
+def membership(consumer: Consumer) -> Any:
+    """The consumer's membership, for the check of its generation.
+
+    A member that lost its session has no generation and no member id until it joins again, and
+    offsets without either may be taken for those of a consumer outside any group: unchecked.
+    """
+    metadata = consumer.consumer_group_metadata()
+    if not consumer.memberid():
+        raise KafkaException(
+            KafkaError(KafkaError.UNKNOWN_MEMBER_ID, "the consumer has lost its session")
+        )
+    return metadata

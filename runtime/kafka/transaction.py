@@ -1,0 +1,248 @@
+"""One Kafka transaction at a time: records and consumed offsets, all of them or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+
+from runtime import clock
+from runtime.kafka.broker_clock import BrokerClock
+from runtime.kafka.calls import CallThread
+from runtime.kafka.offsets import CommitMark, Offsets, membership
+from runtime.kafka.outcome import (
+    REFUSED_RECORD,
+    SECONDS,
+    UNREACHABLE,
+    Outcome,
+    RecordRefused,
+    counted,
+    timed_out,
+)
+from streams.topics import Topic
+
+#: Of one call. A commit that takes longer has an unknown end, and the producer is replaced.
+CALL_SECONDS: Final = 10.0
+OFFSETS_SECONDS: Final = 5.0
+_TRIES: Final = 5
+BY_KEY: Final = -1
+
+
+class Transactions:
+    """A transactional producer; for one thread.
+
+    librdkafka ends transactions by protocol version 1, where a late end could meet the next
+    transaction of the same producer (KAFKA-17754): after a call whose end is unknown the producer
+    is dropped, and the next one's `init_transactions` ends whatever is still open.
+    """
+
+    def __init__(
+        self, options: Mapping[str, Any], prefix: str = "", clock_of: BrokerClock | None = None
+    ) -> None:
+        """Opens nothing; `options` hold the transactional id, `prefix` is that of all topics.
+
+        `clock_of` is told when the broker stamped the first record of each transaction.
+        """
+        self._options = dict(options)
+        self._prefix = prefix
+        self._producer: Producer | None = None
+        self._mark = CommitMark()
+        self._begun = False
+        self._began_at = 0.0
+        self._partitions: dict[str, int] = {}
+        self._calls = CallThread("offsets")
+        self._clock_of = clock_of
+        self.last_error: KafkaError | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether records may be sent."""
+        return self._producer is not None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything was sent since the last end of a transaction."""
+        return self._begun
+
+    @property
+    def refused_record(self) -> KafkaError | None:
+        """Why the broker refused a record of the last transaction; None if it did not."""
+        error = self.last_error
+        return error if error is not None and error.code() in REFUSED_RECORD else None
+
+    def open(self, timeout_seconds: float = CALL_SECONDS) -> bool:
+        """End any transaction of a predecessor; False where the broker did not answer in time.
+
+        Raises KafkaException where trying again is of no use (authorization, configuration).
+        """
+        self.close()
+        producer = Producer(self._options)
+        try:
+            producer.init_transactions(timeout_seconds)
+        except KafkaException as error:
+            self.last_error = error.args[0]
+            if error.args[0].retriable() or error.args[0].code() in UNREACHABLE:
+                return False
+            raise
+        self._producer = producer
+        return True
+
+    def close(self) -> None:
+        """Drop the producer with everything that is not committed; it may be opened again."""
+        self._calls.close()
+        self._begun = False
+        if self._producer is not None:
+            self._producer.purge()
+            self._producer = None
+
+    def partitions_of(self, topic: str) -> int:
+        """How many partitions the topic of this full name has; raises KafkaException."""
+        if topic not in self._partitions:
+            found = self._opened().list_topics(topic, timeout=5.0).topics[topic]
+            if found.error is not None:
+                raise KafkaException(found.error)
+            self._partitions[topic] = len(found.partitions)
+        return self._partitions[topic]
+
+    def send(
+        self,
+        topic: Topic,
+        key: bytes,
+        value: bytes | None,
+        headers: Any = None,
+        partition: int = BY_KEY,
+    ) -> None:
+        """Add one record; the first one begins the transaction.
+
+        Blocks while the client's queue is full, at most `CALL_SECONDS`. Raises RecordRefused for
+        a record that is larger than the client may send, KafkaException for everything else.
+        """
+        self.send_named(self._prefix + topic.name, key, value, headers, partition)
+
+    def send_named(
+        self,
+        name: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Any = None,
+        partition: int = BY_KEY,
+    ) -> None:
+        """The same, by the topic's full name."""
+        producer = self._opened()
+        more: dict[str, Any] = {}
+        if not self._begun:
+            self._begin(producer)
+            if self._clock_of is not None:
+                more["on_delivery"] = self._clock_of.delivered(clock.now())
+        deadline = None
+        while True:
+            try:
+                producer.produce(
+                    name, value=value, key=key, partition=partition, headers=headers, **more
+                )
+                return
+            except BufferError:
+                deadline = deadline or clock.monotonic() + CALL_SECONDS
+                if clock.monotonic() > deadline:
+                    raise timed_out("the producer's queue stays full") from None
+                producer.poll(0.05)
+            except KafkaException as error:
+                if error.args[0].code() in REFUSED_RECORD:
+                    raise RecordRefused(f"{name}: {error.args[0].str()}") from error
+                raise
+
+    def commit(self, offsets: Offsets, consumer: Consumer) -> Outcome:
+        """Make what was sent visible together with `offsets`; nothing need have been sent.
+
+        The records are with the broker before the offsets are sent: the group's coordinator
+        checks the consumer's generation once, with the offsets, so whoever owns the partitions
+        later finds every record of this transaction below the end of its topic and can wait for
+        the transaction to end, however long this process stands still in between.
+        """
+        committing = False
+        self.last_error = None
+        try:
+            producer = self._opened()
+            if not self._begun:
+                self._begin(producer)
+            if producer.flush(CALL_SECONDS):
+                raise timed_out("the broker does not take the records")
+            # It ignores its own time limit where the group's coordinator went away (librdkafka
+            # issues 5456 and 5511), hence a limit from outside.
+            self._calls.call_with_timeout(
+                OFFSETS_SECONDS + 1.0,
+                producer.send_offsets_to_transaction,
+                self._mark.next(offsets),
+                membership(consumer),
+                OFFSETS_SECONDS,
+            )
+            committing = True
+            producer.commit_transaction(CALL_SECONDS)
+        except TimeoutError:
+            # The commit was never asked for, and the next `open` ends the transaction.
+            self.last_error = timed_out("sending the offsets does not end").args[0]
+            self._producer = None
+            self._begun = False
+            return counted(Outcome.FENCED)
+        except KafkaException as error:
+            fault: KafkaError = error.args[0]
+            self.last_error = fault
+            if not committing or fault.txn_requires_abort():
+                outcome = self.abort()
+                if self.refused_record is not None:
+                    # The client counts sequence numbers on, and its next transaction would fail.
+                    self.close()
+                    outcome = Outcome.FENCED
+                return counted(outcome)
+            self.close()
+            return counted(Outcome.UNKNOWN)
+        self._begun = False
+        SECONDS.observe(clock.monotonic() - self._began_at)
+        return counted(Outcome.COMMITTED)
+
+    def abort(self) -> Outcome:
+        """End what was begun without effect; the producer may have to be opened again."""
+        if not self._begun or self._producer is None:
+            return Outcome.ABORTED if self._producer is not None else Outcome.FENCED
+        for _ in range(_TRIES):
+            try:
+                self._producer.abort_transaction(CALL_SECONDS)
+                self._begun = False
+                return Outcome.ABORTED
+            except KafkaException as error:
+                self.last_error = self.last_error or error.args[0]
+                if not error.args[0].retriable():
+                    break
+        # It was never committed, and the next `open` ends it.
+        self.close()
+        return Outcome.FENCED
+
+    def measure_clock(self, topic: str) -> None:
+        """Learn the broker's time from a record to this topic that is aborted, so never read.
+
+        Does nothing where the broker does not take it in time.
+        """
+        try:
+            self.send_named(topic, None, None)
+            self._opened().flush(OFFSETS_SECONDS)
+        except (KafkaException, RecordRefused) as error:
+            self.last_error = error.args[0] if isinstance(error, KafkaException) else None
+        self.abort()
+
+    def was_committed(self, offsets: Offsets, consumer: Consumer) -> bool:
+        """Whether the last transaction was committed after all; only after a new `open`.
+
+        Raises KafkaException where the broker does not say.
+        """
+        return self._mark.is_on(offsets, consumer)
+
+    def _opened(self) -> Producer:
+        if self._producer is None:
+            raise KafkaException(KafkaError(KafkaError._STATE, "the producer is not open"))
+        return self._producer
+
+    def _begin(self, producer: Producer) -> None:
+        producer.begin_transaction()
+        self._begun = True
+        self._began_at = clock.monotonic()

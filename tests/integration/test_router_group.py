@@ -1,0 +1,115 @@
+"""Two routers, real broker: a frozen one, one that leaves, one that is killed, under load."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from streams.topics import REQUESTS
+from tests.integration.breaking_router import MARK
+from tests.integration.router_lab import EXECUTOR, STEPS, RouterLab, router_lab
+from tests.integration.stopping_router import POINTS
+
+#: Three source topics of eight partitions each.
+ALL = 24
+
+
+@pytest.fixture
+def routers(kafka: str, topics: Callable[..., str], tmp_path: Path) -> Iterator[RouterLab]:
+    with router_lab(kafka, topics(), tmp_path) as made:
+        made.start("executor", EXECUTOR, concurrency=256)
+        yield made
+
+
+def shares(lab: RouterLab) -> list[int]:
+    """How the partitions are shared out among the members of the group."""
+    return sorted(lab.members().values())
+
+
+def restored_all(lab: RouterLab, name: str, since: int) -> bool:
+    """Whether a router has restored all partitions after its first `since` restores."""
+    lines = lab.events(name, "partitions restored")[since:]
+    return any(len(line["partitions"]) == 8 for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="process states are read in /proc")
+@pytest.mark.parametrize("point", POINTS)
+def test_a_frozen_router_loses_nothing_and_its_successor_knows_all(
+    routers: RouterLab, point: str
+) -> None:
+    asked = routers.folder / "stop"
+    routers.start("frozen", ("-m", "tests.integration.stopping_router", point, str(asked)))
+    routers.start("other")
+    routers.until(lambda: shares(routers) == [ALL // 2, ALL // 2], "both have partitions")
+    keys = routers.load(100)
+    routers.wait_ended(keys)
+    since = len(routers.events("other", "partitions restored"))
+    asked.touch()
+    keys |= routers.load(100)
+    routers.until(lambda: routers.is_stopped("frozen"), "the router stops in a commit")
+    keys |= routers.load(50)
+    routers.until(lambda: shares(routers) == [ALL], "the other one takes over")
+    # The fault itself: it stays frozen while its successor reads the changelog, which does not
+    # end before the open transaction does; shorter than the broker lets a transaction be open.
+    deadline = time.monotonic() + 6
+    while time.monotonic() < deadline and not restored_all(routers, "other", since):
+        time.sleep(0.1)
+    routers.signal("frozen", signal.SIGCONT)
+    keys |= routers.load(50)
+    routers.check(keys)
+    routers.until(lambda: shares(routers) == [ALL // 2, ALL // 2], "it is a member again")
+    routers.check(keys | routers.load(20))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_routers_that_join_leave_and_die_under_load(routers: RouterLab) -> None:
+    routers.start("one")
+    keys = routers.load(200)
+    routers.start("two")
+    routers.until(lambda: shares(routers) == [ALL // 2, ALL // 2], "the second one joins")
+    keys |= routers.load(200)
+    routers.signal("two", signal.SIGTERM)
+    # Well below the session: the member leaves the group instead of letting it run out.
+    routers.until(lambda: shares(routers) == [ALL], "the second one leaves", seconds=4)
+    assert routers.processes["two"].wait(20) == 0
+    keys |= routers.load(200)
+    routers.start("three")
+    routers.until(lambda: shares(routers) == [ALL // 2, ALL // 2], "the third one joins")
+    keys |= routers.load(200)
+    routers.signal("one", signal.SIGKILL)
+    keys |= routers.load(200)
+    routers.until(lambda: shares(routers) == [ALL], "the third one takes over")
+    routers.check(keys)
+
+
+def test_undecidable_records_cost_neither_the_session_nor_their_neighbours(
+    routers: RouterLab,
+) -> None:
+    bad = {
+        orjson.dumps(
+            {"idempotency_key": f"bad {n}", "plan": {"name": MARK.decode(), "steps": STEPS}}
+        )
+        for n in range(5)
+    }
+    keys = routers.load(50)
+    for number, value in enumerate(sorted(bad)):
+        # One key, so one partition and one batch; the others go elsewhere and between them.
+        routers.produce(value, key=b"the same")
+        keys |= routers.load(5 * number)
+    routers.start("one", ("-m", "tests.integration.breaking_router"))
+    letters = routers.dead_letters(REQUESTS, len(bad))
+    assert {value for value, _ in letters} == bad and len(letters) == len(bad)
+    assert {headers["runstream-error-class"] for _, headers in letters} == {"decision_failed"}
+    routers.check(keys | routers.load(20))
+    assert routers.events("one", "waiting") == []
+    assert not [
+        one for one in routers.log.events.values() if one[0]["data"].get("name") == MARK.decode()
+    ]

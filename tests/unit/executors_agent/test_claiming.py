@@ -1,0 +1,94 @@
+"""What a batch of commands adds to a claim."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+
+from processors.executors.claiming import CLAIM_DECISIONS, Claiming
+from processors.executors.reports import Reports
+from streams.commands import StepCommand
+from streams.envelope import HOPS
+from tests.unit.executors_agent.test_claim import FINE, command
+from toolmeta.invocation import Invocation
+
+
+@dataclass
+class Command:
+    """A consumed record."""
+
+    raw: bytes
+    given: list[tuple[str, bytes]]
+    appended_ms: int
+
+    def topic(self) -> str:
+        return "p.steps.test"
+
+    def partition(self) -> int:
+        return 3
+
+    def offset(self) -> int:
+        return 9
+
+    def key(self) -> bytes:
+        return b"k"
+
+    def value(self) -> bytes:
+        return self.raw
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        return self.given
+
+    def timestamp(self) -> tuple[int, int]:
+        return 2, self.appended_ms
+
+
+def claiming(bind: Any = lambda command: FINE, **given: Any) -> Claiming:
+    log: Any = structlog.wrap_logger(structlog.ReturnLogger(), processors=[])
+    return Claiming(
+        Reports("one"), "group", "p.steps.test", "p.steps.reports", "steps.test",
+        lambda attempt: None, set().__contains__, bind, lambda topic: 8, log, **given,
+    )  # fmt: skip
+
+
+def record(ms: int = 0, **changed: Any) -> Any:
+    headers = changed.pop("headers", [])
+    return Command(orjson.dumps(command(**changed)), headers, ms)
+
+
+def raises_for_two(step: StepCommand) -> Invocation:
+    if step.attempt == 2:
+        raise KeyError("a defect")
+    return FINE
+
+
+def test_a_command_on_which_the_decision_raises_costs_that_command_only(monkeypatch: Any) -> None:
+    monkeypatch.setattr("runtime.clock.now", lambda: 1_795_000_000.0)
+    sent = 1_795_000_000_000
+    made = claiming(raises_for_two)
+    decisions = [made.add(record(sent, attempt=attempt)) for attempt in (1, 2, 3)]
+    assert decisions == ["started", "dead_letter", "started"]
+    assert set(decisions) <= set(CLAIM_DECISIONS)
+    assert [output.topic for output in made.outputs] == [
+        "p.steps.reports", "p.steps.test.dlq", "p.steps.reports",
+    ]  # fmt: skip
+    assert made.dead_letters == 1
+    letter = made.outputs[1]
+    assert letter.partition == 3 and dict(letter.headers)["runstream-error-class"] == (
+        b"decision_failed"
+    )
+
+
+def test_validity_counts_from_the_append_unless_a_dead_letter_was_sent_again(
+    monkeypatch: Any,
+) -> None:
+    # Valid for 120 s; this clock is an hour ahead of the broker's, and of what the command says.
+    appended = 1_795_200_000.0
+    monkeypatch.setattr("runtime.clock.now", lambda: appended + 3_600 + 30)
+    ms = int(appended * 1_000)
+    assert claiming(clock_ahead=3_600.0).add(record(ms)) == "started"
+    again = record(ms, headers=[(HOPS, b"1")])
+    assert claiming(clock_ahead=3_600.0).add(again) == "refused_expired"

@@ -1,0 +1,167 @@
+"""A partition that keeps totals by key, and a broker in memory for the loop around it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaError
+
+from runtime.kafka.deciding import Deciding
+from runtime.kafka.dlq_limit import DlqLimit
+from runtime.kafka.outcome import Outcome
+from runtime.kafka.partition import DecisionError
+from streams.topics import EVENTS, ROUTER_STATE
+
+_SILENT: Any = structlog.wrap_logger(structlog.ReturnLogger(), processors=[])
+
+
+@dataclass(frozen=True)
+class Input:
+    """A record as the loop and the partition see it."""
+
+    at: int
+    text: bytes
+
+    def topic(self) -> str:
+        return "source"
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self.at
+
+    def error(self) -> None:
+        return None
+
+    def value(self) -> bytes:
+        return self.text
+
+
+@dataclass
+class FakeBroker:
+    """Takes the place of the transactions: what is committed, and nothing else, is kept."""
+
+    committed: list[tuple[str, bytes | None, bytes | None]] = field(default_factory=list)
+    offsets: dict[tuple[str, int], int] = field(default_factory=dict)
+    commits: int = 0
+    refuses: bytes | None = None
+    refused_record: KafkaError | None = None
+    last_error: KafkaError | None = None
+    has_begun: bool = False
+    _open: list[tuple[str, bytes | None, bytes | None]] = field(default_factory=list)
+
+    def send(self, topic: Any, key: bytes, value: bytes | None, *_: Any) -> None:
+        self.send_named(topic.name, key, value)
+
+    def send_named(self, name: str, key: bytes | None, value: bytes | None, *_: Any) -> None:
+        self.has_begun = True
+        self._open.append((name, key, value))
+
+    def commit(self, offsets: dict[tuple[str, int], int], consumer: Any) -> Outcome:
+        if any(value == self.refuses for name, _, value in self._open if name == EVENTS.name):
+            self.refused_record = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+            return self.abort()
+        self.refused_record = None
+        self.committed += self._open
+        self.offsets |= offsets
+        self.commits += 1
+        self.abort()
+        return Outcome.COMMITTED
+
+    def abort(self) -> Outcome:
+        self._open.clear()
+        self.has_begun = False
+        return Outcome.ABORTED
+
+    def of(self, topic: str) -> list[bytes | None]:
+        return [value for name, _, value in self.committed if name == topic]
+
+
+@dataclass
+class Totals:
+    """Counts records by their first letter; the rest of a record says how it misbehaves."""
+
+    totals: dict[str, int] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
+    suspended: Collection[str] = field(default_factory=set)
+    due: set[str] = field(default_factory=set)
+    broken_timers: set[str] = field(default_factory=set)
+    flush_fails: bool = False
+    every_tick_fails: bool = False
+
+    def restore(self, key: bytes, value: bytes | None) -> None:
+        self.totals[key.decode()] = int(value or b"0")
+
+    def restored(self, now: float) -> None:
+        """There is nothing to derive."""
+
+    def handle(self, message: Any, now: float, out: Any) -> None:
+        key, _, how = message.value().decode().partition(":")
+        # The state is changed before anything fails: it has to be thrown away.
+        self.totals[key] = self.totals.get(key, 0) + 1
+        self.changed.add(key)
+        if how == "handle":
+            raise KeyError("a defect")
+        self.flush_fails |= how == "flush"
+        out.send(EVENTS, key.encode(), message.value())
+
+    def dead_letter(self, message: Any, out: Any) -> None:
+        out.send_named("source.dlq", None, message.value())
+
+    def next_deadline(self) -> float | None:
+        if self.every_tick_fails:
+            return 0.0
+        return 0.0 if self.due - set(self.suspended) else None
+
+    def tick(self, now: float, out: Any) -> None:
+        if self.every_tick_fails:
+            raise ValueError("a defect")
+        for key in sorted(self.due - set(self.suspended)):
+            if key in self.broken_timers:
+                raise DecisionError(key)
+            self.due.discard(key)
+            out.send(EVENTS, key.encode(), b"tick " + key.encode())
+
+    def suspend(self, key: str) -> None:
+        self.suspended = {*self.suspended, key}
+
+    def flush(self, out: Any) -> None:
+        if self.flush_fails:
+            raise KeyError("a defect")
+        for key in sorted(self.changed):
+            out.send(ROUTER_STATE, key.encode(), str(self.totals[key]).encode())
+        self.changed.clear()
+
+
+class Loop:
+    """The deciding part of the loop over one partition, restored from the broker in memory."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.broker = FakeBroker()
+        self.settings = settings
+        self.restores = 0
+        transactions: Any = self.broker
+        self.deciding = Deciding(transactions, None, "", _SILENT, self.restore, DlqLimit())
+        self.restore([0])
+
+    def restore(self, numbers: Iterable[int]) -> None:
+        before = self.deciding.partitions.get(0)
+        self.restores += 1
+        # Timers are derived from the state, so they are there again after each restore.
+        fresh = Totals(**{name: type(v)(v) for name, v in self.settings.items()})
+        for name, key, value in self.broker.committed:
+            if name == ROUTER_STATE.name:
+                fresh.restore(key or b"", value)
+        ticked = [v for v in self.broker.of(EVENTS.name) if v and v.startswith(b"tick ")]
+        fresh.due -= {v.removeprefix(b"tick ").decode() for v in ticked}
+        for key_suspended in before.suspended if before is not None else ():
+            fresh.suspend(key_suspended)
+        self.deciding.partitions[0] = fresh
+
+    def decide(self, texts: list[bytes]) -> None:
+        messages: Any = [Input(at, text) for at, text in enumerate(texts)]
+        self.deciding.decide(messages)

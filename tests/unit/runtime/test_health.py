@@ -1,0 +1,58 @@
+"""The health port says what the process says, and whoever hangs up is not in its log."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from runtime.health import Health, serve
+from runtime.settings import CommonSettings
+
+
+@pytest.fixture
+def health() -> Health:
+    return Health(("kafka",))
+
+
+@pytest.fixture
+def port(health: Health) -> Iterator[int]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        number = int(probe.getsockname()[1])
+    server = serve(CommonSettings(http_port=number), health, structlog.get_logger())
+    assert server is not None
+    yield number
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_prober_that_hangs_up_is_not_logged(port: int, capfd: pytest.CaptureFixture[str]) -> None:
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", port)) as prober:
+            # A close with linger 0 is a reset: the answer meets a dead connection.
+            prober.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            prober.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    # Whoever comes later is served, and by then those before are done with.
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+        assert answer.status == 200
+    written = capfd.readouterr()
+    assert written.err == "" and written.out == ""
+
+
+def test_readiness_names_what_is_waited_for(port: int, health: Health) -> None:
+    health.waiting("kafka", "the broker does not answer")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5)
+    assert refused.value.code == 503
+    assert json.loads(refused.value.read())["waiting"] == {"kafka": "the broker does not answer"}
+    refused.value.close()
+    health.ready("kafka")
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+        assert answer.status == 200
