@@ -3,7 +3,8 @@ FROM python:3.11-slim AS build
 WORKDIR /source
 RUN python -m venv /opt/runstream
 COPY . .
-RUN /opt/runstream/bin/pip install --no-cache-dir .
+# The versions that the tests ran with.
+RUN /opt/runstream/bin/pip install --no-cache-dir --constraint constraints.txt .
 
 FROM python:3.11-slim
 # What the tools of the automation and network domains call most.

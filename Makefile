@@ -6,25 +6,25 @@ BIN    := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test failed unit integration check format docs bench clean
+.PHONY: help demo test unit integration check format docs bench clean
 
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[local,network,dev]'
+# What runs, and the local stack to run it on; nothing that only a change of the code needs.
+$(VENV)/.product: pyproject.toml constraints.txt .ci/install
+	$(PYTHON) .ci/install $(VENV) local,demo
 	touch $@
 
-demo: $(VENV)/.installed ## Start everything, run seven plans with real work, show what came of them
+$(VENV)/.installed: pyproject.toml constraints.txt .ci/install
+	$(PYTHON) .ci/install $(VENV) local,demo,network,dev
+	touch $(VENV)/.product $@
+
+demo: $(VENV)/.product ## Start everything, run seven plans with real work, show what came of them
 	$(BIN)/python -m demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.installed ## All tests, with a real broker and a real database
 	$(BIN)/python -m pytest
-
-failed: $(VENV)/.installed ## The tests that failed last time, once more
-	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 unit: $(VENV)/.installed ## The tests that need no broker and no database
 	$(BIN)/python -m pytest tests/unit tests/contract tests/architecture

@@ -149,6 +149,7 @@ def _processes(
                 "RUNSTREAM_INSTANCE": f"bench-{command[-1]}",
                 "RUNSTREAM_HTTP_PORT": str(ports[name]),
                 "RUNSTREAM_LOG_LEVEL": "warning",
+                "RUNSTREAM_TEST_TOOLS": "true",
             }
             started.append(subprocess.Popen(command, env=environment))
             if ready:

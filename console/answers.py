@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from streams.commands import AnyCommand, Redrive, Rerun, Resolve
 from streams.events import Event
+from streams.payloads import Accepted, Audit, Rejected
 
 #: What follows on each command where the router does as told.
 _FOLLOWS: Final[dict[str, frozenset[str]]] = {
@@ -28,33 +30,31 @@ class Verdict:
     event: Event
 
 
-def verdict(command: dict[str, Any], event: Event) -> Verdict | None:
+def verdict(command: AnyCommand, event: Event) -> Verdict | None:
     """The verdict on `command` in `event`, or None where the event is about something else."""
-    kind, ident = command["type"], command["execution_id"]
-    if kind in ("rerun", "redrive"):
+    if isinstance(command, Rerun | Redrive):
         found = _rerun(command, event)
         if found is not None:
             return found
-    if event.execution_id != ident:
+    if event.execution_id != command.execution_id:
         return None
-    if event.type == "audit.decision":
-        if event.data.get("action") != kind or event.data.get("actor") != command["actor"]:
+    if isinstance(event.data, Audit):
+        if event.data.action != command.type or event.data.actor != command.actor:
             return None
-        allowed = bool(event.data.get("allowed"))
-        return Verdict(allowed, str(event.data.get("message") or ""), event)
-    if event.type not in _FOLLOWS.get(kind, ()):
+        return Verdict(event.data.allowed, event.data.message or "", event)
+    if event.type not in _FOLLOWS.get(command.type, ()):
         return None
-    if event.step is not None and event.step != command.get("step"):
-        return None
-    return Verdict(True, "", event)
+    about = command.step if isinstance(command, Resolve) else None
+    return Verdict(True, "", event) if event.step in (None, about) else None
 
 
-def _rerun(command: dict[str, Any], event: Event) -> Verdict | None:
-    if event.type == "execution.accepted":
-        if event.data.get("rerun_of") == command["execution_id"]:
+def _rerun(command: Rerun | Redrive, event: Event) -> Verdict | None:
+    data = event.data
+    if isinstance(data, Accepted):
+        if data.rerun_of == command.execution_id:
             return Verdict(True, f"runs again as {event.execution_id}", event)
-    elif event.type == "execution.rejected":
-        proposed = command.get("new_execution_id")
+    elif isinstance(data, Rejected) and isinstance(command, Rerun):
+        proposed = command.new_execution_id
         if proposed is not None and event.execution_id == proposed:
-            return Verdict(False, str(event.data.get("message")), event)
+            return Verdict(False, data.message, event)
     return None

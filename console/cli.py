@@ -23,6 +23,7 @@ from console import (
     watching,
 )
 from console.exits import Exit, Failure
+from console.sections import Sections
 
 #: They choose where Kafka and Postgres are, so they do not take the answer from a local stack.
 _STACK_COMMANDS = frozenset({"up", "down", "status"})
@@ -30,7 +31,9 @@ _STACK_COMMANDS = frozenset({"up", "down", "status"})
 app = typer.Typer(
     name="runstream",
     no_args_is_help=True,
+    cls=Sections,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -59,10 +62,24 @@ def root(
         endpoints.adopt_local_stack()
 
 
-for module in (submission, watching, history, explain, control, tools, topics, dlq):
-    module.register(app)
-for module in (stack, migrate, processes, docs):
-    module.register(app)
+#: The headings of `--help`, and whose commands stand under each.
+_SECTIONS = (
+    ("Plans and executions", (submission, watching, history, explain)),
+    ("Operators", (control,)),
+    ("What there is", (tools, topics, dlq)),
+    ("This machine", (stack, migrate)),
+    ("Processes", (processes, docs)),
+)
+
+for _title, _modules in _SECTIONS:
+    for _module in _modules:
+        _module.register(app)
+    for _command in app.registered_commands:
+        if not isinstance(_command.rich_help_panel, str):
+            _command.rich_help_panel = _title
+    for _group in app.registered_groups:
+        if not isinstance(_group.rich_help_panel, str):
+            _group.rich_help_panel = _title
 
 
 def main(argv: list[str] | None = None) -> int:

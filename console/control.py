@@ -1,4 +1,4 @@
-"""`cancel`, `approve`, `reject`, `pause`, `resume`, `rerun`, `resolve`: words to an execution."""
+"""`cancel`, `approve`, `reject`, `pause`, `resume`, `rerun`, `resolve`: control commands."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from console.options import Actor, ExecutionId, Json, JsonLines, NoWait, Quiet, 
 if TYPE_CHECKING:
     from console.answers import Verdict
     from runtime.settings import CommonSettings
+    from streams.commands import AnyCommand
 
 #: How long a command waits for the event that answers it.
 ANSWER_SECONDS = 10.0
@@ -180,10 +181,10 @@ def _tell(
     from streams.commands import CONTROL_COMMAND
 
     ident = options.execution_id(execution_id)
-    given = {name: value for name, value in fields.items() if value is not None}
-    command = {"type": kind, "execution_id": ident, "actor": actor or options.login(), **given}
+    chosen = {name: value for name, value in fields.items() if value is not None}
+    given = {"type": kind, "execution_id": ident, "actor": actor or options.login(), **chosen}
     try:
-        CONTROL_COMMAND.validate_python(command)
+        command = CONTROL_COMMAND.validate_python(given)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"][1:])
@@ -196,13 +197,15 @@ def _tell(
         return None
     found = _ask(settings, command)
     if as_json:
+        from console.lines import document
+
         terminal.data(
             {
                 "execution_id": ident,
                 "command": kind,
                 "allowed": found.allowed,
                 "message": found.message,
-                "event": found.event.model_dump(mode="json"),
+                "event": document(found.event),
             }
         )
     if not found.allowed:
@@ -214,14 +217,14 @@ def _tell(
     return found
 
 
-def _ask(settings: CommonSettings, command: dict[str, Any]) -> Verdict:
+def _ask(settings: CommonSettings, command: AnyCommand) -> Verdict:
     from console.answers import verdict
     from console.eventlog import EventLog
     from console.follow import parse
     from runtime.clock import monotonic
     from streams.ids import route_of
 
-    ident = command["execution_id"]
+    ident = command.execution_id
     with EventLog(settings, route_of(ident)) as log:
         _produce(settings, command)
         until = monotonic() + ANSWER_SECONDS
@@ -232,27 +235,27 @@ def _ask(settings: CommonSettings, command: dict[str, Any]) -> Verdict:
             if found is not None:
                 return found
     raise Failure(
-        f"no answer to {command['type']} within {ANSWER_SECONDS:.0f} s; the command is on its "
+        f"no answer to {command.type} within {ANSWER_SECONDS:.0f} s; the command is on its "
         "topic, and a router that knows the execution will obey it",
         Exit.TIMED_OUT,
         f"is a router running (runstream status), and is the id right (runstream watch {ident})?",
     )
 
 
-def _produce(settings: CommonSettings, command: dict[str, Any]) -> None:
+def _produce(settings: CommonSettings, command: AnyCommand) -> None:
     from console import broker
     from runtime.clock import iso, now
     from streams.envelope import headers
     from streams.ids import route_of
     from streams.topics import CONTROL
 
-    ident = command["execution_id"]
+    ident = command.execution_id
     head = headers(
-        ident=f"{ident}:{command['type']}:{secrets.token_hex(8)}",
-        kind=f"control.{command['type']}",
+        ident=f"{ident}:{command.type}:{secrets.token_hex(8)}",
+        kind=f"control.{command.type}",
         source="cli",
         time=iso(now()),
         subject=ident,
     )
-    body = json.dumps(command, ensure_ascii=False, separators=(",", ":")).encode()
+    body = command.model_dump_json(exclude_unset=True).encode()
     broker.send(settings, CONTROL, key=route_of(ident), value=body, headers=head)

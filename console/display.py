@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from console import terminal
 from console.board import Board
-from console.lines import sentence
+from console.lines import document, sentence
 from console.text import clock
 from console.view import ExecutionView
 from streams.events import Event
@@ -32,6 +32,7 @@ _STYLES: Final = {
     "paused": "yellow",
     "partial": "yellow",
     "retry_scheduled": "yellow",
+    "cancel_requested": "magenta",
     "cancelled": "magenta",
 }
 
@@ -63,10 +64,10 @@ class Display:
     def event(self, event: Event) -> None:
         """Show one event that was not seen before."""
         if self._jsonl:
-            terminal.line(event.model_dump(mode="json"))
+            terminal.line(document(event))
         elif not self._silent and not self.live and event.type not in _QUIET_TYPES:
             kind = event.type.partition(".")[2]
-            terminal.say(f"{clock(event.at)}  {sentence(event)}", _STYLES.get(kind, ""))
+            terminal.say(f"{clock(event.unix())}  {sentence(event)}", _STYLES.get(kind, ""))
 
     def note(self, message: str, style: str = "") -> None:
         """Something to know that is no event."""

@@ -11,10 +11,10 @@ import typer
 from console import endpoints, options, terminal
 from console.exits import Exit, Failure
 from console.options import Actor, Json, JsonLines
-from console.text import count, moment, one_line, plain, size
+from console.text import count, one_line, plain, size, timestamp
 
 if TYPE_CHECKING:
-    from console.letters import Letter
+    from console.dead_letters import DeadLetterRecord
     from runtime.settings import CommonSettings
     from streams.topics import Topic
 
@@ -27,7 +27,8 @@ _SomeTopic = Annotated[
 _Partition = Annotated[int, typer.Argument(metavar="PARTITION", min=0)]
 _Offset = Annotated[int, typer.Argument(metavar="OFFSET", min=0)]
 _Class = Annotated[
-    str | None, typer.Option("--class", metavar="NAME", help="Only letters of this error class.")
+    str | None,
+    typer.Option("--class", metavar="NAME", help="Only dead letters of this error class."),
 ]
 _Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=10_000)]
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -54,10 +55,10 @@ def list_(
     """List dead letters, newest first."""
     found = _newest(topic, error_class, limit)
     if as_json:
-        terminal.data([_summary(letter) for letter in found])
+        terminal.data([_summary(record) for record in found])
     elif jsonl:
-        for letter in found:
-            terminal.line(_summary(letter))
+        for record in found:
+            terminal.line(_summary(record))
     elif not found:
         terminal.say("no dead letters", "green")
     else:
@@ -66,18 +67,18 @@ def list_(
 
 def show(topic: _Topic, partition: _Partition, offset: _Offset, as_json: Json = False) -> None:
     """Show one dead letter: its headers, and its key and value as text or, failing that, hex."""
-    from console import letters
+    from console import dead_letters
 
     settings = _settings()
-    letter = letters.one(settings, letters.source_of(settings, topic), partition, offset)
+    record = dead_letters.one(settings, dead_letters.source_of(settings, topic), partition, offset)
     if as_json:
-        terminal.data({**_summary(letter), "headers": _headers(letter),
-                       "key": _shown(letter.key), "value": _shown(letter.value)})  # fmt: skip
+        terminal.data({**_summary(record), "headers": _headers(record),
+                       "key": _shown(record.key), "value": _shown(record.value)})  # fmt: skip
         return
     out = terminal.out()
-    for name, value in _headers(letter).items():
+    for name, value in _headers(record).items():
         out.print(f"{plain(name)}: {plain(value)}", markup=False, soft_wrap=True)
-    for name, content in (("key", letter.key), ("value", letter.value)):
+    for name, content in (("key", record.key), ("value", record.value)):
         encoding, text = next(iter(_shown(content).items()))
         out.print(f"\n{name} ({encoding}, {size(len(content or b''))})", style="bold")
         out.print(plain(text), markup=False, highlight=False, soft_wrap=True)
@@ -89,7 +90,7 @@ def redrive(
     offset: Annotated[int | None, typer.Argument(metavar="[OFFSET]", min=0)] = None,
     error_class: _Class = None,
     limit: _Limit = 1_000,
-    every: Annotated[bool, typer.Option("--all", help="Every letter of the topic.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every dead letter of the topic.")] = False,
     actor: Actor = None,
     yes: _Yes = False,
     as_json: Json = False,
@@ -97,30 +98,30 @@ def redrive(
     """Send dead letters on their way again: one by its place, or all of a topic or class.
 
     The original bytes go to the source topic; for a step that failed as often as it may, a rerun
-    from that step is asked for. The letters stay on their topic.
+    from that step is asked for. The dead letters stay on their topic.
     """
-    from console import letters, redriving
+    from console import dead_letters, redriving
 
     settings = _settings()
-    source = letters.source_of(settings, topic)
+    source = dead_letters.source_of(settings, topic)
     if partition is not None and offset is not None:
-        found = [letters.one(settings, source, partition, offset)]
+        found = [dead_letters.one(settings, source, partition, offset)]
     elif partition is None and (every or error_class is not None):
         found = _matching(settings, [source], error_class, limit)
-        _confirm(yes, f"redrive {count(len(found), 'letter')} of {source.dlq}?")
+        _confirm(yes, f"redrive {count(len(found), 'dead letter')} of {source.dlq}?")
     else:
         raise Failure("name PARTITION and OFFSET, or --all, or --class", Exit.USAGE)
     outcome = redriving.redrive(settings, found, actor or options.login())
     if as_json:
         terminal.data(
             {
-                "redriven": [_place(letter) for letter in outcome.redriven],
+                "redriven": [_place(record) for record in outcome.redriven],
                 "refused": [{**_place(x), "reason": why} for x, why in outcome.refused],
             }
         )
-    for letter, why in outcome.refused:
-        terminal.say(f"{letter.topic}[{letter.partition}] {letter.offset}: {why}", "red")
-    terminal.say(f"{count(len(outcome.redriven), 'letter')} redriven")
+    for record, why in outcome.refused:
+        terminal.say(f"{record.topic}[{record.partition}] {record.offset}: {why}", "red")
+    terminal.say(f"{count(len(outcome.redriven), 'dead letter')} redriven")
     if outcome.refused:
         raise typer.Exit(Exit.FAILED)
 
@@ -128,26 +129,26 @@ def redrive(
 def drop(
     topic: _Topic, partition: _Partition, offset: _Offset, yes: _Yes = False, as_json: Json = False
 ) -> None:
-    """Delete the letter at OFFSET and every older one of its partition, for good.
+    """Delete the dead letter at OFFSET and every older one of its partition, for good.
 
     Kafka deletes from the front of a partition only; there is no way to take out one record. The
     copies in execution.execution_dlq stay.
     """
     from confluent_kafka import KafkaException, TopicPartition
 
-    from console import broker, letters
+    from console import broker, dead_letters
 
     settings = _settings()
-    source = letters.source_of(settings, topic)
-    letters.one(settings, source, partition, offset)
+    source = dead_letters.source_of(settings, topic)
+    dead_letters.one(settings, source, partition, offset)
     gone = [
-        letter
-        for letter in letters.read(settings, [source])
-        if letter.partition == partition and letter.offset <= offset
+        record
+        for record in dead_letters.read(settings, [source])
+        if record.partition == partition and record.offset <= offset
     ]
     classes = ", ".join(f"{n} {name}" for name, n in Counter(x.error_class for x in gone).items())
-    name = letters.dlq_name(settings, source)
-    _confirm(yes, f"delete {count(len(gone), 'letter')} ({classes}) from {name}[{partition}]?")
+    name = dead_letters.dlq_name(settings, source)
+    _confirm(yes, f"delete {count(len(gone), 'dead letter')} ({classes}) from {name}[{partition}]?")
     place = TopicPartition(name, partition, offset + 1)
     # Held by name: a client that is collected takes its answers with it.
     admin = broker.admin(settings)
@@ -158,17 +159,17 @@ def drop(
         raise Failure(f"{name} could not be cut: {error}", Exit.FAILED) from None
     if as_json:
         terminal.data({"topic": name, "partition": partition, "dropped": len(gone)})
-    terminal.say(f"{count(len(gone), 'letter')} deleted from {name}[{partition}]")
+    terminal.say(f"{count(len(gone), 'dead letter')} deleted from {name}[{partition}]")
 
 
 def stats(topic: _SomeTopic = None, as_json: Json = False) -> None:
     """Count dead letters by topic and error class."""
-    from console import letters
+    from console import dead_letters
 
     settings = _settings()
     counts: Counter[tuple[str, str]] = Counter()
-    for letter in letters.read(settings, _sources(settings, topic)):
-        counts[letter.topic, letter.error_class] += 1
+    for record in dead_letters.read(settings, _sources(settings, topic)):
+        counts[record.topic, record.error_class] += 1
     rows = [
         {"topic": name, "class": error_class, "letters": number}
         for (name, error_class), number in sorted(counts.items())
@@ -188,56 +189,56 @@ def _settings() -> CommonSettings:
 
 
 def _sources(settings: CommonSettings, topic: str | None) -> list[Topic]:
-    from console import letters
+    from console import dead_letters
     from streams.topics import TOPICS
 
     if topic is not None:
-        return [letters.source_of(settings, topic)]
+        return [dead_letters.source_of(settings, topic)]
     return [source for source in TOPICS.values() if source.dead_letters]
 
 
 def _matching(
     settings: CommonSettings, sources: list[Topic], error_class: str | None, limit: int
-) -> list[Letter]:
-    """The newest letters, at most `limit`; the whole of a topic is read only to find a class."""
+) -> list[DeadLetterRecord]:
+    """The newest, at most `limit`; the whole of a topic is read only to find a class."""
     import heapq
 
-    from console import letters
+    from console import dead_letters
 
-    found = letters.read(settings, sources, newest=limit if error_class is None else None)
+    found = dead_letters.read(settings, sources, newest=limit if error_class is None else None)
     wanted = (x for x in found if error_class is None or x.error_class == error_class)
     return heapq.nlargest(limit, wanted, key=lambda x: (x.at_ms, x.topic, x.partition, x.offset))
 
 
-def _newest(topic: str | None, error_class: str | None, limit: int) -> list[Letter]:
+def _newest(topic: str | None, error_class: str | None, limit: int) -> list[DeadLetterRecord]:
     settings = _settings()
     return _matching(settings, _sources(settings, topic), error_class, limit)
 
 
-def _place(letter: Letter) -> dict[str, Any]:
-    return {"topic": letter.topic, "partition": letter.partition, "offset": letter.offset}
+def _place(record: DeadLetterRecord) -> dict[str, Any]:
+    return {"topic": record.topic, "partition": record.partition, "offset": record.offset}
 
 
-def _summary(letter: Letter) -> dict[str, Any]:
+def _summary(record: DeadLetterRecord) -> dict[str, Any]:
     from streams.envelope import header
 
     return {
-        **_place(letter),
-        "at": letter.at.isoformat(timespec="milliseconds"),
-        "class": letter.error_class,
-        "message": letter.said("message"),
-        "stage": letter.said("stage"),
-        "source_offset": letter.said("offset"),
-        "execution_id": header(letter.headers, "ce_subject"),
-        "hops": letter.hops,
-        "bytes": len(letter.value or b""),
+        **_place(record),
+        "at": record.at.isoformat(timespec="milliseconds"),
+        "class": record.error_class,
+        "message": record.said("message"),
+        "stage": record.said("stage"),
+        "source_offset": record.said("offset"),
+        "execution_id": header(record.headers, "ce_subject"),
+        "hops": record.hops,
+        "bytes": len(record.value or b""),
     }
 
 
-def _headers(letter: Letter) -> dict[str, str]:
+def _headers(record: DeadLetterRecord) -> dict[str, str]:
     return {
         name: next(iter(_shown(value.encode() if isinstance(value, str) else value).values()))
-        for name, value in letter.headers
+        for name, value in record.headers
     }
 
 
@@ -250,13 +251,13 @@ def _shown(content: bytes | None) -> dict[str, str]:
         return {"hex": content.hex()}
 
 
-def _table(found: list[Letter]) -> None:
+def _table(found: list[DeadLetterRecord]) -> None:
     rows = [
         [
-            letter.topic, str(letter.partition), str(letter.offset), moment(letter.at),
-            letter.error_class, one_line(letter.said("message") or "", 80),
+            record.topic, str(record.partition), str(record.offset), timestamp(record.at),
+            record.error_class, one_line(record.said("message") or "", 80),
         ]
-        for letter in found
+        for record in found
     ]  # fmt: skip
     _grid(("TOPIC", "PART", "OFFSET", "WRITTEN", "CLASS", "WHY"), rows)
 

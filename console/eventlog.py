@@ -85,7 +85,7 @@ class EventLog:
         return end
 
     def _offset_at(self, place: TopicPartition, unix_ms: int) -> int:
-        """The first record at or after that moment, else the end."""
+        """The first record at or after that time, else the end."""
         from confluent_kafka import TopicPartition
 
         asked = [TopicPartition(place.topic, place.partition, unix_ms)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,12 @@ from console import terminal
 from console.exits import Exit
 from console.options import Actor, Json, PlanPath
 from console.text import count, one_line, plain, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streams.admitted import AdmittedStep
+    from streams.payloads import Accepted, Problem
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +40,9 @@ def explain(
     from console.options import login
     from console.request import Options, prepare
     from processors.router.admission import admit
-    from processors.router.intake import Invalid, Poison, read_request
+    from processors.router.decoding import Undecodable
+    from processors.router.request_decoder import Invalid, decode_request
+    from streams.payloads import Accepted, Problem
     from toolmeta import registry
 
     document = planfile.load(str(plan))
@@ -42,77 +50,89 @@ def explain(
         document, Options(tenant, actor, None, environment),
         login=login(), unix_ms=0, random_bits=0,
     )  # fmt: skip
-    read = read_request(prepared.body)
-    problems: list[dict[str, str]] = []
-    data: dict[str, Any] = {}
-    if isinstance(read, Poison):
-        problems = [{"field": "plan", "message": read.message}]
+    read = decode_request(prepared.body)
+    if isinstance(read, Undecodable):
+        found: Accepted | list[Problem] = [Problem("plan", read.message)]
     elif isinstance(read, Invalid):
-        problems = [{"field": item.field, "message": item.message} for item in read.problems]
+        found = [Problem(item.field, item.message) for item in read.problems]
     else:
-        key = prepared.idempotency_key
-        found = admit(read.request, read.plan_hash, key, registry.load())
-        if isinstance(found, list):
-            problems = [{"field": item.field, "message": item.message} for item in found]
-        else:
-            data = found
+        admitted = admit(read.request, read.plan_hash, prepared.idempotency_key, registry.load())
+        found = (
+            admitted
+            if isinstance(admitted, Accepted)
+            else [Problem(item.field, item.message) for item in admitted]
+        )
     if as_json:
-        data.pop("idempotency_key", None)
-        terminal.data({"admitted": not problems, "problems": problems, **data})
-    elif problems:
+        terminal.data(_document(found))
+    elif isinstance(found, Accepted):
+        _tell(found)
+    else:
         from console import outcome
 
-        message = f"{count(len(problems), 'problem')} in the plan"
-        outcome.problems({"message": message, "problems": problems})
-    else:
-        _tell(data)
-    raise typer.Exit(Exit.REJECTED if problems else Exit.OK)
+        outcome.problems(found, "")
+    raise typer.Exit(Exit.OK if isinstance(found, Accepted) else Exit.REJECTED)
 
 
-def waves(steps: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+def _document(found: Accepted | list[Problem]) -> dict[str, Any]:
+    """What would be in `execution.accepted`, or why there would be none."""
+    import orjson
+
+    from streams.admitted import encode_plan
+
+    if isinstance(found, list):
+        problems = [{"field": item.field, "message": item.message} for item in found]
+        return {"admitted": False, "problems": problems}
+    data: dict[str, Any] = orjson.loads(orjson.dumps(found))
+    # The key is made anew for each submission that brings none.
+    del data["idempotency_key"]
+    data["plan"] = orjson.loads(encode_plan(found.plan))
+    return {"admitted": True, "problems": [], **data}
+
+
+def waves(steps: Sequence[AdmittedStep]) -> list[list[AdmittedStep]]:
     """The steps in groups: all of a group may run at once, after the groups before it."""
     level: dict[str, int] = {}
-    waiting = {step["id"]: step for step in steps}
+    waiting = {step.id: step for step in steps}
     while waiting:
         ready = [
             ident
             for ident, step in waiting.items()
-            if all(other in level for other in step["depends_on"])
+            if all(other in level for other in step.depends_on)
         ]
         for ident in ready:
-            before = [level[other] for other in waiting[ident]["depends_on"]]
+            before = [level[other] for other in waiting[ident].depends_on]
             level[ident] = 1 + max(before, default=-1)
         for ident in ready:
             del waiting[ident]
         if not ready:
             break
-    groups: list[list[dict[str, Any]]] = [[] for _ in range(1 + max(level.values(), default=-1))]
+    groups: list[list[AdmittedStep]] = [[] for _ in range(1 + max(level.values(), default=-1))]
     for step in steps:
-        if step["id"] in level:
-            groups[level[step["id"]]].append(step)
+        if step.id in level:
+            groups[level[step.id]].append(step)
     return groups
 
 
-def _tell(data: dict[str, Any]) -> None:
+def _tell(data: Accepted) -> None:
     from rich.table import Table
     from rich.text import Text
 
     out = terminal.out()
-    steps = data["plan"]["steps"]
-    title = Text().append("would be admitted", "green").append(f"  {plain(data['name'] or 'plan')}")
+    steps = data.plan.steps
+    title = Text().append("would be admitted", "green").append(f"  {plain(data.name or 'plan')}")
     out.print(title.append(f"  {count(len(steps), 'step')}", style="dim"))
-    classes = f"{data['sla_class']}, {data['mode']}, {data['action_class']}"
+    classes = f"{data.sla_class}, {data.mode}, {data.action_class}"
     facts = [
-        ("class", f"{classes}, priority {data['priority']} in {data['environment']}"),
-        ("ends after", f"at most {seconds(data['timeout_seconds'])}"),
-        ("SLA", f"promised within {seconds(data['sla_seconds'])}"),
+        ("class", f"{classes}, priority {data.priority} in {data.environment}"),
+        ("ends after", f"at most {seconds(data.timeout_seconds)}"),
+        ("SLA", f"promised within {seconds(data.sla_seconds)}"),
     ]
-    if data["approval_level"]:
+    if data.approval_level:
         facts.append(
-            ("approval", f"level {data['approval_level']}, by someone other than {data['actor']}")
+            ("approval", f"level {data.approval_level}, by someone other than {data.actor}")
         )
-    if data.get("unknown_fields"):
-        facts.append(("not understood", f"{', '.join(data['unknown_fields'])}: kept, not used"))
+    if data.unknown_fields:
+        facts.append(("not understood", f"{', '.join(data.unknown_fields)}: kept, not used"))
     grid = Table.grid(padding=(0, 2))
     for name, value in facts:
         grid.add_row(Text(f"  {name}", style="dim"), Text(plain(value)))
@@ -123,10 +143,10 @@ def _tell(data: dict[str, Any]) -> None:
     for number, group in enumerate(waves(steps), 1):
         for index, step in enumerate(group):
             table.add_row(
-                str(number) if index == 0 else "", Text(step["id"], style="bold"),
-                step["tool"] + (" for each item" if "for_each" in step else ""), step["domain"],
-                Text(", ".join(step["depends_on"])), f"up to {step['max_attempts']}",
-                seconds(step["timeout_seconds"]), Text(one_line(step.get("when", ""), 60)),
+                str(number) if index == 0 else "", Text(step.id, style="bold"),
+                step.tool + (" for each item" if step.for_each is not None else ""), step.domain,
+                Text(", ".join(step.depends_on)), f"up to {step.max_attempts}",
+                seconds(step.timeout_seconds), Text(one_line(step.when or "", 60)),
             )  # fmt: skip
     out.print()
     out.print(table)

@@ -14,7 +14,8 @@ from console.exits import OUTCOMES, Exit, Failure
 from console.request import Prepared
 from console.view import ExecutionView
 from runtime.clock import monotonic
-from streams.events import Event
+from streams.events import Event, decode_event
+from streams.payloads import Duplicate, Rejected
 
 #: How long an execution of which nothing is on the log may take to appear.
 PATIENCE_SECONDS: Final = 10.0
@@ -25,7 +26,7 @@ _TICK_SECONDS: Final = 0.2
 def parse(value: bytes) -> Event | None:
     """The event in `value`; None for bytes that are none, which a watcher cannot repair."""
     try:
-        return Event.model_validate_json(value)
+        return decode_event(value)
     except ValidationError:
         return None
 
@@ -46,14 +47,14 @@ def answer(log: EventLog, request: Prepared, seconds: float) -> Event | None:
 def _about(event: Event, request: Prepared) -> bool:
     if event.execution_id == request.execution_id:
         return True
-    if event.type == "execution.duplicate":
-        return event.data.get("requested_execution_id") == request.execution_id
+    if isinstance(event.data, Duplicate):
+        return event.data.requested_execution_id == request.execution_id
     # An id that the router could not accept is answered under one that it made.
     return (
-        event.type == "execution.rejected"
+        isinstance(event.data, Rejected)
         and event.seq == 1
         and event.tenant == request.tenant
-        and event.data.get("idempotency_key") == request.idempotency_key
+        and event.data.idempotency_key == request.idempotency_key
     )
 
 

@@ -81,7 +81,7 @@ def list_(
 
 
 def _plain(value: Any) -> Any:
-    """Rows as JSON has them: moments as RFC 3339 text, everything else as it is."""
+    """Rows as JSON has them: timestamps as RFC 3339 text, everything else as it is."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -4,97 +4,137 @@ from __future__ import annotations
 
 from typing import Any
 
-from console.text import brief, count, one_line, seconds
-from streams.events import Event
+import orjson
+
+from console.text import brief, count, counts, one_line, seconds
+from streams.events import Event, encode_event
+from streams.payloads import (
+    Accepted,
+    ApprovalRequested,
+    Audit,
+    By,
+    CancelRequested,
+    Compensated,
+    CompensationScheduled,
+    CompensationSkipped,
+    Dispatched,
+    Duplicate,
+    Ended,
+    Expanded,
+    LateResult,
+    NeedsAttention,
+    Rejected,
+    Resumed,
+    RetryScheduled,
+    Skipped,
+    StepCancelled,
+    StepCancelRequested,
+    StepFailed,
+    StepLost,
+    StepProgress,
+    StepStarted,
+    StepSucceeded,
+    Waiting,
+)
+
+
+def document(event: Event) -> dict[str, Any]:
+    """The event as JSON has it on its topic."""
+    found: dict[str, Any] = orjson.loads(encode_event(event))
+    return found
 
 
 def sentence(event: Event) -> str:
     """What happened, in one line without its time; unknown types are named, never refused."""
-    if event.type.startswith("step."):
+    if event.step is not None:
         again = f" (attempt {event.attempt})" if (event.attempt or 1) > 1 else ""
-        return one_line(f"{event.step}{again} {_step(event.type[5:], event.data)}", 400)
-    kind = event.type.removeprefix("execution.")
-    return one_line(_execution(kind, event.data), 400)
+        return one_line(f"{event.step}{again} {_step(event)}", 400)
+    return one_line(_execution(event), 400)
 
 
-def _execution(kind: str, data: dict[str, Any]) -> str:
-    match kind:
-        case "accepted":
-            steps = len(data.get("plan", {}).get("steps", []))
-            how = f"{data.get('sla_class')}, {data.get('mode')}, {data.get('action_class')}"
-            return f"accepted: {count(steps, 'step')} ({how})"
-        case "rejected":
-            return f"rejected: {data.get('message')}"
-        case "duplicate":
-            return f"the same request came again from {data.get('actor')}; nothing was run for it"
-        case "approval_requested":
-            who = data.get("requested_by")
-            return f"waits for approval (level {data.get('level')}) by someone other than {who}"
-        case "approved" | "paused" | "resumed":
-            return f"{kind} by {data.get('actor')}{_because(data)}"
-        case "cancel_requested":
-            return f"cancel asked for by {data.get('actor')}{_because(data)}"
-        case "needs_attention":
-            return f"needs attention: {data.get('message')}"
-        case "audit.decision":
-            verdict = "allowed" if data.get("allowed") else "refused"
-            words = f"{data.get('action')} by {data.get('actor')} {verdict}"
-            return f"{words}: {data['message']}" if data.get("message") else words
-        case "completed" | "partial" | "failed" | "cancelled" | "timed_out":
-            return f"{kind.replace('_', ' ')} {ending(data)}"
-    return kind.replace("_", " ")
+def _execution(event: Event) -> str:
+    kind = event.type.removeprefix("execution.").replace("_", " ")
+    match event.data:
+        case Accepted() as data:
+            how = f"{data.sla_class}, {data.mode}, {data.action_class}"
+            return f"accepted: {count(len(data.plan.steps), 'step')} ({how})"
+        case Rejected(message=message):
+            return f"rejected: {message}"
+        case Duplicate(actor=actor):
+            return f"the same request came again from {actor}; nothing was run for it"
+        case ApprovalRequested(level=level, requested_by=actor):
+            return f"waits for approval (level {level}) by someone other than {actor}"
+        case By(actor=actor, reason=reason) | Resumed(actor=actor, reason=reason):
+            return f"{kind} by {actor}{_because(reason)}"
+        case CancelRequested(actor=actor, reason=reason):
+            return f"cancel asked for by {actor}{_because(reason)}"
+        case NeedsAttention(message=message):
+            return f"needs attention: {message}"
+        case Audit() as data:
+            answer = "allowed" if data.allowed else "refused"
+            return f"{data.action} by {data.actor} {answer}{_because(data.message)}"
+        case Ended() as data:
+            return f"{kind} {ending(data)}"
+    return kind
 
 
-def _because(data: dict[str, Any]) -> str:
-    return f": {data['reason']}" if data.get("reason") else ""
+def _because(reason: str | None) -> str:
+    return f": {reason}" if reason else ""
 
 
-def ending(data: dict[str, Any]) -> str:
+def ending(data: Ended) -> str:
     """How long it took and what became of the steps."""
-    steps = ", ".join(
-        f"{number} {status.replace('_', ' ')}" for status, number in data.get("steps", {}).items()
-    )
-    took = f"after {seconds(data.get('elapsed_seconds'))}"
-    return f"{took}: {steps}{_because(data)}" if steps else f"{took}{_because(data)}"
+    words = f"after {seconds(data.elapsed_seconds)}"
+    if data.steps:
+        words += f": {counts(data.steps)}"
+    if data.compensations:
+        words += f"; undoing: {counts(data.compensations)}"
+    return words + _because(data.reason)
 
 
-def _step(kind: str, data: dict[str, Any]) -> str:
-    match kind:
-        case "waiting" | "needs_attention":
-            return f"{'waits' if kind == 'waiting' else 'needs attention'}: {data.get('message')}"
-        case "expanded":
-            return f"becomes {count(int(data.get('items', 0)), 'step')}"
-        case "dispatched":
-            target = f" for {data['target']}" if data.get("target") else ""
-            return f"sent to the {data.get('domain')} executors ({data.get('tool')}{target})"
-        case "started":
-            return f"started on {data.get('executor')}"
-        case "progress":
-            percent = data.get("percent")
+def _step(event: Event) -> str:
+    kind = event.type.removeprefix("step.").replace("_", " ")
+    match event.data:
+        case Waiting(message=message):
+            return f"waits: {message}"
+        case NeedsAttention(message=message):
+            return f"needs attention: {message}"
+        case Expanded(items=items):
+            return f"becomes {count(items, 'step')}"
+        case Dispatched() as data:
+            target = f" for {data.target}" if data.target else ""
+            return f"sent to the {data.domain} executors ({data.tool}{target})"
+        case StepStarted(executor=executor):
+            return f"started on {executor}"
+        case StepProgress(percent=percent, message=message):
             done = "running" if percent is None else f"{percent:.0f} %"
-            return f"{done} {data.get('message') or ''}".rstrip()
-        case "succeeded":
-            result = brief(data.get("output"))
-            took = f"succeeded in {seconds(data.get('duration_seconds'))}"
+            return f"{done} {message or ''}".rstrip()
+        case StepSucceeded() as data:
+            took = f"succeeded in {seconds(data.duration_seconds)}"
+            result = brief(data.output)
             return f"{took}: {result}" if result else took
-        case "failed" | "timed_out":
-            error = data.get("error", {})
-            after = f"{kind.replace('_', ' ')} after {seconds(data.get('duration_seconds'))}"
-            return f"{after}: {error.get('message')} [{error.get('class')}]"
-        case "retry_scheduled":
-            tries = f"{data.get('next_attempt')} of {data.get('max_attempts')}"
-            return f"will be tried again in {seconds(data.get('delay_seconds'))} (attempt {tries})"
-        case "lost":
-            return f"lost: its executor was silent for {seconds(data.get('lease_seconds'))}"
-        case "cancelled":
-            certain = "" if data.get("confirmed") else ", without proof that it stopped"
-            return f"cancelled{certain}: {data.get('reason')}"
-        case "skipped":
-            return f"skipped: {data.get('reason')}"
-        case "late_result":
-            return f"late report ignored: {data.get('report')}"
-        case "compensation_scheduled":
-            return f"will be undone by {data.get('by')}"
-        case "compensated":
-            return f"undone by {data.get('by')}"
-    return kind.replace("_", " ")
+        case StepFailed() as data:
+            after = f"{kind} after {seconds(data.duration_seconds)}"
+            return f"{after}: {data.error['message']} [{data.error['class']}]"
+        case RetryScheduled() as data:
+            tries = f"{data.next_attempt} of {data.max_attempts}"
+            return f"will be tried again in {seconds(data.delay_seconds)} (attempt {tries})"
+        case StepLost(lease_seconds=lease):
+            return f"lost: its executor was silent for {seconds(lease)}"
+        case StepCancelRequested(reason=reason):
+            return f"is told to end: {reason}"
+        case StepCancelled(reason=reason, confirmed=confirmed):
+            certain = "" if confirmed else ", without proof that it stopped"
+            return f"cancelled{certain}: {reason}"
+        case Skipped(reason=reason):
+            return f"skipped: {reason}"
+        case LateResult() as data:
+            told = data.error["message"] if data.error is not None else data.message
+            return f"late report ignored: {data.report}{_because(told)}"
+        case CompensationScheduled(by=by):
+            return f"will be undone by {by}"
+        case CompensationSkipped(reason=reason):
+            return f"is not undone: {reason}"
+        case Compensated(by=by):
+            return f"undone by {by}"
+    return "goes on" if event.type == "step.resumed" else kind

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from console import terminal
 from console.lines import ending
-from console.text import count, one_line, plain
-from console.view import ExecutionView
+from console.streams import lost, tail
+from console.text import brief, count, one_line, plain
+from console.view import ExecutionView, StepView
+from streams.payloads import Ended, Problem, Rejected
 
 _TAIL_LINES = 8
+#: Columns that a message needs beside the field that it is about.
+_MESSAGE_COLUMNS = 32
 
 
 def document(view: ExecutionView) -> dict[str, Any]:
     """The result as one JSON document."""
-    ended = view.ended
-    data = ended.data if ended is not None else {}
+    data = view.ended.data if view.ended is not None else None
     result: dict[str, Any] = {
         "execution_id": view.execution_id,
         "status": view.status,
         "tenant": view.tenant,
         "name": view.name,
-        "elapsed_seconds": data.get("elapsed_seconds"),
-        "reason": data.get("reason"),
+        "elapsed_seconds": data.elapsed_seconds if isinstance(data, Ended) else None,
+        "reason": data.reason if isinstance(data, Ended | Rejected) else None,
+        "compensations": data.compensations if isinstance(data, Ended) else None,
         "steps": [
             {
                 "step": step.step,
@@ -39,24 +44,28 @@ def document(view: ExecutionView) -> dict[str, Any]:
             for step in view.steps.values()
         ],
     }
-    if view.status == "rejected":
-        result["message"] = data.get("message")
-        result["problems"] = data.get("problems", [])
-        result["conflicts_with"] = data.get("conflicts_with")
+    if isinstance(data, Rejected):
+        result["message"] = data.message
+        result["problems"] = [
+            {"field": problem.field, "message": problem.message} for problem in data.problems
+        ]
+        result["conflicts_with"] = data.conflicts_with
     return result
 
 
 def tell(view: ExecutionView, *, live: bool) -> None:
     """Say what went wrong, where, and what can be done; a success needs one line."""
-    ended = view.ended
-    if ended is None:
+    if view.ended is None:
         return
-    if view.status == "rejected":
-        problems(ended.data)
-    else:
-        _troubles(view)
+    data = view.ended.data
+    if isinstance(data, Rejected):
+        rejection(data)
+    elif isinstance(data, Ended):
+        for step in view.steps.values():
+            if step.failed:
+                _trouble(step)
         if live:
-            words = f"{view.status.replace('_', ' ')} {ending(ended.data)}"
+            words = f"{view.status.replace('_', ' ')} {ending(data)}"
             terminal.say(words, terminal.style(view.status))
         if view.status in ("failed", "partial", "timeout"):
             terminal.say(f"  details: runstream show {view.execution_id}", "dim")
@@ -65,37 +74,55 @@ def tell(view: ExecutionView, *, live: bool) -> None:
         print(f"{view.execution_id} {view.status}")
 
 
-def problems(data: dict[str, Any]) -> None:
-    """A rejection, one line per problem: the field, then the remedy."""
-    from rich.table import Table
-    from rich.text import Text
-
-    found = data.get("problems", [])
-    why = count(len(found), "problem") if found else data.get("message")
-    terminal.say(f"rejected, nothing was run: {why}", "bold red")
-    table = Table.grid(padding=(0, 2))
-    for problem in found:
-        table.add_row(
-            Text(f"  {plain(problem.get('field') or '-')}", style="bold"),
-            Text(plain(problem.get("message", ""))),
-        )
-    if found:
-        terminal.err().print(table)
-    if data.get("conflicts_with"):
-        first = data["conflicts_with"]
+def rejection(data: Rejected) -> None:
+    """Why nothing was run."""
+    problems(data.problems, data.message)
+    if data.conflicts_with:
+        first = data.conflicts_with
         terminal.say(f"  the key belongs to {first}: runstream show {first}", "dim")
 
 
-def _troubles(view: ExecutionView) -> None:
-    for step in view.steps.values():
-        if step.status not in ("failed", "timed_out", "lost", "needs_attention"):
-            continue
-        kind = f" [{step.error_class}]" if step.error_class else ""
-        terminal.say(
-            f"✗ {step.step} ({step.tool}) {step.status.replace('_', ' ')} "
-            f"after {step.attempt} attempt{'s' if step.attempt != 1 else ''}: "
-            f"{one_line(step.message, 500)}{kind}",
-            "red",
-        )
-        for line in plain(step.stderr_tail).rstrip().splitlines()[-_TAIL_LINES:]:
-            terminal.say(f"    {one_line(line)}", "dim")
+def problems(found: Sequence[Problem], message: str) -> None:
+    """What is wrong with a plan: each field whole, then the remedy, beside it or below."""
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    why = count(len(found), "problem") if found else message
+    terminal.say(f"rejected, nothing was run: {why}", "bold red")
+    if not found:
+        return
+    err = terminal.err()
+    fields = [plain(problem.field or "-") for problem in found]
+    beside = max(map(len, fields)) + _MESSAGE_COLUMNS <= err.width
+    table = Table.grid(padding=(0, 2), expand=True)
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1, overflow="fold")
+    for field, problem in zip(fields, found, strict=True):
+        told = Text(plain(problem.message), overflow="fold")
+        if beside:
+            table.add_row(Text(f"  {field}", style="bold"), told)
+        else:
+            err.print(Padding(Text(field, style="bold", overflow="fold"), (0, 0, 0, 2)))
+            err.print(Padding(told, (0, 0, 0, 6)))
+    if beside:
+        err.print(table)
+
+
+def _trouble(step: StepView) -> None:
+    """A step that went wrong: why, and what is left of what it wrote and gave back."""
+    kind = f" [{step.error_class}]" if step.error_class else ""
+    terminal.say(
+        f"✗ {step.step} ({step.tool}) {step.status.replace('_', ' ')} "
+        f"after {count(step.attempt, 'attempt')}: {one_line(step.message, 500)}{kind}",
+        "red",
+    )
+    if step.output is not None:
+        terminal.say(f"    output: {brief(step.output, 400)}", "dim")
+    wrote = step.stderr if step.stderr is not None and step.stderr.bytes else step.stdout
+    if wrote is None:
+        return
+    for line in tail(wrote).splitlines()[-_TAIL_LINES:]:
+        terminal.say(f"    {one_line(line)}", "dim")
+    if wrote.lost_bytes:
+        terminal.say(f"    {lost(wrote)}", "yellow")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
 from runtime import settings
-from streams.events import EVENT_TYPES
+from streams.events import PAYLOADS
 from streams.lifecycle import STATUS_AFTER, STEP_STATUS_AFTER, TERMINAL_EVENTS
+from streams.payloads import EVENT_TYPES, Resumed, StepFailed
 from streams.schemas import FILES
 from streams.topics import Topic, all_topics
 from streams.topology import APPS, to_mermaid
@@ -96,12 +97,11 @@ def _type(schema: dict[str, Any]) -> str:
     if schema.get("type") == "array":
         return f"list of {_type(schema.get('items', {}))}"
     if schema.get("format") == "date-time":
-        return "moment"
+        return "timestamp"
     return str(schema.get("type", "any"))
 
 
-def _fields(model: type[BaseModel]) -> str:
-    schema = model.model_json_schema(by_alias=True)
+def _fields(schema: dict[str, Any]) -> str:
     required = set(schema.get("required", ()))
     rows = [
         (f"`{name}`", _type(field), "yes" if name in required else "", field.get("description", ""))
@@ -120,16 +120,20 @@ def events() -> str:
         "tolerate a repeated event id and ignore types that it does not know. "
         "[JSON Schema](schemas/event.schema.json)\n"
     ]
-    for kind, model in EVENT_TYPES.items():
+    for kind, payload in EVENT_TYPES.items():
         effects: list[str] = []
         if kind in STATUS_AFTER:
             effects.append(f"The execution is then `{STATUS_AFTER[kind]}`.")
+        if payload is Resumed:
+            effects.append("The execution is then what `status` says.")
         if kind in STEP_STATUS_AFTER:
             effects.append(f"The step is then `{STEP_STATUS_AFTER[kind]}`.")
+        if payload is StepFailed:
+            effects.append("Where it is not final, the step is `waiting`.")
         if kind in TERMINAL_EVENTS:
             effects.append("It ends the execution.")
-        about = " ".join([(model.__doc__ or "").strip(), *effects])
-        parts.append(f"## {kind}\n\n{about}\n\n{_fields(model)}")
+        about = " ".join([" ".join((payload.__doc__ or "").split()), *effects])
+        parts.append(f"## {kind}\n\n{about}\n\n{_fields(PAYLOADS[kind].json_schema())}")
     return "\n".join(parts)
 
 

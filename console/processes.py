@@ -12,7 +12,7 @@ from console.exits import Exit, Failure
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     for command in (router, executor, sink, projector):
-        app.command(rich_help_panel="Processes")(command)
+        app.command()(command)
 
 
 def router() -> None:

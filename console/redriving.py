@@ -20,25 +20,25 @@ from streams.topics import CONTROL
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer
 
-    from console.letters import Letter
+    from console.dead_letters import DeadLetterRecord
     from runtime.settings import CommonSettings
 
-#: A letter that came back this often comes back for ever; what is wrong is not the moment.
+#: A dead letter that came back this often comes back for ever: trying again does not mend it.
 MAX_HOPS: Final = 5
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the letters: place → sentence for those that were not redriven."""
+    """What became of the dead letters: place → sentence for those that were not redriven."""
 
-    redriven: list[Letter] = field(default_factory=list)
-    refused: list[tuple[Letter, str]] = field(default_factory=list)
+    redriven: list[DeadLetterRecord] = field(default_factory=list)
+    refused: list[tuple[DeadLetterRecord, str]] = field(default_factory=list)
 
 
-def redrive(settings: CommonSettings, letters: Iterable[Letter], actor: str) -> Outcome:
-    """Send each letter on its way again and wait until the broker has it.
+def redrive(settings: CommonSettings, records: Iterable[DeadLetterRecord], actor: str) -> Outcome:
+    """Send each dead letter on its way again and wait until the broker has it.
 
-    The letters stay where they are. Twice does no harm: readers know what they have had by its
+    The dead letters stay where they are. Twice does no harm: readers know what they have had by its
     id, and a request is known by its idempotency key.
     """
     from confluent_kafka import KafkaException, Producer
@@ -47,66 +47,74 @@ def redrive(settings: CommonSettings, letters: Iterable[Letter], actor: str) -> 
     options = {"message.timeout.ms": int(broker.PROBE_SECONDS * 1_000)}
     producer = Producer(clients.producer(settings, **options))
     partitions: dict[str, int] = {}
-    for letter in letters:
-        refusal = _refusal(letter)
+    for record in records:
+        refusal = _refusal(record)
         if refusal is not None:
-            outcome.refused.append((letter, refusal))
+            outcome.refused.append((record, refusal))
             continue
         try:
-            if letter.exhausted:
-                _command(settings, producer, letter, actor, outcome)
+            if record.exhausted:
+                _command(settings, producer, record, actor, outcome)
             else:
-                count = partitions.get(letter.source.name)
+                count = partitions.get(record.source.name)
                 if count is None:
-                    count = broker.partitions(settings, letter.source)
-                    partitions[letter.source.name] = count
-                _again(settings, producer, letter, count, outcome)
+                    count = broker.partitions(settings, record.source)
+                    partitions[record.source.name] = count
+                _again(settings, producer, record, count, outcome)
         except KafkaException as error:
-            outcome.refused.append((letter, error.args[0].str()))
+            outcome.refused.append((record, error.args[0].str()))
         except BufferError:
             producer.flush(broker.PROBE_SECONDS)
-            outcome.refused.append((letter, "the producer is full; redrive the rest again"))
+            outcome.refused.append((record, "the producer is full; redrive the rest again"))
         producer.poll(0)
     if producer.flush(broker.PROBE_SECONDS + 2):
         raise broker.unreachable(settings)
     return outcome
 
 
-def _refusal(letter: Letter) -> str | None:
-    if letter.hops >= MAX_HOPS:
-        return f"it came back {letter.hops} times; find the cause first"
-    if letter.exhausted and _step_of(letter) is None:
+def _refusal(record: DeadLetterRecord) -> str | None:
+    if record.hops >= MAX_HOPS:
+        return f"it came back {record.hops} times; find the cause first"
+    if record.exhausted and _step_of(record) is None:
         return "it names no execution and step"
     return None
 
 
 def _again(
-    settings: CommonSettings, producer: Producer, letter: Letter, partitions: int, outcome: Outcome
+    settings: CommonSettings,
+    producer: Producer,
+    record: DeadLetterRecord,
+    partitions: int,
+    outcome: Outcome,
 ) -> None:
-    said = letter.said("partition") or ""
+    said = record.said("partition") or ""
     # The source's partition: what has a key meets its own kind there. -1 lets the key choose.
     wanted = int(said) if said.isdigit() and len(said) < 7 else -1
     producer.produce(
-        clients.topic_name(settings, letter.source),
-        letter.value,
-        key=letter.key,
+        clients.topic_name(settings, record.source),
+        record.value,
+        key=record.key,
         partition=wanted if wanted < partitions else -1,
-        headers=without_error(letter.headers),
-        on_delivery=_note(letter, outcome),
+        headers=without_error(record.headers),
+        on_delivery=_note(record, outcome),
     )
 
 
 def _command(
-    settings: CommonSettings, producer: Producer, letter: Letter, actor: str, outcome: Outcome
+    settings: CommonSettings,
+    producer: Producer,
+    record: DeadLetterRecord,
+    actor: str,
+    outcome: Outcome,
 ) -> None:
-    execution_id, step = _step_of(letter) or ("", "")
+    execution_id, step = _step_of(record) or ("", "")
     command = Redrive(execution_id=execution_id, step=step, actor=actor, reason="dead letter")
-    moment = iso(now())
+    time = iso(now())
     head = envelope.headers(
-        ident=f"{letter.topic}:{letter.partition}:{letter.offset}:{moment}",
+        ident=f"{record.topic}:{record.partition}:{record.offset}:{time}",
         kind="control.redrive",
         source="cli",
-        time=moment,
+        time=time,
         subject=execution_id,
     )
     producer.produce(
@@ -114,24 +122,26 @@ def _command(
         command.model_dump_json(exclude_none=True).encode(),
         key=route_of(execution_id).encode(),
         headers=list(head),
-        on_delivery=_note(letter, outcome),
+        on_delivery=_note(record, outcome),
     )
 
 
-def _note(letter: Letter, outcome: Outcome) -> Callable[[KafkaError | None, Message], None]:
+def _note(
+    record: DeadLetterRecord, outcome: Outcome
+) -> Callable[[KafkaError | None, Message], None]:
     def delivered(error: KafkaError | None, message: Message) -> None:
         if error is None:
-            outcome.redriven.append(letter)
+            outcome.redriven.append(record)
         else:
-            outcome.refused.append((letter, error.str()))
+            outcome.refused.append((record, error.str()))
 
     return delivered
 
 
-def _step_of(letter: Letter) -> tuple[str, str] | None:
-    """Execution and step of the command in an exhausted letter."""
+def _step_of(record: DeadLetterRecord) -> tuple[str, str] | None:
+    """Execution and step of the command in an exhausted dead letter."""
     try:
-        command = orjson.loads(letter.value or b"")
+        command = orjson.loads(record.value or b"")
     except orjson.JSONDecodeError:
         return None
     if not isinstance(command, dict):

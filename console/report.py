@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
+from pydantic import TypeAdapter
 from rich.table import Table
 from rich.text import Text
 
 from console import terminal
 from console.lines import sentence
-from console.text import brief, clock, moment, one_line, plain, seconds, size
-from streams.events import Event
+from console.streams import described, excerpt
+from console.text import brief, clock, counts, one_line, plain, seconds, timestamp
+from sinks.records import stored_event
+from streams.reports import StreamSummary
 
 Row = dict[str, Any]
 _EXCERPT_LINES = 12
+#: The width from which a whole row finds room on one line.
+_ONE_LINE_FROM: Final = 110
+_SUMMARY: Final = TypeAdapter(StreamSummary)
 
 
 def executions(rows: list[Row]) -> None:
-    """One line per execution."""
+    """One line per execution; on a narrow terminal the id has a line of its own, whole."""
+    out = terminal.out()
+    if out.width < _ONE_LINE_FROM:
+        for row in rows:
+            head = _status(row["status"]).append(f"  {one_line(row['name'] or '-', 40)}", "bold")
+            took = seconds(row["duration_seconds"])
+            when = f"  {timestamp(row['created_at'])}  {took}  {_done(row)}"
+            out.print(head.append(when, "dim"))
+            out.print(Text(f"  {row['execution_id']}", style="dim"))
+        return
     table = _table("ID", "STATUS", "NAME", "TENANT", "ACTOR", "STEPS", "CREATED", "TOOK")
     for row in rows:
-        counts = row["step_counts"] or {}
-        done = f"{counts.get('succeeded', 0)}/{row['total_steps']}" if counts else ""
         table.add_row(
             row["execution_id"], _status(row["status"]), Text(one_line(row["name"] or "-", 40)),
-            Text(plain(row["tenant"])), Text(one_line(row["actor"] or "-", 24)),
-            done or str(row["total_steps"] or "-"), moment(row["created_at"]),
-            seconds(row["duration_seconds"]),
+            Text(plain(row["tenant"])), Text(one_line(row["actor"] or "-", 24)), _done(row),
+            timestamp(row["created_at"]), seconds(row["duration_seconds"]),
         )  # fmt: skip
-    terminal.out().print(table)
+    out.print(table)
+
+
+def _done(row: Row) -> str:
+    found = row["step_counts"]
+    total = str(row["total_steps"] or "-")
+    return f"{found.get('succeeded', 0)}/{total}" if found else total
 
 
 def execution(row: Row) -> None:
@@ -60,56 +78,81 @@ def _facts(row: Row) -> list[tuple[str, str]]:
         ("environment", row["environment"] or "-"),
         ("class", ", ".join(str(part) for part in kind if part)),
         ("idempotency key", row["idempotency_key"] or "-"),
-        ("created", moment(row["created_at"])),
-        ("ended", moment(row["completed_at"])),
+        ("created", timestamp(row["created_at"])),
+        ("ended", timestamp(row["completed_at"])),
         ("took", seconds(row["duration_seconds"])),
     ]
     if row["rerun_of"]:
         facts.append(("rerun of", row["rerun_of"]))
+    if (row["run"] or 1) > 1:
+        facts.append(("run of its key", f"number {row['run']}"))
+    if row["compensation_counts"]:
+        facts.append(("undoing", counts(row["compensation_counts"])))
     if row["conflicts_with"]:
         facts.append(("conflicts with", row["conflicts_with"]))
     approval = row["approval"]
     if approval is not None:
         by = f" by {approval['decided_by']}" if approval["decided_by"] else ""
-        until = f", until {moment(approval['expires_at'])}" if not by else ""
+        until = f", until {timestamp(approval['expires_at'])}" if not by else ""
         facts.append(("approval", f"{approval['state']}{by}{until}"))
     return [(name, value) for name, value in facts if value and value != "-"]
 
 
 def _steps(rows: list[Row]) -> Table:
-    table = _table("STEP", "TOOL", "STATUS", "ATTEMPT", "TOOK", "WHERE", "WHY OR WHAT")
+    columns = ["STEP", "TOOL", "STATUS", "ATTEMPT", "TOOK", "WHERE", "WHY OR WHAT"]
+    wide = terminal.out().width >= _ONE_LINE_FROM
+    table = _table(*columns) if wide else _table("STEP", "STATUS", "TOOK", "WHY OR WHAT")
     for row in rows:
         why = row["error_message"] or row["status_reason"] or row["progress_message"]
         if row["waiting_until"] is not None and row["status"] == "waiting":
-            why = f"{why or 'waits'} (until {moment(row['waiting_until'])})"
+            why = f"{why or 'waits'} (until {timestamp(row['waiting_until'])})"
         place = row["target"] or row["executor"] or "-"
+        step, status = Text(plain(row["step"]), style="bold"), _status(row["status"])
+        took = seconds(row["duration_seconds"])
+        told = Text(one_line(why or brief(row["output_data"]), 100))
+        if not wide:
+            table.add_row(step, status, took, told)
+            continue
         table.add_row(
-            Text(plain(row["step"]), style="bold"), Text(plain(row["tool"] or "-")),
-            _status(row["status"]), str(row["attempt"]), seconds(row["duration_seconds"]),
-            Text(one_line(place, 32)), Text(one_line(why or brief(row["output_data"]), 100)),
+            step, Text(plain(row["tool"] or "-")), status, str(row["attempt"]), took,
+            Text(one_line(place, 32)), told,
         )  # fmt: skip
     return table
 
 
 def _details(step: Row, attempt: Row | None) -> None:
-    """The output of a step, and what is left of what its last attempt wrote."""
+    """Why a step failed, its output, and what is left of what its last attempt wrote."""
     out = terminal.out()
-    output = step["output_data"]
-    streams = {
-        name: attempt[name] for name in ("stdout", "stderr") if attempt and attempt.get(name)
-    }
-    written = {name: summary for name, summary in streams.items() if summary.get("bytes")}
-    if output is None and not written:
+    output, error = step["output_data"], step["error_message"]
+    if output is None and attempt is not None:
+        # A failed attempt may have brought something nevertheless.
+        output = attempt["output"]
+    written = [(name, _summary(attempt, name)) for name in ("stdout", "stderr")]
+    found = [(name, summary) for name, summary in written if summary is not None and summary.bytes]
+    if output is None and not found and not error:
         return
     out.print()
-    out.print(Text().append(plain(step["step"]), "bold").append(" output", "dim"))
+    head = Text().append(plain(step["step"]), "bold")
+    out.print(head.append(f" {step['status'].replace('_', ' ')}", terminal.style(step["status"])))
+    if error:
+        kind = f" [{step['error_class']}]" if step["error_class"] else ""
+        out.print(Text(f"  {plain(error)}{kind}", style="red"), soft_wrap=True)
     if output is not None:
+        out.print(Text("  output", style="dim"))
         text = output if isinstance(output, str) else json.dumps(output, indent=2, default=str)
         _excerpt(text)
-    for name, summary in written.items():
-        out.print(Text(f"  {name}, {size(int(summary['bytes']))}", style="dim"))
-        tail = summary.get("tail") or ""
-        _excerpt(f"{summary.get('head', '')}\n…\n{tail}" if tail else str(summary.get("head", "")))
+    for name, summary in found:
+        out.print(
+            Text(f"  {described(name, summary)}", style="yellow" if summary.lost_bytes else "dim")
+        )
+        _excerpt(excerpt(summary))
+
+
+def _summary(attempt: Row | None, name: str) -> StreamSummary | None:
+    if attempt is None or attempt[name] is None:
+        return None
+    found: StreamSummary = _SUMMARY.validate_python(attempt[name])
+    return found
 
 
 def _excerpt(text: str) -> None:
@@ -131,7 +174,7 @@ def _earlier(attempts: list[Row], latest: dict[str, Row]) -> None:
         kind = f" [{row['error_class']}]" if row["error_class"] else ""
         table.add_row(
             Text(f"{plain(row['step'])} #{row['attempt']}"), _status(row["status"]),
-            Text(plain(row["executor"] or "-")), moment(row["started_at"]),
+            Text(plain(row["executor"] or "-")), timestamp(row["started_at"]),
             seconds(row["duration_seconds"]), Text(one_line(row["error_message"] or "-") + kind),
         )  # fmt: skip
     terminal.out().print()
@@ -143,8 +186,11 @@ def events(rows: list[Row]) -> None:
     if rows:
         terminal.out().print()
     for row in rows:
-        event = Event.model_validate(row)
-        text = Text().append(f"{event.seq:>4}  {clock(event.at)}  ", "dim")
+        event = stored_event(
+            row["execution_id"], row["seq"], row["type"], row["at"], row["tenant"], row["step"],
+            row["attempt"], row["data"],
+        )  # fmt: skip
+        text = Text().append(f"{event.seq:>4}  {clock(event.unix())}  ", "dim")
         terminal.out().print(text.append(sentence(event)), soft_wrap=True)
 
 

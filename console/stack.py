@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit, urlunsplit
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from devstack.errors import LocalStackError
-from devstack.stack import LocalStack
-from devstack.state import ProcessStatus, StackStatus
+if TYPE_CHECKING:
+    from devstack.stack import LocalStack
+    from devstack.state import ProcessStatus, StackStatus
 
 StateDir = Annotated[
     Path,
@@ -24,29 +23,39 @@ DEFAULT_STATE_DIR = Path(".runstream")
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    app.command()(up)
-    app.command()(down)
-    app.command()(status)
+    for command in (up, down, status):
+        app.command()(command)
 
 
 def up(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when everything is ready.")
     ] = False,
+    test_tools: Annotated[
+        bool,
+        typer.Option(
+            "--test-tools",
+            envvar="RUNSTREAM_TEST_TOOLS",
+            help="Serve the tools of the test domain too; one runs any program.",
+        ),
+    ] = False,
     state_dir: StateDir = DEFAULT_STATE_DIR,
 ) -> None:
     """Start Kafka, Postgres and all processes on this machine.
 
-    KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL name a broker and a database to use instead.
+    KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL name a broker and a database to use instead. The
+    processes get the environment of this command, settings included.
     """
-    stack = _stack(state_dir)
+    from devstack.errors import LocalStackError
+
+    stack = _stack(state_dir, test_tools=test_tools)
     try:
         if stack.start(detach=detach):
             _say("The stack is ready.")
         else:
             _say("The stack is running already.")
             detach = True
-        _print_addresses(stack.status(), state_dir)
+        _print_addresses(stack.status(), state_dir, show_secrets=False)
         if not detach:
             _say("Ctrl-C stops it.")
             stack.wait()
@@ -61,6 +70,8 @@ def up(
 
 def down(state_dir: StateDir = DEFAULT_STATE_DIR) -> None:
     """Stop the local stack; its data stays for the next start."""
+    from devstack.errors import LocalStackError
+
     try:
         stopped = _stack(state_dir).stop()
     except LocalStackError as error:
@@ -71,6 +82,9 @@ def down(state_dir: StateDir = DEFAULT_STATE_DIR) -> None:
 
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    show_secrets: Annotated[
+        bool, typer.Option("--show-secrets", help="Print the database URL with its password.")
+    ] = False,
     state_dir: StateDir = DEFAULT_STATE_DIR,
 ) -> None:
     """Show the local stack: addresses, processes, health. Exit code 1 if anything is not well."""
@@ -79,10 +93,11 @@ def status(
     processes = found.processes if found is not None and running else ()
     healthy = running and all(process.healthy for process in processes)
     if as_json:
-        typer.echo(json.dumps(_as_json(found, running, state_dir), indent=2))
+        document = _as_json(found if running else None, state_dir, show_secrets=show_secrets)
+        typer.echo(json.dumps(document, indent=2))
     elif found is not None and running:
-        _print_addresses(found, state_dir)
-        Console().print(_table(processes))
+        _print_addresses(found, state_dir, show_secrets=show_secrets)
+        _print_table(processes)
     else:
         if found is not None and found.error is not None:
             _say(f"The last start failed: {found.error}")
@@ -91,9 +106,23 @@ def status(
         raise typer.Exit(1)
 
 
-def _stack(state_dir: Path) -> LocalStack:
+def without_password(url: str) -> str:
+    """A database URL without what opens the database: the password, and every query parameter,
+    since a password may be given as one."""
+    parts = urlsplit(url)
+    place = parts.netloc
+    if parts.password is not None:
+        login, _, host = place.rpartition("@")
+        place = f"{login.partition(':')[0]}:***@{host}"
+    return urlunsplit(parts._replace(netloc=place, query="***" if parts.query else ""))
+
+
+def _stack(state_dir: Path, *, test_tools: bool = False) -> LocalStack:
+    from devstack.stack import LocalStack
+
     return LocalStack(
         state_dir,
+        test_tools=test_tools,
         bootstrap_servers=os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or None,
         database_url=os.environ.get("DATABASE_URL") or None,
         report=_say,
@@ -104,16 +133,17 @@ def _say(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _as_json(found: StackStatus | None, running: bool, state_dir: Path) -> dict[str, object]:
-    live = found if running else None
+def _as_json(live: StackStatus | None, state_dir: Path, *, show_secrets: bool) -> dict[str, object]:
+    """The document of `status --json`; `live` is None where nothing runs."""
     environment = os.environ
+    url = live.database_url if live else environment.get("DATABASE_URL")
     return {
         "state": live.phase if live else "stopped",
         "state_dir": str(state_dir.absolute()),
         "bootstrap_servers": live.bootstrap_servers
         if live
         else environment.get("KAFKA_BOOTSTRAP_SERVERS"),
-        "database_url": live.database_url if live else environment.get("DATABASE_URL"),
+        "database_url": url if url is None or show_secrets else without_password(url),
         "processes": [
             process.model_dump(mode="json", exclude={"mark"})
             for process in (live.processes if live else ())
@@ -121,15 +151,22 @@ def _as_json(found: StackStatus | None, running: bool, state_dir: Path) -> dict[
     }
 
 
-def _print_addresses(found: StackStatus | None, state_dir: Path) -> None:
+def _print_addresses(found: StackStatus | None, state_dir: Path, *, show_secrets: bool) -> None:
     if found is None:
         return
+    url = found.database_url or ""
     typer.echo(f"Kafka     {found.bootstrap_servers}")
-    typer.echo(f"Postgres  {found.database_url}")
+    if show_secrets:
+        typer.echo(f"Postgres  {url}")
+    else:
+        typer.echo(f"Postgres  {without_password(url)} (status --show-secrets tells the password)")
     typer.echo(f"State     {state_dir.absolute()} (logs in logs/)")
 
 
-def _table(processes: tuple[ProcessStatus, ...]) -> Table:
+def _print_table(processes: tuple[ProcessStatus, ...]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("Process", "State", "Pid", "Health port", "Restarts", "Last exit")
     for process in processes:
         table.add_row(
@@ -140,4 +177,4 @@ def _table(processes: tuple[ProcessStatus, ...]) -> Table:
             str(process.restarts),
             "-" if process.last_exit is None else str(process.last_exit),
         )
-    return table
+    Console().print(table)

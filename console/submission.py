@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from console.eventlog import EventLog
     from console.request import Prepared
     from runtime.settings import CommonSettings
-    from streams.events import Event
+    from streams.payloads import Duplicate, Rejected
 
 Tenant = Annotated[
     str | None, typer.Option("--tenant", metavar="NAME", help="Whose plan; `default` if not given.")
@@ -117,6 +117,7 @@ def _submit(prepared: Prepared, no_wait: bool, as_json: bool, quiet: bool) -> Ex
     from console import endpoints, outcome
     from console.follow import PATIENCE_SECONDS, SILENCE, answer
     from runtime.settings import CommonSettings
+    from streams.payloads import Duplicate, Rejected
 
     settings = endpoints.load(CommonSettings)
     if no_wait:
@@ -131,13 +132,13 @@ def _submit(prepared: Prepared, no_wait: bool, as_json: bool, quiet: bool) -> Ex
             terminal.say(SILENCE, "yellow")
         _print(prepared, prepared.execution_id, "submitted", as_json)
         return Exit.OK
-    if event.type == "execution.rejected":
-        outcome.problems(event.data)
-        _print(prepared, event.execution_id, "rejected", as_json, event)
+    if isinstance(event.data, Rejected):
+        outcome.rejection(event.data)
+        _print(prepared, event.execution_id, "rejected", as_json, event.data)
         return Exit.REJECTED
-    if event.type == "execution.duplicate":
+    if isinstance(event.data, Duplicate):
         if not quiet:
-            _say_duplicate(event)
+            _say_duplicate(event.execution_id, event.data)
         _print(prepared, event.execution_id, "duplicate", as_json)
         return Exit.OK
     _print(prepared, prepared.execution_id, "accepted", as_json)
@@ -150,6 +151,7 @@ def _run(prepared: Prepared, timeout: float, as_json: bool, jsonl: bool, quiet: 
     from console.watching import watch_execution
     from runtime.clock import monotonic
     from runtime.settings import CommonSettings
+    from streams.payloads import Duplicate
 
     settings = endpoints.load(CommonSettings)
     until = monotonic() + timeout
@@ -162,9 +164,9 @@ def _run(prepared: Prepared, timeout: float, as_json: bool, jsonl: bool, quiet: 
             event = answer(log, prepared, until - monotonic())
         if event is None:
             raise unfinished(prepared.execution_id, "submitted", timeout)
-        duplicate = event.type == "execution.duplicate"
-        if duplicate and not quiet:
-            _say_duplicate(event)
+        duplicate = isinstance(event.data, Duplicate)
+        if isinstance(event.data, Duplicate) and not quiet:
+            _say_duplicate(event.execution_id, event.data)
         # The earlier events of a repeated execution are behind the place where this log began.
         return watch_execution(
             settings,
@@ -184,17 +186,16 @@ def _log(settings: CommonSettings, prepared: Prepared) -> EventLog:
     return EventLog(settings, prepared.route)
 
 
-def _say_duplicate(event: Event) -> None:
-    key = event.data.get("idempotency_key")
+def _say_duplicate(first: str, data: Duplicate) -> None:
     terminal.say(
-        f"this plan was submitted before with the key {key!r}; nothing runs twice, "
-        f"the first execution is {event.execution_id}",
+        f"this plan was submitted before with the key {data.idempotency_key!r}; nothing runs "
+        f"twice, the first execution is {first}",
         "yellow",
     )
 
 
 def _print(
-    prepared: Prepared, ident: str, answer: str, as_json: bool, event: Event | None = None
+    prepared: Prepared, ident: str, answer: str, as_json: bool, rejected: Rejected | None = None
 ) -> None:
     if as_json:
         document: dict[str, Any] = {
@@ -204,8 +205,11 @@ def _print(
             "idempotency_key": prepared.idempotency_key,
             "route_key": prepared.route,
         }
-        if event is not None:
-            document |= {name: event.data.get(name) for name in ("reason", "message", "problems")}
+        if rejected is not None:
+            document["reason"], document["message"] = rejected.reason, rejected.message
+            document["problems"] = [
+                {"field": item.field, "message": item.message} for item in rejected.problems
+            ]
         terminal.data(document)
     else:
         sys.stdout.write(f"{ident}\n")

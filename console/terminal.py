@@ -22,6 +22,7 @@ _STYLES: Final = {
     "succeeded": "green",
     "completed": "green",
     "running": "cyan",
+    "cancelling": "magenta",
     "dispatched": "cyan",
     "approved": "cyan",
     "queued": "blue",

@@ -48,19 +48,24 @@ def size(count: int) -> str:
     return f"{value / 1024:.1f} TiB"
 
 
-def moment(value: datetime | None) -> str:
-    """A moment in UTC, to the second."""
+def timestamp(value: datetime | None) -> str:
+    """Date and time in UTC, to the second."""
     return "-" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def clock(value: datetime) -> str:
+def clock(unix_seconds: float) -> str:
     """The time of day in UTC, with milliseconds."""
-    return value.astimezone(UTC).strftime("%H:%M:%S.%f")[:-3]
+    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%H:%M:%S.%f")[:-3]
 
 
 def count(number: int, noun: str) -> str:
     """`1 step`, `2 steps`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def counts(numbers: dict[str, int]) -> str:
+    """Numbers by status: `3 succeeded, 1 timed out`."""
+    return ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in numbers.items())
 
 
 def brief(output: Any, limit: int = 120) -> str:

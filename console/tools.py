@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,7 @@ from console.text import count, one_line, plain
 
 if TYPE_CHECKING:
     from console.programs import Finding
+    from toolmeta.listing import ListedTool
     from toolmeta.model import Tool
     from toolmeta.registry import Registry
 
@@ -31,11 +33,20 @@ def register(app: typer.Typer) -> None:
 
 
 def _catalogue() -> Registry:
-    from toolmeta import registry
+    from toolmeta import definitions, registry
 
     try:
         return registry.load()
-    except registry.CatalogueError as error:
+    except definitions.CatalogueError as error:
+        raise Failure(f"the catalogue is broken: {error}", Exit.FAILED) from None
+
+
+def _listed() -> list[ListedTool]:
+    from toolmeta import definitions, listing
+
+    try:
+        return listing.list_tools()
+    except definitions.CatalogueError as error:
         raise Failure(f"the catalogue is broken: {error}", Exit.FAILED) from None
 
 
@@ -65,7 +76,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List the tools; filters are combined."""
-    everything = _catalogue().all()
+    everything = _listed()
     _known("--domain", domain, {tool.domain for tool in everything})
     _known("--platform", platform, {tool.platform for tool in everything})
     _known("--risk", risk, {"read", "modify", "destroy"})
@@ -74,10 +85,10 @@ def list_(
         for tool in everything
         if domain in (None, tool.domain)
         and platform in (None, tool.platform)
-        and risk in (None, tool.risk.effect)
+        and risk in (None, tool.effect)
     ]
     if as_json:
-        terminal.data([_summary(tool) for tool in tools])
+        terminal.data([asdict(tool) for tool in tools])
         return
     from rich.table import Table
     from rich.text import Text
@@ -86,10 +97,10 @@ def list_(
     for column in ("TOOL", "DOMAIN", "PLATFORM", "EFFECT", "DESCRIPTION"):
         table.add_column(column, no_wrap=column != "DESCRIPTION")
     for tool in tools:
-        colour = {"read": "green", "modify": "yellow", "destroy": "bold red"}[tool.risk.effect]
+        colour = {"read": "green", "modify": "yellow", "destroy": "bold red"}[tool.effect]
         table.add_row(
             Text(tool.name, style="bold"), tool.domain, tool.platform,
-            Text(tool.risk.effect, style=colour), Text(one_line(tool.description)),
+            Text(tool.effect, style=colour), Text(one_line(tool.description)),
         )  # fmt: skip
     terminal.out().print(table)
     terminal.say(count(len(tools), "tool"), "dim")
@@ -99,18 +110,6 @@ def _known(option: str, value: str | None, choices: set[str]) -> None:
     if value is not None and value not in choices:
         hint = f"one of {', '.join(sorted(choices))}"
         raise Failure(f"{option}: nothing is called {value!r}", Exit.USAGE, hint)
-
-
-def _summary(tool: Tool) -> dict[str, object]:
-    return {
-        "name": tool.name,
-        "aliases": tool.aliases,
-        "domain": tool.domain,
-        "platform": tool.platform,
-        "action_class": tool.action_class,
-        "effect": tool.risk.effect,
-        "description": tool.description,
-    }
 
 
 def show(tool: ToolName, as_json: Json = False) -> None:

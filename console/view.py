@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from console.text import seconds
 from streams.events import Event
-from streams.lifecycle import STATUS_AFTER, STEP_ENDED, STEP_STATUS_AFTER, TERMINAL_EVENTS
+from streams.lifecycle import (
+    ASIDES,
+    STEP_ENDED,
+    STEP_FAILED,
+    TERMINAL_EVENTS,
+    execution_status,
+    step_status,
+)
+from streams.payloads import (
+    Accepted,
+    ApprovalRequested,
+    By,
+    CancelRequested,
+    Compensated,
+    CompensationScheduled,
+    CompensationSkipped,
+    Dispatched,
+    Ended,
+    Expanded,
+    NeedsAttention,
+    Rejected,
+    Resumed,
+    RetryScheduled,
+    Skipped,
+    StepCancelled,
+    StepCancelRequested,
+    StepFailed,
+    StepLost,
+    StepProgress,
+    StepStarted,
+    StepSucceeded,
+    Waiting,
+)
+from streams.reports import StreamSummary
 
 
 @dataclass(slots=True)
 class StepView:
-    """One step as it stands now."""
+    """One step as it stands now; times are Unix seconds."""
 
     step: str
     tool: str = ""
@@ -22,16 +54,23 @@ class StepView:
     percent: float | None = None
     #: Why it waits, what it does, or why it failed.
     message: str = ""
-    started: datetime | None = None
+    started: float | None = None
     seconds: float | None = None
+    #: Of the last attempt that ended, a failed one too.
     output: Any = None
     error_class: str | None = None
-    stderr_tail: str = ""
+    stdout: StreamSummary | None = None
+    stderr: StreamSummary | None = None
 
     @property
     def ended(self) -> bool:
         """Whether nothing more is to be expected of it."""
         return self.status in STEP_ENDED
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended without success, or nobody knows how."""
+        return self.status in STEP_FAILED or self.status in ("lost", "needs_attention")
 
 
 @dataclass(slots=True)
@@ -46,7 +85,7 @@ class ExecutionView:
     steps: dict[str, StepView] = field(default_factory=dict)
     #: Why the whole execution waits, in a sentence.
     message: str = ""
-    started: datetime | None = None
+    #: The event that ended it.
     ended: Event | None = None
 
     def apply(self, event: Event) -> bool:
@@ -55,81 +94,91 @@ class ExecutionView:
             return False
         self.seq = event.seq
         self.tenant = event.tenant
-        self.status = STATUS_AFTER.get(event.type, self.status)
-        if event.type.startswith("execution."):
-            self._execution(event)
-        elif event.step is not None and event.type != "step.late_result":
+        self.status = execution_status(self.status, event) or self.status
+        if event.type in TERMINAL_EVENTS:
+            self.ended = event
+        if event.type in ASIDES:
+            return True
+        if event.step is not None:
             self._step(event, event.step)
+        else:
+            self._execution(event)
         return True
 
     def _execution(self, event: Event) -> None:
-        data = event.data
-        match event.type:
-            case "execution.accepted":
-                self.started, self.name = event.at, data.get("name")
-                for step in data.get("plan", {}).get("steps", []):
-                    ident = str(step.get("id"))
-                    self.steps.setdefault(ident, StepView(ident, tool=str(step.get("tool", ""))))
-            case "execution.approval_requested":
-                self.message = (
-                    f"waits for approval by someone other than {data.get('requested_by')}"
-                )
-            case "execution.paused":
-                self.message = f"paused by {data.get('actor')}"
-            case "execution.needs_attention":
-                self.message = str(data.get("message"))
-            case "execution.approved" | "execution.resumed":
+        match event.data:
+            case Accepted() as data:
+                self.name = data.name
+                carried = data.carried or {}
+                for spec in data.plan.steps:
+                    step = self.steps.setdefault(spec.id, StepView(spec.id, tool=spec.tool))
+                    if spec.id in carried:
+                        step.status, step.output = "succeeded", carried[spec.id]
+                        step.message = f"carried over from {data.rerun_of}"
+            case ApprovalRequested(requested_by=actor):
+                self.message = f"waits for approval by someone other than {actor}"
+            case By(actor=actor) if event.type == "execution.paused":
+                self.message = f"paused by {actor}"
+            case By() | Resumed():
                 self.message = ""
-                self.status = str(data.get("status", self.status))
-            case "execution.cancel_requested":
-                self.message = f"{data.get('actor')} asked to cancel it"
-        if event.type in TERMINAL_EVENTS:
-            self.ended = event
-            self.message = str(data.get("reason") or data.get("message") or "")
+            case CancelRequested(actor=actor):
+                self.message = f"{actor} asked to cancel it"
+            case NeedsAttention(message=message):
+                self.message = message
+            case Rejected() as data:
+                self.name, self.message = data.name or self.name, data.message
+            case Ended(reason=reason):
+                self.message = reason or ""
 
     def _step(self, event: Event, name: str) -> None:
-        data = event.data
         step = self.steps.setdefault(name, StepView(name))
-        step.status = STEP_STATUS_AFTER.get(event.type, step.status)
+        before, step.status = step.status, step_status(step.status, event)
         step.attempt = event.attempt or step.attempt
-        match event.type:
-            case "step.expanded":
-                step.message = f"one step for each of {data.get('items')} items"
-                for child in data.get("steps", []):
+        match event.data:
+            case Expanded(steps=children, items=items):
+                step.message = f"one step for each of {items} items"
+                for child in children:
                     self.steps.setdefault(child, StepView(child, tool=step.tool))
-            case "step.waiting" | "step.needs_attention":
-                step.message = str(data.get("message"))
-            case "step.dispatched":
-                step.tool = str(data.get("tool", step.tool))
-                step.message, step.percent = "", None
-            case "step.started":
-                step.started, step.percent, step.message = event.at, None, ""
-            case "step.progress":
-                step.percent = data.get("percent")
-                step.message = str(data.get("message") or step.message)
-            case "step.succeeded":
-                step.percent, step.message = 100.0, ""
-                step.output, step.seconds = data.get("output"), data.get("duration_seconds")
-                step.error_class = None
-            case "step.failed" | "step.timed_out":
-                error = data.get("error", {})
-                step.error_class = error.get("class")
-                step.message, step.seconds = str(error.get("message")), data.get("duration_seconds")
-                stderr = data.get("stderr") or {}
-                step.stderr_tail = str(stderr.get("tail") or stderr.get("head") or "")
-            case "step.retry_scheduled":
+            case Dispatched(tool=tool):
+                step.tool, step.message, step.percent = tool, "", None
+            case StepStarted():
+                step.started, step.percent = event.unix(), None
+                if before != "cancelling":
+                    step.message = ""
+            case StepProgress(percent=percent, message=message):
+                step.percent, step.message = percent, message or step.message
+            case StepSucceeded() as data:
+                step.percent, step.message, step.error_class = 100.0, "", None
+                self._result(step, data)
+            case StepFailed() as data:
+                step.error_class, step.message = data.error["class"], data.error["message"]
+                self._result(step, data)
+            case RetryScheduled() as data:
                 step.message = (
-                    f"attempt {data.get('next_attempt')} of {data.get('max_attempts')} "
-                    f"in {seconds(data.get('delay_seconds'))}"
+                    f"attempt {data.next_attempt} of {data.max_attempts} "
+                    f"in {seconds(data.delay_seconds)}"
                 )
-            case "step.lost":
+            case StepLost():
                 step.message = "its executor went silent"
-            case "step.cancelled" | "step.skipped":
-                step.message = str(data.get("reason"))
-            case "step.compensation_scheduled":
-                step.message = f"will be undone by {data.get('by')}"
-            case "step.compensated":
-                step.message = f"undone by {data.get('by')}"
+            case Waiting(message=text) | NeedsAttention(message=text):
+                step.message = text
+            case StepCancelRequested(reason=reason) | Skipped(reason=reason):
+                step.message = reason
+            case StepCancelled(reason=reason, confirmed=confirmed):
+                step.message = reason if confirmed else f"{reason}, without proof that it stopped"
+            case CompensationScheduled(by=by, tool=undo):
+                step.message = f"will be undone by {by}"
+                self.steps.setdefault(by, StepView(by, tool=undo or ""))
+            case CompensationSkipped(reason=reason):
+                step.message = f"not undone: {reason}"
+            case Compensated(by=by):
+                step.message = f"undone by {by}"
+            case _ if event.type == "step.resumed":
+                step.message = ""
+
+    def _result(self, step: StepView, data: StepSucceeded | StepFailed) -> None:
+        step.output, step.seconds = data.output, data.duration_seconds
+        step.stdout, step.stderr = data.stdout, data.stderr
 
     def counts(self) -> dict[str, int]:
         """Steps by status."""

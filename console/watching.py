@@ -68,6 +68,7 @@ def watch_execution(
     from console.follow import detachable, follow
     from console.view import ExecutionView
     from streams.ids import route_of
+    from streams.payloads import Rejected
 
     view = ExecutionView(ident)
     display = Display(view, jsonl=jsonl, quiet=quiet)
@@ -83,6 +84,6 @@ def watch_execution(
         terminal.data(outcome.document(view))
     elif not jsonl and not quiet:
         outcome.tell(view, live=display.live)
-    elif quiet and view.status == "rejected" and view.ended is not None:
-        outcome.problems(view.ended.data)
+    elif quiet and view.ended is not None and isinstance(view.ended.data, Rejected):
+        outcome.rejection(view.ended.data)
     return code

@@ -101,6 +101,8 @@ def main() -> int:
     )
     stack = LocalStack(
         wanted.state_dir,
+        # Some plans show a failure and a runaway program, which are test tools.
+        test_tools=True,
         bootstrap_servers=os.environ.get("KAFKA_BOOTSTRAP_SERVERS"),
         database_url=os.environ.get("DATABASE_URL"),
         report=lambda text: screen.print(f"[dim]{text}[/dim]"),
@@ -212,7 +214,10 @@ def _where(state_dir: Path, stack: LocalStack, *, kept: bool) -> None:
         ("runstream list", "the executions; `runstream show ID` for one"),
         ("runstream dlq list", "the dead letters"),
         ("runstream topics show", "the topics; execution.events is the log"),
-        ("runstream status", "the processes, Kafka's address and the database URL for psql"),
+        (
+            "runstream status",
+            "the processes and addresses; --show-secrets adds the password for psql",
+        ),
         (f"ls {state_dir}/logs", "a log per process"),
     ):
         screen.print(f"  {command:<24} {what}")

@@ -58,7 +58,7 @@ def private_folder(folder: Path, account: Account | None) -> Path:
     """Make `folder` for the account alone, and return where it really lies.
 
     A checkout below root's home is closed to everyone else. There `folder` becomes a link to a
-    stand-in in /var/tmp.
+    substitute in /var/tmp.
     """
     if account is None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def private_folder(folder: Path, account: Account | None) -> Path:
         elif folder.exists():
             raise LocalStackError(f"The user {account.name} can no longer reach {folder}.")
         else:
-            folder.symlink_to(_stand_in(folder, account))
+            folder.symlink_to(_substitute(folder, account))
     return folder.resolve()
 
 
@@ -82,15 +82,15 @@ def remove_folder(folder: Path) -> None:
     folder.unlink(missing_ok=True)
 
 
-def _stand_in(folder: Path, account: Account) -> Path:
+def _substitute(folder: Path, account: Account) -> Path:
     digest = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:12]
     # Safe although anyone may write there: the owner is checked, and others cannot replace it.
-    stand_in = Path("/var/tmp") / f"runstream-{digest}"  # noqa: S108
-    if stand_in.exists():
-        if stand_in.is_symlink() or stand_in.stat().st_uid not in (0, account.uid):
-            raise LocalStackError(f"{stand_in} belongs to somebody else: remove it first.")
+    substitute = Path("/var/tmp") / f"runstream-{digest}"  # noqa: S108
+    if substitute.exists():
+        if substitute.is_symlink() or substitute.stat().st_uid not in (0, account.uid):
+            raise LocalStackError(f"{substitute} belongs to somebody else: remove it first.")
         # No link leads there: the state folder that it belonged to has been deleted.
-        shutil.rmtree(stand_in)
-    stand_in.mkdir(mode=0o700)
-    os.chown(stand_in, account.uid, account.gid)
-    return stand_in
+        shutil.rmtree(substitute)
+    substitute.mkdir(mode=0o700)
+    os.chown(substitute, account.uid, account.gid)
+    return substitute

@@ -15,7 +15,7 @@ from devstack.account import Account
 from devstack.files import open_log
 from devstack.identity import start_mark
 
-_TETHER = Path(__file__).with_name("tether.py")
+_PDEATHSIG = Path(__file__).with_name("pdeathsig.py")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Launch:
 class Child:
     """A process that can be started, watched and stopped, again and again.
 
-    Start it from a thread that outlives it: Linux ties a child to the thread that made it.
+    Start it from a thread that outlives it: Linux sends the orphan signal when that thread ends.
     """
 
     def __init__(self, launch: Launch) -> None:
@@ -56,11 +56,11 @@ class Child:
         """Start it; a session of its own keeps the terminal's Ctrl-C away from it."""
         account = self.launch.account
         uid, gid = (account.uid, account.gid) if account else (-1, -1)
-        tether = [str(int(self.launch.orphan_signal or 0)), str(os.getpid()), str(uid), str(gid)]
+        orphan = [str(int(self.launch.orphan_signal or 0)), str(os.getpid()), str(uid), str(gid)]
         log = open_log(self.launch.log)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_TETHER), *tether, *self.launch.argv],
+                [sys.executable, "-I", "-S", str(_PDEATHSIG), *orphan, *self.launch.argv],
                 env={**os.environ, **self.launch.env},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

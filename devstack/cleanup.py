@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from devstack.errors import LocalStackError
-from devstack.identity import end_survivor, wait_gone
+from devstack.identity import kill_if_same, wait_gone
 from devstack.state import StackStatus
 
 _SECONDS = 20.0
 
 
-def end_survivors(status: StackStatus | None) -> list[str]:
+def end_leftovers(status: StackStatus | None) -> list[str]:
     """Kill the recorded processes that still run; returns their names.
 
     On Linux there are none, apart from a moment in which they are about to die.
@@ -20,7 +20,7 @@ def end_survivors(status: StackStatus | None) -> list[str]:
     for process in reversed(status.processes):
         if process.pid is None or process.mark is None:
             continue
-        if end_survivor(process.pid, process.mark):
+        if kill_if_same(process.pid, process.mark):
             ended.append(process.name)
         if not wait_gone(process.pid, process.mark, _SECONDS):
             raise LocalStackError(f"{process.name} (pid {process.pid}) cannot be ended.")

@@ -33,7 +33,7 @@ def wait_gone(pid: int, mark: str, seconds: float) -> bool:
     return True
 
 
-def end_survivor(pid: int, mark: str, with_group: bool = True) -> bool:
+def kill_if_same(pid: int, mark: str, with_group: bool = True) -> bool:
     """Kill the process of this mark and its group, if it still runs; returns whether it did."""
     if not is_same(pid, mark):
         return False

@@ -98,7 +98,7 @@ def _verified(cache: Path, report: Report) -> list[Path]:
             downloads = [pool.submit(_download, *pair) for pair in missing]
             try:
                 for done, download in enumerate(as_completed(downloads), start=1):
-                    report(f"  {done}/{len(missing)} {download.result()}")
+                    report(f"  downloaded {done} of {len(missing)}: {download.result()}")
             finally:
                 # After one failure, or Ctrl-C, the rest of the queue is of no use.
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -108,7 +108,7 @@ def _verified(cache: Path, report: Report) -> list[Path]:
 def _download(artifact: Artifact, digest: str) -> str:
     import requests
 
-    # jgo writes straight to the final name, so what is there now is a torn download.
+    # jgo writes straight to the final name, so what is there now is an incomplete download.
     _path(artifact).unlink(missing_ok=True)
     try:
         artifact.context.resolver.download(artifact)

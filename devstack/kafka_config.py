@@ -3,6 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
+
+#: What holds wherever one node is the whole cluster: here, and in the container of the tests.
+ONE_NODE: Final[dict[str, str | int]] = {
+    # There is one node to hold each of the broker's own topics.
+    "offsets.topic.replication.factor": 1,
+    "transaction.state.log.replication.factor": 1,
+    "transaction.state.log.min.isr": 1,
+    "share.coordinator.state.topic.replication.factor": 1,
+    "share.coordinator.state.topic.min.isr": 1,
+    "min.insync.replicas": 1,
+    # The defaults of 50 partitions each cost start-up time and serve clusters only.
+    "offsets.topic.num.partitions": 8,
+    "transaction.state.log.num.partitions": 4,
+    "share.coordinator.state.topic.num.partitions": 1,
+    # A broker that was killed may not register again until its old session is over: with the
+    # default of 9 s a restart takes 12 s instead of 6.
+    "broker.session.timeout.ms": 4000,
+    "broker.heartbeat.interval.ms": 1000,
+    # The controller writes an empty record whenever nothing happened for that long, which every
+    # broker reads; the default of 500 ms is a good part of what an idle broker does.
+    "metadata.max.idle.interval.ms": 5000,
+    # The first member of a group need not wait for others to join.
+    "group.initial.rebalance.delay.ms": 0,
+    # Topics come from the registry only; a misspelt name is an error.
+    "auto.create.topics.enable": "false",
+    # A producer's wrong clock must not decide when records are deleted.
+    "log.message.timestamp.type": "LogAppendTime",
+    # Held for ever; the default of 128 MB would be a quarter of the heap. This is enough for
+    # 150,000 keys in one pass.
+    "log.cleaner.dedupe.buffer.size": 4 * 1024 * 1024,
+    "log.index.size.max.bytes": 2 * 1024 * 1024,
+    "num.io.threads": 4,
+    "num.network.threads": 2,
+    "background.threads": 2,
+    # Nobody reads the broker's metrics here, and JMX keeps an object for each.
+    "metric.reporters": "",
+}
 
 
 def server_properties(data: Path, port: int, controller_port: int) -> str:
@@ -16,31 +54,6 @@ def server_properties(data: Path, port: int, controller_port: int) -> str:
         "controller.listener.names": "CONTROLLER",
         "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
         "log.dirs": str(data),
-        # There is one node to hold each of the broker's own topics.
-        "offsets.topic.replication.factor": 1,
-        "transaction.state.log.replication.factor": 1,
-        "transaction.state.log.min.isr": 1,
-        "share.coordinator.state.topic.replication.factor": 1,
-        "share.coordinator.state.topic.min.isr": 1,
-        "min.insync.replicas": 1,
-        # The defaults of 50 partitions each cost start-up time and serve clusters only.
-        "offsets.topic.num.partitions": 8,
-        "transaction.state.log.num.partitions": 4,
-        "share.coordinator.state.topic.num.partitions": 1,
-        # A broker that was killed may not register again until its old session is over: with the
-        # default of 9 s a restart takes 12 s instead of 6.
-        "broker.session.timeout.ms": 4000,
-        "broker.heartbeat.interval.ms": 500,
-        # The first member of a group need not wait for others to join.
-        "group.initial.rebalance.delay.ms": 0,
-        # Topics come from the registry only; a misspelt name is an error.
-        "auto.create.topics.enable": "false",
-        # A producer's wrong clock must not decide when records are deleted.
-        "log.message.timestamp.type": "LogAppendTime",
-        # The default cleaner buffer of 128 MB would be a quarter of the heap.
-        "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
-        "log.index.size.max.bytes": 2 * 1024 * 1024,
-        "num.io.threads": 4,
-        "background.threads": 4,
+        **ONE_NODE,
     }
     return "".join(f"{key}={value}\n" for key, value in settings.items())

@@ -14,6 +14,9 @@ _LONGEST_DELAY = 30.0
 #: A process that ran this long begins again with the first delay.
 _STEADY_SECONDS = 60.0
 _PROBE_WHILE_STARTING = 0.1
+#: Failed probes in a row after which a process that was healthy counts as not ready: on a busy
+#: machine a single answer may come late.
+_FAILED_PROBES = 2
 
 
 class Member:
@@ -28,8 +31,8 @@ class Member:
         self.healthy = False
         self.restarts = 0
         self.last_exit: int | None = None
-        #: What happened since the supervisor last looked.
-        self.news: list[str] = []
+        #: What happened since the supervisor last took them.
+        self.messages: list[str] = []
         self._probe = probe
         self._probe_every = probe_every
         self._answer: Future[bool] | None = None
@@ -38,6 +41,7 @@ class Member:
         self._started_at = 0.0
         self._restart_at: float | None = None
         self._failures = 0
+        self._failed_probes = 0
 
     @property
     def name(self) -> str:
@@ -54,16 +58,16 @@ class Member:
         self._was_healthy = False
 
     def tick(self, now: float, pool: Executor) -> None:
-        """Notice an exit, start again when it is time, and take its pulse."""
+        """Notice an exit, start again when it is time, and check its health."""
         code = self.child.poll()
         if code is not None:
             self._ended(code, now)
         if self._restart_at is not None and now >= self._restart_at:
             self.restarts += 1
             self.start(now)
-            self.news.append(f"{self.name} started again, pid {self.child.pid}")
+            self.messages.append(f"{self.name} started again, pid {self.child.pid}")
         if self.child.pid is not None:
-            self._take_pulse(now, pool)
+            self._check_health(now, pool)
             cut_log(self.child.launch.log)
 
     def status(self) -> ProcessStatus:
@@ -94,20 +98,22 @@ class Member:
         self.last_exit = code
         self.healthy = False
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        self.news.append(f"{self.name} {how}; next start in {delay:.1f} s")
+        self.messages.append(f"{self.name} {how}; next start in {delay:.1f} s")
 
-    def _take_pulse(self, now: float, pool: Executor) -> None:
+    def _check_health(self, now: float, pool: Executor) -> None:
         if self._answer is not None and self._answer.done():
-            healthy = self._answer.result()
+            answered = self._answer.result()
+            self._failed_probes = 0 if answered else self._failed_probes + 1
+            healthy = answered or (self.healthy and self._failed_probes < _FAILED_PROBES)
             if healthy != self.healthy:
                 seconds = now - self._started_at
-                self.news.append(
+                self.messages.append(
                     f"{self.name} {'ready' if healthy else 'not ready'} after {seconds:.1f} s"
                 )
             self.healthy = healthy
             self._was_healthy = self._was_healthy or healthy
             self._answer = None
-            self._probe_at = now + (self._probe_every if self.healthy else _PROBE_WHILE_STARTING)
+            self._probe_at = now + (self._probe_every if answered else _PROBE_WHILE_STARTING)
         if self._answer is None and now >= self._probe_at:
             self._answer = pool.submit(self._probe)
 

@@ -23,7 +23,7 @@ def assign_ports(file: Path, names: list[str]) -> dict[str, int]:
     for name in names:
         port = remembered.get(name)
         if port is None or port in assigned.values() or not is_free(port):
-            port = _free_port(set(remembered.values()) | set(assigned.values()))
+            port = free_port(set(remembered.values()) | set(assigned.values()))
         assigned[name] = port
     write_atomically(file, json.dumps(remembered | assigned, indent=1))
     return assigned
@@ -42,7 +42,8 @@ def is_free(port: int) -> bool:
     return True
 
 
-def _free_port(taken: set[int]) -> int:
+def free_port(taken: set[int]) -> int:
+    """A port on which a server could listen now, none of `taken`; raises LocalStackError."""
     for _ in range(_ATTEMPTS):
         port = random.choice(_RANGE)
         if port not in taken and is_free(port):

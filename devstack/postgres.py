@@ -12,15 +12,11 @@ from devstack.child import Child, Launch
 from devstack.ports import assign_ports
 from devstack.postgres_binaries import PostgresBinaries, find_postgres, reachable_copy
 from devstack.postgres_data import DATABASE, USER, data_version, make_data, read_password
-from devstack.waiting import wait_until
+from devstack.server import LocalServer
 
 
-class PostgresServer:
-    """A database server whose data and log live in one folder.
-
-    Start it from a thread that outlives it. Stopped or killed, it can be started again, on the
-    same port with the same data.
-    """
+class PostgresServer(LocalServer):
+    """A database server whose data and log live in one folder."""
 
     def __init__(self, folder: Path, *, log: Path | None = None) -> None:
         """Nothing is read or written before the start."""
@@ -28,17 +24,11 @@ class PostgresServer:
         self._log = log or self._folder.with_name(f"{self._folder.name}.log")
         self._port = 0
         self._password = ""
-        self._child: Child | None = None
 
     @property
     def dsn(self) -> str:
         """The URL for clients; known once prepared."""
         return f"postgresql://{USER}:{self._password}@127.0.0.1:{self._port}/{DATABASE}"
-
-    @property
-    def pid(self) -> int | None:
-        """The server's process number while it runs."""
-        return self._child.pid if self._child is not None else None
 
     def prepare(self) -> Child:
         """Find the programs, make the data folder if there is none, and choose the port."""
@@ -75,26 +65,6 @@ class PostgresServer:
             return False
         return True
 
-    def start(self, timeout_seconds: float = 60.0) -> None:
-        """Start the server and wait until it serves."""
-        child = self._child or self.prepare()
-        child.start()
-        try:
-            wait_until(self.is_ready, child, timeout_seconds)
-        except BaseException:
-            child.kill()
-            raise
-
-    def stop(self) -> None:
-        """Shut the server down in order."""
-        if self._child is not None:
-            self._child.stop()
-
-    def kill(self) -> None:
-        """End the server at once, as a crash would."""
-        if self._child is not None:
-            self._child.kill()
-
     def remove(self) -> None:
         """Stop and delete the data, wherever it lies."""
         self.stop()
@@ -109,7 +79,9 @@ def _server_command(binaries: PostgresBinaries, data: Path, port: int) -> tuple[
         # No socket file: its path may not exceed 107 bytes, and a state folder may lie deeper.
         "unix_socket_directories": "",
         "max_connections": 100,
-        "shared_buffers": "128MB",
+        # Nothing here is large; what it does not hold, the machine's page cache does.
+        "shared_buffers": "32MB",
+        "max_logical_replication_workers": 0,
         "max_wal_size": "512MB",
         "timezone": "UTC",
         "log_timezone": "UTC",

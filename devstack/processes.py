@@ -6,6 +6,12 @@ import sys
 
 from pydantic import BaseModel, ConfigDict
 
+from streams.topics import DOMAINS
+
+#: The domain of the tools that only tests, benchmarks and the demo need; one of them runs any
+#: program that a plan names, without approval.
+TEST_DOMAIN = "test"
+
 
 class ProcessSpec(BaseModel):
     """A command of the stack: a name for people and an argument list."""
@@ -21,20 +27,23 @@ def console_command(name: str, *arguments: str) -> ProcessSpec:
     return ProcessSpec(name=name, argv=(sys.executable, "-m", "console", *arguments))
 
 
-#: Run one after another, each to its end, before any process starts.
+#: Run at the same time, each to its end, before any process starts.
 PREPARATION: tuple[ProcessSpec, ...] = (
     console_command("topics-apply", "topics", "apply"),
     console_command("migrate", "migrate"),
 )
 
-#: Kept running until the stack is stopped.
-PROCESSES: tuple[ProcessSpec, ...] = (
-    console_command("router", "router"),
-    console_command("executor-automation", "executor", "--domain", "automation"),
-    console_command("executor-communication", "executor", "--domain", "communication"),
-    console_command("executor-asset", "executor", "--domain", "asset"),
-    console_command("executor-network", "executor", "--domain", "network"),
-    console_command("executor-test", "executor", "--domain", "test"),
-    console_command("sink", "sink"),
-    console_command("projector", "projector"),
-)
+
+def processes(*, test_tools: bool = False) -> tuple[ProcessSpec, ...]:
+    """What is kept running until the stack is stopped.
+
+    One executor serves every domain: each further process would hold the catalogue and the drivers
+    in memory once more. The `test` domain is served only where the caller wants it.
+    """
+    served = [domain for domain in DOMAINS if test_tools or domain != TEST_DOMAIN]
+    return (
+        console_command("router", "router"),
+        console_command("executor", "executor", *(w for d in served for w in ("--domain", d))),
+        console_command("sink", "sink"),
+        console_command("projector", "projector"),
+    )

@@ -15,13 +15,14 @@ from typing import Self
 
 from devstack.account import remove_folder
 from devstack.child import Child, Launch
-from devstack.cleanup import end_survivors
+from devstack.cleanup import end_leftovers
 from devstack.errors import LocalStackError
 from devstack.files import log_tail, write_atomically
-from devstack.identity import end_survivor, wait_gone
+from devstack.identity import kill_if_same, wait_gone
 from devstack.jars import Report, ensure_jars
 from devstack.java import find_java
-from devstack.processes import PREPARATION, PROCESSES, ProcessSpec
+from devstack.processes import PREPARATION, ProcessSpec
+from devstack.processes import processes as default_processes
 from devstack.state import (
     ALREADY_RUNNING,
     LaunchRequest,
@@ -47,20 +48,28 @@ class LocalStack:
         self,
         state_dir: Path,
         *,
-        processes: Sequence[ProcessSpec] = PROCESSES,
+        processes: Sequence[ProcessSpec] | None = None,
         preparation: Sequence[ProcessSpec] = PREPARATION,
+        test_tools: bool = False,
         bootstrap_servers: str | None = None,
         database_url: str | None = None,
         ready_seconds: float = 120.0,
         report: Report = _log.info,
     ) -> None:
-        """Describe the stack; a server that is given an address is used rather than started."""
+        """Describe the stack; a server that is given an address is used rather than started.
+
+        Without `processes` it runs what `runstream up` runs. With `test_tools` plans may use the
+        tools of the `test` domain, one of which runs any program.
+        """
+        if processes is None:
+            processes = default_processes(test_tools=test_tools)
         self._folder = StateFolder(state_dir)
         self._request = LaunchRequest(
             bootstrap_servers=bootstrap_servers,
             database_url=database_url,
             preparation=tuple(preparation),
             processes=tuple(processes),
+            test_tools=test_tools,
             ready_seconds=ready_seconds,
         )
         self._report = report
@@ -145,9 +154,9 @@ class LocalStack:
         if running and status.supervisor_mark is not None:
             os.kill(status.supervisor_pid, signal.SIGTERM)
             if not wait_gone(status.supervisor_pid, status.supervisor_mark, _STOP_SECONDS):
-                end_survivor(status.supervisor_pid, status.supervisor_mark)
+                kill_if_same(status.supervisor_pid, status.supervisor_mark)
         # Read again: it may have started more since.
-        left = end_survivors(self._folder.read())
+        left = end_leftovers(self._folder.read())
         if self._supervisor is not None:
             self._supervisor.stop()
         return running or bool(left)

@@ -62,6 +62,7 @@ class LaunchRequest(_Record):
     database_url: str | None
     preparation: tuple[ProcessSpec, ...]
     processes: tuple[ProcessSpec, ...]
+    test_tools: bool
     ready_seconds: float
 
 

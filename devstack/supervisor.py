@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from devstack.child import Child, Launch
-from devstack.cleanup import end_survivors
+from devstack.cleanup import end_leftovers
 from devstack.errors import LocalStackError
 from devstack.files import cut_log, log_tail
 from devstack.identity import start_mark
@@ -25,9 +25,9 @@ from devstack.probe import http_ready
 from devstack.processes import ProcessSpec
 from devstack.state import ALREADY_RUNNING, LaunchRequest, Phase, StackStatus, StateFolder
 
-_TICK_SECONDS = {"starting": 0.05, "ready": 0.2}
+_TICK_SECONDS = {"starting": 0.05, "ready": 0.5}
 #: Restarts after which a stack that has never been ready gives up.
-_PATIENCE = 3
+_MOST_RESTARTS = 3
 _PREPARATION_SECONDS = 180.0
 
 
@@ -78,34 +78,38 @@ class Supervisor:
 
     def _start(self) -> None:
         began = time.monotonic()
+        ours = {"Kafka": self._request.bootstrap_servers, "Postgres": self._request.database_url}
+        if None in ours.values():
+            names = " and ".join(name for name, address in ours.items() if address is None)
+            self._say(f"starting {names}", progress=True)
         if self._request.bootstrap_servers is None:
             kafka = KafkaServer(self._folder.kafka, report=self._say, log=self._folder.log("kafka"))
             child = kafka.prepare()
             self._bootstrap_servers = kafka.bootstrap_servers
-            self._servers.append(Member(child, kafka.is_ready, probe_every=5.0))
+            self._servers.append(Member(child, kafka.is_ready, probe_every=10.0))
             # The database is made while the broker starts.
             self._servers[-1].start(time.monotonic())
         if self._request.database_url is None:
             postgres = PostgresServer(self._folder.postgres, log=self._folder.log("postgres"))
             child = postgres.prepare()
             self._database_url = postgres.dsn
-            self._servers.append(Member(child, postgres.is_ready, probe_every=5.0))
+            self._servers.append(Member(child, postgres.is_ready, probe_every=10.0))
             self._servers[-1].start(time.monotonic())
         self._wait_for(self._servers)
-        for spec in self._request.preparation:
-            self._prepare(spec)
+        self._prepare()
         self._start_processes()
         self._wait_for(self._processes)
         self._say(f"everything is ready after {time.monotonic() - began:.1f} s", progress=True)
 
     def _start_processes(self) -> None:
         names = [spec.name for spec in self._request.processes]
+        self._say(f"starting {', '.join(names)}", progress=True)
         ports = assign_ports(self._folder.ports, names)
         for spec in self._request.processes:
             port = ports[spec.name]
             env = {**self._environment(spec.name), "RUNSTREAM_HTTP_PORT": str(port)}
             member = Member(
-                Child(self._launch(spec, env)), http_ready(port), probe_every=2.0, http_port=port
+                Child(self._launch(spec, env)), http_ready(port), probe_every=5.0, http_port=port
             )
             self._processes.append(member)
             member.start(time.monotonic())
@@ -115,7 +119,7 @@ class Supervisor:
         while not all(member.healthy for member in members):
             self._tick(progress=True)
             for member in members:
-                if member.restarts >= _PATIENCE:
+                if member.restarts >= _MOST_RESTARTS:
                     raise LocalStackError(_failure(member, "keeps ending"))
                 if time.monotonic() > deadline and not member.healthy:
                     seconds = self._request.ready_seconds
@@ -123,23 +127,41 @@ class Supervisor:
             if self._stopping:
                 raise Stopped
 
-    def _prepare(self, spec: ProcessSpec) -> None:
-        child = Child(self._launch(spec, self._environment(spec.name)))
+    def _prepare(self) -> None:
+        """Run everything that has to be done before the processes, at once, each to its end."""
+        specs = self._request.preparation
+        waiting = [Child(self._launch(spec, self._environment(spec.name))) for spec in specs]
+        if not waiting:
+            return
+        self._say(f"running {', '.join(spec.name for spec in specs)}", progress=True)
         began = time.monotonic()
-        child.start()
         try:
-            while (code := child.poll()) is None:
+            for child in waiting:
+                child.start()
+            while waiting:
                 self._tick()
+                for child in list(waiting):
+                    if self._has_ended(child, began):
+                        waiting.remove(child)
                 if self._stopping:
                     raise Stopped
-                if time.monotonic() - began > _PREPARATION_SECONDS:
-                    raise LocalStackError(f"{spec.name} took over {_PREPARATION_SECONDS:.0f} s")
         finally:
-            child.stop()
+            for child in waiting:
+                child.stop()
+
+    def _has_ended(self, child: Child, began: float) -> bool:
+        """Whether it ended well; raises LocalStackError if it ended otherwise or takes too long."""
+        code = child.poll()
+        seconds = time.monotonic() - began
+        name = child.launch.name
+        if code is None:
+            if seconds > _PREPARATION_SECONDS:
+                raise LocalStackError(f"{name} took over {_PREPARATION_SECONDS:.0f} s")
+            return False
         if code != 0:
-            tail = log_tail(child.launch.log)
-            raise LocalStackError(f"{spec.name} ended with code {code}:\n{tail}")
-        self._say(f"{spec.name} done in {time.monotonic() - began:.1f} s", progress=True)
+            raise LocalStackError(f"{name} ended with code {code}:\n{log_tail(child.launch.log)}")
+        self._say(f"{name} done in {seconds:.1f} s", progress=True)
+        return True
 
     def _launch(self, spec: ProcessSpec, env: dict[str, str]) -> Launch:
         return Launch(name=spec.name, argv=spec.argv, log=self._folder.log(spec.name), env=env)
@@ -150,16 +172,19 @@ class Supervisor:
             "DATABASE_URL": self._database_url or "",
             "RUNSTREAM_INSTANCE": name,
             "RUNSTREAM_STATE_DIR": str(self._folder.path),
+            "RUNSTREAM_TEST_TOOLS": str(self._request.test_tools).lower(),
             "PYTHONUNBUFFERED": "1",
+            # Threads that share few heaps leave less memory unused; the clients have many threads.
+            "MALLOC_ARENA_MAX": "2",
         }
 
     def _tick(self, progress: bool = False) -> None:
         now = time.monotonic()
         for member in self._members():
             member.tick(now, self._pool)
-            for news in member.news:
-                self._say(news, progress=progress)
-            member.news.clear()
+            for message in member.messages:
+                self._say(message, progress=progress)
+            member.messages.clear()
         cut_log(self._folder.log("supervisor"))
         self._publish()
         time.sleep(_TICK_SECONDS.get(self._phase, 0.05))
@@ -180,6 +205,7 @@ class Supervisor:
         for member in members:
             member.child.wait_stopped(began + member.child.launch.grace_seconds)
             member.stopped()
+            self._say(f"{member.name} stopped within {time.monotonic() - began:.1f} s")
             self._publish()
 
     def _members(self) -> list[Member]:
@@ -227,7 +253,7 @@ def main(state_dir: Path) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return ALREADY_RUNNING
-        end_survivors(folder.read())
+        end_leftovers(folder.read())
         request = LaunchRequest.model_validate_json(folder.launch.read_bytes())
         return Supervisor(folder, request).run()
 

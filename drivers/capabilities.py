@@ -1,4 +1,4 @@
-"""Whether a program may open raw sockets, said before it is started.
+"""Whether a program may open raw sockets, checked before it is started.
 
 Source: capabilities(7). A program has CAP_NET_RAW if the executor has it, or if the file grants it
 and nothing takes it away again (`no_new_privs`, the bounding set).

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
+from toolmeta.hosts import split_port
+
 Kind = Literal["local", "ssh", "powershell"]
 
 #: How long an asset may be acted on as it was; a changed address counts after that.
@@ -27,7 +29,7 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """What the inventory says about one host."""
+    """The facts of one host in the inventory."""
 
     hostname: str
     ip_address: str | None = None
@@ -73,7 +75,7 @@ def connection_of(host: str | None, asset: Asset | None) -> Connection:
     This machine is `local`, unless a port or the asset's connection says that it is to be reached
     in another way. Raises ValueError where the asset's connection is not usable.
     """
-    name, port = endpoint(host or "")
+    name, port = split_port(host or "")
     if asset is None:
         kind: Kind = "local" if port is None and is_here(name) else "ssh"
         return Connection(kind, name, name, port)
@@ -99,16 +101,16 @@ def connection_of(host: str | None, asset: Asset | None) -> Connection:
     )
 
 
-def endpoint(host: str) -> tuple[str, int | None]:
-    """Name and port of `name`, `name:port`, `[v6]:port` or a bare IPv6 address."""
-    if host.startswith("["):
-        name, _, port = host[1:].partition("]")
-        port = port.removeprefix(":")
-    elif host.count(":") == 1:
-        name, _, port = host.partition(":")
-    else:
-        name, port = host, ""
-    return name, int(port) if port.isascii() and port.isdigit() and len(port) < 6 else None
+def stated_endpoint(arguments: Mapping[str, Any]) -> tuple[str, int | None]:
+    """Name and port of the arguments `host` (with or without a port) and `port`.
+
+    Raises ValueError where both name a port, and not the same one.
+    """
+    name, port = split_port(str(arguments["host"]))
+    stated: int | None = arguments.get("port")
+    if port is not None and stated is not None and port != stated:
+        raise ValueError(f"port: {stated} is not the port {port} that host names; give one of them")
+    return name, port if stated is None else stated
 
 
 def asset_of(row: Mapping[str, Any]) -> Asset:
@@ -142,7 +144,7 @@ def _port(asset: Asset, value: Any) -> int | None:
 
 
 class Remembered:
-    """Assets that were looked up a moment ago, by tenant and host name; bounded.
+    """Assets that were looked up less than `seconds` ago, by tenant and host name; bounded.
 
     Only what was found is remembered, so that a new asset counts at once.
     """

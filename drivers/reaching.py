@@ -7,11 +7,12 @@ from typing import Any
 import psycopg
 from psycopg_pool import PoolTimeout, TooManyRequests
 
-from drivers import inventory
-from drivers.connections import Asset, Connection, asset_of, connection_of, endpoint
+from drivers.connections import Asset, Connection, asset_of, connection_of
 from drivers.context import Failure, RunContext
+from drivers.databases import inventory
 from drivers.errors import fail
 from drivers.secrets import SecretError
+from toolmeta.hosts import split_port
 from toolmeta.invocation import Invocation
 
 
@@ -30,7 +31,7 @@ async def reach(invocation: Invocation, context: RunContext) -> Connection | Fai
     asset: Asset | None = None
     if named is not None:
         try:
-            asset = await _look_up(context, endpoint(named)[0].rstrip(".").lower())
+            asset = await _look_up(context, split_port(named)[0].rstrip(".").lower())
         except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
             message = f"the inventory cannot be asked about {named}: {type(error).__name__}"
             return fail(invocation, "unreachable", message)

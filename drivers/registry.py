@@ -4,40 +4,38 @@ from __future__ import annotations
 
 from typing import Final
 
-from drivers import (
-    analysing,
-    asset,
-    command,
-    http,
-    library,
-    packet_tools,
-    scan,
-    slack,
-    smtp,
-    sql,
-    teams,
-    testing,
-    vapix,
-    webhook,
-    winrm,
-)
+from drivers.analysis.driver import AnalysisDriver
+from drivers.cameras.driver import VapixDriver
+from drivers.captures.library import LibraryDriver
+from drivers.captures.packet_tools import PacketDriver
+from drivers.command import CommandDriver
 from drivers.context import Driver
+from drivers.databases.asset import AssetDriver
+from drivers.databases.sql import SqlDriver
+from drivers.http.driver import HttpDriver
+from drivers.messages.slack import SlackDriver
+from drivers.messages.smtp import SmtpDriver
+from drivers.messages.teams import TeamsDriver
+from drivers.messages.webhook import WebhookDriver
+from drivers.powershell.driver import WinrmDriver
+from drivers.scans.driver import ScanDriver
+from drivers.testing import TestDriver
 
 #: Drivers hold no state of their own: one of each serves every attempt of the process.
 DRIVERS: Final[dict[str, Driver]] = {
-    "command": command.CommandDriver(),
-    "http": http.HttpDriver(),
-    "smtp": smtp.SmtpDriver(),
-    "slack": slack.SlackDriver(),
-    "teams": teams.TeamsDriver(),
-    "webhook": webhook.WebhookDriver(),
-    "sql": sql.SqlDriver(),
-    "asset": asset.AssetDriver(),
-    "vapix": vapix.VapixDriver(),
-    "analysis": analysing.AnalysisDriver(),
-    "library": library.LibraryDriver(),
-    "packets": packet_tools.PacketDriver(),
-    "scan": scan.ScanDriver(),
-    "winrm": winrm.WinrmDriver(),
-    "test": testing.TestDriver(),
+    "command": CommandDriver(),
+    "http": HttpDriver(),
+    "smtp": SmtpDriver(),
+    "slack": SlackDriver(),
+    "teams": TeamsDriver(),
+    "webhook": WebhookDriver(),
+    "sql": SqlDriver(),
+    "asset": AssetDriver(),
+    "vapix": VapixDriver(),
+    "analysis": AnalysisDriver(),
+    "library": LibraryDriver(),
+    "packets": PacketDriver(),
+    "scan": ScanDriver(),
+    "winrm": WinrmDriver(),
+    "test": TestDriver(),
 }

@@ -53,7 +53,7 @@ class Resources:
     def _client(self) -> httpx.AsyncClient:
         import httpx
 
-        from drivers.addresses import GuardedTransport
+        from drivers.http.addresses import GuardedTransport
 
         return httpx.AsyncClient(
             transport=GuardedTransport(

@@ -8,18 +8,16 @@ process; or `"file/NAME"`: a file in `RUNSTREAM_SECRETS_DIR`, one of the tenant
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Any, Final
 
 from drivers.masking import SHORTEST
 from streams.commands import StepCommand
-from toolmeta.checkers import is_secret
 from toolmeta.invocation import Problem
 from toolmeta.model import Tool
+from toolmeta.secret_references import fault, is_meant, path_of
 
 _ENVIRONMENT: Final = "SECRET_"
-_PATH: Final = re.compile(r"(env|file)[/:]([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})")
 _LARGEST_BYTES: Final = 64 * 1024
 #: Secrets of a step that no parameter takes: what SSH logs in with.
 CONNECTION: Final = frozenset({"ssh_password", "ssh_key"})
@@ -38,12 +36,12 @@ class Secrets:
 
     def resolve(self, reference: Any, tenant: str) -> str:
         """The secret behind a reference; raises SecretError. Reads a small file or a variable."""
-        if not is_secret(reference):
+        if not is_meant(reference):
             raise SecretError("This is no secret reference.")
-        match = _PATH.fullmatch(reference["path"])
-        if match is None:
-            raise SecretError("A secret's path is env/NAME or file/NAME.")
-        kind, name = match.groups()
+        path = path_of(reference)
+        if path is None:
+            raise SecretError(f"This {fault(reference)}.")
+        kind, name = path
         text = os.environ.get(_ENVIRONMENT + name) if kind == "env" else self._read(name, tenant)
         if text is None:
             raise SecretError(f"This executor has no secret {kind}/{name}.")
@@ -73,7 +71,7 @@ class Secrets:
         }
 
         def look(value: Any, field: str) -> Any:
-            if is_secret(value):
+            if is_meant(value):
                 try:
                     values.append(self.resolve(value, command.tenant))
                 except SecretError as error:

@@ -56,6 +56,11 @@ class CommonSettings(BaseSettings):
         default="auto", description="auto: console on a terminal, else JSON lines"
     )
     state_dir: str = Field(default=".runstream", description="folder of the local stack")
+    test_tools: bool = Field(
+        default=False,
+        description="let plans use the tools of the test domain, one of which runs any program "
+        "without approval; for tests and benchmarks",
+    )
     drain_seconds: float = Field(
         default=25.0, ge=0, le=600, description="how long a stop may take after SIGTERM"
     )

@@ -8,7 +8,7 @@ import orjson
 
 from runtime.kafka.dead_letters import PREFIX, SourceRecord
 from sinks.escape import visible
-from sinks.records import moment
+from sinks.records import timestamp
 
 #: What the table keeps of a key or value; the letter itself stays on its topic for 30 days.
 KEPT_BYTES: Final = 64 * 1024
@@ -52,7 +52,7 @@ def read_letter(message: SourceRecord) -> LetterRow:
         str(message.topic()),
         message.partition() or 0,
         message.offset() or 0,
-        moment(message.timestamp()[1]),
+        timestamp(message.timestamp()[1]),
         # Both are indexed, and an index entry has a largest size.
         (headers.get(f"{PREFIX}class") or "")[:64] or None,
         headers.get(f"{PREFIX}message"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 from sinks.records import EventRow
-from streams.lifecycle import STEP_ENDED
+from streams.events import Event
+from streams.lifecycle import STEP_ENDED, step_status
+from streams.payloads import Audit
 
-#: Column → new value; names that are no columns are notes of the fold.
+#: Column → new value.
 Patch = dict[str, Any]
 StepKey = tuple[str, str]
 AttemptKey = tuple[str, str, int]
@@ -30,24 +31,25 @@ class Patches:
     queue: dict[AttemptKey, Patch | None] = field(default_factory=dict)
     approvals: dict[str, Patch] = field(default_factory=dict)
     audits: list[Patch] = field(default_factory=list)
+    #: Steps that are stored as `cancelling`.
+    cancelling: frozenset[StepKey] = frozenset()
     #: Executions that ended in this batch, with the status that they ended in.
     ended: dict[str, str] = field(default_factory=dict)
 
-    def execution(self, event: EventRow) -> Patch:
-        """The patch of the event's execution, with its last number and moment kept up."""
+    def execution(self, event: Event) -> Patch:
+        """The patch of the event's execution, with its last number and time kept up."""
         patch = self.executions.get(event.execution_id)
         if patch is None:
             patch = self.executions[event.execution_id] = {
                 "execution_id": event.execution_id,
                 "tenant": event.tenant,
                 "created_at": event.at,
-                "first_seq": event.seq,
             }
         patch["last_seq"] = event.seq
         patch["updated_at"] = event.at
         return patch
 
-    def step(self, event: EventRow, name: str | None = None) -> Patch:
+    def step(self, event: Event, name: str | None = None) -> Patch:
         """The patch of a step, by default the event's own; a loose one where it names none."""
         name = name or event.step
         if name is None:
@@ -65,7 +67,7 @@ class Patches:
         patch["last_seq"] = event.seq
         return patch
 
-    def attempt(self, event: EventRow) -> Patch:
+    def attempt(self, event: Event) -> Patch:
         """The patch of the event's attempt; a loose one where it names none."""
         if event.step is None or event.attempt is None:
             return {}
@@ -76,7 +78,7 @@ class Patches:
         patch["last_seq"] = event.seq
         return patch
 
-    def queued(self, event: EventRow) -> Patch:
+    def queued(self, event: Event) -> Patch:
         """The patch of the attempt among those that are out; a loose one where it names none."""
         if event.step is None or event.attempt is None:
             return {}
@@ -87,12 +89,12 @@ class Patches:
         patch["last_seq"] = event.seq
         return patch
 
-    def unqueue(self, event: EventRow) -> None:
+    def unqueue(self, event: Event) -> None:
         """The event's attempt is out no longer."""
         if event.step is not None and event.attempt is not None:
             self.queue[event.execution_id, event.step, event.attempt] = None
 
-    def approval(self, event: EventRow) -> Patch:
+    def approval(self, event: Event) -> Patch:
         """The patch of the execution's approval."""
         patch = self.approvals.setdefault(
             event.execution_id, {"execution_id": event.execution_id, "tenant": event.tenant}
@@ -100,31 +102,38 @@ class Patches:
         patch["last_seq"] = event.seq
         return patch
 
-    def audit(self, event: EventRow) -> None:
-        """Record a decision about authority."""
-        data = event.data
-        allowed = data.get("allowed")
-        self.audits.append(
-            {
-                "event_id": event.event_id,
-                "execution_id": event.execution_id,
-                "seq": event.seq,
-                "at": event.at,
-                "tenant": event.tenant,
-                "actor": text(data.get("actor")),
-                "action": text(data.get("action")) or event.type.removeprefix("audit."),
-                "allowed": allowed if isinstance(allowed, bool) else None,
-                "message": text(data.get("message")),
-                "data": data,
-            }
-        )
+    def audit(self, row: EventRow) -> None:
+        """Record a decision about authority; of a type that is not known, its data only."""
+        event = row.event
+        audit = {
+            "event_id": row.event_id,
+            "execution_id": event.execution_id,
+            "seq": event.seq,
+            "at": event.at,
+            "tenant": event.tenant,
+            "action": event.type.removeprefix("audit."),
+            "data": row.data_json,
+        }
+        if isinstance(event.data, Audit):
+            put(audit, actor=event.data.actor, action=event.data.action)
+            put(audit, allowed=event.data.allowed, message=event.data.message)
+        self.audits.append(audit)
+
+    def status_of(self, event: Event) -> str:
+        """The status of the event's step as far as it is known; empty where it is not."""
+        if event.step is None:
+            return ""
+        key = (event.execution_id, event.step)
+        patch = self.steps.get(key)
+        status: str | None = None if patch is None else patch.get("status")
+        return status or ("cancelling" if key in self.cancelling else "")
 
 
-#: What one type of event changes: the patches, among them that of its execution.
-Handler = Callable[[Patches, Patch, EventRow], None]
+#: Applies one type of event; the last argument is its payload.
+Handler = Callable[[Patches, Event, Any], None]
 
 
-def _attempt(event: EventRow) -> Patch:
+def _attempt(event: Event) -> Patch:
     return {
         "execution_id": event.execution_id,
         "step": event.step,
@@ -140,39 +149,43 @@ def put(patch: Patch, **columns: Any) -> None:
             patch[name] = value
 
 
+def introduce(
+    step: Patch, status: str = "pending", reason: str | None = None, at: str | None = None
+) -> None:
+    """The first status of a step, before it has an event of its own."""
+    _set_status(step, status, reason)
+    step["completed_at"] = at
+
+
 def settle(
-    step: Patch,
-    status: str,
+    patches: Patches,
+    event: Event,
     *,
     reason: str | None = None,
     until: str | None = None,
-    at: str | None = None,
     seconds: float | None = None,
     error: tuple[str | None, str | None] = (None, None),
-) -> None:
-    """A new status of a step, with everything that lasts just as long as the status does."""
+) -> Patch:
+    """Give the event's step its new status, and with it everything that lasts as long as that.
+
+    Returns the patch of the step. Where the step stays as it is, so does everything else.
+    """
+    step = patches.step(event)
+    before = patches.status_of(event)
+    status = step_status(before, event)
+    if status == before == "cancelling" and event.type != "step.cancel_requested":
+        return step
+    _set_status(step, status, reason)
+    step["waiting_until"] = until
+    step["error_class"], step["error_message"] = error
+    if status in STEP_ENDED:
+        step["completed_at"], step["duration_seconds"] = event.at, seconds
+    return step
+
+
+def _set_status(step: Patch, status: str, reason: str | None) -> None:
     step["status"] = status
     step["status_reason"] = reason[:_REASON] if reason else None
-    step["waiting_until"] = until
-    step["completed_at"] = at if status in STEP_ENDED else None
-    step["duration_seconds"] = seconds
-    step["error_class"], step["error_message"] = error
-
-
-def text(value: Any) -> str | None:
-    """The value if it is text."""
-    return value if isinstance(value, str) else None
-
-
-def number(value: Any) -> float | None:
-    """The value if it is a number."""
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
-def moment_of(value: Any) -> str | None:
-    """The value if it is RFC 3339 text; Postgres would also take `now` and `infinity`."""
-    try:
-        parsed = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return None
-    return parsed.isoformat() if parsed.tzinfo is not None else None
+    for name in ("cancel_requested_at", "waiting_until", "completed_at", "duration_seconds"):
+        step[name] = None
+    step["error_class"] = step["error_message"] = None

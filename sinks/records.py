@@ -12,13 +12,13 @@ from pydantic import BaseModel, ValidationError
 
 from sinks.escape import NUL_IN_JSON, visible_tree
 from streams.envelope import header, major_version
-from streams.events import Event
+from streams.events import Event, EventRecord, typed
 from streams.ids import event_id
+from streams.payloads import Unknown
 from streams.reports import OutputChunk
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CURRENT: Final = b".v1"
-_LARGEST: Final = 2**63 - 1
 
 GivenHeaders = Iterable[tuple[str, bytes | str | None]] | None
 M = TypeVar("M", bound=BaseModel)
@@ -32,17 +32,10 @@ class Unreadable(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """One event; `at` is RFC 3339 text, `data_json` the data as it is stored."""
+    """One event, and its data as JSON exactly as it came, fields that are not known included."""
 
     event_id: str
-    execution_id: str
-    seq: int
-    type: str
-    at: str
-    tenant: str
-    step: str | None
-    attempt: int | None
-    data: dict[str, Any]
+    event: Event
     data_json: str
 
 
@@ -62,25 +55,39 @@ class OutputRow(NamedTuple):
 
 def read_event(value: bytes | None, headers: GivenHeaders) -> EventRow | Unreadable:
     """The event in a record of `execution.events`."""
-    event = _read(Event, value, headers)
-    if isinstance(event, Unreadable):
-        return event
-    if not _ID.fullmatch(event.execution_id):
+    record = _read(EventRecord, value, headers)
+    if isinstance(record, Unreadable):
+        return record
+    if not _ID.fullmatch(record.execution_id):
         return Unreadable("invalid", "execution_id: not a UUID in lower case")
-    if event.seq > _LARGEST:
-        return Unreadable("invalid", "seq: larger than 64 bits")
+    try:
+        event = typed(record)
+    except ValidationError as error:
+        return _invalid(error, "data")
     return EventRow(
-        event_id(event.execution_id, event.seq),
-        event.execution_id,
-        event.seq,
-        event.type,
-        event.at.isoformat(),
-        event.tenant,
-        event.step,
-        event.attempt,
-        event.data,
-        orjson.dumps(event.data).decode(),
+        event_id(event.execution_id, event.seq), event, orjson.dumps(record.data).decode()
     )
+
+
+def stored_event(
+    execution_id: str,
+    seq: int,
+    kind: str,
+    at: datetime,
+    tenant: str,
+    step: str | None,
+    attempt: int | None,
+    data: dict[str, Any],
+) -> Event:
+    """The event of a stored row; data that an earlier version wrote in another shape is Unknown."""
+    record = EventRecord.model_construct(
+        execution_id=execution_id, seq=seq, type=kind, at=at.isoformat(), tenant=tenant,
+        step=step, attempt=attempt, data=data,
+    )  # fmt: skip
+    try:
+        return typed(record)
+    except ValidationError:
+        return Event(execution_id, seq, kind, record.at, tenant, Unknown(data), step, attempt)
 
 
 def read_output(
@@ -101,11 +108,11 @@ def read_output(
         chunk.offset,
         chunk.tenant,
         chunk.text,
-        moment(timestamp_ms),
+        timestamp(timestamp_ms),
     )
 
 
-def moment(unix_ms: int) -> str:
+def timestamp(unix_ms: int) -> str:
     """A broker's timestamp as RFC 3339 text."""
     return datetime.fromtimestamp(max(unix_ms, 0) / 1_000, UTC).isoformat(timespec="milliseconds")
 
@@ -127,9 +134,14 @@ def _read(model: type[M], value: bytes | None, headers: GivenHeaders) -> M | Unr
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "value"
-        return Unreadable("invalid", f"{field}: {first['msg']}")
+        return _invalid(error)
+
+
+def _invalid(error: ValidationError, *within: str) -> Unreadable:
+    """The first fault and where it is; never the value, which may be a secret."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    field = ".".join([*within, *(str(part) for part in first["loc"])]) or "value"
+    return Unreadable("invalid", f"{field}: {first['msg']}")
 
 
 def _newer_major(headers: GivenHeaders) -> int | None:

@@ -1,4 +1,4 @@
-"""Which errors blame a row, and which the moment; pure."""
+"""Which errors are due to a row, and which may pass by themselves; pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import psycopg
 #: SQLSTATE classes that the same row would meet again: cardinality, data, integrity, and limits
 #: of the program (an index entry that is too large). Everything else may pass by itself.
 #: Source: PostgreSQL documentation, appendix A.
-_BLAME_THE_ROW: Final = ("21", "22", "23", "54")
+_DUE_TO_THE_ROW: Final = ("21", "22", "23", "54")
 
 
 class Refused(NamedTuple):
@@ -26,7 +26,7 @@ def is_refusal(error: psycopg.Error) -> bool:
     if error.sqlstate is None:
         # Raised on our side while a value was written out, before anything was sent.
         return isinstance(error, psycopg.DataError)
-    return error.sqlstate[:2] in _BLAME_THE_ROW
+    return error.sqlstate[:2] in _DUE_TO_THE_ROW
 
 
 def refusal(place: tuple[str, int], offset: int, error: psycopg.Error) -> Refused:

@@ -118,19 +118,21 @@ LETTERS: Final = Table(
 EXECUTIONS: Final = Table(
     "executions",
     _columns(
-        "execution_id:key tenant:first name actor environment idempotency_key status "
+        "execution_id:key tenant:first name actor environment idempotency_key run status "
         "status_reason:status execution_mode sla_class action_class priority approval_level plan "
         "plan_hash timeout_seconds sla_seconds rerun_of conflicts_with total_steps step_counts "
+        "compensation_counts "
         "created_at:first queued_at:first started_at:first cancel_requested_at:first completed_at "
         "duration_seconds error_class error_message updated_at last_seq"
     ),
-    json=frozenset({"plan", "step_counts"}),
+    json=frozenset({"plan", "step_counts", "compensation_counts"}),
 )
 STEPS: Final = Table(
     "execution_steps",
     _columns(
         "execution_id:key step:key tenant:first step_index parent undoes tool domain description "
-        "depends_on target status status_reason:status waiting_until:status attempt:most executor "
+        "depends_on target status status_reason:status waiting_until:status "
+        "cancel_requested_at:status attempt:most executor "
         "percent progress_message input_data output_data started_at:first completed_at:status "
         "duration_seconds:status error_class:status error_message:status updated_at last_seq"
     ),
@@ -172,7 +174,6 @@ APPROVALS: Final = Table(
 AUDIT: Final = Table(
     "audit",
     _columns("event_id:key execution_id seq at tenant actor action allowed message data"),
-    json=frozenset({"data"}),
 )
 
 #: Everything that the sink writes, its own offsets apart.

@@ -7,6 +7,7 @@ From here on nothing needs the catalogue or the request: the router runs what st
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Annotated, Any, Final
 
 import orjson
@@ -56,6 +57,12 @@ class AdmittedPlan:
         dict[str, Any],
         Field(description="fields of the plan that this version does not know, as they were sent"),
     ] = field(default_factory=dict)
+    #: The plan as JSON, from its first encoding until whoever needs it last forgets it.
+    encoded: bytes | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Nothing is encoded yet."""
+        self.encoded = None
 
 
 _DEFAULTS: Final = {
@@ -64,15 +71,20 @@ _DEFAULTS: Final = {
     "secrets": None, "compensate": None,
 }  # fmt: skip
 _NAMES: Final = tuple(item.name for item in fields(AdmittedStep))
+_values_of: Final = attrgetter(*_NAMES)
+_ALWAYS: Final = object()
+_DEFAULT_VALUES: Final = tuple(_DEFAULTS.get(name, _ALWAYS) for name in _NAMES)
 _PLAN: Final = TypeAdapter(AdmittedPlan)
 
 
 def encode_plan(plan: AdmittedPlan) -> bytes:
     """The plan as JSON, fields with their default values left out."""
-    body: dict[str, Any] = {"name": plan.name, "steps": [_sparse(step) for step in plan.steps]}
-    if plan.extra:
-        body["extra"] = plan.extra
-    return orjson.dumps(body)
+    if plan.encoded is None:
+        body: dict[str, Any] = {"name": plan.name, "steps": [_sparse(s) for s in plan.steps]}
+        if plan.extra:
+            body["extra"] = plan.extra
+        plan.encoded = orjson.dumps(body)
+    return plan.encoded
 
 
 def decode_plan(raw: bytes | dict[str, Any]) -> AdmittedPlan:
@@ -82,8 +94,7 @@ def decode_plan(raw: bytes | dict[str, Any]) -> AdmittedPlan:
 
 def _sparse(step: AdmittedStep) -> dict[str, Any]:
     body: dict[str, Any] = {}
-    for name in _NAMES:
-        value = getattr(step, name)
-        if name not in _DEFAULTS or value != _DEFAULTS[name]:
+    for name, value, default in zip(_NAMES, _values_of(step), _DEFAULT_VALUES, strict=True):
+        if value is not default and value != default:
             body[name] = _sparse(value) if isinstance(value, AdmittedStep) else value
     return body

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
-from streams.plans import Environment, StepId
+from streams.plans import StepId
 from streams.reports import Attempt
+from streams.vocabulary import Environment
 
 _OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from streams.events import Event, Resumed, StepFailed
+from streams.events import Event
+from streams.payloads import Resumed, StepFailed
 
 ExecutionStatus = Literal[
     "pending_approval", "approved", "queued", "running", "paused", "needs_attention",

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from streams.limits import MAX_STEPS
+from streams.vocabulary import ActionClass, Environment, Mode, SlaClass, stored_environment
 
 MAX_TIMEOUT_SECONDS: Final = 86_400
 
 #: A name that may stand in a key, a header, a path of a report and a CEL expression.
 STEP_ID: Final = r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"
 
-SlaClass = Literal["fast", "medium", "long"]
-Mode = Literal["immediate", "background"]
-ActionClass = Literal["read", "modify", "deploy"]
-Environment = Literal["dev", "staging", "prod"]
+#: What a plan may say; the model holds the stored name.
+WrittenEnvironment = Annotated[
+    Environment,
+    BeforeValidator(
+        stored_environment,
+        json_schema_input_type=Literal["dev", "staging", "prod", "development", "production"],
+    ),
+]
 OnFailure = Literal["stop", "continue", "compensate"]
 Seconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)]
 StepId = Annotated[str, Field(pattern=STEP_ID)]
@@ -96,7 +101,7 @@ class Plan(BaseModel):
     name: str | None = Field(default=None, max_length=200)
     steps: list[Step] = Field(min_length=1)
     type: str | None = Field(default=None, max_length=100)
-    environment: Environment = "dev"
+    environment: WrittenEnvironment = "dev"
     sla_class: SlaClass | None = None
     mode: Mode | None = None
     action_class: ActionClass | None = None

@@ -8,7 +8,8 @@ from typing import Any, Final
 from pydantic import BaseModel, TypeAdapter
 
 from streams.commands import CONTROL_COMMAND, CancelStep, StepCommand
-from streams.events import EVENT_TYPES, PAYLOADS, EventRecord
+from streams.events import PAYLOADS, EventRecord
+from streams.payloads import EVENT_TYPES
 from streams.plans import ExecutionRequest
 from streams.progress import ProgressSnapshot
 from streams.reports import REPORT, OutputChunk
@@ -61,11 +62,32 @@ def _document(name: str, schema: Schema) -> Schema:
 
 
 def _model(model: type[BaseModel]) -> Schema:
-    return model.model_json_schema(by_alias=True)
+    return _without_discriminators(model.model_json_schema(by_alias=True))
 
 
 def _adapter(adapter: TypeAdapter[Any]) -> Schema:
-    return adapter.json_schema(by_alias=True)
+    return _without_discriminators(adapter.json_schema(by_alias=True))
+
+
+def _without_discriminators(schema: Schema) -> Schema:
+    """The schema without OpenAPI's `discriminator` objects, which JSON Schema does not have.
+
+    AsyncAPI has a keyword of that name with another type, and strict validators refuse a keyword
+    that they do not know. Nothing is lost: each variant fixes its `type` by `const`.
+    """
+
+    def without(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {
+                key: without(item)
+                for key, item in value.items()
+                # A property that happens to have this name is described by a schema of its own.
+                if not (key == "discriminator" and "propertyName" in item)
+            }
+        return [without(item) for item in value] if isinstance(value, list) else value
+
+    kept: Schema = without(schema)
+    return kept
 
 
 def _request() -> Schema:
@@ -87,9 +109,9 @@ def _request() -> Schema:
         "description": "A plan alone is a whole request.",
         "type": "object",
         "additionalProperties": True,
-        "properties": {**around, **plan["properties"]},
+        # `plan: false` says that the field is absent.
+        "properties": {**around, **plan["properties"], "plan": False},
         "required": ["steps"],
-        "not": {"required": ["plan"]},
     }
     return {
         "description": whole.pop("description"),
@@ -104,7 +126,7 @@ def _event() -> Schema:
     definitions: Schema = schema.setdefault("$defs", {})
     rules: list[Schema] = []
     for kind, model in EVENT_TYPES.items():
-        data = PAYLOADS[kind].json_schema(by_alias=True)
+        data = _adapter(PAYLOADS[kind])
         definitions.update(data.pop("$defs", {}))
         definitions[model.__name__] = data
         rules.append(

@@ -85,7 +85,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalStack
         for name in SERVERS:
             if name in os.environ:
                 environment.delenv(name)
-        whole = LocalStack(folder / "stack", processes=PROCESSES)
+        whole = LocalStack(folder / "stack", processes=PROCESSES, test_tools=True)
         try:
             with whole:
                 yield whole, ledger

@@ -79,13 +79,13 @@ class Run:
             report_progress=lambda percent, message: self.progress.append((percent, message)),
         )
 
-    async def outcome(self, seconds: float = 30.0) -> Outcome:
+    async def outcome(self, seconds: float = 90.0) -> Outcome:
         """Run it to its end."""
         driver = DRIVERS[self.invocation.driver]
         async with asyncio.timeout(seconds):
             return await driver.run(self.invocation, self.context)
 
-    async def cancelled(self, ready: Callable[[], bool], seconds: float = 30.0) -> dict[str, Any]:
+    async def cancelled(self, ready: Callable[[], bool], seconds: float = 90.0) -> dict[str, Any]:
         """Start it, cancel it as soon as `ready` says so; returns the evidence."""
         driver = DRIVERS[self.invocation.driver]
         task = asyncio.create_task(driver.run(self.invocation, self.context))
@@ -98,7 +98,7 @@ class Run:
         return self.context.evidence
 
 
-async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for a condition, with a deadline."""
     deadline = time.monotonic() + seconds
     while not condition():

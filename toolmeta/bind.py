@@ -7,6 +7,7 @@ from typing import Any, Final
 from toolmeta.check import apply_defaults, checker_of
 from toolmeta.checkers import Allowed, is_reference
 from toolmeta.durations import seconds_of
+from toolmeta.hosts import split_port
 from toolmeta.invocation import Invocation, Problem
 from toolmeta.model import Tool
 from toolmeta.risk import may_repeat
@@ -51,8 +52,8 @@ def bind(tool: Tool, parameters: dict[str, Any]) -> Invocation | list[Problem]:
 def target_of(tool: Tool, parameters: dict[str, Any]) -> str | None:
     """The host or asset that the step acts on, as a key; None where no parameter names one.
 
-    Lower case without the trailing dot, so that two spellings meet in one key. A value that is
-    still a reference is not known: None.
+    Lower case without the trailing dot and without a port, so that the spellings of one machine
+    meet in one key. A value that is still a reference is not known: None.
     """
     values = apply_defaults(tool, parameters)
     for name in tool.target:
@@ -63,10 +64,13 @@ def target_of(tool: Tool, parameters: dict[str, Any]) -> str | None:
 
 
 def target_key(value: Any) -> str | None:
-    """A host or asset as a key: lower case, without the trailing dot; None for what names none."""
+    """A host or asset as a key: lower case, without trailing dot and port; None names none.
+
+    Two ports of one machine are one target: a plan may name its usual port or leave it out.
+    """
     if type(value) not in (str, int) or is_reference(value):
         return None
-    return str(value)[:253].strip().rstrip(".").lower() or None
+    return split_port(str(value).strip())[0][:253].rstrip(".").lower() or None
 
 
 def target_names(tool: Tool) -> tuple[tuple[str, ...], str | None]:

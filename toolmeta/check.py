@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from functools import lru_cache
 from typing import Any
 
@@ -95,6 +94,8 @@ class Checker:
 
     def _unknown(self, name: Any) -> Problem:
         shown = str(name)[:64]
+        import difflib
+
         near = difflib.get_close_matches(shown, list(self.canonical), 1, 0.6)
         if near:
             hint = f"did you mean {near[0]}?"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from toolmeta import secret_references
 from toolmeta.durations import seconds_of
 from toolmeta.formats import FORMATS
 from toolmeta.invocation import Problem
@@ -46,15 +47,13 @@ def is_reference(value: Any) -> bool:
     return type(value) is str and "{{" in value and "}}" in value.partition("{{")[2]
 
 
-def is_secret(value: Any) -> bool:
-    """Whether it is a secret reference, `{"type": "secret", "path": "..."}`."""
-    return (
-        type(value) is dict
-        and value.get("type") == "secret"
-        and type(value.get("path")) is str
-        and 0 < len(value["path"]) <= MAX_STRING
-        and text_fault(value["path"], MAX_STRING) is None
-    )
+def _text_remedy(value: Any) -> str:
+    """How to give text instead; quotes help only where the value is a single word or number."""
+    if type(value) is list and len(value) == 1 and type(value[0]) is str:
+        return "give its only entry without the list"
+    if type(value) in (list, dict):
+        return 'give one text, such as "value"'
+    return "put it in quotes"
 
 
 def text_fault(value: str, longest: int) -> str | None:
@@ -96,13 +95,11 @@ def compile_shape(shape: Shape, *, guarded: bool = False) -> Check:
             fault = text_fault(value, _MAX_FREE_STRING)
             if fault is not None:
                 problems.append(Problem(field, fault))
-        elif type(value) is dict and value.get("type") == "secret" and shape.type != "object":
+        elif secret_references.is_meant(value) and shape.type != "object":
             if not secret:
                 problems.append(Problem(field, "takes no secret reference; give the value itself"))
-            elif not is_secret(value):
-                problems.append(Problem(field, "is a secret reference without a path; name one"))
-            elif not allowed.secrets:
-                problems.append(Problem(field, "is a secret reference that nobody resolved"))
+            elif (fault := _secret_fault(value, allowed)) is not None:
+                problems.append(Problem(field, fault))
         else:
             inner(value, field, allowed, problems)
 
@@ -119,7 +116,7 @@ def _string(shape: Shape, guarded: bool) -> Check:
 
     def fault_of(value: Any) -> str | None:
         if type(value) is not str:
-            return f"must be text, not {kind(value)}; put it in quotes"
+            return f"must be text, not {kind(value)}; {_text_remedy(value)}"
         if choices is not None:
             return None if value in choices else f"must be one of {listed}"
         fault = text_fault(value, longest)
@@ -255,7 +252,7 @@ def _any(shape: Shape) -> Check:
             if fault is not None:
                 problems.append(Problem(field, fault))
                 return
-            if type(item) is dict and not (shape.secret and is_secret(item)):
+            if type(item) is dict and not (shape.secret and secret_references.is_meant(item)):
                 waiting.extend((part, depth + 1) for pair in item.items() for part in pair)
             elif type(item) is list:
                 waiting.extend((part, depth + 1) for part in item)
@@ -279,6 +276,15 @@ def _node_fault(item: Any, depth: int, shape: Shape, allowed: Allowed) -> str | 
         return None if abs(item) <= MAX_INTEGER else "holds a number beyond 64 bits; send text"
     if type(item) not in (bool, list, dict, type(None)):
         return f"holds {type(item).__name__}, which JSON cannot carry"
-    if shape.secret and not allowed.secrets and is_secret(item):
-        return "holds a secret reference that nobody resolved"
+    if shape.secret and secret_references.is_meant(item):
+        fault = _secret_fault(item, allowed)
+        return None if fault is None else f"holds an object that {fault}"
     return None
+
+
+def _secret_fault(value: dict[str, Any], allowed: Allowed) -> str | None:
+    if not allowed.secrets:
+        return "is a secret reference that nobody resolved"
+    if allowed.references and value.keys() == {"type", "path"} and is_reference(value["path"]):
+        return None
+    return secret_references.fault(value)

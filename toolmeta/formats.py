@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from toolmeta.hosts import split_port
+
 
 @dataclass(frozen=True, slots=True)
 class Format:
@@ -62,6 +64,11 @@ def _host(value: str) -> bool:
     return _hostname(value) or _ip(value)
 
 
+def _host_port(value: str) -> bool:
+    name, _ = split_port(value)
+    return _ip(name) and ":" in name if value.startswith("[") else _host(name)
+
+
 def _url(value: str) -> bool:
     if not _SCHEME.match(value) or _OUTSIDE_URL.search(value):
         return False
@@ -82,7 +89,10 @@ FORMATS: Final[dict[str, Format]] = {
     "hostname": Format(_hostname, "a host name such as web-01.example.org"),
     "ip": Format(_ip, "an IPv4 or IPv6 address"),
     "cidr": Format(_cidr, "a network such as 10.0.0.0/24"),
-    "host": Format(_host, "a host name or an IP address"),
+    "host": Format(_host, "a host name or an IP address, without a port"),
+    "host-port": Format(
+        _host_port, "a host name or an IP address, with a port if need be: web-01:2222, [::1]:2222"
+    ),
     "dns-name": Format(_DNS_NAME.fullmatch, "a DNS name such as _sip._tcp.example.org"),
     "url": Format(_url, "an http:// or https:// URL with a host and without user or password"),
     "email": Format(_EMAIL.fullmatch, "one mail address such as ops@example.org"),

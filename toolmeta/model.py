@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from streams.plans import ActionClass, Environment, SlaClass
-from toolmeta import rules
+from streams.vocabulary import ActionClass, Environment, SlaClass
+from toolmeta.effects import ACTION_CLASS_OF, Effect
 from toolmeta.parameters import STRICT, Name, Parameter
 from toolmeta.template import Entry
 
-Effect = Literal["read", "modify", "destroy"]
 Domain = Literal["automation", "communication", "asset", "network", "test"]
 Alias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 ErrorClassName = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,63}$")]
 Capability = Annotated[str, Field(pattern=r"^CAP_[A-Z_]+$")]
-
-_ACTION_CLASS: Final[dict[Effect, ActionClass]] = {
-    "read": "read",
-    "modify": "modify",
-    "destroy": "modify",
-}
 
 
 class FailureRule(BaseModel):
@@ -109,7 +102,7 @@ class Example(BaseModel):
 class Tool(BaseModel):
     """One tool of the catalogue.
 
-    Reading one raises `pydantic.ValidationError` with every fault of the definition.
+    What its fields say of each other is checked by `rules.faults` when a definition is read.
     """
 
     model_config = STRICT
@@ -142,20 +135,13 @@ class Tool(BaseModel):
     debian_package: str | None = None
     example: Example
 
-    @model_validator(mode="after")
-    def _follows_the_rules(self) -> Tool:
-        faults = list(rules.faults(self))
-        if faults:
-            raise ValueError("; ".join(faults))
-        return self
-
     def __hash__(self) -> int:
         return hash(self.name)
 
     @cached_property
     def action_class(self) -> ActionClass:
         """`read`, `modify` or `deploy`: as stated, else by the effect."""
-        return self.stated_action_class or _ACTION_CLASS[self.risk.effect]
+        return self.stated_action_class or ACTION_CLASS_OF[self.risk.effect]
 
     @cached_property
     def secret_parameters(self) -> frozenset[str]:

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections.abc import Iterable
 from functools import cache
-from importlib.resources import files
-from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
+from toolmeta import rules
+from toolmeta.definitions import CatalogueError, Definition, as_json, read_all
 from toolmeta.model import Tool
-
-# The C loader is ten times as fast; where libyaml is missing the pure one reads the same.
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class CatalogueError(Exception):
-    """A definition is wrong; the message names the file and every fault."""
 
 
 def spelling(name: str) -> str:
@@ -46,6 +36,8 @@ class Registry:
 
     def suggest(self, name: str) -> str | None:
         """The canonical name that was probably meant."""
+        import difflib
+
         near = difflib.get_close_matches(spelling(name[:64]), list(self._names), 1, 0.6)
         return self._names[near[0]].name if near else None
 
@@ -64,27 +56,24 @@ class Registry:
 
 def read(text: str, domain: str, name: str) -> Tool:
     """One definition from its YAML; raises `CatalogueError`."""
-    where = f"{domain}/{name}.yaml"
-    try:
-        data = yaml.load(text, Loader=_LOADER)  # noqa: S506 - one of the two safe loaders
-        # Through JSON, so that nothing but JSON (a YAML date, a NaN) gets into a definition.
-        tool = Tool.model_validate_json(json.dumps(data, allow_nan=False))
-    except (yaml.YAMLError, ValidationError, TypeError, ValueError) as error:
-        raise CatalogueError(f"{where}: {error}") from error
-    if (tool.domain, tool.name) != (domain, name):
-        raise CatalogueError(f"{where}: says it is {tool.domain}/{tool.name}")
-    return tool
+    return _checked(Definition(domain, name, as_json(text, domain, name)))
 
 
 @cache
 def load() -> Registry:
     """The catalogue of this installation; raises `CatalogueError` at the first wrong file."""
-    tools: list[Tool] = []
-    for folder in files("toolmeta").joinpath("tools").iterdir():
-        if folder.is_dir():
-            tools.extend(
-                read(entry.read_text("utf-8"), folder.name, entry.name.removesuffix(".yaml"))
-                for entry in folder.iterdir()
-                if entry.name.endswith(".yaml")
-            )
-    return Registry(tools)
+    return Registry(_checked(definition) for definition in read_all())
+
+
+def _checked(definition: Definition) -> Tool:
+    where = f"{definition.domain}/{definition.name}.yaml"
+    try:
+        tool = Tool.model_validate_json(definition.text)
+    except ValidationError as error:
+        raise CatalogueError(f"{where}: {error}") from error
+    faults = list(rules.faults(tool))
+    if faults:
+        raise CatalogueError(f"{where}: {'; '.join(faults)}")
+    if (tool.domain, tool.name) != (definition.domain, definition.name):
+        raise CatalogueError(f"{where}: says it is {tool.domain}/{tool.name}")
+    return tool

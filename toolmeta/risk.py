@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from streams.plans import ActionClass, Environment
+from streams.vocabulary import ActionClass, Environment
 from toolmeta.check import apply_defaults
-from toolmeta.model import Effect, Tool
+from toolmeta.effects import Effect
+from toolmeta.model import Tool
 from toolmeta.template import as_text
 
 

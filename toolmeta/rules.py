@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from toolmeta.model import Tool
 from toolmeta.template import CHOICE, EACH_NAMES, Each, Entry, Flag, If, names, parts
-
-if TYPE_CHECKING:
-    from toolmeta.model import Tool
 
 #: Drivers that start a program.
 PROGRAM_DRIVERS: Final = frozenset({"command"})

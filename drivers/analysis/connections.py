@@ -1,4 +1,4 @@
-"""TCP connections out of packets: who opened them, how they went, what was said; pure."""
+"""TCP connections out of packets: who opened them, how they ended, both directions; pure."""
 
 from __future__ import annotations
 

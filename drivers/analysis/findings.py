@@ -1,4 +1,4 @@
-"""What every analysis is asked and what it says beside its own findings; pure."""
+"""The parameters of every analysis, and the results that all of them share; pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TEXT: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to look at: only these ports (None: the protocol's own), only this address."""
+    """What to analyse: only these ports (None: the protocol's own), only this address."""
 
     ports: frozenset[int] | None = None
     address: str | None = None
@@ -63,7 +63,7 @@ def count(counter: Counter[Any], key: Any, by: int = 1) -> None:
 
 @dataclass(slots=True)
 class Anomalies:
-    """What deserves a look: each kind and subject once, with how often it was seen."""
+    """Anomalies: each kind and subject once, with a count."""
 
     _found: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 

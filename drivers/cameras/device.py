@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 from urllib.parse import quote
 
-from drivers.cameras import answers
+from drivers.cameras import responses
 from drivers.cameras.link import Camera
 
 _BASIC: Final = "/axis-cgi/basicdeviceinfo.cgi"
@@ -26,7 +26,7 @@ _CHECKS: Final = {"active": "checkactive", "closed": "check", "direction": "chec
 
 
 async def info(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
-    """What the device says of itself."""
+    """The facts that the device reports."""
     operation = given["operation"]
     if operation == "get_all_info":
         data = await camera.json(_BASIC, "getAllProperties")
@@ -56,7 +56,7 @@ async def ports(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
         if verb == "activate" and given.get("duration") is not None:
             query["duration"] = round(given["duration"])
         root = await camera.xml(f"/axis-cgi/virtualinput/{verb}.cgi", query)
-        return {"port": port, "changed": answers.text_of(root, "StateChanged") == "true"}
+        return {"port": port, "changed": responses.text_of(root, "StateChanged") == "true"}
     action = {"activate": f"{port}:/", "deactivate": f"{port}:\\"}.get(operation)
     if action is None:
         action = f"{port}:/{given['pulse_ms']}\\"
@@ -68,7 +68,7 @@ async def _read(camera: Camera, port: int) -> dict[str, Any]:
     state: dict[str, Any] = {"port": port}
     for name, question in _CHECKS.items():
         text = await camera.text(_PORTS, {question: port})
-        value = answers.pairs(text).get(f"port{port}")
+        value = responses.pairs(text).get(f"port{port}")
         if value is None:
             raise camera.refuse("not_found", f"{camera.subject} has no port {port}")
         state[name] = value if name == "direction" else value in ("1", "active")

@@ -17,9 +17,9 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from drivers.addresses import Unresolvable, is_public, resolve
 from drivers.cameras import rules
 from drivers.cameras.link import Camera
+from drivers.http.addresses import Unresolvable, is_public, resolve
 from drivers.resources import trusted
 from drivers.values import OUTPUT_BYTES, jsonable
 

@@ -13,10 +13,11 @@ from xml.etree.ElementTree import Element
 import httpx
 import orjson
 
-from drivers.cameras import answers
+from drivers.cameras import responses
+from drivers.connections import stated_endpoint
 from drivers.context import Failure, RunContext
 from drivers.errors import fail
-from drivers.exchange import Answer, Ask, exchange, refused
+from drivers.http.exchange import Request, Response, exchange, refused
 from drivers.output import escaped
 from drivers.values import jsonable
 from toolmeta.invocation import Invocation
@@ -28,7 +29,7 @@ _CONTEXT: Final = "runstream"
 
 
 class Refused(Exception):
-    """The operation ends here; `failure` says why."""
+    """The operation failed; `failure` is the outcome of the step."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.error_class)
@@ -39,13 +40,15 @@ class Camera:
     """One camera during one attempt."""
 
     def __init__(self, invocation: Invocation, context: RunContext) -> None:
-        """Nothing is sent yet."""
+        """Nothing is sent yet; raises Refused where two ports are named."""
         arguments = invocation.arguments
         self.invocation = invocation
         self.context = context
-        self.host = str(arguments["host"])
+        try:
+            self.host, self.port = stated_endpoint(arguments)
+        except ValueError as error:
+            raise self.refuse("invalid_parameters", str(error)) from None
         self.secure = arguments.get("scheme") != "http"
-        self.port: int | None = arguments.get("port")
         self.subject = f"the camera {self.host}"
         self.auth = httpx.DigestAuth(str(arguments["username"]), str(arguments["password"]))
         literal = f"[{self.host}]" if ":" in self.host else self.host
@@ -58,11 +61,11 @@ class Camera:
     def refuse(
         self, error_class: str, message: str, output: dict[str, Any] | None = None
     ) -> Refused:
-        """The failure to raise; what the camera said is cut."""
+        """The failure to raise; the camera's own text is cut to 500 characters."""
         text = escaped(" ".join(message.split()))[:500]
         return Refused(fail(self.invocation, error_class, text, output))
 
-    async def ask(
+    async def request(
         self,
         method: str,
         path: str,
@@ -71,27 +74,27 @@ class Camera:
         keep_bytes: int = _KEEP_BYTES,
         seconds: float = _SECONDS,
         sink: Callable[[bytes], Awaitable[None]] | None = None,
-    ) -> Answer:
+    ) -> Response:
         """One request and an answer of status 2xx."""
         headers = {} if content_type is None else {"Content-Type": content_type}
-        answer = await exchange(
+        response = await exchange(
             self.invocation,
             self.context,
-            Ask(
+            Request(
                 method, self.url(path), self.subject, headers, content, seconds, keep_bytes,
                 auth=self.auth, sink=sink,
             ),
         )  # fmt: skip
-        if isinstance(answer, Failure):
-            raise Refused(answer)
-        if 200 <= answer.status < 300:
-            return answer
-        raise self._status(answer, path)
+        if isinstance(response, Failure):
+            raise Refused(response)
+        if 200 <= response.status < 300:
+            return response
+        raise self._status(response, path)
 
-    def _status(self, answer: Answer, path: str) -> Refused:
+    def _status(self, response: Response, path: str) -> Refused:
         where = path.partition("?")[0]
-        match answer.status:
-            case 401 if "digest" not in answer.headers.get("www-authenticate", "").lower():
+        match response.status:
+            case 401 if "digest" not in response.headers.get("www-authenticate", "").lower():
                 message = f"{self.subject} offers no digest login, and nothing else is used"
                 return self.refuse("login_refused", message)
             case 401:
@@ -102,16 +105,16 @@ class Camera:
                 return self.refuse("login_refused", message)
             case 404:
                 return self.refuse("not_found", f"{self.subject} has no {where}")
-        fault = _soap_fault(answer.body)
+        fault = _soap_fault(response.body)
         if fault is not None:
             return self.refuse("http_status", f"{self.subject} says: {fault}")
-        output = {"status": answer.status}
-        return Refused(refused(self.invocation, self.subject, answer, output))
+        output = {"status": response.status}
+        return Refused(refused(self.invocation, self.subject, response, output))
 
     async def text(self, path: str, query: Mapping[str, Any]) -> str:
         """A GET whose answer is plain text; one that begins with `Error` is a refusal."""
-        answer = await self.ask("GET", _with(path, query))
-        text = answer.text
+        response = await self.request("GET", _with(path, query))
+        text = response.text
         if text.lstrip().startswith("Error"):
             said = text.lstrip().removeprefix("Error").lstrip(":")
             raise self.refuse("http_status", f"{self.subject} says: {said}")
@@ -119,13 +122,13 @@ class Camera:
 
     async def xml(self, path: str, query: Mapping[str, Any]) -> Element:
         """A GET whose answer is XML; `result="ERROR"` and the error elements are refusals."""
-        root = self._parsed(await self.ask("GET", _with(path, query)))
+        root = self._parsed(await self.request("GET", _with(path, query)))
         for element in root.iter():
             if element.get("result", "OK").upper() == "ERROR":
                 said = element.get("errormsg") or "it failed"
                 raise self.refuse("http_status", f"{self.subject} says: {said}")
-            if answers.local(element).endswith("Error"):
-                said = answers.text_of(element, "ErrorDescription") or "it failed"
+            if responses.local(element).endswith("Error"):
+                said = responses.text_of(element, "ErrorDescription") or "it failed"
                 raise self.refuse("http_status", f"{self.subject} says: {said}")
         return root
 
@@ -140,8 +143,8 @@ class Camera:
         call: dict[str, Any] = {"apiVersion": version, "context": _CONTEXT, "method": method}
         if params is not None:
             call["params"] = dict(params)
-        answer = await self.ask("POST", path, orjson.dumps(call), "application/json")
-        document = self._object(answer)
+        response = await self.request("POST", path, orjson.dumps(call), "application/json")
+        document = self._object(response)
         error = document.get("error")
         if isinstance(error, dict):
             said = f"{error.get('message', 'it failed')} (code {error.get('code', '?')})"
@@ -153,10 +156,10 @@ class Camera:
         """A call of the Device Configuration framework; returns `data`."""
         content = None if data is None else orjson.dumps({"data": data})
         kind = None if data is None else "application/json"
-        answer = await self.ask(method, f"/config/rest/{path}", content, kind)
-        if not answer.body:
+        response = await self.request(method, f"/config/rest/{path}", content, kind)
+        if not response.body:
             return None
-        document = self._object(answer)
+        document = self._object(response)
         if document.get("status") != "success":
             error = document.get("error")
             said = error.get("message") if isinstance(error, dict) else "it failed"
@@ -174,17 +177,17 @@ class Camera:
             f"<soap:Body>{body}</soap:Body></soap:Envelope>"
         )
         kind = "application/soap+xml; charset=utf-8"
-        root = self._parsed(await self.ask("POST", "/vapix/services", envelope.encode(), kind))
-        fault = answers.first(root, "Fault")
+        root = self._parsed(await self.request("POST", "/vapix/services", envelope.encode(), kind))
+        fault = responses.first(root, "Fault")
         if fault is not None:
-            said = answers.text_of(fault, "Text") or "it failed"
+            said = responses.text_of(fault, "Text") or "it failed"
             raise self.refuse("http_status", f"{self.subject} says: {said}")
         return root
 
     async def parameters(self, group: str) -> dict[str, str]:
         """The parameters of a group; a group that the camera does not have is `not_found`."""
         text = await self.text("/axis-cgi/param.cgi", {"action": "list", "group": group})
-        found = answers.pairs(text)
+        found = responses.pairs(text)
         if not found:
             raise self.refuse("not_found", f"{self.subject} has no parameters {group}")
         return found
@@ -196,26 +199,26 @@ class Camera:
             said = text.strip().removeprefix("# ") or "nothing"
             raise self.refuse("invalid_parameters", f"{self.subject} says: {said}")
 
-    def _parsed(self, answer: Answer) -> Element:
+    def _parsed(self, response: Response) -> Element:
         try:
-            return answers.xml(self.whole(answer).body)
-        except answers.Unreadable as error:
+            return responses.xml(self.whole(response).body)
+        except responses.Unreadable as error:
             raise self.unreadable(str(error)) from None
 
-    def _object(self, answer: Answer) -> dict[str, Any]:
+    def _object(self, response: Response) -> dict[str, Any]:
         try:
-            document = orjson.loads(self.whole(answer).body)
+            document = orjson.loads(self.whole(response).body)
         except orjson.JSONDecodeError:
             raise self.unreadable("it is not JSON") from None
         if not isinstance(document, dict):
             raise self.unreadable("it is no JSON object")
         return document
 
-    def whole(self, answer: Answer) -> Answer:
+    def whole(self, response: Response) -> Response:
         """The answer, if all of it was kept."""
-        if answer.truncated:
-            raise self.unreadable(f"it is longer than {len(answer.body)} bytes")
-        return answer
+        if response.truncated:
+            raise self.unreadable(f"it is longer than {len(response.body)} bytes")
+        return response
 
     def unreadable(self, why: str) -> Refused:
         """The failure of an answer that is not as documented."""
@@ -232,6 +235,6 @@ def _soap_fault(body: bytes) -> str | None:
     if b"Fault" not in body:
         return None
     try:
-        return answers.text_of(answers.xml(body), "Text")
-    except answers.Unreadable:
+        return responses.text_of(responses.xml(body), "Text")
+    except responses.Unreadable:
         return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from drivers.cameras import answers
+from drivers.cameras import responses
 from drivers.cameras.link import Camera
 
 _PATH: Final = "/axis-cgi/com/ptz.cgi"
@@ -20,13 +20,13 @@ async def ptz(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
     channel = {"camera": given["channel"]}
     if operation in _QUERIES:
         text = await camera.text(_PATH, {"query": _QUERIES[operation], **channel})
-        values = {name: answers.number(value) for name, value in answers.pairs(text).items()}
+        values = {name: responses.number(value) for name, value in responses.pairs(text).items()}
         if not values:
             raise camera.unreadable("it holds no values")
         return {_QUERIES[operation]: values}
     if operation == "list_presets":
         text = await camera.text(_PATH, {"query": "presetposall", **channel})
-        found = answers.presets(text)
+        found = responses.presets(text)
         return {"presets": found, "count": len(found)}
     sent = _movement(camera, operation, given)
     await camera.text(_PATH, {**sent, **channel})

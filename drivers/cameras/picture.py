@@ -10,9 +10,9 @@ import hashlib
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from drivers.cameras import answers
+from drivers.cameras import responses
 from drivers.cameras.link import Camera
-from drivers.exchange import Answer
+from drivers.http.exchange import Response
 
 #: Of the sensor: the name here, and the parameter of the camera.
 _SENSOR: Final = {
@@ -37,7 +37,7 @@ async def imaging(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
     if given["operation"] == "get":
         found = await camera.parameters(group)
         settings = {
-            name: answers.number(found.get(f"{group}.{theirs}"))
+            name: responses.number(found.get(f"{group}.{theirs}"))
             for name, theirs in _SENSOR.items()
             if f"{group}.{theirs}" in found
         }
@@ -57,7 +57,7 @@ async def daynight(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
         value = found.get(f"{group}.IrCutFilter", "")
         return {
             "mode": _MODE.get(value, value),
-            "shift_level": answers.number(found.get(f"{group}.ShiftLevel")),
+            "shift_level": responses.number(found.get(f"{group}.ShiftLevel")),
             "parameters": found,
         }
     values: dict[str, Any] = {f"{group}.IrCutFilter": _FILTER[given["mode"]]}
@@ -79,17 +79,17 @@ async def video(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
         case "capture_image":
             return _picture(camera, await _image(camera, given), given["include_image"])
     query = urlencode({**_stream(given), "nbrofframes": given["frames"]}, quote_via=quote)
-    answer = await camera.ask(
+    response = await camera.request(
         "GET", f"/axis-cgi/mjpg/video.cgi?{query}", keep_bytes=_PICTURE_BYTES, seconds=30.0
     )
     try:
-        frames = answers.parts(answer.headers.get("content-type", ""), answer.body)
-    except answers.Unreadable as error:
+        frames = responses.parts(response.headers.get("content-type", ""), response.body)
+    except responses.Unreadable as error:
         raise camera.unreadable(str(error)) from None
     return {
         "frames": [_facts(frame) for frame in frames[: given["frames"]]],
         "count": min(len(frames), given["frames"]),
-        "truncated": answer.truncated,
+        "truncated": response.truncated,
     }
 
 
@@ -106,7 +106,7 @@ def _stream(given: dict[str, Any]) -> dict[str, Any]:
 
 async def _rtsp(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
     found = await camera.parameters("Network.RTSP")
-    port = answers.number(found.get("Network.RTSP.Port"))
+    port = responses.number(found.get("Network.RTSP.Port"))
     host = f"[{camera.host}]" if ":" in camera.host else camera.host
     authority = host if port in (None, 554) else f"{host}:{port}"
     query = {**_stream(given), "videocodec": given.get("codec")}
@@ -118,26 +118,26 @@ async def _rtsp(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def _image(camera: Camera, given: dict[str, Any]) -> Answer:
+async def _image(camera: Camera, given: dict[str, Any]) -> Response:
     stream = {name: value for name, value in _stream(given).items() if name != "fps"}
     query = urlencode(stream, quote_via=quote)
     path = f"/axis-cgi/jpg/image.cgi?{query}"
-    return camera.whole(await camera.ask("GET", path, keep_bytes=_PICTURE_BYTES))
+    return camera.whole(await camera.request("GET", path, keep_bytes=_PICTURE_BYTES))
 
 
-def _picture(camera: Camera, answer: Answer, include: bool) -> dict[str, Any]:
-    facts = _facts(answer.body)
+def _picture(camera: Camera, response: Response, include: bool) -> dict[str, Any]:
+    facts = _facts(response.body)
     if facts["width"] is None:
         raise camera.unreadable("it is no JPEG picture")
-    facts["content_type"] = answer.headers.get("content-type", "").partition(";")[0]
-    inline = include and len(answer.body) <= _INLINE_BYTES
+    facts["content_type"] = response.headers.get("content-type", "").partition(";")[0]
+    inline = include and len(response.body) <= _INLINE_BYTES
     if inline:
-        facts["image_base64"] = base64.b64encode(answer.body).decode()
+        facts["image_base64"] = base64.b64encode(response.body).decode()
     return {**facts, "truncated": include and not inline}
 
 
 def _facts(picture: bytes) -> dict[str, Any]:
-    size = answers.jpeg_size(picture)
+    size = responses.jpeg_size(picture)
     return {
         "bytes": len(picture),
         "sha256": hashlib.sha256(picture).hexdigest(),
@@ -187,5 +187,5 @@ def _profile(item: Any) -> dict[str, Any]:
         "name": item.get("name"),
         "description": item.get("description", ""),
         "parameters": words,
-        "settings": {name: answers.number(value) for name, value in settings.items()},
+        "settings": {name: responses.number(value) for name, value in settings.items()},
     }

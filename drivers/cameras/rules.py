@@ -9,7 +9,7 @@ from typing import Any, Final
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape, quoteattr
 
-from drivers.cameras import answers
+from drivers.cameras import responses
 from drivers.cameras.link import Camera
 
 _ACTION: Final = 'xmlns="http://www.axis.com/vapix/ws/action1"'
@@ -22,15 +22,15 @@ async def services(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
     match given["operation"]:
         case "get_all_rules":
             root = await camera.soap(f"<GetActionRules {_ACTION}/>")
-            found = [_rule(element) for element in answers.every(root, "ActionRule")]
+            found = [_rule(element) for element in responses.every(root, "ActionRule")]
             return {"rules": found, "count": len(found)}
         case "get_actions":
             root = await camera.soap(f"<GetActionConfigurations {_ACTION}/>")
-            found = [_action(element) for element in answers.every(root, "ActionConfiguration")]
+            found = [_action(element) for element in responses.every(root, "ActionConfiguration")]
             return {"actions": found, "count": len(found)}
         case "get_templates":
             root = await camera.soap(f"<GetActionTemplates {_ACTION}/>")
-            tokens = [element.text for element in answers.every(root, "TemplateToken")]
+            tokens = [element.text for element in responses.every(root, "TemplateToken")]
             return {"templates": tokens, "count": len(tokens)}
         case "add_action":
             return {"action_id": await _add_action(camera, given)}
@@ -43,9 +43,9 @@ async def services(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
 
 
 async def topics(camera: Camera) -> list[dict[str, Any]]:
-    """The events that this camera can tell of."""
+    """The events that this camera can send."""
     body = '<GetEventInstances xmlns="http://www.axis.com/vapix/ws/event1"/>'
-    return answers.topics(await camera.soap(body))
+    return responses.topics(await camera.soap(body))
 
 
 async def _add_action(camera: Camera, given: dict[str, Any]) -> int:
@@ -90,26 +90,26 @@ def _new_rule(given: dict[str, Any]) -> str:
 
 def _rule(element: Element) -> dict[str, Any]:
     return {
-        "id": answers.number(answers.text_of(element, "RuleID")),
-        "name": answers.text_of(element, "Name"),
-        "enabled": answers.text_of(element, "Enabled") == "true",
-        "topic": answers.text_of(element, "TopicExpression"),
-        "content_filter": answers.text_of(element, "MessageContent"),
-        "action_id": answers.number(answers.text_of(element, "PrimaryAction")),
+        "id": responses.number(responses.text_of(element, "RuleID")),
+        "name": responses.text_of(element, "Name"),
+        "enabled": responses.text_of(element, "Enabled") == "true",
+        "topic": responses.text_of(element, "TopicExpression"),
+        "content_filter": responses.text_of(element, "MessageContent"),
+        "action_id": responses.number(responses.text_of(element, "PrimaryAction")),
     }
 
 
 def _action(element: Element) -> dict[str, Any]:
     return {
-        "id": answers.number(answers.text_of(element, "ConfigurationID")),
-        "name": answers.text_of(element, "Name"),
-        "template": answers.text_of(element, "TemplateToken"),
-        "parameters": answers.parameters(element),
+        "id": responses.number(responses.text_of(element, "ConfigurationID")),
+        "name": responses.text_of(element, "Name"),
+        "template": responses.text_of(element, "TemplateToken"),
+        "parameters": responses.parameters(element),
     }
 
 
 def _ident(camera: Camera, root: Element, name: str) -> int:
-    ident = answers.number(answers.text_of(root, name))
+    ident = responses.number(responses.text_of(root, name))
     if not isinstance(ident, int):
         raise camera.unreadable(f"it has no {name}")
     return ident

@@ -10,7 +10,7 @@ import hashlib
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from drivers.cameras import answers
+from drivers.cameras import responses
 from drivers.cameras.link import Camera
 
 _RECORD: Final = "/axis-cgi/record"
@@ -27,7 +27,7 @@ async def recordings(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
             return await _list(camera, given)
         case "start":
             root = await camera.xml(f"{_RECORD}/record.cgi", {"diskid": disk})
-            record = answers.first(root, "record")
+            record = responses.first(root, "record")
             ident = None if record is None else record.get("recordingid")
             if not ident:
                 raise camera.unreadable("it names no recording")
@@ -41,8 +41,8 @@ async def recordings(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
     query = {"schemaversion": 1, "recordingid": given["recording_id"], "diskid": disk, **span}
     if given["operation"] == "export_properties":
         root = await camera.xml(f"{_RECORD}/export/properties.cgi", query)
-        found = answers.first(root, "ExportProperties")
-        return {"export": {} if found is None else answers.attributes(found)}
+        found = responses.first(root, "ExportProperties")
+        return {"export": {} if found is None else responses.attributes(found)}
     return await _export(camera, {**query, "exportformat": "matroska"}, given)
 
 
@@ -59,17 +59,17 @@ async def _list(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
     )
     found = [
         {
-            **answers.attributes(recording),
+            **responses.attributes(recording),
             **{
-                answers.local(media): answers.attributes(media)
+                responses.local(media): responses.attributes(media)
                 for media in recording
-                if answers.local(media) in ("video", "audio")
+                if responses.local(media) in ("video", "audio")
             },
         }
-        for recording in answers.every(root, "recording")
+        for recording in responses.every(root, "recording")
     ]
-    whole = answers.first(root, "recordings")
-    total = None if whole is None else answers.number(whole.get("totalnumberofrecordings"))
+    whole = responses.first(root, "recordings")
+    total = None if whole is None else responses.number(whole.get("totalnumberofrecordings"))
     return {"recordings": found, "count": len(found), "total": total}
 
 
@@ -90,7 +90,7 @@ async def _export(camera: Camera, query: dict[str, Any], given: dict[str, Any]) 
             await camera.context.output.write("stdout", base64.encodebytes(data[:whole]))
 
     words = {name: value for name, value in query.items() if value is not None}
-    answer = await camera.ask(
+    response = await camera.request(
         "GET",
         f"{_RECORD}/export/exportrecording.cgi?{urlencode(words, quote_via=quote)}",
         keep_bytes=given["max_bytes"],
@@ -102,10 +102,10 @@ async def _export(camera: Camera, query: dict[str, Any], given: dict[str, Any]) 
     facts = {
         "bytes": size,
         "sha256": digest.hexdigest(),
-        "content_type": answer.headers.get("content-type", "").partition(";")[0],
+        "content_type": response.headers.get("content-type", "").partition(";")[0],
         "encoding": "base64 on stdout",
     }
-    if answer.truncated:
+    if response.truncated:
         message = f"the recording is longer than {given['max_bytes']} bytes (max_bytes)"
         raise camera.refuse("invalid_parameters", message, facts)
     return facts
@@ -117,23 +117,23 @@ async def disks(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
     match given["operation"]:
         case "check_disk_status":
             root = await camera.xml("/axis-cgi/disks/list.cgi", disk)
-            found = [_disk(element) for element in answers.every(root, "disk")]
+            found = [_disk(element) for element in responses.every(root, "disk")]
             return {"disks": found, "count": len(found)}
         case "check_disk_health":
             root = await camera.xml("/axis-cgi/disks/gethealth.cgi", {"schemaversion": 1, **disk})
-            health = [answers.attributes(one) for one in answers.every(root, "HealthStatus")]
+            health = [responses.attributes(one) for one in responses.every(root, "HealthStatus")]
             return {"health": health, "count": len(health)}
         case "list_continuous_recordings":
             root = await camera.xml(f"{_RECORD}/continuous/listconfiguration.cgi", {})
             found = [
                 {**element.attrib}
-                for element in answers.every(root, "continuousrecordingconfiguration")
+                for element in responses.every(root, "continuousrecordingconfiguration")
             ]
             return {"profiles": found, "count": len(found)}
         case "start_continuous_recording":
             query = {**disk, "options": given.get("options")}
             root = await camera.xml(f"{_RECORD}/continuous/addconfiguration.cgi", query)
-            made = answers.first(root, "configure")
+            made = responses.first(root, "configure")
             return {"profile": None if made is None else made.get("profile")}
         case "stop_continuous_recording":
             query = {"profile": given["profile"]}
@@ -150,7 +150,7 @@ async def disks(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _disk(element: Any) -> dict[str, Any]:
-    facts = answers.attributes(element)
+    facts = responses.attributes(element)
     # The camera counts in KiB.
     for name in ("totalsize", "freesize"):
         if isinstance(facts.get(name), int):
@@ -159,7 +159,7 @@ def _disk(element: Any) -> dict[str, Any]:
 
 
 def _job(root: Any, camera: Camera) -> dict[str, Any]:
-    job = answers.first(root, "job")
+    job = responses.first(root, "job")
     if job is None:
         raise camera.unreadable("it names no job")
-    return {"job": {**answers.attributes(job), "jobid": job.get("jobid")}}
+    return {"job": {**responses.attributes(job), "jobid": job.get("jobid")}}

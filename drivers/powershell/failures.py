@@ -1,4 +1,4 @@
-"""What goes wrong over WinRM, told apart: the link, the login, the host, the pipeline."""
+"""Failures over WinRM by class: of the connection, the login, the host, the pipeline."""
 
 from __future__ import annotations
 

@@ -55,11 +55,11 @@ class Link(WSMan):
         selector_set: SelectorSet | None = None,
         timeout: int | None = None,
     ) -> ElementTree.Element:
-        """One Receive; raises requests' ReadTimeout where the host says nothing at all."""
-        answer = self.invoke(
+        """One Receive; raises requests' ReadTimeout where the host sends nothing at all."""
+        found = self.invoke(
             WSManAction.RECEIVE, resource_uri, resource, option_set, selector_set, timeout
         )
-        body = answer.find("s:Body", namespaces=NAMESPACES)
+        body = found.find("s:Body", namespaces=NAMESPACES)
         if body is None:
             raise ElementTree.ParseError("no body")
         return body

@@ -1,4 +1,4 @@
-"""Names of PowerShell in the words of the catalogue."""
+"""Names of PowerShell in snake case."""
 
 from __future__ import annotations
 

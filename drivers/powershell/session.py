@@ -47,7 +47,7 @@ LINK_ERRORS: Final = (requests.RequestException, WinRMError, ElementTree.ParseEr
 
 
 class Stopped(Exception):
-    """The session was told to stop; `Session.evidence` says what came of it."""
+    """The session was stopped on request; `Session.evidence` has the result."""
 
 
 class Session:
@@ -81,7 +81,7 @@ class Session:
 
     @property
     def stopping(self) -> bool:
-        """Whether it was told to stop."""
+        """Whether a stop was requested."""
         return self._stop.is_set()
 
     def run(self) -> Collected:
@@ -147,7 +147,7 @@ class Session:
             self._emit("stderr", said)
 
     def _end(self, pool: RunspacePool, shell: PowerShell) -> None:
-        """Signal the pipeline to stop and wait until it says that it has."""
+        """Signal the pipeline to stop and wait until the host confirms it."""
         evidence = self.evidence
         evidence["host"] = self._target.name
         try:

@@ -7,13 +7,12 @@ anew, with growing pauses. Whatever happens, the published snapshots say where t
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 import threading
 from typing import Final
 
-from processors.progress import broker, cluster, metrics
+from processors.progress import broker, client_logs, cluster, metrics
 from processors.progress.application import Application
 from processors.progress.windows import Windows
 from runtime import service
@@ -30,8 +29,34 @@ _WORST_PAUSE: Final = 10.0
 _SETTLED: Final = 60.0
 
 
+class DeadThreads:
+    """Why threads of the present application ended with an error; empty while all is well."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._reasons: list[str] = []
+
+    def add(self, why: str) -> None:
+        """A thread has ended; called from that thread."""
+        if not self._reasons:
+            self._reasons.append(why)
+
+    def first(self) -> str | None:
+        """Why the first of them ended."""
+        return self._reasons[0] if self._reasons else None
+
+    def clear(self) -> None:
+        """A new application begins."""
+        self._reasons.clear()
+
+
 async def _serve(
-    settings: ProjectorSettings, log: Log, health: Health, stop: threading.Event, windows: Windows
+    settings: ProjectorSettings,
+    log: Log,
+    health: Health,
+    stop: threading.Event,
+    windows: Windows,
+    dead: DeadThreads,
 ) -> None:
     """Run application after application until `stop`."""
     watch = cluster.Watch(settings)
@@ -42,8 +67,9 @@ async def _serve(
             continue
         application = Application(settings, log, health, windows)
         started = monotonic()
+        dead.clear()
         watching = asyncio.create_task(_watch(watch, log, health))
-        why = await _live(application, health, stop)
+        why = await _live(application, health, stop, dead)
         watching.cancel()
         away = not await _answers(watch, log, health)
         await _take_down(application, log, 2.0 if away else settings.drain_seconds, why)
@@ -94,7 +120,9 @@ async def _watch(watch: cluster.Watch, log: Log, health: Health) -> None:
         away = not answers
 
 
-async def _live(application: Application, health: Health, stop: threading.Event) -> str | None:
+async def _live(
+    application: Application, health: Health, stop: threading.Event, dead: DeadThreads
+) -> str | None:
     """Run one application; why it ended, or None where the process is to stop."""
     starting = asyncio.ensure_future(application.start())
     ticking: asyncio.Task[None] | None = None
@@ -104,6 +132,8 @@ async def _live(application: Application, health: Health, stop: threading.Event)
             await asyncio.sleep(_TICK)
             if app.crashed or app.should_stop:
                 return f"Faust ended: {app.crash_reason!r}"
+            if dead.first() is not None:
+                return dead.first()
             if ticking is not None and ticking.done():
                 ticking.result()
             elif ticking is None and starting.done():
@@ -129,17 +159,12 @@ async def _tick(application: Application) -> None:
 
 
 def _body(settings: ProjectorSettings, log: Log, health: Health, stop: threading.Event) -> None:
-    for name in ("faust", "mode", "aiokafka", "processors.progress"):
-        # Faust's services (ours among them, under their module's name) and its client tell every
-        # failed connection attempt; the process itself tells it once.
-        logging.getLogger(name).setLevel(
-            logging.INFO if settings.log_level == "debug" else logging.CRITICAL
-        )
-    threading.excepthook = lambda args: log.debug("a client thread ended", why=repr(args.exc_value))
+    dead = DeadThreads()
+    client_logs.listen(log, settings.log_level == "debug", dead.add)
     windows = Windows()
     shown = metrics.show(windows)
     try:
-        asyncio.run(_serve(settings, log, health, stop, windows))
+        asyncio.run(_serve(settings, log, health, stop, windows, dead))
     finally:
         metrics.hide(shown)
 

@@ -16,7 +16,7 @@ from faust.types import StreamT
 from processors.progress import broker, cluster
 from processors.progress.projector import Projector
 from processors.progress.records import Restoring
-from processors.progress.transport import Restore, Run, RunTransport
+from processors.progress.transport import Batch, BatchTransport, Restore
 from processors.progress.windows import Windows
 from runtime.health import Health
 from runtime.kafka import clients
@@ -33,10 +33,10 @@ class ProjectorApp(faust.App):
 
     restore: Restore
 
-    def _new_transport(self) -> RunTransport:
+    def _new_transport(self) -> BatchTransport:
         self.monitor.loop = self.loop
         self.sensors.add(self.monitor)
-        return RunTransport(self.conf.broker_consumer, self, restore=self.restore)
+        return BatchTransport(self.conf.broker_consumer, self, restore=self.restore)
 
     def _create_directories(self) -> None:
         """Nothing is kept on disk."""
@@ -61,10 +61,10 @@ def build(settings: ProjectorSettings, restore: Restore) -> ProjectorApp:
         # instead of waiting for the session of its dead predecessor to end (KIP-345).
         consumer_group_instance_id=settings.instance if chosen else None,
         consumer_auto_offset_reset="earliest",
-        # Runs, not records: some for each partition, so that memory stays bounded.
+        # Batches, not records: some for each partition, so that memory stays bounded.
         stream_buffer_maxsize=32,
         producer_acks=-1,
-        producer_compression_type="lz4",
+        producer_compression_type=None,
         producer_max_request_size=PROGRESS.max_message_bytes,
         producer_request_timeout=30.0,
         store="memory://",
@@ -87,7 +87,7 @@ class Application:
         """Build everything, connect nothing; raises SettingsError."""
         self._settings = settings
         self._stop_reading = threading.Event()
-        self.projector = Projector(log, health, windows, self._read_books, self._send)
+        self.projector = Projector(log, health, windows, self._read_states, self._send)
         self.app = build(settings, self.projector.restore)
         self._events = self.app.topic(
             clients.topic_name(settings, EVENTS), value_serializer="raw", key_serializer="raw"
@@ -108,18 +108,18 @@ class Application:
         self.projector.close()
 
     async def stop(self) -> None:
-        """Leave the group after the run in hand; safe after a crash too."""
+        """Leave the group after the batch in hand; safe after a crash too."""
         self.close()
         await self.app.stop()
 
-    async def _project(self, stream: StreamT[Run]) -> AsyncIterator[None]:
-        async for run in stream:
-            await self.projector.absorb(run)
+    async def _project(self, stream: StreamT[Batch]) -> AsyncIterator[None]:
+        async for batch in stream:
+            await self.projector.process(batch)
             yield
 
-    async def _read_books(self, partitions: list[int]) -> dict[int, Restoring]:
+    async def _read_states(self, partitions: list[int]) -> dict[int, Restoring]:
         return await asyncio.to_thread(
-            cluster.read_books, self._settings, partitions, self._stop_reading
+            cluster.read_states, self._settings, partitions, self._stop_reading
         )
 
     async def _send(self, partition: int, key: bytes, value: bytes, given: Headers) -> Any:

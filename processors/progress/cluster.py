@@ -1,4 +1,4 @@
-"""The projector's own look at the cluster: are the topics there, and what was published before.
+"""What the projector asks the cluster itself: are the topics there, what was published before.
 
 This half runs on confluent-kafka, in threads: reading a compacted partition to its end is a
 matter of seconds even with a million snapshots, and its end-of-partition event needs no guess.
@@ -46,7 +46,10 @@ class Watch:
         try:
             known = self._admin.list_topics(timeout=timeout_seconds).topics
         except KafkaException as error:
-            raise ClusterUnready(f"no broker answers: {error.args[0].name()}") from None
+            fault = error.args[0]
+            if fault.name() in ("_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN"):
+                raise ClusterUnready("no broker answers") from None
+            raise ClusterUnready(f"the cluster refuses the projector: {fault.str()}") from None
         counts = {}
         for name in self._names:
             if name not in known or not known[name].partitions:
@@ -56,10 +59,10 @@ class Watch:
             raise ClusterUnready(f"the topics must have equally many partitions: {counts}")
 
 
-def read_books(
+def read_states(
     settings: ProjectorSettings, partitions: list[int], stop: threading.Event
 ) -> dict[int, Restoring]:
-    """The books of these partitions as they were last published; blocks until all are read.
+    """The states of these partitions as they were last published; blocks until all are read.
 
     Raises ClusterUnready where the broker goes away meanwhile or `stop` is set.
     """

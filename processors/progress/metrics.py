@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, get_args
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import REGISTRY, Collector
 
+from processors.progress.partition import Outcome
 from processors.progress.windows import Windows
+from streams.lifecycle import ENDED, TRANSITIONS
 
 EVENTS: Final = Counter(
     "runstream_projector_events_total",
@@ -22,11 +24,32 @@ SNAPSHOTS: Final = Counter(
 BREACHES: Final = Counter(
     "runstream_sla_breaches_total", "Executions whose SLA was broken.", ["sla_class"]
 )
-LIVE: Final = Gauge("runstream_projector_live_executions", "Executions that have not ended.")
+EXECUTIONS: Final = Gauge(
+    "runstream_executions",
+    "Executions that have not ended, by status, of the partitions that this instance holds.",
+    ["status"],
+)
 BEHIND: Final = Gauge(
     "runstream_projector_behind_seconds",
     "Age of the newest event when it was folded, by the broker's clock.",
 )
+DELAY: Final = Histogram(
+    "runstream_projector_delay_seconds",
+    "Age of the newest event of each batch when it was folded, by the broker's clock.",
+    buckets=(
+        0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 30
+    ),
+)  # fmt: skip
+
+# Every labelled series whose labels are known exists from the start, at 0, so that the first
+# event of its kind is an increase.
+for _outcome in (*get_args(Outcome), "poison"):
+    EVENTS.labels(_outcome)
+for _sla_class in ("fast", "medium", "long"):
+    BREACHES.labels(_sla_class)
+EXECUTIONS_BY_STATUS: Final = {
+    status: EXECUTIONS.labels(status) for status in TRANSITIONS if status not in ENDED
+}
 
 
 class WindowCollector(Collector):

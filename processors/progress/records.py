@@ -6,9 +6,10 @@ event partition to go on after a crash, and, while the execution lives, the stat
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Final
 
-from processors.progress.book import Book
+from processors.progress.partition import REMEMBERED, PartitionState
 from processors.progress.snapshot import snapshot
 from processors.progress.state import Progress, pack, unpack
 from streams.envelope import Headers, header, headers
@@ -39,16 +40,17 @@ def record(progress: Progress, now: float, low_water: int) -> tuple[bytes, bytes
 
 
 class Restoring:
-    """Gathers the records of one progress partition into the book that they leave.
+    """Gathers the records of one progress partition into the state that they leave.
 
     Of two records of an execution the one with the higher event number wins. A record that is
     damaged is named; if it was a living execution's, its next event begins it anew as after a gap.
+    Of the ended executions the last `REMEMBERED` are kept, however many the topic holds.
     """
 
     def __init__(self) -> None:
         """Start with no record."""
         self._living: dict[str, Progress] = {}
-        self._finished: dict[str, int] = {}
+        self._finished: OrderedDict[str, int] = OrderedDict()
         self._position = 0
         self.damaged: list[str] = []
 
@@ -63,8 +65,7 @@ class Restoring:
             self._position = max(self._position, int(header(given, OFFSET) or "0"))
             state = header(given, STATE)
             if state is None:
-                self._finished[ident] = ProgressSnapshot.model_validate_json(value).seq
-                self._living.pop(ident, None)
+                self._end(ident, ProgressSnapshot.model_validate_json(value).seq)
                 return
             progress = unpack(state.encode())
         except ValueError as error:
@@ -74,11 +75,18 @@ class Restoring:
         if ident not in self._finished and (known is None or known.seq <= progress.seq):
             self._living[ident] = progress
 
-    def book(self) -> Book:
-        """The book as of the last published snapshots."""
-        book = Book(self._position)
+    def _end(self, ident: str, seq: int) -> None:
+        self._living.pop(ident, None)
+        self._finished[ident] = seq
+        self._finished.move_to_end(ident)
+        if len(self._finished) > REMEMBERED:
+            self._finished.popitem(last=False)
+
+    def state(self) -> PartitionState:
+        """The state as of the last published snapshots."""
+        state = PartitionState(self._position)
         for ident, seq in self._finished.items():
-            book.remember(ident, seq)
+            state.remember(ident, seq)
         for progress in self._living.values():
-            book.restore(progress)
-        return book
+            state.restore(progress)
+        return state

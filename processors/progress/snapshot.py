@@ -1,4 +1,4 @@
-"""From the fold's state to the snapshot that everybody reads. Pure; the moment is an argument."""
+"""From the fold's state to the snapshot that everybody reads. Pure; the time is an argument."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def snapshot(progress: Progress, now: float) -> ProgressSnapshot:
     newest event count as that event's time.
     """
     facts = progress.facts
-    moment = progress.ended_at if progress.ended_at is not None else max(now, progress.updated_at)
-    eta, error = estimate(progress, moment)
+    at = progress.ended_at if progress.ended_at is not None else max(now, progress.updated_at)
+    eta, error = estimate(progress, at)
     return ProgressSnapshot(
         execution_id=facts.execution_id,
         tenant=facts.tenant,
@@ -46,10 +46,10 @@ def snapshot(progress: Progress, now: float) -> ProgressSnapshot:
             )
             for step, state in islice(progress.steps.items(), _STEPS_SHOWN)
         ],
-        elapsed_seconds=round(max(0.0, moment - facts.accepted_at), 3),
+        elapsed_seconds=round(max(0.0, at - facts.accepted_at), 3),
         eta_seconds=_rounded(eta),
         eta_error_seconds=_rounded(error),
-        sla=_sla(progress, moment),
+        sla=_sla(progress, at),
         updated_at=datetime.fromtimestamp(progress.updated_at, UTC),
     )
 
@@ -64,8 +64,8 @@ def overdue_at(progress: Progress) -> float | None:
 def estimate(progress: Progress, now: float) -> tuple[float | None, float | None]:
     """Seconds until the end and the error of that figure; (None, None) where nothing is known.
 
-    With n steps ended, r left, the last end after E seconds of running, the pace is E/n per step,
-    which already contains parallel steps and the waits between them:
+    With n steps ended, r left, the last end after E seconds of running, each step took E/n, which
+    already contains parallel steps and the waits between them:
 
         eta   = max(0, r * E/n - time since the last end)
         error = sd * sqrt(r) / p, where sd is the standard deviation of the n durations and
@@ -75,30 +75,30 @@ def estimate(progress: Progress, now: float) -> tuple[float | None, float | None
     is no deviation, and the error is the estimate itself. A run that outlasts its estimate shows
     an eta of 0 with the overrun as error.
     """
-    pace = progress.pace
-    if progress.status != "running" or progress.started_at is None or not pace.ended:
+    durations = progress.durations
+    if progress.status != "running" or progress.started_at is None or not durations.ended:
         return None, None
     counting = (step for step in progress.steps.values() if not step.children)
     left = sum(1 for step in counting if step.status not in STEP_ENDED)
-    spent = max(0.0, pace.last_end - progress.started_at)
-    expected = left * spent / pace.ended - max(0.0, now - pace.last_end)
+    spent = max(0.0, durations.last_end - progress.started_at)
+    expected = left * spent / durations.ended - max(0.0, now - durations.last_end)
     eta = max(0.0, expected)
-    if pace.ended == 1:
+    if durations.ended == 1:
         return eta, max(eta, -expected)
-    deviation = math.sqrt(max(0.0, pace.squares) / (pace.ended - 1))
-    abreast = max(1.0, pace.mean * pace.ended / spent) if spent else 1.0
+    deviation = math.sqrt(max(0.0, durations.squares) / (durations.ended - 1))
+    abreast = max(1.0, durations.mean * durations.ended / spent) if spent else 1.0
     return eta, max(deviation * math.sqrt(left) / abreast, -expected)
 
 
-def _sla(progress: Progress, moment: float) -> SlaProgress | None:
-    """Breached once any event, or for a living execution the moment, is after the deadline."""
+def _sla(progress: Progress, at: float) -> SlaProgress | None:
+    """Breached once any event, or for a living execution the time `at`, is after the deadline."""
     facts = progress.facts
     if facts.deadline is None or facts.sla_class is None:
         return None
     return SlaProgress(
         sla_class=facts.sla_class,
         deadline=datetime.fromtimestamp(facts.deadline, UTC),
-        breached=progress.breached or moment > facts.deadline,
+        breached=progress.breached or at > facts.deadline,
     )
 
 

@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-#: The layout of the packed state; another one is not read but rebuilt from the events.
-_LAYOUT: Final = 1
+#: The layout of the packed state; another one is not read, and what it held counts as a gap.
+_LAYOUT: Final = 2
 
 
 class StepProgress(NamedTuple):
@@ -27,7 +27,7 @@ class StepProgress(NamedTuple):
     children: int = 0
 
 
-class Pace(NamedTuple):
+class Durations(NamedTuple):
     """Durations of the ended steps in seconds: count, mean and sum of squares (Welford 1962)."""
 
     ended: int = 0
@@ -35,16 +35,16 @@ class Pace(NamedTuple):
     squares: float = 0.0
     last_end: float = 0.0
 
-    def add(self, seconds: float, at: float) -> Pace:
+    def add(self, seconds: float, at: float) -> Durations:
         """One more step that took `seconds` and ended at `at` (Unix seconds)."""
         ended = self.ended + 1
         before = seconds - self.mean
         mean = self.mean + before / ended
         squares = self.squares + before * (seconds - mean)
-        return Pace(ended, mean, squares, max(at, self.last_end))
+        return Durations(ended, mean, squares, max(at, self.last_end))
 
 
-NO_PACE: Final = Pace()
+NO_DURATIONS: Final = Durations()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +75,10 @@ class Progress:
     updated_at: float
     points: int = 0
     percent: int = 0
-    #: The status to go back to when a pause or a wait for an operator ends.
-    resume_to: str | None = None
     started_at: float | None = None
     ended_at: float | None = None
     breached: bool = False
-    pace: Pace = NO_PACE
+    durations: Durations = NO_DURATIONS
 
 
 def pack(progress: Progress) -> bytes:
@@ -90,19 +88,19 @@ def pack(progress: Progress) -> bytes:
     given += [facts.accepted_at, facts.sla_class, facts.deadline]
     hot: list[Any] = [progress.seq, progress.status, progress.total]
     hot += [progress.updated_at, progress.points]
-    hot += [progress.percent, progress.resume_to, progress.started_at, progress.ended_at]
+    hot += [progress.percent, progress.started_at, progress.ended_at]
     hot += [progress.breached]
     steps = [[step, *state] for step, state in progress.steps.items()]
-    return orjson.dumps([_LAYOUT, given, hot, list(progress.pace), steps])
+    return orjson.dumps([_LAYOUT, given, hot, list(progress.durations), steps])
 
 
 def unpack(raw: bytes) -> Progress:
     """The state that `pack` wrote; raises ValueError where it is another layout or damaged."""
     try:
-        layout, facts, hot, pace, steps = orjson.loads(raw)
+        layout, facts, hot, durations, steps = orjson.loads(raw)
         if layout != _LAYOUT:
             raise ValueError(f"it has layout {layout}, not {_LAYOUT}")
-        seq, status, total, updated_at, points, percent, resume_to, started, ended, breached = hot
+        seq, status, total, updated_at, points, percent, started, ended, breached = hot
         return Progress(
             facts=Facts(facts[0], intern(facts[1]), *facts[2:]),
             seq=seq,
@@ -115,11 +113,10 @@ def unpack(raw: bytes) -> Progress:
             updated_at=updated_at,
             points=points,
             percent=percent,
-            resume_to=resume_to,
             started_at=started,
             ended_at=ended,
             breached=breached,
-            pace=Pace(*pace),
+            durations=Durations(*durations),
         )
     except (TypeError, IndexError, ValueError) as error:
         raise ValueError(f"progress state cannot be read: {error}") from None

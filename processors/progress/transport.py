@@ -24,19 +24,19 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, T
 from faust.types import TP
 
 
-class Span(NamedTuple):
+class OffsetRange(NamedTuple):
     """The offsets that a partition holds: the first one, and the one after the last."""
 
     first: int
     end: int
 
 
-#: Given the assigned partitions, restores their books and says where each goes on.
-Restore = Callable[[dict[int, Span]], Awaitable[dict[int, int]]]
+#: Given the assigned partitions, restores their states and says where each goes on.
+Restore = Callable[[dict[int, OffsetRange]], Awaitable[dict[int, int]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Batch:
     """Consecutive records of one partition: (offset, value) each, oldest first."""
 
     partition: int
@@ -53,8 +53,8 @@ class _CommittedThread(AIOKafkaConsumerThread):
         return consumer
 
 
-class RunConsumer(Consumer):
-    """Reads committed records in runs, from where the books say."""
+class BatchConsumer(Consumer):
+    """Reads committed records in batches, from where the restored states say."""
 
     _starts: dict[TP, int]
     _seeks = 0
@@ -80,7 +80,7 @@ class RunConsumer(Consumer):
                 await self._give_back({tp: found}, seeks)
                 continue
             message: Any = self._to_message(tp, found[-1])
-            message.value = Run(
+            message.value = Batch(
                 tp.partition,
                 [(record.offset, record.value) for record in found],
                 (found[-1].timestamp or 0) / 1000.0,
@@ -90,7 +90,7 @@ class RunConsumer(Consumer):
     async def _give_back(self, records: RecordMap, seeks: int) -> None:
         """Fetch these again: the flow stopped after they had left the fetcher.
 
-        Where the books were restored meanwhile, the records may be from before that seek, and the
+        Where the states were restored meanwhile, the records may be from before that seek, and the
         only safe place is the restored one; what is then read twice is dropped as duplicate.
         """
         for tp, found in records.items():
@@ -103,15 +103,15 @@ class RunConsumer(Consumer):
                 self._read_offset[ensure_TP(tp)] = offset or None
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Restore the books of all assigned partitions and seek to where they go on."""
+        """Restore the states of all assigned partitions and seek to where they go on."""
         transport = self.transport
-        if not isinstance(transport, RunTransport):
-            raise TypeError("RunConsumer belongs to RunTransport")
+        if not isinstance(transport, BatchTransport):
+            raise TypeError("BatchConsumer belongs to BatchTransport")
         tps = {tp.partition: ensure_TP(tp) for tp in self.assignment()}
         first = await self.earliest_offsets(*tps.values())
         end = await self.highwaters(*tps.values())
-        spans = {p: Span(first[tp] or 0, end[tp] or 0) for p, tp in tps.items()}
-        starts = await transport.restore(spans)
+        ranges = {p: OffsetRange(first[tp] or 0, end[tp] or 0) for p, tp in tps.items()}
+        starts = await transport.restore(ranges)
         offsets = {tps[partition]: start for partition, start in starts.items()}
         self._starts = dict(offsets)
         self._seeks += 1
@@ -119,10 +119,10 @@ class RunConsumer(Consumer):
         return offsets
 
 
-class RunTransport(Transport):
-    """Faust's aiokafka transport with `RunConsumer`; `restore` is called once per assignment."""
+class BatchTransport(Transport):
+    """Faust's aiokafka transport with `BatchConsumer`; `restore` is called once per assignment."""
 
-    Consumer = RunConsumer
+    Consumer = BatchConsumer
 
     def __init__(self, *args: Any, restore: Restore, **options: Any) -> None:
         """Everything but `restore` is Faust's own."""

@@ -35,9 +35,9 @@ class Windows:
     def count(self, event: Event, tool: str | None) -> None:
         """Count the event if it ends an execution or an attempt of a step with `tool`."""
         if event.type in TERMINAL_EVENTS:
-            self._add("tenant", event.tenant, STATUS_AFTER[event.type], event.at.timestamp())
+            self._add("tenant", event.tenant, STATUS_AFTER[event.type], event.unix())
         elif event.type in _STEP_ENDS and tool:
-            self._add("tool", tool, STEP_STATUS_AFTER[event.type], event.at.timestamp())
+            self._add("tool", tool, STEP_STATUS_AFTER[event.type], event.unix())
 
     def advance(self, now: float) -> None:
         """Forget what is older than an hour before `now` (Unix seconds)."""

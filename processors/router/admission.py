@@ -15,8 +15,8 @@ import orjson
 
 from processors.router import expressions, policy
 from streams.admitted import AdmittedPlan, AdmittedStep, encode_plan
-from streams.events import Accepted
 from streams.limits import MAX_PLAN_BYTES, MAX_SECRETS_BYTES, MAX_STEPS
+from streams.payloads import Accepted
 from streams.plans import Compensation, ExecutionRequest, Plan, RetryPolicy, Step
 from toolmeta import risk
 from toolmeta.bind import target_names

@@ -16,15 +16,10 @@ from processors.router import expressions, policy
 from processors.router.decision import CancelAttempt, DeadLetterStep, Decision, Dispatch
 from processors.router.state import Execution, StepState
 from streams.admitted import AdmittedStep
-from streams.events import (
-    Dispatched,
-    RetryScheduled,
-    StepCancelRequested,
-    StepFailed,
-)
 from streams.ids import attempt_id
 from streams.lifecycle import HELD
 from streams.limits import MAX_PARAMETERS_BYTES
+from streams.payloads import Dispatched, RetryScheduled, StepCancelRequested, StepFailed
 from streams.reports import StepError
 from streams.timestamps import iso
 from streams.topics import STEPS, Topic

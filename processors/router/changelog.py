@@ -56,7 +56,7 @@ _STEP: Final = tuple(
 _step_of: Final = attrgetter(*_STEP)
 _ENTRY: Final = tuple(item.name for item in fields(DedupEntry) if item.name != "steps")
 _entry_of: Final = attrgetter(*_ENTRY)
-_FRESH: Final = dict(zip(_STEP, _step_of(StepState("")), strict=True))
+_FRESH: Final = _step_of(StepState(""))
 
 
 class ChangelogRecord(NamedTuple):
@@ -142,8 +142,8 @@ def tombstones(execution_id: str, parts: Iterable[str]) -> Iterator[ChangelogRec
 def _step_fields(step: StepState, seq: int) -> dict[str, Any]:
     """Only what is not as it is for a step to which nothing has happened, and the number `s`."""
     body: dict[str, Any] = {"s": seq}
-    for name, value in zip(_STEP, _step_of(step), strict=True):
-        if value != _FRESH[name]:
+    for name, value, fresh in zip(_STEP, _step_of(step), _FRESH, strict=True):
+        if value is not fresh and value != fresh:
             body[name] = value
     if step.reported:
         # As text, since it may be wider than the 64 bits of a JSON integer.

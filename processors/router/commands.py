@@ -8,7 +8,8 @@ from processors.router.ending import request_end
 from processors.router.scheduling import advance
 from processors.router.state import Execution
 from streams.commands import Approve, Cancel, Pause, Reject, Resolve, Resume
-from streams.events import (
+from streams.lifecycle import ENDED
+from streams.payloads import (
     Audit,
     By,
     NeedsAttention,
@@ -18,7 +19,6 @@ from streams.events import (
     StepFailed,
     StepSucceeded,
 )
-from streams.lifecycle import ENDED
 from streams.reports import StepError
 from streams.timestamps import iso
 

@@ -10,8 +10,8 @@ from processors.router import expressions
 from processors.router.attempts import context_of, dispatch, fail_unstarted
 from processors.router.decision import Decision
 from processors.router.state import Execution, StepState, undo_id
-from streams.events import Compensated, CompensationScheduled, CompensationSkipped
 from streams.lifecycle import STEP_ENDED
+from streams.payloads import Compensated, CompensationScheduled, CompensationSkipped
 
 
 def compensate(decision: Decision) -> bool:

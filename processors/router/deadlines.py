@@ -16,8 +16,8 @@ from processors.router.ending import request_end
 from processors.router.evolve import renew_lease
 from processors.router.scheduling import advance, retry
 from processors.router.state import Execution, StepState
-from streams.events import NeedsAttention, Rejected, StepCancelled, StepFailed, StepLost, Waiting
 from streams.lifecycle import ENDED
+from streams.payloads import NeedsAttention, Rejected, StepCancelled, StepFailed, StepLost, Waiting
 from streams.reports import StepError
 from streams.timestamps import iso
 

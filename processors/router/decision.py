@@ -8,8 +8,9 @@ from typing import Any
 from processors.router.evolve import accepted, evolve
 from processors.router.state import Execution, FailedAttempt
 from streams.admitted import AdmittedStep
-from streams.events import Accepted, Event, Nothing, Payload
+from streams.events import Event
 from streams.lifecycle import ends_step
+from streams.payloads import Accepted, Nothing, Payload
 from streams.timestamps import iso
 from streams.topics import Topic
 

@@ -7,8 +7,8 @@ from typing import Any
 from processors.router.attempts import ask_to_cancel
 from processors.router.decision import Decision
 from processors.router.state import Execution, StepState
-from streams.events import CancelRequested, Ended, Skipped, StepCancelled
 from streams.lifecycle import STEP_ENDED, STEP_FAILED
+from streams.payloads import CancelRequested, Ended, Skipped, StepCancelled
 
 #: Failed compensations that the reason of the end names.
 _NAMED = 5

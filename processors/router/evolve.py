@@ -16,14 +16,21 @@ from processors.router.state import (
     item_id,
     report_bit,
 )
-from streams.events import (
+from streams.events import Event
+from streams.lifecycle import (
+    ENDED,
+    STEP_ENDED,
+    check_transition,
+    execution_status,
+    step_status,
+)
+from streams.payloads import (
     Accepted,
     ApprovalRequested,
     CancelRequested,
     CompensationScheduled,
     CompensationSkipped,
     Dispatched,
-    Event,
     Expanded,
     LateResult,
     RetryScheduled,
@@ -32,13 +39,6 @@ from streams.events import (
     StepStarted,
     StepSucceeded,
     Waiting,
-)
-from streams.lifecycle import (
-    ENDED,
-    STEP_ENDED,
-    check_transition,
-    execution_status,
-    step_status,
 )
 from streams.timestamps import unix
 

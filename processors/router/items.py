@@ -11,9 +11,9 @@ from processors.router.attempts import context_of, dispatch, may_start
 from processors.router.decision import Decision
 from processors.router.state import StepState
 from streams.admitted import AdmittedStep
-from streams.events import Expanded, Skipped, StepFailed, StepSucceeded
 from streams.lifecycle import STEP_ENDED, STEP_FAILED
 from streams.limits import MAX_EXECUTION_STEPS, MAX_ITEMS_BYTES, MAX_OUTPUT_BYTES
+from streams.payloads import Expanded, Skipped, StepFailed, StepSucceeded
 
 
 def expand(decision: Decision, step: StepState, spec: AdmittedStep) -> None:

@@ -28,9 +28,10 @@ from processors.router.writing import Writer
 from runtime.kafka.processor import DecisionError, Output
 from streams import topics
 from streams.commands import Redrive, Rerun
-from streams.events import Accepted, ApprovalRequested, Audit, Event, Payload
+from streams.events import Event
 from streams.ids import partition_for, route_of
 from streams.lifecycle import ENDED
+from streams.payloads import Accepted, ApprovalRequested, Audit, Payload
 from streams.timestamps import iso
 
 #: Entries of ended executions are looked through for expired ones this often, in seconds.
@@ -281,8 +282,10 @@ class RouterPartition:
             return
         self.scheduled[execution.id] = when
         heapq.heappush(self.timers, (when, execution.id))
-        if len(self.timers) > 1_000 and len(self.timers) > 2 * len(self.scheduled):
-            # Timers that were replaced by earlier ones, or whose executions have ended.
+
+    def _drop_stale_timers(self) -> None:
+        """Forget timers that earlier ones replaced, or whose executions have ended."""
+        if len(self.timers) > 1_000 + 2 * len(self.scheduled):
             self.timers = [(due, name) for name, due in self.scheduled.items()]
             heapq.heapify(self.timers)
 
@@ -320,7 +323,9 @@ class RouterPartition:
             else:
                 found = records(execution, change)
             self.writer.changelog(out, self.number, found)
+            execution.plan.encoded = None
         self.changed.clear()
+        self._drop_stale_timers()
 
 
 def approval_request(execution: Execution, now: float) -> ApprovalRequested:

@@ -16,7 +16,9 @@ from processors.router.decision import Decision
 from processors.router.evolve import renew_lease, told_progress
 from processors.router.scheduling import advance
 from processors.router.state import DedupEntry, Execution, StepEntry, StepState, report_bit
-from streams.events import (
+from streams.lifecycle import ENDED
+from streams.limits import MAX_EVIDENCE_BYTES
+from streams.payloads import (
     LateResult,
     Nothing,
     StepCancelled,
@@ -25,9 +27,7 @@ from streams.events import (
     StepStarted,
     StepSucceeded,
 )
-from streams.events import Waiting as StepWaiting
-from streams.lifecycle import ENDED
-from streams.limits import MAX_EVIDENCE_BYTES
+from streams.payloads import Waiting as StepWaiting
 from streams.reports import (
     AnyReport,
     Cancelled,

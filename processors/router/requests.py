@@ -10,8 +10,6 @@ from processors.router.decoding import Undecodable
 from processors.router.request_decoder import Invalid, decode_request
 from processors.router.state import DedupEntry, Execution
 from processors.router.store import StateStore
-from streams.events import Accepted, Duplicate, Rejected
-from streams.events import Problem as RejectedBecause
 from streams.ids import (
     default_idempotency_key,
     is_execution_id,
@@ -20,6 +18,8 @@ from streams.ids import (
     route_key,
     route_of,
 )
+from streams.payloads import Accepted, Duplicate, Rejected
+from streams.payloads import Problem as RejectedBecause
 from streams.plans import ExecutionRequest
 from toolmeta.invocation import Problem
 from toolmeta.registry import Registry

@@ -9,9 +9,9 @@ import orjson
 from processors.router import policy
 from processors.router.state import Execution
 from streams.admitted import encode_plan
-from streams.events import Accepted
 from streams.lifecycle import RERUNNABLE
 from streams.limits import MAX_RECORD_BYTES
+from streams.payloads import Accepted
 
 NOT_RERUNNABLE: Final = "only what failed, stopped or timed out can be run again; it is {}"
 #: What the event of the new execution holds besides the plan and the outputs.

@@ -12,8 +12,8 @@ from processors.router.compensation import after_undo, compensate
 from processors.router.decision import Decision
 from processors.router.ending import cancel_the_rest, finish, skip_the_rest
 from processors.router.state import StepState
-from streams.events import Skipped
 from streams.lifecycle import HELD
+from streams.payloads import Skipped
 
 
 def advance(decision: Decision, *, everything: bool = False) -> None:

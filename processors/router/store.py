@@ -51,8 +51,9 @@ EXPIRE_BATCH: Final = 200
 
 
 def _database() -> sqlite3.Connection:
-    # An empty name is a temporary file that belongs to this connection.
-    connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    # An empty name is a temporary file that belongs to this connection. One transaction is opened
+    # by the first change and never committed: nobody else reads, and nothing outlives the process.
+    connection = sqlite3.connect("", check_same_thread=False)
     connection.executescript(_SCHEMA)
     return connection
 

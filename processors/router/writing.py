@@ -16,10 +16,11 @@ from processors.router.decision import CancelAttempt, DeadLetterStep, Decision, 
 from runtime.kafka import dead_letters
 from runtime.kafka.processor import Output
 from streams.envelope import FORWARDED, Headers, header, headers
-from streams.events import EVENT_TYPES, Event, encode_event
+from streams.events import Event, encode_event
 from streams.ids import attempt_id, route_of
 from streams.lifecycle import TERMINAL_EVENTS
 from streams.limits import MAX_RECORD_BYTES
+from streams.payloads import EVENT_TYPES
 from streams.timestamps import iso
 from streams.topics import EVENTS, EXECUTORS_CONTROL, ROUTER_STATE, Topic
 

@@ -56,7 +56,7 @@ def producer(settings: CommonSettings, **options: Any) -> Options:
         "acks": "all",
         "linger.ms": 0,
         "partitioner": "murmur2_random",
-        "compression.type": "lz4",
+        "compression.type": "none",
         "message.max.bytes": 4 * 1024 * 1024,
         # With the default of 100 ms, back-to-back transactions wait on CONCURRENT_TRANSACTIONS.
         "retry.backoff.ms": 2,

@@ -163,10 +163,19 @@ def test_nul_and_lone_surrogates_are_refused_everywhere(tool: Tool) -> None:
                 assert isinstance(bind(tool, {name: value}), list)
 
 
+@pytest.mark.parametrize("host", ["web-01:2222", "192.0.2.1:2222", "[2001:db8::1]:2222"])
+def test_host_takes_a_port_wherever_there_is_a_host(host: str) -> None:
+    for tool in TOOLS:
+        if "host" in tool.parameters:
+            parameters = {**tool.example.parameters, "host": host}
+            assert check(tool, parameters, references_allowed=False) == [], tool.name
+            assert _bound(tool, parameters).host == host
+
+
 @pytest.mark.parametrize("tool", TOOLS, ids=_ids)
 def test_secrets_stay_out_of_argv_and_target(tool: Tool) -> None:
     for name in tool.secret_parameters:
-        reference = {"type": "secret", "path": "kv/app#token"}
+        reference = {"type": "secret", "path": "env/TOKEN"}
         for value in _with(tool.parameters[name], "s3cr3t", whole=reference):
             field = f"parameters.{name}"
             problems = check(tool, {name: value}, references_allowed=False)

@@ -11,7 +11,7 @@ import yaml
 
 from console import docs
 from console.cli import main
-from streams.events import EVENT_TYPES
+from streams.payloads import EVENT_TYPES
 from streams.topics import all_topics
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"

@@ -1,7 +1,7 @@
 """One real broker and one real database for the whole session.
 
-`KAFKA_BOOTSTRAP_SERVERS` and `DATABASE_URL` name existing ones; otherwise the embedded ones are
-started. Tests keep apart by topic prefix (`topics`) and by database (`database`).
+`tests/servers.py` says where they come from. Tests keep apart by topic prefix (`topics`) and by
+database (`database`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -17,38 +18,68 @@ from psycopg import sql
 
 from devstack.kafka import KafkaServer
 from devstack.postgres import PostgresServer
+from devstack.stack import LocalStack
 from streams.topics import Topic, all_topics
+from tests.servers import Source, choose, engine_answers, kafka_container, postgres_container
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def kafka(request: pytest.FixtureRequest) -> Iterator[str]:
     """The bootstrap servers of a real Kafka."""
     given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
-    if given:
+    source = choose(given, engine_answers())
+    if source is Source.GIVEN and given:
         yield given
-        return
-    server = KafkaServer(tmp_path_factory.mktemp("kafka"))
-    server.start()
-    try:
-        yield server.bootstrap_servers
-    finally:
-        server.stop()
+    elif source is Source.CONTAINER:
+        with kafka_container() as servers:
+            yield servers
+    elif _needs_whole_stack(request):
+        yield _whole_stack(request).bootstrap_servers
+    else:
+        server = KafkaServer(_folder(request, "kafka"))
+        server.start()
+        try:
+            yield server.bootstrap_servers
+        finally:
+            server.stop()
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres(request: pytest.FixtureRequest) -> Iterator[str]:
     """The DSN of a real Postgres, with the right to create databases."""
     given = os.environ.get("DATABASE_URL")
-    if given:
+    source = choose(given, engine_answers())
+    if source is Source.GIVEN and given:
         yield given
-        return
-    server = PostgresServer(tmp_path_factory.mktemp("postgres") / "server")
-    server.start()
-    try:
-        yield server.dsn
-    finally:
-        server.stop()
-        server.remove()
+    elif source is Source.CONTAINER:
+        with postgres_container() as dsn:
+            yield dsn
+    elif _needs_whole_stack(request):
+        yield _whole_stack(request).database_url
+    else:
+        server = PostgresServer(_folder(request, "postgres") / "server")
+        server.start()
+        try:
+            yield server.dsn
+        finally:
+            server.stop()
+            server.remove()
+
+
+def _needs_whole_stack(request: pytest.FixtureRequest) -> bool:
+    """Whether a test of this run uses the whole stack: then its servers do for the others too."""
+    return any("stack" in getattr(item, "fixturenames", ()) for item in request.session.items)
+
+
+def _whole_stack(request: pytest.FixtureRequest) -> LocalStack:
+    stack, _ = request.getfixturevalue("stack")
+    assert isinstance(stack, LocalStack)
+    return stack
+
+
+def _folder(request: pytest.FixtureRequest, name: str) -> Path:
+    factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+    return factory.mktemp(name)
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ class ExecutorLab:
         """How many reports of this type there are."""
         return sum(one.type == kind for one in self.reports)
 
-    def until(self, condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    def until(self, condition: Callable[[], bool], seconds: float = 90.0) -> None:
         """Read reports until the condition holds; fails after so many seconds."""
         deadline = time.monotonic() + seconds
         while not condition():

@@ -11,14 +11,23 @@ from typing import Any
 from confluent_kafka import Consumer, Producer
 
 from streams.ids import route_of
+from tests.unit.progress.histories import DEFAULTS
 
 #: One event without its envelope: type, data, step, and the execution if it is another one.
 Told = tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], str]
 Script = Callable[[dict[str, Any]], list[Told]]
 
 PLAN = {"steps": [{"id": "disk", "tool": "df"}]}
-ACCEPTED: dict[str, Any] = {"plan": PLAN, "name": "check", "sla_class": "fast",
-                            "mode": "immediate", "action_class": "read"}  # fmt: skip
+ADMITTED = {
+    "name": "check",
+    "steps": [
+        {"id": "disk", "tool": "df", "domain": "automation", "parameters": {}, "retry_safe": True,
+         "timeout_seconds": 5.0, "lease_seconds": 15.0, "max_attempts": 2, "backoff_seconds": 1.0,
+         "max_backoff_seconds": 10.0}
+    ],
+}  # fmt: skip
+ACCEPTED: dict[str, Any] = {"plan": ADMITTED, "name": "check", "sla_class": "fast",
+                            "sla_seconds": 10.0}  # fmt: skip
 ENDED: dict[str, Any] = {"steps": {"succeeded": 1}, "elapsed_seconds": 0.2}
 
 
@@ -50,7 +59,8 @@ class FakeRouter:
         """Put one event on the log."""
         seq = self._seq[ident] = self._seq.get(ident, 0) + 1
         event = {"execution_id": ident, "seq": seq, "type": told[0], "tenant": "default",
-                 "at": "2026-11-20T07:00:00Z", "data": told[1]}  # fmt: skip
+                 "at": "2026-11-20T07:00:00Z",
+                 "data": {**DEFAULTS.get(told[0], {}), **told[1]}}  # fmt: skip
         if len(told) > 2:
             event |= {"step": told[2], "attempt": 1}
         self._producer.produce(

@@ -35,7 +35,7 @@ PARTITIONS = 2
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+def eventually(condition: Callable[[], bool], what: str, seconds: float = 90.0) -> None:
     """Wait until the condition holds; fail with `what` when it does not."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -19,14 +19,16 @@ OTHER = "01a1f7ca-6940-8000-8765-432100000000"
 ROWS = f"""
 INSERT INTO execution.executions
     (execution_id, tenant, name, actor, environment, status, execution_mode, sla_class,
-     action_class, total_steps, step_counts, created_at, completed_at, duration_seconds,
+     action_class, total_steps, step_counts, compensation_counts, run, created_at,
+     completed_at, duration_seconds,
      error_class, error_message, updated_at, last_seq)
 VALUES
     ('{IDENT}', 'acme', 'patch [bold]web', 'ci', 'dev', 'failed', 'background', 'medium',
-     'modify', 2, '{{"succeeded": 1, "failed": 1}}', now() - interval '1 minute', now(), 3.2,
+     'modify', 2, '{{"succeeded": 1, "failed": 1}}', '{{"succeeded": 1, "failed": 2}}', 3,
+     now() - interval '1 minute', now(), 3.2,
      'step_failed', 'tell failed', now(), 12),
     ('{OTHER}', 'other', NULL, 'ci', 'dev', 'running', 'immediate', 'fast', 'read', 1, NULL,
-     now(), NULL, NULL, NULL, NULL, now(), 3);
+     NULL, NULL, now(), NULL, NULL, NULL, NULL, now(), 3);
 INSERT INTO execution.execution_steps
     (execution_id, step, tenant, step_index, tool, status, status_reason, waiting_until, attempt,
      target, output_data, error_class, error_message, duration_seconds, updated_at, last_seq)
@@ -38,12 +40,14 @@ VALUES
     ('{OTHER}', 'hold', 'other', 0, 'sleep', 'waiting', 'waits for its turn',
      '2026-11-20 07:00:00+00', 0, NULL, NULL, NULL, NULL, NULL, now(), 3);
 INSERT INTO execution.attempts
-    (execution_id, step, attempt, tenant, executor, status, started_at, duration_seconds, stderr,
-     error_class, error_message, last_seq)
+    (execution_id, step, attempt, tenant, executor, status, started_at, duration_seconds, output,
+     stderr, error_class, error_message, last_seq)
 VALUES
-    ('{IDENT}', 'tell', 1, 'acme', 'agent-1', 'lost', now(), NULL, NULL, 'lost', 'silent', 9),
+    ('{IDENT}', 'tell', 1, 'acme', 'agent-1', 'lost', now(), NULL, NULL, NULL, 'lost', 'silent', 9),
     ('{IDENT}', 'tell', 2, 'acme', 'agent-2', 'failed', now(), 1.5,
-     '{{"bytes": 20, "sha256": "x", "head": "HTTP 500\\u001b[2J", "tail": ""}}',
+     '{{"request_id": "r-17"}}',
+     '{{"bytes": 5000, "sha256": "x", "head": "HTTP 500\\u001b[2J", "tail": "the end",
+        "lost_bytes": 4096}}',
      'http_status', 'the server answered 500', 11);
 INSERT INTO execution.execution_events
     (event_id, execution_id, seq, event_type, at, tenant, data)
@@ -79,7 +83,9 @@ def test_show_tells_steps_attempts_and_what_was_written(filled: str, capsys: Cap
     assert main(["show", IDENT, "--events"]) == Exit.OK
     said = capsys.readouterr().out
     for words in ("tell failed", "the server answered 500", "use_percent", "HTTP 500", "agent-1",
-                  "web-01", "tell #1", "   1  "):  # fmt: skip
+                  "web-01", "tell #1", "   1  ", "the server answered 500 [http_status]",
+                  "r-17", "the end", "4.0 KiB of it are lost", "1 succeeded, 2 failed",
+                  "number 3"):  # fmt: skip
         assert words in said
     assert "\x1b" not in said
     assert main(["show", OTHER]) == Exit.OK
@@ -108,3 +114,23 @@ def test_a_database_without_tables_names_the_remedy(
     said = capsys.readouterr().err
     assert "has no Runstream tables" in said
     assert "runstream migrate" in said
+
+
+@pytest.mark.parametrize("width", [60, 80, 110, 160])
+def test_list_and_show_can_be_read_on_every_width(
+    width: int, filled: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main(["list"]) == Exit.OK
+    said = capsys.readouterr().out
+    print(said)
+    assert IDENT in said
+    assert "patch [bold]web" in said
+    assert "failed" in said
+    assert "…" not in said
+    assert main(["show", IDENT]) == Exit.OK
+    said = capsys.readouterr().out
+    print(said)
+    assert "tell" in said
+    assert "1.5 s" in said
+    assert "the server answered 500 [http_status]" in said

@@ -205,7 +205,7 @@ def test_ctrl_c_ends_the_watching_only(cluster: Callable[[Script], FakeRouter]) 
         assert watcher.stderr is not None
         assert "accepted: 1 step" in watcher.stderr.readline()
         watcher.send_signal(signal.SIGINT)
-        _, said = watcher.communicate(timeout=20)
+        _, said = watcher.communicate(timeout=60)
         ident = router.received[0][2]["execution_id"]
         assert [document.get("type") for _, _, document in router.received] == [None]
     assert watcher.returncode == 130

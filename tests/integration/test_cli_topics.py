@@ -59,7 +59,7 @@ def test_apply_creates_then_changes_nothing(
     resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=[entry])
     for future in admin.incremental_alter_configs([resource]).values():
         future.result(20)
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not any(state.differences for state in inspect(endpoints.load(CommonSettings))):
         assert time.monotonic() < until, "the broker never showed the change"
     assert main(["topics", "apply"]) == Exit.OK

@@ -130,7 +130,7 @@ def test_drop_cuts_a_partition_and_says_what_goes(
         post(lab, DLQ, str(number).encode(), "invalid")
     assert main(["dlq", "drop", DLQ, "1", "2"]) == Exit.USAGE
     said_first = capsys.readouterr().err
-    assert "3 letters (3 invalid)" in said_first and "--yes" in said_first
+    assert "3 dead letters (3 invalid)" in said_first and "--yes" in said_first
     assert main(["dlq", "drop", DLQ, "1", "2", "--yes", "--json"]) == Exit.OK
     assert said(capsys)["dropped"] == 3
     assert main(["dlq", "list", DLQ, "--json"]) == Exit.OK

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from drivers import addresses
 from drivers.context import Failure, Outcome, Success
+from drivers.http import addresses
 from drivers.resources import Resources
 from tests.certificates import Authority
 from tests.driver_kit import Run, settings, until

@@ -17,8 +17,8 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 from pydantic import SecretStr
 
-from drivers import smtp
 from drivers.context import Failure, Outcome, Success
+from drivers.messages import smtp
 from drivers.resources import Resources
 from tests.certificates import Authority
 from tests.driver_kit import Run, settings

@@ -17,7 +17,6 @@ from typing import Any
 import psutil
 import pytest
 
-from drivers.connections import endpoint
 from drivers.context import Failure, Outcome, Success
 from drivers.resources import Resources
 from tests.driver_kit import Run, block_until_over, settings, until
@@ -103,13 +102,6 @@ def attempt(server: Sshd, invocation: Invocation, seconds: float = 30, **changed
 
 def argv(server: Sshd, *words: str, **more: Any) -> Invocation:
     return Invocation("argv", "command", argv=words, **{"host": server.host, **more})
-
-
-def test_endpoints() -> None:
-    assert endpoint("web-01") == ("web-01", None)
-    assert endpoint("web-01:2222") == ("web-01", 2222)
-    assert endpoint("2001:db8::1") == ("2001:db8::1", None)
-    assert endpoint("[2001:db8::1]:2222") == ("2001:db8::1", 2222)
 
 
 def test_output_exit_code_and_stdin(sshd: Sshd) -> None:

@@ -44,15 +44,16 @@ def _python(name: str, code: str) -> ProcessSpec:
     return ProcessSpec(name=name, argv=(sys.executable, "-c", code))
 
 
-def _stack(folder: Path) -> LocalStack:
+def _stack(folder: Path, told: list[str] | None = None) -> LocalStack:
     return LocalStack(
         folder,
+        report=(told if told is not None else []).append,
         processes=[_python("first", _SERVES), _python("second", _SERVES)],
         preparation=[_python("prepare", _PREPARES)],
     )
 
 
-def _eventually(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+def _eventually(holds: Callable[[], bool], seconds: float = 90.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "did not happen in time"
@@ -72,59 +73,80 @@ def _produce(bootstrap_servers: str, value: bytes) -> None:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    with _stack(tmp_path_factory.mktemp("stack") / "state") as running:
+def told() -> list[str]:
+    """What the start of the stack said while it went on."""
+    return []
+
+
+@pytest.fixture(scope="module", name="small_stack")
+def _small_stack(tmp_path_factory: pytest.TempPathFactory, told: list[str]) -> Iterator[LocalStack]:
+    with _stack(tmp_path_factory.mktemp("stack") / "state", told) as running:
         yield running
     running.remove()
 
 
-def test_serves_records_and_rows(stack: LocalStack) -> None:
-    admin = AdminClient({"bootstrap.servers": stack.bootstrap_servers})
+def test_serves_records_and_rows(small_stack: LocalStack) -> None:
+    admin = AdminClient({"bootstrap.servers": small_stack.bootstrap_servers})
     for future in admin.create_topics([NewTopic("kept", 1, 1)]).values():
         future.result(20)
-    _produce(stack.bootstrap_servers, b"before")
-    with psycopg.connect(stack.database_url) as connection:
+    _produce(small_stack.bootstrap_servers, b"before")
+    with psycopg.connect(small_stack.database_url) as connection:
         rows = connection.execute("SELECT count(*) FROM prepared").fetchone()
     assert rows == (1,)
 
 
-def test_a_second_start_finds_it_running(stack: LocalStack) -> None:
-    before = _pids(stack)
-    status = stack.status()
+def test_the_start_says_what_it_is_doing(small_stack: LocalStack, told: list[str]) -> None:
+    wanted = [
+        "starting Kafka and Postgres",
+        "running prepare",
+        "prepare done",
+        "starting first, second",
+        "everything is ready",
+    ]
+    said = [line for line in told if line.startswith(tuple(wanted))]
+    assert len(said) == len(wanted)
+    assert all(line.startswith(start) for line, start in zip(said, wanted, strict=True))
+
+
+def test_a_second_start_finds_it_running(small_stack: LocalStack) -> None:
+    before = _pids(small_stack)
+    status = small_stack.status()
     assert status is not None
     assert _stack(Path(status.processes[0].log).parents[1]).start() is False
-    assert _pids(stack) == before
+    assert _pids(small_stack) == before
 
 
 @pytest.mark.parametrize("name", ["first", "postgres", "kafka"])
-def test_a_killed_process_comes_back(stack: LocalStack, name: str) -> None:
-    before = stack.process(name)
-    servers = (stack.bootstrap_servers, stack.database_url)
+def test_a_killed_process_comes_back(small_stack: LocalStack, name: str) -> None:
+    before = small_stack.process(name)
+    servers = (small_stack.bootstrap_servers, small_stack.database_url)
     assert before.pid is not None
     os.kill(before.pid, signal.SIGKILL)
-    _eventually(lambda: stack.process(name).restarts == before.restarts + 1)
-    _eventually(lambda: stack.process(name).healthy)
-    after = stack.process(name)
+    _eventually(lambda: small_stack.process(name).restarts == before.restarts + 1)
+    _eventually(lambda: small_stack.process(name).healthy)
+    after = small_stack.process(name)
     assert after.pid != before.pid
     assert after.last_exit == -signal.SIGKILL
-    assert (stack.bootstrap_servers, stack.database_url) == servers
+    assert (small_stack.bootstrap_servers, small_stack.database_url) == servers
 
 
-def test_a_killed_supervisor_takes_all_along_and_the_next_start_goes_on(stack: LocalStack) -> None:
-    status = stack.status()
+def test_a_killed_supervisor_takes_all_along_and_the_next_start_goes_on(
+    small_stack: LocalStack,
+) -> None:
+    status = small_stack.status()
     assert status is not None
-    pids = _pids(stack)
+    pids = _pids(small_stack)
     os.kill(status.supervisor_pid, signal.SIGKILL)
     _eventually(lambda: all(start_mark(pid) is None for pid in pids), 10)
-    assert stack.start(detach=False) is True
-    assert (stack.bootstrap_servers, stack.database_url) == (
+    assert small_stack.start(detach=False) is True
+    assert (small_stack.bootstrap_servers, small_stack.database_url) == (
         status.bootstrap_servers,
         status.database_url,
     )
-    _produce(stack.bootstrap_servers, b"after")
+    _produce(small_stack.bootstrap_servers, b"after")
     consumer = Consumer(
         {
-            "bootstrap.servers": stack.bootstrap_servers,
+            "bootstrap.servers": small_stack.bootstrap_servers,
             "group.id": "test",
             "auto.offset.reset": "earliest",
         }
@@ -136,30 +158,32 @@ def test_a_killed_supervisor_takes_all_along_and_the_next_start_goes_on(stack: L
 
 
 def test_uses_servers_that_it_is_given_and_stops_only_its_own(
-    stack: LocalStack, tmp_path: Path
+    small_stack: LocalStack, tmp_path: Path
 ) -> None:
     with LocalStack(
         tmp_path / "state",
         processes=[_python("only", _SERVES)],
         preparation=[],
-        bootstrap_servers=stack.bootstrap_servers,
-        database_url=stack.database_url,
+        bootstrap_servers=small_stack.bootstrap_servers,
+        database_url=small_stack.database_url,
     ) as other:
         status = other.status()
         assert status is not None
         assert [process.name for process in status.processes] == ["only"]
         pids = _pids(other)
     assert all(start_mark(pid) is None for pid in pids)
-    assert stack.process("kafka").healthy
+    assert small_stack.process("kafka").healthy
 
 
-def test_a_start_that_cannot_succeed_leaves_nothing(stack: LocalStack, tmp_path: Path) -> None:
+def test_a_start_that_cannot_succeed_leaves_nothing(
+    small_stack: LocalStack, tmp_path: Path
+) -> None:
     broken = LocalStack(
         tmp_path / "state",
         processes=[_python("good", _SERVES), _python("broken", "raise SystemExit('no such file')")],
         preparation=[],
-        bootstrap_servers=stack.bootstrap_servers,
-        database_url=stack.database_url,
+        bootstrap_servers=small_stack.bootstrap_servers,
+        database_url=small_stack.database_url,
     )
     with pytest.raises(LocalStackError, match=r"broken keeps ending:\n.*no such file"):
         broken.start()
@@ -170,8 +194,8 @@ def test_a_start_that_cannot_succeed_leaves_nothing(stack: LocalStack, tmp_path:
     assert _pids(broken) == []
 
 
-def test_stop_leaves_nothing_and_may_be_repeated(stack: LocalStack) -> None:
-    pids = _pids(stack)
-    assert stack.stop() is True
+def test_stop_leaves_nothing_and_may_be_repeated(small_stack: LocalStack) -> None:
+    pids = _pids(small_stack)
+    assert small_stack.stop() is True
     assert all(start_mark(pid) is None for pid in pids)
-    assert stack.stop() is False
+    assert small_stack.stop() is False

@@ -88,3 +88,26 @@ def test_the_command(
     said = capsys.readouterr().err
     assert said.count("waiting for Postgres") == 1
     assert "hunter2" not in said
+
+
+def test_rows_of_an_earlier_version_stay_valid(database: str) -> None:
+    """The tables of the first release, filled, then brought up to date in one go."""
+    files = shipped()
+    migrate(database, [file for file in files if file.version < "0005"])
+    ident = "01a1f7c1-4180-8a94-9234-56783662e997"
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            "INSERT INTO execution.execution_steps (execution_id, step, tenant, status, "
+            "updated_at, last_seq) VALUES (%s, 's', 't', 'running', now(), 1)", [ident]
+        )  # fmt: skip
+        connection.execute(
+            "INSERT INTO execution.execution_queue (execution_id, step, attempt, tenant, status, "
+            "last_seq) VALUES (%s, 's', 1, 't', 'dispatched', 1)", [ident]
+        )  # fmt: skip
+    assert migrate(database) == [file.version for file in files if file.version >= "0005"]
+    with psycopg.connect(database) as connection:
+        for status in ("cancelling", "waiting", "running"):
+            connection.execute("UPDATE execution.execution_queue SET status = %s", [status])
+        connection.execute("UPDATE execution.execution_steps SET status = 'cancelling'")
+        with pytest.raises(psycopg.errors.CheckViolation):
+            connection.execute("UPDATE execution.execution_queue SET status = 'succeeded'")

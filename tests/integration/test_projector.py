@@ -9,7 +9,6 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,13 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, To
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from devstack.kafka import KafkaServer
 from streams.envelope import header
-from streams.events import Event
+from streams.events import Event, encode_event
 from streams.ids import mint_execution_id, partition_for, route_key, route_of
 from streams.progress import ProgressSnapshot
 from streams.topics import EVENTS, PROGRESS
+from tests.unit.progress.histories import Log
 
 DEADLINE_SECONDS = 40.0
 
@@ -74,9 +75,7 @@ class Bench:
 
     def emit(self, *events: Event, producer: Producer | None = None) -> None:
         for event in events:
-            self.emit_raw(
-                route_of(event.execution_id).encode(), event.model_dump_json().encode(), producer
-            )
+            self.emit_raw(route_of(event.execution_id).encode(), encode_event(event), producer)
         if producer is None:
             assert self.producer.flush(20) == 0
 
@@ -159,30 +158,14 @@ def execution(number: int) -> str:
 
 def history(execution_id: str, steps: int = 3) -> list[Event]:
     """A plan of `steps` steps from its acceptance to its completion, as the router tells it."""
-    told: list[tuple[str, str | None, dict[str, Any]]] = []
-    plan = {"steps": [{"id": f"s{n}", "tool": "noop"} for n in range(steps)]}
-    sla = {"sla_class": "medium", "sla_seconds": 3_600.0}
-    told.append(("execution.accepted", None, {"plan": plan, "name": None, **sla}))
-    told.append(("execution.started", None, {}))
-    for n in range(steps):
-        told.append(("step.dispatched", f"s{n}", {"tool": "noop"}))
-        told.append(("step.started", f"s{n}", {"executor": "e1"}))
-        told.append(("step.succeeded", f"s{n}", {"duration_seconds": 0.1}))
-    told.append(("execution.completed", None, {"steps": {"succeeded": steps}}))
-    begun = time.time() - 1.0
-    return [
-        Event(
-            execution_id=execution_id,
-            seq=seq,
-            type=kind,
-            at=datetime.fromtimestamp(begun + seq / 100, UTC),
-            tenant="acme",
-            step=step,
-            attempt=1 if step is not None else None,
-            data=data,
-        )
-        for seq, (kind, step, data) in enumerate(told, start=1)
-    ]
+    log = Log(execution_id, begun=time.time() - 1.0)
+    names = [f"s{n}" for n in range(steps)]
+    log.accept(names, sla_seconds=3_600.0, sla_class="medium")
+    log.add("execution.started", seconds=0.01)
+    for name in names:
+        log.run(name, seconds=0.1)
+    log.add("execution.completed", seconds=0.01)
+    return log.events
 
 
 def ended(found: dict[str, list[ProgressSnapshot]]) -> set[str]:
@@ -262,7 +245,7 @@ def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_snapshots(bench:
         steps = 1 + ids.index(ident) % 5
         assert (last.seq, last.total_steps) == (len(histories[ident]), steps)
         assert last.counts == {"succeeded": steps}
-        elapsed = (last_event.at - first_event.at).total_seconds()
+        elapsed = last_event.unix() - first_event.unix()
         assert last.elapsed_seconds == pytest.approx(elapsed, abs=0.002)
 
     assert bench.terminate()[0] == 0
@@ -292,3 +275,30 @@ def test_folding_the_whole_log_again_gives_the_same_final_snapshots(bench: Bench
     assert {i: shots[-1] for i, shots in again.items()} == {
         i: shots[-1] for i, shots in first.items()
     }
+
+
+@pytest.mark.slow
+def test_a_broker_that_is_away_is_said_once_and_nothing_is_repeated(tmp_path: Path) -> None:
+    server = KafkaServer(tmp_path / "kafka")
+    server.start()
+    bench = Bench(server.bootstrap_servers, tmp_path / "projector.log")
+    try:
+        bench.create_topics()
+        bench.start()
+        ident = execution(1)
+        bench.emit(*history(ident)[:5])
+        bench.wait(lambda found: ident in found)
+        server.kill()
+        bench.wait_for_log("no broker answers")
+        server.start()
+        bench.wait_for_log("Kafka answers again")
+        bench.emit(*history(ident)[5:])
+        bench.wait(lambda found: ident in ended(found))
+        code, log = bench.terminate()
+        assert code == 0
+        assert log.count("no broker answers") == 1
+        # What is said of lost connections is of the moment at which they were lost.
+        assert log.count("NodeNotReadyError") < 10, log
+    finally:
+        bench.kill()
+        server.stop()

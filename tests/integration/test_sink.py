@@ -56,14 +56,23 @@ def troubled(number: int) -> Story:
     )  # fmt: skip
     story.dispatch("s0", 2).claim("s0", 2).succeed("s0", 2)
     story.add("execution.paused", actor="ann", reason="lunch")
-    story.add("execution.resumed", actor="ann")
-    story.add("step.expanded", step="s1", items=2, steps=["s1[0]", "s1[1]"])
+    story.add("execution.resumed", actor="ann", status="queued")
+    story.add("step.expanded", step="s1", items=2, steps=["s1[0]", "s1[1]"], values=[1, 2])
     for name in ("s1[0]", "s1[1]"):
         story.dispatch(name).claim(name).succeed(name)
     story.succeed("s1")
     story.dispatch("s2").claim("s2")
     story.add("step.progress", step="s2", attempt=1, percent=40.0, message="half way")
-    story.fail("s2")
+    story.fail("s2", final=False)
+    story.dispatch("s2", 2)
+    story.add("step.cancel_requested", step="s2", attempt=2, reason="timed_out")
+    story.claim("s2", 2)
+    story.add("step.waiting", step="s2", attempt=2, reason="target_limit", message="busy")
+    story.add("step.resumed", step="s2", attempt=2)
+    story.fail("s2", 2, final=False).dispatch("s2", 3).claim("s2", 3).fail("s2", 3)
+    story.add("step.compensation_scheduled", step="s0", by="s0.undo", tool="noop")
+    story.dispatch("s0.undo").claim("s0.undo").succeed("s0.undo")
+    story.add("step.compensated", step="s0", by="s0.undo")
     story.add("audit.decision", actor="ann", action="cancel", allowed=False, message="not yours")
     return story.end("partial")
 
@@ -147,7 +156,7 @@ def test_kill_9_at_any_moment_and_a_clean_stop(lab: Lab) -> None:
         process = lab.process()
         eventually(lambda: lab.count("execution_events") == len(values), "the rest", 60)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait(10)

@@ -115,7 +115,7 @@ def test_cancel_leaves_no_process_and_says_so(harness: Harness) -> None:
     harness.produce(orjson.dumps(plan))
     execution_id = _id_of(harness, name)
     _await(harness, execution_id, "step.started")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while len(_sleepers(seconds)) < 2:
         assert time.monotonic() < deadline, "the command did not start"
         time.sleep(0.05)

@@ -109,6 +109,7 @@ def test_filters_and_pages(inventory: Inventory) -> None:
             tags={"role": "web", **({"canary": "yes"} if number == 2 else {})},
         )
     inventory("create", hostname="db-01", tags={"role": "db"})
+    inventory("create", hostname="lab-01", environment="development")
 
     def found(**filters: Any) -> list[str]:
         output = inventory("query", **filters)
@@ -118,6 +119,11 @@ def test_filters_and_pages(inventory: Inventory) -> None:
     assert found(hostname="EB-0") == ["web-01", "web-02", "web-03", "web-04"]
     assert found(hostname="web", os_version="12") == ["web-01", "web-03"]
     assert found(environment="staging", hostname="web") == ["web-04"]
+    # Both spellings mean one environment, which is also that of an asset that names none.
+    production = ["db-01", "web-01", "web-02", "web-03"]
+    assert found(environment="production") == found(environment="prod") == production
+    [lab] = inventory("query", environment="dev")["assets"]
+    assert (lab["hostname"], lab["environment"]) == ("lab-01", "dev")
     assert found(tags={"role": "db"}) == ["db-01"]
     assert found(tags={"role": "web", "canary": "yes"}) == ["web-02"]
     assert found(tag_names="canary") == ["web-02"]
@@ -126,8 +132,8 @@ def test_filters_and_pages(inventory: Inventory) -> None:
     assert found(hostname="web_0") == []
 
     page = inventory("list", limit=2, offset=1)
-    assert [asset["hostname"] for asset in page["assets"]] == ["web-01", "web-02"]
-    assert (page["count"], page["total"], page["offset"]) == (2, 5, 1)
+    assert [asset["hostname"] for asset in page["assets"]] == ["lab-01", "web-01"]
+    assert (page["count"], page["total"], page["offset"]) == (2, 6, 1)
     assert inventory("list", offset=9)["count"] == 0
 
 

@@ -375,6 +375,16 @@ def driver_run(camera: Camera, tool: str, **parameters: Any) -> Run:
     return run
 
 
+def test_the_port_may_stand_in_host(camera: Camera) -> None:
+    endpoint = f"127.0.0.1:{camera.port}"
+    driver_run(camera, "axis_vapix_device_info", operation="get_all_info", host=endpoint, port=None)
+    _, refused = _driver_run(
+        camera, "axis_vapix_device_info", operation="get_all_info", host=endpoint, port=1
+    )
+    assert isinstance(refused, Failure)
+    assert refused.error_class == "invalid_parameters"
+
+
 def _driver_run(
     camera: Camera, tool: str, allow: bool = True, **parameters: Any
 ) -> tuple[Run, Outcome]:

@@ -99,7 +99,7 @@ def keygen(file: Path) -> str:
     return " ".join(file.with_suffix(".pub").read_text().split()[:2])
 
 
-def until(condition: Any, seconds: float = 20.0) -> None:
+def until(condition: Any, seconds: float = 60.0) -> None:
     """Wait for a condition, with a deadline."""
     deadline = time.monotonic() + seconds
     while not condition():

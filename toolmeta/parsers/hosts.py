@@ -1,11 +1,9 @@
-"""Facts of a machine: `service`, `ssh-keygen`, `uniq -c`, `ifconfig`, `iptables`, fail2ban."""
+"""Facts of a machine: `service`, `ssh-keygen`, `uniq -c`, `iptables`, fail2ban."""
 
 from __future__ import annotations
 
 import re
 from typing import Any, Final
-
-import jc
 
 _SERVICE: Final = re.compile(r"^ \[ ([+?-]) \]\s+(\S+)$")
 _FINGERPRINT: Final = re.compile(
@@ -57,19 +55,6 @@ def uniq(stdout: str) -> dict[str, Any]:
     counted = [found for line in stdout.split("\n") if (found := _COUNTED.match(line))]
     groups = [{"text": found[2], "times": int(found[1])} for found in counted]
     return {"groups": groups, "count": len(groups)}
-
-
-def lsb_release(stdout: str) -> dict[str, Any]:
-    """The four facts, by their names in snake case."""
-    pairs = (line.partition(":") for line in stdout.split("\n") if ":" in line)
-    return {name.strip().lower().replace(" ", "_"): value.strip() for name, _, value in pairs}
-
-
-def ifconfig(stdout: str) -> dict[str, Any]:
-    """The interfaces, by jc."""
-    found = jc.parse("ifconfig", stdout, quiet=True) if stdout.strip() else []
-    interfaces = list(found) if isinstance(found, list) else [found]
-    return {"interfaces": interfaces, "count": len(interfaces)}
 
 
 def iptables(stdout: str) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from console.answers import verdict
-from streams.events import Event
+from streams.commands import CONTROL_COMMAND, AnyCommand
+from streams.events import Event, decode_event
 
 IDENT = "01a1f7c1-4180-8a94-9234-56783662e997"
 OTHER = "01a1f7ca-6940-8000-8765-43213662e997"
@@ -18,11 +19,13 @@ OTHER = "01a1f7ca-6940-8000-8765-43213662e997"
 def event(kind: str, *, ident: str = IDENT, step: str | None = None, **data: Any) -> Event:
     example = json.loads(files("streams").joinpath("examples", f"event.{kind}.json").read_bytes())
     example |= {"execution_id": ident, "data": {**example["data"], **data}}
-    return Event.model_validate({**example, "step": step or example.get("step")})
+    document = {**example, "step": step or example.get("step")}
+    return decode_event(json.dumps(document).encode())
 
 
-def command(kind: str, **fields: Any) -> dict[str, Any]:
-    return {"type": kind, "execution_id": IDENT, "actor": "olga@acme", **fields}
+def command(kind: str, **fields: Any) -> AnyCommand:
+    given = {"type": kind, "execution_id": IDENT, "actor": "olga@acme", **fields}
+    return CONTROL_COMMAND.validate_python(given)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +53,7 @@ def test_a_refusal_comes_with_its_reason() -> None:
     assert found is not None
     assert (found.allowed, found.message) == (False, "too late")
     assert verdict(command("cancel"), refusal) is None
-    assert verdict({**command("approve"), "actor": "someone"}, refusal) is None
+    assert verdict(command("approve", actor="someone"), refusal) is None
 
 
 def test_resolve_is_answered_for_its_own_step() -> None:

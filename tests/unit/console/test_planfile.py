@@ -36,6 +36,11 @@ def value(text: str) -> object:
         ("true", True),
         ("null", None),
         ("~", None),
+        ("0b11", "0b11"),
+        ("0o17", "0o17"),
+        ("=", "="),
+        ("Null", None),
+        ("TRUE", True),
         ("0", 0),
         ("-7", -7),
         ("1.5", 1.5),
@@ -56,6 +61,11 @@ def test_keys_are_text_as_written() -> None:
     assert list(found["steps"][0]["parameters"]) == ["8080", "true", "null"]
 
 
+def test_a_version_line_changes_nothing() -> None:
+    found = planfile.parse("%YAML 1.1\n---\nsteps: [{tool: x, parameters: {v: no, w: 12:30}}]\n")
+    assert found["steps"][0]["parameters"] == {"v": "no", "w": "12:30"}
+
+
 def test_merge_keys_and_anchors_work() -> None:
     found = planfile.parse(
         "common: &c {host: web-01, path: /}\n"
@@ -70,12 +80,21 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 
 
+MERGE_BOMB = "a0: &a0 {b: 1, c: 2, d: 3, e: 4, f: 5, g: 6, h: 7, i: 8, j: 9}\n" + "".join(
+    f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 10)
+)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("steps: []\nsteps: []\n", "line 2, column 1: the key 'steps' occurs twice"),
         ('{"steps": [], "steps": []}', "the key 'steps' occurs twice"),
         ('{"steps": [{"tool": "x", "tool": "y"}]}', "the key 'tool' occurs twice"),
+        ("a: &a {x: 1}\nsteps: [{<<: *a, y: 1, y: 2}]", "line 2, column 24: the key 'y' occurs"),
+        ("steps: [{<<: {x: 1}, <<: {x: 2}}]", "the key '<<' occurs twice"),
+        (f"{MERGE_BOMB}steps: [*a9]\n", "merges more than 10000"),
+        (f"steps: []\nsteps: {'x' * 60_000}", "line 2, column 1: the key 'steps' occurs twice"),
         (f"{BOMB}steps: *a9\n", "expanded larger than"),
         (f"steps: [&a 1, {', '.join(['*a'] * 1_001)}]", "more than 1000 aliases"),
         ("steps: &a [*a]", "contains itself"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from drivers.analysis.pcap import NotACapture
-from drivers.capture_store import CaptureStore, NoSuchCapture, StoreFull
+from drivers.captures.store import CaptureStore, NoSuchCapture, StoreFull
 from tests.driver_kit import EXECUTION, command, settings
 
 _HEAD = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 1)

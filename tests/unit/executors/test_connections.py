@@ -11,8 +11,8 @@ from drivers.connections import (
     Remembered,
     asset_of,
     connection_of,
-    endpoint,
     kind_of,
+    stated_endpoint,
 )
 
 
@@ -85,10 +85,13 @@ def test_rows() -> None:
     assert asset_of(row).connection == {}
 
 
-def test_endpoints() -> None:
-    assert endpoint("[2001:db8::1]:2222") == ("2001:db8::1", 2222)
-    assert endpoint("2001:db8::1") == ("2001:db8::1", None)
-    assert endpoint("web-01:123456") == ("web-01", None)
+def test_the_port_of_host_or_of_port_but_not_two() -> None:
+    assert stated_endpoint({"host": "cam-01"}) == ("cam-01", None)
+    assert stated_endpoint({"host": "cam-01", "port": 81}) == ("cam-01", 81)
+    assert stated_endpoint({"host": "cam-01:81"}) == ("cam-01", 81)
+    assert stated_endpoint({"host": "[2001:db8::1]:81", "port": 81}) == ("2001:db8::1", 81)
+    with pytest.raises(ValueError, match="port: 82"):
+        stated_endpoint({"host": "cam-01:81", "port": 82})
 
 
 def test_assets_are_remembered_by_tenant_for_a_moment() -> None:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers import scan_argv
 from drivers.capabilities import may
-from drivers.scope import BadTarget, OutOfScope, check_targets, parse_scope
+from drivers.scans import argv as scan_argv
+from drivers.scans.scope import BadTarget, OutOfScope, check_targets, parse_scope
 
 SCOPE = parse_scope("10.1.0.0/16, 192.0.2.0/24")
 NAMES = {

@@ -2,24 +2,65 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import strategies as st
 
-from streams.events import Event
+from streams.events import Event, EventRecord, typed
+from streams.timestamps import iso
 
 EXECUTION = "018f3c1e-0000-8000-8000-0000deadbeef"
 START = 1_800_000_000.0
 TERMINAL = ("completed", "partial", "failed", "cancelled", "timed_out")
 
 
+#: What each type must say, for tests to which it does not matter.
+_ENDED = {"steps": {}, "elapsed_seconds": 1.0}
+_FAILED = {
+    "duration_seconds": 1.0,
+    "error": {"class": "exit", "message": "exit code 1", "transient": False},
+}
+_ERROR_FREE = {"duration_seconds": 1.0}
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "execution.accepted": {
+        "plan_hash": "abc", "actor": "ci", "environment": "dev", "idempotency_key": "k",
+        "mode": "immediate", "action_class": "read", "priority": 1, "timeout_seconds": 60.0,
+        "approval_level": 0,
+    },
+    "execution.rejected": {"reason": "invalid", "message": "no"},
+    "execution.approval_requested": {
+        "level": 1, "plan_hash": "abc", "requested_by": "ci", "expires_at": "2027-01-16T00:00:00Z",
+    },
+    "execution.approved": {"actor": "ann"},
+    "execution.paused": {"actor": "ops"},
+    "execution.resumed": {"actor": "ops", "status": "running"},
+    "execution.cancel_requested": {"actor": "ops", "reason": "wrong", "ending": "cancelled"},
+    "execution.duplicate": {"idempotency_key": "k", "actor": "ci"},
+    **{f"execution.{kind}": _ENDED for kind in TERMINAL},
+    "step.dispatched": {
+        "tool": "noop", "domain": "test", "topic": "steps.test", "parameters": {},
+        "timeout_seconds": 5.0, "lease_seconds": 15.0, "expires_at": "2027-01-16T00:00:00Z",
+    },
+    "step.started": {"executor": "e1"},
+    "step.succeeded": _ERROR_FREE,
+    "step.failed": _FAILED,
+    "step.timed_out": _FAILED,
+    "step.lost": {"executor": "e1", "lease_seconds": 15.0, "retry_safe": True},
+    "step.expanded": {"values": []},
+    "step.retry_scheduled": {
+        "next_attempt": 2, "max_attempts": 3, "delay_seconds": 1.0, "at": "2027-01-16T00:00:00Z",
+    },
+    "step.late_result": {"report": "succeeded"},
+    "audit.decision": {"actor": "ann", "action": "approve", "allowed": True},
+}  # fmt: skip
+
+
 class Log:
     """Appends numbered events; time passes by `seconds` before each one."""
 
-    def __init__(self, execution_id: str = EXECUTION) -> None:
+    def __init__(self, execution_id: str = EXECUTION, begun: float = START) -> None:
         self.events: list[Event] = []
-        self.at = START
+        self.at = begun
         self._id = execution_id
 
     def add(
@@ -31,22 +72,27 @@ class Log:
         attempt: int | None = None,
         seconds: float = 1.0,
     ) -> Event:
-        self.at += seconds
-        event = Event(
+        self.at = round(self.at + seconds, 3)
+        record = EventRecord(
             execution_id=self._id,
             seq=len(self.events) + 1,
             type=kind,
-            at=datetime.fromtimestamp(self.at, UTC),
+            at=iso(self.at),
             tenant="acme",
             step=step,
             attempt=attempt,
-            data=data or {},
+            data={**DEFAULTS.get(kind, {}), **(data or {})},
         )
-        self.events.append(event)
-        return event
+        self.events.append(typed(record))
+        return self.events[-1]
 
     def accept(self, steps: list[str], *, sla_seconds: float = 30.0, **more: Any) -> None:
-        plan = {"steps": [{"id": step, "tool": "noop"} for step in steps]}
+        spec = {
+            "tool": "noop", "domain": "test", "parameters": {}, "timeout_seconds": 5.0,
+            "lease_seconds": 15.0, "max_attempts": 3, "backoff_seconds": 1.0,
+            "max_backoff_seconds": 10.0, "retry_safe": True,
+        }  # fmt: skip
+        plan = {"name": "a plan", "steps": [{"id": step, **spec} for step in steps]}
         data = {"plan": plan, "name": "a plan", "sla_class": "fast", "sla_seconds": sla_seconds}
         self.add("execution.accepted", {**data, **more})
 
@@ -84,9 +130,14 @@ def histories(draw: st.DrawFn) -> list[Event]:
         else:
             _attempts(draw, log, step)
         if draw(st.integers(0, 5)) == 0:
-            log.add("execution.paused", {"actor": "ops"})
-            log.add("execution.resumed", {"actor": "ops"}, seconds=draw(pause))
-    log.add(f"execution.{draw(st.sampled_from(TERMINAL))}", {"steps": {}, "elapsed_seconds": 1.0})
+            log.add("execution.paused")
+            log.add("execution.resumed", seconds=draw(pause))
+    if draw(st.booleans()):
+        by = f"{steps[0]}.undo"
+        log.add("step.compensation_scheduled", {"by": by, "tool": "noop"}, step=steps[0])
+        _attempts(draw, log, by)
+        log.add("step.compensated", {"by": by}, step=steps[0])
+    log.add(f"execution.{draw(st.sampled_from(TERMINAL))}")
     if draw(st.booleans()):
         log.add("step.late_result", {"report": "succeeded"}, step=steps[0], attempt=1)
     return log.events
@@ -96,7 +147,13 @@ def _attempts(draw: st.DrawFn, log: Log, step: str) -> None:
     attempts = draw(st.integers(1, 3))
     for attempt in range(1, attempts + 1):
         log.add("step.dispatched", {"tool": "noop"}, step=step, attempt=attempt)
+        if draw(st.integers(0, 5)) == 0:
+            log.add("step.cancel_requested", {"reason": "timed_out"}, step=step, attempt=attempt)
         log.add("step.started", {"executor": "e1"}, step=step, attempt=attempt)
+        if draw(st.integers(0, 5)) == 0:
+            waiting = {"reason": "target_limit", "message": "the target is busy"}
+            log.add("step.waiting", waiting, step=step, attempt=attempt)
+            log.add("step.resumed", step=step, attempt=attempt)
         for percent in draw(st.lists(st.floats(0, 100), max_size=3)):
             log.add("step.progress", {"percent": percent}, step=step, attempt=attempt)
         if attempt < attempts:

@@ -29,7 +29,7 @@ def test_percent_never_falls_and_is_100_iff_the_execution_has_ended(events: list
     ended = False
     for state, event in zip(states, events, strict=True):
         ended = ended or event.type in TERMINAL_EVENTS
-        shot = snapshot(state, event.at.timestamp())
+        shot = snapshot(state, event.unix())
         assert (shot.percent == 100) is ended
         assert sum(shot.counts.values()) == shot.total_steps
 
@@ -90,10 +90,10 @@ def test_a_restart_anywhere_gives_the_same_snapshots(
 def test_the_sla_is_breached_at_most_once_and_as_the_event_times_say(events: list[Event]) -> None:
     flags = []
     for state, event in zip(replay(events), events, strict=True):
-        shot = snapshot(state, event.at.timestamp())
+        shot = snapshot(state, event.unix())
         assert shot.sla is not None
         flags.append(shot.sla.breached)
-        late = event.at > shot.sla.deadline
+        late = event.unix() > shot.sla.deadline.timestamp()
         assert state.ended_at is not None or shot.sla.breached is late
     assert flags == sorted(flags)
 
@@ -101,7 +101,7 @@ def test_the_sla_is_breached_at_most_once_and_as_the_event_times_say(events: lis
 @given(histories())
 def test_estimates_are_finite_and_belong_to_running_executions(events: list[Event]) -> None:
     for state, event in zip(replay(events), events, strict=True):
-        shot = snapshot(state, event.at.timestamp() + 3.0)
+        shot = snapshot(state, event.unix() + 3.0)
         assert (shot.eta_seconds is None) is (shot.eta_error_seconds is None)
         if shot.eta_seconds is not None and shot.eta_error_seconds is not None:
             assert shot.status == "running"

@@ -23,7 +23,8 @@ STEP_FIELDS = [item.name for item in fields(StepState) if item.name not in DERIV
 HEAD_FIELDS = [item.name for item in fields(Execution) if item.name not in {*DERIVED, "steps"}]
 
 OUTPUTS = st.sampled_from([
-    None, {}, {"x": 1}, {"changed": False}, {"changed": False, "x": 1}, {"created": True, "list": [1, 2, 3]},
+    None, {}, {"x": 1}, {"changed": False}, {"changed": False, "x": 1},
+    {"created": True, "list": [1, 2, 3]},
     {"list": ["a", "b"], "x": 2}, {"text": "y" * 50_000},
     {"text": "z" * (MAX_OUTPUT_BYTES - 64)}, {"list": ["w" * 16_000] * 14},
 ])  # fmt: skip

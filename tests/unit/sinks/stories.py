@@ -28,7 +28,18 @@ class Story:
         plan = {
             "name": "a plan",
             "steps": [
-                {"id": name, "tool": "noop", "parameters": {"n": index}, "depends_on": []}
+                {
+                    "id": name,
+                    "tool": "noop",
+                    "domain": "test",
+                    "parameters": {"n": index},
+                    "timeout_seconds": 5.0,
+                    "lease_seconds": 15.0,
+                    "max_attempts": 2,
+                    "backoff_seconds": 1.0,
+                    "max_backoff_seconds": 10.0,
+                    "retry_safe": True,
+                }
                 for index, name in enumerate(self.steps)
             ],
         }

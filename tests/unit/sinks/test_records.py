@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from sinks.escape import visible_tree
 from sinks.records import EventRow, OutputRow, Unreadable, read_event, read_output
+from streams.payloads import Accepted, Unknown
 from tests.unit.sinks.stories import Story
 
 GOOD = Story().values[0]
@@ -14,8 +16,9 @@ GOOD = Story().values[0]
 def test_a_good_event_is_read() -> None:
     row = read_event(GOOD, [("ce_type", b"runstream.execution.accepted.v1")])
     assert isinstance(row, EventRow)
-    assert row.event_id == f"{row.execution_id}:1"
-    assert row.at == "2026-11-20T07:00:00+00:00"
+    assert row.event_id == f"{row.event.execution_id}:1"
+    assert row.event.at == "2026-11-20T07:00:00Z"
+    assert isinstance(row.event.data, Accepted)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +40,8 @@ def test_a_good_event_is_read() -> None:
         (GOOD.replace(b"2026-11-20T07:00:00Z", b"2026-11-20T07:00:00"), "invalid"),
         (GOOD.replace(b"2026-11-20T07:00:00Z", b"infinity"), "invalid"),
         (GOOD.replace(b'"tenant":"acme",', b""), "invalid"),
+        (GOOD.replace(b'"plan":{', b'"plan":1,"x":{'), "invalid"),
+        (GOOD.replace(b'"name":"a plan"', b'"name":{}'), "invalid"),
     ],
 )
 def test_poison_is_told_apart(value: bytes | None, error_class: str) -> None:
@@ -64,14 +69,20 @@ def test_other_headers_do_no_harm(kind: bytes) -> None:
     assert isinstance(read_event(GOOD, [("ce_type", kind), ("traceparent", b"\xff")]), EventRow)
 
 
-def test_unknown_fields_are_tolerated() -> None:
-    assert isinstance(read_event(GOOD[:-1] + b',"later":{"a":1}}', None), EventRow)
+def test_unknown_fields_are_kept_and_unknown_types_are_stored() -> None:
+    row = read_event(GOOD.replace(b'"priority":1', b'"priority":1,"later":{"a":1}'), None)
+    assert isinstance(row, EventRow)
+    assert orjson.loads(row.data_json)["later"] == {"a": 1}
+    row = read_event(GOOD.replace(b"execution.accepted", b"execution.invented"), None)
+    assert isinstance(row, EventRow)
+    assert isinstance(row.event.data, Unknown)
 
 
 def test_nul_becomes_visible_wherever_it_is() -> None:
     row = read_event(GOOD.replace(b"a plan", b"a\\u0000plan"), None)
     assert isinstance(row, EventRow)
-    assert row.data["name"] == "a\\u0000plan"
+    assert isinstance(row.event.data, Accepted)
+    assert row.event.data.name == "a\\u0000plan"
     assert "\x00" not in row.data_json and "\\\\u0000" in row.data_json
     tree = {"k\x00": ["\x00", {"a": "b"}], "n": 1}
     assert visible_tree(tree) == {"k\\u0000": ["\\u0000", {"a": "b"}], "n": 1}

@@ -18,7 +18,7 @@ BASE: dict[str, Any] = {
     "program": "sample",
     "debian_package": "samples",
     "parameters": {
-        "host": {"type": "string", "format": "host", "description": "where"},
+        "host": {"type": "string", "format": "host-port", "description": "where"},
         "path": {"type": "string", "required": True, "aliases": ["file"], "description": "what"},
         "port": {"type": "integer", "minimum": 1, "maximum": 65535, "description": "port"},
         "ratio": {"type": "number", "description": "ratio"},

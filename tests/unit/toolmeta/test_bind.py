@@ -97,7 +97,7 @@ def test_too_many_arguments_are_a_problem_and_no_crash_of_the_kernel() -> None:
 
 
 def test_secret_must_be_resolved_before() -> None:
-    problems = bind(TOOL, {"path": "/a", "key": {"type": "secret", "path": "p"}})
+    problems = bind(TOOL, {"path": "/a", "key": {"type": "secret", "path": "env/P"}})
     assert [problem.field for problem in problems] == ["parameters.key"]  # type: ignore[union-attr]
 
 
@@ -105,6 +105,9 @@ def test_secret_must_be_resolved_before() -> None:
     ("parameters", "target"),
     [
         ({"host": "Web-01.Example.ORG."}, "web-01.example.org"),
+        ({"host": "web-01.example.org:2222"}, "web-01.example.org"),
+        ({"host": "[2001:DB8::1]:2222"}, "2001:db8::1"),
+        ({"host": "2001:db8::1"}, "2001:db8::1"),
         ({}, None),
         ({"host": "{{ steps.a.output.host }}"}, None),
         ({"host": ["a"]}, None),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.toolmeta.samples import BASE, sample
+from toolmeta import registry
 from toolmeta.check import apply_defaults, check
 from toolmeta.risk import action_class_of, approval_required, effect_of, may_repeat
 
@@ -60,8 +61,12 @@ def test_every_problem_is_told_at_once() -> None:
         ({"path": "a", "file": "b"}, "twice"),
         ({"path": "a", "prot": 1}, "did you mean port?"),
         ({"path": None}, "is required: what"),
-        ({"path": {"type": "secret", "path": "p"}}, "takes no secret reference"),
+        ({"path": {"type": "secret", "path": "env/P"}}, "takes no secret reference"),
         ({"path": "a", "key": {"type": "secret"}}, "without a path"),
+        ({"path": ["/a"]}, "not a list; give its only entry without the list"),
+        ({"path": ["/a", "/b"]}, "not a list; give one text"),
+        ({"path": {"a": 1}}, "not an object; give one text"),
+        ({"path": 5}, "put it in quotes"),
     ],
 )
 def test_problem_names_the_remedy(parameters: dict[str, Any], words: str) -> None:
@@ -86,10 +91,46 @@ def test_references_stand_for_any_value_but_only_where_allowed() -> None:
 
 
 def test_secret_reference_only_where_the_parameter_is_secret() -> None:
-    reference = {"type": "secret", "path": "kv/app#key"}
+    reference = {"type": "secret", "path": "env/KEY"}
     assert fields({"path": "/a", "key": reference}) == []
     assert fields({"path": "/a", "key": reference}, references=True) == []
     assert fields({"path": "/a", "port": reference}) == ["parameters.port"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ({"type": "secret"}, "without a path"),
+        ({"type": "secret", "path": ""}, "without a path"),
+        ({"type": "secret", "path": None}, "without a path"),
+        ({"type": "secret", "path": ["env/KEY"]}, "path is no text"),
+        ({"type": "secret", "path": "kv/app#key"}, "neither env/ nor file/"),
+        ({"type": "secret", "path": "KEY"}, "neither env/ nor file/"),
+        ({"type": "secret", "path": "env/../KEY"}, "name is not 1 to 128"),
+        ({"type": "secret", "path": "env/"}, "name is not 1 to 128"),
+        ({"type": "secret", "path": "env/KEY\n"}, "name is not 1 to 128"),
+        ({"type": "secret", "path": "env/KEY", "version": 2}, "unknown key 'version'"),
+    ],
+)
+def test_malformed_secret_reference_is_refused_with_the_remedy(
+    reference: dict[str, Any], words: str
+) -> None:
+    [alone] = check(TOOL, {"path": "/a", "key": reference}, references_allowed=True)
+    assert alone.field == "parameters.key"
+    assert words in alone.message
+    assert "env/NAME" in alone.message
+    webhook = registry.load().get("webhook_sender")
+    assert webhook is not None
+    inside = {"url": "https://example.org", "payload": {"rows": [{"token": reference}]}}
+    [nested] = check(webhook, inside, references_allowed=True)
+    assert nested.field == "parameters.payload"
+    assert words in nested.message
+
+
+def test_secret_path_may_hold_a_reference_until_it_is_bound() -> None:
+    late = {"type": "secret", "path": "env/{{ item.name }}"}
+    assert fields({"path": "/a", "key": late}, references=True) == []
+    assert fields({"path": "/a", "key": late}) == ["parameters.key"]
 
 
 def test_alias_stands_for_the_parameter() -> None:

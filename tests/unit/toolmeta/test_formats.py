@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from toolmeta.durations import seconds_of
 from toolmeta.formats import FORMATS
+from toolmeta.hosts import split_port
 
 GOOD = {
     "hostname": ["web-01", "a.example.org.", "xn--bcher-kva.example"],
     "ip": ["192.0.2.1", "2001:db8::1"],
     "cidr": ["10.0.0.0/24", "192.0.2.1", "2001:db8::/32"],
     "host": ["web-01", "::1"],
+    "host-port": ["web-01", "web-01:2222", "192.0.2.1:22", "::1", "[::1]", "[2001:db8::1]:22"],
     "dns-name": ["_sip._tcp.example.org", "*.example.org", "."],
     "url": ["https://example.org", "http://[::1]:8080/a?b=c#d"],
     "email": ["ops+x@example.org"],
@@ -30,6 +32,21 @@ BAD = {
     "ip": ["1.2.3", "0177.0.0.1", "fe80::1%eth0", "-1"],
     "cidr": ["10.0.0.0/33", "-10.0.0.0/8"],
     "host": ["web 01", "-oProxyCommand=x", "@a", "a\n"],
+    "host-port": [
+        "web-01:",
+        "web-01:0",
+        "web-01:65536",
+        "web-01:ssh",
+        "[web-01]:22",
+        "[192.0.2.1]:22",
+        "[::1",
+        "[::1]22",
+        "a:1:2",
+        "-a:22",
+        ":22",
+        "[]",
+        "web-01:\u0662",
+    ],
     "dns-name": ["-a", "@a", "+short", "a b"],
     "url": [
         "ftp://a",
@@ -74,3 +91,12 @@ def test_no_format_but_free_text_takes_a_leading_dash(text: str) -> None:
 )
 def test_duration(text: str, seconds: int | None) -> None:
     assert seconds_of(text) == seconds
+
+
+def test_split_port() -> None:
+    assert split_port("web-01") == ("web-01", None)
+    assert split_port("web-01:2222") == ("web-01", 2222)
+    assert split_port("[2001:db8::1]:2222") == ("2001:db8::1", 2222)
+    assert split_port("[2001:db8::1]") == ("2001:db8::1", None)
+    assert split_port("2001:db8::1") == ("2001:db8::1", None)
+    assert split_port("web-01:123456") == ("web-01:123456", None)

@@ -9,7 +9,8 @@ import yaml
 
 from tests.unit.toolmeta.samples import BASE, running, sample
 from toolmeta import registry
-from toolmeta.registry import CatalogueError, Registry
+from toolmeta.definitions import CatalogueError
+from toolmeta.registry import Registry
 
 
 def extra(**shape: Any) -> dict[str, Any]:

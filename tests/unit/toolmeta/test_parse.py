@@ -56,6 +56,46 @@ JOURNAL = (
     '{"PRIORITY":"4","MESSAGE":"a\u2028b"}\n'
 )
 SHOW = "Id=nginx.service\nActiveState=active\nMainPID=812\nMemoryCurrent=[not set]\n"
+FREE = """\
+               total        used        free      shared  buff/cache   available
+Mem:      8000000000  1000000000  5000000000     9000000  2000000000  6000000000
+Swap:     1000000000           0  1000000000
+"""
+NETSTAT = """\
+Active Internet connections (servers and established)
+Proto Recv-Q Send-Q Local Address           Foreign Address         State       PID/Program name
+tcp        0     16 192.0.2.7:22            192.0.2.9:5555          ESTABLISHED 44/sshd: root@pts/0
+tcp6       0      0 :::22                   :::*                    LISTEN      -
+udp        0      0 0.0.0.0:68              0.0.0.0:*                           400/dhclient
+"""
+LSB = "Distributor ID:\tDebian\nDescription:\tDebian GNU/Linux 12 (bookworm)\nRelease:\t12\n"
+
+
+def test_free() -> None:
+    found = parse("free", FREE, 0)
+    assert (found["memory"]["available"], found["memory"]["buff_cache"]) == (6 * 10**9, 2 * 10**9)
+    assert (found["swap"]["total"], found["used_percent"]) == (10**9, 25.0)
+    with pytest.raises(ParseError):
+        parse("free", "", 0)
+
+
+def test_netstat() -> None:
+    ssh, listening, dhcp = parse("netstat", NETSTAT, 0)["sockets"]
+    assert ssh == {
+        "protocol": "tcp", "state": "ESTABLISHED", "receive_queue": 0, "send_queue": 16,
+        "local_address": "192.0.2.7", "local_port": 22, "peer_address": "192.0.2.9",
+        "peer_port": 5555, "pid": 44, "program": "sshd: root@pts/0",
+    }  # fmt: skip
+    assert (listening["local_address"], listening["peer_port"]) == ("::", None)
+    assert (listening["pid"], listening["program"]) == (None, None)
+    assert (dhcp["state"], dhcp["pid"], dhcp["program"]) == ("", 400, "dhclient")
+
+
+def test_lsb_release() -> None:
+    assert parse("lsb_release", LSB, 0) == {
+        "exit_code": 0, "distributor_id": "Debian", "release": "12",
+        "description": "Debian GNU/Linux 12 (bookworm)",
+    }  # fmt: skip
 
 
 def test_dig() -> None:
@@ -136,13 +176,17 @@ def test_unknown_parser_is_an_error_of_its_own() -> None:
 
 OWN = (
     "df", "dig", "du", "find", "free", "grep", "host", "journal", "json", "jsonl", "key_value",
-    "lines", "ls", "nslookup", "openssl", "ping", "ps", "ss", "systemctl", "traceroute",
+    "lines", "ls", "lsb_release", "netstat", "nslookup", "openssl", "ping", "ps", "ss", "systemctl",
+    "traceroute",
     "jc:uptime", "jc:id", "jc:uname",
 )  # fmt: skip
+RECORDED = [DIG, HOST, PING, TRACEROUTE, JOURNAL, SHOW, FREE, NETSTAT, LSB]
 
 
 @pytest.mark.parametrize("name", OWN)
-@given(text=st.text() | st.sampled_from([DIG, HOST, PING, TRACEROUTE, JOURNAL, SHOW]))
+@given(
+    text=st.text() | st.sampled_from([DIG, HOST, PING, TRACEROUTE, JOURNAL, SHOW, FREE, NETSTAT])
+)
 def test_any_text_parses_or_is_a_parse_error(name: str, text: str) -> None:
     try:
         assert parse(name, text, 0)["exit_code"] == 0

@@ -1,0 +1,90 @@
+"""The `analysis` driver: the eight protocol analyzers and dpkt, on a live interface or a capture.
+
+A live analysis captures first (by tcpdump, bounded by packets, seconds and bytes) and reads then:
+so what was seen can be kept and read again. The reading runs in a thread and stops when the step
+is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from drivers.analysis.findings import Options
+from drivers.analysis.packets import Packet, read_packets
+from drivers.analysis.pcap import NotACapture
+from drivers.captures.capturing import tcpdump
+from drivers.captures.source import about, source
+from drivers.context import Failure, Outcome, RunContext, Success
+from drivers.errors import fail
+from drivers.values import fitting, jsonable
+from toolmeta.invocation import Invocation
+
+#: A reader takes some 20 µs a packet: this many keep the interpreter busy for ten seconds.
+MAX_PACKETS: Final = 500_000
+
+
+class AnalysisDriver:
+    """Packets to findings."""
+
+    async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
+        """Capture if an interface is named, then analyse."""
+        from drivers.analysis.catalogue import capture_filter
+
+        values = invocation.arguments
+        options = options_of(values)
+        name = str(invocation.call)
+        if name == "dpkt":
+            name = str(values["operation"])
+        argv = [] if values.get("capture") else tcpdump(values, capture_filter(name, options))
+        async with source(invocation, context, argv) as opened:
+            if isinstance(opened, Failure):
+                return opened
+            path, origin = opened
+            found = await analyse_file(invocation, path, name, options)
+            if isinstance(found, Failure):
+                return found
+            return Success(
+                fitting(jsonable({**about(origin, kept=bool(values.get("keep"))), **found}))
+            )
+
+
+def options_of(values: dict[str, Any]) -> Options:
+    """The part of the packets that the step selects."""
+    ports = values.get("ports")
+    address = values.get("address")
+    return Options(
+        ports=frozenset(ports) if ports else None,
+        address=str(address) if address else None,
+        limit=int(values.get("limit") or 100),
+    )
+
+
+async def analyse_file(
+    invocation: Invocation, path: Path, name: str, options: Options
+) -> dict[str, Any] | Failure:
+    """The findings of one analysis over a capture file."""
+    from drivers.analysis.catalogue import ANALYSES
+
+    stop = threading.Event()
+
+    def work() -> dict[str, Any]:
+        with path.open("rb") as file:
+            return ANALYSES[name](_until(stop, read_packets(file, MAX_PACKETS)), options)
+
+    try:
+        return await asyncio.to_thread(work)
+    except NotACapture as error:
+        return fail(invocation, "output_unparsable", str(error))
+    finally:
+        stop.set()
+
+
+def _until(stop: threading.Event, packets: Iterator[Packet]) -> Iterator[Packet]:
+    for packet in packets:
+        if stop.is_set():
+            return
+        yield packet

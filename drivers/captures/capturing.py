@@ -1,0 +1,214 @@
+"""Capturing packets into the capture store: bounded by packets, seconds and bytes.
+
+The capturing program writes to its stdout and this process writes the file: so the limit on bytes
+holds whatever the program does, the file is ours alone, and a program that has given up its
+privileges needs no right on the folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO, Final, Literal, TypeVar
+
+from drivers import local
+from drivers.capabilities import missing_net_raw
+from drivers.captures.store import (
+    CaptureStore,
+    NotACapture,
+    Stored,
+    StoreFull,
+)
+from drivers.cleanup import run_uncancelled
+from drivers.context import Failure, OutputWriter, RunContext
+from drivers.errors import fail
+from toolmeta.invocation import Invocation
+
+_STDERR_KEPT: Final = 4_096
+_DISK_SECONDS: Final = 30.0
+#: Killed that long after it was told to end.
+_PATIENCE: Final = "2"
+#: How a program ends that leaves the interrupt to the system: through `timeout`, or directly.
+INTERRUPTED: Final = (130, -2)
+_DROPPED: Final = re.compile(r"(\d+) packets? dropped by kernel")
+_BAD_FILTER: Final = re.compile(
+    r"syntax error|can't parse filter|isn't a valid|unknown (?:host|port|network|protocol)|"
+    r"expression rejects all|invalid capture filter|illegal token|bogus|regex compile failed|"
+    r"was unexpected in this context|not a valid protocol|unmatched|isn't a valid display filter",
+    re.IGNORECASE,
+)
+_NO_DEVICE: Final = re.compile(r"no such device|does not exist|that device is not up", re.I)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A capture that is in the store; `limit` says what ended it."""
+
+    stored: Stored
+    limit: Literal["packets", "seconds", "bytes"]
+    dropped: int | None
+
+
+class _Full(Exception):
+    """The file has its largest size."""
+
+
+class KeptErrors:
+    """Passes both streams on and keeps the end of stderr, which explains a failure."""
+
+    def __init__(self, onward: OutputWriter) -> None:
+        """Nothing was written yet."""
+        self._onward = onward
+        self.tail = b""
+
+    async def write(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
+        """Pass it on, with the same back-pressure."""
+        if stream == "stderr":
+            self.tail = (self.tail + data)[-_STDERR_KEPT:]
+        await self._onward.write(stream, data)
+
+
+class _ToFile:
+    """Writes stdout to the file and passes stderr on; raises _Full where the file is full."""
+
+    def __init__(self, file: BinaryIO, limit: int, onward: KeptErrors) -> None:
+        self._file = file
+        self._left = limit
+        self._onward = onward
+
+    async def write(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
+        """Write in order; a write to the page cache is short enough for the loop."""
+        if stream == "stderr":
+            await self._onward.write(stream, data)
+            return
+        self._file.write(data[: self._left])
+        self._left -= len(data)
+        if self._left <= 0:
+            raise _Full
+
+
+def limit_seconds(context: RunContext, seconds: float) -> float:
+    """How long a capture may listen: as asked, but no longer than the executor allows."""
+    return min(seconds, context.resources.settings.capture_max_seconds)
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Disk work off the event loop."""
+    return await asyncio.to_thread(work)
+
+
+def missing(invocation: Invocation, program: str, *, raw: bool) -> Failure | None:
+    """The failure where `program` is absent or, with `raw`, may not open raw sockets here."""
+    path = shutil.which(program, path=local.minimal_environment({})["PATH"])
+    if path is None:
+        message = f"the program {program} is not installed on this executor"
+        return fail(invocation, "program_missing", message)
+    problem = missing_net_raw(path) if raw else None
+    return fail(invocation, "capability_missing", problem) if problem else None
+
+
+def timed(seconds: float, argv: list[str]) -> tuple[str, ...]:
+    """The same program, interrupted after `seconds` as by Ctrl-C, its exit code kept."""
+    kept = ["timeout", "--preserve-status", "--signal=INT", f"--kill-after={_PATIENCE}"]
+    return (*kept, f"{seconds:g}", *argv)
+
+
+async def capture(
+    invocation: Invocation,
+    context: RunContext,
+    argv: list[str],
+    packets: int,
+    seconds: float,
+    own_end: float = 0.0,
+) -> Captured | Failure:
+    """Run a program that writes a pcap to stdout, and keep what it wrote.
+
+    It is interrupted after `seconds`, which is an end like any other, or `own_end` later where it
+    is told itself when to end; `seconds` is cut to the executor's limit. On failure or cancel
+    nothing stays in the store.
+    """
+    problem = missing(invocation, argv[0], raw=True) or missing(invocation, "timeout", raw=False)
+    if problem is not None:
+        return problem
+    store = CaptureStore(context.resources.settings)
+    try:
+        ident, file = await in_thread(lambda: store.begin(context.command))
+    except StoreFull as error:
+        return fail(invocation, "store_full", str(error))
+    except OSError as error:
+        message = f"the capture folder cannot be written: {error.strerror}"
+        return fail(invocation, "not_configured", message)
+    kept = False
+    try:
+        stderr = KeptErrors(context.output)
+        limit: Literal["packets", "seconds", "bytes"] = "seconds"
+        try:
+            outcome = await local.run(
+                replace(
+                    invocation,
+                    driver="command",
+                    argv=timed(limit_seconds(context, seconds) + own_end, argv),
+                    parser="field:raw",
+                    # tshark reports the interrupt that ends it as its own end.
+                    success_codes=(0, *INTERRUPTED),
+                ),
+                replace(context, output=_ToFile(file, store.max_bytes, stderr)),
+            )
+            if isinstance(outcome, Failure):
+                return explained(invocation, outcome, stderr.tail)
+        except _Full:
+            limit = "bytes"
+        except asyncio.CancelledError:
+            if context.stop.ended:
+                # Nothing stays of a capture that was stopped, whatever its program made of it.
+                context.evidence.pop("cancel_unconfirmed", None)
+                context.stop.effect = "none"
+            raise
+        file.close()
+        try:
+            stored = await in_thread(
+                lambda: store.finish(ident, context.command, truncated=limit == "bytes")
+            )
+        except NotACapture as error:
+            return fail(invocation, "output_unparsable", str(error))
+        kept = True
+        if limit == "seconds" and stored.packets >= packets:
+            limit = "packets"
+        dropped = _DROPPED.search(stderr.tail.decode("utf-8", "replace"))
+        return Captured(stored, limit, int(dropped[1]) if dropped else None)
+    finally:
+        file.close()
+        if not kept:
+            await run_uncancelled(in_thread(lambda: store.drop(ident)), _DISK_SECONDS)
+
+
+def explained(invocation: Invocation, outcome: Failure, errors: bytes) -> Failure:
+    """The failure of a capturing program in the classes that a user can act on."""
+    text = errors.decode("utf-8", "replace")
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    # tshark draws an arrow below its sentence.
+    own = [line for line in lines if line.startswith("tshark: ")]
+    last = (own or lines[-1:] or [outcome.message])[0]
+    if outcome.error_class != "exit_status":
+        return outcome
+    if "permission" in text.lower() or "not permitted" in text.lower():
+        return fail(invocation, "capability_missing", last)
+    if _NO_DEVICE.search(text):
+        return fail(invocation, "not_found", last)
+    if _BAD_FILTER.search(text):
+        return fail(invocation, "invalid_parameters", last)
+    return replace(outcome, output=None)
+
+
+def tcpdump(values: dict[str, Any], expression: str | None) -> list[str]:
+    """The argv of a capture by tcpdump; the filter is one argument behind `--`."""
+    argv = ["tcpdump", "-n", "-U", "-w", "-", "-i", str(values["interface"])]
+    argv += ["-c", str(values["packets"]), "-s", str(values.get("snap_bytes") or 0)]
+    if not values.get("promiscuous"):
+        argv.append("-p")
+    return [*argv, "--", expression] if expression else argv

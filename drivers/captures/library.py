@@ -1,0 +1,55 @@
+"""The `library` driver: scapy and pyshark, each in a process of its own, by declared operations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from drivers import local
+from drivers.captures.capturing import missing, tcpdump
+from drivers.captures.source import about, source
+from drivers.context import Failure, Outcome, RunContext, Success
+from drivers.readers.program import ENVIRONMENT, not_installed, reader_argv
+from drivers.values import fitting
+from toolmeta.invocation import Invocation
+
+
+class LibraryDriver:
+    """Reads a capture through a Python library."""
+
+    async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
+        """Capture if an interface is named, then let the reader report."""
+        library, values = str(invocation.call), invocation.arguments
+        problem = not_installed(invocation, library)
+        if problem is None and library == "pyshark":
+            problem = missing(invocation, "tshark", raw=False)
+        if problem is not None:
+            return problem
+        argv = [] if values.get("capture") else tcpdump(values, values.get("filter"))
+        async with source(invocation, context, argv) as opened:
+            if isinstance(opened, Failure):
+                return opened
+            path, origin = opened
+            outcome = await local.run(
+                replace(
+                    invocation,
+                    driver="command",
+                    argv=reader_argv(library, *_arguments(values, str(path))),
+                    env=ENVIRONMENT,
+                    parser="json",
+                ),
+                context,
+            )
+            if isinstance(outcome, Failure):
+                return outcome
+            data: dict[str, Any] = outcome.output.get("data") or {}
+            extra = about(origin, kept=bool(values.get("keep")))
+            return Success(fitting({**extra, "exit_code": 0, **data}))
+
+
+def _arguments(values: dict[str, Any], path: str) -> tuple[str, ...]:
+    found = [f"--operation={values['operation']}", f"--limit={values['limit']}"]
+    found.append(f"--packets={values['packets']}")
+    if values.get("display_filter"):
+        found.append(f"--display-filter={values['display_filter']}")
+    return (*found, "--", path)

@@ -1,0 +1,99 @@
+"""Which addresses HTTP tools may reach: checked once, then connected to exactly there.
+
+A name is resolved once per request, every answer is checked, and the connection is made to a
+checked address while Host header, SNI and certificate check keep the name. A DNS answer that
+changes between check and use (rebinding) therefore changes nothing, and each redirect is a
+request of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Final
+
+import httpx
+
+Address = IPv4Address | IPv6Address
+
+_RESOLVE_SECONDS: Final = 10.0
+#: Further addresses of a name are tried where one cannot be connected to.
+_TRIED: Final = 3
+#: IPv4 inside IPv6 by translation (RFC 6052); such an address is what it leads to.
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+_SITE_LOCAL: Final = IPv6Network("fec0::/10")
+
+
+class RefusedAddress(httpx.TransportError):
+    """The address is not one that HTTP tools may reach; nothing was sent."""
+
+
+class Unresolvable(httpx.TransportError):
+    """The name has no address; nothing was sent."""
+
+
+def is_public(address: Address) -> bool:
+    """Whether the address is a public one; an IPv4 address inside an IPv6 one counts as itself."""
+    if isinstance(address, IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if inner is None and address in _NAT64:
+            inner = IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(inner)
+        if address.teredo is not None or address in _SITE_LOCAL:
+            return False
+    return address.is_global and not (address.is_multicast or address.is_reserved)
+
+
+async def resolve(host: str, port: int) -> list[Address]:
+    """All addresses of a name or literal, in the resolver's order; raises Unresolvable."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(_RESOLVE_SECONDS):
+            # Also spellings such as 0x7f.1 or 2130706433, just as a connect would read them.
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError, TimeoutError):
+        raise Unresolvable("the name cannot be resolved") from None
+    addresses = (ip_address(str(entry[4][0]).partition("%")[0]) for entry in found)
+    return list(dict.fromkeys(addresses))
+
+
+class GuardedTransport(httpx.AsyncBaseTransport):
+    """HTTP/1.1 to checked addresses; no connection is kept, so none is shared between names."""
+
+    def __init__(self, tls: ssl.SSLContext, *, allow_private: bool) -> None:
+        """`allow_private` turns the check off, not the pinning."""
+        self._allow_private = allow_private
+        self._inner = httpx.AsyncHTTPTransport(
+            verify=tls,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=128, max_keepalive_connections=0),
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send it; raises RefusedAddress or Unresolvable before anything is sent."""
+        url = request.url
+        port = url.port or (443 if url.scheme == "https" else 80)
+        addresses = await resolve(url.host, port)
+        if not self._allow_private and not all(map(is_public, addresses)):
+            raise RefusedAddress("the address is loopback, link-local, private or reserved")
+        failed: httpx.TransportError = Unresolvable("the name has no address")
+        for address in addresses[:_TRIED]:
+            pinned = httpx.Request(
+                request.method,
+                url.copy_with(host=str(address)),
+                headers=request.headers,
+                stream=request.stream,
+                extensions={**request.extensions, "sni_hostname": url.host},
+            )
+            try:
+                return await self._inner.handle_async_request(pinned)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                failed = error
+        raise failed
+
+    async def aclose(self) -> None:
+        """Close the connections that are still open."""
+        await self._inner.aclose()

@@ -1,0 +1,164 @@
+"""The `http` driver (curl): one request to a web address, its answer as structured output.
+
+Arguments: `url`; `method` (GET); `query` (an object; lists repeat their name); `headers`;
+`username` and `password` (basic authentication); one of `body` (text as it is, anything else as
+JSON), `json` and `form`; `timeout` or `timeout_seconds` (10, at most 300); `follow_redirects`
+(false; GET and HEAD only); `expect_status` (list; default every 2xx); `max_bytes` (192 KiB).
+
+The output holds `json` where the answer is JSON, else `body`; of a larger one the beginning is
+kept, as text, and `truncated` is true. Where the tool names a parser, the output is the `status`
+and what the parser finds in a good answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import orjson
+
+from drivers.context import Failure, Outcome, RunContext, Success
+from drivers.errors import fail
+from drivers.http.exchange import (
+    DEFAULT_SECONDS,
+    Request,
+    Response,
+    checked_url,
+    exchange,
+    refused,
+)
+from drivers.output import escaped
+from drivers.program_output import PARSED_BYTES
+from drivers.values import fitting, jsonable
+from toolmeta.invocation import Invocation
+from toolmeta.template import as_text
+
+METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+_SECONDS: Final = 300.0
+_KEEP_BYTES: Final = 192 * 1024
+_MOST_BYTES: Final = 512 * 1024
+
+
+class HttpDriver:
+    """Reads or changes something over HTTP."""
+
+    async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
+        """Send the request; the answer's status decides."""
+        arguments = invocation.arguments
+        method = str(arguments.get("method") or "GET").upper()
+        if method not in METHODS:
+            return fail(invocation, "invalid_parameters", f"HTTP has no method {method[:20]!r}")
+        reason = checked_url(arguments.get("url"))
+        if reason is not None:
+            return fail(invocation, "invalid_parameters", reason)
+        url = located(str(arguments["url"]), arguments.get("query"))
+        content, headers = content_of(arguments)
+        seconds = float(arguments.get("timeout") or arguments.get("timeout_seconds") or 0)
+        keep = min(int(arguments.get("max_bytes") or _KEEP_BYTES), _MOST_BYTES)
+        subject = urlsplit(url).hostname or "the server"
+        begun = time.monotonic()
+        response = await exchange(
+            invocation,
+            context,
+            Request(
+                method,
+                url,
+                subject,
+                headers,
+                content,
+                seconds=min(seconds or DEFAULT_SECONDS, _SECONDS),
+                keep_bytes=PARSED_BYTES if invocation.parser else keep,
+                follow=bool(arguments.get("follow_redirects", False)),
+            ),
+        )
+        if isinstance(response, Failure):
+            return response
+        expected = arguments.get("expect_status")
+        good = response.status in expected if expected else 200 <= response.status < 300
+        if good and invocation.parser is not None:
+            return await _parsed(invocation, subject, response)
+        output = fitting(_output(response, time.monotonic() - begun))
+        return Success(output) if good else refused(invocation, subject, response, output)
+
+
+async def _parsed(invocation: Invocation, subject: str, response: Response) -> Outcome:
+    # An executor without HTTP tools needs no parser library.
+    from toolmeta.parse import ParseError, parse
+
+    if response.truncated:
+        message = f"{subject} answered more than {PARSED_BYTES} bytes; ask for less"
+        return fail(invocation, "output_unparsable", message, {"status": response.status})
+    try:
+        # Parsing megabytes on the spot would stop every other attempt of this process.
+        found = await asyncio.to_thread(parse, invocation.parser, response.text, 0)
+    except ParseError as error:
+        output = {"status": response.status, "body": escaped(response.text[:_KEEP_BYTES])}
+        return fail(invocation, "output_unparsable", str(error), fitting(output))
+    found.pop("exit_code", None)
+    return Success(fitting({"status": response.status, **jsonable(found)}))
+
+
+def located(url: str, query: Any) -> str:
+    """The URL with the query's parameters added; absent ones are left out."""
+    if not isinstance(query, dict):
+        return url
+    pairs = {name: value for name, value in query.items() if value is not None}
+    added = urlencode(
+        [(name, as_text(v)) for name, value in pairs.items() for v in _each(value)],
+    )
+    parts = urlsplit(url)
+    whole = "&".join(piece for piece in (parts.query, added) if piece)
+    return urlunsplit(parts._replace(query=whole))
+
+
+def _each(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def content_of(arguments: dict[str, Any]) -> tuple[bytes | None, dict[str, str]]:
+    """The request body and all headers; the caller's own content type wins."""
+    headers = {str(name): str(value) for name, value in (arguments.get("headers") or {}).items()}
+    content: bytes | None = None
+    kind = None
+    body, document, form = (arguments.get(name) for name in ("body", "json", "form"))
+    if document is not None:
+        content, kind = orjson.dumps(document), "application/json"
+    elif form is not None:
+        fields = [(str(name), as_text(value)) for name, value in form.items()]
+        content, kind = urlencode(fields).encode(), "application/x-www-form-urlencoded"
+    elif isinstance(body, str):
+        content, kind = body.encode(), "text/plain; charset=utf-8"
+    elif body is not None:
+        content, kind = orjson.dumps(body), "application/json"
+    if kind is not None and not any(name.lower() == "content-type" for name in headers):
+        headers["Content-Type"] = kind
+    user = arguments.get("username")
+    if user is not None:
+        login = f"{user}:{arguments.get('password') or ''}".encode()
+        headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
+    return content, headers
+
+
+def _output(response: Response, seconds: float) -> dict[str, Any]:
+    output: dict[str, Any] = {
+        "status": response.status,
+        "headers": {name: escaped(value) for name, value in response.headers.items()},
+        "url": response.url,
+        "host": urlsplit(response.url).hostname,
+        "redirects": response.redirects,
+        "elapsed_seconds": round(seconds, 4),
+        "truncated": response.truncated,
+    }
+    # Cookies are credentials.
+    output["headers"].pop("set-cookie", None)
+    if "json" in response.headers.get("content-type", "") and not response.truncated:
+        try:
+            output["json"] = jsonable(orjson.loads(response.body))
+        except orjson.JSONDecodeError:
+            output["body"] = escaped(response.text)
+    else:
+        output["body"] = escaped(response.text)
+    return output

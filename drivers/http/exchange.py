@@ -1,0 +1,271 @@
+"""One HTTP request and its response, bounded in time and size; every fault becomes a Failure."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from drivers.context import Failure, RunContext
+from drivers.errors import fail
+from drivers.http.addresses import RefusedAddress, Unresolvable
+from toolmeta.invocation import Invocation
+
+DEFAULT_SECONDS: Final = 10.0
+_REDIRECTS: Final = 5
+_UNAVAILABLE: Final = frozenset({500, 502, 503, 504})
+#: Bound of Retry-After: a server may name any time.
+_RETRY_AFTER_SECONDS: Final = 3_600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request; `subject` names the target in messages, since a URL may hold a secret."""
+
+    method: str
+    url: str
+    subject: str
+    headers: Mapping[str, str]
+    content: bytes | None = None
+    seconds: float = DEFAULT_SECONDS
+    keep_bytes: int = 64 * 1024
+    #: Redirects are followed for GET and HEAD only, and other hosts get no headers of the caller.
+    follow: bool = False
+    #: Digest authentication; it keeps the server's nonce, so one object serves one attempt.
+    auth: httpx.DigestAuth | None = None
+    #: Takes the body of a 2xx answer piece by piece, at most `keep_bytes` of it; none is kept then.
+    sink: Callable[[bytes], Awaitable[None]] | None = None
+
+
+class UnknownChallenge(httpx.TransportError):
+    """The server asks for a kind of authentication that is not supported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response of any status; `body` is its beginning."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+    truncated: bool
+    #: Where the answer came from, without the query.
+    url: str
+    redirects: int
+
+    @property
+    def text(self) -> str:
+        """The kept body as text, by the charset that the server names."""
+        charset = httpx.Response(200, headers=self.headers).charset_encoding or "utf-8"
+        try:
+            return self.body.decode(charset, "replace")
+        except LookupError:
+            return self.body.decode("utf-8", "replace")
+
+
+def checked_url(url: Any) -> str | None:
+    """Why `url` is not one to send to, or None where it is; the sentence does not quote it."""
+    if not isinstance(url, str) or len(url) > 8_192:
+        return "the URL is missing or too long"
+    try:
+        parts = urlsplit(url)
+        port_fits = parts.port is None or parts.port > 0
+    except ValueError:
+        return "the URL is not well formed"
+    if parts.scheme.lower() not in ("http", "https") or not parts.hostname or not port_fits:
+        return "the URL must be http:// or https:// with a host"
+    if parts.username is not None or parts.password is not None:
+        return "the URL must not hold a user or password: send an Authorization header instead"
+    if any(ord(char) <= 0x20 or ord(char) == 0x7F for char in url):
+        return "the URL holds blanks or control characters"
+    return None
+
+
+async def exchange(
+    invocation: Invocation, context: RunContext, request: Request
+) -> Response | Failure:
+    """Send the request once; no retry. Redirect targets are checked like any other address."""
+    reason = checked_url(request.url)
+    if reason is not None:
+        return fail(invocation, "invalid_parameters", reason)
+    client = await context.resources.http()
+    sent_to = request.subject
+    try:
+        http_request: httpx.Request = client.build_request(
+            request.method,
+            request.url,
+            headers={"Accept-Encoding": "identity", **request.headers},
+            content=request.content,
+            timeout=request.seconds,
+        )
+        async with asyncio.timeout(request.seconds):
+            for hops in range(_REDIRECTS + 1):
+                http_response = await _send(client, http_request, request.auth)
+                try:
+                    follow = request.follow and request.method in ("GET", "HEAD")
+                    onward = http_response.next_request
+                    if not follow or onward is None:
+                        return await _read(http_response, request, hops)
+                finally:
+                    await http_response.aclose()
+                if checked_url(str(onward.url)) is not None:
+                    message = f"{sent_to} redirects to something that is not a plain web address"
+                    return fail(invocation, "http_status", message)
+                http_request = _hop(http_request, onward)
+        return fail(invocation, "http_status", f"{sent_to} redirects more than {_REDIRECTS} times")
+    except TimeoutError:
+        return fail(
+            invocation, "no_answer", f"{sent_to} did not answer within {request.seconds:g} s"
+        )
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
+        return _failure(invocation, sent_to, request.seconds, error)
+
+
+def _hop(before: httpx.Request, onward: httpx.Request) -> httpx.Request:
+    """The next request of a redirect: another host never sees the caller's headers."""
+    if (before.url.scheme, before.url.netloc) != (onward.url.scheme, onward.url.netloc):
+        keep = ("host", "accept-encoding", "user-agent")
+        headers = {name: value for name, value in onward.headers.items() if name in keep}
+        return httpx.Request(
+            onward.method, onward.url, headers=headers, extensions=onward.extensions
+        )
+    return onward
+
+
+async def _send(
+    client: httpx.AsyncClient, http_request: httpx.Request, auth: httpx.DigestAuth | None
+) -> httpx.Response:
+    """Send it, and again with the answer to a digest challenge (RFC 7616) where there is one.
+
+    httpx would do the same, but read the body of a challenge to its end, however long that is.
+    """
+    if auth is None:
+        return await client.send(http_request, stream=True)
+    for last in (False, True):
+        flow = auth.auth_flow(http_request)
+        try:
+            http_request = next(flow)
+            while True:
+                http_response = await client.send(http_request, stream=True)
+                http_request = flow.send(http_response)
+                await http_response.aclose()
+        except StopIteration:
+            # A nonce may grow stale even between challenge and answer: once more, not for ever.
+            if last or not _stale(http_response):
+                return http_response
+            await http_response.aclose()
+        except (httpx.ProtocolError, NotImplementedError, KeyError):
+            await http_response.aclose()
+            raise UnknownChallenge("an unknown kind of digest authentication") from None
+    raise AssertionError("the second pass returns")
+
+
+def _stale(http_response: httpx.Response) -> bool:
+    challenge = http_response.headers.get("www-authenticate", "").lower().replace('"', "")
+    return http_response.status_code == 401 and "stale=true" in challenge.replace(" ", "")
+
+
+async def _read(http_response: httpx.Response, request: Request, hops: int) -> Response:
+    body = bytearray()
+    seen = 0
+    truncated = False
+    # Raw, because a small compressed body may unpack to gigabytes; we asked for none.
+    async for piece in http_response.aiter_raw(64 * 1024):
+        room = request.keep_bytes - seen
+        if request.sink is not None and http_response.is_success:
+            await request.sink(piece[:room])
+        else:
+            body += piece[:room]
+        seen += len(piece)
+        if seen > request.keep_bytes:
+            truncated = True
+            break
+    return Response(
+        http_response.status_code,
+        http_response.headers,
+        bytes(body),
+        truncated,
+        str(http_response.url.copy_with(query=None, fragment=None)),
+        hops,
+    )
+
+
+def _failure(invocation: Invocation, subject: str, seconds: float, error: Exception) -> Failure:
+    causes = _causes(error)
+    match error:
+        case RefusedAddress():
+            message = f"{subject}: {error}; RUNSTREAM_ALLOW_PRIVATE_ADDRESSES would allow it"
+            return fail(invocation, "refused_address", message)
+        case UnknownChallenge():
+            return fail(invocation, "login_refused", f"{subject} asks for {error}")
+        case Unresolvable():
+            return fail(invocation, "unreachable", f"{subject}: {error}")
+        case httpx.ConnectTimeout() | httpx.PoolTimeout():
+            message = f"{subject} cannot be connected to within {seconds:g} s"
+            return fail(invocation, "unreachable", message)
+        case httpx.TimeoutException():
+            return fail(invocation, "no_answer", f"{subject} did not answer within {seconds:g} s")
+        case httpx.ConnectError():
+            return _unconnected(invocation, subject, causes)
+        case httpx.NetworkError() | httpx.RemoteProtocolError():
+            return fail(invocation, "connection_lost", f"{subject} broke the connection")
+    message = f"the request to {subject} cannot be sent: {type(error).__name__}"
+    return fail(invocation, "invalid_parameters", message)
+
+
+def _unconnected(invocation: Invocation, subject: str, causes: list[BaseException]) -> Failure:
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError):
+            reason = getattr(cause, "verify_message", "") or cause.reason or "handshake failed"
+            message = f"{subject}: no trusted TLS connection: {reason}"
+            return fail(invocation, "tls_failed", message)
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        return fail(invocation, "connection_refused", f"{subject} refuses the connection")
+    return fail(invocation, "unreachable", f"{subject} cannot be reached")
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in found and len(found) < 10:
+        found.append(current)
+        if isinstance(current, BaseExceptionGroup):
+            found.extend(current.exceptions)
+        current = current.__cause__ or current.__context__
+    return found
+
+
+def refused(
+    invocation: Invocation, subject: str, response: Response, output: dict[str, Any]
+) -> Failure:
+    """The failure that a status outside 2xx means; 429 and 503 with Retry-After say when."""
+    wait = _retry_after(response.headers.get("retry-after"))
+    message = f"{subject} answered {response.status}"
+    if response.status == 429 or (response.status == 503 and wait is not None):
+        if wait is not None:
+            output = {**output, "retry_after_seconds": wait}
+            message += f" and asks to come back in {wait:g} s"
+        return fail(invocation, "rate_limited", message, output)
+    error_class = "http_unavailable" if response.status in _UNAVAILABLE else "http_status"
+    return fail(invocation, error_class, message, output)
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds of a Retry-After header (RFC 9110, section 10.2.3): a number or a date."""
+    if value is None:
+        return None
+    if value.strip().isascii() and value.strip().isdigit() and len(value) < 12:
+        return min(float(value), _RETRY_AFTER_SECONDS)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return min(max((moment - datetime.now(UTC)).total_seconds(), 0.0), _RETRY_AFTER_SECONDS)

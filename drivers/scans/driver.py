@@ -1,0 +1,111 @@
+"""The `scan` driver: nmap, masscan, arp-scan and netdiscover, only inside the network scope.
+
+The order is what makes it safe: targets become addresses, addresses are checked against
+`RUNSTREAM_NETWORK_SCOPE`, and only then an argument list is built, out of the addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Network
+from typing import Any, Final
+
+from drivers import local
+from drivers.captures.capturing import INTERRUPTED, KeptErrors, explained, missing, timed
+from drivers.context import Failure, Outcome, RunContext
+from drivers.errors import fail
+from drivers.readers.program import not_installed
+from drivers.scans import argv as scan_argv
+from drivers.scans.report import KeptOutput, read_report
+from drivers.scans.scope import SETTING, BadTarget, OutOfScope, check_targets, parse_scope
+from toolmeta.invocation import Invocation
+
+_RESOLVE_SECONDS: Final = 10.0
+
+_PROGRAMS: Final[dict[str, tuple[str, Callable[[dict[str, Any], list[str]], list[str]]]]] = {
+    "nmap": ("nmap", scan_argv.nmap),
+    "masscan": ("masscan", scan_argv.masscan),
+    "arp_scan": ("arp-scan", scan_argv.arp_scan),
+    "netdiscover": ("netdiscover", scan_argv.netdiscover),
+}
+
+
+class ScanDriver:
+    """Looks for hosts and ports, from the executor itself."""
+
+    async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
+        """Check the targets, then run the program to its end."""
+        call, values = str(invocation.call), invocation.arguments
+        program, build = _PROGRAMS[call]
+        passive = call == "netdiscover" and not values.get("range")
+        targets: list[str] | Failure = []
+        if not passive:
+            targets = await _allowed(invocation, context, _targets(call, values))
+        if isinstance(targets, Failure):
+            return targets
+        if call == "netdiscover" and targets and not targets[0].endswith("/24"):
+            message = f"netdiscover scans whole /24 networks, and {targets[0]} is none"
+            return fail(invocation, "invalid_parameters", message)
+        problem = missing(invocation, program, raw=scan_argv.needs_raw(call, values))
+        if problem is None and call == "nmap":
+            problem = not_installed(invocation, "nmap")
+        if problem is not None:
+            return problem
+        argv = tuple(build(values, targets))
+        codes = invocation.success_codes
+        if passive:
+            # It listens until it is interrupted, and then ends by that signal.
+            argv = timed(float(values["seconds"]), list(argv))
+            codes = (*codes, *INTERRUPTED)
+        stderr = KeptErrors(context.output)
+        report = KeptOutput(stderr)
+        outcome = await local.run(
+            replace(
+                invocation,
+                driver="command",
+                argv=argv,
+                env={"LC_ALL": "C.UTF-8"},
+                # The XML of nmap is read by a program of its own.
+                parser="field:report" if call == "nmap" else call,
+                success_codes=codes,
+            ),
+            replace(context, output=report if call == "nmap" else stderr),
+        )
+        if isinstance(outcome, Failure):
+            return explained(invocation, outcome, stderr.tail)
+        return await read_report(invocation, context, report) if call == "nmap" else outcome
+
+
+def _targets(call: str, values: dict[str, Any]) -> list[str]:
+    named = [values["range"]] if call == "netdiscover" else list(values["targets"])
+    # A gateway is spoken to as well.
+    return [*named, *([values["gateway"]] if values.get("gateway") else [])]
+
+
+async def _allowed(
+    invocation: Invocation, context: RunContext, targets: list[str]
+) -> list[str] | Failure:
+    """The targets as addresses, or why they may not be scanned."""
+    try:
+        scope: tuple[IPv4Network, ...] = parse_scope(context.resources.settings.network_scope)
+    except ValueError as error:
+        return fail(invocation, "not_configured", f"{SETTING}: {error}")
+    try:
+        async with asyncio.timeout(_RESOLVE_SECONDS):
+            found = await asyncio.to_thread(check_targets, targets, scope, _resolve)
+    except OutOfScope as error:
+        return fail(invocation, "out_of_scope", str(error))
+    except BadTarget as error:
+        return fail(invocation, "invalid_parameters", str(error))
+    except OSError as error:  # TimeoutError too
+        return fail(invocation, "unreachable", f"a target's name has no address: {error.strerror}")
+    gateway = invocation.arguments.get("gateway")
+    return [target for target in found if target != gateway or target in targets[:-1]]
+
+
+def _resolve(name: str) -> Sequence[str]:
+    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))

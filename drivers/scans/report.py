@@ -1,0 +1,72 @@
+"""nmap's XML as the output of a step, read by python-nmap in a process of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+from drivers import local
+from drivers.context import Failure, Outcome, OutputWriter, RunContext, Success
+from drivers.errors import fail
+from drivers.program_output import PARSED_BYTES
+from drivers.readers.program import ENVIRONMENT, reader_argv
+from drivers.values import fitting
+from toolmeta.invocation import Invocation
+
+
+class KeptOutput:
+    """Passes both streams on and keeps the beginning of stdout."""
+
+    def __init__(self, onward: OutputWriter) -> None:
+        """Nothing written yet."""
+        self._onward = onward
+        self._kept = bytearray()
+        self.stdout_bytes = 0
+
+    async def write(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
+        """Pass it on, with the same back-pressure."""
+        if stream == "stdout":
+            self.stdout_bytes += len(data)
+            self._kept += data[: PARSED_BYTES - len(self._kept)]
+        await self._onward.write(stream, data)
+
+    @property
+    def text(self) -> str:
+        """What was kept; a NUL, which no argument or stdin of a step may hold, is replaced."""
+        return self._kept.decode("utf-8", "replace").replace("\x00", "\ufffd")
+
+
+class _ErrorsOnly:
+    """Passes stderr on; stdout is the result itself."""
+
+    def __init__(self, onward: OutputWriter) -> None:
+        self._onward = onward
+
+    async def write(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
+        if stream == "stderr":
+            await self._onward.write(stream, data)
+
+
+async def read_report(invocation: Invocation, context: RunContext, xml: KeptOutput) -> Outcome:
+    """The hosts and ports of a scan that ended well."""
+    if xml.stdout_bytes > PARSED_BYTES:
+        size = {"exit_code": 0, "truncated": True, "stdout_bytes": xml.stdout_bytes}
+        message = f"the report is larger than {PARSED_BYTES} bytes: scan fewer targets in one step"
+        return fail(invocation, "output_unparsable", message, size)
+    outcome = await local.run(
+        replace(
+            invocation,
+            driver="command",
+            argv=reader_argv("nmap"),
+            stdin=xml.text,
+            env=ENVIRONMENT,
+            parser="json",
+            success_codes=(0,),
+        ),
+        replace(context, output=_ErrorsOnly(context.output)),
+    )
+    if isinstance(outcome, Failure):
+        message = f"The output is not what nmap writes: {outcome.message}"
+        return replace(outcome, error_class="output_unparsable", message=message, output=None)
+    data: dict[str, Any] = outcome.output["data"]
+    return Success(fitting({"exit_code": 0, **data}))

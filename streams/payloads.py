@@ -1,0 +1,362 @@
+"""Payloads: what each type of event says, as the router builds it and every reader gets it.
+
+They are plain dataclasses: building and encoding one costs about a microsecond, and the router
+writes a dozen per execution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from streams.admitted import AdmittedPlan
+from streams.reports import StepError, StreamSummary
+from streams.timestamps import Timestamp
+
+#: Which report of the executor ended the attempt.
+ReportKind = Annotated[
+    Literal["succeeded", "failed", "cancelled", "refused"] | None,
+    Field(description="the executor's report that said so; null where the router or a person did"),
+]
+
+
+@dataclass(slots=True)
+class Nothing:
+    """An event whose type says it all."""
+
+
+@dataclass(slots=True)
+class Accepted:
+    """The plan is admitted; from here on it ends in exactly one terminal event."""
+
+    plan: AdmittedPlan
+    plan_hash: str
+    actor: str
+    environment: str
+    idempotency_key: str
+    sla_class: str
+    mode: str
+    action_class: str
+    priority: int
+    timeout_seconds: Annotated[
+        float, Field(description="for the whole execution, from its first start")
+    ]
+    sla_seconds: float
+    approval_level: int
+    name: str | None = None
+    #: How often this idempotency key was accepted before; the latest acceptance counts.
+    run: Annotated[int, Field(description="1 for the first acceptance of its idempotency key")] = 1
+    rerun_of: str | None = None
+    carried: Annotated[
+        dict[str, Any] | None,
+        Field(description="step -> output, for the steps that a rerun does not repeat"),
+    ] = None
+    unknown_fields: list[str] | None = None
+
+
+@dataclass(slots=True)
+class Problem:
+    """One reason for a rejection: the field and what to do about it."""
+
+    field: str
+    message: str
+
+
+@dataclass(slots=True)
+class Rejected:
+    """Nothing was run; either the only event of its id, or the end of an approval."""
+
+    reason: Literal["invalid", "conflict", "too_large", "not_approved", "approval_expired"]
+    message: str
+    problems: list[Problem] = field(default_factory=list)
+    actor: str | None = None
+    name: Annotated[str | None, Field(description="of the plan, where it could be read")] = None
+    idempotency_key: str | None = None
+    conflicts_with: str | None = None
+
+
+@dataclass(slots=True)
+class Duplicate:
+    """The same request came again; nothing was run for it."""
+
+    idempotency_key: str
+    actor: str
+    requested_execution_id: str | None = None
+
+
+@dataclass(slots=True)
+class ApprovalRequested:
+    """The execution waits for somebody else's approval."""
+
+    level: int
+    plan_hash: str
+    requested_by: str
+    expires_at: Timestamp
+
+
+@dataclass(slots=True)
+class By:
+    """Something an actor asked for."""
+
+    actor: str
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class Resumed:
+    """Dispatching goes on; `status` is what the execution is from here."""
+
+    actor: str
+    status: Literal["approved", "queued", "running"]
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class CancelRequested:
+    """The end is asked for; what is in flight ends first, then the terminal event follows."""
+
+    actor: str
+    reason: str
+    ending: Literal["cancelled", "timeout"]
+
+
+@dataclass(slots=True)
+class Ended:
+    """How the execution ended, in numbers."""
+
+    steps: Annotated[dict[str, int], Field(description="steps of the plan by final status")]
+    elapsed_seconds: float
+    reason: str | None = None
+    compensations: Annotated[
+        dict[str, int] | None,
+        Field(description="steps that undid another one, by final status; null where none ran"),
+    ] = None
+
+
+@dataclass(slots=True)
+class NeedsAttention:
+    """The outcome of an attempt is unknown; an operator must resolve it."""
+
+    message: str
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Why a step that could run does not run yet.
+
+    `no_executor`: nobody claims it; `target_limit`, `rate_limit`: claimed, and held back by its
+    executor before anything began.
+    """
+
+    reason: Literal["no_executor", "target_limit", "rate_limit"]
+    message: str
+    until: Timestamp | None = None
+
+
+@dataclass(slots=True)
+class Expanded:
+    """A `for_each` step became one step per item."""
+
+    items: int
+    steps: Annotated[list[str], Field(description="the ids of the items, such as `scan[0]`")]
+    values: Annotated[list[Any], Field(description="the items, in the same order")]
+
+
+@dataclass(slots=True)
+class Dispatched:
+    """A command for this attempt is on its domain topic."""
+
+    tool: str
+    domain: str
+    topic: str
+    parameters: dict[str, Any]
+    timeout_seconds: float
+    lease_seconds: float
+    expires_at: Timestamp
+    target: str | None = None
+
+
+@dataclass(slots=True)
+class StepStarted:
+    """An executor holds the claim."""
+
+    executor: str
+
+
+@dataclass(slots=True)
+class StepProgress:
+    """How far the attempt is, at most once a second."""
+
+    percent: float | None = None
+    message: str | None = None
+    bytes: int = 0
+
+
+@dataclass(slots=True)
+class StepSucceeded:
+    """The result of an attempt."""
+
+    duration_seconds: float
+    output: Any = None
+    stdout: StreamSummary | None = None
+    stderr: StreamSummary | None = None
+    report: ReportKind = None
+
+
+@dataclass(slots=True)
+class StepFailed:
+    """The attempt failed; `final` where no other attempt follows."""
+
+    duration_seconds: float
+    error: StepError
+    final: bool = True
+    output: Any = None
+    stdout: StreamSummary | None = None
+    stderr: StreamSummary | None = None
+    report: ReportKind = None
+
+
+@dataclass(slots=True)
+class RetryScheduled:
+    """Another attempt will be dispatched."""
+
+    next_attempt: int
+    max_attempts: int
+    delay_seconds: float
+    at: Timestamp
+
+
+@dataclass(slots=True)
+class StepLost:
+    """The lease ended without a word: nobody knows what became of the attempt."""
+
+    executor: str | None
+    lease_seconds: float
+    retry_safe: bool
+
+
+@dataclass(slots=True)
+class StepCancelRequested:
+    """The attempt is told to end, or never to start; it ends when its executor answers."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class StepCancelled:
+    """The step was cancelled; not `confirmed` where an effect may have happened or may still."""
+
+    confirmed: bool
+    reason: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+    output: Any = None
+    report: ReportKind = None
+
+
+@dataclass(slots=True)
+class Skipped:
+    """The step was not run and will not be."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class LateResult:
+    """A report of an attempt that no longer counts; it changes nothing, and says what it said."""
+
+    report: str
+    executor: str | None = None
+    message: str | None = None
+    error: StepError | None = None
+    confirmed: bool | None = None
+    evidence: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class CompensationScheduled:
+    """The step will be undone by a step of its own."""
+
+    by: Annotated[str, Field(description="the id of that step: `<step>.undo`")]
+    tool: str | None = None
+
+
+@dataclass(slots=True)
+class CompensationSkipped:
+    """There is nothing to undo: the step changed nothing, or the compensation's `when` is false."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class Compensated:
+    """The step was undone; `by` is the step that did, the last one of several items."""
+
+    by: str
+
+
+@dataclass(slots=True)
+class Audit:
+    """A decision about authority."""
+
+    actor: str
+    action: str
+    allowed: bool
+    message: str | None = None
+
+
+@dataclass(slots=True)
+class Unknown:
+    """The payload of a type that a later version writes."""
+
+    fields: dict[str, Any]
+
+
+Payload = (
+    Nothing | Accepted | Rejected | Duplicate | ApprovalRequested | By | Resumed | CancelRequested
+    | Ended | NeedsAttention | Waiting | Expanded | Dispatched | StepStarted | StepProgress
+    | StepSucceeded | StepFailed | RetryScheduled | StepLost | StepCancelRequested | StepCancelled
+    | Skipped | LateResult | CompensationScheduled | CompensationSkipped | Compensated | Audit
+    | Unknown
+)  # fmt: skip
+
+#: Every event type with its payload.
+EVENT_TYPES: Final[dict[str, type[Any]]] = {
+    "execution.accepted": Accepted,
+    "execution.rejected": Rejected,
+    "execution.duplicate": Duplicate,
+    "execution.approval_requested": ApprovalRequested,
+    "execution.approved": By,
+    "execution.queued": Nothing,
+    "execution.started": Nothing,
+    "execution.paused": By,
+    "execution.resumed": Resumed,
+    "execution.cancel_requested": CancelRequested,
+    "execution.needs_attention": NeedsAttention,
+    "execution.completed": Ended,
+    "execution.partial": Ended,
+    "execution.failed": Ended,
+    "execution.cancelled": Ended,
+    "execution.timed_out": Ended,
+    "step.waiting": Waiting,
+    "step.resumed": Nothing,
+    "step.expanded": Expanded,
+    "step.dispatched": Dispatched,
+    "step.started": StepStarted,
+    "step.progress": StepProgress,
+    "step.succeeded": StepSucceeded,
+    "step.failed": StepFailed,
+    "step.retry_scheduled": RetryScheduled,
+    "step.timed_out": StepFailed,
+    "step.lost": StepLost,
+    "step.needs_attention": NeedsAttention,
+    "step.cancel_requested": StepCancelRequested,
+    "step.cancelled": StepCancelled,
+    "step.skipped": Skipped,
+    "step.late_result": LateResult,
+    "step.compensation_scheduled": CompensationScheduled,
+    "step.compensation_skipped": CompensationSkipped,
+    "step.compensated": Compensated,
+    "audit.decision": Audit,
+}

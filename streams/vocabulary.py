@@ -1,0 +1,18 @@
+"""Words that plans, tools and assets share: environments and classes of work."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+SlaClass = Literal["fast", "medium", "long"]
+Mode = Literal["immediate", "background"]
+ActionClass = Literal["read", "modify", "deploy"]
+#: Where a plan acts and an asset belongs, as it is stored, published and compared.
+Environment = Literal["dev", "staging", "prod"]
+
+_SPELLINGS: Final = {"development": "dev", "production": "prod"}
+
+
+def stored_environment(value: Any) -> Any:
+    """The stored name of an environment; what is no known spelling is left as it is."""
+    return _SPELLINGS.get(value, value) if type(value) is str else value

@@ -1,0 +1,44 @@
+"""The import statements of the repository, read from its source without importing anything."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+#: The packages of the product.
+PACKAGES = ("streams", "toolmeta", "drivers", "processors", "sinks", "runtime", "devstack",
+            "console", "ddl")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """`import module`, or `from module import name`."""
+
+    module: str
+    name: str = ""
+
+
+def modules(root: Path, packages: tuple[str, ...]) -> dict[str, Path]:
+    """Every module of the packages, by its dotted name."""
+    found: dict[str, Path] = {}
+    for package in packages:
+        for path in sorted((root / package).rglob("*.py")):
+            parts = path.relative_to(root).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports_of(name: str, path: Path) -> Iterator[Import]:
+    """Every import of the module, also inside functions and for type checkers only."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (Import(alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            if node.level:
+                base = package.split(".")[: len(package.split(".")) - node.level + 1]
+                module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (Import(module, alias.name) for alias in node.names)

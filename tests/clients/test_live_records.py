@@ -1,0 +1,161 @@
+"""Records of every kind, as real processes write them, are valid for the published schemas."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from devstack.stack import LocalStack
+from streams.schemas import FILES
+from streams.topics import CONTROL, TOPICS, Topic
+from tests import node_kit
+from tests.harness import Harness
+
+SCHEMAS = Path(__file__).parents[2] / "docs" / "reference" / "schemas"
+#: The steps of a plan, and what else it says; together they make every kind of record.
+PLANS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
+    "output and progress": (
+        [
+            {"id": "list", "tool": "df", "parameters": {"path": "/"}},
+            {"tool": "sleep", "parameters": {"seconds": 1.2}},
+        ],
+        {"name": "output"},
+    ),
+    "items, retry, a condition": (
+        [
+            {"tool": "noop", "for_each": [1, 2], "parameters": {"value": "{{ item }}"}},
+            {
+                "tool": "fail",
+                "parameters": {"times": 1},
+                "retry": {"max_attempts": 2, "backoff_seconds": 0.1},
+            },
+            {"tool": "noop", "when": "false"},
+        ],
+        {},
+    ),
+    "compensation": (
+        [
+            {"tool": "noop", "compensate": {"tool": "noop"}},
+            {
+                "tool": "fail",
+                "parameters": {},
+                "on_failure": "compensate",
+                "retry": {"max_attempts": 1},
+            },
+        ],
+        {},
+    ),
+    "a time limit": (
+        [{"tool": "sleep", "parameters": {"seconds": 30}, "timeout_seconds": 1}],
+        {"sla_class": "fast"},
+    ),
+    "an approval": ([{"tool": "noop"}], {"approval_level": 1}),
+    "a pause and a cancel": (
+        [{"tool": "sleep", "parameters": {"seconds": 300}, "timeout_seconds": 300}],
+        {"timeout_seconds": 600},
+    ),
+    "a refusal": ([{"tool": "no_such_tool"}], {}),
+}
+
+
+def _first(harness: Harness, key: str, kind: str) -> str:
+    """Wait for an event of the execution with that idempotency key; its execution id."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        harness.read()
+        for execution_id, events in harness.log.events.items():
+            if events[0]["data"].get("idempotency_key") == key and any(
+                event["type"] == kind for event in events
+            ):
+                return execution_id
+    raise AssertionError(f"no {kind} for {key}")
+
+
+def _records(servers: str, topic: Topic) -> Iterator[Any]:
+    """The JSON objects that stand on a topic now."""
+    reader = Consumer(
+        {
+            "bootstrap.servers": servers,
+            "group.id": uuid.uuid4().hex,
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "enable.auto.commit": False,
+        }
+    )
+    reader.assign([TopicPartition(topic.name, n, 0) for n in range(topic.partitions)])
+    left = topic.partitions
+    try:
+        while left:
+            for message in reader.consume(5_000, 1.0):
+                if message.error() is not None:
+                    left -= 1
+                    continue
+                try:
+                    yield orjson.loads(message.value() or b"")
+                except orjson.JSONDecodeError:
+                    continue  # Poison of another test.
+    finally:
+        reader.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_what_is_written_is_valid_for_what_is_published(
+    harness: Harness, stack: tuple[LocalStack, Path]
+) -> None:
+    keys = {name: uuid.uuid4().hex for name in PLANS}
+    for name, (steps, plan) in PLANS.items():
+        request = {"idempotency_key": keys[name], "plan": {"steps": steps, **plan}}
+        harness.produce(orjson.dumps(request))
+    harness.flush()
+
+    def command(kind: str, execution_id: str, **fields: Any) -> None:
+        value = {"type": kind, "execution_id": execution_id, "actor": "tester", **fields}
+        harness.produce(orjson.dumps(value), execution_id[-8:].encode(), CONTROL.name)
+        harness.flush()
+
+    held = keys["a pause and a cancel"]
+    running = _first(harness, held, "step.started")
+    command("pause", running, reason="look first")
+    _first(harness, held, "execution.paused")
+    command("resume", running)
+    _first(harness, held, "execution.resumed")
+    command("cancel", running)
+    command("approve", _first(harness, keys["an approval"], "execution.approval_requested"))
+    _first(harness, keys["a refusal"], "execution.rejected")
+    harness.wait_ended(set(keys.values()) - {keys["a refusal"]})
+
+    ids = {
+        execution_id
+        for execution_id, events in harness.log.events.items()
+        if events[0]["data"].get("idempotency_key") in keys.values()
+    }
+    harness.check_progress(ids)
+    sample: dict[str, list[Any]] = defaultdict(list)
+    for topic in TOPICS.values():
+        if topic.carries in FILES:
+            for record in _records(stack[0].bootstrap_servers, topic):
+                key = record.get("idempotency_key")
+                if record.get("execution_id") in ids or key in keys.values():
+                    sample[FILES[topic.carries]].append(record)
+    assert set(sample) == set(FILES.values())
+    found = subprocess.run(
+        ["node", "validate-records.mjs", str(SCHEMAS)],
+        cwd=node_kit.installed(),
+        input=json.dumps(sample),
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout == f"{sum(map(len, sample.values()))} records\n"
+    print(found.stdout, {name: len(records) for name, records in sample.items()})

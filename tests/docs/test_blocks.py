@@ -1,0 +1,170 @@
+"""Every block of the documents is what it says: plans are admitted, records are valid."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from console.cli import main
+from streams.commands import CONTROL_COMMAND, StepCommand
+from streams.events import EventRecord, decode_event
+from streams.lifecycle import TRANSITIONS
+from streams.plans import Plan
+from streams.progress import ProgressSnapshot
+from streams.reports import REPORT, OutputChunk
+from streams.topics import TOPICS
+from streams.topology import APPS
+from tests.docs.blocks import ROOT, Block, blocks
+from toolmeta import registry
+from toolmeta.check import check
+from toolmeta.model import Run
+
+ALL = blocks()
+#: A drawing, or what a program printed: nothing to run and nothing to parse.
+PICTURE = "text"
+#: Run against a live stack by test_snippets.py.
+RUN = ("console", "sql")
+CHECKED = ("json", "yaml", "python", "mermaid")
+
+
+def of(info: str) -> list[Any]:
+    return [pytest.param(block, id=block.where) for block in ALL if block.info == info]
+
+
+def test_every_block_says_what_it_is() -> None:
+    known = {PICTURE, *RUN, *CHECKED}
+    assert [f"{block.where}: {block.info!r}" for block in ALL if block.info not in known] == []
+
+
+def surplus(value: Any) -> list[str]:
+    """Fields that a model keeps but does not know: in a document they are misspellings."""
+    if isinstance(value, BaseModel):
+        own = list(value.model_extra or ())
+        return own + [name for item in dict(value).values() for name in surplus(item)]
+    return [name for item in value for name in surplus(item)] if isinstance(value, list) else []
+
+
+def admitted(plan: Any, folder: Path) -> None:
+    """The plan, or the whole request, is admitted and nothing of it is misspelled."""
+    file = folder / "plan.json"
+    file.write_text(json.dumps(plan))
+    assert main(["explain", str(file)]) == 0
+    assert surplus(Plan.model_validate(plan.get("plan", plan))) == []
+
+
+def arguments(tool: str, parameters: dict[str, Any]) -> None:
+    found = registry.load().get(tool)
+    assert found is not None
+    assert check(found, parameters, references_allowed=True) == []
+
+
+@pytest.mark.parametrize("block", of("yaml"))
+def test_a_yaml_block_is_a_plan_or_a_part_of_one(block: Block, tmp_path: Path) -> None:
+    document = yaml.safe_load(block.text)
+    if isinstance(document, dict) and "argv" in document:
+        # A part of a definition of the catalogue.
+        Run.model_validate_json(json.dumps({"driver": "command", **document}))
+        return
+    admitted(document if isinstance(document, dict) else {"steps": document}, tmp_path)
+
+
+def values(block: Block) -> list[Any]:
+    """The JSON values that follow each other in a block."""
+    decoder = json.JSONDecoder()
+    found, rest = [], block.text.strip()
+    while rest:
+        value, end = decoder.raw_decode(rest)
+        found.append(value)
+        rest = rest[end:].strip()
+    return found
+
+
+@pytest.mark.parametrize("block", of("json"))
+def test_a_json_block_is_valid_for_what_it_shows(block: Block, tmp_path: Path) -> None:
+    for value in values(block):
+        assert isinstance(value, dict)
+        match value:
+            case {"steps": [{"parameters": _}, *_]} | {"plan": _}:
+                admitted(value, tmp_path)
+            case {"seq": _, "data": data}:
+                event = decode_event(json.dumps(value).encode())
+                assert surplus(EventRecord.model_validate_json(json.dumps(value))) == []
+                assert set(data) <= {item.name for item in fields(event.data)}
+            case {"percent": _}:
+                assert surplus(ProgressSnapshot.model_validate_json(json.dumps(value))) == []
+            case {"lease_seconds": _}:
+                assert surplus(StepCommand.model_validate_json(json.dumps(value))) == []
+            case {"executor": _, "type": _}:
+                assert surplus(REPORT.validate_json(json.dumps(value))) == []
+            case {"actor": _, "type": _}:
+                assert surplus(CONTROL_COMMAND.validate_json(json.dumps(value))) == []
+            case {"stream": _}:
+                assert surplus(OutputChunk.model_validate_json(json.dumps(value))) == []
+            case {"tool": _}:
+                admitted({"steps": [value]}, tmp_path)
+            case {"hostname": _}:
+                arguments("asset_create", value)
+            case {"app": _, "instance": _, "event": _, "level": _, "timestamp": _}:
+                pass  # A log line; these are the fields that every one has.
+            case _:
+                pytest.fail(f"{block.where}: no rule says what this is: {sorted(value)}")
+
+
+@pytest.mark.parametrize("block", of("python"))
+def test_a_python_block_compiles_and_imports_what_exists(block: Block) -> None:
+    tree = ast.parse(block.text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            module = __import__(str(node.module), fromlist=["*"])
+            assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
+
+
+@pytest.mark.parametrize("block", of("mermaid"))
+def test_a_diagram_shows_what_the_code_says(block: Block) -> None:
+    if block.text.startswith("stateDiagram"):
+        shown: dict[str, set[str]] = {status: set() for status in TRANSITIONS}
+        for before, after in re.findall(r"(\w+) --> (\w+)", block.text):
+            shown[before].add(after)
+        assert shown == {status: set(after) for status, after in TRANSITIONS.items()}
+        return
+    # A flow: `name[/topic/]` and `name((application))`. What is drawn is declared; a picture may
+    # leave out what does not help to see the whole.
+    topics = dict(re.findall(r'(\w+)\[/"?([^/"]+)"?/\]', block.text))
+    apps = dict(re.findall(r"(\w+)\(\((\w+)\)\)", block.text))
+    declared = {app.name: app for app in APPS}
+    drawn = 0
+    for left, arrow, right in re.findall(r"^ *(\w+)\S*(?: [^-]*)? (<?-->) (\w+)", block.text, re.M):
+        edges = [(left, right)] + ([(right, left)] if arrow == "<-->" else [])
+        for source, target in edges:
+            if source in apps and target in topics:
+                written = {topic.name for topic in declared[apps[source].rstrip("s")].writes}
+                assert registered(topics[target]) <= written, (source, target)
+                drawn += 1
+            elif source in topics and target in apps:
+                read = {topic.name for topic in declared[apps[target].rstrip("s")].reads}
+                assert registered(topics[source]) <= read, (source, target)
+                drawn += 1
+    assert drawn > 5
+
+
+def registered(label: str) -> set[str]:
+    """The topics that a label of a diagram stands for."""
+    pattern = re.escape(label).replace(re.escape("&lt;domain&gt;"), "[a-z]+")
+    found = {name for name in TOPICS if re.fullmatch(pattern, name)} - {"steps.reports"}
+    assert found or label in TOPICS, f"{label} is no topic"
+    return found or {label}
+
+
+def test_the_examples_of_the_pages_exist() -> None:
+    """A block that names a file of the repository shows that file's content."""
+    bare = json.loads((ROOT / "streams" / "examples" / "execution-request.bare.json").read_text())
+    shown = [value for block in ALL if block.info == "json" for value in values(block)]
+    assert bare in shown

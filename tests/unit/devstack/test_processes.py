@@ -1,0 +1,46 @@
+"""What the local stack runs, and what the compose file runs."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import yaml
+
+from devstack.processes import processes
+from streams.topics import DOMAINS
+
+ROOT = Path(__file__).parents[3]
+
+
+def _domains(arguments: list[str]) -> set[str]:
+    return {word for before, word in pairwise(arguments) if before == "--domain"}
+
+
+def test_the_test_tools_are_not_served_unless_asked_for() -> None:
+    """The tool argv runs any program without approval."""
+    served = _domains([word for spec in processes() for word in spec.argv])
+    assert served == set(DOMAINS) - {"test"}
+
+
+def test_the_test_tools_are_served_on_purpose() -> None:
+    served = _domains([word for spec in processes(test_tools=True) for word in spec.argv])
+    assert served == set(DOMAINS)
+
+
+def test_one_executor_serves_all_domains_on_one_machine() -> None:
+    assert [spec.name for spec in processes()] == ["router", "executor", "sink", "projector"]
+
+
+def test_the_compose_file_does_not_serve_the_test_tools() -> None:
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))["services"]
+    commands = [service.get("command", []) for service in services.values()]
+    assert _domains([word for command in commands for word in command]) == set(DOMAINS) - {"test"}
+    assert "RUNSTREAM_TEST_TOOLS" not in (ROOT / "compose.yaml").read_text("utf-8")
+
+
+def test_the_image_installs_the_versions_that_the_tests_ran_with() -> None:
+    lines = (ROOT / "Dockerfile").read_text("utf-8").splitlines()
+    installs = [line for line in lines if "pip install" in line]
+    assert installs
+    assert all("--constraint constraints.txt" in line for line in installs)

@@ -1,0 +1,70 @@
+"""What the projector tells Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from prometheus_client import REGISTRY
+
+from processors.progress import metrics
+from processors.progress.projector import Projector
+from processors.progress.records import Restoring
+from processors.progress.transport import Batch, OffsetRange
+from processors.progress.windows import Windows
+from runtime.health import Health
+from runtime.logs import Log
+from streams.events import encode_event
+from streams.lifecycle import ENDED, TRANSITIONS
+from tests.unit.progress.histories import Log as History
+
+
+class Silent:
+    """A logger that says nothing."""
+
+    def info(self, *args: Any, **fields: Any) -> None: ...
+
+    def warning(self, *args: Any, **fields: Any) -> None: ...
+
+
+def executions(status: str) -> float | None:
+    return REGISTRY.get_sample_value("runstream_executions", {"status": status})
+
+
+def test_labelled_series_exist_before_anything_has_happened() -> None:
+    for outcome in ("folded", "gap", "duplicate", "after_end", "unknown", "poison"):
+        labels = {"outcome": outcome}
+        assert REGISTRY.get_sample_value("runstream_projector_events_total", labels) is not None
+    for sla_class in ("fast", "medium", "long"):
+        labels = {"sla_class": sla_class}
+        assert REGISTRY.get_sample_value("runstream_sla_breaches_total", labels) is not None
+    assert set(metrics.EXECUTIONS_BY_STATUS) == TRANSITIONS.keys() - ENDED
+
+
+def test_executions_are_shown_by_status_until_they_end() -> None:
+    async def sent() -> None: ...
+
+    async def send(*record: Any) -> Any:
+        return sent()
+
+    async def stored(partitions: list[int]) -> dict[int, Restoring]:
+        return {partition: Restoring() for partition in partitions}
+
+    async def scenario() -> None:
+        projector = Projector(
+            cast(Log, Silent()), Health(("kafka", "publish")), Windows(), stored, send
+        )
+        await projector.restore({0: OffsetRange(0, 0)})
+        log = History()
+        log.accept(["a"])
+        await projector.process(Batch(0, [(0, encode_event(log.events[-1]))], 0.0))
+        await projector.tick()
+        assert (executions("approved"), executions("running")) == (1, 0)
+        await projector.process(Batch(0, [(1, encode_event(log.add("execution.started")))], 0.0))
+        await projector.tick()
+        assert (executions("approved"), executions("running")) == (0, 1)
+        await projector.process(Batch(0, [(2, encode_event(log.add("execution.failed")))], 0.0))
+        await projector.tick()
+        assert (executions("approved"), executions("running")) == (0, 0)
+
+    asyncio.run(scenario())

@@ -1,0 +1,16 @@
+"""The effects of tools, and the action class that each one counts as."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from streams.vocabulary import ActionClass
+
+Effect = Literal["read", "modify", "destroy"]
+
+#: Where a definition states no action class of its own.
+ACTION_CLASS_OF: Final[dict[Effect, ActionClass]] = {
+    "read": "read",
+    "modify": "modify",
+    "destroy": "modify",
+}

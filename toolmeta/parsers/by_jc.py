@@ -1,0 +1,54 @@
+"""Programs whose output jc reads; here its fields get the names and units of our outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jc
+
+
+def free(stdout: str) -> dict[str, Any]:
+    """`free --bytes`: bytes of memory and swap, and the share in use (what is not available)."""
+    rows = {row.pop("type").lower(): row for row in _rows("free", stdout)}
+    memory, swap = rows["mem"], rows["swap"]
+    busy = memory["total"] - memory["available"]
+    percent = round(100 * busy / memory["total"], 1) if memory["total"] else 0.0
+    return {"memory": memory, "swap": swap, "used_percent": percent}
+
+
+def ifconfig(stdout: str) -> dict[str, Any]:
+    """The interfaces."""
+    interfaces = _rows("ifconfig", stdout) if stdout.strip() else []
+    return {"interfaces": interfaces, "count": len(interfaces)}
+
+
+def lsb_release(stdout: str) -> dict[str, Any]:
+    """The four facts, by their names in snake case."""
+    (facts,) = _rows("lsb_release", stdout)
+    return {name.lower().replace(" ", "_"): value for name, value in facts.items()}
+
+
+def netstat(stdout: str) -> dict[str, Any]:
+    """`netstat --numeric` of net-tools: a socket per line; a UDP socket has no state of its own."""
+    sockets = [_socket(row) for row in _rows("netstat", stdout)]
+    return {"sockets": sockets, "count": len(sockets)}
+
+
+def _socket(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "protocol": row["proto"],
+        "state": row.get("state") or "",
+        "receive_queue": row["recv_q"],
+        "send_queue": row["send_q"],
+        "local_address": row["local_address"],
+        "local_port": row.get("local_port_num"),
+        "peer_address": row["foreign_address"],
+        "peer_port": row.get("foreign_port_num"),
+        "pid": row.get("pid"),
+        "program": row.get("program_name"),
+    }
+
+
+def _rows(parser: str, stdout: str) -> list[dict[str, Any]]:
+    found = jc.parse(parser, stdout, quiet=True)
+    return [dict(found)] if isinstance(found, dict) else [dict(row) for row in found]
