@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from drivers.context import Failure, Outcome, Success
+from drivers.context import Failure, Outcome, Stop, Success
 from drivers.resources import Resources
 from tests.driver_kit import Run, command, settings
 from toolmeta.invocation import Invocation
@@ -167,6 +167,37 @@ def test_cancel_ends_the_statement_on_the_server(postgres: str) -> None:
     assert evidence["statement"] == "cancelled by the server and rolled back"
     assert "cancel_unconfirmed" not in evidence
     assert not running()
+
+
+def test_a_cancel_that_meets_the_commit_does_not_promise_a_rollback(database: str) -> None:
+    """A deferred trigger makes the COMMIT last."""
+    with psycopg.connect(database) as connection:
+        connection.execute("create table slow (number integer)")
+        connection.execute(
+            "create function wait() returns trigger language plpgsql as"
+            " $$ begin perform pg_sleep(600); return null; end $$"
+        )
+        connection.execute(
+            "create constraint trigger late after insert on slow"
+            " deferrable initially deferred for each row execute function wait()"
+        )
+
+    def committing() -> bool:
+        with psycopg.connect(database) as connection:
+            rows = connection.execute(
+                "select 1 from pg_stat_activity where query = 'COMMIT' and state = 'active'"
+            )
+            return rows.fetchone() is not None
+
+    async def body(opened: Resources) -> Stop:
+        run = Run(opened, sql_call(sql="insert into slow values (1)", write=True))
+        await run.cancelled(committing)
+        return run.context.stop
+
+    stop = within(database, body)
+    assert "committing" in stop.evidence["cancel_unconfirmed"]
+    assert not stop.ended and stop.effect == "possible"
+    assert "statement" not in stop.evidence
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import orjson
 import pytest
 from confluent_kafka import Producer
 
-from streams import topics
+from streams import ids, topics
 from streams.topics import Topic
 from tests.harness import PATIENCE_SECONDS, Harness
 
@@ -120,7 +120,8 @@ def test_cancel_leaves_no_process_and_says_so(harness: Harness) -> None:
         assert time.monotonic() < deadline, "the command did not start"
         time.sleep(0.05)
     cancel = {"type": "cancel", "execution_id": execution_id, "actor": "test", "reason": "enough"}
-    harness.produce(orjson.dumps(cancel), topic="execution.control")
+    route = ids.route_of(execution_id).encode()
+    harness.produce(orjson.dumps(cancel), route, topic="execution.control")
     harness.flush()
     _await(harness, execution_id, "execution.cancelled")
     assert _sleepers(seconds) == []
