@@ -6,11 +6,10 @@ import sys
 
 from pydantic import BaseModel, ConfigDict
 
-from streams.topics import DOMAINS
+from streams.topics import DOMAINS, TEST_DOMAIN
 
 #: The domain of the tools that only tests, benchmarks and the demo need; one of them runs any
 #: program that a plan names, without approval.
-TEST_DOMAIN = "test"
 
 
 class ProcessSpec(BaseModel):

@@ -212,6 +212,10 @@ class StepFailed:
     duration_seconds: float
     error: StepError
     final: bool = True
+    evidence: Annotated[
+        dict[str, Any] | None,
+        Field(description="what was ended, where the executor ended the attempt"),
+    ] = None
     output: Any = None
     stdout: StreamSummary | None = None
     stderr: StreamSummary | None = None

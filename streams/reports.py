@@ -101,6 +101,9 @@ class Failed(_Ended):
     type: Literal["failed"] = "failed"
     error: StepError
     timed_out: bool = False
+    evidence: dict[str, Any] | None = Field(
+        default=None, description="what was ended, where the executor ended the attempt"
+    )
 
 
 class Cancelled(_Ended):

@@ -14,8 +14,11 @@ DAY_MS: Final = 86_400_000
 #: Partitions of every topic that meets in the router; equal on purpose (co-partitioning).
 ROUTER_PARTITIONS: Final = 8
 
-#: The four domains of the catalogue, and `test`, which serves benchmarks and fault tests.
-DOMAINS: Final = ("automation", "communication", "asset", "network", "test")
+#: The domain that serves benchmarks and fault tests: one of its tools runs any program, so it is
+#: started on purpose only.
+TEST_DOMAIN: Final = "test"
+#: The four domains of the catalogue, and that of the tests.
+DOMAINS: Final = ("automation", "communication", "asset", "network", TEST_DOMAIN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,9 @@ def spelling(name: str) -> str:
 class Registry:
     """All tools, by canonical name and alias; case and `-` or `_` make no difference."""
 
-    def __init__(self, tools: Iterable[Tool]) -> None:
+    def __init__(self, tools: Iterable[Tool], *, test_tools: bool = True) -> None:
+        #: Whether plans may use the tools of the test domain, one of which runs any program.
+        self.test_tools = test_tools
         self._tools: dict[str, Tool] = {}
         self._names: dict[str, Tool] = {}
         for tool in sorted(tools, key=lambda item: item.name):
@@ -60,9 +62,12 @@ def read(text: str, domain: str, name: str) -> Tool:
 
 
 @cache
-def load() -> Registry:
-    """The catalogue of this installation; raises `CatalogueError` at the first wrong file."""
-    return Registry(_checked(definition) for definition in read_all())
+def load(*, test_tools: bool = True) -> Registry:
+    """The catalogue of this installation; raises `CatalogueError` at the first wrong file.
+
+    Without `test_tools` the tools of the test domain are known, and not served.
+    """
+    return Registry((_checked(definition) for definition in read_all()), test_tools=test_tools)
 
 
 def _checked(definition: Definition) -> Tool:

@@ -18,6 +18,7 @@ from streams.admitted import AdmittedPlan, AdmittedStep, encode_plan
 from streams.limits import MAX_PLAN_BYTES, MAX_SECRETS_BYTES, MAX_STEPS
 from streams.payloads import Accepted
 from streams.plans import Compensation, ExecutionRequest, Plan, RetryPolicy, Step
+from streams.topics import TEST_DOMAIN
 from toolmeta import risk
 from toolmeta.bind import target_names
 from toolmeta.check import check
@@ -93,6 +94,10 @@ def _tool(
         near = registry.suggest(step.tool)
         hint = f"; did you mean {near}?" if near else "; see `runstream tools list`"
         problems.append(Problem(f"{where}.tool", f"there is no tool {step.tool[:64]!r}{hint}"))
+        return None
+    if tool.domain == TEST_DOMAIN and not registry.test_tools:
+        message = f"{tool.name} is a test tool; `runstream up --test-tools` serves these"
+        problems.append(Problem(f"{where}.tool", message))
         return None
     for problem in check(tool, step.parameters, references_allowed=True):
         field = f"{where}.{problem.field}"

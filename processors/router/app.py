@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Event) -> None:
-    tools = registry.load()
+    tools = registry.load(test_tools=settings.test_tools)
     count_from_zero((topic.name for topic in SOURCES), _ERROR_CLASSES)
     group = f"{settings.topic_prefix}runstream-router"
     writer = Writer(settings.topic_prefix, group)

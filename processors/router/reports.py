@@ -74,6 +74,7 @@ def decide_report(execution: Execution, report: AnyReport, now: float) -> Decisi
         case Failed():
             _run(decision)
             failed = StepFailed(error=report.error, report=report.type, **_result(report))
+            failed.evidence = _evidence(report.evidence)
             fail(decision, step, failed, timed_out=report.timed_out)
         case Cancelled():
             _cancelled(decision, step, report)
@@ -154,17 +155,18 @@ def _cancelled(decision: Decision, step: StepState, report: Cancelled) -> None:
     cancelled = StepCancelled(
         confirmed=report.confirmed,
         reason=execution.ending_reason or "the attempt was stopped",
-        evidence=_evidence(report),
+        evidence=_evidence(report.evidence) or {},
         output=report.output,
         report=report.type,
     )
     decision.emit("step.cancelled", cancelled, step.id, report.attempt)
 
 
-def _evidence(report: Cancelled) -> dict[str, Any]:
-    size = len(orjson.dumps(report.evidence))
+def _evidence(evidence: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The evidence, as far as its budget goes."""
+    size = len(orjson.dumps(evidence))
     if size <= MAX_EVIDENCE_BYTES:
-        return report.evidence
+        return evidence
     return {"truncated": f"the evidence had {size} bytes; {MAX_EVIDENCE_BYTES} are kept"}
 
 
@@ -206,10 +208,10 @@ def late_result(report: AnyReport) -> LateResult:
     """What the report says, as it is written down."""
     data = LateResult(report.type, report.executor)
     match report:
-        case Failed(error=error):
-            data.error = error
+        case Failed():
+            data.error, data.evidence = report.error, _evidence(report.evidence)
         case Cancelled():
-            data.confirmed, data.evidence = report.confirmed, _evidence(report)
+            data.confirmed, data.evidence = report.confirmed, _evidence(report.evidence)
         case Refused(message=message):
             data.message = message
         case _:

@@ -77,7 +77,8 @@ class Captured:
 class Simulation:
     """A router with one partition; every event it writes is checked against its contract."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, test_tools: bool = True) -> None:
+        self.tools = registry.load(test_tools=test_tools)
         self.now = START
         self.out = Captured()
         self.partition = self._fresh()
@@ -98,7 +99,7 @@ class Simulation:
             prefix="",
             writer=Writer("", "router"),
             store=store,
-            requests=RequestHandler(0, 1, registry.load(), store, self._bits),
+            requests=RequestHandler(0, 1, self.tools, store, self._bits),
         )
 
     def _bits(self) -> int:

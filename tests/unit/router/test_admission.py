@@ -167,3 +167,14 @@ def test_unknown_fields_are_kept_and_said() -> None:
     events = simulation.submit({"plan": {"steps": [{"tool": "noop", "depend_on": []}], "color": 1}})
     assert events[0]["data"]["unknown_fields"] == ["plan.color", "plan.steps[0].depend_on"]
     assert events[0]["data"]["plan"]["extra"] == {"color": 1}
+
+
+@pytest.mark.parametrize("place", ["tool", "compensate"])
+def test_test_tools_are_refused_where_they_are_not_served(place: str) -> None:
+    step: dict[str, Any] = {"tool": "noop"}
+    if place == "compensate":
+        step = {"tool": "df", "parameters": {"path": "/"}, "compensate": {"tool": "argv"}}
+    simulation = Simulation(test_tools=False)
+    events = simulation.submit({"steps": [step]})
+    assert kinds(events) == ["execution.rejected"]
+    assert "--test-tools" in events[0]["data"]["message"]
