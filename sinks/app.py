@@ -221,7 +221,7 @@ class Sink:
 
     def _give_up(self, why: str) -> None:
         """Stop consuming until somebody has looked; the process stays, unready."""
-        self._health.waiting("kafka", why)
+        self._health.waiting("kafka", f"stopped consuming: {why}")
         self._log.error("stopped consuming", why=why, remedy="see docs/dead-letters.md")
         self._source.pause()
         while not self._stop.is_set():
