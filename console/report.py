@@ -18,15 +18,16 @@ from streams.reports import StreamSummary
 
 Row = dict[str, Any]
 _EXCERPT_LINES = 12
-#: The width from which a whole row finds room on one line.
-_ONE_LINE_FROM: Final = 110
+#: The widths from which an execution and a step find room on one line.
+_EXECUTION_FROM: Final = 130
+_STEP_FROM: Final = 110
 _SUMMARY: Final = TypeAdapter(StreamSummary)
 
 
 def executions(rows: list[Row]) -> None:
     """One line per execution; on a narrow terminal the id has a line of its own, whole."""
     out = terminal.out()
-    if out.width < _ONE_LINE_FROM:
+    if out.width < _EXECUTION_FROM:
         for row in rows:
             head = _status(row["status"]).append(f"  {one_line(row['name'] or '-', 40)}", "bold")
             took = seconds(row["duration_seconds"])
@@ -100,7 +101,7 @@ def _facts(row: Row) -> list[tuple[str, str]]:
 
 def _steps(rows: list[Row]) -> Table:
     columns = ["STEP", "TOOL", "STATUS", "ATTEMPT", "TOOK", "WHERE", "WHY OR WHAT"]
-    wide = terminal.out().width >= _ONE_LINE_FROM
+    wide = terminal.out().width >= _STEP_FROM
     table = _table(*columns) if wide else _table("STEP", "STATUS", "TOOK", "WHY OR WHAT")
     for row in rows:
         why = row["error_message"] or row["status_reason"] or row["progress_message"]

@@ -64,8 +64,9 @@ def count(number: int, noun: str) -> str:
 
 
 def counts(numbers: dict[str, int]) -> str:
-    """Numbers by status: `3 succeeded, 1 timed out`."""
-    return ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in numbers.items())
+    """Numbers by status, successes first: `3 succeeded, 1 timed out`."""
+    ordered = sorted(numbers.items(), key=lambda item: (item[0] != "succeeded", item[0]))
+    return ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in ordered)
 
 
 def brief(output: Any, limit: int = 120) -> str:

@@ -31,6 +31,7 @@ from streams.payloads import (
     Expanded,
     NeedsAttention,
     Payload,
+    Rejected,
     RetryScheduled,
     Skipped,
     StepCancelled,
@@ -110,6 +111,8 @@ def _begin(event: Event, at: float) -> Progress:
             )
         name, sla_class = accepted.name, intern(accepted.sla_class)
         deadline = at + accepted.sla_seconds
+    elif isinstance(event.data, Rejected):
+        name = event.data.name
     points = sum(step.percent for step in steps.values())
     return Progress(
         facts=Facts(

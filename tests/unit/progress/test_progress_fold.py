@@ -110,8 +110,9 @@ def test_a_step_that_is_being_cancelled_keeps_its_percent_until_it_has_ended() -
 
 def test_a_rejection_is_a_whole_history() -> None:
     log = Log()
-    log.add("execution.rejected", {"reason": "invalid", "message": "no", "problems": []})
+    log.add("execution.rejected", {"reason": "invalid", "message": "no", "name": "patch web"})
     shot = snapshot(folded(log), log.at)
+    assert shot.name == "patch web"
     assert (shot.status, shot.percent, shot.total_steps, shot.sla) == ("rejected", 100, 0, None)
 
 
