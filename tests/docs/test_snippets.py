@@ -30,6 +30,8 @@ NOT_RUN = {
     r"runstream down": "the stack of these tests is stopped by this very command",
     r"from devstack\.stack import LocalStack": "the stack of the tests is started in this way",
 }
+#: Pages whose blocks another test runs, with what they need.
+RUN_ELSEWHERE = {"docs/ssh.md": "tests/integration/test_docs_ssh.py, against an OpenSSH server"}
 #: They follow something for ever: they run until the first line that they print.
 ENDLESS = (
     r"^kcat .* -C (?!.* -e\b)",
@@ -179,7 +181,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def pages(info: str) -> list[Any]:
     found: dict[Path, list[Block]] = {}
     for block in ALL:
-        if block.info == info:
+        if block.info == info and str(block.page.relative_to(ROOT)) not in RUN_ELSEWHERE:
             found.setdefault(block.page, []).append(block)
     return [pytest.param(b, id=str(p.relative_to(ROOT))) for p, b in found.items()]
 
