@@ -161,7 +161,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     try:
         up = stack.run("runstream up --detach")
         assert up.returncode == 0, up.stderr
-        status = stack.json("runstream status --json")
+        status = stack.json("runstream status --json --show-secrets")
         stack.database_url = status["database_url"]
         environment["BROKER"] = status["bootstrap_servers"]
         stack.execution_id = stack.run("runstream submit uptime.yaml").stdout.strip()
