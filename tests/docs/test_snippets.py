@@ -30,6 +30,8 @@ NOT_RUN = {
     r"runstream down": "the stack of these tests is stopped by this very command",
     r"from devstack\.stack import LocalStack": "the stack of the tests is started in this way",
 }
+#: Pages whose blocks another test runs, with what they need.
+RUN_ELSEWHERE = {"docs/ssh.md": "tests/integration/test_docs_ssh.py, against an OpenSSH server"}
 #: They follow something for ever: they run until the first line that they print.
 ENDLESS = (
     r"^kcat .* -C (?!.* -e\b)",
@@ -159,7 +161,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     try:
         up = stack.run("runstream up --detach")
         assert up.returncode == 0, up.stderr
-        status = stack.json("runstream status --json")
+        status = stack.json("runstream status --json --show-secrets")
         stack.database_url = status["database_url"]
         environment["BROKER"] = status["bootstrap_servers"]
         stack.execution_id = stack.run("runstream submit uptime.yaml").stdout.strip()
@@ -179,7 +181,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def pages(info: str) -> list[Any]:
     found: dict[Path, list[Block]] = {}
     for block in ALL:
-        if block.info == info:
+        if block.info == info and str(block.page.relative_to(ROOT)) not in RUN_ELSEWHERE:
             found.setdefault(block.page, []).append(block)
     return [pytest.param(b, id=str(p.relative_to(ROOT))) for p, b in found.items()]
 
