@@ -27,7 +27,8 @@ test: $(VENV)/.installed ## All tests, with a real broker and a real database
 	$(BIN)/python -m pytest
 
 unit: $(VENV)/.installed ## The tests that need no broker and no database
-	$(BIN)/python -m pytest tests/unit tests/contract tests/architecture
+	$(BIN)/python -m pytest tests/unit tests/contract tests/architecture \
+		tests/docs/test_names.py tests/docs/test_blocks.py
 
 check: $(VENV)/.installed ## Format, lint, types, import borders, drift of the generated documents
 	$(BIN)/ruff format --check .
@@ -48,4 +49,4 @@ bench: $(VENV)/.installed ## Measure the system beside the bare loop; writes bui
 
 clean: ## Remove what was built; a running stack is stopped first
 	-test -x $(BIN)/runstream && $(BIN)/runstream down
-	rm -rf $(VENV) build .runstream .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build .runstream tests/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
