@@ -21,6 +21,9 @@ MAX_REQUEST_BYTES: Final = 512 * _KIB
 MAX_CONTROL_BYTES: Final = 64 * _KIB
 #: A report of an executor: the output, both stream summaries and the error or evidence.
 MAX_REPORT_BYTES: Final = 512 * _KIB
+#: A dead letter, key and headers included. Its source topic takes records of 2 MiB as they are on
+#: the wire; what was compressed can be any size.
+MAX_DEAD_LETTER_BYTES: Final = 2_048 * _KIB
 #: The output of a step, as JSON; what later steps may reference.
 MAX_OUTPUT_BYTES: Final = 240 * _KIB
 #: The plan as admitted, as JSON, with everything that admission adds to it.

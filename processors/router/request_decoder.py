@@ -55,7 +55,9 @@ def decode_request(value: bytes | None) -> Readable | Invalid | Undecodable:
         problem = Problem(
             "plan", f"the request has {len(value)} bytes; at most {MAX_REQUEST_BYTES} are allowed"
         )
-        return Invalid([problem], reason="too_large", **_sender(value))
+        # What is far too large is not parsed only to name its sender.
+        sender = _sender(value) if len(value) <= 4 * MAX_REQUEST_BYTES else {}
+        return Invalid([problem], reason="too_large", **sender)
     try:
         request = ExecutionRequest.model_validate_json(value)
     except ValidationError as error:

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from prometheus_client import Counter
 
 from streams.envelope import HOPS
+from streams.limits import MAX_DEAD_LETTER_BYTES
 
 SUFFIX: Final = ".dlq"
 #: The headers that are ours; a dead letter that comes back and fails again carries the newest only.
@@ -23,6 +24,11 @@ DROPPED: Final = "runstream-headers-dropped"
 #: The class of a step that failed as often as it may: not poison, its redrive is a rerun.
 RETRIES_EXHAUSTED: Final = "retries_exhausted"
 
+#: The size that the record had, where only its beginning is kept.
+TRUNCATED: Final = f"{PREFIX}truncated"
+
+_KEPT_KEY: Final = 1_024
+_KEPT_VALUE: Final = 64 * 1_024
 _MAX_CLASS: Final = 64
 _MAX_MESSAGE: Final = 1_000
 _MAX_NAME: Final = 256
@@ -83,9 +89,17 @@ def dead_letter(
     `message_text` is a sentence of our own, never an excerpt of the record; `stage` is where it
     failed (decode, decide, store …). A header of the source is kept if its key occurs once and
     its value is UTF-8; the others are counted. Where the dead-letter topic has fewer partitions
-    than the source, produce with `fitting(letter, partitions)`.
+    than the source, produce with `fitting(letter, partitions)`. Of a record that is larger than
+    MAX_DEAD_LETTER_BYTES once it is decompressed the beginning is kept, and TRUNCATED says so.
     """
     kept, dropped = _kept(_headers(message))
+    key, value = message.key(), message.value()
+    size = _size(key, value, kept)
+    if size > MAX_DEAD_LETTER_BYTES:
+        # Only a compressed record can be so large: its topic bounds what it had on the wire.
+        dropped += len(kept)
+        key, value, kept = key and key[:_KEPT_KEY], value and value[:_KEPT_VALUE], []
+        kept.append((TRUNCATED, _number(size)))
     own: HeaderList = [
         (f"{PREFIX}class", _text(error_class, _MAX_CLASS)),
         (f"{PREFIX}message", _text(message_text, _MAX_MESSAGE)),
@@ -100,9 +114,7 @@ def dead_letter(
     ]
     if dropped:
         own.append((DROPPED, _number(dropped)))
-    return DeadLetter(
-        topic + SUFFIX, message.key(), message.value(), kept + own, message.partition()
-    )
+    return DeadLetter(topic + SUFFIX, key, value, kept + own, message.partition())
 
 
 def exhausted(
@@ -177,6 +189,12 @@ def _kept(given: list[tuple[str, Any]]) -> tuple[HeaderList, int]:
         else:
             dropped += 1
     return kept, dropped
+
+
+def _size(key: Any, value: Any, headers: HeaderList) -> int:
+    """The bytes of a record, without the few that say how long its parts are."""
+    parts = [key, value, *(text for header in headers for text in header)]
+    return sum(len(part) for part in parts if part is not None)
 
 
 def _is_text(value: bytes | None) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from runtime.kafka.dead_letters import (
     DROPPED,
     PREFIX,
+    TRUNCATED,
     dead_letter,
     exhausted,
     fitting,
@@ -140,3 +141,26 @@ def test_every_letter_has_an_archive_row() -> None:
         assert row.source_offset is None
         assert row.error_class is None or len(row.error_class) <= 64
         assert isinstance(orjson.loads(row.headers), dict)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        FakeRecord(b"v" * 3_000_000),
+        FakeRecord(b"v", key=b"k" * 3_000_000),
+        FakeRecord(b"v", headers=[(f"h{n}", b"x" * 100_000) for n in range(30)]),
+    ],
+)
+def test_of_a_record_that_was_compressed_far_the_beginning_is_kept(record: FakeRecord) -> None:
+    made = letter(record)
+    given = dict(made.headers)
+    size = len(made.key or b"") + len(made.value or b"") + sum(len(v) for v in given.values())
+    assert size < 100_000
+    assert int(given[TRUNCATED]) > 2_900_000
+    assert (record.key() or b"").startswith(made.key)
+    assert (record.value() or b"").startswith(made.value)
+
+
+def test_a_record_as_large_as_its_topic_takes_is_kept_whole() -> None:
+    record = FakeRecord(b"v" * (2 * 1024 * 1024 - 1_000))
+    assert letter(record).value == record.value()
