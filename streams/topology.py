@@ -1,7 +1,7 @@
 """The topology: which application reads and writes which topic, as data.
 
-It is the one place to look for "what flows where"; the picture in the docs is drawn from it, and
-a test compares it with what the applications really subscribe to.
+The edges stand in the topic registry, with each topic. The picture in the docs is drawn from here,
+and a test compares it with what the applications really subscribe to.
 """
 
 from __future__ import annotations
@@ -9,19 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from streams.topics import (
-    CONTROL,
-    DEAD_LETTERS,
-    EVENTS,
-    EXECUTORS_CONTROL,
-    OUTPUT,
-    PROGRESS,
-    REPORTS,
-    REQUESTS,
-    ROUTER_STATE,
-    STEPS,
-    Topic,
-)
+from streams.topics import DEAD_LETTERS, STEPS, TOPICS, Topic, all_topics
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,32 +22,24 @@ class App:
     writes: tuple[Topic, ...]
 
 
-ROUTER: Final = App(
-    "router",
-    "decides: admits plans, dispatches steps, keeps the numbered event log",
-    # Requests and control come back to the router once when they were produced off their route.
-    reads=(REQUESTS, CONTROL, REPORTS, ROUTER_STATE),
-    writes=(*STEPS.values(), EXECUTORS_CONTROL, EVENTS, ROUTER_STATE, REQUESTS, CONTROL),
+def _app(name: str, job: str) -> App:
+    """The edges of an application, as the topic registry declares them."""
+    return App(
+        name,
+        job,
+        reads=tuple(topic for topic in all_topics() if name in topic.readers),
+        writes=tuple(topic for topic in TOPICS.values() if name in topic.writers),
+    )
+
+
+# Requests and control come back to the router once when they were produced off their route.
+ROUTER: Final = _app(
+    "router", "decides: admits plans, dispatches steps, keeps the numbered event log"
 )
-EXECUTOR: Final = App(
-    "executor",
-    "acts: claims a step, runs it, reports what happened",
-    reads=(*STEPS.values(), EXECUTORS_CONTROL),
-    writes=(REPORTS, OUTPUT),
-)
-SINK: Final = App(
-    "sink",
-    "rests: writes events and output to Postgres, exactly once",
-    reads=(EVENTS, OUTPUT, *DEAD_LETTERS.values()),
-    writes=(),
-)
-PROJECTOR: Final = App(
-    "projector",
-    "knows: folds events into live progress",
-    # Its own topic is its store: it restores from there.
-    reads=(EVENTS, PROGRESS),
-    writes=(PROGRESS,),
-)
+EXECUTOR: Final = _app("executor", "acts: claims a step, runs it, reports what happened")
+SINK: Final = _app("sink", "stores: writes events and output to Postgres, exactly once")
+# Its own topic is its store: it restores from there.
+PROJECTOR: Final = _app("projector", "knows: folds events into live progress")
 
 APPS: Final = (ROUTER, EXECUTOR, SINK, PROJECTOR)
 

@@ -81,7 +81,9 @@ def target_names(tool: Tool) -> tuple[tuple[str, ...], str | None]:
     names: list[str] = []
     defaults = checker_of(tool).defaults
     for name in tool.target:
-        names.extend((name, *tool.parameters[name].aliases))
+        shape = tool.parameters.get(name)
+        # A tool that runs here only may say `host` and take none.
+        names.extend((name, *shape.aliases) if shape is not None else ())
         if name in defaults:
             return tuple(names), target_key(defaults[name])
     return tuple(names), None

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.unit.router.simulation import Simulation, kinds
+from toolmeta import registry
+from toolmeta.bind import target_key, target_names, target_of
+from toolmeta.model import Tool
 
 
 def steps(*given: dict[str, Any], **plan: Any) -> dict[str, Any]:
@@ -183,3 +188,27 @@ def test_a_thousand_steps_are_allowed_and_one_more_is_not() -> None:
     events = simulation.submit(steps(*[{} for _ in range(1001)]))
     assert kinds(events) == ["execution.rejected"]
     assert "1000 are allowed" in events[0]["data"]["message"]
+
+
+@pytest.mark.parametrize("host", ["Web-01", "web-01.", "WEB-01", "{{ steps.a.output.host }}"])
+def test_one_host_is_one_target_however_it_is_spelled(host: str) -> None:
+    simulation = Simulation()
+    simulation.submit({"steps": [
+        {"id": "a", "tool": "noop"},
+        {"tool": "df", "parameters": {"host": host, "path": "/"}},
+    ]})  # fmt: skip
+    simulation.run(simulation.take(), {"host": "Web-01"})
+    assert simulation.take()["target"] == "web-01"
+
+
+@pytest.mark.parametrize("tool", registry.load().all(), ids=lambda tool: tool.name)
+def test_the_router_and_the_executor_agree_on_the_target(tool: Tool) -> None:
+    names, default = target_names(tool)
+
+    def chosen(parameters: dict[str, Any]) -> str | None:
+        found = (target_key(parameters.get(name)) for name in names)
+        return next((target for target in found if target is not None), default)
+
+    assert chosen({}) == target_of(tool, {})
+    for name in names:
+        assert chosen({name: "Web-01"}) == target_of(tool, {name: "Web-01"}) == "web-01"
