@@ -20,7 +20,7 @@ from runtime.logs import Log
 from runtime.settings import SinkSettings
 from sinks import metrics
 from sinks.dead_letter_writer import GROUP, DeadLetterWriter, NotDelivered
-from sinks.postgres import Database, Place, StalePosition
+from sinks.postgres import Database, PartitionKey, StalePosition
 from sinks.reading import Reading, read
 from sinks.refusals import Refused, needs_migration
 from sinks.source import Source
@@ -56,7 +56,7 @@ class Sink:
         self._dead_letters = DeadLetterWriter(settings)
         self._limit = DlqLimit()
         self._database: Database | None = None
-        self._positions: dict[Place, int] = {}
+        self._positions: dict[PartitionKey, int] = {}
         self._wait = _FIRST_WAIT
         self._unstored = False
         self._empty = 0
@@ -123,7 +123,7 @@ class Sink:
             reading.batch, lambda rows: self._dead_letter_refused(reading, rows, bad)
         )
         self._dead_letters.forget()
-        for place, move in reading.batch.moves.items():
+        for place, move in reading.batch.advances.items():
             self._positions[place] = move.following
         self._limit.count(reading.records, bad + len(refused))
         self._count(reading, refused)

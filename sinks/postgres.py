@@ -36,7 +36,7 @@ FROM unnest(%s::text[], %s::int[], %s::bigint[]) AS given (topic, partition, nex
 WHERE (o.topic, o.partition) = (given.topic, given.partition)
 """
 
-Place = tuple[str, int]
+PartitionKey = tuple[str, int]
 R = TypeVar("R", bound=tuple[Any, ...])
 
 
@@ -44,8 +44,8 @@ class StalePosition(Exception):
     """Somebody else has moved a position of this batch: what was read is not ours to store."""
 
 
-class Move(NamedTuple):
-    """A position that a batch moves, from where it must stand to where it goes."""
+class OffsetAdvance(NamedTuple):
+    """A position that a batch advances, from where it must stand to where it goes."""
 
     expected: int
     following: int
@@ -53,12 +53,12 @@ class Move(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """What one transaction stores; rows come with their places, to name what is refused."""
+    """What one transaction stores; rows come with their partitions, to name what is refused."""
 
-    events: list[tuple[Place, int, EventRow]] = field(default_factory=list)
-    output: list[tuple[Place, int, OutputRow]] = field(default_factory=list)
-    dead_letters: list[tuple[Place, int, DeadLetterRow]] = field(default_factory=list)
-    moves: dict[Place, Move] = field(default_factory=dict)
+    events: list[tuple[PartitionKey, int, EventRow]] = field(default_factory=list)
+    output: list[tuple[PartitionKey, int, OutputRow]] = field(default_factory=list)
+    dead_letters: list[tuple[PartitionKey, int, DeadLetterRow]] = field(default_factory=list)
+    advances: dict[PartitionKey, OffsetAdvance] = field(default_factory=dict)
 
 
 class Database:
@@ -90,7 +90,7 @@ class Database:
         """End the session."""
         self._connection.close()
 
-    def positions(self, places: Iterable[Place]) -> dict[Place, int]:
+    def positions(self, places: Iterable[PartitionKey]) -> dict[PartitionKey, int]:
         """The next record wanted of each partition; 0 for one that is new."""
         columns = _columns(places)
         with self._connection.transaction():
@@ -98,37 +98,37 @@ class Database:
             rows = self._connection.execute(_READ, columns).fetchall()
         return {(topic, partition): following for topic, partition, following in rows}
 
-    def write(self, batch: Batch, park: Callable[[Sequence[Refused]], None]) -> list[Refused]:
+    def write(self, batch: Batch, keep: Callable[[Sequence[Refused]], None]) -> list[Refused]:
         """Store the batch and move its positions, or neither; returns the rows that were refused.
 
-        `park` gets the rows that Postgres refuses and returns once they are safe elsewhere; what
+        `keep` gets the rows that Postgres refuses and returns once they are safe elsewhere; what
         it raises undoes the batch. Raises StalePosition, and psycopg.Error where the database is
         away.
         """
         with self._connection.transaction():
-            self._compare(batch.moves)
+            self._compare(batch.advances)
             refused = self._store(batch.events, self._events)
             refused += self._store(batch.output, lambda rows: self._insert(OUTPUT, rows))
             refused += self._store(batch.dead_letters, lambda rows: self._insert(LETTERS, rows))
             if refused:
-                park(refused)
-            places = list(batch.moves)
-            following = [move.following for move in batch.moves.values()]
+                keep(refused)
+            places = list(batch.advances)
+            following = [move.following for move in batch.advances.values()]
             self._connection.execute(_MOVE, [*_columns(places), following])
         return refused
 
-    def _compare(self, moves: dict[Place, Move]) -> None:
+    def _compare(self, advances: dict[PartitionKey, OffsetAdvance]) -> None:
         """Lock the positions, in one order for everybody, and see that nobody has moved them."""
-        rows = self._connection.execute(_READ + " FOR UPDATE", _columns(moves)).fetchall()
+        rows = self._connection.execute(_READ + " FOR UPDATE", _columns(advances)).fetchall()
         found = {(topic, partition): following for topic, partition, following in rows}
-        for place, move in moves.items():
+        for place, move in advances.items():
             if found.get(place) != move.expected:
                 raise StalePosition(
                     f"{place[0]}[{place[1]}] stands at {found.get(place)}, not {move.expected}"
                 )
 
     def _store(
-        self, rows: Sequence[tuple[Place, int, R]], store: Callable[[list[R]], None]
+        self, rows: Sequence[tuple[PartitionKey, int, R]], store: Callable[[list[R]], None]
     ) -> list[Refused]:
         """Store rows; where Postgres refuses, halve until the one to blame stands alone."""
         if not rows:
@@ -155,6 +155,6 @@ class Database:
             cursor.execute(table.insert.encode())
 
 
-def _columns(places: Iterable[Place]) -> list[list[Any]]:
+def _columns(places: Iterable[PartitionKey]) -> list[list[Any]]:
     given = list(places)
     return [[topic for topic, _ in given], [partition for _, partition in given]]

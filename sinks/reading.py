@@ -10,7 +10,7 @@ from confluent_kafka import Message
 
 from runtime.kafka.dead_letters import SUFFIX
 from sinks.archive import read_dead_letter
-from sinks.postgres import Batch, Move, Place
+from sinks.postgres import Batch, OffsetAdvance, PartitionKey
 from sinks.records import GivenHeaders, Unreadable, read_event, read_output
 
 
@@ -28,7 +28,7 @@ class Reading:
         return len(self.messages)
 
 
-def read(messages: Iterable[Message], positions: dict[Place, int], output: str) -> Reading:
+def read(messages: Iterable[Message], positions: dict[PartitionKey, int], output: str) -> Reading:
     """Decode a batch; `positions` says where each partition stands, `output` is the
     name of the output topic on this cluster, and what does not end in `.dlq` holds events.
     """
@@ -38,7 +38,7 @@ def read(messages: Iterable[Message], positions: dict[Place, int], output: str) 
         topic, partition, offset = _where(message)
         place = (topic, partition)
         reading.messages[topic, partition, offset] = message
-        batch.moves[place] = Move(positions[place], offset + 1)
+        batch.advances[place] = OffsetAdvance(positions[place], offset + 1)
         if topic.endswith(SUFFIX):
             batch.dead_letters.append((place, offset, read_dead_letter(message)))
         elif topic == output:

@@ -19,7 +19,7 @@ from runtime.kafka import clients
 from runtime.kafka.outage import reason
 from runtime.settings import CommonSettings
 
-Place = tuple[str, int]
+PartitionKey = tuple[str, int]
 
 #: A batch ends at this size, so that large output chunks do not fill the memory.
 _BATCH_BYTES: Final = 8 * 1024 * 1024
@@ -54,11 +54,11 @@ class Source:
             )
         )
         self._topics = list(topics)
-        self._assigned: dict[Place, TopicPartition] = {}
+        self._assigned: dict[PartitionKey, TopicPartition] = {}
         self._sought = False
         self._rebalances = 0
-        self._ends: dict[Place, int] = {}
-        self._hinted: dict[Place, int] = {}
+        self._ends: dict[PartitionKey, int] = {}
+        self._hinted: dict[PartitionKey, int] = {}
         self._next_hint = 0.0
         #: What the client library complains of, until it is asked.
         self.trouble: str | None = None
@@ -70,11 +70,11 @@ class Source:
         )
 
     @property
-    def unsought(self) -> list[Place]:
+    def unsought(self) -> list[PartitionKey]:
         """The partitions that wait for `seek`; empty once it was called, or where none is ours."""
         return [] if self._sought else list(self._assigned)
 
-    def seek(self, positions: dict[Place, int]) -> None:
+    def seek(self, positions: dict[PartitionKey, int]) -> None:
         """Start reading every assigned partition where the database stands."""
         for name, partition in self._assigned.items():
             following = positions.get(name, 0)
@@ -124,14 +124,14 @@ class Source:
         missing = [name for name in self._topics if name not in known]
         self.trouble = f"topics are missing: {', '.join(missing)}" if missing else None
 
-    def hint(self, positions: dict[Place, int], *, now: bool = False) -> None:
+    def hint(self, positions: dict[PartitionKey, int], *, now: bool = False) -> None:
         """Tell Kafka how far the database is, once a second or `now`; nothing depends on it."""
         if not now and time.monotonic() < self._next_hint:
             return
         self._next_hint = time.monotonic() + _HINT_SECONDS
         offsets = []
         for name, following in positions.items():
-            # The end is one past a transaction's marker; a later record moves the position on.
+            # The end is one past a transaction's marker; a later record advances the position on.
             told = max(following, self._ends.get(name, 0))
             if name in self._assigned and told > 0 and self._hinted.get(name) != told:
                 self._hinted[name] = told

@@ -64,7 +64,7 @@ class Accept:
     data: Accepted
 
 
-Answer = Undecodable | Forward | Refuse | Repeat | Accept
+RequestDecision = Undecodable | Forward | Refuse | Repeat | Accept
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class RequestHandler:
     store: StateStore
     random_bits: Callable[[], int]
 
-    def decide(self, value: bytes | None, now: float) -> Answer:
+    def decide(self, value: bytes | None, now: float) -> RequestDecision:
         """What becomes of a record; never raises for anything that a producer can send."""
         read = decode_request(value)
         if isinstance(read, Undecodable):

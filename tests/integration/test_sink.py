@@ -20,7 +20,7 @@ from runtime.kafka.dead_letters import PREFIX
 from runtime.kafka.dlq_limit import ALWAYS_ALLOWED
 from sinks.derive import store_events
 from sinks.migrate import migrate
-from sinks.postgres import Batch, Database, Move, StalePosition
+from sinks.postgres import Batch, Database, OffsetAdvance, StalePosition
 from streams.reports import OutputChunk
 from streams.topics import EVENTS, OUTPUT
 from tests.integration.sink_lab import Lab, eventually
@@ -315,7 +315,7 @@ def test_a_zombie_stores_nothing(lab: Lab) -> None:
 
         def batch(first: int, last: int, expected: int) -> Batch:
             found = [(place, first + i, row) for i, row in enumerate(rows[first:last])]
-            return Batch(events=found, moves={place: Move(expected, last)})
+            return Batch(events=found, advances={place: OffsetAdvance(expected, last)})
 
         refused: list[Any] = []
         ours.write(batch(0, 3, 0), refused.extend)
