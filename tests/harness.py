@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 import psycopg
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from devstack.stack import LocalStack
 from streams.lifecycle import TERMINAL_EVENTS
@@ -22,6 +22,13 @@ from streams.topics import EVENTS, PROGRESS, REQUESTS, Topic, dead_letter_topic
 
 #: Longer than a lease, a restart and the work that is left, on a busy machine.
 PATIENCE_SECONDS = 150.0
+_LEADERLESS = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
 
 
 @dataclass
@@ -44,6 +51,19 @@ class Log:
 
 def _text(value: str | bytes | None) -> str:
     return value.decode() if isinstance(value, bytes) else value or ""
+
+
+def _end(consumer: Consumer, part: TopicPartition) -> int:
+    """The end of a partition; one that was just made may have no leader yet."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            end: int = consumer.get_watermark_offsets(part, timeout=30)[1]
+            return end
+        except KafkaException as error:
+            if error.args[0].code() not in _LEADERLESS or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 class Harness:
@@ -74,7 +94,7 @@ class Harness:
         parts = [TopicPartition(self.prefix + topic.name, n, 0) for n in range(topic.partitions)]
         if from_end:
             for part in parts:
-                part.offset = consumer.get_watermark_offsets(part, timeout=30)[1]
+                part.offset = _end(consumer, part)
         consumer.assign(parts)
         return consumer
 

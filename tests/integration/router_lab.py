@@ -49,6 +49,7 @@ class RouterLab(Harness):
             "KAFKA_BOOTSTRAP_SERVERS": self.stack.bootstrap_servers,
             "RUNSTREAM_TOPIC_PREFIX": self.prefix,
             "RUNSTREAM_INSTANCE": name,
+            "RUNSTREAM_TEST_TOOLS": "true",
             "RUNSTREAM_LEDGER": str(self.ledger),
             "RUNSTREAM_LOG_FORMAT": "json",
             **{f"RUNSTREAM_{key.upper()}": str(value) for key, value in settings.items()},
@@ -70,7 +71,7 @@ class RouterLab(Harness):
     def members(self) -> dict[str, int]:
         """How many partitions each member of the routers' group has; empty during a rebalance."""
         group = f"{self.prefix}runstream-router"
-        found = self._admin.describe_consumer_groups([group])[group].result(10)
+        found = self._admin.describe_consumer_groups([group])[group].result(60)
         if found.state.name != "STABLE":
             return {}
         return {
