@@ -24,7 +24,7 @@ demo: $(VENV)/.product ## Start everything, run seven plans with real work, show
 	$(BIN)/python -m demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.installed ## All tests, with a real broker and a real database
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=20
 
 unit: $(VENV)/.installed ## The tests that need no broker and no database
 	$(BIN)/python -m pytest tests/unit tests/contract tests/architecture \

@@ -14,14 +14,15 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from streams.commands import CONTROL_COMMAND, AnyCommand
+from streams.commands import CONTROL_COMMAND, AnyCommand, Resolve
 from streams.ids import is_execution_id
 from streams.limits import MAX_CONTROL_BYTES, MAX_INTEGER, MAX_REPORT_BYTES
-from streams.reports import REPORT, AnyReport
+from streams.reports import REPORT, AnyReport, Cancelled, Failed, Succeeded
 from toolmeta.invocation import Problem
 
 #: Bytes without which no number can be infinite or beyond 64 bits.
 _LARGE: Final = re.compile(rb"[0-9](?:[0-9]{18}|[eE]\+?[0-9]{3})")
+_FREE: Final = (Succeeded, Failed, Cancelled, Resolve)
 _NUL: Final = rb"\u0000"
 
 
@@ -43,7 +44,9 @@ def decode_report(value: bytes | None) -> AnyReport | Undecodable:
 def decode_command(value: bytes | None) -> AnyCommand | Undecodable:
     """The command in a record of `execution.control`; never raises."""
     found: AnyCommand | Undecodable = _decode(value, CONTROL_COMMAND, MAX_CONTROL_BYTES, nul=False)
-    return found
+    if isinstance(found, Undecodable) or is_execution_id(found.execution_id):
+        return found
+    return Undecodable("invalid", "execution_id is not the id of an execution")
 
 
 def _decode(value: bytes | None, adapter: TypeAdapter[Any], limit: int, *, nul: bool) -> Any:
@@ -55,11 +58,8 @@ def _decode(value: bytes | None, adapter: TypeAdapter[Any], limit: int, *, nul: 
         found = adapter.validate_json(value)
     except ValidationError as error:
         return Undecodable("invalid", _first(error))
-    if not is_execution_id(found.execution_id):
-        return Undecodable("invalid", "execution_id is not the id of an execution")
     # Only these hold what somebody else made up; the rest is bounded by its model.
-    free = getattr(found, "output", None) or getattr(found, "evidence", None)
-    if free and is_suspicious(value, nul=nul):
+    if isinstance(found, _FREE) and is_suspicious(value, nul=nul):
         for problem in unstorable(found.model_dump(), "value", nul=nul):
             return Undecodable("invalid", f"{problem.field}: {problem.message}")
     return found
