@@ -62,6 +62,10 @@ def _key(tenant: str, idempotency_key: str) -> bytes:
     return hashlib.blake2b(f"{tenant}:{idempotency_key}".encode(), digest_size=16).digest()
 
 
+class ChangelogError(Exception):
+    """The changelog holds what this version cannot read; going on would lose executions."""
+
+
 @dataclass(slots=True)
 class StateStore:
     """What one partition remembers; entries for `remember_seconds` after the end."""
@@ -228,10 +232,18 @@ class Restorer:
     def finish(self) -> None:
         """The changelog is read: put the living executions together.
 
-        A part may come after the entry of its execution, if both were written in one batch.
+        A part may come after the entry of its execution, if both were written in one batch. Raises
+        ChangelogError for records that another version wrote.
         """
         for execution_id, head in self._heads.items():
-            self.store.put(restore_execution(head, self._parts.pop(execution_id, {})))
+            try:
+                execution = restore_execution(head, self._parts.pop(execution_id, {}))
+            except (KeyError, TypeError, ValueError) as error:
+                raise ChangelogError(
+                    f"the records of {execution_id} in the changelog are not of this version "
+                    f"({type(error).__name__}); see docs/operations.md, Upgrading"
+                ) from error
+            self.store.put(execution)
         for execution_id, parts in self._parts.items():
             entry = self.store.entry(execution_id)
             if entry is not None and entry.status in RERUNNABLE:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from processors.router.state import DedupEntry
-from processors.router.store import EXPIRE_BATCH, StateStore
+from processors.router.store import EXPIRE_BATCH, ChangelogError, Restorer, StateStore
 from tests.unit.router.simulation import Simulation, kinds
 
 
@@ -89,3 +89,10 @@ def test_a_retried_step_in_a_paused_execution_survives_a_restart() -> None:
     simulation.control("resume", command["execution_id"])
     simulation.wait(5)
     assert simulation.take()["attempt"] == 2
+
+
+def test_records_of_another_version_stop_the_restore_with_a_sentence() -> None:
+    restorer = Restorer(StateStore(10))
+    restorer.add(b"01a0a0a0-0000-8000-8000-000000000000", b'{"seq":3,"status":"running"}')
+    with pytest.raises(ChangelogError, match="not of this version"):
+        restorer.finish()
