@@ -184,3 +184,35 @@ def test_a_restart_in_the_middle_changes_nothing() -> None:
     assert [event["seq"] for event in simulation.events] == list(
         range(1, len(simulation.events) + 1)
     )
+
+
+def test_a_step_that_its_executor_holds_back_says_why_and_its_time_limit_waits() -> None:
+    simulation = Simulation()
+    step = {"tool": "noop", "timeout_seconds": 20}
+    simulation.submit({"plan": {"steps": [step], "timeout_seconds": 900}})
+    command = simulation.take()
+    simulation.report("started", command)
+    held = {"reason": "target_limit", "message": "web-01 is busy"}
+    events = simulation.report("waiting", command, **held)
+    assert kinds(events) == ["step.waiting"]
+    assert (events[0]["attempt"], events[0]["data"]["reason"]) == (1, "target_limit")
+    assert simulation.report("waiting", command, **held) == []
+    for _ in range(20):  # far longer than its limit and what comes on top of it
+        assert simulation.wait(5) == []
+        simulation.report("heartbeat", command)
+    simulation.restart()
+    assert kinds(simulation.report("resumed", command)) == ["step.resumed"]
+    late = []
+    for _ in range(11):
+        late += simulation.wait(5)
+        simulation.report("heartbeat", command)
+    assert kinds(late)[0] == "step.timed_out"
+
+
+def test_an_executor_that_falls_silent_while_it_holds_a_step_back_loses_it() -> None:
+    simulation = Simulation()
+    simulation.submit(one(timeout_seconds=20))
+    command = simulation.take()
+    simulation.report("started", command)
+    simulation.report("waiting", command, reason="rate_limit", message="2 a second")
+    assert kinds(simulation.wait(16))[0] == "step.lost"
