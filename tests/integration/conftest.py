@@ -94,18 +94,27 @@ def database(postgres: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def topics(kafka: str) -> Callable[..., str]:
-    """Creates topics under a prefix of the test's own and returns the prefix."""
+def topics(kafka: str) -> Iterator[Callable[..., str]]:
+    """Creates topics under a prefix of the test's own and returns the prefix.
+
+    They are deleted after the test: a broker that keeps thousands of partitions takes ever longer
+    to create the next ones.
+    """
+    admin = AdminClient({"bootstrap.servers": kafka})
+    made: list[str] = []
 
     def create(*wanted: Topic) -> str:
         prefix = f"t{uuid.uuid4().hex[:10]}."
-        admin = AdminClient({"bootstrap.servers": kafka})
         new = [
             NewTopic(prefix + topic.name, topic.partitions, 1, config=topic.config())
             for topic in wanted or all_topics()
         ]
-        for future in admin.create_topics(new, operation_timeout=20).values():
-            future.result(30)
+        made.extend(topic.topic for topic in new)
+        for future in admin.create_topics(new, operation_timeout=60).values():
+            future.result(90)
         return prefix
 
-    return create
+    yield create
+    if made:
+        for future in admin.delete_topics(made, operation_timeout=30).values():
+            future.result(60)

@@ -10,18 +10,35 @@ from pathlib import Path
 import orjson
 import pytest
 
-from streams.topics import REQUESTS
+from streams.topics import (
+    CONTROL,
+    DEAD_LETTERS,
+    EVENTS,
+    EXECUTORS_CONTROL,
+    OUTPUT,
+    REPORTS,
+    REQUESTS,
+    ROUTER_STATE,
+)
+from streams.topics import STEPS as STEPS_OF
 from tests.integration.breaking_router import MARK
 from tests.integration.router_lab import EXECUTOR, STEPS, RouterLab, router_lab
 from tests.integration.stopping_router import POINTS
 
+_READ = (REQUESTS, CONTROL, REPORTS, STEPS_OF["test", "bulk"], STEPS_OF["test", "immediate"])
+#: What routers and an executor of the test domain read and write.
+USED = (
+    *_READ,
+    *(DEAD_LETTERS[topic.dlq] for topic in _READ),
+    *(EVENTS, OUTPUT, EXECUTORS_CONTROL, ROUTER_STATE),
+)
 #: Three source topics of eight partitions each.
 ALL = 24
 
 
 @pytest.fixture
 def routers(kafka: str, topics: Callable[..., str], tmp_path: Path) -> Iterator[RouterLab]:
-    with router_lab(kafka, topics(), tmp_path) as made:
+    with router_lab(kafka, topics(*USED), tmp_path) as made:
         made.start("executor", EXECUTOR, concurrency=256)
         yield made
 
