@@ -160,8 +160,13 @@ class Deciding:
                 self.paused[number] = clock.now() + TIMER_PAUSE_SECONDS
 
     def _discard(self, numbers: Iterable[int]) -> None:
-        """Abort, and go back to the state that is committed."""
-        if self.transactions.abort() is not Outcome.ABORTED and not self.transactions.open():
+        """Abort, and go back to the state that is committed.
+
+        The producer is opened anew: an abort drops what is on its way to the broker, whose next
+        transaction could then be refused for a gap in its sequence numbers. Defects are rare.
+        """
+        self.transactions.abort()
+        if not self.transactions.open():
             raise KafkaException(self.transactions.last_error or KafkaError(KafkaError._TIMED_OUT))
         self.restore(numbers)
 

@@ -29,7 +29,7 @@ _READ = (REQUESTS, CONTROL, REPORTS, STEPS_OF["test", "bulk"], STEPS_OF["test", 
 #: What routers and an executor of the test domain read and write.
 USED = (
     *_READ,
-    *(DEAD_LETTERS[topic.dlq] for topic in _READ),
+    *(DEAD_LETTERS[topic.name] for topic in _READ),
     *(EVENTS, OUTPUT, EXECUTORS_CONTROL, ROUTER_STATE),
 )
 #: Three source topics of eight partitions each.

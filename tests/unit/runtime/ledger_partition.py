@@ -77,6 +77,11 @@ class FakeBroker:
         self.has_begun = False
         return Outcome.ABORTED
 
+    def open(self) -> bool:
+        self._open.clear()
+        self.has_begun = False
+        return True
+
     def of(self, topic: str) -> list[bytes | None]:
         return [value for name, _, value in self.committed if name == topic]
 
