@@ -85,6 +85,7 @@ def test_prometheus(execute: Execute, prometheus: int, node_exporter: int) -> No
         )
 
     until(lambda: ask("alerts")["firing"] == 1, "the alert fires")
+    until(lambda: ask("query", query="up == 1")["count"] == 1, "the other target was scraped")
     up = ask("query", query='up{instance=~".*:1"}')
     assert (up["result_type"], up["count"], up["value"]) == ("vector", 1, 0.0)
     assert up["result"][0]["labels"]["job"] == "node"
