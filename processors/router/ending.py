@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Literal
 
 from processors.router.attempts import ask_to_cancel
 from processors.router.decision import Decision
@@ -14,10 +16,11 @@ from streams.payloads import CancelRequested, Ended, Skipped, StepCancelled
 _NAMED = 5
 
 
-def request_end(decision: Decision, ending: str, actor: str, reason: str) -> None:
+def request_end(
+    decision: Decision, ending: Literal["cancelled", "timeout"], actor: str, reason: str
+) -> None:
     """Ask for the end: nothing new starts and every attempt in flight is told to stop."""
-    how: Any = ending
-    decision.emit("execution.cancel_requested", CancelRequested(actor, reason, how))
+    decision.emit("execution.cancel_requested", CancelRequested(actor, reason, ending))
 
 
 def cancel_the_rest(decision: Decision) -> None:
@@ -82,11 +85,8 @@ def finish(decision: Decision) -> None:
     decision.emit(f"execution.{kind}", data)
 
 
-def _counts(steps: Any) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for step in steps:
-        counts[step.status] = counts.get(step.status, 0) + 1
-    return counts
+def _counts(steps: Iterable[StepState]) -> dict[str, int]:
+    return dict(Counter(step.status for step in steps))
 
 
 def _failure(execution: Execution, undos: list[StepState]) -> str | None:

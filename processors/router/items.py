@@ -9,7 +9,7 @@ import orjson
 from processors.router import expressions
 from processors.router.attempts import context_of, dispatch, may_start
 from processors.router.decision import Decision
-from processors.router.state import StepState
+from processors.router.state import StepState, item_id
 from streams.admitted import AdmittedStep
 from streams.lifecycle import STEP_ENDED, STEP_FAILED
 from streams.limits import MAX_EXECUTION_STEPS, MAX_ITEMS_BYTES, MAX_OUTPUT_BYTES
@@ -39,7 +39,7 @@ def expand(decision: Decision, step: StepState, spec: AdmittedStep) -> None:
             "let the items name what they stand for"
         )
         raise expressions.ExpressionError(message, "too_large")
-    children = [f"{step.id}[{index}]" for index in range(len(values))]
+    children = [item_id(step.id, index) for index in range(len(values))]
     decision.emit("step.expanded", Expanded(len(values), children, values), step.id)
     if children:
         start_items(decision, step)

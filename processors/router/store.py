@@ -76,10 +76,6 @@ class StateStore:
     _keys: dict[tuple[str, str], str] = field(default_factory=dict)
     _ended: sqlite3.Connection = field(default_factory=_database)
 
-    def close(self) -> None:
-        """Drop the database of the ended executions."""
-        self._ended.close()
-
     def put(self, execution: Execution) -> None:
         """Remember a living execution."""
         self.living[execution.id] = execution
