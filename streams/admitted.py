@@ -6,7 +6,7 @@ From here on nothing needs the catalogue or the request: the router runs what st
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from operator import attrgetter
 from typing import Annotated, Any, Final
 
@@ -65,15 +65,12 @@ class AdmittedPlan:
         self.encoded = None
 
 
-_DEFAULTS: Final = {
-    "references": False, "target": (), "target_default": None, "on_failure": "stop",
-    "description": None, "when": None, "for_each": None, "max_parallel": None, "assets": None,
-    "secrets": None, "compensate": None,
-}  # fmt: skip
 _NAMES: Final = tuple(item.name for item in fields(AdmittedStep))
 _values_of: Final = attrgetter(*_NAMES)
-_ALWAYS: Final = object()
-_DEFAULT_VALUES: Final = tuple(_DEFAULTS.get(name, _ALWAYS) for name in _NAMES)
+#: What is left out; readers of the event always find who waits for whom.
+_DEFAULT_VALUES: Final = tuple(
+    MISSING if item.name == "depends_on" else item.default for item in fields(AdmittedStep)
+)
 _PLAN: Final = TypeAdapter(AdmittedPlan)
 
 
