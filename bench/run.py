@@ -47,7 +47,7 @@ def main() -> int:
         server = KafkaServer(Path(folder) / "kafka")
         server.start()
         try:
-            figures = _measure(server.bootstrap_servers, Path(folder), wanted)
+            figures = _measure(server, Path(folder), wanted)
         finally:
             server.stop()
     wanted.output.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,8 @@ def main() -> int:
     return 0
 
 
-def _measure(bootstrap: str, folder: Path, wanted: argparse.Namespace) -> dict[str, Any]:
+def _measure(server: KafkaServer, folder: Path, wanted: argparse.Namespace) -> dict[str, Any]:
+    bootstrap = server.bootstrap_servers
     _create_topics(bootstrap)
     rounds: dict[str, list[float]] = {"system": [], "bare": []}
     spent: dict[str, dict[str, float]] = {"system": {}, "bare": {}}
@@ -68,7 +69,7 @@ def _measure(bootstrap: str, folder: Path, wanted: argparse.Namespace) -> dict[s
             load.throughput(wanted.executions // 4, 5, wanted.in_flight)
         for _ in range(wanted.rounds):
             for name, load in (("bare", bare), ("system", system)):
-                pids = ours if name == "system" else theirs
+                pids = {**(ours if name == "system" else theirs), "broker": server.pid or 0}
                 before = {part: _cpu_seconds(pid) for part, pid in pids.items()}
                 rounds[name].append(load.throughput(wanted.executions, 5, wanted.in_flight))
                 for part, pid in pids.items():

@@ -36,6 +36,10 @@ class Topic:
     max_message_bytes: int = 2 * 1024 * 1024
     #: Whether unreadable records of this topic go to `<name>.dlq`.
     dead_letters: bool = False
+    #: Whether the broker compresses it: what is large and kept for long. Gzip is what every client
+    #: reads; at level 1 it leaves 5 to 19 % of the bytes. Our producers do not compress: most
+    #: records go to topics that are read once and soon.
+    compressed: bool = False
 
     @property
     def dlq(self) -> str:
@@ -50,6 +54,9 @@ class Topic:
             "message.timestamp.type": "LogAppendTime",
             "max.message.bytes": str(self.max_message_bytes),
         }
+        if self.compressed:
+            config["compression.type"] = "gzip"
+            config["compression.gzip.level"] = "1"
         if self.retention_days is not None:
             config["retention.ms"] = str(self.retention_days * DAY_MS)
         if "compact" in self.cleanup:
@@ -98,6 +105,7 @@ EVENTS: Final = Topic(
     readers=("sink", "projector", "cli", "consumers"),
     retention_days=30,
     dead_letters=True,
+    compressed=True,
 )
 OUTPUT: Final = Topic(
     "execution.output",
@@ -106,6 +114,7 @@ OUTPUT: Final = Topic(
     writers=("executor",),
     readers=("sink", "cli", "consumers"),
     dead_letters=True,
+    compressed=True,
 )
 PROGRESS: Final = Topic(
     "execution.progress",
@@ -115,6 +124,7 @@ PROGRESS: Final = Topic(
     readers=("projector", "cli", "consumers"),
     cleanup="compact,delete",
     retention_days=30,
+    compressed=True,
 )
 ROUTER_STATE: Final = Topic(
     "router.state",

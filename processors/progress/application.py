@@ -64,7 +64,6 @@ def build(settings: ProjectorSettings, restore: Restore) -> ProjectorApp:
         # Batches, not records: some for each partition, so that memory stays bounded.
         stream_buffer_maxsize=32,
         producer_acks=-1,
-        producer_compression_type="gzip",
         producer_max_request_size=PROGRESS.max_message_bytes,
         producer_request_timeout=30.0,
         store="memory://",

@@ -20,8 +20,12 @@ from streams.limits import MAX_CONTROL_BYTES, MAX_INTEGER, MAX_REPORT_BYTES
 from streams.reports import REPORT, AnyReport, Cancelled, Failed, Succeeded
 from toolmeta.invocation import Problem
 
-#: Bytes without which no number can be infinite or beyond 64 bits.
-_LARGE: Final = re.compile(rb"[0-9](?:[0-9]{18}|[eE]\+?[0-9]{3})")
+#: Without either, seen in this translation, no number can be infinite or beyond 64 bits. A search
+#: of bytes takes a hundredth of the time of a regular expression.
+_DIGITS: Final = bytes.maketrans(b"123456789E", b"000000000e")
+_LARGE: Final = (b"0" * 19, b"0e000")
+#: The same for a number that no text holds, where the former was found.
+_LARGE_NUMBER: Final = re.compile(rb"[:,\[\s]-?[0-9.]*[0-9](?:[0-9]{18}|[eE]\+?[0-9]{3})")
 _FREE: Final = (Succeeded, Failed, Cancelled, Resolve)
 _NUL: Final = rb"\u0000"
 
@@ -73,8 +77,10 @@ def _first(error: ValidationError) -> str:
 
 def is_suspicious(value: bytes, *, nul: bool) -> bool:
     """Whether the JSON in `value` may hold what `unstorable` finds; cheap."""
-    literal = b"NaN" in value or b"Infinity" in value or (not nul and _NUL in value)
-    return literal or _LARGE.search(value) is not None
+    if b"NaN" in value or b"Infinity" in value or (not nul and _NUL in value):
+        return True
+    digits = value.translate(_DIGITS, b"+")
+    return any(run in digits for run in _LARGE) and _LARGE_NUMBER.search(value) is not None
 
 
 def unstorable(value: Any, path: str, *, nul: bool = False) -> Iterator[Problem]:

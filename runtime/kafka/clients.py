@@ -60,11 +60,6 @@ def producer(settings: CommonSettings, **options: Any) -> Options:
         "acks": "all",
         "linger.ms": 0,
         "partitioner": "murmur2_random",
-        # What every client reads: KafkaJS has no LZ4. At level 1 it was measured to take 2.2 to
-        # 2.7 microseconds a record in batches of 50 (LZ4 3.1 to 4.1) and 7 to 9 in batches of 5
-        # (LZ4 5 to 6), and leaves 5 to 19 % of the bytes (LZ4 6 to 27 %).
-        "compression.type": "gzip",
-        "compression.level": 1,
         "message.max.bytes": 4 * 1024 * 1024,
         # With the default of 100 ms, back-to-back transactions wait on CONCURRENT_TRANSACTIONS.
         "retry.backoff.ms": 2,

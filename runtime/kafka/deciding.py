@@ -44,6 +44,10 @@ class Deciding:
     partitions: dict[int, Partition] = field(default_factory=dict)
     #: The next offsets of what was decided and not committed, since nothing was produced.
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
+    #: The next offsets of every source partition here, as far as decided. A transaction of timers
+    #: alone carries them: without offsets the coordinator would not check that the partition is
+    #: still this member's.
+    positions: dict[tuple[str, int], int] = field(default_factory=dict)
     #: Until when (Unix seconds) no timer of a partition runs.
     paused: dict[int, float] = field(default_factory=dict)
 
@@ -68,6 +72,7 @@ class Deciding:
         """No partition is ours any more; whatever was produced is committed already."""
         self.partitions.clear()
         self.offsets.clear()
+        self.positions.clear()
         self.paused.clear()
 
     def next_deadline(self) -> float | None:
@@ -103,6 +108,8 @@ class Deciding:
         for number in due:
             touched[number] = self.partitions[number]
             guarded("tick", touched[number].tick, now, out)
+            here = {where: at for where, at in self.positions.items() if where[1] == number}
+            offsets = here | offsets
         for partition in touched.values():
             guarded("flush", partition.flush, out)
         self._commit(offsets)
@@ -110,10 +117,12 @@ class Deciding:
     def _commit(self, offsets: dict[tuple[str, int], int]) -> None:
         if not self.transactions.has_begun:
             self.offsets |= offsets
+            self.positions |= offsets
             return
         outcome = self.transactions.commit(self.offsets | offsets, self.consumer)
         if outcome is Outcome.COMMITTED:
             self.offsets.clear()
+            self.positions |= offsets
         elif self.transactions.refused_record is not None and outcome is not Outcome.UNKNOWN:
             raise Undecidable("commit") from KafkaException(self.transactions.refused_record)
         else:

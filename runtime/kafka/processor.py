@@ -26,7 +26,7 @@ from runtime.kafka.deciding import Deciding
 from runtime.kafka.dlq_limit import DlqLimit, DlqLimitReached
 from runtime.kafka.outage import CONFIGURATION, PASSING, Outage, reason
 from runtime.kafka.partition import DecisionError, Output, Partition
-from runtime.kafka.restore import read_changelog
+from runtime.kafka.restore import read_changelog, settled_offsets
 from runtime.kafka.transaction import Transactions
 from runtime.logs import Log
 from runtime.readiness import Readiness
@@ -214,6 +214,10 @@ class Processor:
         began = clock.monotonic()
         fresh = {number: self.create(number) for number in wanted}
         records = 0
+        names = [clients.topic_name(self.settings, topic) for topic in self.sources]
+        committed = settled_offsets(self._deciding.consumer, names, wanted)
+        # What was decided since, and is not committed because nothing was produced, is further on.
+        self._deciding.positions = committed | self._deciding.positions
         for number, key, value in read_changelog(self.settings, self.changelog, wanted):
             fresh[number].restore(key, value)
             records += 1

@@ -8,8 +8,8 @@ whatever lies below it is waited for until the broker has committed or aborted i
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -59,6 +59,27 @@ def end_offsets(settings: CommonSettings, topic: str, partitions: Sequence[int])
         }
     finally:
         consumer.close()
+
+
+def settled_offsets(
+    consumer: Any, topics: Iterable[str], partitions: Sequence[int]
+) -> dict[tuple[str, int], int]:
+    """The committed offsets of these partitions, 0 where there is none, once none is pending.
+
+    The group's coordinator checks a member's generation once, with the offsets of its transaction.
+    A predecessor that passed this check and then stood still may commit after its partitions were
+    taken over, and its records may not even have reached the broker yet. The coordinator tells no
+    offsets while such a transaction is open (KIP-447), so after this every record of it lies below
+    the end of the changelog, and no later transaction of the predecessor is accepted.
+
+    `topics` are full names. Raises KafkaException where it does not end within a minute.
+    """
+    wanted = [TopicPartition(topic, number) for topic in topics for number in partitions]
+    found = consumer.committed(wanted, timeout=PATIENCE_SECONDS)
+    for one in found:
+        if one.error is not None:
+            raise KafkaException(one.error)
+    return {(one.topic, one.partition): max(one.offset, 0) for one in found}
 
 
 def read_to_end(

@@ -155,19 +155,18 @@ class Transactions:
     def commit(self, offsets: Offsets, consumer: Consumer) -> Outcome:
         """Make what was sent visible together with `offsets`; nothing need have been sent.
 
-        The records are with the broker before the offsets are sent: the group's coordinator
-        checks the consumer's generation once, with the offsets, so whoever owns the partitions
-        later finds every record of this transaction below the end of its topic and can wait for
-        the transaction to end, however long this process stands still in between.
+        `offsets` must not be empty: the group's coordinator checks the consumer's generation with
+        them. Once it took them, whoever owns the partitions later waits for this transaction to
+        end (`restore.settled_offsets`), however long this process stands still in between.
         """
+        if not offsets:
+            raise ValueError("without offsets nobody checks whose the partitions are")
         committing = False
         self.last_error = None
         try:
             producer = self._opened()
             if not self._begun:
                 self._begin(producer)
-            if producer.flush(CALL_SECONDS):
-                raise timed_out("the broker does not take the records")
             # It ignores its own time limit where the group's coordinator went away (librdkafka
             # issues 5456 and 5511), hence a limit from outside.
             self._calls.call_with_timeout(

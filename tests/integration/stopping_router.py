@@ -17,7 +17,7 @@ from confluent_kafka import Producer
 from processors.router import app
 from runtime.kafka import transaction
 
-POINTS = ("before_flush", "after_flush", "before_commit", "after_commit")
+POINTS = ("before_offsets", "before_commit", "after_commit")
 
 
 class StoppingProducer(Producer):
@@ -29,11 +29,10 @@ class StoppingProducer(Producer):
     def __init__(self, options: dict[str, Any]) -> None:
         super().__init__({**options, "linger.ms": 1_000})
 
-    def flush(self, *given: Any) -> int:
-        _reached("before_flush")
-        left = super().flush(*given)
-        _reached("after_flush")
-        return left
+    def send_offsets_to_transaction(self, *given: Any) -> None:
+        # The membership is among what is given: as it was before the stop.
+        _reached("before_offsets")
+        super().send_offsets_to_transaction(*given)
 
     def commit_transaction(self, *given: Any) -> None:
         _reached("before_commit")

@@ -54,6 +54,22 @@ def restored_all(lab: RouterLab, name: str, since: int) -> bool:
     return any(len(line["partitions"]) == 8 for line in lines)
 
 
+def take_over_and_resume(lab: RouterLab, since: int, plans: int = 0) -> set[str]:
+    """Wait until the router `frozen` stands still and its successor has everything; let it go on.
+
+    Meanwhile so many plans are submitted. The fault itself: it stays frozen while its successor
+    waits for the transaction to end, shorter than the broker lets one be open.
+    """
+    lab.until(lambda: lab.is_stopped("frozen"), "the router stops in a commit")
+    keys = lab.load(plans)
+    lab.until(lambda: shares(lab) == [ALL], "the other one takes over")
+    deadline = time.monotonic() + 6
+    while time.monotonic() < deadline and not restored_all(lab, "other", since):
+        time.sleep(0.1)
+    lab.signal("frozen", signal.SIGCONT)
+    return keys
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="process states are read in /proc")
@@ -70,19 +86,39 @@ def test_a_frozen_router_loses_nothing_and_its_successor_knows_all(
     since = len(routers.events("other", "partitions restored"))
     asked.touch()
     keys |= routers.load(100)
-    routers.until(lambda: routers.is_stopped("frozen"), "the router stops in a commit")
-    keys |= routers.load(50)
-    routers.until(lambda: shares(routers) == [ALL], "the other one takes over")
-    # The fault itself: it stays frozen while its successor reads the changelog, which does not
-    # end before the open transaction does; shorter than the broker lets a transaction be open.
-    deadline = time.monotonic() + 6
-    while time.monotonic() < deadline and not restored_all(routers, "other", since):
-        time.sleep(0.1)
-    routers.signal("frozen", signal.SIGCONT)
+    keys |= take_over_and_resume(routers, since, plans=50)
     keys |= routers.load(50)
     routers.check(keys)
     routers.until(lambda: shares(routers) == [ALL // 2, ALL // 2], "it is a member again")
     routers.check(keys | routers.load(20))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="process states are read in /proc")
+def test_timers_of_a_frozen_router_decide_nothing_after_a_take_over(routers: RouterLab) -> None:
+    """A transaction without a record is checked for the generation as well."""
+    asked = routers.folder / "stop"
+    program = ("-m", "tests.integration.stopping_router", "before_offsets", str(asked))
+    routers.start("frozen", program)
+    routers.start("other")
+    routers.until(lambda: shares(routers) == [ALL // 2, ALL // 2], "both have partitions")
+    retry = {"max_attempts": 2, "backoff_seconds": 8}
+    steps = [{"tool": "fail", "parameters": {"times": 1}, "retry": retry}]
+    keys = routers.submit(30, steps, timeout_seconds=300)
+    since = len(routers.events("other", "partitions restored"))
+
+    def all_wait() -> bool:
+        ids = routers.ids_of(keys).values()
+        logs = [routers.log.events[one] for one in ids]
+        return len(logs) == len(keys) and all(
+            log[-1]["type"] == "step.retry_scheduled" for log in logs
+        )
+
+    routers.until(all_wait, "every step waits for its second attempt")
+    asked.touch()
+    take_over_and_resume(routers, since)
+    routers.check(keys)
 
 
 @pytest.mark.slow

@@ -69,3 +69,21 @@ def test_when_most_records_fail_nothing_more_is_moved() -> None:
         loop.decide([b"a:handle"] * 501)
     assert len(loop.broker.of("source.dlq")) == 500
     assert loop.broker.offsets == {("source", 0): 500}
+
+
+def test_timers_alone_commit_the_offsets_that_prove_whose_the_partition_is() -> None:
+    loop = Loop(due={"a"})
+    loop.deciding.positions[("source", 0)] = 7
+    loop.decide([])
+    assert loop.broker.of(EVENTS.name) == [b"tick a"]
+    assert loop.broker.offsets == {("source", 0): 7}
+
+
+def test_an_aborted_batch_does_not_move_the_offsets_that_timers_commit() -> None:
+    loop = Loop(due={"t"})
+    loop.deciding.positions[("source", 0)] = 0
+    loop.decide([b"a", b"b:handle", b"c"])
+    # The last record decided is the last committed, and no timer has committed beyond it before.
+    assert loop.broker.offsets == {("source", 0): 3}
+    assert loop.deciding.positions == {("source", 0): 3}
+    assert loop.broker.of("source.dlq") == [b"b:handle"]
