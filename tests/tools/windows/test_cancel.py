@@ -6,7 +6,10 @@ import asyncio
 import threading
 from typing import Any
 
+import pytest
+
 from drivers.context import Success
+from drivers.powershell import session
 from drivers.resources import Resources
 from tests import driver_kit
 from tests.driver_kit import Run
@@ -41,7 +44,10 @@ def test_cancel_stops_the_pipeline_and_says_so(lab: Lab) -> None:
     assert host.shells == {}
 
 
-def test_cancel_that_the_host_does_not_obey_is_unconfirmed(lab: Lab) -> None:
+def test_cancel_that_the_host_does_not_obey_is_unconfirmed(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_STOP_SECONDS", 1.0)
     host = lab.host(lambda _: Reply(hang=True, stubborn=True))
     evidence, _ = cancelled(lab, host, lambda: bool(host.calls))
     assert "did not say" in evidence["cancel_unconfirmed"]
