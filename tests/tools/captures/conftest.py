@@ -20,10 +20,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture
 def listen(execute: Execute, lab: Lab) -> Callable[..., Result]:
-    """Runs a tool that listens while something happens on the network again and again."""
+    """Runs a tool that listens while something happens on the network again and again.
+
+    A test gives the `packets` of three such rounds, so that at least two are whole, or `seconds`
+    where the kernel does not send the same number of packets each time.
+    """
 
     def run(tool: str, once: Callable[[], object], **parameters: Any) -> Result:
         with lab.traffic(once):
-            return execute(tool, {"interface": lab.device, "seconds": 3, **parameters})
+            return execute(tool, {"interface": lab.device, "seconds": 60, **parameters})
 
     return run

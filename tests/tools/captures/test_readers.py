@@ -22,6 +22,7 @@ def test_tshark_dissects_live(listen: Listen, lab: Lab) -> None:
         "tshark",
         lambda: get(lab, path),
         filter="tcp port 80",
+        packets=33,
         display_filter="http.request",
         fields=["ip.src", "tcp.dstport", "http.request.uri"],
     )
@@ -35,7 +36,9 @@ def test_tshark_dissects_live(listen: Listen, lab: Lab) -> None:
 def test_ngrep_matches_live(listen: Listen, lab: Lab) -> None:
     need("ngrep")
     path = f"/{uuid.uuid4().hex}"
-    result = listen("ngrep", lambda: get(lab, path), pattern="^GET ", filter="tcp port 80")
+    result = listen(
+        "ngrep", lambda: get(lab, path), pattern="^GET ", filter="tcp port 80", packets=2
+    )
     assert result.status == "succeeded", result
     match = result.output["matches"][0]
     assert (match["source"], match["destination"]) == (lab.here, lab.server)
@@ -46,7 +49,7 @@ def test_ngrep_matches_live(listen: Listen, lab: Lab) -> None:
 def test_tcpflow_puts_connections_together(listen: Listen, lab: Lab) -> None:
     need("tcpflow")
     path = f"/{uuid.uuid4().hex}"
-    result = listen("tcpflow", lambda: get(lab, path), filter="port 80")
+    result = listen("tcpflow", lambda: get(lab, path), filter="port 80", packets=33)
     assert result.status == "succeeded", result
     flows = result.output["flows"]
     asked = next(flow for flow in flows if flow["destination_port"] == 80)
@@ -62,7 +65,7 @@ def test_a_stored_capture_is_read_by_every_reader(
     for program in ("tshark", "ngrep", "tcpflow"):
         need(program)
     path = f"/{uuid.uuid4().hex}"
-    made = listen("tcpdump", lambda: get(lab, path), filter="tcp port 80")
+    made = listen("tcpdump", lambda: get(lab, path), filter="tcp port 80", packets=33)
     capture = {"capture": made.output["capture"]["id"]}
     number = made.output["packets"]
     http = execute("http_analyzer", capture)
@@ -93,7 +96,7 @@ def test_optional_libraries_read(
         pytest.skip(f"{library} is not installed: pip install runstream[network]")
     need("tshark")
     path = f"/{uuid.uuid4().hex}"
-    live = listen(library, lambda: get(lab, path), filter="tcp port 80", keep=True)
+    live = listen(library, lambda: get(lab, path), filter="tcp port 80", packets=33, keep=True)
     assert live.status == "succeeded", live
     ident = live.output["capture"]["id"]
     assert live.output["packets"] == live.output["capture"]["packets"]

@@ -30,7 +30,7 @@ def test_a_capture_is_kept_listed_fetched_and_deleted(
     execute: Execute, listen: Listen, lab: Lab
 ) -> None:
     path = f"/{uuid.uuid4().hex}"
-    made = listen("tcpdump", lambda: get(lab, path), filter="tcp port 80", packets=500)
+    made = listen("tcpdump", lambda: get(lab, path), filter="tcp port 80", packets=500, seconds=3)
     assert made.status == "succeeded", made
     capture = made.output["capture"]
     ident = capture["id"]
@@ -68,7 +68,7 @@ def test_a_capture_is_kept_listed_fetched_and_deleted(
 
 def test_a_capture_ends_after_its_packets(listen: Listen, lab: Lab) -> None:
     begun = time.monotonic()
-    result = listen("tcpdump", lambda: get(lab, "/a"), packets=5, seconds=60)
+    result = listen("tcpdump", lambda: get(lab, "/a"), packets=5)
     assert time.monotonic() - begun < 45
     assert result.output["capture"]["packets"] == 5
     assert result.output["ended_by"] == "packets"
