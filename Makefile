@@ -5,6 +5,12 @@ BIN    := $(VENV)/bin
 # Tests and demo find the programs that the environment brings.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+# The tests that share nothing but the files of the repository. All others share one stack and run
+# one after the other; a folder that does not stand here is one of theirs.
+PARALLEL := tests/unit tests/contract tests/architecture
+PYTEST   := $(BIN)/python -m pytest --durations=20
+PYTEST_PARALLEL := $(PYTEST) --numprocesses=2 --dist=loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit integration check format docs bench clean
 
@@ -23,12 +29,15 @@ $(VENV)/.installed: pyproject.toml constraints.txt .ci/install
 demo: $(VENV)/.product ## Start everything, run seven plans with real work, show what came of them
 	$(BIN)/python -m demo $(if $(KEEP),--keep)
 
+# Both parts run whatever comes of the first; the whole fails if one of them did.
 test: $(VENV)/.installed ## All tests, with a real broker and a real database
-	$(BIN)/python -m pytest --durations=20
+	@failed=0; \
+	$(PYTEST_PARALLEL) $(PARALLEL) || failed=1; \
+	$(PYTEST) tests $(PARALLEL:%=--ignore=%) || failed=1; \
+	exit $$failed
 
 unit: $(VENV)/.installed ## The tests that need no broker and no database
-	$(BIN)/python -m pytest tests/unit tests/contract tests/architecture \
-		tests/docs/test_names.py tests/docs/test_blocks.py
+	$(PYTEST_PARALLEL) $(PARALLEL) tests/docs/test_names.py tests/docs/test_blocks.py
 
 check: $(VENV)/.installed ## Format, lint, types, import borders, drift of the generated documents
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import re
 import shutil
@@ -28,14 +29,17 @@ def installed() -> Path:
         pytest.skip(f"Node.js {MINIMUM_VERSION} or newer is needed, not {version.stdout.strip()}")
     wanted = hashlib.sha256((FOLDER / "package-lock.json").read_bytes()).hexdigest()
     stamp = FOLDER / "node_modules" / ".runstream-lock"
-    if not stamp.is_file() or stamp.read_text() != wanted:
-        made = subprocess.run(
-            ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-            cwd=FOLDER,
-            capture_output=True,
-            text=True,
-            timeout=_INSTALL_SECONDS,
-        )
-        assert made.returncode == 0, made.stderr[-2_000:]
-        stamp.write_text(wanted)
+    # One process installs; the others wait for it.
+    with (FOLDER / "package-lock.json").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not stamp.is_file() or stamp.read_text() != wanted:
+            made = subprocess.run(
+                ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+                cwd=FOLDER,
+                capture_output=True,
+                text=True,
+                timeout=_INSTALL_SECONDS,
+            )
+            assert made.returncode == 0, made.stderr[-2_000:]
+            stamp.write_text(wanted)
     return FOLDER

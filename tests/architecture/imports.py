@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,12 @@ class Import:
     name: str = ""
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file, which nobody changes."""
+    return ast.parse(path.read_text("utf-8"))
+
+
 def modules(root: Path, packages: tuple[str, ...]) -> dict[str, Path]:
     """Every module of the packages, by its dotted name."""
     found: dict[str, Path] = {}
@@ -33,7 +40,7 @@ def modules(root: Path, packages: tuple[str, ...]) -> dict[str, Path]:
 def imports_of(name: str, path: Path) -> Iterator[Import]:
     """Every import of the module, also inside functions and for type checkers only."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (Import(alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -33,6 +33,7 @@ USED_WITHOUT_IMPORT = {
     "mypy": "a program of CI",
     "py-spy": "a program of bench",
     "pytest-timeout": "a plug-in of pytest",
+    "pytest-xdist": "a plug-in of pytest",
     "ruff": "a program of CI",
     "types-defusedxml": "read by mypy",
     "types-jsonschema": "read by mypy",

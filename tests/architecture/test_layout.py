@@ -11,6 +11,7 @@ import pytest
 
 from streams import topics
 from streams.topology import APPS, EXECUTOR, PROJECTOR, ROUTER, SINK
+from tests.architecture.imports import parsed
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = (
@@ -53,7 +54,7 @@ def test_topics_are_named_in_the_registry_only() -> None:
     for path in SOURCES:
         if str(path.relative_to(ROOT)) in SPELLS_TOPICS:
             continue
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Constant) and node.value in names:
                 found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {node.value}")
     assert found == []
@@ -65,7 +66,7 @@ def test_no_shell_and_no_swallowed_error() -> None:
         text = path.read_text("utf-8")
         if "shell=True" in text or "create_subprocess_shell" in text or "os.system(" in text:
             found.append(f"{path}: a shell")
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ExceptHandler):
                 broad = node.type is None or (
                     isinstance(node.type, ast.Name)

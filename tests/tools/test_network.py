@@ -30,25 +30,31 @@ def _mac(lab: Lab) -> str:
     return shown.stdout.split("link/ether ")[1].split()[0]
 
 
+def _knock(lab: Lab) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(b"x", (lab.server, 9999))
+
+
 # Scans
 
 
 def test_nmap_tells_ports_and_services(execute: Execute, lab: Lab) -> None:
     need("nmap")
+    # Services that nmap knows by their first words; others cost it half a minute each.
     result = execute(
-        "nmap", {"targets": [lab.server], "ports": "21,22,80,81", "detect_services": True}
+        "nmap", {"targets": [lab.server], "ports": "22,80,81", "detect_services": True}
     )
     assert result.status == "succeeded", result
     (host,) = result.output["hosts"]
     assert (host["address"], host["state"]) == (lab.server, "up")
     ports = {port["port"]: port for port in host["ports"]}
     assert {number: port["state"] for number, port in ports.items()} == {
-        21: "open", 22: "open", 80: "open", 81: "closed",
+        22: "open", 80: "open", 81: "closed",
     }  # fmt: skip
     assert ports[80]["service"] == "http"
     assert ports[22]["service"] == "ssh"
     assert "Python" in f"{ports[80]['product']} {ports[80]['extra']}"
-    assert result.output["open_ports"] == 3
+    assert result.output["open_ports"] == 2
 
 
 def test_nmap_with_raw_packets_sees_the_mac_address(execute: Execute, lab: Lab) -> None:
@@ -70,16 +76,16 @@ def test_nmap_finds_the_hosts_of_a_network(execute: Execute, lab: Lab) -> None:
 
 def test_masscan_finds_the_open_ports(execute: Execute, lab: Lab) -> None:
     need("masscan")
-    result = execute(
-        "masscan",
-        {
-            "targets": [lab.server],
-            "ports": "21-25,80,81",
-            "interface": lab.device,
-            "gateway": lab.server,
-            "wait": 2,
-        },
-    )
+    given = {
+        "targets": [lab.server],
+        "ports": "21-25,80,81",
+        "interface": lab.device,
+        "gateway": lab.server,
+        "wait": 2,
+    }
+    # It looks at its clock when a packet comes: on a silent interface it waits half a minute.
+    with lab.traffic(lambda: _knock(lab)):
+        result = execute("masscan", given)
     assert result.status == "succeeded", result
     assert [port["port"] for port in result.output["ports"]] == [21, 22, 25, 80]
     assert result.output["hosts"] == [lab.server]

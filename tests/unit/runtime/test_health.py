@@ -39,9 +39,9 @@ def test_a_prober_that_hangs_up_is_not_logged(port: int, capfd: pytest.CaptureFi
             # A close with linger 0 is a reset: the answer meets a dead connection.
             prober.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             prober.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-    # Whoever comes later is served, and by then those before are done with.
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
-        assert answer.status == 200
+        # Whoever comes later is served, and by then the one before is done with.
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+            assert answer.status == 200
     written = capfd.readouterr()
     assert written.err == "" and written.out == ""
 

@@ -151,3 +151,41 @@ def decoded(value: bytes) -> EventRow:
     row = read_event(value, None)
     assert not isinstance(row, Unreadable), row
     return row
+
+
+def mixed(stories: list[Story]) -> list[bytes]:
+    """The events of all stories, taking turns."""
+    longest = max(len(story.values) for story in stories)
+    return [s.values[i] for i in range(longest) for s in stories if i < len(s.values)]
+
+
+def troubled(number: int) -> Story:
+    """An execution with a bit of everything."""
+    story = Story(number, steps=3)
+    story.add("execution.queued").add("execution.started")
+    story.dispatch("s0").claim("s0").fail("s0", final=False)
+    story.add(
+        "step.retry_scheduled", step="s0", attempt=1, next_attempt=2, max_attempts=2,
+        delay_seconds=1.0, at="2026-11-20T07:01:00Z",
+    )  # fmt: skip
+    story.dispatch("s0", 2).claim("s0", 2).succeed("s0", 2)
+    story.add("execution.paused", actor="ann", reason="lunch")
+    story.add("execution.resumed", actor="ann", status="queued")
+    story.add("step.expanded", step="s1", items=2, steps=["s1[0]", "s1[1]"], values=[1, 2])
+    for name in ("s1[0]", "s1[1]"):
+        story.dispatch(name).claim(name).succeed(name)
+    story.succeed("s1")
+    story.dispatch("s2").claim("s2")
+    story.add("step.progress", step="s2", attempt=1, percent=40.0, message="half way")
+    story.fail("s2", final=False)
+    story.dispatch("s2", 2)
+    story.add("step.cancel_requested", step="s2", attempt=2, reason="timed_out")
+    story.claim("s2", 2)
+    story.add("step.waiting", step="s2", attempt=2, reason="target_limit", message="busy")
+    story.add("step.resumed", step="s2", attempt=2)
+    story.fail("s2", 2, final=False).dispatch("s2", 3).claim("s2", 3).fail("s2", 3)
+    story.add("step.compensation_scheduled", step="s0", by="s0.undo", tool="noop")
+    story.dispatch("s0.undo").claim("s0.undo").succeed("s0.undo")
+    story.add("step.compensated", step="s0", by="s0.undo")
+    story.add("audit.decision", actor="ann", action="cancel", allowed=False, message="not yours")
+    return story.end("partial")

@@ -1,0 +1,56 @@
+"""Attempts that start programs on this machine, and the processes that come of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+
+from drivers.resources import Resources
+from tests.driver_kit import Run, settings
+from toolmeta.invocation import Invocation
+
+
+@asynccontextmanager
+async def resources() -> AsyncIterator[Resources]:
+    opened = Resources(settings())
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+def argv(*words: str, **more: object) -> Invocation:
+    return Invocation("argv", "command", argv=words, **more)  # type: ignore[arg-type]
+
+
+def child_names() -> set[str]:
+    """Names of the living children of this process."""
+    found = set()
+    for child in psutil.Process().children():
+        try:
+            if child.status() != psutil.STATUS_ZOMBIE:
+                found.add(child.name())
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def run(invocation: Invocation, **more: object) -> tuple[object, Run]:
+    async def inside() -> tuple[object, Run]:
+        async with resources() as opened:
+            attempt = Run(opened, invocation, **more)  # type: ignore[arg-type]
+            return await attempt.outcome(), attempt
+
+    return asyncio.run(inside())
+
+
+def alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def pids_in(folder: Path) -> list[int]:
+    return [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
