@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from pydantic import ValidationError
-
 from console.display import Display
 from console.eventlog import EventLog
 from console.exits import OUTCOMES, Exit, Failure
@@ -27,7 +25,7 @@ def parse(value: bytes) -> Event | None:
     """The event in `value`; None for bytes that are none, which a watcher cannot repair."""
     try:
         return decode_event(value)
-    except ValidationError:
+    except ValueError:
         return None
 
 

@@ -1,7 +1,7 @@
 """Payloads: what each type of event says, as the router builds it and every reader gets it.
 
 They are plain dataclasses: building and encoding one costs about a microsecond, and the router
-writes a dozen per execution.
+writes a dozen per execution. Numbers are finite: readers compute with them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from streams.admitted import AdmittedPlan
 from streams.reports import StepError, StreamSummary
@@ -41,9 +41,9 @@ class Accepted:
     action_class: str
     priority: int
     timeout_seconds: Annotated[
-        float, Field(description="for the whole execution, from its first start")
+        FiniteFloat, Field(description="for the whole execution, from its first start")
     ]
-    sla_seconds: float
+    sla_seconds: FiniteFloat
     approval_level: int
     name: str | None = None
     #: How often this idempotency key was accepted before; the latest acceptance counts.
@@ -127,7 +127,7 @@ class Ended:
     """How the execution ended, in numbers."""
 
     steps: Annotated[dict[str, int], Field(description="steps of the plan by final status")]
-    elapsed_seconds: float
+    elapsed_seconds: FiniteFloat
     reason: str | None = None
     compensations: Annotated[
         dict[str, int] | None,
@@ -172,8 +172,8 @@ class Dispatched:
     domain: str
     topic: str
     parameters: dict[str, Any]
-    timeout_seconds: float
-    lease_seconds: float
+    timeout_seconds: FiniteFloat
+    lease_seconds: FiniteFloat
     expires_at: Timestamp
     target: str | None = None
 
@@ -189,7 +189,7 @@ class StepStarted:
 class StepProgress:
     """How far the attempt is, at most once a second."""
 
-    percent: float | None = None
+    percent: FiniteFloat | None = None
     message: str | None = None
     bytes: int = 0
 
@@ -198,7 +198,7 @@ class StepProgress:
 class StepSucceeded:
     """The result of an attempt."""
 
-    duration_seconds: float
+    duration_seconds: FiniteFloat
     output: Any = None
     stdout: StreamSummary | None = None
     stderr: StreamSummary | None = None
@@ -209,7 +209,7 @@ class StepSucceeded:
 class StepFailed:
     """The attempt failed; `final` where no other attempt follows."""
 
-    duration_seconds: float
+    duration_seconds: FiniteFloat
     error: StepError
     final: bool = True
     evidence: Annotated[
@@ -228,7 +228,7 @@ class RetryScheduled:
 
     next_attempt: int
     max_attempts: int
-    delay_seconds: float
+    delay_seconds: FiniteFloat
     at: Timestamp
 
 
@@ -237,7 +237,7 @@ class StepLost:
     """The lease ended without a word: nobody knows what became of the attempt."""
 
     executor: str | None
-    lease_seconds: float
+    lease_seconds: FiniteFloat
     retry_safe: bool
 
 
