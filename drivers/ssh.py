@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import asyncssh
 
-from drivers import remote, sshlink
+from drivers import remote, ssh_connection
 from drivers.cleanup import run_uncancelled
 from drivers.connections import Connection
 from drivers.context import Failure, Outcome, RunContext
@@ -52,7 +52,7 @@ async def run(invocation: Invocation, context: RunContext, where: Connection) ->
         header = remote.environment_header(mark, invocation.env)
     except ValueError as error:
         return fail(invocation, "invalid_parameters", str(error))
-    connection = await sshlink.connect(invocation, context, where)
+    connection = await ssh_connection.connect(invocation, context, where)
     if isinstance(connection, Failure):
         return connection
     program = _Remote()
@@ -66,7 +66,7 @@ async def run(invocation: Invocation, context: RunContext, where: Connection) ->
             confirm_seconds=2 * _CONFIRM_SECONDS,
         )
     finally:
-        await run_uncancelled(sshlink.close(connection), _CONFIRM_SECONDS)
+        await run_uncancelled(ssh_connection.close(connection), _CONFIRM_SECONDS)
 
 
 async def _attend(
@@ -146,7 +146,7 @@ async def _stop_at(
     try:
         return _evidence(host, await _run_stopper(connection, line))
     except (asyncssh.Error, OSError):
-        again = await sshlink.connect(invocation, context, where)
+        again = await ssh_connection.connect(invocation, context, where)
     if isinstance(again, Failure):
         return {"cancel_unconfirmed": again.message}
     try:
@@ -154,7 +154,7 @@ async def _stop_at(
     except (asyncssh.Error, OSError):
         return {"cancel_unconfirmed": f"the connection to {host} broke"}
     finally:
-        await sshlink.close(again)
+        await ssh_connection.close(again)
 
 
 async def _run_stopper(connection: asyncssh.SSHClientConnection, line: str) -> remote.Stopped:

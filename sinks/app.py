@@ -22,7 +22,7 @@ from sinks import metrics
 from sinks.dead_letter_writer import GROUP, DeadLetterWriter, NotDelivered
 from sinks.postgres import Database, PartitionKey, StalePosition
 from sinks.reading import Reading, read
-from sinks.refusals import Refused, needs_migration
+from sinks.refusals import RefusedRow, needs_migration
 from sinks.source import Source
 from streams.topics import DEAD_LETTERS, EVENTS, OUTPUT, Topic
 
@@ -129,7 +129,7 @@ class Sink:
         self._count(reading, refused)
         metrics.BATCH.observe(monotonic() - begun)
 
-    def _dead_letter_refused(self, reading: Reading, rows: Sequence[Refused], bad: int) -> None:
+    def _dead_letter_refused(self, reading: Reading, rows: Sequence[RefusedRow], bad: int) -> None:
         self._limit.check(reading.records, bad + len(rows))
         failed = []
         for row in rows:
@@ -143,7 +143,7 @@ class Sink:
             # A dead letter that cannot be archived is on its own topic all the same.
         self._dead_letters.write(failed)
 
-    def _count(self, reading: Reading, refused: Sequence[Refused]) -> None:
+    def _count(self, reading: Reading, refused: Sequence[RefusedRow]) -> None:
         batch = reading.batch
         stored = {
             "event": len(batch.events),

@@ -13,7 +13,7 @@ from psycopg.types.json import set_json_loads
 from sinks.archive import DeadLetterRow
 from sinks.derive import copy, store_events
 from sinks.records import EventRow, OutputRow
-from sinks.refusals import Refused, is_refusal, refusal
+from sinks.refusals import RefusedRow, is_refusal, refused_row
 from sinks.tables import LETTERS, OUTPUT, TABLES, Table
 
 #: A statement that takes longer waits for something; give up, say so, and come back.
@@ -98,7 +98,7 @@ class Database:
             rows = self._connection.execute(_READ, columns).fetchall()
         return {(topic, partition): following for topic, partition, following in rows}
 
-    def write(self, batch: Batch, keep: Callable[[Sequence[Refused]], None]) -> list[Refused]:
+    def write(self, batch: Batch, keep: Callable[[Sequence[RefusedRow]], None]) -> list[RefusedRow]:
         """Store the batch and move its positions, or neither; returns the rows that were refused.
 
         `keep` gets the rows that Postgres refuses and returns once they are safe elsewhere; what
@@ -129,7 +129,7 @@ class Database:
 
     def _store(
         self, rows: Sequence[tuple[PartitionKey, int, R]], store: Callable[[list[R]], None]
-    ) -> list[Refused]:
+    ) -> list[RefusedRow]:
         """Store rows; where Postgres refuses, halve until the one to blame stands alone."""
         if not rows:
             return []
@@ -141,7 +141,7 @@ class Database:
                 raise
             if len(rows) == 1:
                 place, offset, _ = rows[0]
-                return [refusal(place, offset, error)]
+                return [refused_row(place, offset, error)]
             middle = len(rows) // 2
             return self._store(rows[:middle], store) + self._store(rows[middle:], store)
         return []

@@ -12,7 +12,7 @@ import psycopg
 _DUE_TO_THE_ROW: Final = ("21", "22", "23", "54")
 
 
-class Refused(NamedTuple):
+class RefusedRow(NamedTuple):
     """A record that Postgres would not store; the sentence is ours and quotes no value."""
 
     topic: str
@@ -29,11 +29,11 @@ def is_refusal(error: psycopg.Error) -> bool:
     return error.sqlstate[:2] in _DUE_TO_THE_ROW
 
 
-def refusal(place: tuple[str, int], offset: int, error: psycopg.Error) -> Refused:
+def refused_row(place: tuple[str, int], offset: int, error: psycopg.Error) -> RefusedRow:
     """What to say of a refused row: Postgres' class of fault and the column, not its content."""
     where = error.diag.column_name or error.diag.constraint_name
     sentence = f"Postgres refuses the row: {type(error).__name__} ({error.sqlstate or 'client'})"
-    return Refused(*place, offset, sentence + (f" at {where}" if where else ""))
+    return RefusedRow(*place, offset, sentence + (f" at {where}" if where else ""))
 
 
 def needs_migration(error: psycopg.Error) -> bool:

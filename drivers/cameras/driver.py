@@ -19,7 +19,7 @@ from drivers.cameras import (
     rules,
     storage,
 )
-from drivers.cameras.link import Camera, Refused
+from drivers.cameras.client import Camera, OperationFailed
 from drivers.context import Outcome, RunContext, Success
 from drivers.errors import fail
 from drivers.values import fitting
@@ -58,6 +58,6 @@ class VapixDriver:
         arguments = invocation.arguments
         try:
             output = await operations(Camera(invocation, context), arguments)
-        except Refused as refused:
-            return refused.failure
+        except OperationFailed as failed:
+            return failed.failure
         return Success(fitting({"operation": arguments["operation"], **output}))

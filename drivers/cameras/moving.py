@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from drivers.cameras import responses
-from drivers.cameras.link import Camera
+from drivers.cameras.client import Camera
 
 _PATH: Final = "/axis-cgi/com/ptz.cgi"
 _QUERIES: Final = {"get_position": "position", "get_limits": "limits"}
@@ -58,7 +58,7 @@ def _movement(camera: Camera, operation: str, given: dict[str, Any]) -> dict[str
             return {"setserverpresetname": given["preset_name"]}
         case "remove_preset":
             return {"removeserverpresetname": given["preset_name"]}
-    raise camera.refuse("invalid_parameters", f"there is no operation {operation}")
+    raise camera.failed("invalid_parameters", f"there is no operation {operation}")
 
 
 def _axes(camera: Camera, given: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -68,5 +68,5 @@ def _axes(camera: Camera, given: dict[str, Any], prefix: str) -> dict[str, Any]:
         if given.get(axis) is not None
     }
     if not axes:
-        raise camera.refuse("invalid_parameters", "give pan, tilt or zoom")
+        raise camera.failed("invalid_parameters", "give pan, tilt or zoom")
     return axes

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape, quoteattr
 
 from drivers.cameras import responses
-from drivers.cameras.link import Camera
+from drivers.cameras.client import Camera
 
 _ACTION: Final = 'xmlns="http://www.axis.com/vapix/ws/action1"'
 _TOPIC: Final = "http://docs.oasis-open.org/wsn/t-1/TopicExpression/Concrete"

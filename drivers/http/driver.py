@@ -28,7 +28,7 @@ from drivers.http.exchange import (
     Response,
     checked_url,
     exchange,
-    refused,
+    status_failure,
 )
 from drivers.output import escaped
 from drivers.program_output import PARSED_BYTES
@@ -81,7 +81,7 @@ class HttpDriver:
         if good and invocation.parser is not None:
             return await _parsed(invocation, subject, response)
         output = fitting(_output(response, time.monotonic() - begun))
-        return Success(output) if good else refused(invocation, subject, response, output)
+        return Success(output) if good else status_failure(invocation, subject, response, output)
 
 
 async def _parsed(invocation: Invocation, subject: str, response: Response) -> Outcome:

@@ -242,7 +242,7 @@ def _causes(error: BaseException) -> list[BaseException]:
     return found
 
 
-def refused(
+def status_failure(
     invocation: Invocation, subject: str, response: Response, output: dict[str, Any]
 ) -> Failure:
     """The failure that a status outside 2xx means; 429 and 503 with Retry-After say when."""

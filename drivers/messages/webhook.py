@@ -25,7 +25,7 @@ from drivers.http.exchange import (
     Request,
     checked_url,
     exchange,
-    refused,
+    status_failure,
 )
 from drivers.output import escaped
 from drivers.rate_limits import Rate
@@ -35,8 +35,6 @@ _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 _SECONDS: Final = 60.0
 #: A receiver of one's own takes more than a chat, of which people have to read every message.
 _RATE: Final = Rate(per_second=5.0, burst=20)
-#: Slack documents one message a second for each webhook, and short bursts beyond it.
-CHAT_RATE: Final = Rate(per_second=1.0, burst=5)
 #: Of the response, in the result.
 _KEPT_CHARACTERS: Final = 500
 
@@ -77,7 +75,7 @@ def _content(payload: Any, headers: dict[str, str]) -> bytes | None:
 async def deliver(
     invocation: Invocation, context: RunContext, request: Request, rate: Rate = _RATE
 ) -> Outcome:
-    """Send `ask` as soon as the rate of its receiver allows it.
+    """Send the request as soon as the rate of its receiver allows it.
 
     The output holds the status and the first 500 characters, never the address.
     """
@@ -93,7 +91,7 @@ async def deliver(
     }
     if 200 <= response.status < 300:
         return Success(output)
-    return refused(invocation, request.subject, response, output)
+    return status_failure(invocation, request.subject, response, output)
 
 
 async def _wait_for_receiver(context: RunContext, request: Request, rate: Rate) -> None:

@@ -62,7 +62,7 @@ class WinrmDriver:
 
 
 def _target(invocation: Invocation, context: RunContext, where: Connection) -> Any:
-    from drivers.powershell.link import Target
+    from drivers.powershell.connection import Target
 
     own = invocation.arguments.get("connection") or {}
     password = own.get("password")

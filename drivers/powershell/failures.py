@@ -13,7 +13,7 @@ from drivers.context import Failure
 from drivers.errors import fail
 from drivers.powershell.clixml import ClixmlError
 from drivers.powershell.collected import Collected, RemoteError
-from drivers.powershell.link import ANSWER_SECONDS, AnswerTooLarge, Target
+from drivers.powershell.connection import RESPONSE_SECONDS, ResponseTooLarge, Target
 from toolmeta.invocation import Invocation
 
 #: Win32 ERROR_ACCESS_DENIED, as a WS-Management fault carries it.
@@ -59,7 +59,7 @@ def of_link(invocation: Invocation, target: Target, error: Exception, *, began: 
             message = f"{host}: no trusted TLS connection: {_tls_reason(error)}"
             return failure("tls_failed", "connection_lost", message)
         case requests.ReadTimeout():
-            message = f"{host} gave no answer within {ANSWER_SECONDS} s"
+            message = f"{host} gave no answer within {RESPONSE_SECONDS} s"
             return failure("unreachable", "no_answer", message)
         case requests.ConnectTimeout():
             message = f"{host} does not answer at port {target.port}"
@@ -68,7 +68,7 @@ def of_link(invocation: Invocation, target: Target, error: Exception, *, began: 
             return failure(*_unconnected(error), _unconnected_message(target, error))
         case requests.TooManyRedirects():
             return fail(invocation, "not_found", f"{host} redirects: there is no WinRM listener")
-        case AnswerTooLarge():
+        case ResponseTooLarge():
             message = f"{host} sent an object or answer that is too large to hold"
             return failure("unreachable", "output_unparsable", message)
         case ClixmlError():

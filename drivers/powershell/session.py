@@ -20,11 +20,11 @@ from pypsrp.shell import SignalCode
 
 from drivers.powershell import clixml, pipeline
 from drivers.powershell.collected import Collected
-from drivers.powershell.link import (
+from drivers.powershell.connection import (
     OPERATION_SECONDS,
-    AnswerTooLarge,
-    Link,
+    ResponseTooLarge,
     Target,
+    WinRmConnection,
     connect,
 )
 
@@ -43,7 +43,7 @@ _STATES: Final = {
 
 Stream = Literal["stdout", "stderr"]
 #: What goes wrong between here and a host, as opposed to what PowerShell says.
-LINK_ERRORS: Final = (requests.RequestException, WinRMError, ElementTree.ParseError, OSError)
+CONNECTION_ERRORS: Final = (requests.RequestException, WinRMError, ElementTree.ParseError, OSError)
 
 
 class Stopped(Exception):
@@ -66,15 +66,15 @@ class Session:
         self._emit = emit
         self._progress = progress
         self._stop = threading.Event()
-        self._turn = threading.Lock()
-        self._link: Link | None = None
+        self._lock = threading.Lock()
+        self._connection: WinRmConnection | None = None
         #: Whether the pipeline was sent: from then on there may be an effect.
         self.began = False
         self.evidence: dict[str, Any] = {}
 
     def stop(self) -> None:
         """Ask the pipeline to stop; one that has not begun never will."""
-        with self._turn:
+        with self._lock:
             self._stop.set()
             if not self.began:
                 self.evidence["pipeline"] = "never started"
@@ -86,9 +86,9 @@ class Session:
 
     def run(self) -> Collected:
         """Run the pipeline to its end; raises Stopped, and what pypsrp and requests raise."""
-        link = self._link = connect(self._target)
+        connection = self._connection = connect(self._target)
         try:
-            pool = RunspacePool(link)
+            pool = RunspacePool(connection)
             # Objects as JSON values; pypsrp leaves some kinds of them as raw XML.
             pool._serializer = pool._fragmenter.serializer = _Objects()
             try:
@@ -97,18 +97,18 @@ class Session:
             finally:
                 self._delete(pool)
         finally:
-            link.close()
+            connection.close()
 
     def _pipeline(self, pool: RunspacePool) -> Collected:
         shell = PowerShell(pool)
         pipeline.add(shell, self._commands)
-        with self._turn:
+        with self._lock:
             if self._stop.is_set():
                 raise Stopped
             self.began = True
         collected = Collected()
         shell.begin_invoke(remote_stream_options=0)
-        self._patience(_POLL_SECONDS)
+        self._set_timeout(_POLL_SECONDS)
         while shell.state in _RUNNING:
             if self._stop.is_set():
                 self._end(pool, shell)
@@ -123,7 +123,7 @@ class Session:
         under_way = sum(len(part["data"]) for part in pool._fragmenter.incoming_buffer.values())
         if under_way > _OBJECT_BYTES:
             self._end(pool, shell)
-            raise AnswerTooLarge
+            raise ResponseTooLarge
         streams = shell.streams
         out = b"".join(map(collected.add, shell.output))
         said = b"".join(map(collected.add_error, streams.error))
@@ -151,14 +151,14 @@ class Session:
         evidence = self.evidence
         evidence["host"] = self._target.name
         try:
-            self._patience(OPERATION_SECONDS)
+            self._set_timeout(OPERATION_SECONDS)
             pool.shell.signal(SignalCode.PS_CTRL_C, shell.id)
-            self._patience(_POLL_SECONDS)
+            self._set_timeout(_POLL_SECONDS)
             deadline = time.monotonic() + _STOP_SECONDS
             while shell.state in _RUNNING and time.monotonic() < deadline:
                 shell.poll_invoke()
                 shell.clear_streams()
-        except LINK_ERRORS as error:
+        except CONNECTION_ERRORS as error:
             kind = type(error).__name__
             evidence["cancel_unconfirmed"] = f"{self._target.name} took no signal ({kind})"
             return
@@ -173,17 +173,17 @@ class Session:
     def _delete(self, pool: RunspacePool) -> None:
         """Delete the shell; where that fails the host does it after its idle time."""
         try:
-            self._patience(OPERATION_SECONDS)
+            self._set_timeout(OPERATION_SECONDS)
             pool.close()
-        except LINK_ERRORS as error:
+        except CONNECTION_ERRORS as error:
             self.evidence["shell"] = f"not deleted ({type(error).__name__})"
         else:
             self.evidence["shell"] = "deleted"
 
-    def _patience(self, seconds: int) -> None:
+    def _set_timeout(self, seconds: int) -> None:
         """The time that the host has for its next answers."""
-        if self._link is not None:
-            self._link.operation_timeout = seconds
+        if self._connection is not None:
+            self._connection.operation_timeout = seconds
 
 
 class _Objects(Serializer):
