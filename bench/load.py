@@ -30,7 +30,7 @@ def system_request(steps: int) -> tuple[bytes, bytes]:
         "idempotency_key": key,
         "plan": {
             "name": "bench",
-            # Every plan of a backlog must have time to wait for its turn.
+            # Every plan of a backlog must have time to wait until it is started.
             "timeout_seconds": 600,
             "steps": [{"tool": "noop", "parameters": {}} for _ in range(steps)],
         },
@@ -46,10 +46,10 @@ def bare_request(steps: int) -> tuple[bytes, bytes]:
 
 
 class Load:
-    """A client of one system, which lives behind a topic prefix."""
+    """A client of one system; each system has a topic prefix of its own."""
 
     def __init__(self, bootstrap: str, prefix: str, request: Request) -> None:
-        """Connect, and stand at the end of the event topic."""
+        """Connect, and seek to the end of the event topic."""
         self._request = request
         self._topic = prefix + REQUESTS.name
         self._producer = Producer(

@@ -1,4 +1,4 @@
-"""End what a supervisor left behind when it died without stopping its processes."""
+"""End the processes of a supervisor that ended without stopping them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SECONDS = 20.0
 def end_leftovers(status: StackStatus | None) -> list[str]:
     """Kill the recorded processes that still run; returns their names.
 
-    On Linux there are none, apart from a moment in which they are about to die.
+    On Linux there are none, except shortly after the end: the kernel signals them then.
     """
     if status is None:
         return []

@@ -12,7 +12,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def start_mark(pid: int) -> str | None:
-    """When the process began, as an opaque text; None if it does not run (any more)."""
+    """When the process began, as an opaque text; None if it does not run."""
     if _BOOT_ID.exists():
         return _mark_from_proc(pid)
     return _mark_from_ps(pid)

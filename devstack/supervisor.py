@@ -32,13 +32,13 @@ _PREPARATION_SECONDS = 180.0
 
 
 class Stopped(Exception):
-    """A stop was asked for while starting."""
+    """A stop was requested while starting."""
 
 
 class Supervisor:
     """Starts everything in order, keeps it running, stops it in the reverse order.
 
-    One thread starts all children, since their lives are tied to it; only probes run elsewhere.
+    One thread starts all children, since they end with it; only probes run in other threads.
     """
 
     def __init__(self, folder: StateFolder, request: LaunchRequest) -> None:
@@ -58,7 +58,7 @@ class Supervisor:
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
 
     def run(self) -> int:
-        """Run until asked to stop; returns the exit code."""
+        """Run until a stop is requested; returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         try:
@@ -68,7 +68,7 @@ class Supervisor:
             while not self._stopping:
                 self._tick()
         except Stopped:
-            self._say("stop asked for while starting")
+            self._say("stop requested while starting")
         except LocalStackError as error:
             self._error = str(error)
             self._say(f"giving up: {error}")
@@ -174,7 +174,7 @@ class Supervisor:
             "RUNSTREAM_STATE_DIR": str(self._folder.path),
             "RUNSTREAM_TEST_TOOLS": str(self._request.test_tools).lower(),
             "PYTHONUNBUFFERED": "1",
-            # Threads that share few heaps leave less memory unused; the clients have many threads.
+            # The clients have many threads; with few malloc arenas they leave less memory unused.
             "MALLOC_ARENA_MAX": "2",
         }
 
@@ -192,7 +192,7 @@ class Supervisor:
     def _stop(self) -> None:
         self._enter("stopping")
         self._stop_together(self._processes)
-        # The database before the broker, which everything else was talking to.
+        # The broker last, since all processes are its clients.
         for server in reversed(self._servers):
             self._stop_together([server])
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""The health port: /healthz (the process lives), /readyz (it does its work), /metrics."""
+"""The health port: /healthz (the process runs), /readyz (it does its work), /metrics."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from runtime.logs import Log
 from runtime.settings import CommonSettings
 
-#: A prober that sends its request more slowly than this is cut off.
+#: The connection of a client that sends its request more slowly than this is closed.
 _REQUEST_SECONDS: Final = 10.0
 
 
 class Health:
-    """What this process says of itself; parts report in, the port reads.
+    """The health of this process: its parts report, the health port reads.
 
     A part that has not reported, or that says why it cannot work, keeps the process unready.
     Safe to call from every thread.
@@ -36,7 +36,7 @@ class Health:
             self._waiting.pop(part, None)
 
     def waiting(self, part: str, why: str) -> bool:
-        """The part cannot work now; returns whether that is news (log it once, not each time)."""
+        """The part cannot work now; returns whether the reason is new, and worth a log line."""
         with self._lock:
             news = self._waiting.get(part) != why
             self._waiting[part] = why
@@ -91,7 +91,7 @@ def serve(settings: CommonSettings, health: Health, log: Log) -> ThreadingHTTPSe
         daemon_threads = True
 
         def handle_error(self, request: Any, client_address: Any) -> None:
-            """A prober that hangs up is no error; the base class would print a traceback."""
+            """A client that closes early is no error; the base class would print a traceback."""
             if not isinstance(sys.exception(), OSError):
                 log.error("the health port failed", exc_info=True)
 

@@ -81,7 +81,7 @@ def _started(patches: Patches, event: Event, data: StepStarted) -> None:
 
 
 def _out(patches: Patches, event: Event) -> None:
-    """The attempt is with the executors: it and its row of the queue share the step's status."""
+    """The attempt is dispatched: it and its row of the queue have the step's status."""
     status = patches.status_of(event)
     put(patches.attempt(event), status=status)
     put(patches.queued(event), status=status)

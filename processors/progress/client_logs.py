@@ -1,8 +1,8 @@
-"""What Faust and its Kafka client log, and exceptions that end a thread: all of it is seen.
+"""Logs of Faust and its Kafka client, and exceptions that end a thread.
 
-Warnings and errors of the libraries go to the process's own JSON log. Left out is only what an
-absent broker makes them repeat several times a second and what the process says itself, once;
-each such line is named below by its exact text.
+Warnings and errors of the libraries go to the process's own JSON log. Left out is only what they
+repeat several times a second while the broker is away, which the process logs itself, once; each
+such line is listed below by its exact text.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class RepeatedOutage(logging.Filter):
 
 
 def listen(log: Log, debug: bool, on_death: Callable[[str], None]) -> None:
-    """Send the libraries' warnings to our log; `on_death` hears of threads that an error ended."""
+    """Send the libraries' warnings to `log`; `on_death` is called when an error ends a thread."""
     for name in ("faust", "mode", "aiokafka", "processors.progress"):
         logging.getLogger(name).setLevel(logging.INFO if debug else logging.WARNING)
     if not debug:

@@ -61,8 +61,8 @@ class _Steps(NamedTuple):
 def fold(progress: Progress | None, event: Event) -> Progress | None:
     """Progress after `event`; the same object where it is a duplicate or comes after the end.
 
-    None where nothing is known and the event tells nothing (a duplicate request, a late result or
-    an audit of an execution that has been forgotten).
+    None where nothing is known and the event changes nothing (a duplicate request, a late result or
+    an audit of an execution that is no longer remembered).
     """
     at = event.unix()
     if progress is None:
@@ -137,7 +137,7 @@ def _step(before: _Steps, event: Event, name: str, at: float) -> _Steps:
     ident, data = intern(name), event.data
     old = before.steps.get(ident)
     unseen = old is None
-    if old is None:  # A gap: the event that would have introduced the step was never seen.
+    if old is None:  # A gap: the first event of the step is missing.
         old = StepProgress("")
     new = _after(old, event)
     added: list[str] = []

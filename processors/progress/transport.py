@@ -1,12 +1,12 @@
 """Faust's Kafka transport with three changes, each for a measured reason.
 
 1. Its consumer reads committed records only: Faust asks for that only in its exactly-once mode,
-   so an aborted transaction of the router would show as progress.
-2. The records that one fetch brings of a partition travel through Faust as one message: Faust's
-   cost is per message, so a busy partition costs hardly more than a quiet one.
+   so records of aborted transactions of the router would count.
+2. The records of a partition in one fetch are passed through Faust as one message: Faust's cost
+   is per message, so a busy partition costs hardly more than an idle one.
 3. On assignment it seeks to where the published snapshots say, not to the group's committed
-   offset: Faust acknowledges a message whose handler raised, and snapshots are thinned out, so
-   only what has been published is a safe place to go on from. Faust still commits, for lag tools.
+   offset: Faust acknowledges a message whose handler raised, and not every event has a
+   snapshot, so only the offset of what is published is safe. Faust still commits, for lag tools.
 
 Verified against faust-streaming 0.15.3.
 """
@@ -88,10 +88,10 @@ class BatchConsumer(Consumer):
             yield ensure_TP(tp), message
 
     async def _give_back(self, records: RecordMap, seeks: int) -> None:
-        """Fetch these again: the flow stopped after they had left the fetcher.
+        """Fetch these again: consuming was paused after they had left the fetcher.
 
         Where the states were restored meanwhile, the records may be from before that seek, and the
-        only safe place is the restored one; what is then read twice is dropped as duplicate.
+        only safe offset is the restored one; what is then read twice is dropped as duplicate.
         """
         for tp, found in records.items():
             offset = found[0].offset if seeks == self._seeks else self._starts.get(ensure_TP(tp))
@@ -99,7 +99,7 @@ class BatchConsumer(Consumer):
                 try:
                     await self._seek(tp, offset)
                 except IllegalStateError:
-                    continue  # Not ours any more: the next owner restores it.
+                    continue  # Revoked: the next owner restores it.
                 self._read_offset[ensure_TP(tp)] = offset or None
 
     async def seek_to_committed(self) -> Mapping[TP, int]:

@@ -1,4 +1,4 @@
-"""The offsets of a transaction: whose commit they are, and by which membership."""
+"""The offsets of a transaction: the mark of their commit, and the group membership."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _CALL_SECONDS: Final = 10.0
 
 
 class CommitMark:
-    """Travels as the offsets' metadata; unique per producer and transaction."""
+    """The metadata of committed offsets; unique per producer and transaction."""
 
     def __init__(self) -> None:
-        """Another process, or another producer of this one, has other marks."""
+        """Marks differ between processes and between the producers of one process."""
         self._producer = secrets.token_hex(6)
         self._count = 0
 

@@ -1,4 +1,4 @@
-"""Reading a topic to its end: every committed record, and nothing taken for the end that is not.
+"""Reading every committed record of a topic, up to its end at the start.
 
 A reader of committed records is told "end of partition" at the last stable offset, which lies
 before any transaction that is still open. The end that counts is the high watermark at the start:

@@ -22,7 +22,7 @@ from runtime.kafka.outcome import (
 )
 from streams.topics import Topic
 
-#: Of one call. A commit that takes longer has an unknown end, and the producer is replaced.
+#: Of one call. The outcome of a commit that takes longer is unknown; the producer is replaced.
 CALL_SECONDS: Final = 10.0
 OFFSETS_SECONDS: Final = 5.0
 _TRIES: Final = 5
@@ -32,8 +32,8 @@ BY_KEY: Final = -1
 class Transactions:
     """A transactional producer; for one thread.
 
-    librdkafka ends transactions by protocol version 1, where a late end could meet the next
-    transaction of the same producer (KAFKA-17754): after a call whose end is unknown the producer
+    librdkafka ends transactions by protocol version 1, where a late end could apply to the next
+    transaction of the same producer (KAFKA-17754): after a call of unknown outcome the producer
     is dropped, and the next one's `init_transactions` ends whatever is still open.
     """
 
@@ -158,7 +158,7 @@ class Transactions:
         The records are with the broker before the offsets are sent: the group's coordinator
         checks the consumer's generation once, with the offsets, so whoever owns the partitions
         later finds every record of this transaction below the end of its topic and can wait for
-        the transaction to end, however long this process stands still in between.
+        the transaction to end, however long this process is suspended in between.
         """
         committing = False
         self.last_error = None
@@ -168,8 +168,8 @@ class Transactions:
                 self._begin(producer)
             if producer.flush(CALL_SECONDS):
                 raise timed_out("the broker does not take the records")
-            # It ignores its own time limit where the group's coordinator went away (librdkafka
-            # issues 5456 and 5511), hence a limit from outside.
+            # The call ignores its own time limit where the group's coordinator is lost (librdkafka
+            # issues 5456 and 5511), hence a limit of ours.
             self._calls.call_with_timeout(
                 OFFSETS_SECONDS + 1.0,
                 producer.send_offsets_to_transaction,
@@ -180,7 +180,7 @@ class Transactions:
             committing = True
             producer.commit_transaction(CALL_SECONDS)
         except TimeoutError:
-            # The commit was never asked for, and the next `open` ends the transaction.
+            # The commit was not requested, and the next `open` ends the transaction.
             self.last_error = timed_out("sending the offsets does not end").args[0]
             self._producer = None
             self._begun = False
@@ -191,7 +191,7 @@ class Transactions:
             if not committing or fault.txn_requires_abort():
                 outcome = self.abort()
                 if self.refused_record is not None:
-                    # The client counts sequence numbers on, and its next transaction would fail.
+                    # The client has counted the sequence number; the next transaction would fail.
                     self.close()
                     outcome = Outcome.FENCED
                 return counted(outcome)
@@ -219,7 +219,7 @@ class Transactions:
         return Outcome.FENCED
 
     def measure_clock(self, topic: str) -> None:
-        """Learn the broker's time from a record to this topic that is aborted, so never read.
+        """Measure the broker's time by a record to this topic that is aborted, so never read.
 
         Does nothing where the broker does not take it in time.
         """

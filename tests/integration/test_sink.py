@@ -166,7 +166,7 @@ def test_kill_9_at_any_moment_and_a_clean_stop(lab: Lab) -> None:
     assert lab.count("attempts") == 900
 
 
-def test_what_cannot_be_stored_is_parked_and_the_batch_goes_on(lab: Lab) -> None:
+def test_what_cannot_be_stored_becomes_a_dead_letter_and_the_batch_goes_on(lab: Lab) -> None:
     good = [Story(n).run() for n in range(20)]
     values = mixed(good)
     poison: list[tuple[bytes | None, str]] = [
@@ -223,7 +223,7 @@ def test_nul_nan_and_future_types(lab: Lab) -> None:
         for _ in range(2):
             lab.put(OUTPUT.name, chunk.model_dump_json().encode())
         lab.producer.flush(10)
-        eventually(lambda: lab.count("execution_dlq") == 2, "both parked")
+        eventually(lambda: lab.count("execution_dlq") == 2, "both are dead letters")
         eventually(lambda: lab.count("output") == 1, "output stored once")
         eventually(lambda: lab.count("execution_events") == len(values), "all stored")
     assert lab.query("SELECT output_data FROM execution.execution_steps") == [
@@ -417,14 +417,14 @@ def test_a_flood_of_poison_stops_the_sink_instead_of_filling_the_dead_letters(la
     health = Health(("kafka", "database"))
     with lab.sink(health=health):
         eventually(lambda: "stopped consuming" in str(health.answer("/readyz")[1]), "it stops")
-        parked = len(lab.records(f"{EVENTS.name}.dlq"))
-        assert 0 < parked <= ALWAYS_ALLOWED
+        dead_letters = len(lab.records(f"{EVENTS.name}.dlq"))
+        assert 0 < dead_letters <= ALWAYS_ALLOWED
         assert health.answer("/healthz")[0] == 200
     (moved,) = lab.query(
         "SELECT sum(next_offset)::int FROM execution.sink_offsets "
         f"WHERE topic = '{lab.topic(EVENTS.name)}'"
     )
-    assert moved == (parked,)
+    assert moved == (dead_letters,)
 
 
 def test_a_locked_table_is_waited_for(lab: Lab) -> None:
