@@ -11,7 +11,7 @@ from typing import Any, Final
 from drivers import processes
 from drivers.processes import Traces
 
-#: For SIGKILL to show.
+#: Until SIGKILL has taken effect.
 KILL_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.05
 

@@ -1,4 +1,4 @@
-"""What a program writes: handed on as it comes, kept as far as the result needs it."""
+"""What a program writes: published at once, and kept as far as the result needs it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ PARSED_BYTES: Final = 4 * 1024 * 1024
 #: Of stdout, as text in the output of a tool without a parser.
 TEXT_BYTES: Final = 64 * 1024
 READ_BYTES: Final = 64 * 1024
-#: Parsed on the spot.
+#: Of output that is parsed in the event loop and not in a thread.
 _QUICK_BYTES: Final = 32 * 1024
 _LAST_ERRORS_BYTES: Final = 4 * 1024
-#: Shells and wrappers say this when the program itself is absent.
+#: Exit codes of shells and wrappers where the program itself is absent.
 MISSING: Final = 127
 
 
 class Source(Protocol):
-    """Something to read bytes from; an empty answer is the end."""
+    """Something to read bytes from; empty bytes are the end."""
 
     async def read(self, n: int, /) -> bytes:
         """At most `n` bytes."""
@@ -62,7 +62,7 @@ class ProgramOutput:
 
     @property
     def idle(self) -> bool:
-        """Whether what was read is also handed on."""
+        """Whether what was read is also published."""
         return self._writing == 0
 
     @property

@@ -1,4 +1,4 @@
-"""Programs on another machine, over SSH: same argv, same output, ended there on cancel."""
+"""Programs on another machine, over SSH; on cancel they are ended there."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ async def _feed(process: asyncssh.SSHClientProcess[bytes], header: bytes, text: 
         await process.stdin.drain()
         process.stdin.write_eof()
     except (BrokenPipeError, ConnectionResetError):
-        return  # it did not want to read everything; its exit code tells whether that is bad
+        return  # It closed stdin early; its exit code tells whether that is an error.
 
 
 async def _stop(

@@ -84,7 +84,7 @@ def _record(context: RunContext, ledger: str) -> None:
         f"{command.execution_id} {command.step} {command.attempt} {os.getpid()} {time.time():.6f}\n"
     )
     # One write with O_APPEND: lines of several executors never mix. It takes microseconds, so it
-    # is not worth a thread.
+    # needs no thread.
     descriptor = os.open(Path(ledger), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         os.write(descriptor, line.encode())

@@ -109,9 +109,7 @@ class Database:
             self._compare(batch.advances)
             refused = self._store(batch.events, self._events)
             refused += self._store(batch.output, lambda rows: self._insert(OUTPUT, rows))
-            refused += self._store(
-                batch.dead_letters, lambda rows: self._insert(DEAD_LETTERS, rows)
-            )
+            refused += self._store(batch.dead_letters, lambda rows: self._insert(DLQ, rows))
             if refused:
                 keep(refused)
             places = list(batch.advances)

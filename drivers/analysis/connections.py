@@ -86,7 +86,7 @@ class Connections:
         self.ignored_packets = 0
 
     def take(self, packets: Iterable[Packet]) -> None:
-        """Take every TCP packet; others are passed over."""
+        """Take every TCP packet; others are ignored."""
         for packet in packets:
             segment = packet.segment
             if segment is None or (

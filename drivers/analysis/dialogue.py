@@ -61,17 +61,17 @@ def _side(side: Direction, by_client: bool, start: float) -> Iterator[Line]:
         if end < 0:
             return
         raw = data[position:end].rstrip(b"\r")
-        # A reply belongs behind what was said before it: time never runs back.
+        # A reply is put after everything before it: times never decrease.
         latest = max(latest, side.time_at(end) or start)
         yield Line(latest, by_client, readable(raw, _LINE_BYTES), position)
         position = end + 1
 
 
 class Replies:
-    """Puts the server's lines together to replies."""
+    """Joins the server's lines to replies."""
 
     def __init__(self) -> None:
-        """Nothing begun."""
+        """No reply has begun."""
         self._code: str | None = None
         self._lines: list[str] = []
 

@@ -38,13 +38,13 @@ _CODES: Final = {
     0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED",
     9: "NOTAUTH",
 }  # fmt: skip
-#: dpkt reads names and records of any damage; these are what it raises.
+#: What dpkt raises on names and records that are damaged.
 _DAMAGE: Final = (dpkt.Error, struct.error, ValueError, IndexError, TypeError, OSError)
 
 
 @dataclass(slots=True)
 class Query:
-    """One question; `code` is None while nobody answered."""
+    """One question; `code` is None while there is no response."""
 
     time: float
     client: str
@@ -242,5 +242,5 @@ def _data(answer: Any) -> str:
             case "TXT":
                 return " ".join(repr(part)[1:-1] for part in answer.text)[:500]
     except (*_DAMAGE, AttributeError):
-        pass  # Shown as what it is.
+        pass  # Shown as the raw record.
     return raw[:64].hex()

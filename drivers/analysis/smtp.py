@@ -145,7 +145,7 @@ def _answered(
 
 
 def _after_data(held: bytes, session: _Session) -> int:
-    """Where the text begins: behind the DATA line that follows the message before."""
+    """Where the text begins: after the DATA line that follows the message before."""
     found = re.compile(rb"^DATA\r?\n", re.IGNORECASE | re.MULTILINE).search(held, session.data_end)
     return found.end() if found else session.data_end
 

@@ -162,7 +162,7 @@ def _certificate(der: bytes) -> dict[str, Any] | None:
         subject, issuer = found.subject.rfc4514_string(), found.issuer.rfc4514_string()
         dates = found.not_valid_before_utc, found.not_valid_after_utc
         names = _names(found)
-    # Certificates of strangers hold anything; the library raises several classes on it.
+    # Malformed certificates make the library raise several classes of exceptions.
     except (ValueError, TypeError, KeyError, x509.UnsupportedGeneralNameType):
         return None
     return {

@@ -37,7 +37,7 @@ class OperationFailed(Exception):
 
 
 class Camera:
-    """One camera during one attempt."""
+    """The client of one camera, for one attempt."""
 
     def __init__(self, invocation: Invocation, context: RunContext) -> None:
         """Nothing is sent yet; raises OperationFailed where two ports are named."""
@@ -75,7 +75,7 @@ class Camera:
         seconds: float = _SECONDS,
         sink: Callable[[bytes], Awaitable[None]] | None = None,
     ) -> Response:
-        """One request and an answer of status 2xx."""
+        """One request and its response of status 2xx."""
         headers = {} if content_type is None else {"Content-Type": content_type}
         response = await exchange(
             self.invocation,
@@ -112,7 +112,7 @@ class Camera:
         return OperationFailed(status_failure(self.invocation, self.subject, response, output))
 
     async def text(self, path: str, query: Mapping[str, Any]) -> str:
-        """A GET whose answer is plain text; one that begins with `Error` is a refusal."""
+        """A GET with a plain text response; one that begins with `Error` is a failure."""
         response = await self.request("GET", _with(path, query))
         text = response.text
         if text.lstrip().startswith("Error"):
@@ -121,7 +121,7 @@ class Camera:
         return text
 
     async def xml(self, path: str, query: Mapping[str, Any]) -> Element:
-        """A GET whose answer is XML; `result="ERROR"` and the error elements are refusals."""
+        """A GET with an XML response; `result="ERROR"` and the error elements are failures."""
         root = self._parsed(await self.request("GET", _with(path, query)))
         for element in root.iter():
             if element.get("result", "OK").upper() == "ERROR":
@@ -139,7 +139,7 @@ class Camera:
         params: Mapping[str, Any] | None = None,
         version: str = "1.0",
     ) -> dict[str, Any]:
-        """A POST to one of the JSON APIs; returns `data`. An `error` in the answer is a refusal."""
+        """A POST to one of the JSON APIs; returns `data`. An `error` in it is a failure."""
         call: dict[str, Any] = {"apiVersion": version, "context": _CONTEXT, "method": method}
         if params is not None:
             call["params"] = dict(params)
@@ -167,7 +167,7 @@ class Camera:
         return jsonable(document.get("data"))
 
     async def soap(self, body: str) -> Element:
-        """A POST to the web services (SOAP 1.2); `body` is what stands inside the body element."""
+        """A POST to the web services (SOAP 1.2); `body` is the content of the body element."""
         envelope = (
             '<?xml version="1.0" encoding="utf-8"?>'
             '<soap:Envelope xmlns:soap="http://www.w3.org/2003/05/soap-envelope" '
@@ -215,13 +215,13 @@ class Camera:
         return document
 
     def whole(self, response: Response) -> Response:
-        """The answer, if all of it was kept."""
+        """The response, if all of it was kept."""
         if response.truncated:
             raise self.unreadable(f"it is longer than {len(response.body)} bytes")
         return response
 
     def unreadable(self, why: str) -> OperationFailed:
-        """The failure of an answer that is not as documented."""
+        """The failure for a response that is not as documented."""
         return self.failed("output_unparsable", f"{self.subject} answered unreadably: {why}")
 
 

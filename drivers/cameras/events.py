@@ -1,4 +1,4 @@
-"""Events of the camera, as they come, over a WebSocket.
+"""Events of the camera over a WebSocket, in the order of arrival.
 
 Source: VAPIX, "Event streaming over WebSocket" (`/vapix/ws-data-stream?sources=events`, method
 `events:configure`, digest login in the handshake).
@@ -30,7 +30,7 @@ _WAITING: Final = 16
 
 
 async def streaming(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
-    """The topics there are, or the events of some seconds."""
+    """The topics of the camera, or the events of some seconds."""
     if given["operation"] == "get_available_topics":
         found = await rules.topics(camera)
         return {"topics": found, "count": len(found)}
@@ -48,7 +48,7 @@ async def streaming(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _connect(camera: Camera) -> ClientConnection:
-    """An open stream: first without login, then with the answer to the challenge."""
+    """An open stream: first without login, then with the response to the challenge."""
     headers: dict[str, str] = {}
     challenge: httpx.Headers | None = None
     for _ in range(3):

@@ -15,7 +15,7 @@ _QUERIES: Final = {"get_position": "position", "get_limits": "limits"}
 
 
 async def ptz(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
-    """One operation; a camera that only has to move answers without a body."""
+    """One operation; the response to a movement has no body."""
     operation = str(given["operation"])
     channel = {"camera": given["channel"]}
     if operation in _QUERIES:

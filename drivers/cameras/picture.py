@@ -25,7 +25,7 @@ _SENSOR: Final = {
 }
 _FILTER: Final = {"auto": "auto", "day": "on", "night": "off"}
 _MODE: Final = {value: name for name, value in _FILTER.items()}
-#: A picture that is given back inside the output; larger ones come as size and hash only.
+#: A picture that is returned inside the output; larger ones come as size and hash only.
 _INLINE_BYTES: Final = 128 * 1024
 _PICTURE_BYTES: Final = 8 * 1024 * 1024
 _PROFILES: Final = "/axis-cgi/streamprofile.cgi"
@@ -112,7 +112,7 @@ async def _rtsp(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
     query = {**_stream(given), "videocodec": given.get("codec")}
     words = urlencode({key: value for key, value in query.items() if value is not None})
     return {
-        # Without user and password: who opens it logs in by digest.
+        # Without user and password: clients log in by digest.
         "url": f"rtsp://{authority}/axis-media/media.amp?{words}",
         "enabled": found.get("Network.RTSP.Enabled") == "yes",
     }

@@ -1,4 +1,4 @@
-"""Action rules of the camera: when this event comes, do that.
+"""Action rules of the camera: which event starts which action.
 
 Source: VAPIX, "Event and action services" (SOAP, namespaces `event1` and `action1`).
 """

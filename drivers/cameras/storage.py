@@ -74,7 +74,7 @@ async def _list(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _export(camera: Camera, query: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """The recording as lines of base64 on stdout, in whose order its bytes are."""
+    """The recording as lines of base64 on stdout, in the order of its bytes."""
     digest = hashlib.sha256()
     rest = b""
     size = 0

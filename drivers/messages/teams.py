@@ -1,8 +1,9 @@
 """The `teams` driver: one card through an incoming webhook or a Workflows webhook.
 
 Arguments: `message` (or `text`); `title`; `webhook_url` (default: the setting TEAMS_WEBHOOK_URL);
-`format` (`message_card`, or `adaptive_card`, which Workflows webhooks want); `theme_color` (0078D4)
-and `sections` of a MessageCard; `body`, more elements of an Adaptive Card; `actions` of either.
+`format` (`message_card`, or `adaptive_card`, which Workflows webhooks require); `theme_color`
+(0078D4) and `sections` of a MessageCard; `body`, more elements of an Adaptive Card; `actions` of
+either.
 Sources: Microsoft, "Legacy actionable message card reference"; Adaptive Cards schema 1.4.
 """
 
@@ -16,7 +17,7 @@ from toolmeta.invocation import Invocation
 
 
 class TeamsDriver:
-    """Success is any 2xx: connectors answer 200, Workflows answer 202."""
+    """Success is any 2xx: connectors respond with 200, Workflows with 202."""
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
         """Send the card once."""

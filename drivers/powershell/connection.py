@@ -1,8 +1,8 @@
-"""The connection to a WinRM listener, with pypsrp's transport held to what is safe here.
+"""The connection to a WinRM listener, with pypsrp's transport restricted to safe options.
 
 Certificates are verified; without TLS every message is encrypted by the authentication protocol,
-and Basic, which cannot, is refused; answers are bounded; redirects, proxies and what the
-environment says are ignored; nothing is sent twice.
+and Basic, which cannot, is refused; responses are bounded; redirects, proxies and environment
+variables are ignored; nothing is sent twice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pypsrp.wsman import NAMESPACES, OptionSet, SelectorSet, WSMan, WSManAction
 Auth = Literal["negotiate", "ntlm", "kerberos", "basic"]
 
 CONNECT_SECONDS: Final = 10
-#: Without any byte of an answer; WinRM answers each request within its operation timeout.
+#: Without any byte of a response; WinRM responds within its operation timeout.
 RESPONSE_SECONDS: Final = 30
 OPERATION_SECONDS: Final = 20
 #: WinRM's own bound of an envelope is 500 KiB unless an administrator raised it.
@@ -32,7 +32,7 @@ class ResponseTooLarge(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where and as whom."""
+    """The host and the login."""
 
     name: str
     address: str
@@ -45,7 +45,7 @@ class Target:
 
 
 class WinRmConnection(WSMan):
-    """A WSMan connection on which a Receive is never repeated: its answer would be lost."""
+    """A WSMan connection on which a Receive is never repeated, which would lose output."""
 
     def receive(
         self,
@@ -69,7 +69,7 @@ def connect(target: Target) -> WinRmConnection:
     """A connection on which nothing was sent yet; raises ValueError for Basic without TLS."""
     if target.auth == "basic" and not target.tls:
         raise ValueError("Basic over HTTP would show the password: use TLS or negotiate")
-    # A path is as good as true, and pypsrp's annotation the only thing that does not know.
+    # A path is allowed here too; pypsrp's annotation says bool only.
     authorities: Any = target.ca_file or _authorities()
     connection = WinRmConnection(
         target.address,
@@ -101,7 +101,7 @@ def _authorities() -> str:
 
 
 def _bounded(response: requests.Response, **_: Any) -> None:
-    """Read the answer before requests does, and no more of it than may be there."""
+    """Read the response before requests does, up to the largest allowed size."""
     data = response.raw.read(_RESPONSE_BYTES + 1, decode_content=True)
     if len(data) > _RESPONSE_BYTES:
         raise ResponseTooLarge

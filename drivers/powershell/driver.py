@@ -22,7 +22,7 @@ from toolmeta.invocation import Invocation
 
 HTTPS_PORT: Final = 5986
 HTTP_PORT: Final = 5985
-#: For the host to confirm a stop; a thread that waits for a dead host ends a little later.
+#: For the host to confirm a stop; a thread that waits for an unreachable host ends a little later.
 STOP_SECONDS: Final = 20.0
 _WAIT_SECONDS: Final = 0.5
 _AUTH: Final = ("negotiate", "ntlm", "kerberos", "basic")
@@ -45,7 +45,7 @@ class WinrmDriver:
                 "WinRM: set the type powershell in the asset's connection if it listens there"
             )
             return fail(invocation, "invalid_parameters", message)
-        # Some 200 ms: an executor that meets no Windows does not pay for it.
+        # Imported here, since it takes some 200 ms that executors without Windows hosts save.
         from drivers.powershell import pipeline
 
         try:
@@ -69,7 +69,7 @@ def _target(invocation: Invocation, context: RunContext, where: Connection) -> A
     if password is None:
         password = revealed(context, where.login.get("password"))
     else:
-        # Also one that stands in the plan as text: it need not stand in the output, too.
+        # Also a password that is plain text in the plan: the output does not repeat it.
         context.masker.add(str(password))
     tls = own.get("tls", where.login.get("tls", True))
     auth = own.get("auth", where.login.get("auth", "negotiate"))
@@ -141,7 +141,7 @@ async def _converse(
 
 
 def _work(session: Any, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[Any]) -> None:
-    """The thread: run the session and pass on its result or exception."""
+    """In the thread: run the session and hand its result or exception to the loop."""
     try:
         found = session.run()
     except Exception as error:
@@ -149,7 +149,7 @@ def _work(session: Any, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[A
     try:
         loop.call_soon_threadsafe(_end, ended, found)
     except RuntimeError:
-        return  # the loop is closed: nobody waits any more
+        return  # The loop is closed: nothing waits for the result.
 
 
 def _end(ended: asyncio.Future[Any], found: Any) -> None:

@@ -111,7 +111,7 @@ def _status(invocation: Invocation, host: str, status: int, *, began: bool) -> F
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """The error and all that it wraps: urllib3 and requests keep causes in several places."""
+    """The error and its causes, which urllib3 and requests store in several attributes."""
     found: list[BaseException] = []
     waiting: list[Any] = [error]
     while waiting and len(found) < 20:
@@ -152,7 +152,7 @@ def _tls_reason(error: BaseException) -> str:
 def of_pipeline(
     invocation: Invocation, host: str, collected: Collected, output: dict[str, Any]
 ) -> Failure:
-    """The failure that PowerShell's own errors mean.
+    """The failure for errors that PowerShell reported.
 
     A cmdlet that could not begin (no such cmdlet, wrong parameter, nothing of that name, not
     allowed) has a class of its own; whatever a script did before its error is not known.

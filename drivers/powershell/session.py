@@ -1,6 +1,6 @@
 """One pipeline on one host, from the connection to the deleted shell; blocks its thread.
 
-Source of the exchange: [MS-PSRP] 3.1 and [MS-WSMV] 3.1, as pypsrp speaks them.
+Source of the exchange: [MS-PSRP] 3.1 and [MS-WSMV] 3.1, as pypsrp implements them.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from drivers.powershell.connection import (
     connect,
 )
 
-#: How long the host may hold back an empty answer; a cancel is seen that fast.
+#: How long the host may delay an empty response; also how late a cancel is noticed.
 _POLL_SECONDS: Final = 1
-#: For a pipeline to say that it has stopped.
+#: For a pipeline to reach a final state after the stop signal.
 _STOP_SECONDS: Final = 10.0
 #: Of one object while it arrives.
 _OBJECT_BYTES: Final = 16 * 1024 * 1024
@@ -42,7 +42,7 @@ _STATES: Final = {
 }
 
 Stream = Literal["stdout", "stderr"]
-#: What goes wrong between here and a host, as opposed to what PowerShell says.
+#: Errors of the connection, as opposed to those of PowerShell.
 CONNECTION_ERRORS: Final = (requests.RequestException, WinRMError, ElementTree.ParseError, OSError)
 
 
@@ -51,7 +51,7 @@ class Stopped(Exception):
 
 
 class Session:
-    """`stop` may be called from any thread; everything else belongs to the one that runs it."""
+    """`stop` may be called from any thread; everything else only from the one that calls `run`."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Session:
         self.evidence: dict[str, Any] = {}
 
     def stop(self) -> None:
-        """Ask the pipeline to stop; one that has not begun never will."""
+        """Request a stop; a pipeline that has not begun is not started."""
         with self._lock:
             self._stop.set()
             if not self.began:
@@ -119,7 +119,7 @@ class Session:
         return collected
 
     def _take(self, pool: RunspacePool, shell: PowerShell, collected: Collected) -> None:
-        """Move what has arrived out of pypsrp, which would keep it all."""
+        """Take what has arrived out of pypsrp, which would keep all of it in memory."""
         under_way = sum(len(part["data"]) for part in pool._fragmenter.incoming_buffer.values())
         if under_way > _OBJECT_BYTES:
             self._end(pool, shell)
@@ -181,7 +181,7 @@ class Session:
             self.evidence["shell"] = "deleted"
 
     def _set_timeout(self, seconds: int) -> None:
-        """The time that the host has for its next answers."""
+        """Set the time that the host has for its next responses."""
         if self._connection is not None:
             self._connection.operation_timeout = seconds
 
@@ -195,7 +195,7 @@ class _Objects(Serializer):
         metadata: ObjectMeta | None = None,
         clear: bool = True,
     ) -> Any:
-        """A JSON value for an object of the output, what pypsrp makes of it for the rest."""
+        """A JSON value for an object of the output, pypsrp's own value for the rest."""
         if clear and metadata is None and isinstance(element, str):
             return clixml.read(element)
         return super().deserialize(element, metadata, clear)

@@ -1,8 +1,8 @@
-"""The output of a Windows step: the objects of the pipeline as the definition asks for them.
+"""The output of a Windows step: the objects of the pipeline in the form of the definition.
 
-`items: services` lists the objects under that name, with snake names, and counts them;
+`items: services` lists the objects under that name, with names in snake case, and counts them;
 `value: exists` gives the first object itself; `first: true` gives its fields; `shape` names one
-of the functions below; without any of them the objects stand as `objects`, named as they are.
+of the functions below; without any of them `objects` lists the objects, with unchanged names.
 `rename` gives fields better names; `ignore` lists errors that only say that nothing was found.
 """
 
@@ -19,7 +19,7 @@ Arguments = dict[str, Any]
 
 
 def without_ignored(arguments: Arguments, collected: Collected) -> Collected:
-    """The same without the errors that the definition does not take for errors."""
+    """The same without the errors that the definition ignores."""
     ignored = frozenset(arguments.get("ignore") or ())
     kept = [error for error in collected.errors if error.error_id not in ignored]
     gone = len(collected.errors) - len(kept)
