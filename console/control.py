@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from runtime.settings import CommonSettings
     from streams.commands import AnyCommand
 
-#: How long a command waits for the event that answers it.
-ANSWER_SECONDS = 10.0
+#: How long a command waits for the event that is its response, in seconds.
+RESPONSE_SECONDS = 10.0
 
 
 class Outcome(StrEnum):
-    """What an operator found to be true of a step whose executor went silent."""
+    """What an operator found out about a step whose attempt was lost."""
 
     succeeded = "succeeded"
     failed = "failed"
@@ -114,7 +114,7 @@ def rerun(
     from runtime.clock import now
     from streams.ids import mint_execution_id, route_of
 
-    # The new one must meet the old one in the router, so it carries the same route key.
+    # Both executions must be in the same partition, so they have the same route key.
     route = route_of(options.execution_id(execution_id))
     fresh = mint_execution_id(route, int(now() * 1000), secrets.randbits(42))
     found = _tell(
@@ -173,7 +173,7 @@ def _tell(
     as_json: bool,
     **fields: Any,
 ) -> Verdict | None:
-    """Send one command and, unless told not to, wait for its answer; raises Failure for a no."""
+    """Send one command and wait for the response by default; raises Failure where refused."""
     from pydantic import ValidationError
 
     from console import endpoints
@@ -227,7 +227,7 @@ def _ask(settings: CommonSettings, command: AnyCommand) -> Verdict:
     ident = command.execution_id
     with EventLog(settings, route_of(ident)) as log:
         _produce(settings, command)
-        until = monotonic() + ANSWER_SECONDS
+        until = monotonic() + RESPONSE_SECONDS
         while (left := until - monotonic()) > 0:
             value = log.next(min(left, 0.2))
             event = parse(value) if value is not None else None
@@ -235,7 +235,7 @@ def _ask(settings: CommonSettings, command: AnyCommand) -> Verdict:
             if found is not None:
                 return found
     raise Failure(
-        f"no answer to {command.type} within {ANSWER_SECONDS:.0f} s; the command is on its "
+        f"no answer to {command.type} within {RESPONSE_SECONDS:.0f} s; the command is on its "
         "topic, and a router that knows the execution will obey it",
         Exit.TIMED_OUT,
         f"is a router running (runstream status), and is the id right (runstream watch {ident})?",

@@ -1,4 +1,4 @@
-"""A tool in words: what `tools show` and the generated pages say of it. Pure."""
+"""The description of a tool for `tools show` and the generated pages. Pure."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def rules(tool: Tool) -> list[str]:
 
 
 def risk(tool: Tool) -> list[tuple[str, str]]:
-    """Label and words: effect, repetition, needs, approval, time, program."""
+    """Label and text: effect, repetition, needs, approval, time, program."""
     facts = tool.risk
     effect: str = facts.effect
     if facts.effect_by is not None:

@@ -1,4 +1,4 @@
-"""Following one execution to its end, and asking what the router said to a request."""
+"""Following one execution to its end, and waiting for the response to a request."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _TICK_SECONDS: Final = 0.2
 
 
 def parse(value: bytes) -> Event | None:
-    """The event in `value`; None for bytes that are none, which a watcher cannot repair."""
+    """The event in `value`; None where it is none."""
     try:
         return decode_event(value)
     except ValueError:
         return None
 
 
-def answer(log: EventLog, request: Prepared, seconds: float) -> Event | None:
-    """What the router says to `request` within `seconds`; None where it says nothing."""
+def response(log: EventLog, request: Prepared, seconds: float) -> Event | None:
+    """The router's response to `request` within `seconds`; None where there is none."""
     until = monotonic() + seconds
     while (left := until - monotonic()) > 0:
         value = log.next(min(left, _TICK_SECONDS))
@@ -47,7 +47,7 @@ def _about(event: Event, request: Prepared) -> bool:
         return True
     if isinstance(event.data, Duplicate):
         return event.data.requested_execution_id == request.execution_id
-    # An id that the router could not accept is answered under one that it made.
+    # For an id that the router cannot accept the response has an id of its own making.
     return (
         isinstance(event.data, Rejected)
         and event.seq == 1
@@ -115,7 +115,7 @@ def _show(event: Event, view: ExecutionView, display: Display) -> None:
 
 
 def unfinished(execution_id: str, status: str, timeout: float) -> Failure:
-    """What is said when the time to watch is over before the execution is."""
+    """The failure where the time limit of watching ends before the execution does."""
     return Failure(
         f"{execution_id} is {status.replace('_', ' ')} after {timeout:g} s; "
         "it goes on without this command",
@@ -125,7 +125,7 @@ def unfinished(execution_id: str, status: str, timeout: float) -> Failure:
 
 
 def not_found(execution_id: str) -> Failure:
-    """What is said of an execution without events."""
+    """The failure for an execution without events."""
     return Failure(
         f"no event of execution {execution_id} is on the event topic",
         Exit.FAILED,
@@ -136,7 +136,7 @@ def not_found(execution_id: str) -> Failure:
 
 @contextmanager
 def detachable(execution_id: str) -> Iterator[None]:
-    """Turn Ctrl-C into a goodbye: the watcher ends, the execution does not."""
+    """On Ctrl-C end the watcher with a message; the execution goes on."""
     try:
         yield
     except KeyboardInterrupt:

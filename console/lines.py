@@ -39,7 +39,7 @@ from streams.payloads import (
 
 
 def document(event: Event) -> dict[str, Any]:
-    """The event as JSON has it on its topic."""
+    """The event as the JSON object on its topic."""
     found: dict[str, Any] = orjson.loads(encode_event(event))
     return found
 

@@ -1,4 +1,4 @@
-"""How an execution ended, told once: for people with the remedies, for programs as JSON."""
+"""How an execution ended: for people with the remedies, for programs as JSON."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def problems(found: Sequence[Problem], message: str) -> None:
 
 
 def _trouble(step: StepView) -> None:
-    """A step that went wrong: why, and what is left of what it wrote and gave back."""
+    """A step that went wrong: why, and what is kept of its streams and output."""
     kind = f" [{step.error_class}]" if step.error_class else ""
     terminal.say(
         f"✗ {step.step} ({step.tool}) {step.status.replace('_', ' ')} "

@@ -1,4 +1,4 @@
-"""Plan files: YAML or JSON, from disk or stdin, read so that nothing is guessed or blown up."""
+"""Plan files: YAML or JSON, from disk or stdin, read strictly and with bounds."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _decode(text: str, prefer_json: bool) -> Any:
         except RecursionError:
             raise ValueError(f"nested deeper than {_MAX_DEPTH} levels") from None
         except json.JSONDecodeError as error:
-            # A brace may start a YAML mapping in flow style, too.
+            # A brace may start a YAML flow mapping too.
             if prefer_json:
                 where = f"line {error.lineno}, column {error.colno}"
                 raise ValueError(f"{where}: not JSON: {error.msg}") from None

@@ -1,4 +1,4 @@
-"""The terminal: data goes to stdout, everything said to people goes to stderr."""
+"""The terminal: data goes to stdout, messages for people go to stderr."""
 
 from __future__ import annotations
 

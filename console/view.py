@@ -1,4 +1,4 @@
-"""What a watcher knows of one execution: a fold of its events, made for showing."""
+"""The state of one execution for display: a fold of its events."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from streams.reports import StreamSummary
 
 @dataclass(slots=True)
 class StepView:
-    """One step as it stands now; times are Unix seconds."""
+    """The state of one step; times are Unix seconds."""
 
     step: str
     tool: str = ""
@@ -64,7 +64,7 @@ class StepView:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more is to be expected of it."""
+        """Whether it has ended."""
         return self.status in STEP_ENDED
 
     @property
@@ -75,7 +75,7 @@ class StepView:
 
 @dataclass(slots=True)
 class ExecutionView:
-    """One execution as it stands after event `seq`."""
+    """The state of one execution after event `seq`."""
 
     execution_id: str
     tenant: str = ""

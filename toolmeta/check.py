@@ -35,7 +35,7 @@ class Checker:
         }
 
     def problems(self, parameters: dict[str, Any], allowed: Allowed) -> list[Problem]:
-        """What is wrong; nothing if the list is empty."""
+        """The problems; an empty list where there is none."""
         found: list[Problem] = []
         checks = self._checks
         for name, value in parameters.items():
@@ -113,9 +113,9 @@ def checker_of(tool: Tool) -> Checker:
 
 
 def check(tool: Tool, parameters: dict[str, Any], *, references_allowed: bool) -> list[Problem]:
-    """Every problem of these parameters; empty where the tool can take them.
+    """Every problem of these parameters; empty where they are valid.
 
-    With `references_allowed` text with `{{ … }}` stands for any value: it is checked by `bind`,
+    With `references_allowed` text with `{{ … }}` is accepted as any value: `bind` checks it
     when it is known. A secret reference may stand for a parameter that is marked secret.
     """
     if type(parameters) is not dict:

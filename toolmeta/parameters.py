@@ -13,7 +13,7 @@ from toolmeta.formats import FORMATS
 MAX_STRING: Final = 4_096
 #: Entries of an array or object, where a definition says nothing.
 MAX_ITEMS: Final = 1_000
-#: Beyond 64 bits neither Postgres nor most programs can follow.
+#: Postgres and most programs have no larger integers than 64 bits.
 MAX_INTEGER: Final = 2**63 - 1
 
 Type = Literal["string", "integer", "number", "boolean", "array", "object", "duration", "any"]
@@ -26,7 +26,7 @@ STRICT: Final = ConfigDict(
 
 _NUMBERS: Final = frozenset({"integer", "number", "duration"})
 
-#: Which types each constraint has an effect on; elsewhere it would mislead its reader.
+#: Types that each constraint applies to; for others it would have no effect and is refused.
 _APPLIES: Final[dict[str, frozenset[str]]] = {
     "minimum": _NUMBERS,
     "maximum": _NUMBERS,

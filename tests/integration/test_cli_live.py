@@ -184,7 +184,7 @@ def test_commands_wait_for_their_answer(
         document = json.loads(capsys.readouterr().out)
         assert route_of(document["execution_id"]) == "0badcafe"
         assert document["status"] == "completed"
-        monkeypatch.setattr(control, "ANSWER_SECONDS", 0.5)
+        monkeypatch.setattr(control, "RESPONSE_SECONDS", 0.5)
         assert main(["cancel", ident]) == Exit.TIMED_OUT
         assert main(["cancel", ident, "--no-wait"]) == Exit.OK
         assert main(["resolve", ident, "disk", "maybe"]) == Exit.USAGE
