@@ -16,7 +16,7 @@ from streams.topics import EVENTS, REQUESTS
 #: Makes (key, value) of a request for a given number of steps.
 Request = Callable[[int], tuple[bytes, bytes]]
 
-PATIENCE_SECONDS = 120.0
+TIMEOUT_SECONDS = 120.0
 
 
 def system_request(steps: int) -> tuple[bytes, bytes]:
@@ -81,7 +81,7 @@ class Load:
             self._producer.poll(0)
             for message in self._consumer.consume(1_000, 0.02):
                 done += _ends(message)
-            if time.perf_counter() - began > PATIENCE_SECONDS:
+            if time.perf_counter() - began > TIMEOUT_SECONDS:
                 raise TimeoutError(f"{done} of {executions} executions ended")
         return done / (time.perf_counter() - began)
 
@@ -93,7 +93,7 @@ class Load:
             self._send(steps)
             self._producer.poll(0)
             while True:
-                message = self._consumer.poll(PATIENCE_SECONDS)
+                message = self._consumer.poll(TIMEOUT_SECONDS)
                 if message is None:
                     raise TimeoutError("an execution did not end")
                 if _ends(message):

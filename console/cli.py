@@ -89,9 +89,9 @@ def main(argv: list[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else Exit.FAILED if end.code else Exit.OK
     except Failure as failure:
-        from console.terminal import complain
+        from console.terminal import print_failure
 
-        complain(failure)
+        print_failure(failure)
         return failure.code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

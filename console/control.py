@@ -44,7 +44,7 @@ def cancel(
     as_json: Json = False,
 ) -> None:
     """End an execution: nothing new starts, and what runs is stopped."""
-    _tell("cancel", execution_id, actor, no_wait, as_json, reason=reason)
+    _send_and_report("cancel", execution_id, actor, no_wait, as_json, reason=reason)
 
 
 def approve(
@@ -59,7 +59,9 @@ def approve(
     as_json: Json = False,
 ) -> None:
     """Let an execution that waits for approval run; never by the one who asked for it."""
-    _tell("approve", execution_id, actor, no_wait, as_json, reason=reason, plan_hash=plan_hash)
+    _send_and_report(
+        "approve", execution_id, actor, no_wait, as_json, reason=reason, plan_hash=plan_hash
+    )
 
 
 def reject(
@@ -70,7 +72,7 @@ def reject(
     as_json: Json = False,
 ) -> None:
     """Refuse an execution that waits for approval."""
-    _tell("reject", execution_id, actor, no_wait, as_json, reason=reason)
+    _send_and_report("reject", execution_id, actor, no_wait, as_json, reason=reason)
 
 
 def pause(
@@ -81,7 +83,7 @@ def pause(
     as_json: Json = False,
 ) -> None:
     """Start no further step; what runs goes on to its end."""
-    _tell("pause", execution_id, actor, no_wait, as_json, reason=reason)
+    _send_and_report("pause", execution_id, actor, no_wait, as_json, reason=reason)
 
 
 def resume(
@@ -92,7 +94,7 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Go on after a pause."""
-    _tell("resume", execution_id, actor, no_wait, as_json, reason=reason)
+    _send_and_report("resume", execution_id, actor, no_wait, as_json, reason=reason)
 
 
 def rerun(
@@ -117,7 +119,7 @@ def rerun(
     # Both executions must be in the same partition, so they have the same route key.
     route = route_of(options.execution_id(execution_id))
     fresh = mint_execution_id(route, int(now() * 1000), secrets.randbits(42))
-    found = _tell(
+    found = _send_and_report(
         "rerun", execution_id, actor, no_wait, as_json and not follow,
         reason=reason, from_step=from_step, new_execution_id=fresh,
     )  # fmt: skip
@@ -147,7 +149,7 @@ def resolve(
     as_json: Json = False,
 ) -> None:
     """Say what became of a step whose outcome nobody knows."""
-    _tell(
+    _send_and_report(
         "resolve", execution_id, actor, no_wait, as_json,
         reason=reason, step=step, outcome=outcome.value, output=_object(output),
     )  # fmt: skip
@@ -165,7 +167,7 @@ def _object(text: str | None) -> dict[str, Any] | None:
     return found
 
 
-def _tell(
+def _send_and_report(
     kind: str,
     execution_id: str,
     actor: str | None,
@@ -195,7 +197,7 @@ def _tell(
         if as_json:
             terminal.data({"execution_id": ident, "command": kind, "answer": None})
         return None
-    found = _ask(settings, command)
+    found = _await_verdict(settings, command)
     if as_json:
         from console.lines import document
 
@@ -217,7 +219,7 @@ def _tell(
     return found
 
 
-def _ask(settings: CommonSettings, command: AnyCommand) -> Verdict:
+def _await_verdict(settings: CommonSettings, command: AnyCommand) -> Verdict:
     from console.answers import verdict
     from console.eventlog import EventLog
     from console.follow import parse

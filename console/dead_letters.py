@@ -26,7 +26,7 @@ Headers = list[tuple[str, bytes | str | None]]
 
 _QUIET_SECONDS: Final = 10.0
 #: LEADER_NOT_AVAILABLE, NOT_LEADER_FOR_PARTITION (Kafka protocol, error codes).
-_SETTLING: Final = (5, 6)
+_LEADER_ERRORS: Final = (5, 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def _bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
         try:
             return consumer.get_watermark_offsets(place, timeout=broker.PROBE_SECONDS)
         except KafkaException as error:
-            if error.args[0].code() not in _SETTLING or monotonic() > until:
+            if error.args[0].code() not in _LEADER_ERRORS or monotonic() > until:
                 raise
             sleep(0.05)
 

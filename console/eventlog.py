@@ -69,11 +69,11 @@ class EventLog:
         )
         self.partition: int = place.partition
         try:
-            self.end = self._ask(lambda: self._end_of(place))
+            self.end = self._retried(lambda: self._end_of(place))
             place.offset = self.end
             if since_ms is not None:
                 wanted = max(since_ms - MARGIN_MS, 0)
-                place.offset = self._ask(lambda: self._offset_at(place, wanted))
+                place.offset = self._retried(lambda: self._offset_at(place, wanted))
             self._consumer.assign([place])
         except KafkaException as error:
             self._consumer.close()
@@ -96,7 +96,7 @@ class EventLog:
             raise KafkaException(found.error)
         return found.offset if found.offset >= 0 else self.end
 
-    def _ask(self, question: Callable[[], int]) -> int:
+    def _retried(self, question: Callable[[], int]) -> int:
         """The result, retried while the partition has no leader, at most PROBE_SECONDS."""
         from confluent_kafka import KafkaException
 

@@ -65,7 +65,7 @@ def explain(
     if as_json:
         terminal.data(_document(found))
     elif isinstance(found, Accepted):
-        _tell(found)
+        _print_admitted(found)
     else:
         from console import outcome
 
@@ -113,7 +113,7 @@ def waves(steps: Sequence[AdmittedStep]) -> list[list[AdmittedStep]]:
     return groups
 
 
-def _tell(data: Accepted) -> None:
+def _print_admitted(data: Accepted) -> None:
     from rich.table import Table
     from rich.text import Text
 

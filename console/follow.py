@@ -16,7 +16,7 @@ from streams.events import Event, decode_event
 from streams.payloads import Duplicate, Rejected
 
 #: How long an execution of which nothing is on the log may take to appear.
-PATIENCE_SECONDS: Final = 10.0
+FIRST_EVENT_SECONDS: Final = 10.0
 #: How long one wait lasts, so that Ctrl-C and deadlines are noticed soon.
 _TICK_SECONDS: Final = 0.2
 
@@ -68,9 +68,9 @@ def follow(
 ) -> Exit:
     """Show `view`'s execution until it ends; returns the exit code of its outcome.
 
-    `unknown` says that the execution may not exist: when the log has been read and PATIENCE_SECONDS
-    have passed without an event, that is a Failure. `linger` goes on after the end, for late
-    reports, until `timeout`.
+    `unknown` says that the execution may not exist: when the log has been read and
+    FIRST_EVENT_SECONDS have passed without an event, that is a Failure. `linger` goes on after the
+    end, for late reports, until `timeout`.
     """
     begun = monotonic()
     noted_silence = noted_away = False
@@ -92,18 +92,18 @@ def follow(
             if log.away and not noted_away:
                 display.note("the broker is away; waiting for it to come back", "yellow")
             noted_away = log.away
-            if view.seq == 0 and waited > PATIENCE_SECONDS and log.caught_up:
+            if view.seq == 0 and waited > FIRST_EVENT_SECONDS and log.caught_up:
                 if unknown:
                     raise not_found(view.execution_id)
                 if not noted_silence:
-                    display.note(SILENCE, "yellow")
+                    display.note(NO_RESPONSE, "yellow")
                 noted_silence = True
     if view.ended is None:
         raise unfinished(view.execution_id, view.status, timeout)
     return OUTCOMES[view.ended.type]
 
 
-SILENCE: Final = (
+NO_RESPONSE: Final = (
     "the router has not answered yet; the request is safe on its topic and will be answered as "
     "soon as one runs (runstream status)"
 )

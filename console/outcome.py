@@ -63,7 +63,7 @@ def tell(view: ExecutionView, *, live: bool) -> None:
     elif isinstance(data, Ended):
         for step in view.steps.values():
             if step.failed:
-                _trouble(step)
+                _print_step(step)
         if live:
             words = f"{view.status.replace('_', ' ')} {ending(data)}"
             terminal.say(words, terminal.style(view.status))
@@ -109,7 +109,7 @@ def problems(found: Sequence[Problem], message: str) -> None:
         err.print(table)
 
 
-def _trouble(step: StepView) -> None:
+def _print_step(step: StepView) -> None:
     """A step that went wrong: why, and what is kept of its streams and output."""
     kind = f" [{step.error_class}]" if step.error_class else ""
     terminal.say(

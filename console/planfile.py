@@ -80,7 +80,7 @@ def _check(document: dict[str, Any]) -> None:
     weights: dict[int, int] = {}
     open_now: set[int] = set()
 
-    def weigh(value: Any, where: str, depth: int) -> int:
+    def measure(value: Any, where: str, depth: int) -> int:
         if not isinstance(value, dict | list):
             return _scalar(value, where)
         if depth > _MAX_DEPTH:
@@ -93,15 +93,15 @@ def _check(document: dict[str, Any]) -> None:
             if isinstance(value, dict):
                 for key, item in value.items():
                     total += _scalar(key, where)
-                    total += weigh(item, f"{where}.{key}" if where else key, depth + 1)
+                    total += measure(item, f"{where}.{key}" if where else key, depth + 1)
             else:
                 for index, item in enumerate(value):
-                    total += weigh(item, f"{where}[{index}]", depth + 1)
+                    total += measure(item, f"{where}[{index}]", depth + 1)
             open_now.discard(id(value))
             weights[id(value)] = total
         return weights[id(value)]
 
-    if weigh(document, "", 1) > 2 * MAX_REQUEST_BYTES:
+    if measure(document, "", 1) > 2 * MAX_REQUEST_BYTES:
         raise ValueError(f"with all aliases expanded larger than the {_KIB} KiB of a request")
 
 

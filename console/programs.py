@@ -83,7 +83,7 @@ def _finding(tool: Tool, folders: str, versions: Mapping[str, str]) -> Finding:
     remedies: list[str] = []
     if program is not None and path is None:
         missing.append(program)
-        remedies.append(_bringing(program, tool.debian_package))
+        remedies.append(_remedy_for(program, tool.debian_package))
     lacking = [name for name, has in granted.items() if not has]
     if lacking:
         missing += lacking
@@ -105,7 +105,7 @@ def _finding(tool: Tool, folders: str, versions: Mapping[str, str]) -> Finding:
     )
 
 
-def _bringing(program: str, package: str | None) -> str:
+def _remedy_for(program: str, package: str | None) -> str:
     if package is None:
         return f"install {program}"
     # Where Debian has none, the definition has a sentence about where to get it.

@@ -96,7 +96,7 @@ def line(document: Any) -> None:
     sys.stdout.flush()
 
 
-def complain(failure: Failure) -> None:
+def print_failure(failure: Failure) -> None:
     """Say why the command ends, and what to do about it."""
     from rich.text import Text
 

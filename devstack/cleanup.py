@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from devstack.errors import LocalStackError
-from devstack.identity import kill_if_same, wait_gone
+from devstack.identity import kill_if_same, wait_ended
 from devstack.state import StackStatus
 
 _SECONDS = 20.0
@@ -22,6 +22,6 @@ def end_leftovers(status: StackStatus | None) -> list[str]:
             continue
         if kill_if_same(process.pid, process.mark):
             ended.append(process.name)
-        if not wait_gone(process.pid, process.mark, _SECONDS):
+        if not wait_ended(process.pid, process.mark, _SECONDS):
             raise LocalStackError(f"{process.name} (pid {process.pid}) cannot be ended.")
     return ended

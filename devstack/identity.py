@@ -23,7 +23,7 @@ def is_same(pid: int | None, mark: str | None) -> bool:
     return pid is not None and mark is not None and start_mark(pid) == mark
 
 
-def wait_gone(pid: int, mark: str, seconds: float) -> bool:
+def wait_ended(pid: int, mark: str, seconds: float) -> bool:
     """Wait until the process has ended; False if it still runs after that time."""
     deadline = time.monotonic() + seconds
     while is_same(pid, mark):

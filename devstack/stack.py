@@ -18,7 +18,7 @@ from devstack.child import Child, Launch
 from devstack.cleanup import end_leftovers
 from devstack.errors import LocalStackError
 from devstack.files import log_tail, write_atomically
-from devstack.identity import kill_if_same, wait_gone
+from devstack.identity import kill_if_same, wait_ended
 from devstack.jars import Report, ensure_jars
 from devstack.java import find_java
 from devstack.processes import PREPARATION, ProcessSpec
@@ -153,7 +153,7 @@ class LocalStack:
         running = status.is_running
         if running and status.supervisor_mark is not None:
             os.kill(status.supervisor_pid, signal.SIGTERM)
-            if not wait_gone(status.supervisor_pid, status.supervisor_mark, _STOP_SECONDS):
+            if not wait_ended(status.supervisor_pid, status.supervisor_mark, _STOP_SECONDS):
                 kill_if_same(status.supervisor_pid, status.supervisor_mark)
         # Read again: it may have started more since.
         left = end_leftovers(self._folder.read())
@@ -173,7 +173,7 @@ class LocalStack:
             return False
         if status.phase != "stopping" or status.supervisor_mark is None:
             return True
-        return not wait_gone(status.supervisor_pid, status.supervisor_mark, _STOP_SECONDS)
+        return not wait_ended(status.supervisor_pid, status.supervisor_mark, _STOP_SECONDS)
 
     def _follow(self) -> bool:
         """Report progress until all is ready; False if another supervisor was faster."""

@@ -68,10 +68,10 @@ class Supervisor:
             while not self._stopping:
                 self._tick()
         except Stopped:
-            self._say("stop requested while starting")
+            self._log("stop requested while starting")
         except LocalStackError as error:
             self._error = str(error)
-            self._say(f"giving up: {error}")
+            self._log(f"giving up: {error}")
         finally:
             self._stop()
         return 0 if self._error is None else 1
@@ -81,9 +81,9 @@ class Supervisor:
         ours = {"Kafka": self._request.bootstrap_servers, "Postgres": self._request.database_url}
         if None in ours.values():
             names = " and ".join(name for name, address in ours.items() if address is None)
-            self._say(f"starting {names}", progress=True)
+            self._log(f"starting {names}", progress=True)
         if self._request.bootstrap_servers is None:
-            kafka = KafkaServer(self._folder.kafka, report=self._say, log=self._folder.log("kafka"))
+            kafka = KafkaServer(self._folder.kafka, report=self._log, log=self._folder.log("kafka"))
             child = kafka.prepare()
             self._bootstrap_servers = kafka.bootstrap_servers
             self._servers.append(Member(child, kafka.is_ready, probe_every=10.0))
@@ -99,11 +99,11 @@ class Supervisor:
         self._prepare()
         self._start_processes()
         self._wait_for(self._processes)
-        self._say(f"everything is ready after {time.monotonic() - began:.1f} s", progress=True)
+        self._log(f"everything is ready after {time.monotonic() - began:.1f} s", progress=True)
 
     def _start_processes(self) -> None:
         names = [spec.name for spec in self._request.processes]
-        self._say(f"starting {', '.join(names)}", progress=True)
+        self._log(f"starting {', '.join(names)}", progress=True)
         ports = assign_ports(self._folder.ports, names)
         for spec in self._request.processes:
             port = ports[spec.name]
@@ -133,7 +133,7 @@ class Supervisor:
         waiting = [Child(self._launch(spec, self._environment(spec.name))) for spec in specs]
         if not waiting:
             return
-        self._say(f"running {', '.join(spec.name for spec in specs)}", progress=True)
+        self._log(f"running {', '.join(spec.name for spec in specs)}", progress=True)
         began = time.monotonic()
         try:
             for child in waiting:
@@ -160,7 +160,7 @@ class Supervisor:
             return False
         if code != 0:
             raise LocalStackError(f"{name} ended with code {code}:\n{log_tail(child.launch.log)}")
-        self._say(f"{name} done in {seconds:.1f} s", progress=True)
+        self._log(f"{name} done in {seconds:.1f} s", progress=True)
         return True
 
     def _launch(self, spec: ProcessSpec, env: dict[str, str]) -> Launch:
@@ -183,7 +183,7 @@ class Supervisor:
         for member in self._members():
             member.tick(now, self._pool)
             for message in member.messages:
-                self._say(message, progress=progress)
+                self._log(message, progress=progress)
             member.messages.clear()
         cut_log(self._folder.log("supervisor"))
         self._publish()
@@ -205,7 +205,7 @@ class Supervisor:
         for member in members:
             member.child.wait_stopped(began + member.child.launch.grace_seconds)
             member.stopped()
-            self._say(f"{member.name} stopped within {time.monotonic() - began:.1f} s")
+            self._log(f"{member.name} stopped within {time.monotonic() - began:.1f} s")
             self._publish()
 
     def _members(self) -> list[Member]:
@@ -213,7 +213,7 @@ class Supervisor:
 
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
-        self._say(phase)
+        self._log(phase)
         self._publish()
 
     def _publish(self) -> None:
@@ -231,7 +231,7 @@ class Supervisor:
             self._folder.write(status)
             self._last = status
 
-    def _say(self, line: str, progress: bool = False) -> None:
+    def _log(self, line: str, progress: bool = False) -> None:
         sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {line}\n")
         sys.stderr.flush()
         if progress:

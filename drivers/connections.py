@@ -143,7 +143,7 @@ def _port(asset: Asset, value: Any) -> int | None:
     return value
 
 
-class Remembered:
+class AssetCache:
     """Assets that were looked up less than `seconds` ago, by tenant and host name; bounded.
 
     Only assets that exist are cached, so that a new asset is found at once.

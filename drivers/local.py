@@ -63,7 +63,7 @@ async def run(invocation: Invocation, context: RunContext) -> Outcome:
         context.acting()
         reaper.watch(started.traces)
         starting.set_result(started)
-        return await _attend(started, invocation, context)
+        return await _run_to_end(started, invocation, context)
 
     async def stop() -> dict[str, Any]:
         # A program that is being started is awaited, so that it is ended too.
@@ -169,11 +169,11 @@ async def _start(
         return fail(invocation, "invalid_parameters", message)
 
 
-async def _attend(started: _Program, invocation: Invocation, context: RunContext) -> Outcome:
+async def _run_to_end(started: _Program, invocation: Invocation, context: RunContext) -> Outcome:
     process = started.process
     output = ProgramOutput(context, merged=invocation.parse_stderr)
     readers = [
-        asyncio.create_task(_feed(process, invocation.stdin)),
+        asyncio.create_task(_write_stdin(process, invocation.stdin)),
         asyncio.create_task(output.drain("stdout", _present(process.stdout))),
         asyncio.create_task(output.drain("stderr", _present(process.stderr))),
     ]
@@ -184,7 +184,7 @@ async def _attend(started: _Program, invocation: Invocation, context: RunContext
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
-        left_open = await _read_on(output, readers)
+        left_open = await _read_to_end(output, readers)
     finally:
         await run_uncancelled(_cancel([exited, *readers]), KILL_SECONDS)
         started.transport.close()
@@ -200,7 +200,7 @@ def _present(stream: asyncio.StreamReader | None) -> asyncio.StreamReader:
     return stream
 
 
-async def _read_on(output: ProgramOutput, readers: list[asyncio.Task[None]]) -> bool:
+async def _read_to_end(output: ProgramOutput, readers: list[asyncio.Task[None]]) -> bool:
     """After the program's end: read on until the streams end, or return True where they do not.
 
     A process that holds them open without writing for a second is a background process.
@@ -217,7 +217,7 @@ async def _read_on(output: ProgramOutput, readers: list[asyncio.Task[None]]) -> 
     return False
 
 
-async def _feed(process: asyncio.subprocess.Process, text: str | None) -> None:
+async def _write_stdin(process: asyncio.subprocess.Process, text: str | None) -> None:
     if process.stdin is None or text is None:
         return
     try:

@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from drivers.connections import Remembered
+from drivers.connections import AssetCache
 from drivers.rate_limits import RateLimiter
 from drivers.reaper import Reaper
 from drivers.secrets import Secrets
@@ -32,7 +32,7 @@ class Resources:
         self.reaper = Reaper()
         self.rate_limiter = RateLimiter()
         self.secrets = Secrets(settings.secrets_dir)
-        self.remembered = Remembered()
+        self.remembered = AssetCache()
         #: Threads for WinRM: its library blocks.
         self.winrm_threads = asyncio.Semaphore(WINRM_THREADS)
         self._http: httpx.AsyncClient | None = None

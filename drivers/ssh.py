@@ -58,7 +58,7 @@ async def run(invocation: Invocation, context: RunContext, where: Connection) ->
     program = _Remote()
     try:
         return await run_until_stopped(
-            _attend(connection, header, invocation, context, where.name, program),
+            _run_to_end(connection, header, invocation, context, where.name, program),
             lambda: _stop(connection, invocation, context, where, mark),
             program.exit_code,
             context,
@@ -69,7 +69,7 @@ async def run(invocation: Invocation, context: RunContext, where: Connection) ->
         await run_uncancelled(ssh_connection.close(connection), _CONFIRM_SECONDS)
 
 
-async def _attend(
+async def _run_to_end(
     connection: asyncssh.SSHClientConnection,
     header: bytes,
     invocation: Invocation,
@@ -92,7 +92,7 @@ async def _attend(
     context.acting()
     try:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_feed(process, header, invocation.stdin))
+            tasks.create_task(_write_stdin(process, header, invocation.stdin))
             tasks.create_task(output.drain("stdout", process.stdout))
             tasks.create_task(output.drain("stderr", process.stderr))
         await process.wait_closed()
@@ -109,7 +109,9 @@ async def _attend(
     return await conclude(invocation, output, exit_code)
 
 
-async def _feed(process: asyncssh.SSHClientProcess[bytes], header: bytes, text: str | None) -> None:
+async def _write_stdin(
+    process: asyncssh.SSHClientProcess[bytes], header: bytes, text: str | None
+) -> None:
     try:
         process.stdin.write(header + (text or "").encode())
         await process.stdin.drain()

@@ -72,7 +72,7 @@ class Sink:
                 try:
                     self._step()
                 except psycopg.Error as error:
-                    self._lose_database(error)
+                    self._database_failed(error)
                 except StalePosition as error:
                     # Another instance has the partitions; this was read before the revocation.
                     self._log.warning("position moved by another instance", why=str(error))
@@ -80,8 +80,8 @@ class Sink:
                 except NotDelivered as error:
                     self._back_off("kafka", "letter", f"a dead letter is not confirmed: {error}")
                 except DlqLimitReached as error:
-                    self._give_up(str(error))
-            if self._source.trouble is None:
+                    self._stop_consuming(str(error))
+            if self._source.problem is None:
                 self._source.commit(self._positions, now=True)
         finally:
             self._source.close()
@@ -93,7 +93,7 @@ class Sink:
         if self._database is None:
             self._database = Database(self._settings.database_url.get_secret_value())
             self._source.pause()
-        waiting = self._source.unsought
+        waiting = self._source.awaiting_seek
         if waiting:
             self._positions = self._database.positions(waiting)
             self._source.seek(self._positions)
@@ -170,14 +170,14 @@ class Sink:
             # The partitions of the batch that could not be stored are assigned to another instance.
             self._unstored = False
             self._recovered("database")
-        if self._source.trouble is not None and monotonic() >= self._next_probe:
+        if self._source.problem is not None and monotonic() >= self._next_probe:
             self._source.probe()
             self._next_probe = monotonic() + _PROBE_SECONDS
-        trouble = self._source.trouble
-        if trouble is None:
+        problem = self._source.problem
+        if problem is None:
             self._recovered("kafka")
         else:
-            self._say("kafka", "source", trouble)
+            self._report_waiting("kafka", "source", problem)
 
     def _recovered(self, part: str) -> None:
         # The batch that could not be stored is read again: only its success ends the outage.
@@ -190,7 +190,7 @@ class Sink:
             self._back_at[part, kind] = monotonic()
             self._log.info(f"{part} is back")
 
-    def _say(self, part: str, kind: str, why: str) -> None:
+    def _report_waiting(self, part: str, kind: str, why: str) -> None:
         """Update the reason for health, and log it once for each kind of failure."""
         self._health.waiting(part, why)
         if self._said.get(part) == kind:
@@ -201,7 +201,7 @@ class Sink:
         if back_at is None or monotonic() - back_at > _SAME_OUTAGE:
             self._log.warning(f"waiting for {part}", why=why)
 
-    def _lose_database(self, error: psycopg.Error) -> None:
+    def _database_failed(self, error: psycopg.Error) -> None:
         if self._database is not None:
             self._database.close()
             self._database = None
@@ -212,14 +212,14 @@ class Sink:
 
     def _back_off(self, part: str, kind: str, why: str) -> None:
         """Stay in the group, read nothing, and try again later."""
-        self._say(part, kind, why)
+        self._report_waiting(part, kind, why)
         self._source.pause()
         until = monotonic() + self._wait
         self._wait = min(self._wait * 2, _LONGEST_WAIT)
         while not self._stop.is_set() and monotonic() < until:
             self._source.poll(0.1)
 
-    def _give_up(self, why: str) -> None:
+    def _stop_consuming(self, why: str) -> None:
         """Stop consuming until an operator restarts it; the process stays, unready."""
         self._health.waiting("kafka", f"stopped consuming: {why}")
         self._log.error("stopped consuming", why=why, remedy="see docs/dead-letters.md")

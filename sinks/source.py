@@ -23,7 +23,7 @@ PartitionKey = tuple[str, int]
 
 #: A batch ends at this size, so that large output chunks do not fill the memory.
 _BATCH_BYTES: Final = 8 * 1024 * 1024
-_GULP: Final = 200
+_FETCH_RECORDS: Final = 200
 #: Positions are committed to Kafka for lag tools only, at this interval in seconds.
 _COMMIT_SECONDS: Final = 1.0
 
@@ -61,7 +61,7 @@ class Source:
         self._committed: dict[PartitionKey, int] = {}
         self._next_commit = 0.0
         #: The last error of the client library, until it is read.
-        self.trouble: str | None = None
+        self.problem: str | None = None
         self._consumer.subscribe(
             self._topics,
             on_assign=self._on_assign,
@@ -70,7 +70,7 @@ class Source:
         )
 
     @property
-    def unsought(self) -> list[PartitionKey]:
+    def awaiting_seek(self) -> list[PartitionKey]:
         """The partitions that wait for `seek`; empty once it was called, or where none is ours."""
         return [] if self._sought else list(self._assigned)
 
@@ -108,7 +108,7 @@ class Source:
         first = self._consumer.poll(seconds)
         size = self._take([] if first is None else [first], batch)
         while batch and len(batch) < most and size < _BATCH_BYTES:
-            more = self._consumer.consume(min(_GULP, most - len(batch)), 0)
+            more = self._consumer.consume(min(_FETCH_RECORDS, most - len(batch)), 0)
             if not more:
                 break
             size += self._take(more, batch)
@@ -119,10 +119,10 @@ class Source:
         try:
             known = self._consumer.list_topics(timeout=1.0).topics
         except KafkaException as error:
-            self.trouble = reason(error.args[0]).sentence
+            self.problem = reason(error.args[0]).sentence
             return
         missing = [name for name in self._topics if name not in known]
-        self.trouble = f"topics are missing: {', '.join(missing)}" if missing else None
+        self.problem = f"topics are missing: {', '.join(missing)}" if missing else None
 
     def commit(self, positions: dict[PartitionKey, int], *, now: bool = False) -> None:
         """Commit the stored positions, once a second or `now`; nothing depends on it."""
@@ -143,7 +143,7 @@ class Source:
                 else:
                     self._consumer.commit(offsets=offsets)
             except KafkaException as error:
-                self.trouble = reason(error.args[0]).sentence
+                self.problem = reason(error.args[0]).sentence
 
     def lag(self) -> dict[str, int]:
         """Records behind the end, by topic, as far as the client knows without a request."""
@@ -175,7 +175,7 @@ class Source:
             elif error.fatal():
                 raise KafkaException(error)
             else:
-                self.trouble = reason(error).sentence
+                self.problem = reason(error).sentence
         return size
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -197,4 +197,4 @@ class Source:
     def _on_error(self, error: KafkaError) -> None:
         # An interruption of this process is no failure of the broker.
         if error.code() != KafkaError._MAX_POLL_EXCEEDED:
-            self.trouble = reason(error).sentence
+            self.problem = reason(error).sentence

@@ -64,7 +64,7 @@ def _session(one: Connection, anomalies: Anomalies) -> dict[str, Any]:
     for way in ("to_server", "to_client"):
         if _AEAD.fullmatch(chosen.get(f"cipher_{way}") or ""):
             chosen[f"mac_{way}"] = "implicit"
-    _judge(one, server, server_lists, chosen, anomalies)
+    _add_anomalies(one, server, server_lists, chosen, anomalies)
     return {
         **one.ends(),
         "state": one.state,
@@ -78,7 +78,7 @@ def _session(one: Connection, anomalies: Anomalies) -> dict[str, Any]:
     }
 
 
-def _judge(
+def _add_anomalies(
     one: Connection,
     server: str | None,
     offered: dict[str, list[str]],

@@ -102,11 +102,11 @@ def _session(one: Connection, client: Side, server: Side, anomalies: Anomalies) 
         "bytes_from_client": one.from_client.payload_bytes,
         "bytes_from_server": one.from_server.payload_bytes,
     }
-    _judge(one, row, version, certificate, anomalies)
+    _add_anomalies(one, row, version, certificate, anomalies)
     return row
 
 
-def _judge(
+def _add_anomalies(
     one: Connection,
     row: dict[str, Any],
     version: int | None,

@@ -30,7 +30,7 @@ from toolmeta.invocation import Invocation
 _STDERR_KEPT: Final = 4_096
 _DISK_SECONDS: Final = 30.0
 #: From the request to end to SIGKILL.
-_PATIENCE: Final = "2"
+_KILL_AFTER_SECONDS: Final = "2"
 #: Exit codes of a program without a handler for SIGINT: through `timeout`, or directly.
 INTERRUPTED: Final = (130, -2)
 _DROPPED: Final = re.compile(r"(\d+) packets? dropped by kernel")
@@ -114,7 +114,7 @@ def missing(invocation: Invocation, program: str, *, raw: bool) -> Failure | Non
 
 def timed(seconds: float, argv: list[str]) -> tuple[str, ...]:
     """The same program, interrupted after `seconds` as by Ctrl-C, its exit code kept."""
-    kept = ["timeout", "--preserve-status", "--signal=INT", f"--kill-after={_PATIENCE}"]
+    kept = ["timeout", "--preserve-status", "--signal=INT", f"--kill-after={_KILL_AFTER_SECONDS}"]
     return (*kept, f"{seconds:g}", *argv)
 
 

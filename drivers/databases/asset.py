@@ -54,7 +54,7 @@ class AssetDriver:
         arguments = jsonable(
             {name: value for name, value in invocation.arguments.items() if value is not None}
         )
-        if (problem := _tidy(arguments)) is not None:
+        if (problem := _normalise(arguments)) is not None:
             return fail(invocation, "invalid_parameters", problem)
         pool = await context.resources.database()
         context.not_acting()
@@ -74,7 +74,7 @@ class AssetDriver:
             return failed(invocation, error)
 
 
-def _tidy(arguments: Arguments) -> str | None:
+def _normalise(arguments: Arguments) -> str | None:
     """Bring the arguments into the form in which they are stored; returns what is wrong."""
     for field in ("hostname", "new_hostname"):
         if field in arguments:

@@ -75,7 +75,7 @@ class SqlDriver:
         except psycopg.Error as error:
             return failed(invocation, error)
         except asyncio.CancelledError:
-            await run_uncancelled(_prove(connection, context), 10.0)
+            await run_uncancelled(_confirm_cancel(connection, context), 10.0)
             raise
         finally:
             await run_uncancelled(connection.close(), 5.0)
@@ -184,7 +184,7 @@ class _Kept:
         return True
 
 
-async def _prove(connection: Connection, context: RunContext) -> None:
+async def _confirm_cancel(connection: Connection, context: RunContext) -> None:
     """Psycopg has cancelled the statement by now; check that the server confirms it."""
     context.evidence["backend_pid"] = connection.info.backend_pid
     idle = not connection.closed and connection.info.transaction_status in (

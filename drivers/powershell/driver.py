@@ -58,7 +58,7 @@ class WinrmDriver:
         if target.password is None and target.auth != "kerberos":
             message = f"there is no password for {where.name}: give a secret reference"
             return fail(invocation, "not_configured", message)
-        return await _converse(invocation, context, target, commands)
+        return await _run_session(invocation, context, target, commands)
 
 
 def _target(invocation: Invocation, context: RunContext, where: Connection) -> Any:
@@ -90,7 +90,7 @@ def _target(invocation: Invocation, context: RunContext, where: Connection) -> A
     )
 
 
-async def _converse(
+async def _run_session(
     invocation: Invocation, context: RunContext, target: Any, commands: Any
 ) -> Outcome:
     from drivers.powershell import failures, step_output
@@ -128,11 +128,11 @@ async def _converse(
             raise
     found = ended.result()
     if isinstance(found, Exception):
-        return failures.of_link(invocation, target, found, began=session.began)
+        return failures.connection_failure(invocation, target, found, began=session.began)
     collected = step_output.without_ignored(invocation.arguments, found)
     output = fitting(step_output.output_of(invocation.arguments, collected))
     if collected.failed or collected.errors:
-        return failures.of_pipeline(invocation, target.name, collected, output)
+        return failures.pipeline_failure(invocation, target.name, collected, output)
     if output.get("exit_code") and invocation.arguments.get("shape") == "program":
         message = f"{target.name}: the program ended with exit code {output['exit_code']}"
         said = str(output.get("text", "")).strip().splitlines()

@@ -38,7 +38,9 @@ _BY_CATEGORY: Final = {
 }
 
 
-def of_link(invocation: Invocation, target: Target, error: Exception, *, began: bool) -> Failure:
+def connection_failure(
+    invocation: Invocation, target: Target, error: Exception, *, began: bool
+) -> Failure:
     """The failure that this exception means; `began`: the pipeline was sent already.
 
     Texts of exceptions are not repeated, except what the host itself says in a fault.
@@ -149,7 +151,7 @@ def _tls_reason(error: BaseException) -> str:
     return "handshake failed"
 
 
-def of_pipeline(
+def pipeline_failure(
     invocation: Invocation, host: str, collected: Collected, output: dict[str, Any]
 ) -> Failure:
     """The failure for errors that PowerShell reported.

@@ -23,10 +23,10 @@ from runtime.settings import ProjectorSettings, SettingsError, load
 
 _TICK: Final = 0.1
 _WATCH: Final = 2.0
-#: Seconds between two Faust applications: doubled until one has run for `_SETTLED`.
+#: Seconds between two Faust applications: doubled until one has run for `_STABLE_SECONDS`.
 _FIRST_PAUSE: Final = 0.5
-_WORST_PAUSE: Final = 10.0
-_SETTLED: Final = 60.0
+_LONGEST_PAUSE: Final = 10.0
+_STABLE_SECONDS: Final = 60.0
 
 
 class EndedThreads:
@@ -62,7 +62,7 @@ async def _serve(
     watch = cluster.Watch(settings)
     pause = _FIRST_PAUSE
     while not stop.is_set():
-        if not await _answers(watch, log, health):
+        if not await _responds(watch, log, health):
             await asyncio.to_thread(stop.wait, 1.0)
             continue
         application = Application(settings, log, health, windows)
@@ -71,13 +71,17 @@ async def _serve(
         watching = asyncio.create_task(_watch(watch, log, health))
         why = await _run(application, health, stop, dead)
         watching.cancel()
-        away = not await _answers(watch, log, health)
+        away = not await _responds(watch, log, health)
         await _close(application, log, 2.0 if away else settings.drain_seconds, why)
         if why is None:
             return
         if health.waiting("kafka", why):
             log.warning("the Kafka client stopped; it is started again", why=why)
-        pause = _FIRST_PAUSE if monotonic() - started > _SETTLED else min(2 * pause, _WORST_PAUSE)
+        pause = (
+            _FIRST_PAUSE
+            if monotonic() - started > _STABLE_SECONDS
+            else min(2 * pause, _LONGEST_PAUSE)
+        )
         await asyncio.to_thread(stop.wait, pause)
 
 
@@ -97,7 +101,7 @@ async def _close(application: Application, log: Log, seconds: float, why: str | 
         log.warning("the Kafka client stopped with an error", why=repr(error))
 
 
-async def _answers(watch: cluster.Watch, log: Log, health: Health) -> bool:
+async def _responds(watch: cluster.Watch, log: Log, health: Health) -> bool:
     """Whether Kafka can be used; if not, that is logged once."""
     try:
         await asyncio.to_thread(watch.check)
@@ -113,7 +117,7 @@ async def _watch(watch: cluster.Watch, log: Log, health: Health) -> None:
     away = False
     while True:
         await asyncio.sleep(_WATCH)
-        answers = await _answers(watch, log, health)
+        answers = await _responds(watch, log, health)
         if answers and away:
             health.ready("kafka")
             log.info("Kafka answers again")

@@ -15,7 +15,7 @@ from faust.types import StreamT
 
 from processors.progress import broker, cluster
 from processors.progress.projector import Projector
-from processors.progress.records import Restoring
+from processors.progress.records import StateBuilder
 from processors.progress.transport import Batch, BatchTransport, Restore
 from processors.progress.windows import Windows
 from runtime.health import Health
@@ -117,7 +117,7 @@ class Application:
             await self.projector.process(batch)
             yield
 
-    async def _read_states(self, partitions: list[int]) -> dict[int, Restoring]:
+    async def _read_states(self, partitions: list[int]) -> dict[int, StateBuilder]:
         return await asyncio.to_thread(
             cluster.read_states, self._settings, partitions, self._stop_reading
         )

@@ -11,7 +11,7 @@ import threading
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from processors.progress.records import Restoring
+from processors.progress.records import StateBuilder
 from runtime.kafka import clients
 from runtime.kafka.restore import read_to_end
 from runtime.settings import ProjectorSettings
@@ -50,13 +50,13 @@ class Watch:
 
 def read_states(
     settings: ProjectorSettings, partitions: list[int], stop: threading.Event
-) -> dict[int, Restoring]:
+) -> dict[int, StateBuilder]:
     """The states of these partitions as they were last published; blocks until all are read.
 
     Raises ClusterUnready where the broker goes away meanwhile or `stop` is set.
     """
     topic = clients.topic_name(settings, PROGRESS)
-    found = {partition: Restoring() for partition in partitions}
+    found = {partition: StateBuilder() for partition in partitions}
     try:
         for message in read_to_end(settings, topic, partitions, stop):
             headers = message.headers() or []

@@ -33,7 +33,7 @@ class FoldResult(NamedTuple):
     breached_now: bool = False
 
 
-class _Dirty(NamedTuple):
+class _Unpublished(NamedTuple):
     offset: int
     due_at: float
 
@@ -50,7 +50,7 @@ class PartitionState:
         #: Live executions by status.
         self.statuses: Counter[str] = Counter()
         self._finished: OrderedDict[str, int] = OrderedDict()
-        self._dirty: dict[str, _Dirty] = {}
+        self._dirty: dict[str, _Unpublished] = {}
         self._published_at: dict[str, float] = {}
         self._deadlines: list[tuple[float, str]] = []
 
@@ -134,7 +134,7 @@ class PartitionState:
     def _touch(self, ident: str, offset: int) -> None:
         if ident not in self._dirty:
             last = self._published_at.get(ident)
-            self._dirty[ident] = _Dirty(offset, 0.0 if last is None else last + SPACING)
+            self._dirty[ident] = _Unpublished(offset, 0.0 if last is None else last + SPACING)
 
     def _await_deadline(self, progress: Progress) -> None:
         deadline = overdue_at(progress)

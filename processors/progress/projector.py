@@ -27,12 +27,12 @@ from streams.events import decode_event
 #: Sends one record to a partition of the progress topic; the inner awaitable is its delivery.
 Send = Callable[[int, bytes, bytes, Headers], Awaitable[Awaitable[object]]]
 #: Reads the states of some partitions as they were last published.
-ReadStates = Callable[[list[int]], Awaitable[dict[int, records.Restoring]]]
+ReadStates = Callable[[list[int]], Awaitable[dict[int, records.StateBuilder]]]
 
 _AT_ONCE: Final = 500
 #: A partition whose newest record is older than this when it arrives is being caught up.
 _CAUGHT_UP: Final = 1.0
-_WORST_BACKOFF: Final = 5.0
+_LONGEST_BACKOFF: Final = 5.0
 _LOGGED_PER_MINUTE: Final = 10
 
 
@@ -151,7 +151,7 @@ class Projector:
                 try:
                     await asyncio.wait_for(self._closing.wait(), backoff)
                 except TimeoutError:
-                    backoff = min(2 * backoff, _WORST_BACKOFF)
+                    backoff = min(2 * backoff, _LONGEST_BACKOFF)
                     continue
                 return
             state.published(due, clock.monotonic())

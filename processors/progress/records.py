@@ -39,7 +39,7 @@ def record(progress: Progress, now: float, low_water: int) -> tuple[bytes, bytes
     return shot.execution_id.encode(), shot.model_dump_json().encode(), given
 
 
-class Restoring:
+class StateBuilder:
     """Builds the state of one progress partition from its records.
 
     Of two records of an execution the one with the higher event number wins. A damaged

@@ -73,11 +73,11 @@ class BatchConsumer(Consumer):
         generation = self.app.consumer_generation_id
         while records:
             if not self.flow_active or self.app.consumer_generation_id != generation:
-                await self._give_back(records, seeks)
+                await self._refetch(records, seeks)
                 return
             tp, found = records.popitem()
             if tp not in self._get_active_partitions() and tp not in self._buffered_partitions:
-                await self._give_back({tp: found}, seeks)
+                await self._refetch({tp: found}, seeks)
                 continue
             message: Any = self._to_message(tp, found[-1])
             message.value = Batch(
@@ -87,7 +87,7 @@ class BatchConsumer(Consumer):
             )
             yield ensure_TP(tp), message
 
-    async def _give_back(self, records: RecordMap, seeks: int) -> None:
+    async def _refetch(self, records: RecordMap, seeks: int) -> None:
         """Fetch these again: consuming was paused after they had left the fetcher.
 
         Where the states were restored meanwhile, the records may be from before that seek, and the

@@ -13,7 +13,7 @@ from runtime.readiness import Readiness
 #: Waits between attempts; they begin anew after each success.
 WAITS_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 
-_FENCES: Final = 3
+_MAX_FENCINGS: Final = 3
 _FENCED_SECONDS: Final = 60.0
 
 UNREACHABLE: Final = "the broker does not answer"
@@ -135,7 +135,7 @@ class Outage:
         if reason(error).sentence == FENCED:
             now = clock.monotonic()
             self._fenced_at = [at for at in self._fenced_at if now - at < _FENCED_SECONDS] + [now]
-            if len(self._fenced_at) >= _FENCES:
+            if len(self._fenced_at) >= _MAX_FENCINGS:
                 raise InstanceNameTaken(FENCED)
         wait = WAITS_SECONDS[min(self._failures, len(WAITS_SECONDS) - 1)]
         self._failures += 1

@@ -164,7 +164,7 @@ class Processor:
             return
         self._idle_since = self._idle_since or now
         if not outage.has_failed or (
-            now - self._idle_since > IDLE_SECONDS and _answers(deciding.consumer)
+            now - self._idle_since > IDLE_SECONDS and _responds(deciding.consumer)
         ):
             outage.recovered()
 
@@ -242,7 +242,7 @@ class Processor:
             self.log.debug("the consumer did not close cleanly", error=str(error))
 
 
-def _answers(consumer: Any) -> bool:
+def _responds(consumer: Any) -> bool:
     try:
         consumer.list_topics(timeout=0.5)
     except KafkaException:

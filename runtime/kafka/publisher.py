@@ -23,7 +23,7 @@ _LONGEST: Final = 0.02
 _IDLE: Final = 0.5
 
 #: The producer failed with these messages in its queue; the broker did not refuse them.
-_GIVEN_UP: Final = frozenset(
+_PURGED: Final = frozenset(
     {KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._FENCED}
 )
 
@@ -94,7 +94,7 @@ class Publisher:
         not recall the message.
         """
         done: asyncio.Future[None] = self._loop.create_future()
-        record = (topic, key, value, headers, partial(_settle, done))
+        record = (topic, key, value, headers, partial(_resolve, done))
         if self._full():
             self._waiting.append(record)
         else:
@@ -161,20 +161,20 @@ class Publisher:
             )
         except KafkaException as error:
             fault: KafkaError = error.args[0]
-            if not fault.fatal() and fault.code() not in _GIVEN_UP:
+            if not fault.fatal() and fault.code() not in _PURGED:
                 raise DeliveryError(fault) from error
             self._broken = True
             self._again.append(record)
 
     def _report(self, record: _Record, error: KafkaError | None, message: Message) -> None:
-        given_up = error is not None and (error.fatal() or error.code() in _GIVEN_UP)
+        given_up = error is not None and (error.fatal() or error.code() in _PURGED)
         if given_up and not self._closed:
             self._broken = True
             self._again.append(record)
             return
         self.in_flight -= 1
         self._bytes -= len(record[2] or b"")
-        _tell(record, None if error is None else DeliveryError(error))
+        _notify(record, None if error is None else DeliveryError(error))
 
     def _full(self) -> bool:
         return bool(self._waiting) or not self._fits()
@@ -201,7 +201,7 @@ class Publisher:
             try:
                 self._take(record)
             except DeliveryError as error:
-                _tell(record, error)
+                _notify(record, error)
         if self._empty is not None and not self.in_flight:
             self._empty.set_result(None)
             self._empty = None
@@ -226,16 +226,16 @@ class Publisher:
             except DeliveryError as error:
                 self.in_flight -= 1
                 self._bytes -= len(record[2] or b"")
-                _tell(record, error)
+                _notify(record, error)
 
 
-def _tell(record: _Record, error: DeliveryError | None) -> None:
+def _notify(record: _Record, error: DeliveryError | None) -> None:
     delivered = record[4]
     if delivered is not None:
         delivered(error)
 
 
-def _settle(done: asyncio.Future[None], error: DeliveryError | None) -> None:
+def _resolve(done: asyncio.Future[None], error: DeliveryError | None) -> None:
     if done.done():
         return
     if error is None:

@@ -19,7 +19,7 @@ from runtime.settings import CommonSettings
 from streams.topics import Topic
 
 #: Longer than a transaction may stay open: the last one of a killed owner must have ended.
-PATIENCE_SECONDS: Final = 60.0
+NO_PROGRESS_SECONDS: Final = 60.0
 _CALL_SECONDS: Final = 10.0
 _BATCH: Final = 5_000
 _POLL_SECONDS: Final = 0.05
@@ -84,12 +84,12 @@ def read_to_end(
     )
     try:
         consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
-        patience = clock.monotonic() + PATIENCE_SECONDS
+        patience = clock.monotonic() + NO_PROGRESS_SECONDS
         while unread and not (stop is not None and stop.is_set()):
             for message in consumer.consume(_BATCH, _POLL_SECONDS):
                 error = message.error()
                 if error is None:
-                    patience = clock.monotonic() + PATIENCE_SECONDS
+                    patience = clock.monotonic() + NO_PROGRESS_SECONDS
                     yield message
                 elif error.code() == KafkaError._PARTITION_EOF:
                     unread.end_reported(message.partition() or 0, message.offset() or 0)
