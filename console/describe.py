@@ -50,7 +50,7 @@ def meaning(parameter: Parameter) -> str:
         listed = ", ".join(json.dumps(value).strip('"') for value in values)
         words.append(f"Required when {name} is {listed}.")
     if parameter.lone:
-        words.append("One may stand without the list.")
+        words.append("A single one needs no list.")
     if parameter.aliases:
         words.append(f"Also called {', '.join(parameter.aliases)}.")
     if parameter.pattern is not None:

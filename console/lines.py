@@ -120,7 +120,7 @@ def _step(event: Event) -> str:
             tries = f"{data.next_attempt} of {data.max_attempts}"
             return f"will be tried again in {seconds(data.delay_seconds)} (attempt {tries})"
         case StepLost(lease_seconds=lease):
-            return f"lost: its executor was silent for {seconds(lease)}"
+            return f"lost: its executor sent no heartbeat for {seconds(lease)}"
         case StepCancelRequested(reason=reason):
             return f"is told to end: {reason}"
         case StepCancelled(reason=reason, confirmed=confirmed):

@@ -159,7 +159,7 @@ class ExecutionView:
                     f"in {seconds(data.delay_seconds)}"
                 )
             case StepLost():
-                step.message = "its executor went silent"
+                step.message = "its executor sent no heartbeat"
             case Waiting(message=text) | NeedsAttention(message=text):
                 step.message = text
             case StepCancelRequested(reason=reason) | Skipped(reason=reason):

@@ -1,4 +1,4 @@
-"""Tell a process from a later one that was given the same number."""
+"""Distinguish a process from a later one of the same pid."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _SMALL = ("-XX:+UseSerialGC", "-Xss512k", "-XX:-UsePerfData")
 
 
 class KafkaServer(LocalServer):
-    """A single-node broker whose data, configuration and log live in one folder."""
+    """A single-node broker whose data, configuration and log are in one folder."""
 
     def __init__(
         self,

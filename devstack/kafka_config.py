@@ -38,7 +38,7 @@ ONE_NODE: Final[dict[str, str | int]] = {
     "num.io.threads": 4,
     "num.network.threads": 2,
     "background.threads": 2,
-    # Nobody reads the broker's metrics here, and JMX keeps an object for each.
+    # The broker's metrics are not read here, and JMX keeps an object for each.
     "metric.reporters": "",
 }
 

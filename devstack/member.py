@@ -15,7 +15,7 @@ _LONGEST_DELAY = 30.0
 _STEADY_SECONDS = 60.0
 _PROBE_WHILE_STARTING = 0.1
 #: Failed probes in a row after which a process that was healthy counts as not ready: on a busy
-#: machine a single answer may come late.
+#: machine a single response may be late.
 _FAILED_PROBES = 2
 
 

@@ -15,7 +15,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> None:
-    """Change the user if asked to, ask for the signal, and become the program."""
+    """Change the user if one is given, request the signal, and execute the program."""
     signal_number, parent, uid, gid = (int(text) for text in arguments[:4])
     program = arguments[4:]
     if uid >= 0:
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> None:
         # The parent ended before the signal was requested, so it is never sent.
         sys.exit(1)
     try:
-        os.execvp(program[0], program)  # noqa: S606 - a shell is what we want to avoid
+        os.execvp(program[0], program)  # noqa: S606 - no shell is wanted
     except OSError as error:
         sys.exit(f"{program[0]}: {error.strerror}")
 

@@ -16,7 +16,7 @@ from devstack.server import LocalServer
 
 
 class PostgresServer(LocalServer):
-    """A database server whose data and log live in one folder."""
+    """A database server whose data and log are in one folder."""
 
     def __init__(self, folder: Path, *, log: Path | None = None) -> None:
         """Nothing is read or written before the start."""

@@ -1,6 +1,6 @@
 """Where a step acts and how: a host as the step names it, or an asset of the inventory.
 
-An asset says more than its name in `metadata.connection`: `address` (else its `ip_address`, else
+An asset may have in `metadata.connection`: `address` (else its `ip_address`, else
 its host name), `port`, `user`, `type` (`ssh`, `powershell` or `local`, where the rule does not
 fit), secret references `password` and `key`, and for WinRM `auth` and `tls`.
 """

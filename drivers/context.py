@@ -59,8 +59,8 @@ class Stop:
     requested: bool = False
     #: What a program gets between SIGTERM and SIGKILL; set before the cancellation arrives.
     grace_seconds: float = GRACE_SECONDS
-    #: What holds if the attempt is stopped now: whether it is certain that nothing of it goes on,
-    #: and what it may have changed. A driver that knows better than this says so.
+    #: The state if the attempt is stopped now: whether it is certain that nothing of it still runs,
+    #: and what it may have changed. A driver that knows more replaces it.
     ended: bool = False
     effect: Effect = "possible"
     evidence: dict[str, Any] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class RunContext:
     #: How the attempt is to be stopped and what is known of that; one object for every copy.
     stop: Stop = field(default_factory=Stop)
     #: Entered while something outside holds the attempt back, before its first effect only: the
-    #: router is told why, and the time limit does not run. Leaving it raises where it is too late.
+    #: router gets the reason, and the time limit does not run. Leaving it too late raises.
     hold: Callable[[HoldReason, str], AbstractContextManager[None]] = field(
         default=lambda reason, message: nullcontext()
     )

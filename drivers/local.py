@@ -30,7 +30,7 @@ _POLL_SECONDS: Final = 0.05
 
 
 async def run(invocation: Invocation, context: RunContext) -> Outcome:
-    """Run the program; on cancel end its whole tree and say so in the evidence.
+    """Run the program; on cancel end its whole tree and list it in the evidence.
 
     A program that had ended by itself before the cancel has the outcome that it has without one.
     """

@@ -27,7 +27,7 @@ _DEPTH: Final = 80
 
 
 class Masker:
-    """The secrets of one attempt; belongs to the event loop's thread."""
+    """The secrets of one attempt; for the event loop's thread only."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         """Knows `values`."""
@@ -164,7 +164,7 @@ def _base64(raw: bytes) -> Iterator[bytes]:
         yield encode(raw).rstrip(b"=")
         for before in range(3):
             text = encode(bytes(before) + raw)
-            # Whole characters of six bits that belong to the secret only.
+            # Whole characters whose six bits are all of the secret.
             first = -(-before * 8 // 6)
             last = (before + len(raw)) * 8 // 6
             if last - first >= _SHORTEST_BASE64:

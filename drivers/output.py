@@ -185,7 +185,7 @@ class OutputPublisher:
         self._in_flight.discard(task)
         self._slots.release()
         if task.cancelled() or task.exception() is not None:
-            # Readers of the topic see the gap in index and offset, readers of the result this.
+            # On the topic the gap is in index and offset, in the result it is this count.
             state.lost_bytes += length
 
 

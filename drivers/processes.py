@@ -1,6 +1,6 @@
 """The processes that an attempt started: found through /proc and ended.
 
-A process belongs to an attempt if its environment carries the attempt's mark, if it is in the
+A process belongs to an attempt if its environment holds the attempt's mark, if it is in the
 session or group of the first one, if it writes to the attempt's pipes, or if it descends from such
 a process. A process that escapes has cleared its environment, left the session, closed its output
 and lost its parent: all four.
@@ -27,7 +27,7 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One process; the start time (clock ticks since boot) tells it from a later one of its pid."""
+    """One process; pid and start time (clock ticks since boot) identify it."""
 
     pid: int
     started: int

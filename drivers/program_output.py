@@ -67,7 +67,7 @@ class ProgramOutput:
 
     @property
     def last_error(self) -> str:
-        """The last line of stderr that says anything."""
+        """The last line of stderr that is not empty."""
         lines = self._errors.decode("utf-8", "replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
@@ -111,7 +111,7 @@ async def conclude(invocation: Invocation, written: ProgramOutput, exit_code: in
 def _parse(
     parser: str | None, written: ProgramOutput, exit_code: int, output: dict[str, Any]
 ) -> str | None:
-    """Add the parsed fields to `output`, or the text where it cannot be parsed; says why not."""
+    """Add the parsed fields to `output`, or the text where it cannot be parsed; returns why not."""
     from toolmeta.parse import ParseError, parse
 
     problem = None

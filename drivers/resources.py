@@ -24,7 +24,7 @@ WINRM_THREADS: Final = 64
 
 
 class Resources:
-    """Opened on first use, closed once on drain; belongs to one event loop."""
+    """Opened on first use, closed once on drain; for one event loop."""
 
     def __init__(self, settings: ExecutorSettings) -> None:
         """Opens nothing."""

@@ -2,7 +2,7 @@
 
 A reference is `{"type": "secret", "path": "env/NAME"}`: the variable `SECRET_NAME` of this
 process; or `"file/NAME"`: a file in `RUNSTREAM_SECRETS_DIR`, one of the tenant
-(`<dir>/<tenant>/NAME`) before one for all (`<dir>/NAME`). A colon may stand for the slash.
+(`<dir>/<tenant>/NAME`) before one for all (`<dir>/NAME`). A colon is accepted for the slash.
 """
 
 from __future__ import annotations

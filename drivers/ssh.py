@@ -30,7 +30,7 @@ class _Remote:
     process: asyncssh.SSHClientProcess[bytes] | None = None
 
     def exit_code(self) -> int | None:
-        """Negative for a signal; None where the host did not say."""
+        """Negative for a signal; None where the host did not report it."""
         process = self.process
         if process is None:
             return None
@@ -41,7 +41,7 @@ class _Remote:
 
 
 async def run(invocation: Invocation, context: RunContext, where: Connection) -> Outcome:
-    """Run the program at `where`; on cancel end it there and say so in the evidence.
+    """Run the program at `where`; on cancel end it there and list it in the evidence.
 
     A program that had ended by itself before the cancel has the outcome that it has without one.
     """

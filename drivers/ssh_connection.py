@@ -62,7 +62,7 @@ async def connect(
 
 
 def _login(context: RunContext, where: Connection) -> dict[str, Any]:
-    """What the step or the asset says about the login; raises SecretError and KeyImportError."""
+    """The login of the step or the asset; raises SecretError and KeyImportError."""
     own = context.command.secrets or {}
     options: dict[str, Any] = {}
     if where.user is not None:

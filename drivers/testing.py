@@ -30,7 +30,7 @@ class TestDriver:
     __test__ = False
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
-        """Write the ledger line, then do what the call says."""
+        """Write the ledger line, then do the operation of the call."""
         arguments = invocation.arguments
         if context.resources.settings.ledger is not None:
             _record(context, context.resources.settings.ledger)
@@ -42,7 +42,7 @@ class TestDriver:
                 try:
                     await _sleep(seconds, context)
                 except asyncio.CancelledError:
-                    # The ledger line is the whole effect, and nothing goes on.
+                    # The ledger line is the whole effect, and nothing still runs.
                     context.stop.ended, context.stop.effect = True, "done"
                     raise
                 return Success({"slept_seconds": seconds, **_echo(arguments)})

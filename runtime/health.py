@@ -20,7 +20,7 @@ _REQUEST_SECONDS: Final = 10.0
 class Health:
     """The health of this process: its parts report, the health port reads.
 
-    A part that has not reported, or that says why it cannot work, keeps the process unready.
+    A part that has not reported, or that reports why it cannot work, keeps the process unready.
     Safe to call from every thread.
     """
 

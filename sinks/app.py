@@ -235,7 +235,7 @@ class Sink:
 
 
 def _sentence(error: psycopg.Error) -> str:
-    """The first line of what Postgres says; connection strings are never in it."""
+    """The first line of the message of Postgres, which never holds a connection string."""
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
 

@@ -64,7 +64,7 @@ WHERE s.execution_id = e.execution_id
 def store_events(connection: Connection[Any], events: Iterable[EventRow]) -> None:
     """Store events and what follows from them; those that are stored already change nothing.
 
-    Raises psycopg.Error; the caller decides whether a row is to blame.
+    Raises psycopg.Error; the caller decides whether it is due to a row.
     """
     unique = {event.event_id: event for event in events}
     with connection.cursor() as cursor:

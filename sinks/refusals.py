@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 
 import psycopg
 
-#: SQLSTATE classes that the same row would meet again: cardinality, data, integrity, and limits
-#: of the program (an index entry that is too large). Every other error may not occur again.
+#: SQLSTATE classes of errors that the same row causes again: cardinality, data, integrity, and
+#: limits of the program (an index entry that is too large). Every other error may not occur again.
 #: Source: PostgreSQL documentation, appendix A.
 _DUE_TO_THE_ROW: Final = ("21", "22", "23", "54")
 

@@ -1,4 +1,4 @@
-"""The sink's consumer: batches in, positions that come from the database and not from Kafka."""
+"""The sink's consumer: it reads batches from the positions that are stored in the database."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _COMMIT_SECONDS: Final = 1.0
 class Source:
     """Reads the topics of the sink as one member of its group; for one thread.
 
-    Assigned partitions are paused until `seek` says where to start. A batch that was
+    Assigned partitions are paused until `seek` sets their positions. A batch that was
     collected across a rebalance is dropped and read again from the stored positions.
     """
 

@@ -124,8 +124,8 @@ def _retry(patches: Patches, event: Event, data: RetryScheduled) -> None:
 
 def _lost(patches: Patches, event: Event, data: StepLost) -> None:
     message = (
-        f"{data.executor or 'the executor'} was silent for {data.lease_seconds:g} s; "
-        "nobody knows what became of the attempt"
+        f"{data.executor or 'the executor'} sent no heartbeat for {data.lease_seconds:g} s; "
+        "the outcome of the attempt is unknown"
     )
     put(_close(patches, event), error_class="lost", error_message=message)
     settle(patches, event, reason=message, error=("lost", message))

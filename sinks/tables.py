@@ -88,7 +88,7 @@ class Table:
 
 
 def quoted(name: str) -> str:
-    """A column name that may be a word of SQL."""
+    """A column name in quotes, since it may be a keyword of SQL."""
     return f'"{name}"'
 
 

@@ -1,4 +1,4 @@
-"""Payloads: what each type of event says, as the router builds it and every reader gets it.
+"""Payloads: the fields of each type of event, as the router builds it and every reader gets it.
 
 They are plain dataclasses: building and encoding one costs about a microsecond, and the router
 writes a dozen per execution. Numbers are finite: readers compute with them.
@@ -24,7 +24,7 @@ ReportKind = Annotated[
 
 @dataclass(slots=True)
 class Nothing:
-    """An event whose type says it all."""
+    """An event without further fields."""
 
 
 @dataclass(slots=True)
@@ -98,7 +98,7 @@ class ApprovalRequested:
 
 @dataclass(slots=True)
 class By:
-    """Something an actor asked for."""
+    """A request of an actor."""
 
     actor: str
     reason: str | None = None
@@ -115,7 +115,7 @@ class Resumed:
 
 @dataclass(slots=True)
 class CancelRequested:
-    """The end is asked for; what is in flight ends first, then the terminal event follows."""
+    """The end is requested; attempts in flight end first, then the terminal event follows."""
 
     actor: str
     reason: str
@@ -234,7 +234,7 @@ class RetryScheduled:
 
 @dataclass(slots=True)
 class StepLost:
-    """The lease ended without a word: nobody knows what became of the attempt."""
+    """The lease ended without a report: the outcome of the attempt is unknown."""
 
     executor: str | None
     lease_seconds: FiniteFloat
@@ -243,7 +243,7 @@ class StepLost:
 
 @dataclass(slots=True)
 class StepCancelRequested:
-    """The attempt is told to end, or never to start; it ends when its executor answers."""
+    """A stop of the attempt is requested; it ends when its executor reports that."""
 
     reason: str
 
@@ -268,7 +268,7 @@ class Skipped:
 
 @dataclass(slots=True)
 class LateResult:
-    """A report of an attempt that no longer counts; it changes nothing, and says what it said."""
+    """A report of an attempt that no longer counts; it changes no status."""
 
     report: str
     executor: str | None = None

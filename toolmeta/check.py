@@ -116,7 +116,7 @@ def check(tool: Tool, parameters: dict[str, Any], *, references_allowed: bool) -
     """Every problem of these parameters; empty where they are valid.
 
     With `references_allowed` text with `{{ … }}` is accepted as any value: `bind` checks it
-    when it is known. A secret reference may stand for a parameter that is marked secret.
+    when it is known. A secret reference is accepted for a parameter that is marked secret.
     """
     if type(parameters) is not dict:
         return [Problem("parameters", "must be an object with one entry per parameter")]

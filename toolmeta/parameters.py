@@ -65,9 +65,9 @@ class Shape(BaseModel):
     values: Shape | None = None
     min_items: int | None = Field(default=None, ge=0)
     max_items: int | None = Field(default=None, ge=1, le=100_000)
-    lone: bool = Field(default=False, description="one item may stand without the list")
+    lone: bool = Field(default=False, description="a single item needs no list")
     secret: bool = Field(
-        default=False, description="a secret reference may stand for it; never part of an argv"
+        default=False, description="a secret reference is accepted; never part of an argv"
     )
 
     @model_validator(mode="after")

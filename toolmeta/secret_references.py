@@ -1,7 +1,7 @@
 """Secret references: `{"type": "secret", "path": "env/NAME"}` or `"file/NAME"` in a plan.
 
 They are checked when a request is admitted, and resolved by the executor right before its tool
-is bound. A colon may stand for the slash.
+is bound. A colon is accepted for the slash.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Line dialogues (FTP, SMTP): commands of the client with the replies of the server; pure.
 
 Both protocols answer each command with a line `NNN text`, or several of which only the last has a
-space behind its number (RFC 959, 4.2; RFC 5321, 4.2.1).
+space after its number (RFC 959, 4.2; RFC 5321, 4.2.1).
 """
 
 from __future__ import annotations

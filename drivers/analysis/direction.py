@@ -133,7 +133,7 @@ class Direction:
 
     def _repeated(self, end: int) -> None:
         self.retransmissions += 1
-        # Karn: the answer to a repeated segment says nothing about the round trip.
+        # Karn: the acknowledgement of a repeated segment gives no round trip time.
         if self._timed is not None and self._timed[0] <= end:
             self._timed = None
 

@@ -1,4 +1,4 @@
-"""One captured frame as the analyses see it: addresses, ports, flags and payload; pure.
+"""One captured frame, decoded: addresses, ports, flags and payload; pure.
 
 Decoding never raises: a frame that is damaged, cut off or of an unknown kind is a `Packet` with
 what could be read of it. Link layers: Ethernet (with VLAN tags), raw IP, BSD loopback and Linux

@@ -51,7 +51,7 @@ class Capture:
 
 
 def open_capture(file: BinaryIO) -> Capture:
-    """The records of a file, read as they are asked for; raises NotACapture, also while reading.
+    """The records of a file, read on demand; raises NotACapture, also while reading.
 
     A record that is cut off at the end of the file is left out.
     """

@@ -1,8 +1,8 @@
 """The `vapix` driver: Axis cameras, by the HTTP APIs that Axis documents.
 
-Common arguments: `host`, `port`, `scheme` (https, verified; http where asked), `username` and
-`password` (digest login only), `operation`; the rest belongs to the operation. The call names the
-group of operations; the files of `cameras/` name the document of each.
+Common arguments: `host`, `port`, `scheme` (https, verified; http where stated), `username` and
+`password` (digest login only), `operation`; the others are those of the operation. The call names
+the group of operations; the files of `cameras/` name the document of each.
 """
 
 from __future__ import annotations

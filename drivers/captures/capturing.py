@@ -93,7 +93,7 @@ class _ToFile:
 
 
 def limit_seconds(context: RunContext, seconds: float) -> float:
-    """How long a capture may listen: as asked, but no longer than the executor allows."""
+    """How long a capture may listen: `seconds`, but no longer than the executor allows."""
     return min(seconds, context.resources.settings.capture_max_seconds)
 
 

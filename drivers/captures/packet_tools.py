@@ -123,7 +123,7 @@ async def _ngrep(invocation: Invocation, context: RunContext) -> Outcome:
     problem = missing(invocation, "ngrep", raw=live)
     if problem is not None:
         return problem
-    # It drops its privileges to those of nobody; the time of each packet is shown in UTC.
+    # It drops its privileges to those of the user nobody; the time of each packet is shown in UTC.
     argv = ["ngrep", "-q", "-t", "-l", "-W", "single", "-p"]
     argv += ["-n", str(values["packets"])]
     argv += [flag for flag, name in (("-i", "ignore_case"), ("-w", "word")) if values.get(name)]

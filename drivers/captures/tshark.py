@@ -1,4 +1,4 @@
-"""tshark's argument lists and what its JSON says; pure."""
+"""Argument lists of tshark and the fields of its JSON; pure."""
 
 from __future__ import annotations
 

@@ -68,7 +68,9 @@ class AssetDriver:
             if context.stop.ended:
                 context.evidence["transaction"] = "rolled back"
             else:
-                context.evidence["cancel_unconfirmed"] = "it was committing: the change may stand"
+                context.evidence["cancel_unconfirmed"] = (
+                    "it was committing: the change may be committed"
+                )
             raise
         except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
             return failed(invocation, error)

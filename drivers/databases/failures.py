@@ -61,7 +61,11 @@ def failed(invocation: Invocation, error: Exception) -> Failure:
             "08",
             "57",
         ):
-            return fail(invocation, "connection_lost", f"the database is gone: {_reason(error)}")
+            return fail(
+                invocation,
+                "connection_lost",
+                f"the connection to the database was lost: {_reason(error)}",
+            )
     return fail(invocation, "database", _reason(error))
 
 

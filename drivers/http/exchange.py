@@ -45,7 +45,7 @@ class Request:
 
 
 class UnknownChallenge(httpx.TransportError):
-    """The server asks for a kind of authentication that is not supported."""
+    """The server requires a kind of authentication that is not supported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +245,7 @@ def _causes(error: BaseException) -> list[BaseException]:
 def status_failure(
     invocation: Invocation, subject: str, response: Response, output: dict[str, Any]
 ) -> Failure:
-    """The failure that a status outside 2xx means; 429 and 503 with Retry-After say when."""
+    """The failure for a status outside 2xx; with Retry-After 429 and 503 give the time to wait."""
     wait = _retry_after(response.headers.get("retry-after"))
     message = f"{subject} answered {response.status}"
     if response.status == 429 or (response.status == 503 and wait is not None):

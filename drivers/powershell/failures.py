@@ -43,7 +43,7 @@ def connection_failure(
 ) -> Failure:
     """The failure that this exception means; `began`: the pipeline was sent already.
 
-    Texts of exceptions are not repeated, except what the host itself says in a fault.
+    Texts of exceptions are not repeated, except the text of a fault from the host.
     """
     host = target.name
 
@@ -76,7 +76,7 @@ def connection_failure(
         case ClixmlError():
             return fail(invocation, "output_unparsable", f"{host}: {error}")
         case ValueError():
-            # What pypsrp says about a combination of settings before it connects.
+            # pypsrp refuses a combination of settings before it connects.
             return failure("invalid_parameters", "internal", f"{host}: {str(error)[:300]}")
     kind = type(error).__name__
     message = f"{host} does not speak PowerShell remoting as expected ({kind})"
@@ -96,7 +96,7 @@ def _fault(invocation: Invocation, host: str, error: WSManFaultError, *, began: 
     reason = " ".join(str(error.provider_fault or error.reason or "no reason").split())
     message = f"{host} refuses the session: {reason}"
     if began:
-        return fail(invocation, "remote_error", f"{host} broke off: {reason}")
+        return fail(invocation, "remote_error", f"{host} ended the session: {reason}")
     if error.code == _ACCESS_DENIED:
         return fail(invocation, "login_refused", message)
     if any(word in reason.lower() for word in _QUOTA):

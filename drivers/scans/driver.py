@@ -34,7 +34,7 @@ _PROGRAMS: Final[dict[str, tuple[str, Callable[[dict[str, Any], list[str]], list
 
 
 class ScanDriver:
-    """Looks for hosts and ports, from the executor itself."""
+    """Scans for hosts and ports, from the executor itself."""
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
         """Check the targets, then run the program to its end."""

@@ -1,6 +1,6 @@
 """The Faust application: Faust does group membership, fetching and sending.
 
-`transport.py` says what is changed in Faust, `projector.py` does the work.
+`transport.py` has the changes to Faust, `projector.py` does the work.
 """
 
 from __future__ import annotations

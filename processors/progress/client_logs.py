@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, RequestTime
 from runtime.logs import Log
 
 #: Logger -> the messages (before their arguments are filled in) that are left out where their
-#: cause is an absent broker. `app` reports that and the return by itself, and `/readyz` says so
+#: cause is an absent broker. `app` reports that and the return by itself, and `/readyz` fails
 #: while it lasts. With another cause (no authority, for one) the same messages are shown.
 REPEATED: Final[dict[str, frozenset[str]]] = {
     "aiokafka": frozenset(
@@ -34,7 +34,7 @@ REPEATED: Final[dict[str, frozenset[str]]] = {
     "aiokafka.consumer.fetcher": frozenset({"Failed fetch messages from %s: %s"}),
     "aiokafka.consumer.group_coordinator": frozenset({"Group Coordinator Request failed: %s"}),
 }
-#: Follows one of the messages about a node, which says why, and says nothing more.
+#: Follows one of the messages about a node, which has the reason; this one has none.
 _AFTERWARDS: Final = "Unable to update metadata from %s"
 #: What an absent broker raises in the client.
 _ABSENT: Final = (OSError, NodeNotReadyError, KafkaConnectionError, RequestTimedOutError)

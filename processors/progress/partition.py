@@ -39,7 +39,7 @@ class _Unpublished(NamedTuple):
 
 
 class PartitionState:
-    """Folds the events of one partition and says what to publish, once each."""
+    """Folds the events of one partition and returns what to publish, once each."""
 
     def __init__(self, position: int = 0) -> None:
         """Start with no execution; `position` is the offset of the next event."""

@@ -1,10 +1,10 @@
 """Faust's Kafka transport with three changes, each for a measured reason.
 
-1. Its consumer reads committed records only: Faust asks for that only in its exactly-once mode,
+1. Its consumer reads committed records only: Faust requests that only in its exactly-once mode,
    so records of aborted transactions of the router would count.
 2. The records of a partition in one fetch are passed through Faust as one message: Faust's cost
    is per message, so a busy partition costs hardly more than an idle one.
-3. On assignment it seeks to where the published snapshots say, not to the group's committed
+3. On assignment it seeks to the offsets of the published snapshots, not to the group's committed
    offset: Faust acknowledges a message whose handler raised, and not every event has a
    snapshot, so only the offset of what is published is safe. Faust still commits, for lag tools.
 
@@ -31,7 +31,7 @@ class OffsetRange(NamedTuple):
     end: int
 
 
-#: Given the assigned partitions, restores their states and says where each goes on.
+#: Given the assigned partitions, restores their states and returns the offset of each.
 Restore = Callable[[dict[int, OffsetRange]], Awaitable[dict[int, int]]]
 
 
@@ -54,7 +54,7 @@ class _CommittedThread(AIOKafkaConsumerThread):
 
 
 class BatchConsumer(Consumer):
-    """Reads committed records in batches, from where the restored states say."""
+    """Reads committed records in batches, from the offsets of the restored states."""
 
     _starts: dict[TP, int]
     _seeks = 0

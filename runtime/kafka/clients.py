@@ -32,7 +32,7 @@ def common(settings: CommonSettings) -> Options:
 
 
 def consumer(settings: CommonSettings, group: str, **options: Any) -> Options:
-    """A consumer that sees committed records only and never commits by itself."""
+    """A consumer that reads committed records only and does not commit by itself."""
     return {
         **common(settings),
         "group.id": group,

@@ -34,7 +34,7 @@ class CommitMark:
     def is_on(self, offsets: Offsets, consumer: Consumer) -> bool:
         """Whether exactly these offsets are committed with the latest mark.
 
-        Raises KafkaException where the broker does not say.
+        Raises KafkaException where the broker does not respond.
         """
         partitions = [TopicPartition(*where) for where in offsets]
         found = consumer.committed(partitions, timeout=_CALL_SECONDS)

@@ -1,7 +1,7 @@
 """The exactly-once loop: poll a batch, decide, and commit it all in one Kafka transaction.
 
 What a partition decides (records, changelog) and the offsets it consumed become visible together
-or not at all. State lives in memory and is restored from the changelog topic when partitions are
+or not at all. State is in memory and is restored from the changelog topic when partitions are
 assigned. Deciders are called with records and the time, and send records.
 
 The source topics have equal partition counts and are assigned by range, so the partition of the

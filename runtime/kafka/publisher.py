@@ -47,7 +47,7 @@ class PublisherFull(Exception):
 
 
 class Publisher:
-    """One producer on one event loop; every method belongs to that loop's thread.
+    """One producer on one event loop; every method is for that loop's thread only.
 
     Messages of one key keep their order. A broker that is away is waited for without end: the
     message stays in flight, and `in_flight` (readable from any thread) shows it. A producer that

@@ -1,7 +1,7 @@
 """Reading every committed record of a topic, up to its end at the start.
 
-A reader of committed records is told "end of partition" at the last stable offset, which lies
-before any transaction that is still open. The end that counts is the high watermark at the start:
+The end of partition that a reader of committed records gets is the last stable offset, which is
+before any transaction that is still open. Read is up to the high watermark at the start:
 whatever lies below it is waited for until the broker has committed or aborted it.
 """
 
@@ -70,7 +70,7 @@ def read_to_end(
     """Every committed record of these partitions up to their true end, oldest first in each.
 
     `topic` is the full name. Ends early where `stop` is set. Raises KafkaException where nothing
-    comes for a minute, or where the broker answers with an error that waiting does not mend.
+    comes for a minute, or where the broker answers with an error that does not pass by itself.
     """
     if not partitions:
         return

@@ -42,7 +42,7 @@ class Transactions:
     ) -> None:
         """Opens nothing; `options` hold the transactional id, `prefix` is that of all topics.
 
-        `clock_of` is told when the broker stamped the first record of each transaction.
+        `clock_of` gets the broker timestamp of the first record of each transaction.
         """
         self._options = dict(options)
         self._prefix = prefix
@@ -233,7 +233,7 @@ class Transactions:
     def was_committed(self, offsets: Offsets, consumer: Consumer) -> bool:
         """Whether the last transaction was committed after all; only after a new `open`.
 
-        Raises KafkaException where the broker does not say.
+        Raises KafkaException where the broker does not respond.
         """
         return self._mark.is_on(offsets, consumer)
 
