@@ -148,7 +148,7 @@ def resolve(
     no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
-    """Say what became of a step whose outcome nobody knows."""
+    """Say how a step ended whose outcome is unknown."""
     _send_and_report(
         "resolve", execution_id, actor, no_wait, as_json,
         reason=reason, step=step, outcome=outcome.value, output=_object(output),

@@ -1,7 +1,7 @@
 """Plans in YAML 1.2, read by ruamel.yaml: every plain scalar that is not a JSON literal is text.
 
 ruamel.yaml's own forms are narrowed: it reads dates, 1_000 and 0644 as numbers and dates, which
-would change what a plan says, and lets two equal keys pass in a mapping that merges another one.
+would change the content of a plan, and allows two equal keys in a mapping that merges another one.
 Source of the forms: YAML 1.2.2, section 10.2 (the JSON schema, with the spellings of 10.3).
 """
 

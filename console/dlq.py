@@ -278,6 +278,6 @@ def _confirm(yes: bool, question: str) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise Failure(f"{question} Nobody is there to answer", Exit.USAGE, "add --yes")
+        raise Failure(f"{question} stdin is no terminal", Exit.USAGE, "add --yes")
     if not typer.confirm(question, err=True):
         raise Failure("nothing was done", Exit.FAILED)

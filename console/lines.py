@@ -67,7 +67,7 @@ def _execution(event: Event) -> str:
         case By(actor=actor, reason=reason) | Resumed(actor=actor, reason=reason):
             return f"{kind} by {actor}{_because(reason)}"
         case CancelRequested(actor=actor, reason=reason):
-            return f"cancel asked for by {actor}{_because(reason)}"
+            return f"cancel requested by {actor}{_because(reason)}"
         case NeedsAttention(message=message):
             return f"needs attention: {message}"
         case Audit() as data:
@@ -122,7 +122,7 @@ def _step(event: Event) -> str:
         case StepLost(lease_seconds=lease):
             return f"lost: its executor sent no heartbeat for {seconds(lease)}"
         case StepCancelRequested(reason=reason):
-            return f"is told to end: {reason}"
+            return f"stop requested: {reason}"
         case StepCancelled(reason=reason, confirmed=confirmed):
             certain = "" if confirmed else ", without proof that it stopped"
             return f"cancelled{certain}: {reason}"

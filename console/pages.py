@@ -125,7 +125,7 @@ def events() -> str:
         if kind in STATUS_AFTER:
             effects.append(f"The execution is then `{STATUS_AFTER[kind]}`.")
         if payload is Resumed:
-            effects.append("The execution is then what `status` says.")
+            effects.append("The execution then has the status in `status`.")
         if kind in STEP_STATUS_AFTER:
             effects.append(f"The step is then `{STEP_STATUS_AFTER[kind]}`.")
         if payload is StepFailed:

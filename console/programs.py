@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from toolmeta.model import Tool
 
-#: Where an executor looks besides its own PATH.
+#: Folders that an executor searches besides its own PATH.
 _FOLDERS: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: Bits of the capabilities that tools may need (linux/capability.h).
 _BITS: Final = {
@@ -52,7 +52,7 @@ class Finding:
         return {**asdict(self), "ok": not self.missing}
 
 
-def look(tools: Iterable[Tool]) -> list[Finding]:
+def inspect(tools: Iterable[Tool]) -> list[Finding]:
     """Every tool with what it needs; programs are looked up, never started."""
     wanted = list(tools)
     versions = _versions(

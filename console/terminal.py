@@ -97,7 +97,7 @@ def line(document: Any) -> None:
 
 
 def print_failure(failure: Failure) -> None:
-    """Say why the command ends, and what to do about it."""
+    """Print why the command ends, and what to do about it."""
     from rich.text import Text
 
     text = Text().append("error: ", "bold red").append(plain(failure.message))

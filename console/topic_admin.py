@@ -1,4 +1,4 @@
-"""Bringing a cluster's topics to what the registry says: create and adjust, never delete."""
+"""Applying the registry to a cluster's topics: create and adjust, never delete."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TopicState:
             return None
         return (
             f"{self.name} has {self.partitions} partitions, the registry says "
-            f"{self.topic.partitions}: keys would meet in the wrong processor"
+            f"{self.topic.partitions}: keys would go to the wrong partition"
         )
 
 

@@ -69,7 +69,7 @@ class StepView:
 
     @property
     def failed(self) -> bool:
-        """Whether it ended without success, or nobody knows how."""
+        """Whether it ended without success or its outcome is unknown."""
         return self.status in STEP_FAILED or self.status in ("lost", "needs_attention")
 
 
@@ -122,7 +122,7 @@ class ExecutionView:
             case By() | Resumed():
                 self.message = ""
             case CancelRequested(actor=actor):
-                self.message = f"{actor} asked to cancel it"
+                self.message = f"{actor} requested its cancellation"
             case NeedsAttention(message=message):
                 self.message = message
             case Rejected() as data:

@@ -57,7 +57,7 @@ class Checker:
         for group in self._tool.exclusive:
             both = [name for name in group if given.get(name) is not None]
             if len(both) > 1:
-                message = f"cannot stand beside {both[0]}; give only one of them"
+                message = f"cannot be combined with {both[0]}; give only one of them"
                 found.append(Problem(f"parameters.{both[1]}", message))
         return found
 

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolmeta.formats import FORMATS
 
-#: Strings are bounded even where a definition says nothing.
+#: Strings are bounded even where a definition states no bound.
 MAX_STRING: Final = 4_096
-#: Entries of an array or object, where a definition says nothing.
+#: Entries of an array or object, where a definition states no bound.
 MAX_ITEMS: Final = 1_000
 #: Postgres and most programs have no larger integers than 64 bits.
 MAX_INTEGER: Final = 2**63 - 1

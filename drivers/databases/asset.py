@@ -68,9 +68,7 @@ class AssetDriver:
             if context.stop.ended:
                 context.evidence["transaction"] = "rolled back"
             else:
-                context.evidence["cancel_unconfirmed"] = (
-                    "it was committing: the change may be committed"
-                )
+                context.evidence["cancel_unconfirmed"] = "the COMMIT was sent and may hold"
             raise
         except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
             return failed(invocation, error)

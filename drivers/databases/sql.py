@@ -195,6 +195,6 @@ async def _confirm_cancel(connection: Connection, context: RunContext) -> None:
         context.evidence["statement"] = "cancelled by the server and rolled back"
         context.stop.ended, context.stop.effect = True, "none"
     elif idle:
-        context.evidence["cancel_unconfirmed"] = "it was committing: the changes may be committed"
+        context.evidence["cancel_unconfirmed"] = "the COMMIT was sent and may hold"
     else:
         context.evidence["cancel_unconfirmed"] = "the database did not confirm the cancel"

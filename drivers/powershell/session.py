@@ -160,9 +160,7 @@ class Session:
                 shell.clear_streams()
         except CONNECTION_ERRORS as error:
             kind = type(error).__name__
-            evidence["cancel_unconfirmed"] = (
-                f"{self._target.name} did not accept the signal ({kind})"
-            )
+            evidence["cancel_unconfirmed"] = f"{self._target.name} refused the signal ({kind})"
             return
         ended = _STATES.get(shell.state)
         evidence["pipeline"] = ended or "signalled"

@@ -46,7 +46,7 @@ def test_wrong_definition_is_refused(changes: dict[str, Any], words: str) -> Non
 
 
 def test_definition_of_another_file_is_refused() -> None:
-    with pytest.raises(CatalogueError, match="says it is automation/sample"):
+    with pytest.raises(CatalogueError, match="states the name automation/sample"):
         registry.read(yaml.safe_dump(BASE), "network", "sample")
 
 
