@@ -11,8 +11,8 @@ import asyncssh
 from drivers.connections import Connection
 from drivers.context import Failure, RunContext
 from drivers.errors import fail
-from drivers.reaching import revealed
 from drivers.secrets import SecretError
+from drivers.step_connection import revealed
 from toolmeta.invocation import Invocation
 
 _PORT: Final = 22

@@ -47,7 +47,7 @@ class Health:
         with self._lock:
             self._dead = why
 
-    def answer(self, path: str) -> tuple[int, dict[str, Any]]:
+    def response(self, path: str) -> tuple[int, dict[str, Any]]:
         """Status code and body for /healthz and /readyz."""
         with self._lock:
             if self._dead is not None:
@@ -70,7 +70,7 @@ def serve(settings: CommonSettings, health: Health, log: Log) -> ThreadingHTTPSe
 
         def do_GET(self) -> None:
             if self.path in ("/healthz", "/readyz"):
-                status, body = health.answer(self.path)
+                status, body = health.response(self.path)
                 self._send(status, "application/json", json.dumps(body).encode())
             elif self.path == "/metrics":
                 self._send(200, CONTENT_TYPE_LATEST, generate_latest())

@@ -14,8 +14,8 @@ from drivers.cameras import (
     device,
     drawing,
     events,
-    moving,
     picture,
+    ptz,
     rules,
     storage,
 )
@@ -32,7 +32,7 @@ _CALLS: Final[dict[str, Operations]] = {
     "io_ports": device.ports,
     "light_control": device.lights,
     "network_settings": device.network,
-    "ptz": moving.ptz,
+    "ptz": ptz.ptz,
     "imaging": picture.imaging,
     "daynight": picture.daynight,
     "video": picture.video,

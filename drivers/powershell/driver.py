@@ -15,8 +15,8 @@ from drivers.cleanup import run_uncancelled
 from drivers.connections import Connection
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail
-from drivers.reaching import reach, revealed
 from drivers.secrets import SecretError
+from drivers.step_connection import connection_of_step, revealed
 from drivers.values import fitting
 from toolmeta.invocation import Invocation
 
@@ -36,7 +36,7 @@ class WinrmDriver:
         if invocation.host is None and not context.command.assets:
             message = "name the Windows host: host, or an asset of the inventory"
             return fail(invocation, "invalid_parameters", message)
-        where = await reach(invocation, context)
+        where = await connection_of_step(invocation, context)
         if isinstance(where, Failure):
             return where
         if where.known and where.kind == "ssh":

@@ -16,7 +16,7 @@ from toolmeta.hosts import split_port
 from toolmeta.invocation import Invocation
 
 
-async def reach(invocation: Invocation, context: RunContext) -> Connection | Failure:
+async def connection_of_step(invocation: Invocation, context: RunContext) -> Connection | Failure:
     """Where the step acts: its `host`, else its one asset, else here; nothing is connected yet.
 
     An asset that the step names must be in the inventory of its tenant, by its exact host name; a
