@@ -3,9 +3,9 @@
 The same clients, topics, partitions, hops and transactions as the system: a router that answers
 every request and report in one transaction with its offsets, and an executor that claims in a
 transaction and reports the result afterwards. Twelve events for five steps (accepted, then started
-and succeeded of each, completed). But no validation, no state, no headers, no changelog, no timers,
-no leases, no drivers. What it reaches is what this machine and this broker give a Python process of
-this shape; the system is measured against it.
+and succeeded of each, completed). There is no validation, no state, no headers, no changelog, no
+timers, no leases, no drivers. Its throughput is what a Python process with these clients
+reaches on this machine and broker; the system is compared with it.
 
 `python -m bench.bare router|executor` runs one of its two processes.
 """
@@ -30,7 +30,7 @@ STEP_TOPIC = STEPS["test", "bulk"]
 
 
 def route(message: dict[str, Any], send: Send) -> None:
-    """The router without anything: the request or report says which step is next."""
+    """A router without state: the request or report says which step is next."""
     ident = message["id"]
     key = ident.encode()
     kind = message.get("type")
@@ -84,7 +84,7 @@ class Loop:
         self._after.flush(5)
 
     def committed(self, batch: list[dict[str, Any]]) -> None:
-        """The transaction of this batch is through; the router has nothing more to do."""
+        """Called after the transaction of this batch; the router does nothing."""
 
     def send(self, topic: Topic, key: bytes, value: dict[str, Any]) -> None:
         """Add a record to the transaction."""
@@ -109,7 +109,7 @@ class Router(Loop):
     """One transaction per batch of requests and reports."""
 
     def act(self, batch: list[dict[str, Any]]) -> None:
-        """Answer every message."""
+        """Decide about every message."""
         for message in batch:
             route(message, self.send)
 
@@ -124,7 +124,7 @@ class Executor(Loop):
             self.send(REPORTS, message["id"].encode(), claim)
 
     def committed(self, batch: list[dict[str, Any]]) -> None:
-        """Do nothing, and report that it is done."""
+        """Report every step as done; the steps are no-ops."""
         for message in batch:
             result = {"id": message["id"], "type": "succeeded", "left": message["left"] - 1}
             self.send_after(REPORTS, message["id"].encode(), result)

@@ -1,6 +1,6 @@
 """`python -m bench.idle`: what a local stack costs while nobody uses it.
 
-Starts the stack of `runstream up` in a folder of its own, lets it come to rest, and prints one
+Starts the stack of `runstream up` in a folder of its own, waits until it is idle, and prints one
 JSON object: per process and in total the share of one core (percent) and the resident memory
 (megabytes) over the time measured. Postgres counts with its workers; memory that several of them
 map is counted once per process by the kernel, so the proportional set size is given beside it.
@@ -27,7 +27,7 @@ _SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL")
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one process, with everything it started, took."""
+    """What one process and its descendants used."""
 
     cpu_percent: float
     rss_megabytes: float
@@ -101,7 +101,7 @@ def _pids(stack: LocalStack) -> dict[str, int]:
 
 
 def _family(pid: int) -> list[psutil.Process]:
-    """A process and what it started, except what the stack counts by a name of its own."""
+    """A process and its descendants, except those that the stack lists by name."""
     process = psutil.Process(pid)
     if process.cmdline()[-2:-1] and "devstack.supervisor" in process.cmdline():
         return [process]

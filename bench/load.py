@@ -16,7 +16,7 @@ from streams.topics import EVENTS, REQUESTS
 #: Makes (key, value) of a request for a given number of steps.
 Request = Callable[[int], tuple[bytes, bytes]]
 
-PATIENCE_SECONDS = 120.0
+TIMEOUT_SECONDS = 120.0
 
 
 def system_request(steps: int) -> tuple[bytes, bytes]:
@@ -30,7 +30,7 @@ def system_request(steps: int) -> tuple[bytes, bytes]:
         "idempotency_key": key,
         "plan": {
             "name": "bench",
-            # Every plan of a backlog must have time to wait for its turn.
+            # Every plan of a backlog must have time to wait until it is started.
             "timeout_seconds": 600,
             "steps": [{"tool": "noop", "parameters": {}} for _ in range(steps)],
         },
@@ -46,10 +46,10 @@ def bare_request(steps: int) -> tuple[bytes, bytes]:
 
 
 class Load:
-    """A client of one system, which lives behind a topic prefix."""
+    """A client of one system; each system has a topic prefix of its own."""
 
     def __init__(self, bootstrap: str, prefix: str, request: Request) -> None:
-        """Connect, and stand at the end of the event topic."""
+        """Connect, and seek to the end of the event topic."""
         self._request = request
         self._topic = prefix + REQUESTS.name
         self._producer = Producer(
@@ -81,7 +81,7 @@ class Load:
             self._producer.poll(0)
             for message in self._consumer.consume(1_000, 0.02):
                 done += _ends(message)
-            if time.perf_counter() - began > PATIENCE_SECONDS:
+            if time.perf_counter() - began > TIMEOUT_SECONDS:
                 raise TimeoutError(f"{done} of {executions} executions ended")
         return done / (time.perf_counter() - began)
 
@@ -93,7 +93,7 @@ class Load:
             self._send(steps)
             self._producer.poll(0)
             while True:
-                message = self._consumer.poll(PATIENCE_SECONDS)
+                message = self._consumer.poll(TIMEOUT_SECONDS)
                 if message is None:
                     raise TimeoutError("an execution did not end")
                 if _ends(message):

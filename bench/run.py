@@ -1,4 +1,4 @@
-"""`make bench`: the system beside the bare loop, on the same broker, in the same run.
+"""`make bench`: the system and the bare loop, on the same broker, in the same run.
 
 Prints a table and writes `build/bench.json`. The two are measured in turn, round by round, since
 the machine's speed drifts; what counts is the median of each and the ratio of the medians.
@@ -165,7 +165,7 @@ def _processes(
 
 
 def _cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far; noise of other work is not in it."""
+    """User and system time of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -9,21 +9,21 @@ from streams.commands import AnyCommand, Redrive, Rerun, Resolve
 from streams.events import Event
 from streams.payloads import Accepted, Audit, Rejected
 
-#: What follows on each command where the router does as told.
+#: The event that follows each command where the router accepts it.
 _FOLLOWS: Final[dict[str, frozenset[str]]] = {
     "cancel": frozenset({"execution.cancel_requested", "execution.cancelled"}),
     "approve": frozenset({"execution.approved"}),
     "reject": frozenset({"execution.rejected"}),
     "pause": frozenset({"execution.paused"}),
     "resume": frozenset({"execution.resumed"}),
-    # Each of these has an audit entry of its own, whatever becomes of the step.
+    # Each of these has an audit entry of its own, whatever the outcome of the step.
     "resolve": frozenset({"step.succeeded", "step.failed", "step.retry_scheduled"}),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the router made of a command."""
+    """What the router decided about a command."""
 
     allowed: bool
     message: str

@@ -1,7 +1,7 @@
-"""The live board: one line per step while a plan runs, drawn anew a few times a second.
+"""The live board: one line per step while a plan runs, redrawn a few times a second.
 
 It fits any width from 60 columns: step, status and duration are always whole, the message takes
-what is left, on a line of its own where that is little. Nothing is said by colour alone.
+the rest, on a line of its own where that is little. No information is in colour alone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ACTIVE: Final = frozenset({"running", "dispatched", "cancelling"})
 #: Lines of the terminal that are not for steps.
 _FRAME: Final = 5
 
-#: Widths from which a bar, a tool and an id find room.
+#: Widths from which a bar, a tool and an id are shown.
 _BAR_FROM: Final = 80
 _TOOL_FROM: Final = 100
 _ID_FROM: Final = 100
@@ -46,7 +46,7 @@ class Board:
     """Draws what `view` holds at the moment of drawing; rich calls it from its own thread."""
 
     def __init__(self, view: ExecutionView) -> None:
-        """Draw nothing yet."""
+        """Draws nothing yet."""
         from rich.spinner import Spinner
 
         self._view = view
@@ -165,7 +165,7 @@ def _elapsed(step: StepView) -> str:
 
 
 def visible(steps: list[StepView], room: int) -> list[StepView]:
-    """Which steps to show where not all fit: what needs eyes first, in the order of the plan."""
+    """Which steps to show where not all fit: the most urgent, in the order of the plan."""
     if len(steps) <= room:
         return steps
     urgent = {"needs_attention": 0, "lost": 0, "failed": 1, "timed_out": 1}

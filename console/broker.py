@@ -33,7 +33,7 @@ def admin(settings: CommonSettings) -> AdminClient:
 
 
 def unreachable(settings: CommonSettings) -> Failure:
-    """What a command says when no broker answers."""
+    """The failure of a command where no broker responds."""
     return Failure(
         f"no Kafka broker answers at {settings.bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS) "
         f"within {PROBE_SECONDS:.0f} s",
@@ -43,7 +43,7 @@ def unreachable(settings: CommonSettings) -> Failure:
 
 
 def refused(settings: CommonSettings, name: str, error: KafkaException) -> Failure:
-    """What a command says when the cluster answers something else than it should."""
+    """The failure of a command where the cluster responds with an error."""
     from confluent_kafka import KafkaError
 
     cause = error.args[0]
@@ -67,8 +67,8 @@ def probe(settings: CommonSettings) -> ClusterMetadata:
 def partitions(settings: CommonSettings, topic: Topic) -> int:
     """How many partitions `topic` really has on this cluster; raises Failure where it is absent.
 
-    A broker may answer before it has heard of a topic that was just created, so an absence counts
-    only after ABSENT_SECONDS.
+    A broker may not know a topic that was just created, so an absence counts only after
+    ABSENT_SECONDS.
     """
     name = clients.topic_name(settings, topic)
     until = monotonic() + ABSENT_SECONDS

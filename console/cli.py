@@ -25,7 +25,7 @@ from console import (
 from console.exits import Exit, Failure
 from console.sections import Sections
 
-#: They choose where Kafka and Postgres are, so they do not take the answer from a local stack.
+#: They choose where Kafka and Postgres are, so they ignore a local stack.
 _STACK_COMMANDS = frozenset({"up", "down", "status"})
 
 app = typer.Typer(
@@ -62,7 +62,7 @@ def root(
         endpoints.adopt_local_stack()
 
 
-#: The headings of `--help`, and whose commands stand under each.
+#: The headings of `--help`, and the modules of their commands.
 _SECTIONS = (
     ("Plans and executions", (submission, watching, history, explain)),
     ("Operators", (control,)),
@@ -89,9 +89,9 @@ def main(argv: list[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else Exit.FAILED if end.code else Exit.OK
     except Failure as failure:
-        from console.terminal import complain
+        from console.terminal import print_failure
 
-        complain(failure)
+        print_failure(failure)
         return failure.code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from runtime.settings import CommonSettings
     from streams.commands import AnyCommand
 
-#: How long a command waits for the event that answers it.
-ANSWER_SECONDS = 10.0
+#: How long a command waits for the event that is its response, in seconds.
+RESPONSE_SECONDS = 10.0
 
 
 class Outcome(StrEnum):
-    """What an operator found to be true of a step whose executor went silent."""
+    """What an operator found out about a step whose attempt was lost."""
 
     succeeded = "succeeded"
     failed = "failed"
@@ -44,7 +44,7 @@ def cancel(
     as_json: Json = False,
 ) -> None:
     """End an execution: nothing new starts, and what runs is stopped."""
-    _tell("cancel", execution_id, actor, no_wait, as_json, reason=reason)
+    _send_and_report("cancel", execution_id, actor, no_wait, as_json, reason=reason)
 
 
 def approve(
@@ -59,7 +59,9 @@ def approve(
     as_json: Json = False,
 ) -> None:
     """Let an execution that waits for approval run; never by the one who asked for it."""
-    _tell("approve", execution_id, actor, no_wait, as_json, reason=reason, plan_hash=plan_hash)
+    _send_and_report(
+        "approve", execution_id, actor, no_wait, as_json, reason=reason, plan_hash=plan_hash
+    )
 
 
 def reject(
@@ -70,7 +72,7 @@ def reject(
     as_json: Json = False,
 ) -> None:
     """Refuse an execution that waits for approval."""
-    _tell("reject", execution_id, actor, no_wait, as_json, reason=reason)
+    _send_and_report("reject", execution_id, actor, no_wait, as_json, reason=reason)
 
 
 def pause(
@@ -81,7 +83,7 @@ def pause(
     as_json: Json = False,
 ) -> None:
     """Start no further step; what runs goes on to its end."""
-    _tell("pause", execution_id, actor, no_wait, as_json, reason=reason)
+    _send_and_report("pause", execution_id, actor, no_wait, as_json, reason=reason)
 
 
 def resume(
@@ -92,7 +94,7 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Go on after a pause."""
-    _tell("resume", execution_id, actor, no_wait, as_json, reason=reason)
+    _send_and_report("resume", execution_id, actor, no_wait, as_json, reason=reason)
 
 
 def rerun(
@@ -114,10 +116,10 @@ def rerun(
     from runtime.clock import now
     from streams.ids import mint_execution_id, route_of
 
-    # The new one must meet the old one in the router, so it carries the same route key.
+    # Both executions must be in the same partition, so they have the same route key.
     route = route_of(options.execution_id(execution_id))
     fresh = mint_execution_id(route, int(now() * 1000), secrets.randbits(42))
-    found = _tell(
+    found = _send_and_report(
         "rerun", execution_id, actor, no_wait, as_json and not follow,
         reason=reason, from_step=from_step, new_execution_id=fresh,
     )  # fmt: skip
@@ -146,8 +148,8 @@ def resolve(
     no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
-    """Say what became of a step whose outcome nobody knows."""
-    _tell(
+    """Say how a step ended whose outcome is unknown."""
+    _send_and_report(
         "resolve", execution_id, actor, no_wait, as_json,
         reason=reason, step=step, outcome=outcome.value, output=_object(output),
     )  # fmt: skip
@@ -165,7 +167,7 @@ def _object(text: str | None) -> dict[str, Any] | None:
     return found
 
 
-def _tell(
+def _send_and_report(
     kind: str,
     execution_id: str,
     actor: str | None,
@@ -173,7 +175,7 @@ def _tell(
     as_json: bool,
     **fields: Any,
 ) -> Verdict | None:
-    """Send one command and, unless told not to, wait for its answer; raises Failure for a no."""
+    """Send one command and wait for the response by default; raises Failure where refused."""
     from pydantic import ValidationError
 
     from console import endpoints
@@ -195,7 +197,7 @@ def _tell(
         if as_json:
             terminal.data({"execution_id": ident, "command": kind, "answer": None})
         return None
-    found = _ask(settings, command)
+    found = _await_verdict(settings, command)
     if as_json:
         from console.lines import document
 
@@ -217,7 +219,7 @@ def _tell(
     return found
 
 
-def _ask(settings: CommonSettings, command: AnyCommand) -> Verdict:
+def _await_verdict(settings: CommonSettings, command: AnyCommand) -> Verdict:
     from console.answers import verdict
     from console.eventlog import EventLog
     from console.follow import parse
@@ -227,7 +229,7 @@ def _ask(settings: CommonSettings, command: AnyCommand) -> Verdict:
     ident = command.execution_id
     with EventLog(settings, route_of(ident)) as log:
         _produce(settings, command)
-        until = monotonic() + ANSWER_SECONDS
+        until = monotonic() + RESPONSE_SECONDS
         while (left := until - monotonic()) > 0:
             value = log.next(min(left, 0.2))
             event = parse(value) if value is not None else None
@@ -235,7 +237,7 @@ def _ask(settings: CommonSettings, command: AnyCommand) -> Verdict:
             if found is not None:
                 return found
     raise Failure(
-        f"no answer to {command.type} within {ANSWER_SECONDS:.0f} s; the command is on its "
+        f"no answer to {command.type} within {RESPONSE_SECONDS:.0f} s; the command is on its "
         "topic, and a router that knows the execution will obey it",
         Exit.TIMED_OUT,
         f"is a router running (runstream status), and is the id right (runstream watch {ident})?",

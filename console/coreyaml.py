@@ -1,7 +1,7 @@
-"""Plans in YAML 1.2, read by ruamel.yaml: only what looks like JSON is anything but text.
+"""Plans in YAML 1.2, read by ruamel.yaml: every plain scalar that is not a JSON literal is text.
 
 ruamel.yaml's own forms are narrowed: it reads dates, 1_000 and 0644 as numbers and dates, which
-would change what a plan says, and lets two equal keys pass in a mapping that merges another one.
+would change the content of a plan, and allows two equal keys in a mapping that merges another one.
 Source of the forms: YAML 1.2.2, section 10.2 (the JSON schema, with the spellings of 10.3).
 """
 
@@ -19,7 +19,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 from ruamel.yaml.resolver import BaseResolver
 from ruamel.yaml.tag import Tag
 
-#: Enough for every sensible plan, and far from what recursion can bear.
+#: Enough for every sensible plan, and far below the recursion limit.
 MAX_DEPTH: Final = 64
 MAX_ALIASES: Final = 1_000
 #: Of one mapping, with what it merges; merging merged mappings multiplies them.
@@ -38,7 +38,7 @@ _SCALARS: Final = {
 
 
 class _Resolver(BaseResolver):
-    """Which plain scalars are something else than text."""
+    """Which plain scalars are not text."""
 
     #: The version that a `%YAML` line names makes no difference.
     processing_version = (1, 2)
@@ -56,7 +56,7 @@ for _kind, (_pattern, _first) in _SCALARS.items():
 
 
 class _Composer(Composer):
-    """Refuses depth and aliases before anything is built of them."""
+    """Refuses depth and aliases before any object is constructed."""
 
     _depth = 0
     _aliases = 0
@@ -66,7 +66,7 @@ class _Composer(Composer):
             self._aliases += 1
             if self._aliases > MAX_ALIASES:
                 raise ValueError(f"more than {MAX_ALIASES} aliases")
-        # A scalar may stand in the deepest collection.
+        # A scalar may be in the deepest collection.
         if self._depth > MAX_DEPTH:
             raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
         self._depth += 1

@@ -1,4 +1,4 @@
-"""What Postgres knows of executions: the CLI's queries, read-only and bounded."""
+"""The CLI's queries on executions in Postgres, read-only and bounded."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def reading(settings: DatabaseSettings) -> Iterator[Connection[Row]]:
     except psycopg.errors.QueryCanceled:
         raise Failure(f"the database at {place(url)} took too long", Exit.TIMED_OUT) from None
     except psycopg.OperationalError:
-        # The driver's own words may repeat the connection string.
+        # The driver's message may repeat the connection string.
         raise Failure(
             f"Postgres does not answer at {place(url)} (DATABASE_URL); executions go on without "
             "it, only this view of them is missing",

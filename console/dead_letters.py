@@ -26,12 +26,12 @@ Headers = list[tuple[str, bytes | str | None]]
 
 _QUIET_SECONDS: Final = 10.0
 #: LEADER_NOT_AVAILABLE, NOT_LEADER_FOR_PARTITION (Kafka protocol, error codes).
-_SETTLING: Final = (5, 6)
+_LEADER_ERRORS: Final = (5, 6)
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterRecord:
-    """One dead letter; `topic` is the dead-letter topic as this cluster calls it."""
+    """One dead letter; `topic` is the dead-letter topic with the prefix of this cluster."""
 
     source: Topic
     topic: str
@@ -43,7 +43,7 @@ class DeadLetterRecord:
     headers: Headers
 
     def said(self, name: str) -> str | None:
-        """What the writer of the dead letter said under `runstream-error-<name>`."""
+        """The header `runstream-error-<name>`."""
         return header(self.headers, PREFIX + name)
 
     @property
@@ -53,12 +53,12 @@ class DeadLetterRecord:
 
     @property
     def hops(self) -> int:
-        """How often it was redriven before it died again."""
+        """How often it was redriven."""
         return hop_count(header(self.headers, HOPS))
 
     @property
     def exhausted(self) -> bool:
-        """Whether it is a step that failed as often as it may, not a record that can't be read."""
+        """Whether it is a step after its last attempt, not a record that cannot be decoded."""
         return self.error_class == RETRIES_EXHAUSTED and self.source.name.startswith("steps.")
 
     @property
@@ -111,7 +111,7 @@ def read(
 
 
 def one(settings: CommonSettings, source: Topic, partition: int, offset: int) -> DeadLetterRecord:
-    """The dead letter at an offset; raises Failure where there is none (any more)."""
+    """The dead letter at an offset; raises Failure where there is none."""
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
     name = dlq_name(settings, source)
@@ -136,7 +136,7 @@ def one(settings: CommonSettings, source: Topic, partition: int, offset: int) ->
 
 
 def _bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
-    """First and next offset; a partition that was just made has no leader for a moment."""
+    """First and next offset; retries while a new partition has no leader."""
     from confluent_kafka import KafkaException
 
     until = monotonic() + broker.ABSENT_SECONDS
@@ -144,7 +144,7 @@ def _bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
         try:
             return consumer.get_watermark_offsets(place, timeout=broker.PROBE_SECONDS)
         except KafkaException as error:
-            if error.args[0].code() not in _SETTLING or monotonic() > until:
+            if error.args[0].code() not in _LEADER_ERRORS or monotonic() > until:
                 raise
             sleep(0.05)
 

@@ -1,4 +1,4 @@
-"""A tool in words: what `tools show` and the generated pages say of it. Pure."""
+"""The description of a tool for `tools show` and the generated pages. Pure."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def meaning(parameter: Parameter) -> str:
         listed = ", ".join(json.dumps(value).strip('"') for value in values)
         words.append(f"Required when {name} is {listed}.")
     if parameter.lone:
-        words.append("One may stand without the list.")
+        words.append("A single one needs no list.")
     if parameter.aliases:
         words.append(f"Also called {', '.join(parameter.aliases)}.")
     if parameter.pattern is not None:
@@ -69,7 +69,7 @@ def rules(tool: Tool) -> list[str]:
 
 
 def risk(tool: Tool) -> list[tuple[str, str]]:
-    """Label and words: effect, repetition, needs, approval, time, program."""
+    """Label and text: effect, repetition, needs, approval, time, program."""
     facts = tool.risk
     effect: str = facts.effect
     if facts.effect_by is not None:

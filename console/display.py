@@ -15,7 +15,7 @@ from streams.events import Event
 #: Redraws per second of the board.
 _RATE: Final = 10
 
-#: Events whose line would only repeat what is said next.
+#: Events whose line would only repeat the next one.
 _QUIET_TYPES: Final = frozenset(
     {"step.dispatched", "step.waiting", "execution.queued", "execution.rejected"}
 )
@@ -41,14 +41,14 @@ class Display:
     """Shows the events of one execution as they come; `frame()` is entered while they do."""
 
     def __init__(self, view: ExecutionView, *, jsonl: bool, quiet: bool) -> None:
-        """Choose the way: JSON lines if asked, else a board on a terminal, else lines."""
+        """JSON lines where requested, else a board on a terminal, else lines."""
         self._view = view
         self._jsonl = jsonl
         self._silent = quiet or jsonl
         self.live = not self._silent and terminal.animated()
 
     def frame(self) -> AbstractContextManager[Any]:
-        """The live board while it is entered; nothing for the other ways."""
+        """The live board while it is entered; nothing otherwise."""
         if not self.live:
             return nullcontext()
         from rich.live import Live
@@ -70,6 +70,6 @@ class Display:
             terminal.say(f"{clock(event.unix())}  {sentence(event)}", _STYLES.get(kind, ""))
 
     def note(self, message: str, style: str = "") -> None:
-        """Something to know that is no event."""
+        """Show a message that is no event."""
         if not self._silent:
             terminal.say(message, style)

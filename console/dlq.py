@@ -1,4 +1,4 @@
-"""`runstream dlq`: look at dead letters, send them on their way again, or let them go."""
+"""`runstream dlq`: list, show, redrive and delete dead letters."""
 
 from __future__ import annotations
 
@@ -95,10 +95,10 @@ def redrive(
     yes: _Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Send dead letters on their way again: one by its place, or all of a topic or class.
+    """Redrive dead letters: one by its partition and offset, or all of a topic or class.
 
-    The original bytes go to the source topic; for a step that failed as often as it may, a rerun
-    from that step is asked for. The dead letters stay on their topic.
+    The original bytes go to the source topic; for a step after its last attempt, a rerun
+    from that step is requested. The dead letters stay on their topic.
     """
     from console import dead_letters, redriving
 
@@ -131,7 +131,7 @@ def drop(
 ) -> None:
     """Delete the dead letter at OFFSET and every older one of its partition, for good.
 
-    Kafka deletes from the front of a partition only; there is no way to take out one record. The
+    Kafka deletes from the start of a partition only, never a single record. The
     copies in execution.execution_dlq stay.
     """
     from confluent_kafka import KafkaException, TopicPartition
@@ -150,7 +150,7 @@ def drop(
     name = dead_letters.dlq_name(settings, source)
     _confirm(yes, f"delete {count(len(gone), 'dead letter')} ({classes}) from {name}[{partition}]?")
     place = TopicPartition(name, partition, offset + 1)
-    # Held by name: a client that is collected takes its answers with it.
+    # Kept in a variable: a client that is garbage collected cancels its requests.
     admin = broker.admin(settings)
     try:
         for future in admin.delete_records([place]).values():
@@ -278,6 +278,6 @@ def _confirm(yes: bool, question: str) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise Failure(f"{question} Nobody is there to answer", Exit.USAGE, "add --yes")
+        raise Failure(f"{question} stdin is no terminal", Exit.USAGE, "add --yes")
     if not typer.confirm(question, err=True):
         raise Failure("nothing was done", Exit.FAILED)

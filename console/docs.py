@@ -1,4 +1,4 @@
-"""`runstream docs generate` and `check`: the reference, and whether it is what the code says."""
+"""`runstream docs generate` and `check`: the reference, and whether it agrees with the code."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def generate(folder: Folder = _REFERENCE) -> None:
 
 
 def check(folder: Folder = _REFERENCE) -> None:
-    """Compare the reference with the code; exit code 1 names every file that drifted."""
+    """Compare the reference with the code; exit code 1 names every file that differs."""
     files = build()
     drifted = [
         f"{folder / name} {'differs' if (folder / name).is_file() else 'is missing'}"
@@ -88,6 +88,6 @@ def check(folder: Folder = _REFERENCE) -> None:
 
 
 def _leftovers(folder: Path, files: dict[str, str]) -> list[Path]:
-    """Schemas of messages and pages of domains that exist no more; other pages are left alone."""
+    """Schemas of messages and pages of domains that no longer exist."""
     found = sorted((folder / "schemas").glob("*.schema.json")) + sorted(folder.glob("tools-*.md"))
     return [path for path in found if path.relative_to(folder).as_posix() not in files]

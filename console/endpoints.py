@@ -1,4 +1,4 @@
-"""Where Kafka and Postgres are: the environment says, else the local stack that runs here."""
+"""Where Kafka and Postgres are: by the environment, else by the local stack that runs here."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _KEYS: Final = {
 
 
 def stack_file() -> Path:
-    """The file in which a local stack says where its broker and database are."""
+    """The file in which a local stack stores the addresses of its broker and database."""
     return Path(os.environ.get("RUNSTREAM_STATE_DIR") or ".runstream") / "stack.json"
 
 
 def adopt_local_stack() -> None:
-    """Set the variables that the environment leaves open from the local stack's file, if any.
+    """Set the variables that the environment does not set from the local stack's file, if any.
 
     The environment of this process is the one place that every settings model reads, so a command
-    of any module, and a process started by hand, joins the local stack in the same way.
+    of any module, and a process started by hand, uses the local stack in the same way.
     """
     missing = {name: key for name, key in _KEYS.items() if not os.environ.get(name)}
     if not missing:
@@ -51,7 +51,7 @@ def adopt_local_stack() -> None:
 
 
 def load(model: type[S]) -> S:
-    """The settings of a command; a wrong one ends it with a sentence."""
+    """The settings of a command; a wrong one raises Failure."""
     from runtime.settings import SettingsError
     from runtime.settings import load as load_settings
 
@@ -62,7 +62,7 @@ def load(model: type[S]) -> S:
 
 
 def server_remedy() -> str:
-    """What to do when a server does not answer."""
+    """The remedy where a server does not respond."""
     if stack_file().exists():
         return "is the local stack up? runstream status, runstream up"
     return "start a local stack with runstream up, or point the variable at a running server"

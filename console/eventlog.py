@@ -1,4 +1,4 @@
-"""Reading `execution.events` for one execution: only the partition that its route key leads to."""
+"""Reading `execution.events` for one execution: only the partition of its route key."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BATCH: Final = 500
 
 
 def _leaderless() -> tuple[int, ...]:
-    """What brokers answer while a partition is new or changes its leader."""
+    """Errors of brokers while a partition is new or changes its leader."""
     from confluent_kafka import KafkaError
 
     return (
@@ -51,29 +51,29 @@ class EventLog:
     ) -> None:
         """Start at the end, or at `since_ms` (Unix milliseconds) less the margin for clocks.
 
-        The position stands when this returns, so what is produced afterwards is seen. Raises
+        The position is set when this returns, so records produced afterwards are read. Raises
         Failure where the broker or the topic is missing.
         """
         from confluent_kafka import Consumer, KafkaException, TopicPartition
 
         self._settings = settings
         self._away_since: float | None = None
-        # Never holds more than one batch: it is filled only when it is empty.
+        # At most one batch: it is filled only when it is empty.
         self._buffer: deque[bytes] = deque()
         count = broker.partitions(settings, EVENTS)
         options = clients.consumer(settings, "runstream-cli", error_cb=self._on_error)
-        # An idle watcher should cost the broker little; a record ends the wait at once anyway.
+        # An idle watcher costs the broker little; a new record ends the wait at once.
         self._consumer = Consumer({**options, "fetch.wait.max.ms": 200})
         place = TopicPartition(
             clients.topic_name(settings, EVENTS), partition_for(route.encode(), count)
         )
         self.partition: int = place.partition
         try:
-            self.end = self._ask(lambda: self._end_of(place))
+            self.end = self._retried(lambda: self._end_of(place))
             place.offset = self.end
             if since_ms is not None:
                 wanted = max(since_ms - MARGIN_MS, 0)
-                place.offset = self._ask(lambda: self._offset_at(place, wanted))
+                place.offset = self._retried(lambda: self._offset_at(place, wanted))
             self._consumer.assign([place])
         except KafkaException as error:
             self._consumer.close()
@@ -96,8 +96,8 @@ class EventLog:
             raise KafkaException(found.error)
         return found.offset if found.offset >= 0 else self.end
 
-    def _ask(self, question: Callable[[], int]) -> int:
-        """The answer, asked again while the partition has no leader, at most PROBE_SECONDS."""
+    def _retried(self, question: Callable[[], int]) -> int:
+        """The result, retried while the partition has no leader, at most PROBE_SECONDS."""
         from confluent_kafka import KafkaException
 
         until = monotonic() + broker.PROBE_SECONDS
@@ -117,12 +117,12 @@ class EventLog:
 
     @property
     def away(self) -> bool:
-        """Whether no broker has answered lately."""
+        """Whether no broker has responded lately."""
         return self._away_since is not None
 
     @property
     def caught_up(self) -> bool:
-        """Whether everything that was there at the start has been read and handed out."""
+        """Whether every record that existed at the start was returned by `next`."""
         return self._next >= self.end and not self._buffer
 
     def next(self, timeout: float) -> bytes | None:

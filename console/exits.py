@@ -1,4 +1,4 @@
-"""Exit codes, and the one exception that ends a command with a sentence instead of a traceback."""
+"""Exit codes, and the exception that ends a command with a message and no traceback."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ OUTCOMES: Final[dict[str, Exit]] = {
 
 
 class Failure(Exception):
-    """The command cannot go on: one sentence, the remedy where there is one, and the exit code."""
+    """The command cannot go on: a message, the remedy where there is one, and the exit code."""
 
     def __init__(self, message: str, code: Exit, remedy: str | None = None) -> None:
-        """Keep the three apart, so that the remedy can be set off on a terminal."""
+        """Keep the three apart, so that a terminal can show the remedy in its own style."""
         super().__init__(message)
         self.message = message
         self.code = code

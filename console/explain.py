@@ -1,4 +1,4 @@
-"""`runstream explain`: what would become of a plan, without running anything."""
+"""`runstream explain`: how the router would admit a plan, without running anything."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def explain(
     if as_json:
         terminal.data(_document(found))
     elif isinstance(found, Accepted):
-        _tell(found)
+        _print_admitted(found)
     else:
         from console import outcome
 
@@ -83,7 +83,7 @@ def _document(found: Accepted | list[Problem]) -> dict[str, Any]:
         problems = [{"field": item.field, "message": item.message} for item in found]
         return {"admitted": False, "problems": problems}
     data: dict[str, Any] = orjson.loads(orjson.dumps(found))
-    # The key is made anew for each submission that brings none.
+    # A submission without a key gets a new one each time.
     del data["idempotency_key"]
     data["plan"] = orjson.loads(encode_plan(found.plan))
     return {"admitted": True, "problems": [], **data}
@@ -113,7 +113,7 @@ def waves(steps: Sequence[AdmittedStep]) -> list[list[AdmittedStep]]:
     return groups
 
 
-def _tell(data: Accepted) -> None:
+def _print_admitted(data: Accepted) -> None:
     from rich.table import Table
     from rich.text import Text
 

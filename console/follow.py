@@ -1,12 +1,10 @@
-"""Following one execution to its end, and asking what the router said to a request."""
+"""Following one execution to its end, and waiting for the response to a request."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
-
-from pydantic import ValidationError
 
 from console.display import Display
 from console.eventlog import EventLog
@@ -18,21 +16,21 @@ from streams.events import Event, decode_event
 from streams.payloads import Duplicate, Rejected
 
 #: How long an execution of which nothing is on the log may take to appear.
-PATIENCE_SECONDS: Final = 10.0
+FIRST_EVENT_SECONDS: Final = 10.0
 #: How long one wait lasts, so that Ctrl-C and deadlines are noticed soon.
 _TICK_SECONDS: Final = 0.2
 
 
 def parse(value: bytes) -> Event | None:
-    """The event in `value`; None for bytes that are none, which a watcher cannot repair."""
+    """The event in `value`; None where it is none."""
     try:
         return decode_event(value)
-    except ValidationError:
+    except ValueError:
         return None
 
 
-def answer(log: EventLog, request: Prepared, seconds: float) -> Event | None:
-    """What the router says to `request` within `seconds`; None where it says nothing."""
+def response(log: EventLog, request: Prepared, seconds: float) -> Event | None:
+    """The router's response to `request` within `seconds`; None where there is none."""
     until = monotonic() + seconds
     while (left := until - monotonic()) > 0:
         value = log.next(min(left, _TICK_SECONDS))
@@ -49,7 +47,7 @@ def _about(event: Event, request: Prepared) -> bool:
         return True
     if isinstance(event.data, Duplicate):
         return event.data.requested_execution_id == request.execution_id
-    # An id that the router could not accept is answered under one that it made.
+    # For an id that the router cannot accept the response has an id of its own making.
     return (
         isinstance(event.data, Rejected)
         and event.seq == 1
@@ -70,9 +68,9 @@ def follow(
 ) -> Exit:
     """Show `view`'s execution until it ends; returns the exit code of its outcome.
 
-    `unknown` says that the execution may not exist: when the log has been read and PATIENCE_SECONDS
-    have passed without an event, that is a Failure. `linger` goes on after the end, for late
-    reports, until `timeout`.
+    `unknown` says that the execution may not exist: when the log has been read and
+    FIRST_EVENT_SECONDS have passed without an event, that is a Failure. `linger` goes on after the
+    end, for late reports, until `timeout`.
     """
     begun = monotonic()
     noted_silence = noted_away = False
@@ -94,18 +92,18 @@ def follow(
             if log.away and not noted_away:
                 display.note("the broker is away; waiting for it to come back", "yellow")
             noted_away = log.away
-            if view.seq == 0 and waited > PATIENCE_SECONDS and log.caught_up:
+            if view.seq == 0 and waited > FIRST_EVENT_SECONDS and log.caught_up:
                 if unknown:
                     raise not_found(view.execution_id)
                 if not noted_silence:
-                    display.note(SILENCE, "yellow")
+                    display.note(NO_RESPONSE, "yellow")
                 noted_silence = True
     if view.ended is None:
         raise unfinished(view.execution_id, view.status, timeout)
     return OUTCOMES[view.ended.type]
 
 
-SILENCE: Final = (
+NO_RESPONSE: Final = (
     "the router has not answered yet; the request is safe on its topic and will be answered as "
     "soon as one runs (runstream status)"
 )
@@ -117,7 +115,7 @@ def _show(event: Event, view: ExecutionView, display: Display) -> None:
 
 
 def unfinished(execution_id: str, status: str, timeout: float) -> Failure:
-    """What is said when the time to watch is over before the execution is."""
+    """The failure where the time limit of watching ends before the execution does."""
     return Failure(
         f"{execution_id} is {status.replace('_', ' ')} after {timeout:g} s; "
         "it goes on without this command",
@@ -127,7 +125,7 @@ def unfinished(execution_id: str, status: str, timeout: float) -> Failure:
 
 
 def not_found(execution_id: str) -> Failure:
-    """What is said of an execution without events."""
+    """The failure for an execution without events."""
     return Failure(
         f"no event of execution {execution_id} is on the event topic",
         Exit.FAILED,
@@ -138,7 +136,7 @@ def not_found(execution_id: str) -> Failure:
 
 @contextmanager
 def detachable(execution_id: str) -> Iterator[None]:
-    """Turn Ctrl-C into a goodbye: the watcher ends, the execution does not."""
+    """On Ctrl-C end the watcher with a message; the execution goes on."""
     try:
         yield
     except KeyboardInterrupt:

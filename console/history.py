@@ -28,7 +28,7 @@ def show(
     events: Annotated[bool, typer.Option("--events", help="Also every event, in order.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show one execution: steps, attempts, why it waits, and what its steps gave back."""
+    """Show one execution: steps, attempts, why it waits, and the outputs of its steps."""
     from console import database, report
     from runtime.settings import DatabaseSettings
 

@@ -39,7 +39,7 @@ from streams.payloads import (
 
 
 def document(event: Event) -> dict[str, Any]:
-    """The event as JSON has it on its topic."""
+    """The event as the JSON object on its topic."""
     found: dict[str, Any] = orjson.loads(encode_event(event))
     return found
 
@@ -67,7 +67,7 @@ def _execution(event: Event) -> str:
         case By(actor=actor, reason=reason) | Resumed(actor=actor, reason=reason):
             return f"{kind} by {actor}{_because(reason)}"
         case CancelRequested(actor=actor, reason=reason):
-            return f"cancel asked for by {actor}{_because(reason)}"
+            return f"cancel requested by {actor}{_because(reason)}"
         case NeedsAttention(message=message):
             return f"needs attention: {message}"
         case Audit() as data:
@@ -120,9 +120,9 @@ def _step(event: Event) -> str:
             tries = f"{data.next_attempt} of {data.max_attempts}"
             return f"will be tried again in {seconds(data.delay_seconds)} (attempt {tries})"
         case StepLost(lease_seconds=lease):
-            return f"lost: its executor was silent for {seconds(lease)}"
+            return f"lost: its executor sent no heartbeat for {seconds(lease)}"
         case StepCancelRequested(reason=reason):
-            return f"is told to end: {reason}"
+            return f"stop requested: {reason}"
         case StepCancelled(reason=reason, confirmed=confirmed):
             certain = "" if confirmed else ", without proof that it stopped"
             return f"cancelled{certain}: {reason}"

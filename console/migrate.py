@@ -39,7 +39,7 @@ def migrate(
 
     settings = endpoints.load(DatabaseSettings)
     try:
-        applied = _patiently(settings.database_url.get_secret_value(), wait)
+        applied = _migrate_with_wait(settings.database_url.get_secret_value(), wait)
     except ChangedMigration as error:
         raise Failure(str(error), Exit.FAILED) from None
     if as_json:
@@ -50,7 +50,7 @@ def migrate(
         terminal.say("the database is up to date", "green")
 
 
-def _patiently(dsn: str, wait: float) -> list[str]:
+def _migrate_with_wait(dsn: str, wait: float) -> list[str]:
     """Migrate, waiting for a database that is away and saying so once."""
     import psycopg
 

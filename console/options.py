@@ -1,4 +1,4 @@
-"""The options that several commands share, spelt once."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NoWait = Annotated[
 
 
 def login() -> str:
-    """The name of whoever runs the command, for `actor`."""
+    """The login name of the user who runs the command, for `actor`."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

@@ -1,4 +1,4 @@
-"""How an execution ended, told once: for people with the remedies, for programs as JSON."""
+"""How an execution ended: for people with the remedies, for programs as JSON."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def tell(view: ExecutionView, *, live: bool) -> None:
     elif isinstance(data, Ended):
         for step in view.steps.values():
             if step.failed:
-                _trouble(step)
+                _print_step(step)
         if live:
             words = f"{view.status.replace('_', ' ')} {ending(data)}"
             terminal.say(words, terminal.style(view.status))
@@ -109,8 +109,8 @@ def problems(found: Sequence[Problem], message: str) -> None:
         err.print(table)
 
 
-def _trouble(step: StepView) -> None:
-    """A step that went wrong: why, and what is left of what it wrote and gave back."""
+def _print_step(step: StepView) -> None:
+    """A step that went wrong: why, and what is kept of its streams and output."""
     kind = f" [{step.error_class}]" if step.error_class else ""
     terminal.say(
         f"✗ {step.step} ({step.tool}) {step.status.replace('_', ' ')} "

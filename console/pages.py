@@ -125,7 +125,7 @@ def events() -> str:
         if kind in STATUS_AFTER:
             effects.append(f"The execution is then `{STATUS_AFTER[kind]}`.")
         if payload is Resumed:
-            effects.append("The execution is then what `status` says.")
+            effects.append("The execution then has the status in `status`.")
         if kind in STEP_STATUS_AFTER:
             effects.append(f"The step is then `{STEP_STATUS_AFTER[kind]}`.")
         if payload is StepFailed:
@@ -154,7 +154,7 @@ def _default(name: str, model: type[settings.CommonSettings]) -> str:
 
 
 def settings_page() -> str:
-    """Every environment variable, per process; what a wider model says is not repeated."""
+    """Every environment variable, per process; settings of a base model are not repeated."""
     parts = [
         f"{_NOTE}# Settings\n\nEvery option is an environment variable. A wrong value, and a "
         "variable that starts with `RUNSTREAM_` and means nothing, stop the process at start with "

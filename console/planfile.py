@@ -1,4 +1,4 @@
-"""Plan files: YAML or JSON, from disk or stdin, read so that nothing is guessed or blown up."""
+"""Plan files: YAML or JSON, from disk or stdin, read strictly and with bounds."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _decode(text: str, prefer_json: bool) -> Any:
         except RecursionError:
             raise ValueError(f"nested deeper than {_MAX_DEPTH} levels") from None
         except json.JSONDecodeError as error:
-            # A brace may start a YAML mapping in flow style, too.
+            # A brace may start a YAML flow mapping too.
             if prefer_json:
                 where = f"line {error.lineno}, column {error.colno}"
                 raise ValueError(f"{where}: not JSON: {error.msg}") from None
@@ -80,7 +80,7 @@ def _check(document: dict[str, Any]) -> None:
     weights: dict[int, int] = {}
     open_now: set[int] = set()
 
-    def weigh(value: Any, where: str, depth: int) -> int:
+    def measure(value: Any, where: str, depth: int) -> int:
         if not isinstance(value, dict | list):
             return _scalar(value, where)
         if depth > _MAX_DEPTH:
@@ -93,15 +93,15 @@ def _check(document: dict[str, Any]) -> None:
             if isinstance(value, dict):
                 for key, item in value.items():
                     total += _scalar(key, where)
-                    total += weigh(item, f"{where}.{key}" if where else key, depth + 1)
+                    total += measure(item, f"{where}.{key}" if where else key, depth + 1)
             else:
                 for index, item in enumerate(value):
-                    total += weigh(item, f"{where}[{index}]", depth + 1)
+                    total += measure(item, f"{where}[{index}]", depth + 1)
             open_now.discard(id(value))
             weights[id(value)] = total
         return weights[id(value)]
 
-    if weigh(document, "", 1) > 2 * MAX_REQUEST_BYTES:
+    if measure(document, "", 1) > 2 * MAX_REQUEST_BYTES:
         raise ValueError(f"with all aliases expanded larger than the {_KIB} KiB of a request")
 
 

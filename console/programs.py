@@ -1,4 +1,4 @@
-"""`runstream tools check`: what this machine has of the programs that the tools start."""
+"""`runstream tools check`: which programs of the tools are installed on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from toolmeta.model import Tool
 
-#: Where an executor looks besides its own PATH.
+#: Folders that an executor searches besides its own PATH.
 _FOLDERS: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: Bits of the capabilities that tools may need (linux/capability.h).
 _BITS: Final = {
@@ -27,7 +27,7 @@ _BITS: Final = {
 _FILE_CAPABILITIES: Final = struct.Struct("<III")
 
 
-#: The drivers that start the program of their tools with arguments of their own making.
+#: The drivers that start the program of their tools with arguments that they make.
 _MAKES_ARGUMENTS: Final = frozenset({"scan", "packets"})
 
 
@@ -41,7 +41,7 @@ class Finding:
     program: str | None
     path: str | None
     package: str | None
-    #: Of the installed Debian package; None where the program came another way.
+    #: Of the installed Debian package; None where the program is of no package.
     version: str | None
     capabilities: dict[str, bool] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Finding:
         return {**asdict(self), "ok": not self.missing}
 
 
-def look(tools: Iterable[Tool]) -> list[Finding]:
+def inspect(tools: Iterable[Tool]) -> list[Finding]:
     """Every tool with what it needs; programs are looked up, never started."""
     wanted = list(tools)
     versions = _versions(
@@ -83,7 +83,7 @@ def _finding(tool: Tool, folders: str, versions: Mapping[str, str]) -> Finding:
     remedies: list[str] = []
     if program is not None and path is None:
         missing.append(program)
-        remedies.append(_bringing(program, tool.debian_package))
+        remedies.append(_remedy_for(program, tool.debian_package))
     lacking = [name for name, has in granted.items() if not has]
     if lacking:
         missing += lacking
@@ -105,10 +105,10 @@ def _finding(tool: Tool, folders: str, versions: Mapping[str, str]) -> Finding:
     )
 
 
-def _bringing(program: str, package: str | None) -> str:
+def _remedy_for(program: str, package: str | None) -> str:
     if package is None:
         return f"install {program}"
-    # Where Debian has none, the definition says in words where to get it.
+    # Where Debian has none, the definition has a sentence about where to get it.
     return f"install {program}: {package}" if " " in package else f"apt-get install {package}"
 
 
@@ -123,7 +123,7 @@ def _versions(packages: set[str]) -> dict[str, str]:
         return {}
     form = "--showformat=${Package} ${Version} ${db:Status-Status}\n"
     try:
-        # It ends with 1 where one of them is not known, and still tells of the others.
+        # It ends with 1 where one of them is not known, and still lists the others.
         done = subprocess.run(
             [query, "--show", form, *sorted(packages)],
             capture_output=True,

@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from console.dead_letters import DeadLetterRecord
     from runtime.settings import CommonSettings
 
-#: A dead letter that came back this often comes back for ever: trying again does not mend it.
+#: After this many redrives a dead letter is refused: another one would fail as well.
 MAX_HOPS: Final = 5
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the dead letters: place → sentence for those that were not redriven."""
+    """The dead letters that were redriven, and the others with the reason."""
 
     redriven: list[DeadLetterRecord] = field(default_factory=list)
     refused: list[tuple[DeadLetterRecord, str]] = field(default_factory=list)
 
 
 def redrive(settings: CommonSettings, records: Iterable[DeadLetterRecord], actor: str) -> Outcome:
-    """Send each dead letter on its way again and wait until the broker has it.
+    """Redrive each dead letter and wait until the broker has it.
 
-    The dead letters stay where they are. Twice does no harm: readers know what they have had by its
-    id, and a request is known by its idempotency key.
+    The dead letters stay on their topic. To redrive twice is safe: readers recognise duplicates by
+    their ids, and requests by their idempotency keys.
     """
     from confluent_kafka import KafkaException, Producer
 
@@ -88,7 +88,7 @@ def _again(
     outcome: Outcome,
 ) -> None:
     said = record.said("partition") or ""
-    # The source's partition: what has a key meets its own kind there. -1 lets the key choose.
+    # The partition of the source, where the records of its key are. -1: chosen by the key.
     wanted = int(said) if said.isdigit() and len(said) < 7 else -1
     producer.produce(
         clients.topic_name(settings, record.source),

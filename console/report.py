@@ -18,7 +18,7 @@ from streams.reports import StreamSummary
 
 Row = dict[str, Any]
 _EXCERPT_LINES = 12
-#: The widths from which an execution and a step find room on one line.
+#: The widths from which an execution and a step are shown on one line.
 _EXECUTION_FROM: Final = 130
 _STEP_FROM: Final = 110
 _SUMMARY: Final = TypeAdapter(StreamSummary)
@@ -122,11 +122,11 @@ def _steps(rows: list[Row]) -> Table:
 
 
 def _details(step: Row, attempt: Row | None) -> None:
-    """Why a step failed, its output, and what is left of what its last attempt wrote."""
+    """Why a step failed, its output, and the excerpts of its last attempt's streams."""
     out = terminal.out()
     output, error = step["output_data"], step["error_message"]
     if output is None and attempt is not None:
-        # A failed attempt may have brought something nevertheless.
+        # A failed attempt may have an output too.
         output = attempt["output"]
     written = [(name, _summary(attempt, name)) for name in ("stdout", "stderr")]
     found = [(name, summary) for name, summary in written if summary is not None and summary.bytes]
@@ -203,5 +203,5 @@ def _table(*columns: str) -> Table:
 
 
 def _status(status: str) -> Text:
-    # The style belongs to these words only, not to what is appended to them.
+    # The style is for this text only, not for what is appended.
     return Text().append(status.replace("_", " "), terminal.style(status))

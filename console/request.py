@@ -1,4 +1,4 @@
-"""From a plan file and options to the request on the topic; pure, so time and chance come in."""
+"""From a plan file and options to the request; pure: time and random bits are arguments."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says; None leaves it to the file."""
+    """The options of the command line; None leaves the value to the file."""
 
     tenant: str | None = None
     actor: str | None = None
@@ -72,7 +72,7 @@ def prepare(
 
 
 def _whole(document: dict[str, Any]) -> dict[str, Any]:
-    """The whole form of a request; what stands around a bare plan stays around it."""
+    """The whole form of a request; fields beside the plan are kept."""
     if "plan" in document:
         return dict(document)
     around = {name: document[name] for name in _AROUND if name in document}

@@ -1,7 +1,6 @@
 """The help of the command line: commands under headings, in plain text.
 
-Plain, because loading what draws boxes and colours takes as long as everything else that `--help`
-does.
+Plain, because to import rich takes as long as everything else that `--help` does.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _SUMMARY_CHARACTERS = 200
 
 class Sections(TyperGroup):
     """Lists each command below the heading of its `rich_help_panel`, in the order of registration;
-    one without a heading stands under `Commands`."""
+    one without a heading is listed under `Commands`."""
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Write the commands that are not hidden; called by the help page."""

@@ -107,7 +107,7 @@ def status(
 
 
 def without_password(url: str) -> str:
-    """A database URL without what opens the database: the password, and every query parameter,
+    """A database URL without its secrets: the password, and every query parameter,
     since a password may be given as one."""
     parts = urlsplit(url)
     place = parts.netloc

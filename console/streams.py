@@ -1,4 +1,4 @@
-"""What is left of stdout and stderr, in words."""
+"""Texts about the excerpts of stdout and stderr in a result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`runstream run` and `runstream submit`: a plan goes in."""
+"""`runstream run` and `runstream submit`: submitting a plan."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _prepare(
 
 
 def produce(settings: CommonSettings, prepared: Prepared) -> None:
-    """Put the request on its topic; it is safe there when this returns."""
+    """Put the request on its topic; the broker has it when this returns."""
     from console import broker
     from runtime.clock import iso, now
     from streams.envelope import headers
@@ -115,7 +115,7 @@ def produce(settings: CommonSettings, prepared: Prepared) -> None:
 
 def _submit(prepared: Prepared, no_wait: bool, as_json: bool, quiet: bool) -> Exit:
     from console import endpoints, outcome
-    from console.follow import PATIENCE_SECONDS, SILENCE, answer
+    from console.follow import FIRST_EVENT_SECONDS, NO_RESPONSE, response
     from runtime.settings import CommonSettings
     from streams.payloads import Duplicate, Rejected
 
@@ -126,10 +126,10 @@ def _submit(prepared: Prepared, no_wait: bool, as_json: bool, quiet: bool) -> Ex
         return Exit.OK
     with _log(settings, prepared) as log:
         produce(settings, prepared)
-        event = answer(log, prepared, PATIENCE_SECONDS)
+        event = response(log, prepared, FIRST_EVENT_SECONDS)
     if event is None:
         if not quiet:
-            terminal.say(SILENCE, "yellow")
+            terminal.say(NO_RESPONSE, "yellow")
         _print(prepared, prepared.execution_id, "submitted", as_json)
         return Exit.OK
     if isinstance(event.data, Rejected):
@@ -147,7 +147,7 @@ def _submit(prepared: Prepared, no_wait: bool, as_json: bool, quiet: bool) -> Ex
 
 def _run(prepared: Prepared, timeout: float, as_json: bool, jsonl: bool, quiet: bool) -> Exit:
     from console import endpoints
-    from console.follow import PATIENCE_SECONDS, SILENCE, answer, detachable, unfinished
+    from console.follow import FIRST_EVENT_SECONDS, NO_RESPONSE, detachable, response, unfinished
     from console.watching import watch_execution
     from runtime.clock import monotonic
     from runtime.settings import CommonSettings
@@ -157,17 +157,17 @@ def _run(prepared: Prepared, timeout: float, as_json: bool, jsonl: bool, quiet: 
     until = monotonic() + timeout
     with _log(settings, prepared) as log, detachable(prepared.execution_id):
         produce(settings, prepared)
-        event = answer(log, prepared, min(timeout, PATIENCE_SECONDS))
-        if event is None and timeout > PATIENCE_SECONDS:
+        event = response(log, prepared, min(timeout, FIRST_EVENT_SECONDS))
+        if event is None and timeout > FIRST_EVENT_SECONDS:
             if not quiet:
-                terminal.say(SILENCE, "yellow")
-            event = answer(log, prepared, until - monotonic())
+                terminal.say(NO_RESPONSE, "yellow")
+            event = response(log, prepared, until - monotonic())
         if event is None:
             raise unfinished(prepared.execution_id, "submitted", timeout)
         duplicate = isinstance(event.data, Duplicate)
         if isinstance(event.data, Duplicate) and not quiet:
             _say_duplicate(event.execution_id, event.data)
-        # The earlier events of a repeated execution are behind the place where this log began.
+        # The earlier events of a repeated execution are before the offset where this log began.
         return watch_execution(
             settings,
             event.execution_id,

@@ -1,4 +1,4 @@
-"""The terminal: data goes to stdout, everything said to people goes to stderr."""
+"""The terminal: data goes to stdout, messages for people go to stderr."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def line(document: Any) -> None:
     sys.stdout.flush()
 
 
-def complain(failure: Failure) -> None:
-    """Say why the command ends, and what to do about it."""
+def print_failure(failure: Failure) -> None:
+    """Print why the command ends, and what to do about it."""
     from rich.text import Text
 
     text = Text().append("error: ", "bold red").append(plain(failure.message))

@@ -1,4 +1,4 @@
-"""Words and numbers as people read them."""
+"""Texts and numbers for people."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-#: Control characters, C1 included: what a tool printed must not drive the reader's terminal.
+#: Control characters, C1 included: output of a tool must not control the terminal.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def plain(text: object) -> str:
-    """`text` without anything that a terminal would obey."""
+    """`text` without control characters."""
     return _CONTROL.sub("\ufffd", str(text).replace("\r\n", "\n"))
 
 
@@ -70,7 +70,7 @@ def counts(numbers: dict[str, int]) -> str:
 
 
 def brief(output: Any, limit: int = 120) -> str:
-    """What a step gave back, on one line: the plain values of a mapping, or the text itself."""
+    """The output of a step, on one line: the plain values of a mapping, or the text itself."""
     if output is None:
         return ""
     if not isinstance(output, dict):

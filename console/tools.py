@@ -176,7 +176,7 @@ def check(
 
     chosen = [_find(name) for name in tools] if tools else list(_catalogue().all())
     _known("--domain", domain, {tool.domain for tool in _catalogue().all()})
-    findings = programs.look(tool for tool in chosen if domain in (None, tool.domain))
+    findings = programs.inspect(tool for tool in chosen if domain in (None, tool.domain))
     lacking = [finding for finding in findings if finding.missing]
     if as_json:
         terminal.data([finding.document() for finding in findings])

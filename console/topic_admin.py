@@ -1,4 +1,4 @@
-"""Bringing a cluster's topics to what the registry says: create and adjust, never delete."""
+"""Applying the registry to a cluster's topics: create and adjust, never delete."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TIMEOUT: Final = 30.0
 
 @dataclass(slots=True)
 class TopicState:
-    """One topic as the registry wants it and as the broker has it."""
+    """One topic: its declaration in the registry and its state on the broker."""
 
     topic: Topic
     name: str
@@ -36,12 +36,12 @@ class TopicState:
 
     @property
     def problem(self) -> str | None:
-        """What this command cannot put right by itself."""
+        """The difference that this command cannot remove."""
         if self.partitions is None or self.partitions == self.topic.partitions:
             return None
         return (
             f"{self.name} has {self.partitions} partitions, the registry says "
-            f"{self.topic.partitions}: keys would meet in the wrong processor"
+            f"{self.topic.partitions}: keys would go to the wrong partition"
         )
 
 
@@ -93,7 +93,7 @@ def _result(future: Any) -> Any:
 
 
 def create(settings: CommonSettings, missing: list[TopicState]) -> None:
-    """Create what is missing; one that somebody else creates at the same moment is fine."""
+    """Create what is missing; one that another process creates meanwhile is no error."""
     from confluent_kafka import KafkaError, KafkaException
     from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
@@ -109,7 +109,7 @@ def create(settings: CommonSettings, missing: list[TopicState]) -> None:
         )
         for state in missing
     ]
-    # The client must outlive its answers: a destroyed one cancels what is under way.
+    # The client is kept until the responses: a destroyed one cancels its requests.
     admin = broker.admin(settings)
     answers = admin.create_topics(new, operation_timeout=_TIMEOUT, request_timeout=_TIMEOUT)
     for name, future in answers.items():
@@ -145,7 +145,7 @@ def adjust(settings: CommonSettings, differing: list[TopicState]) -> None:
 
 
 def settle(settings: CommonSettings) -> list[TopicState]:
-    """Wait until the brokers have heard of what was changed, so that what starts next finds it.
+    """Wait until the brokers know the changes, so that clients that start next find them.
 
     Raises Failure where something is still missing or different after SETTLE_SECONDS.
     """

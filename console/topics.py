@@ -28,7 +28,7 @@ def apply(quiet: Quiet = False) -> None:
     """Create the topics that are missing and adjust settings that differ; safe to repeat.
 
     Nothing is deleted. A topic with another number of partitions is an error: changing it would
-    tear apart keys that must meet.
+    put records of one key into two partitions.
     """
     from console import topic_admin
     from runtime.settings import CommonSettings

@@ -1,4 +1,4 @@
-"""What a watcher knows of one execution: a fold of its events, made for showing."""
+"""The state of one execution for display: a fold of its events."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from streams.reports import StreamSummary
 
 @dataclass(slots=True)
 class StepView:
-    """One step as it stands now; times are Unix seconds."""
+    """The state of one step; times are Unix seconds."""
 
     step: str
     tool: str = ""
@@ -64,18 +64,18 @@ class StepView:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more is to be expected of it."""
+        """Whether it has ended."""
         return self.status in STEP_ENDED
 
     @property
     def failed(self) -> bool:
-        """Whether it ended without success, or nobody knows how."""
+        """Whether it ended without success or its outcome is unknown."""
         return self.status in STEP_FAILED or self.status in ("lost", "needs_attention")
 
 
 @dataclass(slots=True)
 class ExecutionView:
-    """One execution as it stands after event `seq`."""
+    """The state of one execution after event `seq`."""
 
     execution_id: str
     tenant: str = ""
@@ -122,7 +122,7 @@ class ExecutionView:
             case By() | Resumed():
                 self.message = ""
             case CancelRequested(actor=actor):
-                self.message = f"{actor} asked to cancel it"
+                self.message = f"{actor} requested its cancellation"
             case NeedsAttention(message=message):
                 self.message = message
             case Rejected() as data:
@@ -159,7 +159,7 @@ class ExecutionView:
                     f"in {seconds(data.delay_seconds)}"
                 )
             case StepLost():
-                step.message = "its executor went silent"
+                step.message = "its executor sent no heartbeat"
             case Waiting(message=text) | NeedsAttention(message=text):
                 step.message = text
             case StepCancelRequested(reason=reason) | Skipped(reason=reason):

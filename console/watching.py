@@ -1,4 +1,4 @@
-"""`runstream watch`: what an execution does, live or from its beginning."""
+"""`runstream watch`: the events of an execution, from its first one."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def watch_execution(
     first: Event | None = None,
     linger: bool = False,
 ) -> Exit:
-    """Show one execution until it ends and tell the outcome; `log` continues an open reading."""
+    """Show one execution until it ends, then its outcome; `log` continues an open reading."""
     from console import outcome
     from console.display import Display
     from console.eventlog import EventLog

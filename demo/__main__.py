@@ -1,4 +1,4 @@
-"""`make demo`: everything from nothing, seven plans with real work, and what came of them.
+"""`make demo`: starts a local stack, runs seven plans and shows how each ended.
 
 Exit code 0 only if each plan ended as it should. The commands it runs are the ones that a user
 would type; each is printed before it runs.
@@ -32,7 +32,7 @@ screen = Console(highlight=False)
 
 
 class Demo:
-    """Runs the plans and remembers whether each ended as it should."""
+    """Runs the plans and records whether each ended as it should."""
 
     def __init__(self, folder: Path, stack: LocalStack, ports: dict[str, int]) -> None:
         """A demo on a running stack."""
@@ -62,7 +62,7 @@ class Demo:
         self.note(name, wanted, done.returncode == expected)
 
     def note(self, name: str, wanted: str, good: bool) -> None:
-        """Remember an outcome."""
+        """Record an outcome."""
         self.outcomes.append((name, wanted, good))
 
     def submit(self, name: str, *words: str) -> str:
@@ -72,7 +72,7 @@ class Demo:
         return execution_id
 
     def wait(self, query: str, *values: Any) -> Any:
-        """Ask Postgres until there is an answer."""
+        """Repeat a query until it returns a row; returns its first column."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with psycopg.connect(self._stack.database_url) as connection:
@@ -184,9 +184,9 @@ def _dead_letter(demo: Demo) -> None:
     producer = Producer({"bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"]})
     producer.produce("execution.requests", b"\xff\xfe these bytes are no plan")
     producer.flush(10)
-    parked = demo.wait("SELECT count(*) FROM execution.execution_dlq HAVING count(*) > 0")
+    stored = demo.wait("SELECT count(*) FROM execution.execution_dlq HAVING count(*) > 0")
     done = demo.runstream("dlq", "list")
-    demo.note("poison", "parked unchanged as a dead letter", bool(parked) and done.returncode == 0)
+    demo.note("poison", "stored unchanged as a dead letter", bool(stored) and done.returncode == 0)
 
 
 def _summary(demo: Demo, stack: LocalStack) -> bool:

@@ -21,7 +21,7 @@ class _Healthy(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """The demo's terminal belongs to the plans."""
+        """Requests are not logged: the terminal shows the plans."""
 
 
 def web_server(port: int) -> ThreadingHTTPServer:

@@ -1,4 +1,4 @@
-"""The account that runs the database when we are root, which Postgres refuses to be."""
+"""The account that runs the database where this process is root: Postgres does not run as root."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Account:
 
 
 def database_account() -> Account | None:
-    """Whom Postgres is run as: None means as ourselves."""
+    """The account that runs Postgres; None is the account of this process."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -55,9 +55,9 @@ def reaches(account: Account | None, path: Path) -> bool:
 
 
 def private_folder(folder: Path, account: Account | None) -> Path:
-    """Make `folder` for the account alone, and return where it really lies.
+    """Make `folder` for the account alone, and return its real path.
 
-    A checkout below root's home is closed to everyone else. There `folder` becomes a link to a
+    Only root can enter a checkout below root's home. There `folder` becomes a link to a
     substitute in /var/tmp.
     """
     if account is None:
@@ -84,12 +84,12 @@ def remove_folder(folder: Path) -> None:
 
 def _substitute(folder: Path, account: Account) -> Path:
     digest = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:12]
-    # Safe although anyone may write there: the owner is checked, and others cannot replace it.
+    # Everyone may write to /var/tmp: the owner is checked, and others cannot replace the folder.
     substitute = Path("/var/tmp") / f"runstream-{digest}"  # noqa: S108
     if substitute.exists():
         if substitute.is_symlink() or substitute.stat().st_uid not in (0, account.uid):
             raise LocalStackError(f"{substitute} belongs to somebody else: remove it first.")
-        # No link leads there: the state folder that it belonged to has been deleted.
+        # No link points to it: the state folder that it belonged to has been deleted.
         shutil.rmtree(substitute)
     substitute.mkdir(mode=0o700)
     os.chown(substitute, account.uid, account.gid)

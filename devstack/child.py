@@ -28,7 +28,7 @@ class Launch:
     env: Mapping[str, str] = field(default_factory=dict)
     account: Account | None = None
     stop_signal: signal.Signals = signal.SIGTERM
-    #: Sent when whoever started the process dies without stopping it; None lets it live on.
+    #: Sent where the parent process ends without stopping this one; None: this one goes on.
     orphan_signal: signal.Signals | None = signal.SIGKILL
     grace_seconds: float = 30.0
     #: Sent when the grace is over.
@@ -36,9 +36,9 @@ class Launch:
 
 
 class Child:
-    """A process that can be started, watched and stopped, again and again.
+    """A process that can be started, watched and stopped any number of times.
 
-    Start it from a thread that outlives it: Linux sends the orphan signal when that thread ends.
+    Start it from a thread that ends after it: Linux sends the orphan signal when that thread ends.
     """
 
     def __init__(self, launch: Launch) -> None:
@@ -53,7 +53,7 @@ class Child:
         return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
-        """Start it; a session of its own keeps the terminal's Ctrl-C away from it."""
+        """Start it in a session of its own, so that it gets no SIGINT from the terminal."""
         account = self.launch.account
         uid, gid = (account.uid, account.gid) if account else (-1, -1)
         orphan = [str(int(self.launch.orphan_signal or 0)), str(os.getpid()), str(uid), str(gid)]
@@ -84,12 +84,12 @@ class Child:
         return code
 
     def signal_stop(self) -> None:
-        """Ask it to stop, without waiting."""
+        """Send the stop signal, without waiting."""
         if self._process is not None:
             self._process.send_signal(self.launch.stop_signal)
 
     def wait_stopped(self, deadline: float) -> None:
-        """Wait until that moment (monotonic) for it to end, then make it end."""
+        """Wait until `deadline` (monotonic seconds) for its end, then send the last signal."""
         process = self._process
         if process is None:
             return
@@ -106,7 +106,7 @@ class Child:
         self._forget()
 
     def stop(self) -> None:
-        """Ask it to stop and see to it."""
+        """Send the stop signal and wait for the end; send the last signal after the grace."""
         self.signal_stop()
         self.wait_stopped(time.monotonic() + self.launch.grace_seconds)
 

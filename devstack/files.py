@@ -1,4 +1,4 @@
-"""Files that are never seen half-written, and logs that do not grow without end."""
+"""Files that are replaced in one step, and logs of bounded size."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def open_log(path: Path) -> int:
 
 
 def cut_log(path: Path) -> None:
-    """Start the log afresh if it is too large, keeping its end as `<name>.1`."""
+    """Empty the log if it is too large, keeping its end as `<name>.1`."""
     try:
         size = path.stat().st_size
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Tell a process from a later one that was given the same number."""
+"""Distinguish a process from a later one of the same pid."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def start_mark(pid: int) -> str | None:
-    """When the process began, as an opaque text; None if it does not run (any more)."""
+    """When the process began, as an opaque text; None if it does not run."""
     if _BOOT_ID.exists():
         return _mark_from_proc(pid)
     return _mark_from_ps(pid)
@@ -23,7 +23,7 @@ def is_same(pid: int | None, mark: str | None) -> bool:
     return pid is not None and mark is not None and start_mark(pid) == mark
 
 
-def wait_gone(pid: int, mark: str, seconds: float) -> bool:
+def wait_ended(pid: int, mark: str, seconds: float) -> bool:
     """Wait until the process has ended; False if it still runs after that time."""
     deadline = time.monotonic() + seconds
     while is_same(pid, mark):

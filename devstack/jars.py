@@ -1,7 +1,7 @@
 """The broker's jars: fetched once from a Maven repository, verified at every start.
 
-`kafka.lock` lists every jar with its SHA-256, so what runs here is what was tried, a changed or
-half-written file is fetched again, and no start has to read a dependency tree over the network.
+`kafka.lock` lists every jar with its SHA-256, so the broker that runs is the tested one, a changed
+or half-written file is fetched again, and no start has to resolve dependencies over the network.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KAFKA_VERSION = "4.2.0"
 #: What the lock file is made from; the binding sends the broker's log to its stderr.
 ROOTS = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.slf4j:slf4j-simple:1.7.36")
 LOCK = Path(__file__).with_name("kafka.lock")
-#: Another repository than Maven Central, for machines that only reach a mirror.
+#: Names another repository than Maven Central, for machines that reach only a mirror.
 MIRROR_VARIABLE = "MAVEN_MIRROR_URL"
 
 Report = Callable[[str], None]
@@ -100,7 +100,7 @@ def _verified(cache: Path, report: Report) -> list[Path]:
                 for done, download in enumerate(as_completed(downloads), start=1):
                     report(f"  downloaded {done} of {len(missing)}: {download.result()}")
             finally:
-                # After one failure, or Ctrl-C, the rest of the queue is of no use.
+                # After one failure, or Ctrl-C, the downloads that have not begun are cancelled.
                 pool.shutdown(wait=True, cancel_futures=True)
     return [_path(artifact) for artifact, _ in artifacts]
 

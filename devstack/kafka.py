@@ -28,13 +28,13 @@ _FORMAT_SECONDS = 60
 #: partitions; with 768 MB and 1 GB the rate differed by less than it does from run to run.
 DEFAULT_HEAP_MEGABYTES = 512
 _FIRST_HEAP_MEGABYTES = 64
-#: For a machine with few cores: no threads that collect beside the broker, no file of counters
-#: that is written for tools that nobody attaches.
+#: For a machine with few cores: the serial collector, and no file of performance counters
+#: for monitoring tools of the JVM.
 _SMALL = ("-XX:+UseSerialGC", "-Xss512k", "-XX:-UsePerfData")
 
 
 class KafkaServer(LocalServer):
-    """A single-node broker whose data, configuration and log live in one folder."""
+    """A single-node broker whose data, configuration and log are in one folder."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class KafkaServer(LocalServer):
                     "kafka.Kafka",
                     str(properties),
                 ),
-                # As a variable: process lists stay readable without 46 paths.
+                # As a variable, since 46 paths in the argv make process lists unreadable.
                 env={"CLASSPATH": classpath, "MALLOC_ARENA_MAX": "2"},
                 log=self._log,
                 grace_seconds=20.0,
@@ -91,9 +91,9 @@ class KafkaServer(LocalServer):
         return self._child
 
     def is_ready(self) -> bool:
-        """Whether a client is given a live broker to talk to."""
+        """Whether a client gets metadata with a live broker."""
         if is_free(self._port):
-            # Spares librdkafka its connection errors while nothing listens yet.
+            # While nothing listens librdkafka would report connection errors.
             return False
         client = AdminClient(
             {"bootstrap.servers": self.bootstrap_servers, "socket.timeout.ms": 2000},
@@ -105,7 +105,7 @@ class KafkaServer(LocalServer):
             return False
 
     def _format(self, java: str, classpath: str, data: Path, ports: dict[str, int]) -> None:
-        # In a draft that is renamed last: an interrupted format must not look like data.
+        # In another folder that is renamed last: an interrupted format is not taken for data.
         draft = self._folder / "data.draft"
         shutil.rmtree(draft, ignore_errors=True)
         properties = self._folder / "format.properties"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-#: What holds wherever one node is the whole cluster: here, and in the container of the tests.
+#: For clusters of one node: the local stack, and the container of the tests.
 ONE_NODE: Final[dict[str, str | int]] = {
     # There is one node to hold each of the broker's own topics.
     "offsets.topic.replication.factor": 1,
@@ -31,14 +31,14 @@ ONE_NODE: Final[dict[str, str | int]] = {
     "auto.create.topics.enable": "false",
     # A producer's wrong clock must not decide when records are deleted.
     "log.message.timestamp.type": "LogAppendTime",
-    # Held for ever; the default of 128 MB would be a quarter of the heap. This is enough for
+    # Allocated for the whole run; the default of 128 MB is a quarter of the heap. Enough for
     # 150,000 keys in one pass.
     "log.cleaner.dedupe.buffer.size": 4 * 1024 * 1024,
     "log.index.size.max.bytes": 2 * 1024 * 1024,
     "num.io.threads": 4,
     "num.network.threads": 2,
     "background.threads": 2,
-    # Nobody reads the broker's metrics here, and JMX keeps an object for each.
+    # The broker's metrics are not read here, and JMX keeps an object for each.
     "metric.reporters": "",
 }
 

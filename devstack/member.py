@@ -1,4 +1,4 @@
-"""A process under supervision: restarted when it ends, asked for its health."""
+"""A process under supervision: restarted when it ends, with regular health checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONGEST_DELAY = 30.0
 _STEADY_SECONDS = 60.0
 _PROBE_WHILE_STARTING = 0.1
 #: Failed probes in a row after which a process that was healthy counts as not ready: on a busy
-#: machine a single answer may come late.
+#: machine a single response may be late.
 _FAILED_PROBES = 2
 
 
@@ -31,7 +31,7 @@ class Member:
         self.healthy = False
         self.restarts = 0
         self.last_exit: int | None = None
-        #: What happened since the supervisor last took them.
+        #: What happened since the supervisor last read them.
         self.messages: list[str] = []
         self._probe = probe
         self._probe_every = probe_every
@@ -71,7 +71,7 @@ class Member:
             cut_log(self.child.launch.log)
 
     def status(self) -> ProcessStatus:
-        """What is known of it now."""
+        """Its latest status."""
         return ProcessStatus(
             name=self.name,
             pid=self.child.pid,
@@ -85,7 +85,7 @@ class Member:
         )
 
     def stopped(self) -> None:
-        """The supervisor has stopped it on purpose: it is not to come back."""
+        """The supervisor has stopped it on purpose: do not start it again."""
         self.healthy = False
         self._restart_at = None
 

@@ -1,7 +1,7 @@
-"""Run a program that gets a signal when the process that started it dies (prctl PR_SET_PDEATHSIG).
+"""Run a program that gets a signal when its parent process ends (prctl PR_SET_PDEATHSIG).
 
 Run as a script: `pdeathsig.py SIGNAL PARENT UID GID PROGRAM ARGUMENT...`. Standard library only, so
-that it starts fast. The order matters: Linux forgets the signal when a process changes its user.
+that it starts fast. The order matters: Linux clears the signal when a process changes its user.
 Signal 0 asks for none, uid -1 keeps the user.
 """
 
@@ -15,7 +15,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> None:
-    """Change the user if asked to, ask for the signal, and become the program."""
+    """Change the user if one is given, request the signal, and execute the program."""
     signal_number, parent, uid, gid = (int(text) for text in arguments[:4])
     program = arguments[4:]
     if uid >= 0:
@@ -25,10 +25,10 @@ def main(arguments: list[str]) -> None:
     if signal_number and sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
     if signal_number and os.getppid() != parent:
-        # The parent died before the signal was asked for, so it will never come.
+        # The parent ended before the signal was requested, so it is never sent.
         sys.exit(1)
     try:
-        os.execvp(program[0], program)  # noqa: S606 - a shell is what we want to avoid
+        os.execvp(program[0], program)  # noqa: S606 - no shell is wanted
     except OSError as error:
         sys.exit(f"{program[0]}: {error.strerror}")
 

@@ -17,7 +17,7 @@ _ATTEMPTS = 500
 
 
 def assign_ports(file: Path, names: list[str]) -> dict[str, int]:
-    """A port for each name: the one of last time if it is free, else another one, remembered."""
+    """A port for each name: the one in `file` if it is free, else a new one, written there."""
     remembered = _read(file)
     assigned: dict[str, int] = {}
     for name in names:

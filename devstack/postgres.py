@@ -16,7 +16,7 @@ from devstack.server import LocalServer
 
 
 class PostgresServer(LocalServer):
-    """A database server whose data and log live in one folder."""
+    """A database server whose data and log are in one folder."""
 
     def __init__(self, folder: Path, *, log: Path | None = None) -> None:
         """Nothing is read or written before the start."""
@@ -48,7 +48,7 @@ class PostgresServer(LocalServer):
                 account=account,
                 # SIGINT ends sessions and stops in order; SIGTERM would wait for every client.
                 stop_signal=signal.SIGINT,
-                # With SIGKILL it could not take its workers and shared memory along.
+                # SIGKILL would leave its workers and its shared memory behind.
                 orphan_signal=signal.SIGQUIT,
                 last_signal=signal.SIGQUIT,
                 grace_seconds=20.0,
@@ -66,7 +66,7 @@ class PostgresServer(LocalServer):
         return True
 
     def remove(self) -> None:
-        """Stop and delete the data, wherever it lies."""
+        """Stop and delete the data, also where `folder` is a link to it."""
         self.stop()
         self._child = None
         remove_folder(self._folder)
@@ -76,10 +76,10 @@ def _server_command(binaries: PostgresBinaries, data: Path, port: int) -> tuple[
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": port,
-        # No socket file: its path may not exceed 107 bytes, and a state folder may lie deeper.
+        # No socket file: its path may not exceed 107 bytes, which the path of a state folder may.
         "unix_socket_directories": "",
         "max_connections": 100,
-        # Nothing here is large; what it does not hold, the machine's page cache does.
+        # The data is small; what is not in these buffers is in the kernel's page cache.
         "shared_buffers": "32MB",
         "max_logical_replication_workers": 0,
         "max_wal_size": "512MB",

@@ -64,7 +64,7 @@ def find_postgres(version: int | None = None) -> PostgresBinaries:
 def reachable_copy(
     binaries: PostgresBinaries, account: Account | None, home: Path
 ) -> PostgresBinaries:
-    """The same programs, copied below `home` if they lie where the account cannot go."""
+    """The same programs, copied below `home` if the account cannot reach them."""
     if reaches(account, binaries.postgres):
         return binaries
     installation = binaries.folder.parent

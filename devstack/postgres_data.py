@@ -21,7 +21,7 @@ _SECONDS = 120
 def make_data(binaries: PostgresBinaries, data: Path, account: Account | None) -> None:
     """Make a data folder with our user and database, protected by a random password.
 
-    Loopback is open to every user of the machine, so trusting it would hand them this account.
+    Every user of the machine can connect to loopback, so a login needs the password.
     """
     draft = data.with_name("data.draft")
     shutil.rmtree(draft, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Ask a process whether it is ready."""
+"""Readiness probes of processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server that one folder holds, started and stopped from this process."""
+"""A server whose files are in one folder, started and stopped from this process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _POLL_SECONDS = 0.05
 class LocalServer(ABC):
     """What the broker and the database have in common.
 
-    Start it from a thread that outlives it. Stopped or killed, it can be started again, on the
+    Start it from a thread that ends after it. Stopped or killed, it can be started again, on the
     same port with the same data.
     """
 
@@ -35,7 +35,7 @@ class LocalServer(ABC):
         return self._child.pid if self._child is not None else None
 
     def start(self, timeout_seconds: float = 60.0) -> None:
-        """Start the server and wait until it serves; ended again if it raises LocalStackError."""
+        """Start it and wait until it is ready; stops it where this raises LocalStackError."""
         child = self._child or self.prepare()
         child.start()
         try:
@@ -45,12 +45,12 @@ class LocalServer(ABC):
             raise
 
     def stop(self) -> None:
-        """Shut the server down in order; nothing where it does not run."""
+        """Shut the server down; does nothing where it does not run."""
         if self._child is not None:
             self._child.stop()
 
     def kill(self) -> None:
-        """End the server at once, as a crash would; nothing where it does not run."""
+        """End the server at once, as a crash would; does nothing where it does not run."""
         if self._child is not None:
             self._child.kill()
 

@@ -18,7 +18,7 @@ from devstack.child import Child, Launch
 from devstack.cleanup import end_leftovers
 from devstack.errors import LocalStackError
 from devstack.files import log_tail, write_atomically
-from devstack.identity import kill_if_same, wait_gone
+from devstack.identity import kill_if_same, wait_ended
 from devstack.jars import Report, ensure_jars
 from devstack.java import find_java
 from devstack.processes import PREPARATION, ProcessSpec
@@ -33,7 +33,7 @@ from devstack.state import (
 
 _log = logging.getLogger(__name__)
 
-#: More than the graces of processes, database and broker together.
+#: More than the stop limits of processes, database and broker together.
 _STOP_SECONDS = 90.0
 _POLL_SECONDS = 0.05
 
@@ -76,7 +76,7 @@ class LocalStack:
         self._supervisor: Child | None = None
 
     def __enter__(self) -> Self:
-        """Start, tied to this process."""
+        """Start; the stack ends with this process."""
         self.start(detach=False)
         return self
 
@@ -86,7 +86,7 @@ class LocalStack:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop whatever happened."""
+        """Stop, also after an exception."""
         self.stop()
 
     @property
@@ -121,11 +121,11 @@ class LocalStack:
                 self._follow()
             return False
         if self._request.bootstrap_servers is None:
-            # Here rather than in the supervisor, so that a first download is seen.
+            # Here and not in the supervisor, so that the progress of a first download is shown.
             find_java()
             ensure_jars(self._report)
         if self._supervisor is not None:
-            # One that was killed still has to be reaped.
+            # A supervisor that was killed is a zombie until it is waited for.
             self._supervisor.poll()
         self._folder.make()
         write_atomically(self._folder.launch, self._request.model_dump_json(indent=1))
@@ -134,7 +134,7 @@ class LocalStack:
         try:
             return self._follow()
         except BaseException:
-            # Perhaps before it wrote down that it exists, hence not by the state alone.
+            # It may have ended before it wrote its status, so the status alone does not tell.
             self._supervisor.stop()
             self.stop()
             raise
@@ -146,14 +146,14 @@ class LocalStack:
             time.sleep(0.2)
 
     def stop(self) -> bool:
-        """Stop everything and see that nothing is left; False if nothing was running."""
+        """Stop everything and check that no process is left; False if nothing was running."""
         status = self._folder.read()
         if status is None:
             return False
         running = status.is_running
         if running and status.supervisor_mark is not None:
             os.kill(status.supervisor_pid, signal.SIGTERM)
-            if not wait_gone(status.supervisor_pid, status.supervisor_mark, _STOP_SECONDS):
+            if not wait_ended(status.supervisor_pid, status.supervisor_mark, _STOP_SECONDS):
                 kill_if_same(status.supervisor_pid, status.supervisor_mark)
         # Read again: it may have started more since.
         left = end_leftovers(self._folder.read())
@@ -173,13 +173,13 @@ class LocalStack:
             return False
         if status.phase != "stopping" or status.supervisor_mark is None:
             return True
-        return not wait_gone(status.supervisor_pid, status.supervisor_mark, _STOP_SECONDS)
+        return not wait_ended(status.supervisor_pid, status.supervisor_mark, _STOP_SECONDS)
 
     def _follow(self) -> bool:
         """Report progress until all is ready; False if another supervisor was faster."""
         ours = self._supervisor
         told = 0
-        # The supervisor has limits of its own; this one is for a supervisor that hangs.
+        # The supervisor has its own limits; this one is for a supervisor that hangs.
         deadline = time.monotonic() + 3 * self._request.ready_seconds + _STOP_SECONDS
         while time.monotonic() < deadline:
             code = ours.poll() if ours is not None else None
@@ -209,7 +209,7 @@ class LocalStack:
             name="supervisor",
             argv=(sys.executable, "-m", "devstack.supervisor", str(self._folder.path)),
             log=self._folder.log("supervisor"),
-            # It stops everything in order when its terminal or its test run dies.
+            # It stops everything in order when its terminal or its test run ends.
             orphan_signal=None if detach else signal.SIGTERM,
             grace_seconds=_STOP_SECONDS,
         )

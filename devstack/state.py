@@ -1,4 +1,4 @@
-"""What the supervisor says of the stack in `stack.json`, and where everything lies."""
+"""The status of the stack in `stack.json`, and the paths of the state folder."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class StackStatus(_Record):
 
     @property
     def is_running(self) -> bool:
-        """Whether the supervisor that wrote this still lives."""
+        """Whether the supervisor that wrote this still runs."""
         return is_same(self.supervisor_pid, self.supervisor_mark)
 
 
 class LaunchRequest(_Record):
-    """What a supervisor is asked to run; None for a server means: start one."""
+    """What a supervisor runs; it starts a server whose address is None."""
 
     bootstrap_servers: str | None
     database_url: str | None
@@ -81,7 +81,7 @@ class StateFolder:
         self.logs = self.path / "logs"
 
     def make(self) -> None:
-        """Make the folder; others may pass through it (the database's account must), not look."""
+        """Make the folder with mode 711: the database's account has to pass through it."""
         self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
         self.logs.mkdir(mode=0o700, exist_ok=True)
 

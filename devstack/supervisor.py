@@ -32,13 +32,13 @@ _PREPARATION_SECONDS = 180.0
 
 
 class Stopped(Exception):
-    """A stop was asked for while starting."""
+    """A stop was requested while starting."""
 
 
 class Supervisor:
     """Starts everything in order, keeps it running, stops it in the reverse order.
 
-    One thread starts all children, since their lives are tied to it; only probes run elsewhere.
+    One thread starts all children, since they end with it; only probes run in other threads.
     """
 
     def __init__(self, folder: StateFolder, request: LaunchRequest) -> None:
@@ -58,7 +58,7 @@ class Supervisor:
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
 
     def run(self) -> int:
-        """Run until asked to stop; returns the exit code."""
+        """Run until a stop is requested; returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         try:
@@ -68,10 +68,10 @@ class Supervisor:
             while not self._stopping:
                 self._tick()
         except Stopped:
-            self._say("stop asked for while starting")
+            self._log("stop requested while starting")
         except LocalStackError as error:
             self._error = str(error)
-            self._say(f"giving up: {error}")
+            self._log(f"giving up: {error}")
         finally:
             self._stop()
         return 0 if self._error is None else 1
@@ -81,9 +81,9 @@ class Supervisor:
         ours = {"Kafka": self._request.bootstrap_servers, "Postgres": self._request.database_url}
         if None in ours.values():
             names = " and ".join(name for name, address in ours.items() if address is None)
-            self._say(f"starting {names}", progress=True)
+            self._log(f"starting {names}", progress=True)
         if self._request.bootstrap_servers is None:
-            kafka = KafkaServer(self._folder.kafka, report=self._say, log=self._folder.log("kafka"))
+            kafka = KafkaServer(self._folder.kafka, report=self._log, log=self._folder.log("kafka"))
             child = kafka.prepare()
             self._bootstrap_servers = kafka.bootstrap_servers
             self._servers.append(Member(child, kafka.is_ready, probe_every=10.0))
@@ -99,11 +99,11 @@ class Supervisor:
         self._prepare()
         self._start_processes()
         self._wait_for(self._processes)
-        self._say(f"everything is ready after {time.monotonic() - began:.1f} s", progress=True)
+        self._log(f"everything is ready after {time.monotonic() - began:.1f} s", progress=True)
 
     def _start_processes(self) -> None:
         names = [spec.name for spec in self._request.processes]
-        self._say(f"starting {', '.join(names)}", progress=True)
+        self._log(f"starting {', '.join(names)}", progress=True)
         ports = assign_ports(self._folder.ports, names)
         for spec in self._request.processes:
             port = ports[spec.name]
@@ -133,7 +133,7 @@ class Supervisor:
         waiting = [Child(self._launch(spec, self._environment(spec.name))) for spec in specs]
         if not waiting:
             return
-        self._say(f"running {', '.join(spec.name for spec in specs)}", progress=True)
+        self._log(f"running {', '.join(spec.name for spec in specs)}", progress=True)
         began = time.monotonic()
         try:
             for child in waiting:
@@ -160,7 +160,7 @@ class Supervisor:
             return False
         if code != 0:
             raise LocalStackError(f"{name} ended with code {code}:\n{log_tail(child.launch.log)}")
-        self._say(f"{name} done in {seconds:.1f} s", progress=True)
+        self._log(f"{name} done in {seconds:.1f} s", progress=True)
         return True
 
     def _launch(self, spec: ProcessSpec, env: dict[str, str]) -> Launch:
@@ -174,7 +174,7 @@ class Supervisor:
             "RUNSTREAM_STATE_DIR": str(self._folder.path),
             "RUNSTREAM_TEST_TOOLS": str(self._request.test_tools).lower(),
             "PYTHONUNBUFFERED": "1",
-            # Threads that share few heaps leave less memory unused; the clients have many threads.
+            # The clients have many threads; with few malloc arenas they leave less memory unused.
             "MALLOC_ARENA_MAX": "2",
         }
 
@@ -183,7 +183,7 @@ class Supervisor:
         for member in self._members():
             member.tick(now, self._pool)
             for message in member.messages:
-                self._say(message, progress=progress)
+                self._log(message, progress=progress)
             member.messages.clear()
         cut_log(self._folder.log("supervisor"))
         self._publish()
@@ -192,7 +192,7 @@ class Supervisor:
     def _stop(self) -> None:
         self._enter("stopping")
         self._stop_together(self._processes)
-        # The database before the broker, which everything else was talking to.
+        # The broker last, since all processes are its clients.
         for server in reversed(self._servers):
             self._stop_together([server])
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -205,7 +205,7 @@ class Supervisor:
         for member in members:
             member.child.wait_stopped(began + member.child.launch.grace_seconds)
             member.stopped()
-            self._say(f"{member.name} stopped within {time.monotonic() - began:.1f} s")
+            self._log(f"{member.name} stopped within {time.monotonic() - began:.1f} s")
             self._publish()
 
     def _members(self) -> list[Member]:
@@ -213,7 +213,7 @@ class Supervisor:
 
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
-        self._say(phase)
+        self._log(phase)
         self._publish()
 
     def _publish(self) -> None:
@@ -231,7 +231,7 @@ class Supervisor:
             self._folder.write(status)
             self._last = status
 
-    def _say(self, line: str, progress: bool = False) -> None:
+    def _log(self, line: str, progress: bool = False) -> None:
         sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {line}\n")
         sys.stderr.flush()
         if progress:

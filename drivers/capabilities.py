@@ -1,7 +1,7 @@
 """Whether a program may open raw sockets, checked before it is started.
 
 Source: capabilities(7). A program has CAP_NET_RAW if the executor has it, or if the file grants it
-and nothing takes it away again (`no_new_privs`, the bounding set).
+and nothing removes it again (`no_new_privs`, the bounding set).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def missing_net_raw(program: str) -> str | None:
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     except OSError:
-        return None  # Not Linux: the program itself will say.
+        return None  # Not Linux: the program itself reports it.
     if may(_fields(status), _granted(program)):
         return None
     return f"{Path(program).name} needs CAP_NET_RAW, which this executor has not; {_REMEDY}"

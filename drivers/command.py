@@ -5,7 +5,7 @@ from __future__ import annotations
 from drivers import local
 from drivers.context import Failure, Outcome, RunContext
 from drivers.errors import fail
-from drivers.reaching import reach
+from drivers.step_connection import connection_of_step
 from toolmeta.invocation import Invocation
 
 
@@ -20,7 +20,7 @@ class CommandDriver:
             return fail(invocation, "invalid_parameters", "there is no program to start")
         if any("\x00" in word for word in words):
             return fail(invocation, "invalid_parameters", "an argument holds a NUL character")
-        where = await reach(invocation, context)
+        where = await connection_of_step(invocation, context)
         if isinstance(where, Failure):
             return where
         if where.kind == "local":

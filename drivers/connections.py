@@ -1,6 +1,6 @@
 """Where a step acts and how: a host as the step names it, or an asset of the inventory.
 
-An asset says more than its name in `metadata.connection`: `address` (else its `ip_address`, else
+An asset may have in `metadata.connection`: `address` (else its `ip_address`, else
 its host name), `port`, `user`, `type` (`ssh`, `powershell` or `local`, where the rule does not
 fit), secret references `password` and `key`, and for WinRM `auth` and `tls`.
 """
@@ -19,7 +19,7 @@ from toolmeta.hosts import split_port
 
 Kind = Literal["local", "ssh", "powershell"]
 
-#: How long an asset may be acted on as it was; a changed address counts after that.
+#: How long an asset is cached in seconds; a changed address is used after that.
 FRESH_SECONDS: Final = 10.0
 _REMEMBERED: Final = 1_000
 _HERE: Final = frozenset({"", "localhost", "127.0.0.1", "::1"})
@@ -41,7 +41,7 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """The way to one host. `name` is what people call it, `address` what is connected to."""
+    """How one host is reached. `name` is its name for people, `address` is connected to."""
 
     kind: Kind
     name: str
@@ -51,7 +51,7 @@ class Connection:
     user: str | None = None
     #: `password`, `key`, `auth`, `tls` of the asset; secrets are still references.
     login: Mapping[str, Any] = field(default_factory=lambda: _NOTHING, repr=False)
-    #: Whether the inventory knows it.
+    #: Whether it is in the inventory.
     known: bool = False
 
 
@@ -143,10 +143,10 @@ def _port(asset: Asset, value: Any) -> int | None:
     return value
 
 
-class Remembered:
+class AssetCache:
     """Assets that were looked up less than `seconds` ago, by tenant and host name; bounded.
 
-    Only what was found is remembered, so that a new asset counts at once.
+    Only assets that exist are cached, so that a new asset is found at once.
     """
 
     def __init__(self, seconds: float = FRESH_SECONDS, most: int = _REMEMBERED) -> None:
@@ -156,14 +156,14 @@ class Remembered:
         self._assets: OrderedDict[tuple[str, str], tuple[float, Asset]] = OrderedDict()
 
     def get(self, tenant: str, hostname: str) -> Asset | None:
-        """The asset, if it was put here not long ago."""
+        """The asset, if it was cached less than `seconds` ago."""
         found = self._assets.get((tenant, hostname))
         if found is None or time.monotonic() - found[0] > self._seconds:
             return None
         return found[1]
 
     def put(self, tenant: str, asset: Asset) -> None:
-        """Remember an asset; the oldest goes where there are too many."""
+        """Cache an asset; the oldest is dropped where there are too many."""
         self._assets[tenant, asset.hostname] = (time.monotonic(), asset)
         self._assets.move_to_end((tenant, asset.hostname))
         while len(self._assets) > self._most:

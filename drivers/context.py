@@ -1,4 +1,4 @@
-"""What a driver is given and what it gives back: the contract between the agent and the drivers."""
+"""The arguments and results of a driver: the contract between the agent and the drivers."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ Outcome = Success | Failure
 
 #: What a stopped attempt may have changed: nothing, perhaps something, or all that it should.
 Effect = Literal["none", "possible", "done"]
-#: What holds back an attempt that has not begun to act.
+#: Why an attempt that has not begun to act is held back.
 HoldReason = Literal["target_limit", "rate_limit"]
-#: Between the request to stop and the forced end, where nobody says otherwise.
+#: Default time between the request to stop and the forced end, in seconds.
 GRACE_SECONDS: Final = 5.0
 
 
 class OutputWriter(Protocol):
-    """Where a driver puts what the tool wrote."""
+    """Takes the output of a tool from its driver."""
 
     async def write(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         """Publish `data` in order; waits while too much of it is in flight (back-pressure)."""
@@ -59,8 +59,8 @@ class Stop:
     requested: bool = False
     #: What a program gets between SIGTERM and SIGKILL; set before the cancellation arrives.
     grace_seconds: float = GRACE_SECONDS
-    #: What holds if the attempt is stopped now: whether it is certain that nothing of it goes on,
-    #: and what it may have changed. A driver that knows better than this says so.
+    #: The state if the attempt is stopped now: whether it is certain that nothing of it still runs,
+    #: and what it may have changed. A driver that knows more replaces it.
     ended: bool = False
     effect: Effect = "possible"
     evidence: dict[str, Any] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Stop:
 
 @dataclass(slots=True)
 class RunContext:
-    """One attempt as its driver sees it."""
+    """One attempt, for its driver."""
 
     command: StepCommand
     output: OutputWriter
@@ -78,7 +78,7 @@ class RunContext:
     #: How the attempt is to be stopped and what is known of that; one object for every copy.
     stop: Stop = field(default_factory=Stop)
     #: Entered while something outside holds the attempt back, before its first effect only: the
-    #: router is told why, and the time limit does not run. Leaving it raises where it is too late.
+    #: router gets the reason, and the time limit does not run. Leaving it too late raises.
     hold: Callable[[HoldReason, str], AbstractContextManager[None]] = field(
         default=lambda reason, message: nullcontext()
     )
@@ -87,11 +87,11 @@ class RunContext:
 
     @property
     def evidence(self) -> dict[str, Any]:
-        """What a stopped driver found; `cancel_unconfirmed` is a sentence where it has doubts."""
+        """What a stopped driver found; `cancel_unconfirmed` says why the end is not certain."""
         return self.stop.evidence
 
     def not_acting(self) -> None:
-        """Nothing was begun so far that could have an effect."""
+        """Record that nothing has begun that could have an effect."""
         self.stop.ended, self.stop.effect = True, "none"
 
     def acting(self) -> None:
@@ -100,7 +100,7 @@ class RunContext:
 
 
 class Driver(Protocol):
-    """One way of acting."""
+    """Runs the tools of one kind."""
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
         """Act once, without a retry of its own.

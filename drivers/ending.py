@@ -11,7 +11,7 @@ from typing import Any, Final
 from drivers import processes
 from drivers.processes import Traces
 
-#: For SIGKILL to show.
+#: Until SIGKILL has taken effect.
 KILL_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.05
 
@@ -19,8 +19,8 @@ _POLL_SECONDS: Final = 0.05
 async def end_tree(traces: Traces, grace_seconds: float) -> dict[str, Any]:
     """SIGTERM to every process of the attempt, SIGKILL after the grace; the evidence of it.
 
-    `pids_ended` were alive when the cancel came and are gone now; `cancel_unconfirmed` is a
-    sentence where some are not, or where this system cannot tell.
+    `pids_ended` ran when the cancel came and have ended; `cancel_unconfirmed` is a sentence where
+    some still run, or where this system cannot find out.
     """
     if not processes.supported():
         return await _end_group(traces.leader or 0, grace_seconds)

@@ -11,7 +11,7 @@ from toolmeta.invocation import Invocation
 
 @dataclass(frozen=True, slots=True)
 class ErrorClass:
-    """One class: its meaning, whether time may heal it, whether nothing was done yet."""
+    """One class: its meaning, whether it may pass by itself, whether nothing was done yet."""
 
     meaning: str
     transient: bool = False
@@ -49,9 +49,9 @@ _BEFORE: Final[dict[str, ErrorClass]] = {
         (
             "lease_lost",
             True,
-            "the lease was over before the attempt could begin; said by the agent",
+            "the lease was over before the attempt could begin; set by the agent",
         ),
-        ("expired", True, "held back until the command expired; said by the agent"),
+        ("expired", True, "held back until the command expired; set by the agent"),
         ("not_found", False, "the thing to act on does not exist"),
         (
             "conflict",
@@ -71,10 +71,10 @@ _AFTER: Final[dict[str, ErrorClass]] = {
     "mail_refused": ErrorClass("the mail server refused the message or every recipient"),
     "database": ErrorClass("the database refused the statement"),
     "output_unparsable": ErrorClass("the program's output is not what its parser expects"),
-    "injected": ErrorClass("a failure that a test asked for", transient=True),
-    "timed_out": ErrorClass("the attempt's time was over; said by the agent"),
-    "executor_stopped": ErrorClass("the executor was stopped first; said by the agent"),
-    "cancelled": ErrorClass("the attempt was stopped on request; said by the agent"),
+    "injected": ErrorClass("a failure that a test requested", transient=True),
+    "timed_out": ErrorClass("the attempt's time was over; set by the agent"),
+    "executor_stopped": ErrorClass("the executor was stopped first; set by the agent"),
+    "cancelled": ErrorClass("the attempt was stopped on request; set by the agent"),
     "internal": ErrorClass("a fault of the executor itself"),
 }
 

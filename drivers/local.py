@@ -30,7 +30,7 @@ _POLL_SECONDS: Final = 0.05
 
 
 async def run(invocation: Invocation, context: RunContext) -> Outcome:
-    """Run the program; on cancel end its whole tree and say so in the evidence.
+    """Run the program; on cancel end its whole tree and list it in the evidence.
 
     A program that had ended by itself before the cancel has the outcome that it has without one.
     """
@@ -63,10 +63,10 @@ async def run(invocation: Invocation, context: RunContext) -> Outcome:
         context.acting()
         reaper.watch(started.traces)
         starting.set_result(started)
-        return await _attend(started, invocation, context)
+        return await _run_to_end(started, invocation, context)
 
     async def stop() -> dict[str, Any]:
-        # A program that is just being started is awaited, so that it is not missed.
+        # A program that is being started is awaited, so that it is ended too.
         started = await asyncio.shield(starting)
         return await end_tree(started.traces, context.stop.grace_seconds) if started else {}
 
@@ -108,7 +108,7 @@ def mark_of(context: RunContext) -> str:
 
 @cache
 def _pdeathsig() -> tuple[str, ...]:
-    """Words before the program that make the kernel kill it when this process dies.
+    """Arguments before the program that make the kernel kill it when this process ends.
 
     `setpriv` costs 0.8 ms a start; a `preexec_fn` costs more and is unsafe beside threads.
     """
@@ -150,7 +150,7 @@ def _pipe(transport: asyncio.SubprocessTransport, descriptor: int) -> str:
     """The name that /proc gives to the pipe of stdout or stderr."""
     stream = transport.get_pipe_transport(descriptor)
     file = stream.get_extra_info("pipe") if stream is not None else None
-    # A program that ended at once may have closed it already.
+    # A program that has ended already has closed it.
     return (
         f"pipe:[{os.fstat(file.fileno()).st_ino}]" if file is not None and not file.closed else "-"
     )
@@ -169,11 +169,11 @@ async def _start(
         return fail(invocation, "invalid_parameters", message)
 
 
-async def _attend(started: _Program, invocation: Invocation, context: RunContext) -> Outcome:
+async def _run_to_end(started: _Program, invocation: Invocation, context: RunContext) -> Outcome:
     process = started.process
     output = ProgramOutput(context, merged=invocation.parse_stderr)
     readers = [
-        asyncio.create_task(_feed(process, invocation.stdin)),
+        asyncio.create_task(_write_stdin(process, invocation.stdin)),
         asyncio.create_task(output.drain("stdout", _present(process.stdout))),
         asyncio.create_task(output.drain("stderr", _present(process.stderr))),
     ]
@@ -184,13 +184,13 @@ async def _attend(started: _Program, invocation: Invocation, context: RunContext
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
-        left_open = await _read_on(output, readers)
+        left_open = await _read_to_end(output, readers)
     finally:
         await run_uncancelled(_cancel([exited, *readers]), KILL_SECONDS)
         started.transport.close()
     outcome = await conclude(invocation, output, exited.result())
     if left_open and outcome.output is not None:
-        # Not to be ended: starting a daemon may be just what was asked for.
+        # Not ended: to start a daemon may be the purpose of the step.
         outcome.output["left_running"] = True
     return outcome
 
@@ -200,10 +200,10 @@ def _present(stream: asyncio.StreamReader | None) -> asyncio.StreamReader:
     return stream
 
 
-async def _read_on(output: ProgramOutput, readers: list[asyncio.Task[None]]) -> bool:
-    """After the program's end: read on until the streams end, or say True when they never will.
+async def _read_to_end(output: ProgramOutput, readers: list[asyncio.Task[None]]) -> bool:
+    """After the program's end: read on until the streams end, or return True where they do not.
 
-    Whoever holds them open without writing for a second is a background process.
+    A process that holds them open without writing for a second is a background process.
     """
     late: set[asyncio.Task[None]] = set(readers)
     while late:
@@ -217,14 +217,14 @@ async def _read_on(output: ProgramOutput, readers: list[asyncio.Task[None]]) -> 
     return False
 
 
-async def _feed(process: asyncio.subprocess.Process, text: str | None) -> None:
+async def _write_stdin(process: asyncio.subprocess.Process, text: str | None) -> None:
     if process.stdin is None or text is None:
         return
     try:
         process.stdin.write(text.encode())
         await process.stdin.drain()
     except (BrokenPipeError, ConnectionResetError):
-        return  # it did not want to read everything; its exit code tells whether that is bad
+        return  # It closed stdin early; its exit code tells whether that is an error.
     finally:
         process.stdin.close()
 

@@ -1,6 +1,6 @@
-"""Masking by known value: a secret that the executor resolved does not leave it again.
+"""Masking by known value: no output of the executor holds a secret that it resolved.
 
-Masked are the value and the forms in which programs like to show it: quoted for JSON, XML, a
+Masked are the value and the forms in which programs write it: quoted for JSON, XML, a
 shell or a URL, and as base64, also inside a longer base64 text (a Basic authorization header).
 """
 
@@ -18,7 +18,7 @@ from xml.sax.saxutils import escape
 MASK: Final = b"***"
 #: Masking something shorter would destroy what it protects.
 SHORTEST: Final = 4
-#: Of a piece of base64 whose ends depend on what stands around it.
+#: Of a piece of base64 whose ends depend on the bytes before and after it.
 _SHORTEST_BASE64: Final = 6
 #: Of one line of a secret with several (a private key).
 _SHORTEST_LINE: Final = 8
@@ -27,7 +27,7 @@ _DEPTH: Final = 80
 
 
 class Masker:
-    """The secrets of one attempt; belongs to the event loop's thread."""
+    """The secrets of one attempt; for the event loop's thread only."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         """Knows `values`."""
@@ -50,7 +50,7 @@ class Masker:
         if forms == self._forms:
             return
         self._forms = forms
-        # The longest first: of two that begin alike the whole must go.
+        # The longest first: of two that begin alike the longer one is replaced.
         ordered = sorted(forms, key=lambda form: (-len(form), form))
         self._pattern = re.compile(b"|".join(map(re.escape, ordered)))
         heads = sorted({form[:_HEAD] for form in forms})
@@ -90,7 +90,7 @@ class Masker:
         return value
 
     def split(self, data: bytes) -> tuple[bytes, bytes]:
-        """What of a stream may leave, masked, and the end of it that may begin a secret."""
+        """The masked part of a stream that may be published, and an end that may begin a secret."""
         if self._pattern is None:
             return data, b""
         done = bytearray()
@@ -100,7 +100,7 @@ class Masker:
             done += data[position : match.start()] + MASK
             position = match.end()
             if position > safe:
-                # What looked like a beginning was the end of this one.
+                # What could begin a secret was the end of this one.
                 safe = len(data) - self._held(data[position:])
         done += data[position:safe]
         return bytes(done), data[max(safe, position) :]
@@ -159,12 +159,12 @@ def _encoded(piece: str) -> Iterator[bytes]:
 
 
 def _base64(raw: bytes) -> Iterator[bytes]:
-    """Base64 of the bytes alone, and the part that is the same wherever they stand in more."""
+    """Base64 of the bytes alone, and the part that is the same at any position in a longer text."""
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         yield encode(raw).rstrip(b"=")
         for before in range(3):
             text = encode(bytes(before) + raw)
-            # Whole characters of six bits that belong to the secret only.
+            # Whole characters whose six bits are all of the secret.
             first = -(-before * 8 // 6)
             last = (before + len(raw)) * 8 // 6
             if last - first >= _SHORTEST_BASE64:

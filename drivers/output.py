@@ -1,4 +1,4 @@
-"""Output of an attempt: published in chunks while it runs, summed up in the result."""
+"""Output of an attempt: published in chunks while it runs, summarised in the result."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PUBLISHED_BYTES: Final = 64 * 1024 * 1024
 
 
 def escaped(text: str) -> str:
-    r"""The text without U+0000, which Postgres stores nowhere: written as `\u0000` instead."""
+    r"""The text without U+0000, which Postgres cannot store: written as `\u0000` instead."""
     return text.replace("\x00", "\\u0000") if "\x00" in text else text
 
 
@@ -49,7 +49,7 @@ class _Stream:
         self.tail = b""
 
     def keep(self, data: bytes) -> None:
-        """Remember the first and the last bytes."""
+        """Keep the first and the last bytes."""
         room = EXCERPT_BYTES - len(self.head)
         self.head += data[:room] if room > 0 else b""
         rest = data[max(room, 0) :]
@@ -185,7 +185,7 @@ class OutputPublisher:
         self._in_flight.discard(task)
         self._slots.release()
         if task.cancelled() or task.exception() is not None:
-            # Readers of the topic see the gap in index and offset, readers of the result this.
+            # On the topic the gap is in index and offset, in the result it is this count.
             state.lost_bytes += length
 
 

@@ -1,9 +1,9 @@
 """The processes that an attempt started: found through /proc and ended.
 
-A process belongs to an attempt if its environment carries the attempt's mark, if it is in the
+A process belongs to an attempt if its environment holds the attempt's mark, if it is in the
 session or group of the first one, if it writes to the attempt's pipes, or if it descends from such
-a process. What escapes has cleared its environment, left the session, closed its output and lost
-its parent: all four.
+a process. A process that escapes has cleared its environment, left the session, closed its output
+and lost its parent: all four.
 
 Standard library only, because it also runs as a script, alone: `reap` ends the processes of an
 executor that was killed. A parent-death signal reaches only the direct child, this reaches all.
@@ -27,7 +27,7 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One process; the start time (clock ticks since boot) tells it from a later one of its pid."""
+    """One process; pid and start time (clock ticks since boot) identify it."""
 
     pid: int
     started: int
@@ -83,7 +83,7 @@ def _writes_to(pid: int, pipes: frozenset[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """By what the processes of an attempt are known."""
+    """What identifies the processes of an attempt."""
 
     mark: str
     leader: int | None = None
@@ -91,18 +91,18 @@ class Traces:
     pipes: frozenset[str] = frozenset()
 
     def line(self) -> str:
-        """As the reaper reads it; there are no blanks in any part."""
+        """As one word for the reaper; no part holds a blank."""
         return " ".join((self.mark, str(self.leader or 0), *sorted(self.pipes)))
 
     @classmethod
     def parse(cls, line: str) -> Traces:
-        """The other way round."""
+        """The traces that `line` gave."""
         mark, leader, *pipes = line.split()
         return cls(mark, int(leader) or None, frozenset(pipes))
 
 
 def find(traces: Traces, also: frozenset[Member] = frozenset()) -> set[Member]:
-    """The living processes of an attempt; `also` are members known from an earlier search.
+    """The running processes of an attempt; `also` are members known from an earlier search.
 
     Reads /proc once, a few milliseconds on an ordinary machine; call it in a thread.
     """

@@ -1,4 +1,4 @@
-"""What a program writes: handed on as it comes, kept as far as the result needs it."""
+"""What a program writes: published at once, and kept as far as the result needs it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ PARSED_BYTES: Final = 4 * 1024 * 1024
 #: Of stdout, as text in the output of a tool without a parser.
 TEXT_BYTES: Final = 64 * 1024
 READ_BYTES: Final = 64 * 1024
-#: Parsed on the spot.
+#: Of output that is parsed in the event loop and not in a thread.
 _QUICK_BYTES: Final = 32 * 1024
 _LAST_ERRORS_BYTES: Final = 4 * 1024
-#: Shells and wrappers say this when the program itself is absent.
+#: Exit codes of shells and wrappers where the program itself is absent.
 MISSING: Final = 127
 
 
 class Source(Protocol):
-    """Something to read bytes from; an empty answer is the end."""
+    """Something to read bytes from; empty bytes are the end."""
 
     async def read(self, n: int, /) -> bytes:
         """At most `n` bytes."""
@@ -62,12 +62,12 @@ class ProgramOutput:
 
     @property
     def idle(self) -> bool:
-        """Whether what was read is also handed on."""
+        """Whether what was read is also published."""
         return self._writing == 0
 
     @property
     def last_error(self) -> str:
-        """The last line of stderr that says anything."""
+        """The last line of stderr that is not empty."""
         lines = self._errors.decode("utf-8", "replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
@@ -111,7 +111,7 @@ async def conclude(invocation: Invocation, written: ProgramOutput, exit_code: in
 def _parse(
     parser: str | None, written: ProgramOutput, exit_code: int, output: dict[str, Any]
 ) -> str | None:
-    """Add the parsed fields to `output`, or the text where it cannot be parsed; says why not."""
+    """Add the parsed fields to `output`, or the text where it cannot be parsed; returns why not."""
     from toolmeta.parse import ParseError, parse
 
     problem = None

@@ -11,7 +11,7 @@ from typing import Final
 
 from aiolimiter import AsyncLimiter
 
-#: Receivers remembered; beyond that the one longest unused is forgotten.
+#: Receivers kept; beyond that the one longest unused is dropped.
 _RECEIVERS: Final = 10_000
 
 
@@ -69,5 +69,5 @@ class RateLimiter:
                 del self._buckets[key]
 
     def __len__(self) -> int:
-        """How many receivers are remembered."""
+        """How many receivers are kept."""
         return len(self._buckets)

@@ -1,4 +1,4 @@
-"""The reaper: a small process that outlives a killed executor and ends what it left running."""
+"""The reaper: a small process that ends what a killed executor left running."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from drivers.processes import Traces
 
 
 class Reaper:
-    """Started with the first program; one that died is replaced at the next call.
+    """Started with the first program; one that ended is replaced at the next call.
 
     The executor's end of the pipe closes however the executor ends, and the reaper then ends what
     is listed. It covers grandchildren; `setpriv --pdeathsig` covers the direct child even where the
@@ -58,7 +58,7 @@ class Reaper:
             bufsize=0,
             cwd="/",
             env={},
-            # A terminal's Ctrl-C is for the executor.
+            # SIGINT of a terminal is handled by the executor.
             start_new_session=True,
         )
         for traces in self._watched.values():

@@ -1,4 +1,4 @@
-"""The drivers, one file per way of acting, by the name that an invocation gives."""
+"""The drivers by the name that an invocation gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two small POSIX shell programs that run on the far side of an SSH connection."""
+"""The two small POSIX shell programs that run on the host of an SSH connection."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 
 from drivers.processes import MARK
 
-#: Said by the starter, so that it is not mistaken for what a program says.
+#: Written by the starter, to tell its failure from output of the program.
 NO_PROGRAM: Final = "runstream: no such program here"
 
-# The environment, with the mark of the attempt, comes over stdin, so that no value shows in the
-# host's process list. `read` takes single bytes from a pipe, so what follows is left for the
+# The environment, with the mark of the attempt, comes over stdin, so that the host's process
+# list shows no value. `read` takes single bytes from a pipe, so what follows is left for the
 # program. A connection that ends before the empty line starts nothing. `exec` makes the program
 # the leader of the session that sshd made for it.
 _STARTER: Final = f"""

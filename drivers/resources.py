@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from drivers.connections import Remembered
+from drivers.connections import AssetCache
 from drivers.rate_limits import RateLimiter
 from drivers.reaper import Reaper
 from drivers.secrets import Secrets
@@ -19,12 +19,12 @@ if TYPE_CHECKING:  # each is loaded on first use: an executor of one domain need
     from psycopg_pool import AsyncConnectionPool
 
 
-#: A Windows step waits here where so many run already; an idle one costs a small thread.
+#: Windows steps at once; further ones wait. An idle one costs a small thread.
 WINRM_THREADS: Final = 64
 
 
 class Resources:
-    """Opened on first use, closed once on drain; belongs to one event loop."""
+    """Opened on first use, closed once on drain; for one event loop."""
 
     def __init__(self, settings: ExecutorSettings) -> None:
         """Opens nothing."""
@@ -32,8 +32,8 @@ class Resources:
         self.reaper = Reaper()
         self.rate_limiter = RateLimiter()
         self.secrets = Secrets(settings.secrets_dir)
-        self.remembered = Remembered()
-        #: Threads that may speak WinRM at once: its library blocks.
+        self.remembered = AssetCache()
+        #: Threads for WinRM: its library blocks.
         self.winrm_threads = asyncio.Semaphore(WINRM_THREADS)
         self._http: httpx.AsyncClient | None = None
         self._pool: AsyncConnectionPool[AsyncConnection[dict[str, Any]]] | None = None
@@ -103,7 +103,7 @@ class Resources:
             "config": None,
             "password": None,
             "preferred_auth": ("publickey",),
-            # None would turn the check off in asyncssh; an absent file must refuse every host.
+            # None would turn the check off in asyncssh; with an absent file every host is refused.
             "known_hosts": settings.ssh_known_hosts or str(Path("~/.ssh/known_hosts").expanduser()),
             "connect_timeout": 10.0,
             "login_timeout": 10.0,

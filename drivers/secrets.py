@@ -2,7 +2,7 @@
 
 A reference is `{"type": "secret", "path": "env/NAME"}`: the variable `SECRET_NAME` of this
 process; or `"file/NAME"`: a file in `RUNSTREAM_SECRETS_DIR`, one of the tenant
-(`<dir>/<tenant>/NAME`) before one for all (`<dir>/NAME`). A colon may stand for the slash.
+(`<dir>/<tenant>/NAME`) before one for all (`<dir>/NAME`). A colon is accepted for the slash.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from toolmeta.secret_references import fault, is_meant, path_of
 
 _ENVIRONMENT: Final = "SECRET_"
 _LARGEST_BYTES: Final = 64 * 1024
-#: Secrets of a step that no parameter takes: what SSH logs in with.
+#: Secrets of a step that fill no parameter: those of the SSH login.
 CONNECTION: Final = frozenset({"ssh_password", "ssh_key"})
 
 
 class SecretError(Exception):
-    """A reference leads to no usable secret; the message is one sentence without any value."""
+    """A reference has no usable secret; the message is one sentence without any value."""
 
 
 class Secrets:
@@ -35,7 +35,7 @@ class Secrets:
         self._directory = None if directory is None else Path(directory)
 
     def resolve(self, reference: Any, tenant: str) -> str:
-        """The secret behind a reference; raises SecretError. Reads a small file or a variable."""
+        """The secret of a reference; raises SecretError. Reads a small file or a variable."""
         if not is_meant(reference):
             raise SecretError("This is no secret reference.")
         path = path_of(reference)
@@ -55,9 +55,9 @@ class Secrets:
     def resolved(
         self, tool: Tool, command: StepCommand
     ) -> tuple[dict[str, Any], tuple[str, ...]] | list[Problem]:
-        """The parameters with the secrets in them, and the secrets; or what cannot be resolved.
+        """The parameters with their secrets resolved, and the secrets; or the problems.
 
-        Only parameters that are marked secret are looked into: elsewhere a reference stays one,
+        Only parameters that are marked secret are resolved: elsewhere a reference stays one,
         and is refused by `bind`. Secrets of the step fill parameters of their name.
         """
         if not tool.secret_parameters and not command.secrets:
@@ -91,7 +91,7 @@ class Secrets:
         for name, value in (command.secrets or {}).items():
             field = f"secrets.{name}"
             if name in CONNECTION and tool.run.driver == "command":
-                continue  # the driver resolves it when it connects
+                continue  # The driver resolves it when it connects.
             if name not in spellings:
                 problems.append(Problem(field, f"{tool.name} has no use for a secret of that name"))
             elif parameters.get(name) is None:

@@ -1,4 +1,4 @@
-"""Programs on another machine, over SSH: same argv, same output, ended there on cancel."""
+"""Programs on another machine, over SSH; on cancel they are ended there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import asyncssh
 
-from drivers import remote, sshlink
+from drivers import remote, ssh_connection
 from drivers.cleanup import run_uncancelled
 from drivers.connections import Connection
 from drivers.context import Failure, Outcome, RunContext
@@ -30,7 +30,7 @@ class _Remote:
     process: asyncssh.SSHClientProcess[bytes] | None = None
 
     def exit_code(self) -> int | None:
-        """Negative for a signal; None where the host did not say."""
+        """Negative for a signal; None where the host did not report it."""
         process = self.process
         if process is None:
             return None
@@ -41,7 +41,7 @@ class _Remote:
 
 
 async def run(invocation: Invocation, context: RunContext, where: Connection) -> Outcome:
-    """Run the program at `where`; on cancel end it there and say so in the evidence.
+    """Run the program at `where`; on cancel end it there and list it in the evidence.
 
     A program that had ended by itself before the cancel has the outcome that it has without one.
     """
@@ -52,13 +52,13 @@ async def run(invocation: Invocation, context: RunContext, where: Connection) ->
         header = remote.environment_header(mark, invocation.env)
     except ValueError as error:
         return fail(invocation, "invalid_parameters", str(error))
-    connection = await sshlink.connect(invocation, context, where)
+    connection = await ssh_connection.connect(invocation, context, where)
     if isinstance(connection, Failure):
         return connection
     program = _Remote()
     try:
         return await run_until_stopped(
-            _attend(connection, header, invocation, context, where.name, program),
+            _run_to_end(connection, header, invocation, context, where.name, program),
             lambda: _stop(connection, invocation, context, where, mark),
             program.exit_code,
             context,
@@ -66,10 +66,10 @@ async def run(invocation: Invocation, context: RunContext, where: Connection) ->
             confirm_seconds=2 * _CONFIRM_SECONDS,
         )
     finally:
-        await run_uncancelled(sshlink.close(connection), _CONFIRM_SECONDS)
+        await run_uncancelled(ssh_connection.close(connection), _CONFIRM_SECONDS)
 
 
-async def _attend(
+async def _run_to_end(
     connection: asyncssh.SSHClientConnection,
     header: bytes,
     invocation: Invocation,
@@ -92,7 +92,7 @@ async def _attend(
     context.acting()
     try:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_feed(process, header, invocation.stdin))
+            tasks.create_task(_write_stdin(process, header, invocation.stdin))
             tasks.create_task(output.drain("stdout", process.stdout))
             tasks.create_task(output.drain("stderr", process.stderr))
         await process.wait_closed()
@@ -109,13 +109,15 @@ async def _attend(
     return await conclude(invocation, output, exit_code)
 
 
-async def _feed(process: asyncssh.SSHClientProcess[bytes], header: bytes, text: str | None) -> None:
+async def _write_stdin(
+    process: asyncssh.SSHClientProcess[bytes], header: bytes, text: str | None
+) -> None:
     try:
         process.stdin.write(header + (text or "").encode())
         await process.stdin.drain()
         process.stdin.write_eof()
     except (BrokenPipeError, ConnectionResetError):
-        return  # it did not want to read everything; its exit code tells whether that is bad
+        return  # It closed stdin early; its exit code tells whether that is an error.
 
 
 async def _stop(
@@ -146,7 +148,7 @@ async def _stop_at(
     try:
         return _evidence(host, await _run_stopper(connection, line))
     except (asyncssh.Error, OSError):
-        again = await sshlink.connect(invocation, context, where)
+        again = await ssh_connection.connect(invocation, context, where)
     if isinstance(again, Failure):
         return {"cancel_unconfirmed": again.message}
     try:
@@ -154,7 +156,7 @@ async def _stop_at(
     except (asyncssh.Error, OSError):
         return {"cancel_unconfirmed": f"the connection to {host} broke"}
     finally:
-        await sshlink.close(again)
+        await ssh_connection.close(again)
 
 
 async def _run_stopper(connection: asyncssh.SSHClientConnection, line: str) -> remote.Stopped:

@@ -41,7 +41,7 @@ async def run_until_stopped(
             return task.result()
         evidence = await _stop(stop, context.stop.grace_seconds + confirm_seconds)
         if _nothing_found(evidence) and not await _ends(task, _LOOK_AGAIN_SECONDS):
-            # It was just being started, or is still writing.
+            # It was being started, or is still writing.
             evidence = await _stop(stop, context.stop.grace_seconds + confirm_seconds)
         searched = "cancel_unconfirmed" not in evidence
         if searched:
@@ -106,4 +106,4 @@ async def _abandon(task: asyncio.Task[Outcome]) -> None:
         task.cancel()
         await run_uncancelled(asyncio.wait({task}, timeout=1.0), 2.0)
     if task.done() and not task.cancelled():
-        task.exception()  # looked at, so that it is not logged as forgotten
+        task.exception()  # Retrieved, so that asyncio does not log it.

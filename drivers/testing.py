@@ -30,7 +30,7 @@ class TestDriver:
     __test__ = False
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
-        """Write the ledger line, then do what the call says."""
+        """Write the ledger line, then do the operation of the call."""
         arguments = invocation.arguments
         if context.resources.settings.ledger is not None:
             _record(context, context.resources.settings.ledger)
@@ -42,7 +42,7 @@ class TestDriver:
                 try:
                     await _sleep(seconds, context)
                 except asyncio.CancelledError:
-                    # The ledger line is the whole effect, and nothing goes on.
+                    # The ledger line is the whole effect, and nothing still runs.
                     context.stop.ended, context.stop.effect = True, "done"
                     raise
                 return Success({"slept_seconds": seconds, **_echo(arguments)})
@@ -84,7 +84,7 @@ def _record(context: RunContext, ledger: str) -> None:
         f"{command.execution_id} {command.step} {command.attempt} {os.getpid()} {time.time():.6f}\n"
     )
     # One write with O_APPEND: lines of several executors never mix. It takes microseconds, so it
-    # is not worth a thread.
+    # needs no thread.
     descriptor = os.open(Path(ledger), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         os.write(descriptor, line.encode())

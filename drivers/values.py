@@ -15,8 +15,8 @@ import orjson
 from drivers.output import escaped
 from streams.limits import MAX_OUTPUT_BYTES
 
-#: Drivers keep below this what they can cut in a sensible place (rows, text); what exceeds the
-#: budget of an output, which is a little more, the agent cuts field by field.
+#: Drivers cut rows and text to this size; where an output exceeds its budget, which is a little
+#: more, the agent leaves fields out.
 OUTPUT_BYTES: Final = MAX_OUTPUT_BYTES - 8 * 1024
 #: Of the fields that were left out, so many are named.
 _NAMES: Final = 100
@@ -28,7 +28,7 @@ def jsonable(value: Any, depth: int = 0) -> Any:
     """The value in JSON types: times as ISO 8601, bytes as base64, NUL escaped, no NaN.
 
     Decimals stay numbers where a double holds them exactly, else they become text; the same goes
-    for integers beyond 53 bits. What lies deeper than 64 levels is left out.
+    for integers beyond 53 bits. Levels below the 64th are left out.
     """
     match value:
         case None | bool():

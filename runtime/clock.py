@@ -1,4 +1,4 @@
-"""The clock: wall time in UTC for what is written down, monotonic time for durations."""
+"""The clock: wall time in UTC for what is recorded, monotonic time for durations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["iso", "monotonic", "now"]
 
 
 def now() -> float:
-    """Unix seconds, UTC, in whole milliseconds: what is decided with is what is written down."""
+    """Unix seconds, UTC, in whole milliseconds, so that decisions use exactly what is recorded."""
     return time.time_ns() // 1_000_000 / 1_000
 
 

@@ -1,4 +1,4 @@
-"""The health port: /healthz (the process lives), /readyz (it does its work), /metrics."""
+"""The health port: /healthz (the process runs), /readyz (it does its work), /metrics."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from runtime.logs import Log
 from runtime.settings import CommonSettings
 
-#: A prober that sends its request more slowly than this is cut off.
+#: The connection of a client that sends its request more slowly than this is closed.
 _REQUEST_SECONDS: Final = 10.0
 
 
 class Health:
-    """What this process says of itself; parts report in, the port reads.
+    """The health of this process: its parts report, the health port reads.
 
-    A part that has not reported, or that says why it cannot work, keeps the process unready.
+    A part that has not reported, or that reports why it cannot work, keeps the process unready.
     Safe to call from every thread.
     """
 
@@ -36,7 +36,7 @@ class Health:
             self._waiting.pop(part, None)
 
     def waiting(self, part: str, why: str) -> bool:
-        """The part cannot work now; returns whether that is news (log it once, not each time)."""
+        """The part cannot work now; returns whether the reason is new, and worth a log line."""
         with self._lock:
             news = self._waiting.get(part) != why
             self._waiting[part] = why
@@ -47,7 +47,7 @@ class Health:
         with self._lock:
             self._dead = why
 
-    def answer(self, path: str) -> tuple[int, dict[str, Any]]:
+    def response(self, path: str) -> tuple[int, dict[str, Any]]:
         """Status code and body for /healthz and /readyz."""
         with self._lock:
             if self._dead is not None:
@@ -70,7 +70,7 @@ def serve(settings: CommonSettings, health: Health, log: Log) -> ThreadingHTTPSe
 
         def do_GET(self) -> None:
             if self.path in ("/healthz", "/readyz"):
-                status, body = health.answer(self.path)
+                status, body = health.response(self.path)
                 self._send(status, "application/json", json.dumps(body).encode())
             elif self.path == "/metrics":
                 self._send(200, CONTENT_TYPE_LATEST, generate_latest())
@@ -91,7 +91,7 @@ def serve(settings: CommonSettings, health: Health, log: Log) -> ThreadingHTTPSe
         daemon_threads = True
 
         def handle_error(self, request: Any, client_address: Any) -> None:
-            """A prober that hangs up is no error; the base class would print a traceback."""
+            """A client that closes early is no error; the base class would print a traceback."""
             if not isinstance(sys.exception(), OSError):
                 log.error("the health port failed", exc_info=True)
 

@@ -14,7 +14,7 @@ Log = structlog.stdlib.BoundLogger
 
 
 def configure(settings: CommonSettings, app: str) -> Log:
-    """Set up logging for this process; the standard library's loggers go the same way."""
+    """Set up logging for this process; the standard library's loggers have the same output."""
     pretty = settings.log_format == "console" or (
         settings.log_format == "auto" and sys.stderr.isatty()
     )

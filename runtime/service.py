@@ -1,4 +1,4 @@
-"""The frame of a process: settings, logs, health port, signals, and one exit code."""
+"""What all processes have in common: settings, logs, health port, signals, and one exit code."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def run(app: str, model: type[S], parts: tuple[str, ...], body: Body[S]) -> int:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    # What is loaded by now stays: the collector need not look at it again, and in a process that
-    # holds a hundred thousand executions it must not look at everything every few moments.
+    # Objects of loaded modules stay: the collector need not visit them again. In a process with a
+    # hundred thousand executions a full collection every few seconds would take too long.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)

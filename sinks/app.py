@@ -22,7 +22,7 @@ from sinks import metrics
 from sinks.dead_letter_writer import GROUP, DeadLetterWriter, NotDelivered
 from sinks.postgres import Database, PartitionKey, StalePosition
 from sinks.reading import Reading, read
-from sinks.refusals import Refused, needs_migration
+from sinks.refusals import RefusedRow, needs_migration
 from sinks.source import Source
 from streams.topics import DEAD_LETTERS, EVENTS, OUTPUT, Topic
 
@@ -32,7 +32,7 @@ READS: Final[tuple[Topic, ...]] = (EVENTS, OUTPUT, *DEAD_LETTERS.values())
 _POLL_SECONDS: Final = 0.25
 _FIRST_WAIT: Final = 0.2
 _LONGEST_WAIT: Final = 5.0
-#: Trouble that comes again this soon belongs to the one before.
+#: A failure within this time after a recovery belongs to the same outage.
 _SAME_OUTAGE: Final = 30.0
 _GAUGE_SECONDS: Final = 5.0
 _PROBE_SECONDS: Final = 2.0
@@ -66,23 +66,23 @@ class Sink:
         self._next_probe = 0.0
 
     def run(self) -> None:
-        """Work until stopped; the batch at hand is finished or left unstored, never half."""
+        """Work until stopped; the current batch is stored as a whole or not at all."""
         try:
             while not self._stop.is_set():
                 try:
                     self._step()
                 except psycopg.Error as error:
-                    self._lose_database(error)
+                    self._database_failed(error)
                 except StalePosition as error:
-                    # Another instance has these partitions; ours were read before we heard of it.
+                    # Another instance has the partitions; this was read before the revocation.
                     self._log.warning("position moved by another instance", why=str(error))
                     self._source.pause()
                 except NotDelivered as error:
                     self._back_off("kafka", "letter", f"a dead letter is not confirmed: {error}")
                 except DlqLimitReached as error:
-                    self._give_up(str(error))
-            if self._source.trouble is None:
-                self._source.hint(self._positions, now=True)
+                    self._stop_consuming(str(error))
+            if self._source.problem is None:
+                self._source.commit(self._positions, now=True)
         finally:
             self._source.close()
             self._dead_letters.close()
@@ -93,7 +93,7 @@ class Sink:
         if self._database is None:
             self._database = Database(self._settings.database_url.get_secret_value())
             self._source.pause()
-        waiting = self._source.unsought
+        waiting = self._source.awaiting_seek
         if waiting:
             self._positions = self._database.positions(waiting)
             self._source.seek(self._positions)
@@ -107,7 +107,7 @@ class Sink:
             self._recovered("kafka")
         else:
             self._nothing_read()
-        self._source.hint(self._positions)
+        self._source.commit(self._positions)
         self._gauge()
 
     def _store(self, database: Database, messages: list[Message]) -> None:
@@ -129,7 +129,7 @@ class Sink:
         self._count(reading, refused)
         metrics.BATCH.observe(monotonic() - begun)
 
-    def _dead_letter_refused(self, reading: Reading, rows: Sequence[Refused], bad: int) -> None:
+    def _dead_letter_refused(self, reading: Reading, rows: Sequence[RefusedRow], bad: int) -> None:
         self._limit.check(reading.records, bad + len(rows))
         failed = []
         for row in rows:
@@ -143,7 +143,7 @@ class Sink:
             # A dead letter that cannot be archived is on its own topic all the same.
         self._dead_letters.write(failed)
 
-    def _count(self, reading: Reading, refused: Sequence[Refused]) -> None:
+    def _count(self, reading: Reading, refused: Sequence[RefusedRow]) -> None:
         batch = reading.batch
         stored = {
             "event": len(batch.events),
@@ -164,23 +164,23 @@ class Sink:
         return "output" if topic == self._output else "event"
 
     def _nothing_read(self) -> None:
-        """Nothing came: because there is nothing, or because the broker is away?"""
+        """No record came: find out whether there is none or the broker is away."""
         self._empty += 1
         if self._unstored and self._empty > _EMPTY_POLLS:
-            # What could not be stored has gone to another instance.
+            # The partitions of the batch that could not be stored are assigned to another instance.
             self._unstored = False
             self._recovered("database")
-        if self._source.trouble is not None and monotonic() >= self._next_probe:
+        if self._source.problem is not None and monotonic() >= self._next_probe:
             self._source.probe()
             self._next_probe = monotonic() + _PROBE_SECONDS
-        trouble = self._source.trouble
-        if trouble is None:
+        problem = self._source.problem
+        if problem is None:
             self._recovered("kafka")
         else:
-            self._say("kafka", "source", trouble)
+            self._report_waiting("kafka", "source", problem)
 
     def _recovered(self, part: str) -> None:
-        # A batch that could not be stored is still to come: only its success says that all is well.
+        # The batch that could not be stored is read again: only its success ends the outage.
         if self._unstored:
             return
         self._wait = _FIRST_WAIT
@@ -190,18 +190,18 @@ class Sink:
             self._back_at[part, kind] = monotonic()
             self._log.info(f"{part} is back")
 
-    def _say(self, part: str, kind: str, why: str) -> None:
-        """Keep the reason current, and log it once for each kind of trouble."""
+    def _report_waiting(self, part: str, kind: str, why: str) -> None:
+        """Update the reason for health, and log it once for each kind of failure."""
         self._health.waiting(part, why)
         if self._said.get(part) == kind:
             return
         self._said[part] = kind
-        # A server that starts is there, away and there again for a while: one outage, said once.
+        # A server that starts is reachable on and off for a while: one outage, logged once.
         back_at = self._back_at.get((part, kind))
         if back_at is None or monotonic() - back_at > _SAME_OUTAGE:
             self._log.warning(f"waiting for {part}", why=why)
 
-    def _lose_database(self, error: psycopg.Error) -> None:
+    def _database_failed(self, error: psycopg.Error) -> None:
         if self._database is not None:
             self._database.close()
             self._database = None
@@ -211,16 +211,16 @@ class Sink:
             self._back_off("database", "away", _sentence(error))
 
     def _back_off(self, part: str, kind: str, why: str) -> None:
-        """Keep our place in the group, read nothing, and try again later."""
-        self._say(part, kind, why)
+        """Stay in the group, read nothing, and try again later."""
+        self._report_waiting(part, kind, why)
         self._source.pause()
         until = monotonic() + self._wait
         self._wait = min(self._wait * 2, _LONGEST_WAIT)
         while not self._stop.is_set() and monotonic() < until:
             self._source.poll(0.1)
 
-    def _give_up(self, why: str) -> None:
-        """Stop consuming until somebody has looked; the process stays, unready."""
+    def _stop_consuming(self, why: str) -> None:
+        """Stop consuming until an operator restarts it; the process stays, unready."""
         self._health.waiting("kafka", f"stopped consuming: {why}")
         self._log.error("stopped consuming", why=why, remedy="see docs/dead-letters.md")
         self._source.pause()
@@ -235,7 +235,7 @@ class Sink:
 
 
 def _sentence(error: psycopg.Error) -> str:
-    """The first line of what Postgres says; connection strings are never in it."""
+    """The first line of the message of Postgres, which never holds a connection string."""
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
 
@@ -245,7 +245,7 @@ def body(settings: SinkSettings, log: Log, health: Health, stop: threading.Event
     try:
         conninfo_to_dict(settings.database_url.get_secret_value())
     except psycopg.Error:
-        # The driver's own words repeat the URL, and with it the password.
+        # The driver's message repeats the URL, and with it the password.
         log.error("DATABASE_URL is not a Postgres URL")
         raise SystemExit(2) from None
     classes = ("invalid", "not_json", "unknown_version", "refused_by_database")
@@ -254,5 +254,5 @@ def body(settings: SinkSettings, log: Log, health: Health, stop: threading.Event
 
 
 def main() -> int:
-    """Run the sink until it is told to stop; returns the exit code."""
+    """Run the sink until a stop signal; returns the exit code."""
     return service.run("sink", SinkSettings, ("kafka", "database"), body)

@@ -1,4 +1,4 @@
-"""The archive of dead letters: one row for each, capped, whatever bytes it holds; pure."""
+"""The archive of dead letters: one row of bounded size for each; pure."""
 
 from __future__ import annotations
 

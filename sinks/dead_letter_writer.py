@@ -38,8 +38,8 @@ class DeadLetterWriter:
     def write(self, failed: list[tuple[Message, str, str, str]]) -> None:
         """Write dead letters for (message, class, sentence, stage) and wait for their delivery.
 
-        Raises NotDelivered where one is not confirmed. What this process has delivered before is
-        not written again when its batch is tried again; a crash in between may write it twice.
+        Raises NotDelivered where one is not confirmed. A dead letter that was delivered
+        is not written again when its batch is tried again, except after a crash in between.
         """
         failures: list[str] = []
 
@@ -78,7 +78,7 @@ class DeadLetterWriter:
         self._delivered.clear()
 
     def close(self) -> None:
-        """Drop the producer; everything that counts was confirmed."""
+        """Drop the producer; `write` has waited for every delivery."""
         self._producer = None
 
     def _open(self) -> Producer:
@@ -103,7 +103,7 @@ class DeadLetterWriter:
             key=letter.key,
             value=letter.value,
             headers=letter.headers,
-            # -1 lets the key choose.
+            # -1: the partition is chosen by the key.
             partition=-1 if letter.partition is None else letter.partition,
             on_delivery=lambda error, _: confirmed(error),
         )

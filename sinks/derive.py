@@ -1,4 +1,4 @@
-"""Derive the tables from events, inside a transaction that the caller holds open."""
+"""Derive the tables from events, inside a transaction of the caller."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STORED: Final = """
 SELECT event_id, execution_id::text, seq, event_type, at, tenant, step, attempt, data
 FROM execution.execution_events WHERE execution_id = ANY(%s::uuid[]) ORDER BY execution_id, seq
 """
-#: Served by an index that holds nothing else, so it costs the same for a plan of 1,000 steps.
+#: Uses a partial index of just these rows, so the size of the plan makes no difference.
 _CANCELLING: Final = """
 SELECT execution_id::text, step FROM execution.execution_steps
 WHERE cancel_requested_at IS NOT NULL AND execution_id = ANY(%s::uuid[])
@@ -46,7 +46,7 @@ DELETE FROM execution.execution_queue AS q
 USING unnest(%s::uuid[], %s::text[], %s::int[]) AS gone (execution_id, step, attempt)
 WHERE (q.execution_id, q.step, q.attempt) = (gone.execution_id, gone.step, gone.attempt)
 """
-#: What failed first says why the whole did, where the event that ended it does not.
+#: Where the terminal event names no error, the execution gets that of the first failed step.
 _EXPLAIN: Final = """
 UPDATE execution.executions AS e
 SET error_class = COALESCE(e.error_class, s.error_class),
@@ -64,7 +64,7 @@ WHERE s.execution_id = e.execution_id
 def store_events(connection: Connection[Any], events: Iterable[EventRow]) -> None:
     """Store events and what follows from them; those that are stored already change nothing.
 
-    Raises psycopg.Error; the caller decides whether a row is to blame.
+    Raises psycopg.Error; the caller decides whether it is due to a row.
     """
     unique = {event.event_id: event for event in events}
     with connection.cursor() as cursor:
@@ -164,7 +164,7 @@ def _end(cursor: Cursor[Any], ended: dict[str, str]) -> None:
 
 
 def copy(cursor: Cursor[Any], table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
-    """Fill the session's copy of `table`; what was in it from this transaction goes."""
+    """Fill the session's copy of `table`; rows of this transaction in it are deleted first."""
     cursor.execute(table.clear)
     with cursor.copy(table.copy) as target:
         for row in rows:

@@ -1,4 +1,4 @@
-"""What Postgres cannot hold, made visible: U+0000, in text and inside JSON."""
+"""Escaping U+0000, which Postgres cannot store, in text and inside JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sink tells Prometheus."""
+"""The metrics of the sink."""
 
 from __future__ import annotations
 

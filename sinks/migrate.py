@@ -9,7 +9,7 @@ from typing import Final
 
 import psycopg
 
-#: One migration at a time per database, whoever runs it; any number that nobody else uses.
+#: Advisory lock: one migration at a time per database; the number is arbitrary.
 _LOCK: Final = 0x72756E73_74726D31
 
 _LEDGER: Final = """
@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS execution.schema_migrations (
 
 
 class ChangedMigration(Exception):
-    """A file that this database has applied now says something else."""
+    """A migration that was applied to this database has another content now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def migrate(dsn: str, migrations: list[Migration] | None = None) -> list[str]:
         for migration in wanted:
             before = known.get(migration.version)
             if before is None:
-                # The text is a file of this package: SQL by trade, not something a user wrote.
+                # The SQL is a file of this package; nothing in it comes from a user.
                 connection.execute(migration.sql.encode())
                 connection.execute(
                     "INSERT INTO execution.schema_migrations (version, checksum) VALUES (%s, %s)",

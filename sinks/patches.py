@@ -27,7 +27,7 @@ class Patches:
     executions: dict[str, Patch] = field(default_factory=dict)
     steps: dict[StepKey, Patch] = field(default_factory=dict)
     attempts: dict[AttemptKey, Patch] = field(default_factory=dict)
-    #: None: the attempt is out no longer.
+    #: None: the attempt has left the queue.
     queue: dict[AttemptKey, Patch | None] = field(default_factory=dict)
     approvals: dict[str, Patch] = field(default_factory=dict)
     audits: list[Patch] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Patches:
     ended: dict[str, str] = field(default_factory=dict)
 
     def execution(self, event: Event) -> Patch:
-        """The patch of the event's execution, with its last number and time kept up."""
+        """The patch of the event's execution, with its last number and time updated."""
         patch = self.executions.get(event.execution_id)
         if patch is None:
             patch = self.executions[event.execution_id] = {
@@ -50,7 +50,7 @@ class Patches:
         return patch
 
     def step(self, event: Event, name: str | None = None) -> Patch:
-        """The patch of a step, by default the event's own; a loose one where it names none."""
+        """The patch of a step, by default the event's own; unstored where it names none."""
         name = name or event.step
         if name is None:
             return {}
@@ -68,7 +68,7 @@ class Patches:
         return patch
 
     def attempt(self, event: Event) -> Patch:
-        """The patch of the event's attempt; a loose one where it names none."""
+        """The patch of the event's attempt; unstored where it names none."""
         if event.step is None or event.attempt is None:
             return {}
         key = (event.execution_id, event.step, event.attempt)
@@ -79,7 +79,7 @@ class Patches:
         return patch
 
     def queued(self, event: Event) -> Patch:
-        """The patch of the attempt among those that are out; a loose one where it names none."""
+        """The patch of the attempt's row of the queue; unstored where it names none."""
         if event.step is None or event.attempt is None:
             return {}
         key = (event.execution_id, event.step, event.attempt)
@@ -90,7 +90,7 @@ class Patches:
         return patch
 
     def unqueue(self, event: Event) -> None:
-        """The event's attempt is out no longer."""
+        """The event's attempt leaves the queue."""
         if event.step is not None and event.attempt is not None:
             self.queue[event.execution_id, event.step, event.attempt] = None
 
@@ -166,7 +166,7 @@ def settle(
     seconds: float | None = None,
     error: tuple[str | None, str | None] = (None, None),
 ) -> Patch:
-    """Give the event's step its new status, and with it everything that lasts as long as that.
+    """Set the new status of the event's step, and the columns that hold as long as a status does.
 
     Returns the patch of the step. Where the step stays as it is, so does everything else.
     """

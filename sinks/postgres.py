@@ -13,10 +13,10 @@ from psycopg.types.json import set_json_loads
 from sinks.archive import DeadLetterRow
 from sinks.derive import copy, store_events
 from sinks.records import EventRow, OutputRow
-from sinks.refusals import Refused, is_refusal, refusal
-from sinks.tables import LETTERS, OUTPUT, TABLES, Table
+from sinks.refusals import RefusedRow, is_refusal, refused_row
+from sinks.tables import DLQ, OUTPUT, TABLES, Table
 
-#: A statement that takes longer waits for something; give up, say so, and come back.
+#: A statement that takes longer waits for a lock or the disk: it is cancelled and tried again.
 _STATEMENT_TIMEOUT_MS: Final = 60_000
 _LOCK_TIMEOUT_MS: Final = 20_000
 
@@ -41,11 +41,11 @@ R = TypeVar("R", bound=tuple[Any, ...])
 
 
 class StalePosition(Exception):
-    """Somebody else has moved a position of this batch: what was read is not ours to store."""
+    """Another sink has moved a position of this batch, so the batch must not be stored."""
 
 
 class OffsetAdvance(NamedTuple):
-    """A position that a batch advances, from where it must stand to where it goes."""
+    """A position that a batch advances: the stored value that it requires and the new one."""
 
     expected: int
     following: int
@@ -73,8 +73,8 @@ class Database:
             application_name="runstream-sink",
             options=(
                 f"-c statement_timeout={_STATEMENT_TIMEOUT_MS} -c lock_timeout={_LOCK_TIMEOUT_MS} "
-                # A server's crash may undo the last batches, but whole and with their positions,
-                # so they are read again: waiting for the disk would buy nothing.
+                # A crash of the server may lose the last batches, but whole and with their
+                # positions, so they are read again: no need to wait for the disk.
                 "-c synchronous_commit=off -c timezone=UTC -c client_min_messages=warning"
             ),
         )
@@ -91,25 +91,25 @@ class Database:
         self._connection.close()
 
     def positions(self, places: Iterable[PartitionKey]) -> dict[PartitionKey, int]:
-        """The next record wanted of each partition; 0 for one that is new."""
+        """The next offset to read of each partition; 0 for one that is new."""
         columns = _columns(places)
         with self._connection.transaction():
             self._connection.execute(_ENSURE, columns)
             rows = self._connection.execute(_READ, columns).fetchall()
         return {(topic, partition): following for topic, partition, following in rows}
 
-    def write(self, batch: Batch, keep: Callable[[Sequence[Refused]], None]) -> list[Refused]:
+    def write(self, batch: Batch, keep: Callable[[Sequence[RefusedRow]], None]) -> list[RefusedRow]:
         """Store the batch and move its positions, or neither; returns the rows that were refused.
 
-        `keep` gets the rows that Postgres refuses and returns once they are safe elsewhere; what
-        it raises undoes the batch. Raises StalePosition, and psycopg.Error where the database is
-        away.
+        `keep` gets the rows that Postgres refuses and returns once they are dead letters; where
+        it raises, the batch is rolled back. Raises StalePosition, and psycopg.Error where the
+        database is away.
         """
         with self._connection.transaction():
             self._compare(batch.advances)
             refused = self._store(batch.events, self._events)
             refused += self._store(batch.output, lambda rows: self._insert(OUTPUT, rows))
-            refused += self._store(batch.dead_letters, lambda rows: self._insert(LETTERS, rows))
+            refused += self._store(batch.dead_letters, lambda rows: self._insert(DLQ, rows))
             if refused:
                 keep(refused)
             places = list(batch.advances)
@@ -118,7 +118,7 @@ class Database:
         return refused
 
     def _compare(self, advances: dict[PartitionKey, OffsetAdvance]) -> None:
-        """Lock the positions, in one order for everybody, and see that nobody has moved them."""
+        """Lock the positions, always in the same order, and check that no other sink moved them."""
         rows = self._connection.execute(_READ + " FOR UPDATE", _columns(advances)).fetchall()
         found = {(topic, partition): following for topic, partition, following in rows}
         for place, move in advances.items():
@@ -129,8 +129,8 @@ class Database:
 
     def _store(
         self, rows: Sequence[tuple[PartitionKey, int, R]], store: Callable[[list[R]], None]
-    ) -> list[Refused]:
-        """Store rows; where Postgres refuses, halve until the one to blame stands alone."""
+    ) -> list[RefusedRow]:
+        """Store rows; where Postgres refuses, halve until the refused row is found."""
         if not rows:
             return []
         try:
@@ -141,7 +141,7 @@ class Database:
                 raise
             if len(rows) == 1:
                 place, offset, _ = rows[0]
-                return [refusal(place, offset, error)]
+                return [refused_row(place, offset, error)]
             middle = len(rows) // 2
             return self._store(rows[:middle], store) + self._store(rows[middle:], store)
         return []

@@ -16,7 +16,7 @@ from sinks.records import GivenHeaders, Unreadable, read_event, read_output
 
 @dataclass(slots=True)
 class Reading:
-    """One batch: what can be stored, what can't, and the messages behind both."""
+    """One batch: the rows, the records that cannot be read, and the messages of both."""
 
     batch: Batch = field(default_factory=Batch)
     unreadable: list[tuple[Message, Unreadable]] = field(default_factory=list)
@@ -29,7 +29,7 @@ class Reading:
 
 
 def read(messages: Iterable[Message], positions: dict[PartitionKey, int], output: str) -> Reading:
-    """Decode a batch; `positions` says where each partition stands, `output` is the
+    """Decode a batch; `positions` holds the next offset of each partition, `output` is the
     name of the output topic on this cluster, and what does not end in `.dlq` holds events.
     """
     reading = Reading()

@@ -145,7 +145,7 @@ def _invalid(error: ValidationError, *within: str) -> Unreadable:
 
 
 def _newer_major(headers: GivenHeaders) -> int | None:
-    """The major version, where the record says one that is not ours."""
+    """The major version, where the record names another one than ours."""
     for name, value in headers or ():
         if name == "ce_type" and not (isinstance(value, bytes) and value.endswith(_CURRENT)):
             major = major_version(header(headers, "ce_type"))

@@ -1,4 +1,4 @@
-"""Which errors are due to a row, and which may pass by themselves; pure."""
+"""Which errors are due to a row, and which may not occur again; pure."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Final, NamedTuple
 
 import psycopg
 
-#: SQLSTATE classes that the same row would meet again: cardinality, data, integrity, and limits
-#: of the program (an index entry that is too large). Everything else may pass by itself.
+#: SQLSTATE classes of errors that the same row causes again: cardinality, data, integrity, and
+#: limits of the program (an index entry that is too large). Every other error may not occur again.
 #: Source: PostgreSQL documentation, appendix A.
 _DUE_TO_THE_ROW: Final = ("21", "22", "23", "54")
 
 
-class Refused(NamedTuple):
-    """A record that Postgres would not store; the sentence is ours and quotes no value."""
+class RefusedRow(NamedTuple):
+    """A record that Postgres refused to store; the message quotes no value of it."""
 
     topic: str
     partition: int
@@ -22,18 +22,18 @@ class Refused(NamedTuple):
 
 
 def is_refusal(error: psycopg.Error) -> bool:
-    """Whether the row is to blame, so that trying again is of no use."""
+    """Whether the error is due to the row, so that the same row fails again."""
     if error.sqlstate is None:
         # Raised on our side while a value was written out, before anything was sent.
         return isinstance(error, psycopg.DataError)
     return error.sqlstate[:2] in _DUE_TO_THE_ROW
 
 
-def refusal(place: tuple[str, int], offset: int, error: psycopg.Error) -> Refused:
-    """What to say of a refused row: Postgres' class of fault and the column, not its content."""
+def refused_row(place: tuple[str, int], offset: int, error: psycopg.Error) -> RefusedRow:
+    """The refused row with Postgres' error class and the column, without its content."""
     where = error.diag.column_name or error.diag.constraint_name
     sentence = f"Postgres refuses the row: {type(error).__name__} ({error.sqlstate or 'client'})"
-    return Refused(*place, offset, sentence + (f" at {where}" if where else ""))
+    return RefusedRow(*place, offset, sentence + (f" at {where}" if where else ""))
 
 
 def needs_migration(error: psycopg.Error) -> bool:

@@ -2,8 +2,8 @@
 
 A batch of events becomes one patch per row that it touches; a column that is absent from a patch
 stays as it is. Folding a log in batches, however it is cut, gives the same tables as folding it
-at once: `sinks.tables` holds the other half of that promise, the rules by which a patch is merged
-into the stored row. Every status comes from `streams.lifecycle`.
+at once; the rules by which a patch is merged into the stored row are in `sinks.tables`. Every
+status comes from `streams.lifecycle`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HANDLERS: Final[dict[str, Handler]] = {**EXECUTION_HANDLERS, **STEP_HANDLERS}
 
 @dataclass(slots=True)
 class Fold:
-    """The patches of a batch, and the executions that a batch alone is not enough for."""
+    """The patches of a batch, and the executions that must be derived from all their events."""
 
     patches: Patches
     #: Executions whose rows must be derived from all of their events: an event came after its
@@ -58,7 +58,7 @@ def fold(
 
 
 def refold(events: Iterable[EventRow]) -> Patches:
-    """Fold all stored events of some executions, ordered by number; gaps are what they are."""
+    """Fold all stored events of some executions, ordered by number; gaps are passed over."""
     patches = Patches()
     for row in events:
         _apply(patches, row)

@@ -1,4 +1,4 @@
-"""The sink's consumer: batches in, positions that come from the database and not from Kafka."""
+"""The sink's consumer: it reads batches from the positions that are stored in the database."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ PartitionKey = tuple[str, int]
 
 #: A batch ends at this size, so that large output chunks do not fill the memory.
 _BATCH_BYTES: Final = 8 * 1024 * 1024
-_GULP: Final = 200
-#: Kafka is told of the position for the sake of lag tools only; this often is enough.
-_HINT_SECONDS: Final = 1.0
+_FETCH_RECORDS: Final = 200
+#: Positions are committed to Kafka for lag tools only, at this interval in seconds.
+_COMMIT_SECONDS: Final = 1.0
 
 
 class Source:
     """Reads the topics of the sink as one member of its group; for one thread.
 
-    Partitions that are assigned stay silent until `seek` says where to start. A batch that was
+    Assigned partitions are paused until `seek` sets their positions. A batch that was
     collected across a rebalance is dropped and read again from the stored positions.
     """
 
@@ -42,13 +42,13 @@ class Source:
                 settings,
                 group,
                 **{
-                    # The end of a partition, told with its offset: after a transaction it lies
-                    # one past the last record, and lag tools count that marker too.
+                    # The end of a partition with its offset: after a transaction it is one past the
+                    # last record, since the marker has an offset that lag tools count too.
                     "enable.partition.eof": True,
-                    # A topic that is made later is noticed this soon.
+                    # How soon a topic that is created later is noticed.
                     "topic.metadata.refresh.interval.ms": 10_000,
                     "error_cb": self._on_error,
-                    # The partitions of a killed sink go to another one, or to its successor, now.
+                    # The partitions of a killed sink are assigned anew after this time.
                     "session.timeout.ms": 10_000,
                 },
             )
@@ -58,10 +58,10 @@ class Source:
         self._sought = False
         self._rebalances = 0
         self._ends: dict[PartitionKey, int] = {}
-        self._hinted: dict[PartitionKey, int] = {}
-        self._next_hint = 0.0
-        #: What the client library complains of, until it is asked.
-        self.trouble: str | None = None
+        self._committed: dict[PartitionKey, int] = {}
+        self._next_commit = 0.0
+        #: The last error of the client library, until it is read.
+        self.problem: str | None = None
         self._consumer.subscribe(
             self._topics,
             on_assign=self._on_assign,
@@ -70,12 +70,12 @@ class Source:
         )
 
     @property
-    def unsought(self) -> list[PartitionKey]:
+    def awaiting_seek(self) -> list[PartitionKey]:
         """The partitions that wait for `seek`; empty once it was called, or where none is ours."""
         return [] if self._sought else list(self._assigned)
 
     def seek(self, positions: dict[PartitionKey, int]) -> None:
-        """Start reading every assigned partition where the database stands."""
+        """Start reading every assigned partition at the stored position."""
         for name, partition in self._assigned.items():
             following = positions.get(name, 0)
             partition.offset = following if following > 0 else OFFSET_BEGINNING
@@ -108,34 +108,34 @@ class Source:
         first = self._consumer.poll(seconds)
         size = self._take([] if first is None else [first], batch)
         while batch and len(batch) < most and size < _BATCH_BYTES:
-            more = self._consumer.consume(min(_GULP, most - len(batch)), 0)
+            more = self._consumer.consume(min(_FETCH_RECORDS, most - len(batch)), 0)
             if not more:
                 break
             size += self._take(more, batch)
         return batch if before == self._rebalances and self._sought else []
 
     def probe(self) -> None:
-        """Ask the broker, for a second at most, whether what was wrong still is."""
+        """Request metadata, for a second at most, to see whether the failure lasts."""
         try:
             known = self._consumer.list_topics(timeout=1.0).topics
         except KafkaException as error:
-            self.trouble = reason(error.args[0]).sentence
+            self.problem = reason(error.args[0]).sentence
             return
         missing = [name for name in self._topics if name not in known]
-        self.trouble = f"topics are missing: {', '.join(missing)}" if missing else None
+        self.problem = f"topics are missing: {', '.join(missing)}" if missing else None
 
-    def hint(self, positions: dict[PartitionKey, int], *, now: bool = False) -> None:
-        """Tell Kafka how far the database is, once a second or `now`; nothing depends on it."""
-        if not now and time.monotonic() < self._next_hint:
+    def commit(self, positions: dict[PartitionKey, int], *, now: bool = False) -> None:
+        """Commit the stored positions, once a second or `now`; nothing depends on it."""
+        if not now and time.monotonic() < self._next_commit:
             return
-        self._next_hint = time.monotonic() + _HINT_SECONDS
+        self._next_commit = time.monotonic() + _COMMIT_SECONDS
         offsets = []
         for name, following in positions.items():
-            # The end is one past a transaction's marker; a later record advances the position on.
-            told = max(following, self._ends.get(name, 0))
-            if name in self._assigned and told > 0 and self._hinted.get(name) != told:
-                self._hinted[name] = told
-                offsets.append(TopicPartition(name[0], name[1], told))
+            # The end is one past a transaction's marker; a later record moves the position further.
+            offset = max(following, self._ends.get(name, 0))
+            if name in self._assigned and offset > 0 and self._committed.get(name) != offset:
+                self._committed[name] = offset
+                offsets.append(TopicPartition(name[0], name[1], offset))
         if offsets:
             try:
                 if now:
@@ -143,10 +143,10 @@ class Source:
                 else:
                     self._consumer.commit(offsets=offsets)
             except KafkaException as error:
-                self.trouble = reason(error.args[0]).sentence
+                self.problem = reason(error.args[0]).sentence
 
     def lag(self) -> dict[str, int]:
-        """Records behind the end, by topic, as far as the client knows without asking."""
+        """Records behind the end, by topic, as far as the client knows without a request."""
         behind: dict[str, int] = {}
         for (topic, _), partition in self._assigned.items():
             try:
@@ -175,14 +175,14 @@ class Source:
             elif error.fatal():
                 raise KafkaException(error)
             else:
-                self.trouble = reason(error).sentence
+                self.problem = reason(error).sentence
         return size
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._rebalances += 1
         self._assigned = {(p.topic, p.partition): p for p in partitions}
         self._ends.clear()
-        self._hinted.clear()
+        self._committed.clear()
         consumer.assign(partitions)
         if partitions:
             consumer.pause(partitions)
@@ -195,6 +195,6 @@ class Source:
         consumer.unassign()
 
     def _on_error(self, error: KafkaError) -> None:
-        # A pause of this process is no trouble of the broker's.
+        # An interruption of this process is no failure of the broker.
         if error.code() != KafkaError._MAX_POLL_EXCEEDED:
-            self.trouble = reason(error).sentence
+            self.problem = reason(error).sentence

@@ -81,7 +81,7 @@ def _started(patches: Patches, event: Event, data: StepStarted) -> None:
 
 
 def _out(patches: Patches, event: Event) -> None:
-    """The attempt is with the executors: it and its row of the queue share the step's status."""
+    """The attempt is dispatched: it and its row of the queue have the step's status."""
     status = patches.status_of(event)
     put(patches.attempt(event), status=status)
     put(patches.queued(event), status=status)
@@ -124,8 +124,8 @@ def _retry(patches: Patches, event: Event, data: RetryScheduled) -> None:
 
 def _lost(patches: Patches, event: Event, data: StepLost) -> None:
     message = (
-        f"{data.executor or 'the executor'} was silent for {data.lease_seconds:g} s; "
-        "nobody knows what became of the attempt"
+        f"{data.executor or 'the executor'} sent no heartbeat for {data.lease_seconds:g} s; "
+        "the outcome of the attempt is unknown"
     )
     put(_close(patches, event), error_class="lost", error_message=message)
     settle(patches, event, reason=message, error=("lost", message))

@@ -1,4 +1,4 @@
-"""The tables that the sink writes: their columns, and how a patch meets the stored row.
+"""The tables that the sink writes: their columns, and how a patch is merged into a row.
 
 All SQL of the sink is made here, from these declarations, so that a column is named in the DDL,
 here and in the fold, and nowhere else.
@@ -11,8 +11,8 @@ from enum import Enum
 from typing import Final
 
 
-class Meets(Enum):
-    """What becomes of a stored value when a patch comes."""
+class MergeRule(Enum):
+    """How a value of a patch is merged into the stored one."""
 
     #: It identifies the row.
     KEY = "key"
@@ -22,7 +22,7 @@ class Meets(Enum):
     FIRST = "COALESCE(old.{0}, excluded.{0})"
     #: The larger value.
     MOST = "GREATEST(old.{0}, excluded.{0})"
-    #: It lasts as long as the status: replaced, also by nothing, when the status is.
+    #: Holds as long as the status: replaced, also by null, together with it.
     STATUS = "CASE WHEN excluded.status IS NULL THEN old.{0} ELSE excluded.{0} END"
 
 
@@ -31,15 +31,15 @@ class Table:
     """One table: columns in the order in which rows are written, and which of them are JSON."""
 
     name: str
-    columns: dict[str, Meets]
+    columns: dict[str, MergeRule]
     json: frozenset[str] = frozenset()
-    #: Column → SQL for a value that a patch can't know; `new` is the patch's row.
+    #: Column → SQL for a value that a patch cannot hold; `new` is the patch's row.
     inherited: tuple[tuple[str, str], ...] = ()
 
     @property
     def key(self) -> tuple[str, ...]:
         """The columns of the primary key."""
-        return tuple(name for name, meets in self.columns.items() if meets is Meets.KEY)
+        return tuple(name for name, meets in self.columns.items() if meets is MergeRule.KEY)
 
     @property
     def incoming(self) -> str:
@@ -70,14 +70,14 @@ class Table:
 
     @property
     def upsert(self) -> str:
-        """Statement: merge; a row that already stands at this number or later is left alone."""
+        """Statement: merge; a row whose event number is the same or larger stays as it is."""
         names = ", ".join(map(quoted, self.columns))
         given = dict(self.inherited)
         values = ", ".join(given.get(name, f"new.{quoted(name)}") for name in self.columns)
         merged = ", ".join(
             f"{quoted(name)} = {meets.value.format(quoted(name))}"
             for name, meets in self.columns.items()
-            if meets is not Meets.KEY
+            if meets is not MergeRule.KEY
         )
         return (
             f"INSERT INTO execution.{self.name} AS old ({names}) "  # noqa: S608
@@ -88,14 +88,14 @@ class Table:
 
 
 def quoted(name: str) -> str:
-    """A column name that may be a word of SQL."""
+    """A column name in quotes, since it may be a keyword of SQL."""
     return f'"{name}"'
 
 
-def _columns(text: str) -> dict[str, Meets]:
+def _columns(text: str) -> dict[str, MergeRule]:
     """Read `name` and `name:rule`, separated by blanks; no rule means LAST."""
     pairs = (word.partition(":") for word in text.split())
-    return {name: Meets[rule.upper() or "LAST"] for name, _, rule in pairs}
+    return {name: MergeRule[rule.upper() or "LAST"] for name, _, rule in pairs}
 
 
 EVENTS: Final = Table(
@@ -108,7 +108,7 @@ OUTPUT: Final = Table(
         "execution_id:key step:key attempt:key stream:key chunk:key byte_offset tenant text at"
     ),
 )
-LETTERS: Final = Table(
+DLQ: Final = Table(
     "execution_dlq",
     _columns(
         "topic:key partition:key offset:key at error_class error_message stage source_topic "
@@ -180,7 +180,7 @@ AUDIT: Final = Table(
 TABLES: Final = (
     EVENTS,
     OUTPUT,
-    LETTERS,
+    DLQ,
     EXECUTIONS,
     STEPS,
     ATTEMPTS,

@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Annotated, Any, Final
 
 import orjson
-from pydantic import Field, TypeAdapter
+from pydantic import Field, FiniteFloat, TypeAdapter
 
 
 @dataclass(slots=True)
@@ -26,11 +26,11 @@ class AdmittedStep:
     tool: str
     domain: str
     parameters: dict[str, Any]
-    timeout_seconds: float
-    lease_seconds: float
+    timeout_seconds: FiniteFloat
+    lease_seconds: FiniteFloat
     max_attempts: int
-    backoff_seconds: float
-    max_backoff_seconds: float
+    backoff_seconds: FiniteFloat
+    max_backoff_seconds: FiniteFloat
     retry_safe: bool
     #: Whether anything in `parameters` is to be replaced before an attempt.
     references: bool = False

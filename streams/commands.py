@@ -61,7 +61,7 @@ class Rerun(_Control):
 
 
 class Resolve(_Control):
-    """Say what became of a step whose outcome nobody knows (`needs_attention`)."""
+    """Say how a step ended whose outcome is unknown (`needs_attention`)."""
 
     type: Literal["resolve"] = "resolve"
     step: str = Field(min_length=1, max_length=80)

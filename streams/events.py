@@ -84,8 +84,9 @@ def encode_event(event: Event) -> bytes:
 
 
 def decode_event(value: bytes) -> Event:
-    """The event in a record; raises pydantic.ValidationError where it is none."""
-    return typed(EventRecord.model_validate_json(value))
+    """The event in a record; raises ValueError (orjson's or pydantic's) where it is none."""
+    # pydantic's own JSON parser accepts NaN and infinity in values of any type; orjson does not.
+    return typed(EventRecord.model_validate(orjson.loads(value)))
 
 
 def typed(record: EventRecord) -> Event:

@@ -1,7 +1,7 @@
-"""Payloads: what each type of event says, as the router builds it and every reader gets it.
+"""Payloads: the fields of each type of event, as the router builds it and every reader gets it.
 
 They are plain dataclasses: building and encoding one costs about a microsecond, and the router
-writes a dozen per execution.
+writes a dozen per execution. Numbers are finite: readers compute with them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from streams.admitted import AdmittedPlan
 from streams.reports import StepError, StreamSummary
@@ -24,7 +24,7 @@ ReportKind = Annotated[
 
 @dataclass(slots=True)
 class Nothing:
-    """An event whose type says it all."""
+    """An event without further fields."""
 
 
 @dataclass(slots=True)
@@ -41,9 +41,9 @@ class Accepted:
     action_class: str
     priority: int
     timeout_seconds: Annotated[
-        float, Field(description="for the whole execution, from its first start")
+        FiniteFloat, Field(description="for the whole execution, from its first start")
     ]
-    sla_seconds: float
+    sla_seconds: FiniteFloat
     approval_level: int
     name: str | None = None
     #: How often this idempotency key was accepted before; the latest acceptance counts.
@@ -98,7 +98,7 @@ class ApprovalRequested:
 
 @dataclass(slots=True)
 class By:
-    """Something an actor asked for."""
+    """A request of an actor."""
 
     actor: str
     reason: str | None = None
@@ -115,7 +115,7 @@ class Resumed:
 
 @dataclass(slots=True)
 class CancelRequested:
-    """The end is asked for; what is in flight ends first, then the terminal event follows."""
+    """The end is requested; attempts in flight end first, then the terminal event follows."""
 
     actor: str
     reason: str
@@ -127,7 +127,7 @@ class Ended:
     """How the execution ended, in numbers."""
 
     steps: Annotated[dict[str, int], Field(description="steps of the plan by final status")]
-    elapsed_seconds: float
+    elapsed_seconds: FiniteFloat
     reason: str | None = None
     compensations: Annotated[
         dict[str, int] | None,
@@ -172,8 +172,8 @@ class Dispatched:
     domain: str
     topic: str
     parameters: dict[str, Any]
-    timeout_seconds: float
-    lease_seconds: float
+    timeout_seconds: FiniteFloat
+    lease_seconds: FiniteFloat
     expires_at: Timestamp
     target: str | None = None
 
@@ -189,7 +189,7 @@ class StepStarted:
 class StepProgress:
     """How far the attempt is, at most once a second."""
 
-    percent: float | None = None
+    percent: FiniteFloat | None = None
     message: str | None = None
     bytes: int = 0
 
@@ -198,7 +198,7 @@ class StepProgress:
 class StepSucceeded:
     """The result of an attempt."""
 
-    duration_seconds: float
+    duration_seconds: FiniteFloat
     output: Any = None
     stdout: StreamSummary | None = None
     stderr: StreamSummary | None = None
@@ -209,7 +209,7 @@ class StepSucceeded:
 class StepFailed:
     """The attempt failed; `final` where no other attempt follows."""
 
-    duration_seconds: float
+    duration_seconds: FiniteFloat
     error: StepError
     final: bool = True
     evidence: Annotated[
@@ -228,22 +228,22 @@ class RetryScheduled:
 
     next_attempt: int
     max_attempts: int
-    delay_seconds: float
+    delay_seconds: FiniteFloat
     at: Timestamp
 
 
 @dataclass(slots=True)
 class StepLost:
-    """The lease ended without a word: nobody knows what became of the attempt."""
+    """The lease ended without a report: the outcome of the attempt is unknown."""
 
     executor: str | None
-    lease_seconds: float
+    lease_seconds: FiniteFloat
     retry_safe: bool
 
 
 @dataclass(slots=True)
 class StepCancelRequested:
-    """The attempt is told to end, or never to start; it ends when its executor answers."""
+    """A stop of the attempt is requested; it ends when its executor reports that."""
 
     reason: str
 
@@ -268,7 +268,7 @@ class Skipped:
 
 @dataclass(slots=True)
 class LateResult:
-    """A report of an attempt that no longer counts; it changes nothing, and says what it said."""
+    """A report of an attempt that no longer counts; it changes no status."""
 
     report: str
     executor: str | None = None

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 class SlaProgress(BaseModel):
     """The promise of the SLA class and whether it was broken."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
 
     sla_class: str
     deadline: AwareDatetime
@@ -18,7 +18,7 @@ class SlaProgress(BaseModel):
 class StepState(BaseModel):
     """One step as the projector sees it."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
 
     step: str
     tool: str
@@ -31,7 +31,7 @@ class StepState(BaseModel):
 class ProgressSnapshot(BaseModel):
     """Progress of one execution after event number `seq`; a later one replaces it."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
 
     execution_id: str
     tenant: str

@@ -22,8 +22,8 @@ _NOTHING_OPEN: Final = Allowed(references=False, secrets=False)
 def bind(tool: Tool, parameters: dict[str, Any]) -> Invocation | list[Problem]:
     """The invocation, or every problem. References and secrets must be resolved already.
 
-    A number stands for text where text is wanted, since a reference that is the whole value keeps
-    its type; durations become seconds.
+    A number is taken as text where text is required, since a reference that is the whole value
+    keeps its type; durations become seconds.
     """
     if type(parameters) is not dict:
         return [Problem("parameters", "must be an object with one entry per parameter")]
@@ -52,8 +52,8 @@ def bind(tool: Tool, parameters: dict[str, Any]) -> Invocation | list[Problem]:
 def target_of(tool: Tool, parameters: dict[str, Any]) -> str | None:
     """The host or asset that the step acts on, as a key; None where no parameter names one.
 
-    Lower case without the trailing dot and without a port, so that the spellings of one machine
-    meet in one key. A value that is still a reference is not known: None.
+    Lower case without the trailing dot and without a port, so that all spellings of one machine
+    give the same key. A value that is still a reference is not known: None.
     """
     values = apply_defaults(tool, parameters)
     for name in tool.target:
@@ -76,13 +76,13 @@ def target_key(value: Any) -> str | None:
 def target_names(tool: Tool) -> tuple[tuple[str, ...], str | None]:
     """The parameters that say what a call acts on, aliases included, and the default target.
 
-    The first that is set counts; after a parameter with a default no other is looked at.
+    The first that is set counts; parameters after one with a default are ignored.
     """
     names: list[str] = []
     defaults = checker_of(tool).defaults
     for name in tool.target:
         shape = tool.parameters.get(name)
-        # A tool that runs here only may say `host` and take none.
+        # A local tool may name the target `host` without having that parameter.
         names.extend((name, *shape.aliases) if shape is not None else ())
         if name in defaults:
             return tuple(names), target_key(defaults[name])
@@ -101,7 +101,7 @@ def _wanted_type(tool: Tool, name: str, value: Any) -> Any:
 
 
 def _text(value: Any) -> Any:
-    # Out of bounds numbers stay what they are and are refused as such.
+    # Numbers out of bounds are not converted, and are refused later.
     if type(value) in (int, float) and abs(value) < 2**63:
         return as_text(value)
     return value

@@ -35,7 +35,7 @@ class Checker:
         }
 
     def problems(self, parameters: dict[str, Any], allowed: Allowed) -> list[Problem]:
-        """What is wrong; nothing if the list is empty."""
+        """The problems; an empty list where there is none."""
         found: list[Problem] = []
         checks = self._checks
         for name, value in parameters.items():
@@ -57,7 +57,7 @@ class Checker:
         for group in self._tool.exclusive:
             both = [name for name in group if given.get(name) is not None]
             if len(both) > 1:
-                message = f"cannot stand beside {both[0]}; give only one of them"
+                message = f"cannot be combined with {both[0]}; give only one of them"
                 found.append(Problem(f"parameters.{both[1]}", message))
         return found
 
@@ -113,10 +113,10 @@ def checker_of(tool: Tool) -> Checker:
 
 
 def check(tool: Tool, parameters: dict[str, Any], *, references_allowed: bool) -> list[Problem]:
-    """Every problem of these parameters; empty where the tool can take them.
+    """Every problem of these parameters; empty where they are valid.
 
-    With `references_allowed` text with `{{ … }}` stands for any value: it is checked by `bind`,
-    when it is known. A secret reference may stand for a parameter that is marked secret.
+    With `references_allowed` text with `{{ … }}` is accepted as any value: `bind` checks it
+    when it is known. A secret reference is accepted for a parameter that is marked secret.
     """
     if type(parameters) is not dict:
         return [Problem("parameters", "must be an object with one entry per parameter")]

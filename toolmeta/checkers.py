@@ -23,7 +23,7 @@ _KEY: Final = re.compile(r"[^-\s\x00-\x1f\x7f][^\x00-\x1f\x7f]{0,255}")
 
 
 class Allowed(NamedTuple):
-    """What may stand in place of a value."""
+    """What is accepted in place of a value."""
 
     references: bool
     secrets: bool
@@ -38,7 +38,7 @@ _KINDS: Final = {
 
 
 def kind(value: Any) -> str:
-    """What the value is, in the words of a message."""
+    """The kind of value, as messages name it."""
     return _KINDS.get(type(value), "something else")
 
 
@@ -57,7 +57,7 @@ def _text_remedy(value: Any) -> str:
 
 
 def text_fault(value: str, longest: int) -> str | None:
-    """What no program or table can hold, whatever the parameter."""
+    """Why no program or table can hold the text; None where they can."""
     if len(value) > longest:
         return f"is too long: {len(value)} characters, at most {longest} are allowed"
     if "\x00" in value:
@@ -73,7 +73,7 @@ def text_fault(value: str, longest: int) -> str | None:
 def compile_shape(shape: Shape, *, guarded: bool = False) -> Check:
     """The function that checks a value of this shape; it appends what is wrong.
 
-    With `guarded` no value may begin with a dash, since it stands where a program reads options.
+    With `guarded` no value may begin with a dash, since the program would read it as an option.
     """
     match shape.type:
         case "string":
@@ -241,7 +241,7 @@ def _object(shape: Shape, guarded: bool) -> Check:
 
 
 def _any(shape: Shape) -> Check:
-    """Any JSON value within bounds; walked without recursion, so that depth cannot hurt."""
+    """Any JSON value within bounds; walked without recursion, so that depth is no problem."""
 
     def check(value: Any, field: str, allowed: Allowed, problems: list[Problem]) -> None:
         waiting: list[tuple[Any, int]] = [(value, 0)]
@@ -284,7 +284,7 @@ def _node_fault(item: Any, depth: int, shape: Shape, allowed: Allowed) -> str | 
 
 def _secret_fault(value: dict[str, Any], allowed: Allowed) -> str | None:
     if not allowed.secrets:
-        return "is a secret reference that nobody resolved"
+        return "is a secret reference that was not resolved"
     if allowed.references and value.keys() == {"type", "path"} and is_reference(value["path"]):
         return None
     return secret_references.fault(value)

@@ -1,4 +1,4 @@
-"""Converted files: the JSON of YAML files that was made before, found by their content.
+"""Converted files: a cache of the JSON of YAML files, by their content.
 
 Reading the YAML of the catalogue takes half a second of CPU, its JSON a hundredth. A file whose
 content changed is converted again, so what is stored here is never stale.
@@ -38,7 +38,7 @@ class ConvertedFiles:
         return found
 
     def save(self) -> None:
-        """Keep what was asked for since this was made, and nothing else.
+        """Write what `get` has returned, and nothing else.
 
         Does nothing where nothing changed, or where Python writes no compiled modules; a folder
         that cannot be written to is no error.
@@ -47,7 +47,7 @@ class ConvertedFiles:
             return
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(exist_ok=True)
-            # Written aside and renamed: another process sees the old file or the whole new one.
+            # Written to another file and renamed: readers get the old file or the whole new one.
             handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=self._path.name)
             try:
                 with os.fdopen(handle, "wb") as file:

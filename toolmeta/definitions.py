@@ -1,4 +1,4 @@
-"""The definitions of the catalogue as they stand in their files, not yet checked."""
+"""The definitions of the catalogue as read from their files, not yet checked."""
 
 from __future__ import annotations
 

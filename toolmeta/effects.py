@@ -1,4 +1,4 @@
-"""The effects of tools, and the action class that each one counts as."""
+"""The effects of tools, and the action class of each."""
 
 from __future__ import annotations
 

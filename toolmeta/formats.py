@@ -18,7 +18,7 @@ from toolmeta.hosts import split_port
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One format: the check, and what to say to whom it refuses (follows "must be")."""
+    """One format: the check, and the text of its refusal (follows "must be")."""
 
     accepts: Callable[[str], object]
     wanted: str
@@ -54,7 +54,7 @@ def _cidr(value: str) -> bool:
 
 
 def _hostname(value: str) -> bool:
-    # A number as the last label: an address in disguise, which some resolvers read (127.1, 0x7f1).
+    # A number as the last label is an address for some resolvers (127.1, 0x7f1).
     last = value.rstrip(".").rpartition(".")[2]
     disguised = bool(_NUMBER_LABEL.fullmatch(last))
     return len(value) <= 253 and bool(_HOSTNAME.fullmatch(value)) and not disguised
@@ -74,7 +74,7 @@ def _url(value: str) -> bool:
         return False
     try:
         parts = urlsplit(value)
-        # Reading the port is what checks it.
+        # Reading the port checks it.
         port = parts.port
     except ValueError:
         return False

@@ -1,4 +1,4 @@
-"""An invocation: what a driver is to do, with every parameter bound; pure data."""
+"""An invocation: the call of a driver, with every parameter bound; pure data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with what the user wrote: the field, and a sentence with the remedy."""
+    """One problem of the user's input: the field, and a sentence with the remedy."""
 
     field: str
     message: str
@@ -35,14 +35,14 @@ class Invocation:
     host: str | None = None
     #: The parser that turns stdout into structured output, by name; None keeps the text.
     parser: str | None = None
-    #: Exit codes that mean success (grep answers 1 for "nothing found").
+    #: Exit codes that mean success (grep has 1 for "nothing found").
     success_codes: tuple[int, ...] = (0,)
     #: The parser reads stdout and stderr together, in the order of arrival.
     parse_stderr: bool = False
-    #: What a failed program's last words mean: (pattern, error class); the first found wins.
+    #: Error classes by the last output of a failed program: (pattern, class), the first match wins.
     failures: tuple[tuple[str, str], ...] = ()
-    #: Error classes that a new attempt may heal, where the tool says that repeating it is safe.
+    #: Error classes after which a new attempt may succeed, for tools that are safe to repeat.
     transient: frozenset[str] = frozenset()
     retry_safe: bool = False
-    #: Secrets that were resolved into this invocation: masked in whatever leaves the executor.
+    #: Secrets that were resolved into this invocation: masked in all output of the executor.
     secrets: tuple[str, ...] = field(default=(), repr=False)

@@ -11,7 +11,7 @@ from toolmeta.effects import ACTION_CLASS_OF
 
 @dataclass(frozen=True, slots=True)
 class ListedTool:
-    """What a list says of a tool; the same as its definition says."""
+    """The fields of a tool in a list, as in its definition."""
 
     name: str
     aliases: tuple[str, ...]

@@ -20,7 +20,7 @@ Capability = Annotated[str, Field(pattern=r"^CAP_[A-Z_]+$")]
 
 
 class FailureRule(BaseModel):
-    """What a program's failure means, by a pattern in the last that it wrote."""
+    """The error class of a program's failure, by a pattern in its last output."""
 
     model_config = STRICT
 
@@ -72,7 +72,7 @@ class EffectBy(BaseModel):
 
 
 class Risk(BaseModel):
-    """What running the tool can do, by its effect and not by its category."""
+    """The consequences of running the tool, by its effect and not by its category."""
 
     model_config = STRICT
 
@@ -102,7 +102,7 @@ class Example(BaseModel):
 class Tool(BaseModel):
     """One tool of the catalogue.
 
-    What its fields say of each other is checked by `rules.faults` when a definition is read.
+    Rules between its fields are checked by `rules.faults` when a definition is read.
     """
 
     model_config = STRICT

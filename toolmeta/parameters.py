@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolmeta.formats import FORMATS
 
-#: Strings are bounded even where a definition says nothing.
+#: Strings are bounded even where a definition states no bound.
 MAX_STRING: Final = 4_096
-#: Entries of an array or object, where a definition says nothing.
+#: Entries of an array or object, where a definition states no bound.
 MAX_ITEMS: Final = 1_000
-#: Beyond 64 bits neither Postgres nor most programs can follow.
+#: Postgres and most programs have no larger integers than 64 bits.
 MAX_INTEGER: Final = 2**63 - 1
 
 Type = Literal["string", "integer", "number", "boolean", "array", "object", "duration", "any"]
@@ -26,7 +26,7 @@ STRICT: Final = ConfigDict(
 
 _NUMBERS: Final = frozenset({"integer", "number", "duration"})
 
-#: Which types each constraint has an effect on; elsewhere it would mislead its reader.
+#: Types that each constraint applies to; for others it would have no effect and is refused.
 _APPLIES: Final[dict[str, frozenset[str]]] = {
     "minimum": _NUMBERS,
     "maximum": _NUMBERS,
@@ -65,9 +65,9 @@ class Shape(BaseModel):
     values: Shape | None = None
     min_items: int | None = Field(default=None, ge=0)
     max_items: int | None = Field(default=None, ge=1, le=100_000)
-    lone: bool = Field(default=False, description="one item may stand without the list")
+    lone: bool = Field(default=False, description="a single item needs no list")
     secret: bool = Field(
-        default=False, description="a secret reference may stand for it; never part of an argv"
+        default=False, description="a secret reference is accepted; never part of an argv"
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Parse: what a program wrote becomes structured output, by the name of a parser.
+"""Parse: the output of a program as structured data, by the name of a parser.
 
 Names: our own (`df`, `ps` …, a module of `toolmeta.parsers` each), the general ones (`text`,
 `lines`, `json`, `jsonl`, `key_value`, `field:<name>`, `json:<name>`) and `jc:<name>` for the
@@ -48,7 +48,7 @@ from toolmeta.parsers import (
     traces,
 )
 
-#: Entries of a list and characters of a text that an output keeps; an output travels in an event.
+#: Entries of a list and characters of a text that an output keeps; an output is part of an event.
 MAX_ENTRIES: Final = 1_000
 MAX_TEXT: Final = 65_536
 
@@ -157,7 +157,7 @@ def parse(name: str | None, stdout: str, exit_code: int) -> dict[str, Any]:
         found = _parse(name or "text", stdout)
     except ParseError:
         raise
-    # A parser meets whatever a program of any version writes; jc promises no exception class.
+    # Programs of any version may write anything; jc documents no exception class.
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"[:300]
         raise ParseError(f"The output is not what {name} expects ({reason}).") from error

@@ -80,5 +80,5 @@ def _checked(definition: Definition) -> Tool:
     if faults:
         raise CatalogueError(f"{where}: {'; '.join(faults)}")
     if (tool.domain, tool.name) != (definition.domain, definition.name):
-        raise CatalogueError(f"{where}: says it is {tool.domain}/{tool.name}")
+        raise CatalogueError(f"{where}: states the name {tool.domain}/{tool.name}")
     return tool

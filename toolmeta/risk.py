@@ -28,7 +28,7 @@ def action_class_of(tool: Tool, parameters: dict[str, Any]) -> ActionClass:
 
 
 def approval_required(tool: Tool, parameters: dict[str, Any], environment: Environment) -> bool:
-    """Whether the definition asks for an approval of this call in this environment."""
+    """Whether the definition requires an approval of this call in this environment."""
     return environment in tool.risk.approval_in and effect_of(tool, parameters) != "read"
 
 

@@ -1,4 +1,4 @@
-"""What every definition must hold beyond its fields; checked when it is read."""
+"""Rules for definitions beyond their fields; checked when one is read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def faults(tool: Tool) -> Iterator[str]:
 def exposed(tool: Tool) -> frozenset[str]:
     """The parameters whose text begins an argument that the program could read as an option.
 
-    Those are the ones not behind a literal `--`; `check` refuses a leading dash in them.
+    Those are the ones not after a literal `--`; `check` refuses a leading dash in them.
     """
     found: set[str] = set()
     _walk(tool.run.argv, False, found)

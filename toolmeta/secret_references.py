@@ -1,7 +1,7 @@
 """Secret references: `{"type": "secret", "path": "env/NAME"}` or `"file/NAME"` in a plan.
 
 They are checked when a request is admitted, and resolved by the executor right before its tool
-is bound. A colon may stand for the slash.
+is bound. A colon is accepted for the slash.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def fault(value: dict[str, Any]) -> str | None:
     if type(path) is not str:
         return f"is a secret reference whose path is no text; {_REMEDY}"
     if path_of(value) is None:
-        # The path itself may be a secret that somebody wrote in the wrong place: it is not shown.
+        # The path itself may be a secret in the wrong place: it is not shown.
         prefix = path.partition("/")[0].partition(":")[0]
         if prefix in ("env", "file"):
             return (

@@ -6,7 +6,7 @@
   `is: value` or `is: [values]`, by value
 - `{each: paths, then: ["{item}"]}`: for each item; of an object `{key}` and `{value}`
 
-No expressions: what these cannot say belongs into a driver.
+No expressions: what these forms cannot express is the task of a driver.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHOICE: Final = frozenset({"choose", "from"})
 
 
 class Flag(BaseModel):
-    """An argument that stands or does not."""
+    """An argument that is present if a boolean parameter is true."""
 
     model_config = STRICT
 

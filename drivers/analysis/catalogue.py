@@ -46,7 +46,7 @@ def capture_filter(name: str, options: Options) -> str:
     if not listed:
         parts = [f"({transport})"]
     if name == "udp":
-        # The errors that say that nobody listens, and the later parts of a fragmented datagram.
+        # ICMP errors for closed ports, and the later parts of a fragmented datagram.
         parts = [f"({parts[0]} or icmp or (ip[6:2] & 0x1fff != 0))"]
     if options.address is not None:
         parts.append(f"host {options.address}")

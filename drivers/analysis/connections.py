@@ -86,7 +86,7 @@ class Connections:
         self.ignored_packets = 0
 
     def take(self, packets: Iterable[Packet]) -> None:
-        """Take every TCP packet; others are passed over."""
+        """Take every TCP packet; others are ignored."""
         for packet in packets:
             segment = packet.segment
             if segment is None or (
@@ -151,7 +151,7 @@ class Connections:
         if flags & SYN and not flags & ACK and by_client:
             known.syns += 1
             known.syn_sequence = segment.sequence
-            # The first one: time spent on repeating it belongs to the handshake.
+            # The first one: the time of its repetitions is part of the handshake.
             known.syn_at = packet.time if known.syn_at is None else known.syn_at
         elif flags & SYN and flags & ACK and not by_client:
             known.answered = True

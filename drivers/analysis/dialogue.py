@@ -1,7 +1,7 @@
 """Line dialogues (FTP, SMTP): commands of the client with the replies of the server; pure.
 
 Both protocols answer each command with a line `NNN text`, or several of which only the last has a
-space behind its number (RFC 959, 4.2; RFC 5321, 4.2.1).
+space after its number (RFC 959, 4.2; RFC 5321, 4.2.1).
 """
 
 from __future__ import annotations
@@ -61,17 +61,17 @@ def _side(side: Direction, by_client: bool, start: float) -> Iterator[Line]:
         if end < 0:
             return
         raw = data[position:end].rstrip(b"\r")
-        # A reply belongs behind what was said before it: time never runs back.
+        # A reply is put after everything before it: times never decrease.
         latest = max(latest, side.time_at(end) or start)
         yield Line(latest, by_client, readable(raw, _LINE_BYTES), position)
         position = end + 1
 
 
 class Replies:
-    """Puts the server's lines together to replies."""
+    """Joins the server's lines to replies."""
 
     def __init__(self) -> None:
-        """Nothing begun."""
+        """No reply has begun."""
         self._code: str | None = None
         self._lines: list[str] = []
 

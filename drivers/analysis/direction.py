@@ -1,7 +1,7 @@
-"""One direction of a TCP connection: its bytes put in order, and what went wrong on the way; pure.
+"""One direction of a TCP connection: its bytes in order, its losses and repetitions; pure.
 
 Sequence numbers are taken relative to the first byte, modulo 2**32 (RFC 9293). A segment that
-fills a hole is a reordering if it comes within the round trip time of what overtook it, else a
+fills a hole is a reordering if it comes within the round trip time of the segment before it, else a
 retransmission; a segment already seen is a retransmission, unless it is a keep-alive.
 """
 
@@ -133,7 +133,7 @@ class Direction:
 
     def _repeated(self, end: int) -> None:
         self.retransmissions += 1
-        # Karn: the answer to a repeated segment says nothing about the round trip.
+        # Karn: the acknowledgement of a repeated segment gives no round trip time.
         if self._timed is not None and self._timed[0] <= end:
             self._timed = None
 
@@ -153,7 +153,7 @@ class Direction:
             if len(self._marks) < _MARKS:
                 self._marks.append((len(self.data), time))
             self.data += fresh[: KEEP_BYTES - len(self.data)]
-            # Cut off by the capture, or beyond what is kept: what follows has no place.
+            # Cut off by the capture, or beyond what is kept: what follows is not kept.
             self.incomplete = len(payload) < length or len(self.data) >= KEEP_BYTES
         self._next = start + length
 

@@ -38,13 +38,13 @@ _CODES: Final = {
     0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED",
     9: "NOTAUTH",
 }  # fmt: skip
-#: dpkt reads names and records of any damage; these are what it raises.
+#: What dpkt raises on names and records that are damaged.
 _DAMAGE: Final = (dpkt.Error, struct.error, ValueError, IndexError, TypeError, OSError)
 
 
 @dataclass(slots=True)
 class Query:
-    """One question; `code` is None while nobody answered."""
+    """One question; `code` is None while there is no response."""
 
     time: float
     client: str
@@ -60,7 +60,7 @@ class Query:
     authoritative: bool = False
 
 
-class _Book:
+class _Queries:
     """Questions waiting for their answers, and all of them."""
 
     def __init__(self) -> None:
@@ -125,14 +125,14 @@ class _Book:
 def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
     """Every question with its answer, counts, latencies and what is unusual."""
     ports = options.ports or PORTS
-    traffic, book, streams = Traffic(), _Book(), Connections(ports)
+    traffic, queries, streams = Traffic(), _Queries(), Connections(ports)
     for packet in traffic.seen(packets, options):
         if not {packet.source_port, packet.destination_port} & ports:
             continue
         if packet.protocol == "udp" and packet.payload:
             source = (packet.source, packet.source_port)
             destination = (packet.destination, packet.destination_port)
-            book.take(packet.time, source, destination, packet.payload, "udp")
+            queries.take(packet.time, source, destination, packet.payload, "udp")
         elif packet.protocol == "tcp":
             streams.take([packet])
     for one in streams.all:
@@ -141,8 +141,8 @@ def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
             (one.server, one.client, one.from_server),
         ):
             for offset, data in _framed(bytes(side.data)):
-                book.take(side.time_at(offset) or one.start, own, other, data, "tcp")
-    return {**traffic.summary(), **_findings(book, options.limit)}
+                queries.take(side.time_at(offset) or one.start, own, other, data, "tcp")
+    return {**traffic.summary(), **_findings(queries, options.limit)}
 
 
 def _framed(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -156,8 +156,8 @@ def _framed(data: bytes) -> Iterator[tuple[int, bytes]]:
         position += 2 + length
 
 
-def _findings(book: _Book, limit: int) -> dict[str, Any]:
-    every = book.all
+def _findings(queries: _Queries, limit: int) -> dict[str, Any]:
+    every = queries.all
     names: Counter[str] = Counter()
     servers: Counter[str] = Counter()
     for query in every:
@@ -167,18 +167,18 @@ def _findings(book: _Book, limit: int) -> dict[str, Any]:
     for query in every:
         subject = f"{query.server} {query.name}"
         if query.code is None:
-            book.anomalies.add("unanswered", subject, f"{query.server} gave no answer")
+            queries.anomalies.add("unanswered", subject, f"{query.server} gave no answer")
         elif query.code in ("SERVFAIL", "REFUSED", "FORMERR", "NOTIMP"):
             text = f"{query.server} answered {query.code} for {query.name}"
-            book.anomalies.add(query.code.lower(), subject, text)
+            queries.anomalies.add(query.code.lower(), subject, text)
     return {
         "query_count": len(every),
         "answered": len(took),
         "unanswered": len(every) - len(took),
         "retried": sum(query.repeats for query in every),
-        "unasked_answers": book.unasked,
-        "malformed": book.malformed,
-        "ignored_queries": book.ignored,
+        "unasked_answers": queries.unasked,
+        "malformed": queries.malformed,
+        "ignored_queries": queries.ignored,
         "response_codes": dict(Counter(q.code for q in every if q.code is not None)),
         "record_types": dict(Counter(query.kind for query in every)),
         "latency_min_ms": milliseconds(min(took, default=None)),
@@ -187,7 +187,7 @@ def _findings(book: _Book, limit: int) -> dict[str, Any]:
         "top_names": top(names, min(limit, 50), "name", "queries"),
         "servers": top(servers, min(limit, 50), "server", "queries"),
         "queries": [_row(query) for query in every[:limit]],
-        "anomalies": book.anomalies.rows(),
+        "anomalies": queries.anomalies.rows(),
     }
 
 
@@ -242,5 +242,5 @@ def _data(answer: Any) -> str:
             case "TXT":
                 return " ".join(repr(part)[1:-1] for part in answer.text)[:500]
     except (*_DAMAGE, AttributeError):
-        pass  # Shown as what it is.
+        pass  # Shown as the raw record.
     return raw[:64].hex()

@@ -1,7 +1,7 @@
 """The `analysis` driver: the eight protocol analyzers and dpkt, on a live interface or a capture.
 
 A live analysis captures first (by tcpdump, bounded by packets, seconds and bytes) and reads then:
-so what was seen can be kept and read again. The reading runs in a thread and stops when the step
+so the capture can be kept and read again. The reading runs in a thread and stops when the step
 is cancelled.
 """
 
@@ -28,7 +28,7 @@ MAX_PACKETS: Final = 500_000
 
 
 class AnalysisDriver:
-    """Packets to findings."""
+    """Reads packets and returns findings."""
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
         """Capture if an interface is named, then analyse."""

@@ -26,7 +26,7 @@ class Options:
     limit: int = 100
 
     def takes(self, packet: Packet) -> bool:
-        """Whether the packet belongs to what was asked for."""
+        """Whether the packet is one of those to analyse."""
         return self.address is None or self.address in (packet.source, packet.destination)
 
 
@@ -41,7 +41,7 @@ def milliseconds(seconds: float | None) -> float | None:
 
 
 def readable(data: bytes, limit: int = _TEXT) -> str:
-    """Text from the wire made fit to show: what is no printable character becomes a dot."""
+    """Text from packets for people: characters that are not printable become dots."""
     text = data[:limit].decode("utf-8", "replace")
     return "".join(character if character.isprintable() else "." for character in text)
 
@@ -68,7 +68,7 @@ class Anomalies:
     _found: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
     def add(self, kind: str, subject: str, message: str) -> None:
-        """Note it; beyond 200 different ones nothing is noted."""
+        """Count it; beyond 200 different ones nothing is added."""
         known = self._found.get((kind, subject))
         if known is not None:
             known["count"] += 1
@@ -95,7 +95,7 @@ class Traffic:
     talkers: Counter[str] = field(default_factory=Counter)
 
     def seen(self, packets: Iterable[Packet], options: Options) -> Iterator[Packet]:
-        """The packets that belong to what was asked for, counted on their way."""
+        """The packets to analyse; counts those that it yields."""
         for packet in packets:
             if options.takes(packet):
                 self._add(packet)

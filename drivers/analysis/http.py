@@ -39,7 +39,7 @@ _SLOW_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One head and where its message lies in the stream."""
+    """One head and the position of its message in the stream."""
 
     first: bytes
     headers: dict[bytes, bytes]
@@ -52,7 +52,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request and what came back, if anything did."""
+    """One request and its response, if there is one."""
 
     row: dict[str, Any]
     status: int | None

@@ -19,7 +19,7 @@ def summary(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
 
 
 def conversations(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
-    """Who talked with whom, by bytes."""
+    """Pairs of addresses, by bytes."""
     traffic, pairs, frames = Traffic(), Counter[Any](), Counter[Any]()
     for packet in traffic.seen(_chosen(packets, options), options):
         if packet.source:

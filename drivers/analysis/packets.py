@@ -1,4 +1,4 @@
-"""One captured frame as the analyses see it: addresses, ports, flags and payload; pure.
+"""One captured frame, decoded: addresses, ports, flags and payload; pure.
 
 Decoding never raises: a frame that is damaged, cut off or of an unknown kind is a `Packet` with
 what could be read of it. Link layers: Ethernet (with VLAN tags), raw IP, BSD loopback and Linux
@@ -84,7 +84,7 @@ def decode(linktype: int, record: Record) -> Packet:
             source, destination = socket.inet_ntoa(layer.spa), socket.inet_ntoa(layer.tpa)
             return Packet(record.time, record.wire_length, "arp", source, destination)
     except _DAMAGE:
-        pass  # The frame is what it is: counted, and not understood.
+        pass  # The frame is counted, and not decoded.
     return Packet(record.time, record.wire_length, "other")
 
 
@@ -148,7 +148,7 @@ def _transport(
     if isinstance(inner, dpkt.tcp.TCP):
         segment = Segment(inner.seq, inner.ack, inner.flags, inner.win)
         size = max(0, length - inner.off * 4)
-        # A short frame is padded to 60 bytes: what lies behind the datagram is not payload.
+        # A short frame is padded to 60 bytes: bytes after the datagram are not payload.
         data = bytes(inner.data)[:size]
         return Packet(*common, inner.sport, inner.dport, data, size, segment, fragment=fragment)
     if isinstance(inner, dpkt.udp.UDP):

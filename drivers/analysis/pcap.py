@@ -1,8 +1,8 @@
 """Reading capture files: classic pcap of both byte orders and resolutions, and pcapng.
 
 Sources: pcap file format (draft-ietf-opsawg-pcap), pcapng (draft-ietf-opsawg-pcapng). The classic
-reader is our own because it must tell the length on the wire, stop at a record that was cut off,
-and never believe a length that the file states.
+reader is our own because it must report the length on the wire, stop at a record that was cut off,
+and check every length that the file states.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Capture:
 
 
 def open_capture(file: BinaryIO) -> Capture:
-    """The records of a file, read as they are asked for; raises NotACapture, also while reading.
+    """The records of a file, read on demand; raises NotACapture, also while reading.
 
     A record that is cut off at the end of the file is left out.
     """
@@ -89,5 +89,5 @@ def _pcapng_records(reader: dpkt.pcapng.Reader) -> Iterator[Record]:
         for time, data in reader:
             yield Record(float(time), data, len(data))
     except (dpkt.Error, ValueError, struct.error):
-        # Cut off in the middle of a block: what was whole has been given.
+        # Cut off in the middle of a block: the complete records were yielded.
         return

@@ -70,7 +70,7 @@ def _session(one: Connection, anomalies: Anomalies) -> _Session:
         if session.starttls:
             break
         if line.by_client:
-            _said(session, line, waiting)
+            _client_line(session, line, waiting)
             continue
         reply = replies.take(line.text)
         if reply is None:
@@ -80,11 +80,11 @@ def _session(one: Connection, anomalies: Anomalies) -> _Session:
             session.banner = reply.text if session.banner is None else session.banner
             continue
         verb, argument, at = waiting.pop(0)
-        _answered(session, verb, argument, at, reply, line, anomalies)
+        _server_reply(session, verb, argument, at, reply, line, anomalies)
     return session
 
 
-def _said(session: _Session, line: Line, waiting: list[tuple[str, str, float]]) -> None:
+def _client_line(session: _Session, line: Line, waiting: list[tuple[str, str, float]]) -> None:
     if session.data_from is not None:
         session.data_end = line.offset
         if line.text == ".":
@@ -100,7 +100,7 @@ def _said(session: _Session, line: Line, waiting: list[tuple[str, str, float]]) 
     waiting.append((verb.upper()[:16], argument, line.time))
 
 
-def _answered(
+def _server_reply(
     session: _Session,
     verb: str,
     argument: str,
@@ -145,7 +145,7 @@ def _answered(
 
 
 def _after_data(held: bytes, session: _Session) -> int:
-    """Where the text begins: behind the DATA line that follows the message before."""
+    """Where the text begins: after the DATA line that follows the message before."""
     found = re.compile(rb"^DATA\r?\n", re.IGNORECASE | re.MULTILINE).search(held, session.data_end)
     return found.end() if found else session.data_end
 

@@ -60,11 +60,11 @@ def _session(one: Connection, anomalies: Anomalies) -> dict[str, Any]:
         for name in _LISTS
         if name in client_lists and name in server_lists
     }
-    # An authenticated cipher brings its own check; the negotiated one is not used.
+    # An authenticated cipher includes the MAC; the negotiated one is not used.
     for way in ("to_server", "to_client"):
         if _AEAD.fullmatch(chosen.get(f"cipher_{way}") or ""):
             chosen[f"mac_{way}"] = "implicit"
-    _judge(one, server, server_lists, chosen, anomalies)
+    _add_anomalies(one, server, server_lists, chosen, anomalies)
     return {
         **one.ends(),
         "state": one.state,
@@ -78,7 +78,7 @@ def _session(one: Connection, anomalies: Anomalies) -> dict[str, Any]:
     }
 
 
-def _judge(
+def _add_anomalies(
     one: Connection,
     server: str | None,
     offered: dict[str, list[str]],
@@ -122,7 +122,7 @@ def _lists(data: bytes) -> dict[str, list[str]]:
     payload = data[5 : 4 + length - padding]
     if not 0 < length <= 35_000 or len(data) < 4 + length or payload[:1] != bytes([_KEXINIT]):
         return {}
-    position = 17  # Behind the number and the cookie.
+    position = 17  # After the message number and the cookie.
     found: dict[str, list[str]] = {}
     for name in _LISTS:
         size = int.from_bytes(payload[position : position + 4], "big")

@@ -102,11 +102,11 @@ def _session(one: Connection, client: Side, server: Side, anomalies: Anomalies) 
         "bytes_from_client": one.from_client.payload_bytes,
         "bytes_from_server": one.from_server.payload_bytes,
     }
-    _judge(one, row, version, certificate, anomalies)
+    _add_anomalies(one, row, version, certificate, anomalies)
     return row
 
 
-def _judge(
+def _add_anomalies(
     one: Connection,
     row: dict[str, Any],
     version: int | None,
@@ -162,7 +162,7 @@ def _certificate(der: bytes) -> dict[str, Any] | None:
         subject, issuer = found.subject.rfc4514_string(), found.issuer.rfc4514_string()
         dates = found.not_valid_before_utc, found.not_valid_after_utc
         names = _names(found)
-    # Certificates of strangers hold anything; the library raises several classes on it.
+    # Malformed certificates make the library raise several classes of exceptions.
     except (ValueError, TypeError, KeyError, x509.UnsupportedGeneralNameType):
         return None
     return {

@@ -29,7 +29,7 @@ VERSIONS: Final = {
 
 @dataclass(slots=True)
 class Hello:
-    """What a hello says; of a server's, `versions` and `ciphers` hold one entry."""
+    """The fields of a hello; of a server's, `versions` and `ciphers` hold one entry."""
 
     versions: list[int] = field(default_factory=list)
     ciphers: list[int] = field(default_factory=list)

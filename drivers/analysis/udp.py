@@ -1,4 +1,4 @@
-"""UDP: conversations, services, what was never answered or refused by ICMP; pure."""
+"""UDP: conversations, services, datagrams without a response or refused by ICMP; pure."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from drivers.cameras import responses
-from drivers.cameras.link import Camera
+from drivers.cameras.client import Camera
 
 _BASIC: Final = "/axis-cgi/basicdeviceinfo.cgi"
 _PORTS: Final = "/axis-cgi/io/port.cgi"
@@ -70,7 +70,7 @@ async def _read(camera: Camera, port: int) -> dict[str, Any]:
         text = await camera.text(_PORTS, {question: port})
         value = responses.pairs(text).get(f"port{port}")
         if value is None:
-            raise camera.refuse("not_found", f"{camera.subject} has no port {port}")
+            raise camera.failed("not_found", f"{camera.subject} has no port {port}")
         state[name] = value if name == "direction" else value in ("1", "active")
     return state
 
@@ -170,7 +170,7 @@ def _address(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
         return {**device, "configurationMode": "dhcp"}
     if given.get("address") is None or given.get("prefix_length") is None:
         message = "a static configuration needs address and prefix_length"
-        raise camera.refuse("invalid_parameters", message)
+        raise camera.failed("invalid_parameters", message)
     static = {"address": given["address"], "prefixLength": given["prefix_length"]}
     params: dict[str, Any] = {
         **device, "configurationMode": "static", "staticAddressConfigurations": [static],

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from drivers.cameras.link import Camera
+from drivers.cameras.client import Camera
 from drivers.values import jsonable
 
 _OVERLAY: Final = "/axis-cgi/dynamicoverlay/dynamicoverlay.cgi"
@@ -44,7 +44,7 @@ async def overlay(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
         data = await camera.json(_OVERLAY, method, {"camera": given["channel"], **looks})
         return {"identity": data.get("identity"), "action": "add"}
     if not looks:
-        raise camera.refuse("invalid_parameters", f"give one of {', '.join(_LOOKS)}")
+        raise camera.failed("invalid_parameters", f"give one of {', '.join(_LOOKS)}")
     method = "setImage" if "overlayPath" in looks else "setText"
     await camera.json(_OVERLAY, method, {"identity": given["identity"], **looks})
     return {"identity": given["identity"], "action": "set"}
@@ -82,7 +82,7 @@ def _shape(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
         points = [point.replace(" ", "") for point in given["polygon"]]
         return {"imagesource": given["channel"], "pxpolygon": ":".join(points)}
     if given.get("width") is None or given.get("height") is None:
-        raise camera.refuse("invalid_parameters", "a mask needs a polygon, or width and height")
+        raise camera.failed("invalid_parameters", "a mask needs a polygon, or width and height")
     shape: dict[str, Any] = {
         "imagesource": given["channel"],
         "width": given["width"],

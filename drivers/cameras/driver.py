@@ -1,8 +1,8 @@
 """The `vapix` driver: Axis cameras, by the HTTP APIs that Axis documents.
 
-Common arguments: `host`, `port`, `scheme` (https, verified; http where asked), `username` and
-`password` (digest login only), `operation`; the rest belongs to the operation. The call names the
-group of operations; the files of `cameras/` name the document of each.
+Common arguments: `host`, `port`, `scheme` (https, verified; http where stated), `username` and
+`password` (digest login only), `operation`; the others are those of the operation. The call names
+the group of operations; the files of `cameras/` name the document of each.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from drivers.cameras import (
     device,
     drawing,
     events,
-    moving,
     picture,
+    ptz,
     rules,
     storage,
 )
-from drivers.cameras.link import Camera, Refused
+from drivers.cameras.client import Camera, OperationFailed
 from drivers.context import Outcome, RunContext, Success
 from drivers.errors import fail
 from drivers.values import fitting
@@ -32,7 +32,7 @@ _CALLS: Final[dict[str, Operations]] = {
     "io_ports": device.ports,
     "light_control": device.lights,
     "network_settings": device.network,
-    "ptz": moving.ptz,
+    "ptz": ptz.ptz,
     "imaging": picture.imaging,
     "daynight": picture.daynight,
     "video": picture.video,
@@ -58,6 +58,6 @@ class VapixDriver:
         arguments = invocation.arguments
         try:
             output = await operations(Camera(invocation, context), arguments)
-        except Refused as refused:
-            return refused.failure
+        except OperationFailed as failed:
+            return failed.failure
         return Success(fitting({"operation": arguments["operation"], **output}))

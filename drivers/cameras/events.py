@@ -1,4 +1,4 @@
-"""Events of the camera, as they come, over a WebSocket.
+"""Events of the camera over a WebSocket, in the order of arrival.
 
 Source: VAPIX, "Event streaming over WebSocket" (`/vapix/ws-data-stream?sources=events`, method
 `events:configure`, digest login in the handshake).
@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from drivers.cameras import rules
-from drivers.cameras.link import Camera
+from drivers.cameras.client import Camera
 from drivers.http.addresses import Unresolvable, is_public, resolve
 from drivers.resources import trusted
 from drivers.values import OUTPUT_BYTES, jsonable
@@ -30,7 +30,7 @@ _WAITING: Final = 16
 
 
 async def streaming(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
-    """The topics there are, or the events of some seconds."""
+    """The topics of the camera, or the events of some seconds."""
     if given["operation"] == "get_available_topics":
         found = await rules.topics(camera)
         return {"topics": found, "count": len(found)}
@@ -42,13 +42,13 @@ async def streaming(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
         return await _collect(camera, connection, filters, given)
     except ConnectionClosed:
         message = f"{camera.subject} broke the connection"
-        raise camera.refuse("connection_lost", message) from None
+        raise camera.failed("connection_lost", message) from None
     finally:
         await connection.close()
 
 
 async def _connect(camera: Camera) -> ClientConnection:
-    """An open stream: first without login, then with the answer to the challenge."""
+    """An open stream: first without login, then with the response to the challenge."""
     headers: dict[str, str] = {}
     challenge: httpx.Headers | None = None
     for _ in range(3):
@@ -64,13 +64,13 @@ async def _connect(camera: Camera) -> ClientConnection:
             headers = _login(camera, challenge)
         except (InvalidHandshake, EOFError):
             message = f"{camera.subject} does not speak WebSocket there"
-            raise camera.refuse("connection_lost", message) from None
+            raise camera.failed("connection_lost", message) from None
         except TimeoutError:
             message = f"{camera.subject} did not answer within {_SECONDS:g} s"
-            raise camera.refuse("no_answer", message) from None
+            raise camera.failed("no_answer", message) from None
         except ConnectionRefusedError:
             message = f"{camera.subject} refuses the connection"
-            raise camera.refuse("connection_refused", message) from None
+            raise camera.failed("connection_refused", message) from None
         except OSError as error:
             raise _unconnected(camera, error) from None
     raise _by_status(camera, 401)
@@ -87,25 +87,25 @@ def _login(camera: Camera, challenge: httpx.Headers) -> dict[str, str]:
         answered = flow.send(httpx.Response(401, headers=challenge, request=request))
     except (StopIteration, httpx.ProtocolError, NotImplementedError, KeyError):
         message = f"{camera.subject} offers no digest login, and nothing else is used"
-        raise camera.refuse("login_refused", message) from None
+        raise camera.failed("login_refused", message) from None
     return {"Authorization": answered.headers["Authorization"]}
 
 
 def _by_status(camera: Camera, status: int) -> Exception:
     if status in (401, 403):
         message = f"{camera.subject} refuses the user name or the password"
-        return camera.refuse("login_refused", message)
+        return camera.failed("login_refused", message)
     if status == 404:
-        return camera.refuse("not_found", f"{camera.subject} has no event stream")
-    return camera.refuse("http_status", f"{camera.subject} answered {status}")
+        return camera.failed("not_found", f"{camera.subject} has no event stream")
+    return camera.failed("http_status", f"{camera.subject} answered {status}")
 
 
 def _unconnected(camera: Camera, error: OSError) -> Exception:
     reason = getattr(error, "verify_message", None)
     if reason is not None or type(error).__name__.startswith("SSL"):
         message = f"{camera.subject}: no trusted TLS connection: {reason or 'handshake failed'}"
-        return camera.refuse("tls_failed", message)
-    return camera.refuse("unreachable", f"{camera.subject} cannot be reached")
+        return camera.failed("tls_failed", message)
+    return camera.failed("unreachable", f"{camera.subject} cannot be reached")
 
 
 async def _handshake(camera: Camera, headers: dict[str, str]) -> ClientConnection:
@@ -138,14 +138,14 @@ async def _socket(camera: Camera) -> socket.socket:
     try:
         addresses = await resolve(camera.host, port)
     except Unresolvable as error:
-        raise camera.refuse("unreachable", f"{camera.subject}: {error}") from None
+        raise camera.failed("unreachable", f"{camera.subject}: {error}") from None
     allowed = camera.context.resources.settings.allow_private_addresses
     if not allowed and not all(map(is_public, addresses)):
         message = (
             f"{camera.subject}: the address is loopback, link-local, private or reserved; "
             "RUNSTREAM_ALLOW_PRIVATE_ADDRESSES would allow it"
         )
-        raise camera.refuse("refused_address", message)
+        raise camera.failed("refused_address", message)
     address = addresses[0]
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     plain = socket.socket(family, socket.SOCK_STREAM)
@@ -205,7 +205,7 @@ def _event(camera: Camera, message: str | bytes) -> dict[str, Any] | None:
     error = document.get("error")
     if isinstance(error, dict):
         said = f"{error.get('message', 'it failed')} (code {error.get('code', '?')})"
-        raise camera.refuse("http_status", f"{camera.subject} says: {said}")
+        raise camera.failed("http_status", f"{camera.subject} says: {said}")
     params = document.get("params")
     note = params.get("notification") if isinstance(params, dict) else None
     if document.get("method") != "events:notify" or not isinstance(note, dict):

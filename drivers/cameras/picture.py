@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from drivers.cameras import responses
-from drivers.cameras.link import Camera
+from drivers.cameras.client import Camera
 from drivers.http.exchange import Response
 
 #: Of the sensor: the name here, and the parameter of the camera.
@@ -25,7 +25,7 @@ _SENSOR: Final = {
 }
 _FILTER: Final = {"auto": "auto", "day": "on", "night": "off"}
 _MODE: Final = {value: name for name, value in _FILTER.items()}
-#: A picture that is given back inside the output; larger ones come as size and hash only.
+#: A picture that is returned inside the output; larger ones come as size and hash only.
 _INLINE_BYTES: Final = 128 * 1024
 _PICTURE_BYTES: Final = 8 * 1024 * 1024
 _PROFILES: Final = "/axis-cgi/streamprofile.cgi"
@@ -44,7 +44,7 @@ async def imaging(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
         return {"settings": settings, "parameters": found}
     values = {name: given[name] for name in _SENSOR if given.get(name) is not None}
     if not values:
-        raise camera.refuse("invalid_parameters", f"give one of {', '.join(_SENSOR)}")
+        raise camera.failed("invalid_parameters", f"give one of {', '.join(_SENSOR)}")
     await camera.update({f"{group}.{_SENSOR[name]}": value for name, value in values.items()})
     return {"settings": values}
 
@@ -112,7 +112,7 @@ async def _rtsp(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
     query = {**_stream(given), "videocodec": given.get("codec")}
     words = urlencode({key: value for key, value in query.items() if value is not None})
     return {
-        # Without user and password: who opens it logs in by digest.
+        # Without user and password: clients log in by digest.
         "url": f"rtsp://{authority}/axis-media/media.amp?{words}",
         "enabled": found.get("Network.RTSP.Enabled") == "yes",
     }
@@ -159,7 +159,7 @@ async def profiles(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
             found = [_profile(item) for item in data.get("streamProfile", [])]
             match = [item for item in found if item["name"] == name]
             if not match:
-                raise camera.refuse("not_found", f"{camera.subject} has no profile {name}")
+                raise camera.failed("not_found", f"{camera.subject} has no profile {name}")
             return {"profiles": match, "count": 1}
         case "remove":
             await camera.json(_PROFILES, "remove", {"streamProfileName": [{"name": name}]})
@@ -170,7 +170,7 @@ async def profiles(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
         theirs: given[ours] for ours, theirs in settings.items() if given.get(ours) is not None
     }
     if not words:
-        raise camera.refuse("invalid_parameters", f"give one of {', '.join(settings)}")
+        raise camera.failed("invalid_parameters", f"give one of {', '.join(settings)}")
     profile = {
         "name": name,
         "description": given.get("description") or "",

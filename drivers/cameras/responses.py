@@ -22,7 +22,7 @@ _SECRET: Final = re.compile(r"pass|secret|token|key$", re.IGNORECASE)
 
 
 class Unreadable(Exception):
-    """The answer is not of the documented form."""
+    """The response is not of the documented form."""
 
 
 def pairs(text: str) -> dict[str, str]:
@@ -58,8 +58,8 @@ def presets(text: str) -> list[dict[str, Any]]:
 def xml(body: bytes) -> Element:
     """The root element; raises Unreadable.
 
-    A document type definition is refused: none of the documented answers has one, and entities
-    are what makes XML of a few bytes grow without end or read files.
+    A document type definition is refused: no documented response has one, and its entities
+    could expand a few bytes of XML without bound or read files.
     """
     try:
         root: Element = ElementTree.fromstring(body, forbid_dtd=True)
@@ -110,7 +110,7 @@ def parameters(element: Element) -> dict[str, str]:
 
 
 def topics(root: Element) -> list[dict[str, Any]]:
-    """The topics of a GetEventInstances answer, as full names with their source and data keys."""
+    """The topics of a GetEventInstances response, as full names with their source and data keys."""
     start = first(root, "TopicSet")
     found: list[dict[str, Any]] = []
     waiting = [(child, "") for child in reversed(start)] if start is not None else []

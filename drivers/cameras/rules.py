@@ -1,4 +1,4 @@
-"""Action rules of the camera: when this event comes, do that.
+"""Action rules of the camera: which event starts which action.
 
 Source: VAPIX, "Event and action services" (SOAP, namespaces `event1` and `action1`).
 """
@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape, quoteattr
 
 from drivers.cameras import responses
-from drivers.cameras.link import Camera
+from drivers.cameras.client import Camera
 
 _ACTION: Final = 'xmlns="http://www.axis.com/vapix/ws/action1"'
 _TOPIC: Final = "http://docs.oasis-open.org/wsn/t-1/TopicExpression/Concrete"

@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from drivers.cameras import responses
-from drivers.cameras.link import Camera
+from drivers.cameras.client import Camera
 
 _RECORD: Final = "/axis-cgi/record"
 _EXPORT_SECONDS: Final = 240.0
@@ -74,7 +74,7 @@ async def _list(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _export(camera: Camera, query: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """The recording as lines of base64 on stdout, in whose order its bytes are."""
+    """The recording as lines of base64 on stdout, in the order of its bytes."""
     digest = hashlib.sha256()
     rest = b""
     size = 0
@@ -107,7 +107,7 @@ async def _export(camera: Camera, query: dict[str, Any], given: dict[str, Any]) 
     }
     if response.truncated:
         message = f"the recording is longer than {given['max_bytes']} bytes (max_bytes)"
-        raise camera.refuse("invalid_parameters", message, facts)
+        raise camera.failed("invalid_parameters", message, facts)
     return facts
 
 

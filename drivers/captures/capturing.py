@@ -1,8 +1,8 @@
 """Capturing packets into the capture store: bounded by packets, seconds and bytes.
 
 The capturing program writes to its stdout and this process writes the file: so the limit on bytes
-holds whatever the program does, the file is ours alone, and a program that has given up its
-privileges needs no right on the folder.
+holds whatever the program does, and a program that has dropped its privileges needs no permission
+on the folder.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from toolmeta.invocation import Invocation
 
 _STDERR_KEPT: Final = 4_096
 _DISK_SECONDS: Final = 30.0
-#: Killed that long after it was told to end.
-_PATIENCE: Final = "2"
-#: How a program ends that leaves the interrupt to the system: through `timeout`, or directly.
+#: From the request to end to SIGKILL.
+_KILL_AFTER_SECONDS: Final = "2"
+#: Exit codes of a program without a handler for SIGINT: through `timeout`, or directly.
 INTERRUPTED: Final = (130, -2)
 _DROPPED: Final = re.compile(r"(\d+) packets? dropped by kernel")
 _BAD_FILTER: Final = re.compile(
@@ -59,7 +59,7 @@ class _Full(Exception):
 
 
 class KeptErrors:
-    """Passes both streams on and keeps the end of stderr, which explains a failure."""
+    """Publishes both streams and keeps the end of stderr, which explains a failure."""
 
     def __init__(self, onward: OutputWriter) -> None:
         """Nothing was written yet."""
@@ -67,14 +67,14 @@ class KeptErrors:
         self.tail = b""
 
     async def write(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
-        """Pass it on, with the same back-pressure."""
+        """Publish it, with the same back-pressure."""
         if stream == "stderr":
             self.tail = (self.tail + data)[-_STDERR_KEPT:]
         await self._onward.write(stream, data)
 
 
 class _ToFile:
-    """Writes stdout to the file and passes stderr on; raises _Full where the file is full."""
+    """Writes stdout to the file and publishes stderr; raises _Full where the file is full."""
 
     def __init__(self, file: BinaryIO, limit: int, onward: KeptErrors) -> None:
         self._file = file
@@ -82,7 +82,7 @@ class _ToFile:
         self._onward = onward
 
     async def write(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
-        """Write in order; a write to the page cache is short enough for the loop."""
+        """Write in order; a write to the page cache is short enough for the event loop."""
         if stream == "stderr":
             await self._onward.write(stream, data)
             return
@@ -93,12 +93,12 @@ class _ToFile:
 
 
 def limit_seconds(context: RunContext, seconds: float) -> float:
-    """How long a capture may listen: as asked, but no longer than the executor allows."""
+    """How long a capture may listen: `seconds`, but no longer than the executor allows."""
     return min(seconds, context.resources.settings.capture_max_seconds)
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Disk work off the event loop."""
+    """Disk work, in a thread."""
     return await asyncio.to_thread(work)
 
 
@@ -114,7 +114,7 @@ def missing(invocation: Invocation, program: str, *, raw: bool) -> Failure | Non
 
 def timed(seconds: float, argv: list[str]) -> tuple[str, ...]:
     """The same program, interrupted after `seconds` as by Ctrl-C, its exit code kept."""
-    kept = ["timeout", "--preserve-status", "--signal=INT", f"--kill-after={_PATIENCE}"]
+    kept = ["timeout", "--preserve-status", "--signal=INT", f"--kill-after={_KILL_AFTER_SECONDS}"]
     return (*kept, f"{seconds:g}", *argv)
 
 
@@ -128,8 +128,8 @@ async def capture(
 ) -> Captured | Failure:
     """Run a program that writes a pcap to stdout, and keep what it wrote.
 
-    It is interrupted after `seconds`, which is an end like any other, or `own_end` later where it
-    is told itself when to end; `seconds` is cut to the executor's limit. On failure or cancel
+    It is interrupted after `seconds`, which is a normal end, or `own_end` later where its argv says
+    when to end; `seconds` is cut to the executor's limit. On failure or cancel
     nothing stays in the store.
     """
     problem = missing(invocation, argv[0], raw=True) or missing(invocation, "timeout", raw=False)
@@ -165,7 +165,7 @@ async def capture(
             limit = "bytes"
         except asyncio.CancelledError:
             if context.stop.ended:
-                # Nothing stays of a capture that was stopped, whatever its program made of it.
+                # A capture that was stopped is deleted, whatever its program had written.
                 context.evidence.pop("cancel_unconfirmed", None)
                 context.stop.effect = "none"
             raise
@@ -191,7 +191,7 @@ def explained(invocation: Invocation, outcome: Failure, errors: bytes) -> Failur
     """The failure of a capturing program in the classes that a user can act on."""
     text = errors.decode("utf-8", "replace")
     lines = [line.strip() for line in text.split("\n") if line.strip()]
-    # tshark draws an arrow below its sentence.
+    # tshark writes a line with an arrow below its message.
     own = [line for line in lines if line.startswith("tshark: ")]
     last = (own or lines[-1:] or [outcome.message])[0]
     if outcome.error_class != "exit_status":
@@ -206,7 +206,7 @@ def explained(invocation: Invocation, outcome: Failure, errors: bytes) -> Failur
 
 
 def tcpdump(values: dict[str, Any], expression: str | None) -> list[str]:
-    """The argv of a capture by tcpdump; the filter is one argument behind `--`."""
+    """The argv of a capture by tcpdump; the filter is one argument after `--`."""
     argv = ["tcpdump", "-n", "-U", "-w", "-", "-i", str(values["interface"])]
     argv += ["-c", str(values["packets"]), "-s", str(values.get("snap_bytes") or 0)]
     if not values.get("promiscuous"):

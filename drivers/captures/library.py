@@ -18,7 +18,7 @@ class LibraryDriver:
     """Reads a capture through a Python library."""
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
-        """Capture if an interface is named, then let the reader report."""
+        """Capture if an interface is named, then run the reader."""
         library, values = str(invocation.call), invocation.arguments
         problem = not_installed(invocation, library)
         if problem is None and library == "pyshark":

@@ -1,7 +1,7 @@
 """The `packets` driver: tcpdump with its capture store, tshark, ngrep and tcpflow.
 
-tcpdump: `capture`, and `list`, `fetch`, `delete` of what is stored. tshark and tcpflow listen into
-a capture first, or read a stored one; ngrep listens or reads. A capture that a tool made for its
+tcpdump: `capture`, and `list`, `fetch`, `delete` of what is stored. tshark and tcpflow make a
+capture first, or read a stored one; ngrep listens or reads. A capture that a tool made for its
 own use is deleted at its end, unless `keep` is true.
 """
 
@@ -123,7 +123,7 @@ async def _ngrep(invocation: Invocation, context: RunContext) -> Outcome:
     problem = missing(invocation, "ngrep", raw=live)
     if problem is not None:
         return problem
-    # It gives its rights up for those of nobody; the time of each packet is shown in UTC.
+    # It drops its privileges to those of the user nobody; the time of each packet is shown in UTC.
     argv = ["ngrep", "-q", "-t", "-l", "-W", "single", "-p"]
     argv += ["-n", str(values["packets"])]
     argv += [flag for flag, name in (("-i", "ignore_case"), ("-w", "word")) if values.get(name)]
@@ -157,7 +157,7 @@ async def _ngrep(invocation: Invocation, context: RunContext) -> Outcome:
     if isinstance(outcome, Failure):
         return explained(invocation, outcome, stderr.tail)
     if outcome.output["exit_code"] and stderr.tail.strip():
-        # 1 also says that nothing matched, but then without a word.
+        # 1 also means that nothing matched, but then stderr is empty.
         return explained(invocation, fail(invocation, "exit_status", "ngrep failed"), stderr.tail)
     outcome.output["exit_code"] = 0
     return outcome
@@ -201,7 +201,7 @@ def _tcp_only(expression: str | None) -> str:
 
 
 def _flows(folder: Path) -> list[dict[str, Any]]:
-    """The directions that tcpflow has put together, one file each: `addr.port-addr.port`."""
+    """The directions that tcpflow has reassembled, one file each: `addr.port-addr.port`."""
     found = []
     for path in sorted(folder.iterdir()):
         ends = path.name.split("-")
@@ -228,7 +228,7 @@ def _flows(folder: Path) -> list[dict[str, Any]]:
 
 def _end(text: str) -> tuple[str, int] | None:
     address, _, port = text.rpartition(".")
-    # Behind the port a second connection of the same ends has a letter and a number.
+    # The name of a second connection of the same ends has a letter and a number after the port.
     digits = port[:5]
     if not digits.isdigit():
         return None

@@ -50,7 +50,7 @@ async def source(
 
 
 def about(origin: Captured | Stored, *, kept: bool) -> dict[str, Any]:
-    """What the output says about the capture that was read."""
+    """The fields of the output that describe the capture."""
     if isinstance(origin, Stored):
         return {"capture": asdict(origin)}
     entry = asdict(origin.stored) if kept else None

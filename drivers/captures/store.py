@@ -2,7 +2,7 @@
 
 A capture is `<id>.pcap` beside `<id>.json`, both of mode 0600 in a folder of mode 0700; its id is
 `<execution>.<step>.<attempt>`. While it is written it is `<id>.part`. A tenant sees only its own
-captures. They live on the executor that made them, unless several share the folder.
+captures. They are on the executor that made them, unless several share the folder.
 
 Everything here blocks on the disk: call it in a thread.
 """
@@ -28,7 +28,7 @@ from streams.commands import StepCommand
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[0-9]{1,6}")
 CHUNK_BYTES: Final = 128 * 1024
 LISTED: Final = 500
-#: A file that nobody finished: older than any capture may run.
+#: Age of an unfinished file in seconds: more than any capture may run.
 _ABANDONED_SECONDS: Final = 7_200.0
 
 
@@ -42,7 +42,7 @@ class NoSuchCapture(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What is known of one capture; times are UTC in ISO 8601."""
+    """The metadata of one capture; times are UTC in ISO 8601."""
 
     id: str
     tenant: str
@@ -122,7 +122,7 @@ class CaptureStore:
         return stored
 
     def drop(self, ident: str) -> None:
-        """Delete a capture or what was begun of it; it may be gone already."""
+        """Delete a capture or its unfinished file; does nothing where there is none."""
         for kind in ("part", "json", "pcap"):
             (self._folder / f"{ident}.{kind}").unlink(missing_ok=True)
 
@@ -176,7 +176,7 @@ class CaptureStore:
                 if path.is_file() and now - path.stat().st_mtime > limit:
                     path.unlink(missing_ok=True)
             except FileNotFoundError:
-                continue  # Another attempt was faster.
+                continue  # Another attempt has deleted it.
 
     def scratch(self) -> Path:
         """The folder, made, for a tool's temporary files beside the captures."""
@@ -185,7 +185,7 @@ class CaptureStore:
 
 
 def capture_id(command: StepCommand) -> str:
-    """The capture's id: execution, step and attempt; a step id is made fit for a file name."""
+    """The capture's id: execution, step and attempt, without characters unfit for a file name."""
     step = re.sub(r"[^A-Za-z0-9_-]", "_", command.step)[:80]
     return f"{command.execution_id}.{step}.{command.attempt}"
 

@@ -1,10 +1,10 @@
-"""tshark's argument lists and what its JSON says; pure."""
+"""Argument lists of tshark and the fields of its JSON; pure."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-#: What is asked of every packet where the step names no fields.
+#: The fields of every packet where the step names none.
 FIELDS: Final = (
     "frame.number",
     "frame.time_epoch",
@@ -20,7 +20,7 @@ FIELDS: Final = (
 def capture_argv(values: dict[str, Any], seconds: float) -> list[str]:
     """tshark that writes a pcap to stdout, for the capture store.
 
-    It must end by itself: interrupted together with its dumpcap it leaves nothing behind.
+    It must end by itself: interrupted together with its dumpcap it leaves no file.
     """
     argv = ["tshark", "-n", "-q", "-F", "pcap", "-w", "-", "-p"]
     argv += ["-i", str(values.get("interface")), "-c", str(values["packets"])]

@@ -54,27 +54,27 @@ class AssetDriver:
         arguments = jsonable(
             {name: value for name, value in invocation.arguments.items() if value is not None}
         )
-        if (problem := _tidy(arguments)) is not None:
+        if (problem := _normalise(arguments)) is not None:
             return fail(invocation, "invalid_parameters", problem)
         pool = await context.resources.database()
         context.not_acting()
         try:
             async with pool.connection() as connection, connection.transaction():
                 outcome = await call(invocation, connection, context.command.tenant, arguments)
-                # Until here a cancel rolls back; from here on it may meet the COMMIT.
+                # Until here a cancel rolls back; from here on it may come after the COMMIT.
                 context.acting()
                 return outcome
         except asyncio.CancelledError:
             if context.stop.ended:
                 context.evidence["transaction"] = "rolled back"
             else:
-                context.evidence["cancel_unconfirmed"] = "it was committing: the change may stand"
+                context.evidence["cancel_unconfirmed"] = "the COMMIT was sent and may hold"
             raise
         except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
             return failed(invocation, error)
 
 
-def _tidy(arguments: Arguments) -> str | None:
+def _normalise(arguments: Arguments) -> str | None:
     """Bring the arguments into the form in which they are stored; returns what is wrong."""
     for field in ("hostname", "new_hostname"):
         if field in arguments:
@@ -99,7 +99,7 @@ def _facts(arguments: Arguments) -> Arguments:
 
 
 def _shown(row: Arguments) -> Arguments:
-    """An asset as callers see it."""
+    """An asset as it is returned to callers."""
     shown: Arguments = jsonable(row)
     return shown
 
@@ -151,7 +151,7 @@ async def _list(
             "total": await inventory.count(connection, tenant, filters),
             "limit": limit,
             "offset": offset,
-            # Fewer than asked for, because they would not fit: go on at offset + count.
+            # Fewer than `limit`, because more would not fit: go on at offset + count.
             "truncated": len(assets) < len(rows),
         }
     )
@@ -169,7 +169,7 @@ async def _update(
         facts["hostname"] = arguments["new_hostname"]
     changes = {name: value for name, value in facts.items() if found[name] != value}
     if not changes:
-        # Also the second run of an attempt whose first one succeeded unseen, `version` or not.
+        # Also a repeated attempt whose first run succeeded without a report, `version` or not.
         return Success({"updated": False, "changed": [], "asset": _shown(found)})
     if (stale := _stale(invocation, found, arguments)) is not None:
         return stale

@@ -12,10 +12,10 @@ from drivers.context import Failure
 from drivers.errors import fail
 from toolmeta.invocation import Invocation
 
-#: The server rolled back, and the same work may pass a moment later.
+#: The server rolled back, and the same statements may succeed later.
 _BUSY: Final = (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable)
 
-#: libpq gives no code for a connection that never came to be, only these words (locale C).
+#: For a failed connection libpq gives no code, only these texts (locale C).
 _UNCONNECTED: Final = (
     ("connection refused", "connection_refused"),
     ("password authentication failed", "login_refused"),
@@ -61,12 +61,16 @@ def failed(invocation: Invocation, error: Exception) -> Failure:
             "08",
             "57",
         ):
-            return fail(invocation, "connection_lost", f"the database is gone: {_reason(error)}")
+            return fail(
+                invocation,
+                "connection_lost",
+                f"the connection to the database was lost: {_reason(error)}",
+            )
     return fail(invocation, "database", _reason(error))
 
 
 def _reason(error: Exception) -> str:
-    """The server's sentence without its detail, which may quote stored values."""
+    """The server's message without its detail, which may quote stored values."""
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
         return error.diag.message_primary
     text = str(error).strip()

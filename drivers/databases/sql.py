@@ -1,10 +1,10 @@
-"""The `sql` driver: one statement on Postgres, values bound, read-only unless told otherwise.
+"""The `sql` driver: one statement on Postgres, values bound, read-only unless `write` is true.
 
 Arguments: `sql`; `values` (list for %s, object for %(name)s); `write` (false); `max_rows` (100, at
 most 1000); and, for another database than RUNSTREAM_SQL_DATABASE_URL, `host`, `port`, `database`,
 `user`, `password`, `sslmode`. The server stops the statement a second after the step's timeout.
 
-Only statements that begin with a known word run, one at a time (the extended protocol takes no
+Only statements that begin with a known keyword run, one at a time (the extended protocol takes no
 second one). COPY is refused: it reads and writes files and programs of the server.
 """
 
@@ -38,7 +38,7 @@ _FIRST_WORD: Final = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*(?:(?!/\*|\*/).)*\*/)*(
 _ROWS: Final = 100
 _MOST_ROWS: Final = 1_000
 _CONNECT_SECONDS: Final = 10
-#: Arguments and how libpq calls them; port and sslmode have defaults, so they mean nothing
+#: Arguments and their names in libpq; port and sslmode have defaults, so they have no effect
 #: without a host.
 _ACCOUNT: Final = {"database": "dbname", "user": "user", "password": "password"}
 _ELSEWHERE: Final = {**_ACCOUNT, "host": "host", "port": "port", "sslmode": "sslmode"}
@@ -75,7 +75,7 @@ class SqlDriver:
         except psycopg.Error as error:
             return failed(invocation, error)
         except asyncio.CancelledError:
-            await run_uncancelled(_prove(connection, context), 10.0)
+            await run_uncancelled(_confirm_cancel(connection, context), 10.0)
             raise
         finally:
             await run_uncancelled(connection.close(), 5.0)
@@ -110,7 +110,7 @@ async def _transact(
     arguments = invocation.arguments
     write = bool(arguments.get("write", False))
     limit = min(int(arguments.get("max_rows") or _ROWS), _MOST_ROWS)
-    # The agent's clock comes first; this one holds even where the agent is killed.
+    # The agent's limit is shorter; this one holds even where the agent is killed.
     seconds = context.command.timeout_seconds + 1
     params = arguments.get("values") or None
     await connection.set_read_only(not write)
@@ -133,7 +133,7 @@ async def _transact(
                 "truncated": truncated,
             }
             if write:
-                # From here on a cancel may meet the COMMIT, which cannot be taken back.
+                # From here on a cancel may come after the COMMIT, which cannot be undone.
                 context.evidence["committing"] = True
             return output
 
@@ -141,7 +141,7 @@ async def _transact(
 async def _streamed(
     cursor: psycopg.AsyncCursor[dict[str, Any]], query: str, params: Any, limit: int
 ) -> tuple[list[dict[str, Any]], bool]:
-    """The first rows as they come; the rest is never fetched."""
+    """The first rows; the rest is never fetched."""
     kept = _Kept(limit)
     size = 100 if capabilities.has_stream_chunked() else 1
     stream = cursor.stream(query.encode(), params, size=size)
@@ -184,7 +184,7 @@ class _Kept:
         return True
 
 
-async def _prove(connection: Connection, context: RunContext) -> None:
+async def _confirm_cancel(connection: Connection, context: RunContext) -> None:
     """Psycopg has cancelled the statement by now; check that the server confirms it."""
     context.evidence["backend_pid"] = connection.info.backend_pid
     idle = not connection.closed and connection.info.transaction_status in (
@@ -195,6 +195,6 @@ async def _prove(connection: Connection, context: RunContext) -> None:
         context.evidence["statement"] = "cancelled by the server and rolled back"
         context.stop.ended, context.stop.effect = True, "none"
     elif idle:
-        context.evidence["cancel_unconfirmed"] = "it was committing: the changes may stand"
+        context.evidence["cancel_unconfirmed"] = "the COMMIT was sent and may hold"
     else:
         context.evidence["cancel_unconfirmed"] = "the database did not confirm the cancel"

@@ -1,8 +1,8 @@
-"""Which addresses HTTP tools may reach: checked once, then connected to exactly there.
+"""Which addresses HTTP tools may reach, and connections to the checked address.
 
-A name is resolved once per request, every answer is checked, and the connection is made to a
-checked address while Host header, SNI and certificate check keep the name. A DNS answer that
-changes between check and use (rebinding) therefore changes nothing, and each redirect is a
+A name is resolved once per request, every address is checked, and the connection is made to a
+checked address while Host header, SNI and certificate check keep the name. A DNS record that
+changes between check and use (rebinding) therefore has no effect, and each redirect is a
 request of its own.
 """
 
@@ -21,7 +21,7 @@ Address = IPv4Address | IPv6Address
 _RESOLVE_SECONDS: Final = 10.0
 #: Further addresses of a name are tried where one cannot be connected to.
 _TRIED: Final = 3
-#: IPv4 inside IPv6 by translation (RFC 6052); such an address is what it leads to.
+#: IPv4 inside IPv6 by translation (RFC 6052); such an address counts as the IPv4 one.
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _SITE_LOCAL: Final = IPv6Network("fec0::/10")
 

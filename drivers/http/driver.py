@@ -1,13 +1,13 @@
-"""The `http` driver (curl): one request to a web address, its answer as structured output.
+"""The `http` driver (curl): one request to a web address, its response as structured output.
 
 Arguments: `url`; `method` (GET); `query` (an object; lists repeat their name); `headers`;
 `username` and `password` (basic authentication); one of `body` (text as it is, anything else as
 JSON), `json` and `form`; `timeout` or `timeout_seconds` (10, at most 300); `follow_redirects`
 (false; GET and HEAD only); `expect_status` (list; default every 2xx); `max_bytes` (192 KiB).
 
-The output holds `json` where the answer is JSON, else `body`; of a larger one the beginning is
+The output holds `json` where the response is JSON, else `body`; of a larger one the beginning is
 kept, as text, and `truncated` is true. Where the tool names a parser, the output is the `status`
-and what the parser finds in a good answer.
+and what the parser finds in a response of an expected status.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from drivers.http.exchange import (
     Response,
     checked_url,
     exchange,
-    refused,
+    status_failure,
 )
 from drivers.output import escaped
 from drivers.program_output import PARSED_BYTES
@@ -43,10 +43,10 @@ _MOST_BYTES: Final = 512 * 1024
 
 
 class HttpDriver:
-    """Reads or changes something over HTTP."""
+    """Sends HTTP requests."""
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
-        """Send the request; the answer's status decides."""
+        """Send the request; the status of the response decides."""
         arguments = invocation.arguments
         method = str(arguments.get("method") or "GET").upper()
         if method not in METHODS:
@@ -81,7 +81,7 @@ class HttpDriver:
         if good and invocation.parser is not None:
             return await _parsed(invocation, subject, response)
         output = fitting(_output(response, time.monotonic() - begun))
-        return Success(output) if good else refused(invocation, subject, response, output)
+        return Success(output) if good else status_failure(invocation, subject, response, output)
 
 
 async def _parsed(invocation: Invocation, subject: str, response: Response) -> Outcome:
@@ -92,7 +92,7 @@ async def _parsed(invocation: Invocation, subject: str, response: Response) -> O
         message = f"{subject} answered more than {PARSED_BYTES} bytes; ask for less"
         return fail(invocation, "output_unparsable", message, {"status": response.status})
     try:
-        # Parsing megabytes on the spot would stop every other attempt of this process.
+        # Parsing megabytes in the event loop would stop every other attempt of this process.
         found = await asyncio.to_thread(parse, invocation.parser, response.text, 0)
     except ParseError as error:
         output = {"status": response.status, "body": escaped(response.text[:_KEEP_BYTES])}

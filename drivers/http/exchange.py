@@ -40,12 +40,12 @@ class Request:
     follow: bool = False
     #: Digest authentication; it keeps the server's nonce, so one object serves one attempt.
     auth: httpx.DigestAuth | None = None
-    #: Takes the body of a 2xx answer piece by piece, at most `keep_bytes` of it; none is kept then.
+    #: Takes the body of a 2xx response in pieces, at most `keep_bytes` of it; none is kept then.
     sink: Callable[[bytes], Awaitable[None]] | None = None
 
 
 class UnknownChallenge(httpx.TransportError):
-    """The server asks for a kind of authentication that is not supported."""
+    """The server requires a kind of authentication that is not supported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Response:
     headers: httpx.Headers
     body: bytes
     truncated: bool
-    #: Where the answer came from, without the query.
+    #: The URL that responded, without the query.
     url: str
     redirects: int
 
@@ -71,7 +71,7 @@ class Response:
 
 
 def checked_url(url: Any) -> str | None:
-    """Why `url` is not one to send to, or None where it is; the sentence does not quote it."""
+    """Why `url` is not one to send to, or None where it is; the text does not quote it."""
     if not isinstance(url, str) or len(url) > 8_192:
         return "the URL is missing or too long"
     try:
@@ -129,7 +129,7 @@ async def exchange(
 
 
 def _hop(before: httpx.Request, onward: httpx.Request) -> httpx.Request:
-    """The next request of a redirect: another host never sees the caller's headers."""
+    """The next request of a redirect: another host never gets the caller's headers."""
     if (before.url.scheme, before.url.netloc) != (onward.url.scheme, onward.url.netloc):
         keep = ("host", "accept-encoding", "user-agent")
         headers = {name: value for name, value in onward.headers.items() if name in keep}
@@ -142,7 +142,7 @@ def _hop(before: httpx.Request, onward: httpx.Request) -> httpx.Request:
 async def _send(
     client: httpx.AsyncClient, http_request: httpx.Request, auth: httpx.DigestAuth | None
 ) -> httpx.Response:
-    """Send it, and again with the answer to a digest challenge (RFC 7616) where there is one.
+    """Send it, and again with the response to a digest challenge (RFC 7616) where there is one.
 
     httpx would do the same, but read the body of a challenge to its end, however long that is.
     """
@@ -157,7 +157,7 @@ async def _send(
                 http_request = flow.send(http_response)
                 await http_response.aclose()
         except StopIteration:
-            # A nonce may grow stale even between challenge and answer: once more, not for ever.
+            # A nonce may become stale even between challenge and response: repeated once.
             if last or not _stale(http_response):
                 return http_response
             await http_response.aclose()
@@ -176,7 +176,7 @@ async def _read(http_response: httpx.Response, request: Request, hops: int) -> R
     body = bytearray()
     seen = 0
     truncated = False
-    # Raw, because a small compressed body may unpack to gigabytes; we asked for none.
+    # Raw, because a small compressed body may expand to gigabytes; `identity` was requested.
     async for piece in http_response.aiter_raw(64 * 1024):
         room = request.keep_bytes - seen
         if request.sink is not None and http_response.is_success:
@@ -242,10 +242,10 @@ def _causes(error: BaseException) -> list[BaseException]:
     return found
 
 
-def refused(
+def status_failure(
     invocation: Invocation, subject: str, response: Response, output: dict[str, Any]
 ) -> Failure:
-    """The failure that a status outside 2xx means; 429 and 503 with Retry-After say when."""
+    """The failure for a status outside 2xx; with Retry-After 429 and 503 give the time to wait."""
     wait = _retry_after(response.headers.get("retry-after"))
     message = f"{subject} answered {response.status}"
     if response.status == 429 or (response.status == 503 and wait is not None):

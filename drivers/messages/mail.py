@@ -19,7 +19,7 @@ _TYPE: Final = re.compile(r"^[a-z]{1,32}/[a-z0-9][a-z0-9.+-]{0,99}$")
 
 
 class Unmailable(Exception):
-    """The arguments make no mail; the message is one sentence with the field."""
+    """No mail can be made from the arguments; the message names the field."""
 
 
 def compose(
@@ -39,7 +39,7 @@ def compose(
         if listed:
             _put(message, field.capitalize(), ", ".join(listed))
             recipients += _addresses(message, field.capitalize())
-    # The envelope alone carries blind copies.
+    # Blind copies are in the envelope only.
     del message["Bcc"]
     if not recipients:
         raise Unmailable("to: a recipient is needed")
@@ -67,7 +67,7 @@ def _listed(value: Any) -> list[str]:
 
 def _put(message: EmailMessage, name: str, value: Any) -> None:
     text = str(value)
-    # EmailMessage refuses line breaks too; the other control characters have no business here.
+    # EmailMessage refuses line breaks too; other control characters are refused here.
     if any(ord(char) < 0x20 or ord(char) == 0x7F for char in text):
         raise Unmailable(f"{name.lower()}: control characters and line breaks are not allowed")
     try:

@@ -3,7 +3,8 @@
 Arguments: `to`, `cc`, `bcc` (text with commas, or a list); `subject`; `body`; `html`; `from`;
 `reply_to`; `attachments` (list of `name`, `content` as text or `content_base64`, `content_type`).
 
-Success means that the server took the mail for at least one recipient; `refused` names the others.
+Success means that the server accepted the mail for at least one recipient; `refused` has the
+others.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The `teams` driver: one card through an incoming webhook or a Workflows webhook.
 
 Arguments: `message` (or `text`); `title`; `webhook_url` (default: the setting TEAMS_WEBHOOK_URL);
-`format` (`message_card`, or `adaptive_card`, which Workflows webhooks want); `theme_color` (0078D4)
-and `sections` of a MessageCard; `body`, more elements of an Adaptive Card; `actions` of either.
+`format` (`message_card`, or `adaptive_card`, which Workflows webhooks require); `theme_color`
+(0078D4) and `sections` of a MessageCard; `body`, more elements of an Adaptive Card; `actions` of
+either.
 Sources: Microsoft, "Legacy actionable message card reference"; Adaptive Cards schema 1.4.
 """
 
@@ -10,36 +11,24 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
-from drivers.context import Outcome, RunContext
-from drivers.errors import fail
-from drivers.http.exchange import Request
-from drivers.messages.webhook import CHAT_RATE, deliver
+from drivers.context import Failure, Outcome, RunContext
+from drivers.messages.chat import chat_message, post
 from toolmeta.invocation import Invocation
 
 
 class TeamsDriver:
-    """Success is any 2xx: connectors answer 200, Workflows answer 202."""
+    """Success is any 2xx: connectors respond with 200, Workflows with 202."""
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
         """Send the card once."""
-        arguments = invocation.arguments
         configured = context.resources.settings.teams_webhook_url
-        url = arguments.get("webhook_url") or (
-            configured.get_secret_value() if configured is not None else None
-        )
-        if url is None:
-            message = "there is no webhook: set TEAMS_WEBHOOK_URL or give webhook_url"
-            return fail(invocation, "not_configured", message)
-        text = arguments.get("message") or arguments.get("text")
-        if not text:
-            return fail(invocation, "invalid_parameters", "message is missing")
-        adaptive = arguments.get("format") == "adaptive_card"
-        card = adaptive_card(text, arguments) if adaptive else message_card(text, arguments)
-        headers = {"Content-Type": "application/json"}
-        request = Request("POST", url, "the Teams webhook", headers, orjson.dumps(card))
-        return await deliver(invocation, context, request, CHAT_RATE)
+        message = chat_message(invocation, configured, "TEAMS_WEBHOOK_URL")
+        if isinstance(message, Failure):
+            return message
+        arguments = invocation.arguments
+        card = adaptive_card if arguments.get("format") == "adaptive_card" else message_card
+        document = card(message.text, arguments)
+        return await post(invocation, context, message.url, "the Teams webhook", document)
 
 
 def message_card(text: str, arguments: dict[str, Any]) -> dict[str, Any]:

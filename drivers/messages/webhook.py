@@ -2,9 +2,9 @@
 
 Arguments: `url`; `method` (POST); `headers`; `payload` (object or list: JSON; text: as it is);
 `timeout_seconds` (10, at most 60); `hmac_secret` adds `hmac_header` (X-Signature-256) with
-`sha256=<hex>`, the HMAC-SHA256 of the body (the scheme that GitHub's webhooks made common).
+`sha256=<hex>`, the HMAC-SHA256 of the body (the scheme of GitHub's webhooks).
 
-One process sends at most so many messages to one receiver (host and port); what is more is held
+The rate of messages to one receiver (host and port) is limited per process; further ones are held
 back (`step.waiting`, reason `rate_limit`), at most until its command expires.
 """
 
@@ -25,7 +25,7 @@ from drivers.http.exchange import (
     Request,
     checked_url,
     exchange,
-    refused,
+    status_failure,
 )
 from drivers.output import escaped
 from drivers.rate_limits import Rate
@@ -33,10 +33,8 @@ from toolmeta.invocation import Invocation
 
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 _SECONDS: Final = 60.0
-#: A receiver of one's own takes more than a chat, of which people have to read every message.
+#: More than for a chat, whose messages are read by people.
 _RATE: Final = Rate(per_second=5.0, burst=20)
-#: Slack documents one message a second for each webhook, and short bursts beyond it.
-CHAT_RATE: Final = Rate(per_second=1.0, burst=5)
 #: Of the response, in the result.
 _KEPT_CHARACTERS: Final = 500
 
@@ -77,7 +75,7 @@ def _content(payload: Any, headers: dict[str, str]) -> bytes | None:
 async def deliver(
     invocation: Invocation, context: RunContext, request: Request, rate: Rate = _RATE
 ) -> Outcome:
-    """Send `ask` as soon as the rate of its receiver allows it.
+    """Send the request as soon as the rate of its receiver allows it.
 
     The output holds the status and the first 500 characters, never the address.
     """
@@ -93,13 +91,13 @@ async def deliver(
     }
     if 200 <= response.status < 300:
         return Success(output)
-    return refused(invocation, request.subject, response, output)
+    return status_failure(invocation, request.subject, response, output)
 
 
 async def _wait_for_receiver(context: RunContext, request: Request, rate: Rate) -> None:
     """Wait until the receiver may get another message; the command's expiry bounds the wait."""
     if checked_url(request.url) is not None:
-        return  # said by the exchange
+        return  # `exchange` reports it.
 
     def hold(before: int) -> AbstractContextManager[None]:
         limit = f"{rate.per_second:g} messages a second from this executor"

@@ -1,1 +1,1 @@
-"""What the `winrm` driver is made of: PowerShell remoting without a shell string in sight."""
+"""The `winrm` driver: PowerShell remoting, with every value bound as a parameter."""

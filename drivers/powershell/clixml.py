@@ -45,7 +45,7 @@ def read(text: str) -> Any:
 
 
 def unescaped(text: str) -> str:
-    """Text with its `_xHHHH_` (UTF-16 units) back in place."""
+    """Text with its `_xHHHH_` (UTF-16 units) decoded."""
 
     def units(match: re.Match[str]) -> str:
         codes = bytes.fromhex("".join(re.findall("_x([0-9A-Fa-f]{4})_", match[0])))
@@ -55,7 +55,7 @@ def unescaped(text: str) -> str:
 
 
 class _Reader:
-    """One object with what its parts refer to."""
+    """Reads one object; holds the objects that its parts refer to."""
 
     def __init__(self) -> None:
         self._objects: dict[str, Any] = {}
@@ -92,7 +92,7 @@ class _Reader:
                 case "ToString":
                     shown = unescaped(part.text or "")
                 case "Props" | "MS":
-                    # An object may refer to itself; it is then seen as far as it is read.
+                    # An object may refer to itself; the reference then gives what is read so far.
                     self._objects.setdefault(number, shown)
                     for one in part:
                         name = unescaped(one.get("N", ""))

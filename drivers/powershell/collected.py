@@ -1,4 +1,4 @@
-"""What a pipeline gave, in bounded memory: objects as JSON values, and its other streams."""
+"""The output of a pipeline, in bounded memory: objects as JSON values, and its other streams."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RemoteError:
     reason: str
 
     def shown(self) -> dict[str, str]:
-        """As it stands in an output."""
+        """The record as part of an output."""
         return {
             "message": self.message,
             "category": self.category,
@@ -56,7 +56,7 @@ class Collected:
     _room: int = KEPT_BYTES
 
     def add(self, value: Any) -> bytes:
-        """Take one object; returns the line that shows it."""
+        """Take one object; returns its line of text."""
         line = value.encode() if isinstance(value, str) else orjson.dumps(value)
         self.count += 1
         self._room -= len(line)
@@ -67,7 +67,7 @@ class Collected:
         return line + b"\n"
 
     def add_error(self, record: Any) -> bytes:
-        """Take one error record of pypsrp; returns the line that shows it."""
+        """Take one error record of pypsrp; returns its line of text."""
         error = _error(record)
         self.error_count += 1
         if len(self.errors) < _RECORDS:
@@ -75,7 +75,7 @@ class Collected:
         return f"ERROR: {error.message}\n".encode()
 
     def add_record(self, stream: list[str], label: str, text: Any) -> bytes:
-        """Take one warning or the like; returns the line that shows it."""
+        """Take one warning or the like; returns its line of text."""
         shown = _text(text)
         if len(stream) < _RECORDS:
             stream.append(shown)

@@ -15,14 +15,14 @@ from drivers.cleanup import run_uncancelled
 from drivers.connections import Connection
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail
-from drivers.reaching import reach, revealed
 from drivers.secrets import SecretError
+from drivers.step_connection import connection_of_step, revealed
 from drivers.values import fitting
 from toolmeta.invocation import Invocation
 
 HTTPS_PORT: Final = 5986
 HTTP_PORT: Final = 5985
-#: For the host to confirm a stop; a thread that waits for a dead host ends a little later.
+#: For the host to confirm a stop; a thread that waits for an unreachable host ends a little later.
 STOP_SECONDS: Final = 20.0
 _WAIT_SECONDS: Final = 0.5
 _AUTH: Final = ("negotiate", "ntlm", "kerberos", "basic")
@@ -36,7 +36,7 @@ class WinrmDriver:
         if invocation.host is None and not context.command.assets:
             message = "name the Windows host: host, or an asset of the inventory"
             return fail(invocation, "invalid_parameters", message)
-        where = await reach(invocation, context)
+        where = await connection_of_step(invocation, context)
         if isinstance(where, Failure):
             return where
         if where.known and where.kind == "ssh":
@@ -45,7 +45,7 @@ class WinrmDriver:
                 "WinRM: set the type powershell in the asset's connection if it listens there"
             )
             return fail(invocation, "invalid_parameters", message)
-        # Some 200 ms: an executor that meets no Windows does not pay for it.
+        # Imported here, since it takes some 200 ms that executors without Windows hosts save.
         from drivers.powershell import pipeline
 
         try:
@@ -58,18 +58,18 @@ class WinrmDriver:
         if target.password is None and target.auth != "kerberos":
             message = f"there is no password for {where.name}: give a secret reference"
             return fail(invocation, "not_configured", message)
-        return await _converse(invocation, context, target, commands)
+        return await _run_session(invocation, context, target, commands)
 
 
 def _target(invocation: Invocation, context: RunContext, where: Connection) -> Any:
-    from drivers.powershell.link import Target
+    from drivers.powershell.connection import Target
 
     own = invocation.arguments.get("connection") or {}
     password = own.get("password")
     if password is None:
         password = revealed(context, where.login.get("password"))
     else:
-        # Also one that stands in the plan as text: it need not stand in the output, too.
+        # Also a password that is plain text in the plan: the output does not repeat it.
         context.masker.add(str(password))
     tls = own.get("tls", where.login.get("tls", True))
     auth = own.get("auth", where.login.get("auth", "negotiate"))
@@ -90,7 +90,7 @@ def _target(invocation: Invocation, context: RunContext, where: Connection) -> A
     )
 
 
-async def _converse(
+async def _run_session(
     invocation: Invocation, context: RunContext, target: Any, commands: Any
 ) -> Outcome:
     from drivers.powershell import failures, step_output
@@ -128,11 +128,11 @@ async def _converse(
             raise
     found = ended.result()
     if isinstance(found, Exception):
-        return failures.of_link(invocation, target, found, began=session.began)
+        return failures.connection_failure(invocation, target, found, began=session.began)
     collected = step_output.without_ignored(invocation.arguments, found)
     output = fitting(step_output.output_of(invocation.arguments, collected))
     if collected.failed or collected.errors:
-        return failures.of_pipeline(invocation, target.name, collected, output)
+        return failures.pipeline_failure(invocation, target.name, collected, output)
     if output.get("exit_code") and invocation.arguments.get("shape") == "program":
         message = f"{target.name}: the program ended with exit code {output['exit_code']}"
         said = str(output.get("text", "")).strip().splitlines()
@@ -141,7 +141,7 @@ async def _converse(
 
 
 def _work(session: Any, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[Any]) -> None:
-    """The thread: run the session and pass on its result or exception."""
+    """In the thread: run the session and hand its result or exception to the loop."""
     try:
         found = session.run()
     except Exception as error:
@@ -149,7 +149,7 @@ def _work(session: Any, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[A
     try:
         loop.call_soon_threadsafe(_end, ended, found)
     except RuntimeError:
-        return  # the loop is closed: nobody waits any more
+        return  # The loop is closed: nothing waits for the result.
 
 
 def _end(ended: asyncio.Future[Any], found: Any) -> None:

@@ -13,7 +13,7 @@ from drivers.context import Failure
 from drivers.errors import fail
 from drivers.powershell.clixml import ClixmlError
 from drivers.powershell.collected import Collected, RemoteError
-from drivers.powershell.link import ANSWER_SECONDS, AnswerTooLarge, Target
+from drivers.powershell.connection import RESPONSE_SECONDS, ResponseTooLarge, Target
 from toolmeta.invocation import Invocation
 
 #: Win32 ERROR_ACCESS_DENIED, as a WS-Management fault carries it.
@@ -38,10 +38,12 @@ _BY_CATEGORY: Final = {
 }
 
 
-def of_link(invocation: Invocation, target: Target, error: Exception, *, began: bool) -> Failure:
+def connection_failure(
+    invocation: Invocation, target: Target, error: Exception, *, began: bool
+) -> Failure:
     """The failure that this exception means; `began`: the pipeline was sent already.
 
-    Texts of exceptions are not repeated, except what the host itself says in a fault.
+    Texts of exceptions are not repeated, except the text of a fault from the host.
     """
     host = target.name
 
@@ -59,7 +61,7 @@ def of_link(invocation: Invocation, target: Target, error: Exception, *, began: 
             message = f"{host}: no trusted TLS connection: {_tls_reason(error)}"
             return failure("tls_failed", "connection_lost", message)
         case requests.ReadTimeout():
-            message = f"{host} gave no answer within {ANSWER_SECONDS} s"
+            message = f"{host} gave no answer within {RESPONSE_SECONDS} s"
             return failure("unreachable", "no_answer", message)
         case requests.ConnectTimeout():
             message = f"{host} does not answer at port {target.port}"
@@ -68,13 +70,13 @@ def of_link(invocation: Invocation, target: Target, error: Exception, *, began: 
             return failure(*_unconnected(error), _unconnected_message(target, error))
         case requests.TooManyRedirects():
             return fail(invocation, "not_found", f"{host} redirects: there is no WinRM listener")
-        case AnswerTooLarge():
+        case ResponseTooLarge():
             message = f"{host} sent an object or answer that is too large to hold"
             return failure("unreachable", "output_unparsable", message)
         case ClixmlError():
             return fail(invocation, "output_unparsable", f"{host}: {error}")
         case ValueError():
-            # What pypsrp says about a combination of settings before it connects.
+            # pypsrp refuses a combination of settings before it connects.
             return failure("invalid_parameters", "internal", f"{host}: {str(error)[:300]}")
     kind = type(error).__name__
     message = f"{host} does not speak PowerShell remoting as expected ({kind})"
@@ -94,7 +96,7 @@ def _fault(invocation: Invocation, host: str, error: WSManFaultError, *, began: 
     reason = " ".join(str(error.provider_fault or error.reason or "no reason").split())
     message = f"{host} refuses the session: {reason}"
     if began:
-        return fail(invocation, "remote_error", f"{host} broke off: {reason}")
+        return fail(invocation, "remote_error", f"{host} ended the session: {reason}")
     if error.code == _ACCESS_DENIED:
         return fail(invocation, "login_refused", message)
     if any(word in reason.lower() for word in _QUOTA):
@@ -111,7 +113,7 @@ def _status(invocation: Invocation, host: str, status: int, *, began: bool) -> F
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """The error and all that it wraps: urllib3 and requests keep causes in several places."""
+    """The error and its causes, which urllib3 and requests store in several attributes."""
     found: list[BaseException] = []
     waiting: list[Any] = [error]
     while waiting and len(found) < 20:
@@ -149,10 +151,10 @@ def _tls_reason(error: BaseException) -> str:
     return "handshake failed"
 
 
-def of_pipeline(
+def pipeline_failure(
     invocation: Invocation, host: str, collected: Collected, output: dict[str, Any]
 ) -> Failure:
-    """The failure that PowerShell's own errors mean.
+    """The failure for errors that PowerShell reported.
 
     A cmdlet that could not begin (no such cmdlet, wrong parameter, nothing of that name, not
     allowed) has a class of its own; whatever a script did before its error is not known.

@@ -1,9 +1,9 @@
-"""What a definition asks PowerShell for: commands with bound parameters, and how to read on.
+"""The pipeline of a definition: commands with bound parameters.
 
 Arguments of a call: `cmdlet` (a name) or `script` (text of the definition, except for the tools
-whose purpose is a script of the user's); `parameters`, bound by name and never part of a text;
+that run a script of the user); `parameters`, bound by name and never part of a text;
 `expand`, `properties` and `limit` (a Select-Object each); `as_text` (Out-String at the end); for
-the answer `items`, `value`, `first`, `shape`, `rename`, `keep`, `ignore` and `needs`.
+the output `items`, `value`, `first`, `shape`, `rename`, `keep`, `ignore` and `needs`.
 
 A parameter `{"as": "datetime", "value": …}` is sent with that type; without a value it is left
 out. Sources: [MS-PSRP] 2.2.5.1 for the types.
@@ -50,7 +50,7 @@ def commands_of(arguments: dict[str, Any]) -> tuple[Command, ...]:
     if arguments.get("properties"):
         select["Property"] = list(arguments["properties"])
     if arguments.get("limit") is not None:
-        # One more than wanted: only so it is known that there are more.
+        # One more than the limit, to know whether there are more.
         select["First"] = int(arguments["limit"]) + 1
     if select:
         found.append(Command("Select-Object", False, select))

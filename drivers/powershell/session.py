@@ -1,6 +1,6 @@
 """One pipeline on one host, from the connection to the deleted shell; blocks its thread.
 
-Source of the exchange: [MS-PSRP] 3.1 and [MS-WSMV] 3.1, as pypsrp speaks them.
+Source of the exchange: [MS-PSRP] 3.1 and [MS-WSMV] 3.1, as pypsrp implements them.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from pypsrp.shell import SignalCode
 
 from drivers.powershell import clixml, pipeline
 from drivers.powershell.collected import Collected
-from drivers.powershell.link import (
+from drivers.powershell.connection import (
     OPERATION_SECONDS,
-    AnswerTooLarge,
-    Link,
+    ResponseTooLarge,
     Target,
+    WinRmConnection,
     connect,
 )
 
-#: How long the host may hold back an empty answer; a cancel is seen that fast.
+#: How long the host may delay an empty response; also how late a cancel is noticed.
 _POLL_SECONDS: Final = 1
-#: For a pipeline to say that it has stopped.
+#: For a pipeline to reach a final state after the stop signal.
 _STOP_SECONDS: Final = 10.0
 #: Of one object while it arrives.
 _OBJECT_BYTES: Final = 16 * 1024 * 1024
@@ -42,8 +42,8 @@ _STATES: Final = {
 }
 
 Stream = Literal["stdout", "stderr"]
-#: What goes wrong between here and a host, as opposed to what PowerShell says.
-LINK_ERRORS: Final = (requests.RequestException, WinRMError, ElementTree.ParseError, OSError)
+#: Errors of the connection, as opposed to those of PowerShell.
+CONNECTION_ERRORS: Final = (requests.RequestException, WinRMError, ElementTree.ParseError, OSError)
 
 
 class Stopped(Exception):
@@ -51,7 +51,7 @@ class Stopped(Exception):
 
 
 class Session:
-    """`stop` may be called from any thread; everything else belongs to the one that runs it."""
+    """`stop` may be called from any thread; everything else only from the one that calls `run`."""
 
     def __init__(
         self,
@@ -66,15 +66,15 @@ class Session:
         self._emit = emit
         self._progress = progress
         self._stop = threading.Event()
-        self._turn = threading.Lock()
-        self._link: Link | None = None
+        self._lock = threading.Lock()
+        self._connection: WinRmConnection | None = None
         #: Whether the pipeline was sent: from then on there may be an effect.
         self.began = False
         self.evidence: dict[str, Any] = {}
 
     def stop(self) -> None:
-        """Ask the pipeline to stop; one that has not begun never will."""
-        with self._turn:
+        """Request a stop; a pipeline that has not begun is not started."""
+        with self._lock:
             self._stop.set()
             if not self.began:
                 self.evidence["pipeline"] = "never started"
@@ -86,9 +86,9 @@ class Session:
 
     def run(self) -> Collected:
         """Run the pipeline to its end; raises Stopped, and what pypsrp and requests raise."""
-        link = self._link = connect(self._target)
+        connection = self._connection = connect(self._target)
         try:
-            pool = RunspacePool(link)
+            pool = RunspacePool(connection)
             # Objects as JSON values; pypsrp leaves some kinds of them as raw XML.
             pool._serializer = pool._fragmenter.serializer = _Objects()
             try:
@@ -97,18 +97,18 @@ class Session:
             finally:
                 self._delete(pool)
         finally:
-            link.close()
+            connection.close()
 
     def _pipeline(self, pool: RunspacePool) -> Collected:
         shell = PowerShell(pool)
         pipeline.add(shell, self._commands)
-        with self._turn:
+        with self._lock:
             if self._stop.is_set():
                 raise Stopped
             self.began = True
         collected = Collected()
         shell.begin_invoke(remote_stream_options=0)
-        self._patience(_POLL_SECONDS)
+        self._set_timeout(_POLL_SECONDS)
         while shell.state in _RUNNING:
             if self._stop.is_set():
                 self._end(pool, shell)
@@ -119,11 +119,11 @@ class Session:
         return collected
 
     def _take(self, pool: RunspacePool, shell: PowerShell, collected: Collected) -> None:
-        """Move what has arrived out of pypsrp, which would keep it all."""
+        """Take what has arrived out of pypsrp, which would keep all of it in memory."""
         under_way = sum(len(part["data"]) for part in pool._fragmenter.incoming_buffer.values())
         if under_way > _OBJECT_BYTES:
             self._end(pool, shell)
-            raise AnswerTooLarge
+            raise ResponseTooLarge
         streams = shell.streams
         out = b"".join(map(collected.add, shell.output))
         said = b"".join(map(collected.add_error, streams.error))
@@ -151,16 +151,16 @@ class Session:
         evidence = self.evidence
         evidence["host"] = self._target.name
         try:
-            self._patience(OPERATION_SECONDS)
+            self._set_timeout(OPERATION_SECONDS)
             pool.shell.signal(SignalCode.PS_CTRL_C, shell.id)
-            self._patience(_POLL_SECONDS)
+            self._set_timeout(_POLL_SECONDS)
             deadline = time.monotonic() + _STOP_SECONDS
             while shell.state in _RUNNING and time.monotonic() < deadline:
                 shell.poll_invoke()
                 shell.clear_streams()
-        except LINK_ERRORS as error:
+        except CONNECTION_ERRORS as error:
             kind = type(error).__name__
-            evidence["cancel_unconfirmed"] = f"{self._target.name} took no signal ({kind})"
+            evidence["cancel_unconfirmed"] = f"{self._target.name} refused the signal ({kind})"
             return
         ended = _STATES.get(shell.state)
         evidence["pipeline"] = ended or "signalled"
@@ -173,17 +173,17 @@ class Session:
     def _delete(self, pool: RunspacePool) -> None:
         """Delete the shell; where that fails the host does it after its idle time."""
         try:
-            self._patience(OPERATION_SECONDS)
+            self._set_timeout(OPERATION_SECONDS)
             pool.close()
-        except LINK_ERRORS as error:
+        except CONNECTION_ERRORS as error:
             self.evidence["shell"] = f"not deleted ({type(error).__name__})"
         else:
             self.evidence["shell"] = "deleted"
 
-    def _patience(self, seconds: int) -> None:
-        """The time that the host has for its next answers."""
-        if self._link is not None:
-            self._link.operation_timeout = seconds
+    def _set_timeout(self, seconds: int) -> None:
+        """Set the time that the host has for its next responses."""
+        if self._connection is not None:
+            self._connection.operation_timeout = seconds
 
 
 class _Objects(Serializer):
@@ -195,7 +195,7 @@ class _Objects(Serializer):
         metadata: ObjectMeta | None = None,
         clear: bool = True,
     ) -> Any:
-        """A JSON value for an object of the output, what pypsrp makes of it for the rest."""
+        """A JSON value for an object of the output, pypsrp's own value for the rest."""
         if clear and metadata is None and isinstance(element, str):
             return clixml.read(element)
         return super().deserialize(element, metadata, clear)

@@ -1,9 +1,9 @@
-"""The output of a Windows step: the objects of the pipeline as the definition asks for them.
+"""The output of a Windows step: the objects of the pipeline in the form of the definition.
 
-`items: services` lists the objects under that name, with snake names, and counts them;
+`items: services` lists the objects under that name, with names in snake case, and counts them;
 `value: exists` gives the first object itself; `first: true` gives its fields; `shape` names one
-of the functions below; without any of them the objects stand as `objects`, named as they are.
-`rename` gives fields better names; `ignore` lists errors that only say that nothing was found.
+of the functions below; without any of them `objects` lists the objects, with unchanged names.
+`rename` gives fields better names; `ignore` lists errors that only mean that nothing was found.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Arguments = dict[str, Any]
 
 
 def without_ignored(arguments: Arguments, collected: Collected) -> Collected:
-    """The same without the errors that the definition does not take for errors."""
+    """The same without the errors that the definition ignores."""
     ignored = frozenset(arguments.get("ignore") or ())
     kept = [error for error in collected.errors if error.error_id not in ignored]
     gone = len(collected.errors) - len(kept)
@@ -66,7 +66,7 @@ def _fields(value: Any, arguments: Arguments) -> dict[str, Any]:
 
 
 def _ping(arguments: Arguments, objects: list[Any], _: Collected) -> dict[str, Any]:
-    """Win32_PingStatus objects; a status of 0 is an answer, and a lost one is an error or none."""
+    """Win32_PingStatus objects; a status of 0 is a reply, a lost one is an error or none."""
     replies = [_fields(one, arguments) for one in objects if isinstance(one, dict)]
     came = [one for one in replies if one.get("status_code") in (0, None)]
     times = [one["response_time"] for one in came if isinstance(one.get("response_time"), int)]

@@ -14,7 +14,7 @@ from typing import Any
 #: Of the XML; as much as the executor keeps of a program's output.
 _LARGEST_BYTES = 4 * 1024 * 1024
 
-#: Our names of what python-nmap says of a port; it says "" where nmap says nothing.
+#: Our names of python-nmap's fields of a port, which are "" where nmap reports none.
 _PORT_FIELDS = {
     "service": "name",
     "product": "product",
@@ -31,11 +31,11 @@ def main() -> int:
 
     text = sys.stdin.buffer.read(_LARGEST_BYTES).decode("utf-8", "replace")
     try:
-        # Also what keeps entities and external parts away from python-nmap, which would read them.
+        # Refuses entities and external parts too, which python-nmap would read.
         root = fromstring(text)
         if root.tag != "nmaprun" or root.find("runstats/hosts") is None:
             raise ValueError("not the XML of a whole nmap scan")
-        # Without its constructor, which would start nmap to ask for its version.
+        # Without its constructor, which would start nmap to read its version.
         scanner = nmap.PortScanner.__new__(nmap.PortScanner)
         scan = scanner.analyse_nmap_xml_scan(text)
         json.dump(_result(scan, root), sys.stdout)

@@ -18,7 +18,7 @@ from toolmeta.invocation import Invocation
 _READERS: Final = Path(__file__).parent
 #: The distributions whose name is not that of their module.
 _DISTRIBUTIONS: Final = {"nmap": "python-nmap"}
-#: None of the libraries is to read or write settings in the user's home.
+#: Keeps the libraries from reading or writing settings in the user's home.
 ENVIRONMENT: Final = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "XDG_CONFIG_HOME": "/nonexistent"}
 
 

@@ -22,10 +22,10 @@ def needs_raw(program: str, values: dict[str, Any]) -> bool:
 
 
 def nmap(values: dict[str, Any], targets: list[str]) -> list[str]:
-    """nmap with XML on stdout, names never looked up, targets behind `--`."""
+    """nmap with XML on stdout, names never looked up, targets after `--`."""
     technique = str(values.get("technique", "connect"))
     raw = needs_raw("nmap", values)
-    # Said outright: nmap itself only asks whether it is root.
+    # Stated, since nmap itself only checks whether it is root.
     argv = ["nmap", "-n", "--no-stylesheet", "--privileged" if raw else "--unprivileged"]
     argv += ["-oX", "-", _TECHNIQUES[technique], _TIMING[str(values.get("timing", "normal"))]]
     if technique != "ping":

@@ -1,6 +1,6 @@
 """The `scan` driver: nmap, masscan, arp-scan and netdiscover, only inside the network scope.
 
-The order is what makes it safe: targets become addresses, addresses are checked against
+It is safe by its order: targets become addresses, addresses are checked against
 `RUNSTREAM_NETWORK_SCOPE`, and only then an argument list is built, out of the addresses.
 """
 
@@ -34,7 +34,7 @@ _PROGRAMS: Final[dict[str, tuple[str, Callable[[dict[str, Any], list[str]], list
 
 
 class ScanDriver:
-    """Looks for hosts and ports, from the executor itself."""
+    """Scans for hosts and ports, from the executor itself."""
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
         """Check the targets, then run the program to its end."""
@@ -81,7 +81,7 @@ class ScanDriver:
 
 def _targets(call: str, values: dict[str, Any]) -> list[str]:
     named = [values["range"]] if call == "netdiscover" else list(values["targets"])
-    # A gateway is spoken to as well.
+    # The gateway gets packets too.
     return [*named, *([values["gateway"]] if values.get("gateway") else [])]
 
 

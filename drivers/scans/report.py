@@ -15,7 +15,7 @@ from toolmeta.invocation import Invocation
 
 
 class KeptOutput:
-    """Passes both streams on and keeps the beginning of stdout."""
+    """Publishes both streams and keeps the beginning of stdout."""
 
     def __init__(self, onward: OutputWriter) -> None:
         """Nothing written yet."""
@@ -24,7 +24,7 @@ class KeptOutput:
         self.stdout_bytes = 0
 
     async def write(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
-        """Pass it on, with the same back-pressure."""
+        """Publish it, with the same back-pressure."""
         if stream == "stdout":
             self.stdout_bytes += len(data)
             self._kept += data[: PARSED_BYTES - len(self._kept)]
@@ -37,7 +37,7 @@ class KeptOutput:
 
 
 class _ErrorsOnly:
-    """Passes stderr on; stdout is the result itself."""
+    """Publishes stderr; stdout is the result itself."""
 
     def __init__(self, onward: OutputWriter) -> None:
         self._onward = onward

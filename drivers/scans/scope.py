@@ -2,8 +2,8 @@
 
 Default deny: without `RUNSTREAM_NETWORK_SCOPE` nothing may be scanned. A target is an IPv4
 address, an IPv4 network or a host name. Names are resolved once, every IPv4 address of a name must
-lie in the scope, and the program is given the addresses, so that a name cannot lead elsewhere
-afterwards. Ranges of octets (`10.0.0.1-9`), lists and wildcards have no meaning here.
+lie in the scope, and the program is given the addresses, so that a name cannot resolve to another
+one afterwards. Ranges of octets (`10.0.0.1-9`), lists and wildcards are refused.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class OutOfScope(Exception):
 
 
 class BadTarget(Exception):
-    """A target is none; the message is one sentence."""
+    """A target is malformed; the message is one sentence."""
 
 
 def parse_scope(text: str) -> tuple[IPv4Network, ...]:
     """The networks of a comma separated list; raises ValueError with a sentence.
 
     A network must be written with its own first address: `10.0.0.7/24` is more likely a mistake
-    than a wish for 256 addresses.
+    than meant as 256 addresses.
     """
     networks: list[IPv4Network] = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
@@ -54,7 +54,7 @@ def check_targets(
     """The targets as addresses and networks in canonical spelling, each once.
 
     Raises BadTarget or OutOfScope. `resolve` gives every address of a name; its OSError, for a name
-    without one, goes through.
+    without one, is not caught.
     """
     if not scope:
         raise OutOfScope(f"nothing may be scanned: {SETTING} names no network")
@@ -81,7 +81,7 @@ def _networks(target: str, resolve: Resolve) -> list[IPv4Network]:
             return [IPv4Network(target, strict=False)]
         except ValueError as error:
             raise BadTarget(f"{target[:60]} is no address or network: {error}") from None
-    # `10.0.0.1-9` could be a name as well; whoever writes it means a range.
+    # `10.0.0.1-9` could be a name as well, but is meant as a range.
     if not FORMATS["hostname"].accepts(target) or not _LETTER.search(target.rpartition(".")[2]):
         raise BadTarget(f"{target[:60]!r} is neither an IPv4 address, a network nor a host name")
     addresses = [ip_address(text.partition("%")[0]) for text in resolve(target)]

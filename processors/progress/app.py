@@ -1,7 +1,7 @@
-"""The projector process: it keeps a Faust application alive that folds events into progress.
+"""The projector process: it runs a Faust application that folds events into progress.
 
-The process outlives its application: when Faust stops with an error, it is taken down and built
-anew, with growing pauses. Whatever happens, the published snapshots say where to go on.
+When Faust stops with an error, the process closes the application and builds a new one, with
+growing delays. In every case the published snapshots say at which offset to go on.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from runtime.settings import ProjectorSettings, SettingsError, load
 
 _TICK: Final = 0.1
 _WATCH: Final = 2.0
-#: Seconds between two lives of the Faust application: doubled until one lasts `_SETTLED`.
+#: Seconds between two Faust applications: doubled until one has run for `_STABLE_SECONDS`.
 _FIRST_PAUSE: Final = 0.5
-_WORST_PAUSE: Final = 10.0
-_SETTLED: Final = 60.0
+_LONGEST_PAUSE: Final = 10.0
+_STABLE_SECONDS: Final = 60.0
 
 
-class DeadThreads:
-    """Why threads of the present application ended with an error; empty while all is well."""
+class EndedThreads:
+    """Why threads of the current application ended with an error; empty where none did."""
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -56,36 +56,40 @@ async def _serve(
     health: Health,
     stop: threading.Event,
     windows: Windows,
-    dead: DeadThreads,
+    dead: EndedThreads,
 ) -> None:
     """Run application after application until `stop`."""
     watch = cluster.Watch(settings)
     pause = _FIRST_PAUSE
     while not stop.is_set():
-        if not await _answers(watch, log, health):
+        if not await _responds(watch, log, health):
             await asyncio.to_thread(stop.wait, 1.0)
             continue
         application = Application(settings, log, health, windows)
         started = monotonic()
         dead.clear()
         watching = asyncio.create_task(_watch(watch, log, health))
-        why = await _live(application, health, stop, dead)
+        why = await _run(application, health, stop, dead)
         watching.cancel()
-        away = not await _answers(watch, log, health)
-        await _take_down(application, log, 2.0 if away else settings.drain_seconds, why)
+        away = not await _responds(watch, log, health)
+        await _close(application, log, 2.0 if away else settings.drain_seconds, why)
         if why is None:
             return
         if health.waiting("kafka", why):
             log.warning("the Kafka client stopped; it is started again", why=why)
-        pause = _FIRST_PAUSE if monotonic() - started > _SETTLED else min(2 * pause, _WORST_PAUSE)
+        pause = (
+            _FIRST_PAUSE
+            if monotonic() - started > _STABLE_SECONDS
+            else min(2 * pause, _LONGEST_PAUSE)
+        )
         await asyncio.to_thread(stop.wait, pause)
 
 
-async def _take_down(application: Application, log: Log, seconds: float, why: str | None) -> None:
-    """Stop the application, or else end the process here and now.
+async def _close(application: Application, log: Log, seconds: float, why: str | None) -> None:
+    """Stop the application, or end the process where that fails.
 
     Faust does not stop while it waits for a broker that is away, and threads that do not end
-    could go on writing. Ending hard loses nothing: it is what `kill -9` does.
+    could go on writing. Ending the process loses nothing, as after SIGKILL.
     """
     stopping = asyncio.ensure_future(application.stop())
     await asyncio.wait({stopping}, timeout=seconds)
@@ -97,8 +101,8 @@ async def _take_down(application: Application, log: Log, seconds: float, why: st
         log.warning("the Kafka client stopped with an error", why=repr(error))
 
 
-async def _answers(watch: cluster.Watch, log: Log, health: Health) -> bool:
-    """Whether Kafka can be worked with; if not, that is told once."""
+async def _responds(watch: cluster.Watch, log: Log, health: Health) -> bool:
+    """Whether Kafka can be used; if not, that is logged once."""
     try:
         await asyncio.to_thread(watch.check)
     except cluster.ClusterUnready as unready:
@@ -109,19 +113,19 @@ async def _answers(watch: cluster.Watch, log: Log, health: Health) -> bool:
 
 
 async def _watch(watch: cluster.Watch, log: Log, health: Health) -> None:
-    """Tell when the broker goes away and when it is back; the clients recover by themselves."""
+    """Log when the broker is lost and when it is back; the clients reconnect by themselves."""
     away = False
     while True:
         await asyncio.sleep(_WATCH)
-        answers = await _answers(watch, log, health)
+        answers = await _responds(watch, log, health)
         if answers and away:
             health.ready("kafka")
             log.info("Kafka answers again")
         away = not answers
 
 
-async def _live(
-    application: Application, health: Health, stop: threading.Event, dead: DeadThreads
+async def _run(
+    application: Application, health: Health, stop: threading.Event, dead: EndedThreads
 ) -> str | None:
     """Run one application; why it ended, or None where the process is to stop."""
     starting = asyncio.ensure_future(application.start())
@@ -142,7 +146,7 @@ async def _live(
                 health.ready("publish")
                 ticking = asyncio.create_task(_tick(application))
         return None
-    except Exception as error:  # The next application goes on from what was published.
+    except Exception as error:  # The next application goes on from the published snapshots.
         return f"the projector failed: {error!r}"
     finally:
         application.close()
@@ -159,7 +163,7 @@ async def _tick(application: Application) -> None:
 
 
 def _body(settings: ProjectorSettings, log: Log, health: Health, stop: threading.Event) -> None:
-    dead = DeadThreads()
+    dead = EndedThreads()
     client_logs.listen(log, settings.log_level == "debug", dead.add)
     windows = Windows()
     shown = metrics.show(windows)

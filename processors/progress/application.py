@@ -1,6 +1,6 @@
-"""The Faust application: group membership, fetching and sending are Faust's, the work is ours.
+"""The Faust application: Faust does group membership, fetching and sending.
 
-`transport.py` says what is changed in Faust, `projector.py` does the work.
+`transport.py` has the changes to Faust, `projector.py` does the work.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from faust.types import StreamT
 
 from processors.progress import broker, cluster
 from processors.progress.projector import Projector
-from processors.progress.records import Restoring
+from processors.progress.records import StateBuilder
 from processors.progress.transport import Batch, BatchTransport, Restore
 from processors.progress.windows import Windows
 from runtime.health import Health
@@ -52,13 +52,13 @@ def build(settings: ProjectorSettings, restore: Restore) -> ProjectorApp:
         broker_credentials=broker.credentials(settings),
         broker_max_poll_records=4_000,
         broker_request_timeout=60.0,
-        # A dead instance's partitions are taken over within seconds.
+        # The partitions of a killed instance are assigned anew within seconds.
         broker_session_timeout=10.0,
         broker_heartbeat_interval=2.0,
         broker_rebalance_timeout=30.0,
         broker_commit_interval=1.0,
-        # With a name of its own choice a restarted instance takes its partitions back at once,
-        # instead of waiting for the session of its dead predecessor to end (KIP-345).
+        # A restarted instance of a set name gets its partitions back at once, without waiting for
+        # the session of its predecessor to end (KIP-345).
         consumer_group_instance_id=settings.instance if chosen else None,
         consumer_auto_offset_reset="earliest",
         # Batches, not records: some for each partition, so that memory stays bounded.
@@ -78,7 +78,7 @@ def build(settings: ProjectorSettings, restore: Restore) -> ProjectorApp:
 
 
 class Application:
-    """One life of the Faust application with its projector."""
+    """One run of the Faust application with its projector."""
 
     def __init__(
         self, settings: ProjectorSettings, log: Log, health: Health, windows: Windows
@@ -102,12 +102,12 @@ class Application:
         await self.app.start()
 
     def close(self) -> None:
-        """Wait for the broker no longer: what is unpublished is folded again by the next life."""
+        """Stop waiting for the broker: what is unpublished is folded again by the next run."""
         self._stop_reading.set()
         self.projector.close()
 
     async def stop(self) -> None:
-        """Leave the group after the batch in hand; safe after a crash too."""
+        """Leave the group after the current batch; may be called after an error too."""
         self.close()
         await self.app.stop()
 
@@ -116,7 +116,7 @@ class Application:
             await self.projector.process(batch)
             yield
 
-    async def _read_states(self, partitions: list[int]) -> dict[int, Restoring]:
+    async def _read_states(self, partitions: list[int]) -> dict[int, StateBuilder]:
         return await asyncio.to_thread(
             cluster.read_states, self._settings, partitions, self._stop_reading
         )

@@ -1,8 +1,8 @@
 """From the shared Kafka settings to Faust's: broker addresses and credentials.
 
 Of `RUNSTREAM_KAFKA_OPTIONS`, Faust's client (aiokafka) understands TLS and SASL with PLAIN or
-SCRAM. A security option beyond these is refused, since passing over it would weaken what the
-operator asked for; options that only tune librdkafka do not concern this process.
+SCRAM. A security option beyond these is refused, since ignoring it would weaken what the
+operator has set; options that only tune librdkafka do not concern this process.
 """
 
 from __future__ import annotations

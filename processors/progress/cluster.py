@@ -1,7 +1,7 @@
-"""What the projector asks the cluster itself: are the topics there, what was published before.
+"""Requests of the projector to the cluster: whether the topics exist, what was published before.
 
-This half runs on confluent-kafka, in threads: reading a compacted partition to its end is a
-matter of seconds even with a million snapshots, and its end-of-partition event needs no guess.
+They use confluent-kafka, in threads: it reads a compacted partition of a million snapshots in
+seconds and reports its end, which aiokafka does not.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from processors.progress.records import Restoring
+from processors.progress.records import StateBuilder
 from runtime.kafka import clients
 from runtime.kafka.restore import read_to_end
 from runtime.settings import ProjectorSettings
@@ -23,7 +23,7 @@ class ClusterUnready(Exception):
 
 
 class Watch:
-    """Asks the cluster for the projector's topics; for threads, since it blocks."""
+    """Checks that the projector's topics exist; for threads, since it blocks."""
 
     def __init__(self, settings: ProjectorSettings) -> None:
         """Connect lazily."""
@@ -50,13 +50,13 @@ class Watch:
 
 def read_states(
     settings: ProjectorSettings, partitions: list[int], stop: threading.Event
-) -> dict[int, Restoring]:
+) -> dict[int, StateBuilder]:
     """The states of these partitions as they were last published; blocks until all are read.
 
     Raises ClusterUnready where the broker goes away meanwhile or `stop` is set.
     """
     topic = clients.topic_name(settings, PROGRESS)
-    found = {partition: Restoring() for partition in partitions}
+    found = {partition: StateBuilder() for partition in partitions}
     try:
         for message in read_to_end(settings, topic, partitions, stop):
             headers = message.headers() or []

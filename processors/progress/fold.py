@@ -45,7 +45,7 @@ DONE: Final = 1000
 RUNNING_PERCENT: Final = 50
 _MESSAGE_LENGTH: Final = 200
 
-#: Statuses in which nobody knows how far the step is: what it has shown stays.
+#: Statuses in which the progress of the step is unknown: its percentage stays.
 _KEEPS_PERCENT: Final = frozenset({"lost", "needs_attention", "cancelling"})
 
 
@@ -61,8 +61,8 @@ class _Steps(NamedTuple):
 def fold(progress: Progress | None, event: Event) -> Progress | None:
     """Progress after `event`; the same object where it is a duplicate or comes after the end.
 
-    None where nothing is known and the event tells nothing (a duplicate request, a late result or
-    an audit of an execution that has been forgotten).
+    None where nothing is known and the event changes nothing (a duplicate request, a late result or
+    an audit of an execution that is no longer remembered).
     """
     at = event.unix()
     if progress is None:
@@ -98,7 +98,7 @@ def fold(progress: Progress | None, event: Event) -> Progress | None:
 
 
 def _begin(event: Event, at: float) -> Progress:
-    """The state before the first event that is seen, which usually is `execution.accepted`."""
+    """The state before the first event that is read, which usually is `execution.accepted`."""
     steps: dict[str, StepProgress] = {}
     name = sla_class = deadline = None
     if isinstance(event.data, Accepted):
@@ -137,7 +137,7 @@ def _step(before: _Steps, event: Event, name: str, at: float) -> _Steps:
     ident, data = intern(name), event.data
     old = before.steps.get(ident)
     unseen = old is None
-    if old is None:  # A gap: the event that would have introduced the step was never seen.
+    if old is None:  # A gap: the first event of the step is missing.
         old = StepProgress("")
     new = _after(old, event)
     added: list[str] = []
@@ -220,5 +220,5 @@ def _message(data: Payload) -> str | None:
 
 
 def _percent(before: int, points: int, total: int) -> int:
-    """Tenths of a percent, at most 999 while the execution lives, and never less than before."""
+    """Tenths of a percent, at most 999 until the execution ends, and never less than before."""
     return max(before, min(DONE - 1, points * 10 // total)) if total else before

@@ -1,6 +1,6 @@
-"""The state of one partition: its living executions, and which of them are due for a snapshot.
+"""The state of one partition: its live executions, and which of them are due for a snapshot.
 
-Pure: it holds state, but knows no Kafka and no clock. Memory is bounded by the living executions
+Pure: it holds state, but uses neither Kafka nor a clock. Memory is bounded by the live executions
 plus `REMEMBERED` finished ones, of which only the id and the last number are kept.
 """
 
@@ -15,11 +15,11 @@ from processors.progress.snapshot import overdue_at
 from processors.progress.state import Progress
 from streams.events import Event
 
-#: Finished executions whose duplicates are still recognised, per partition. Duplicates follow
-#: within seconds (a replay after a restart), so minutes of full load are plenty.
+#: Ended executions whose duplicates are still recognised, per partition. Duplicates follow
+#: within seconds (a replay after a restart); this many end in minutes of full load.
 REMEMBERED: Final = 20_000
 
-#: Seconds between two snapshots of a living execution; the last one never waits.
+#: Seconds between two snapshots of a live execution; the last one is due at once.
 SPACING: Final = 0.2
 
 Outcome = Literal["folded", "gap", "duplicate", "after_end", "unknown"]
@@ -33,13 +33,13 @@ class FoldResult(NamedTuple):
     breached_now: bool = False
 
 
-class _Dirty(NamedTuple):
+class _Unpublished(NamedTuple):
     offset: int
     due_at: float
 
 
 class PartitionState:
-    """Folds the events of one partition and says what to publish, once each."""
+    """Folds the events of one partition and returns what to publish, once each."""
 
     def __init__(self, position: int = 0) -> None:
         """Start with no execution; `position` is the offset of the next event."""
@@ -47,15 +47,15 @@ class PartitionState:
         #: Time of the newest event, Unix seconds.
         self.stream_time = 0.0
         self.live: dict[str, Progress] = {}
-        #: Living executions by status.
+        #: Live executions by status.
         self.statuses: Counter[str] = Counter()
         self._finished: OrderedDict[str, int] = OrderedDict()
-        self._dirty: dict[str, _Dirty] = {}
+        self._dirty: dict[str, _Unpublished] = {}
         self._published_at: dict[str, float] = {}
         self._deadlines: list[tuple[float, str]] = []
 
     def restore(self, progress: Progress) -> None:
-        """Go on with a living execution whose snapshot has been published before."""
+        """Go on with a live execution whose snapshot has been published before."""
         self.live[progress.facts.execution_id] = progress
         self.statuses[progress.status] += 1
         self.stream_time = max(self.stream_time, progress.updated_at)
@@ -99,7 +99,7 @@ class PartitionState:
         return FoldResult("gap" if missed else "folded", after, breached_now)
 
     def passed(self, now: float) -> None:
-        """Make living executions due whose SLA deadline lies before `now` (Unix seconds)."""
+        """Make live executions due whose SLA deadline lies before `now` (Unix seconds)."""
         while self._deadlines and self._deadlines[0][0] < now:
             deadline, ident = heapq.heappop(self._deadlines)
             progress = self.live.get(ident)
@@ -134,7 +134,7 @@ class PartitionState:
     def _touch(self, ident: str, offset: int) -> None:
         if ident not in self._dirty:
             last = self._published_at.get(ident)
-            self._dirty[ident] = _Dirty(offset, 0.0 if last is None else last + SPACING)
+            self._dirty[ident] = _Unpublished(offset, 0.0 if last is None else last + SPACING)
 
     def _await_deadline(self, progress: Progress) -> None:
         deadline = overdue_at(progress)

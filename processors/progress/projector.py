@@ -1,7 +1,7 @@
-"""The projector's work, whoever brings the records: fold batches, publish what is due, restore.
+"""The projector without its consumer: fold batches, publish what is due, restore.
 
 Everything happens in one event loop under one lock, so that nothing is folded between choosing
-what to publish and its delivery: that is what makes the offset in each record true.
+what to publish and its delivery, and the offset in each record is exact.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import orjson
 from pydantic import ValidationError
 
 from processors.progress import metrics, records
@@ -26,13 +27,13 @@ from streams.events import decode_event
 #: Sends one record to a partition of the progress topic; the inner awaitable is its delivery.
 Send = Callable[[int, bytes, bytes, Headers], Awaitable[Awaitable[object]]]
 #: Reads the states of some partitions as they were last published.
-ReadStates = Callable[[list[int]], Awaitable[dict[int, records.Restoring]]]
+ReadStates = Callable[[list[int]], Awaitable[dict[int, records.StateBuilder]]]
 
 _AT_ONCE: Final = 500
 #: A partition whose newest record is older than this when it arrives is being caught up.
 _CAUGHT_UP: Final = 1.0
-_WORST_BACKOFF: Final = 5.0
-_TOLD_PER_MINUTE: Final = 10
+_LONGEST_BACKOFF: Final = 5.0
+_LOGGED_PER_MINUTE: Final = 10
 
 
 class Projector:
@@ -41,7 +42,7 @@ class Projector:
     def __init__(
         self, log: Log, health: Health, windows: Windows, read_states: ReadStates, send: Send
     ) -> None:
-        """Hold no partition yet."""
+        """No partition is assigned yet."""
         self.partitions: dict[int, PartitionState] = {}
         self._log = log
         self._health = health
@@ -52,7 +53,7 @@ class Projector:
         self._closing = asyncio.Event()
         #: Monotonic time until which a partition counts as lagging.
         self._lagging: dict[int, float] = {}
-        self._told: list[float] = []
+        self._logged: list[float] = []
 
     def close(self) -> None:
         """Stop trying to publish; what is unpublished is folded again after the next start."""
@@ -64,11 +65,11 @@ class Projector:
             self.partitions.clear()
             stored = await self._read_states(list(ranges)) if ranges else {}
             for partition, given in ranges.items():
-                for damage in stored[partition].damaged[:_TOLD_PER_MINUTE]:
+                for damage in stored[partition].damaged[:_LOGGED_PER_MINUTE]:
                     self._log.warning("a stored progress state is left out", why=damage)
                 state = stored[partition].state()
                 if state.position > given.end:
-                    # The event topic was made anew: its executions have nothing to do with ours.
+                    # The event topic was created anew, with other executions.
                     self._log.warning(
                         "events are fewer than published; folding anew", partition=partition
                     )
@@ -84,8 +85,8 @@ class Projector:
             return {partition: state.position for partition, state in self.partitions.items()}
 
     async def process(self, batch: Batch) -> None:
-        """Fold one batch and publish what is due; a record that cannot be folded is told, counted
-        and passed over (the sink keeps its bytes in the dead-letter topic)."""
+        """Fold one batch and publish what is due; a record that cannot be folded is logged,
+        counted and skipped (the sink keeps its bytes in the dead-letter topic)."""
         async with self._lock:
             state = self.partitions.get(batch.partition)
             if state is None:
@@ -93,9 +94,9 @@ class Projector:
             for offset, value in batch.records:
                 try:
                     self._fold(state, offset, value)
-                except Exception as error:  # Whatever it is, the records behind it must go on.
+                except Exception as error:  # Whatever it is, the records after it are processed.
                     metrics.EVENTS.labels("poison").inc()
-                    self._tell_poison(batch.partition, offset, error)
+                    self._log_poison(batch.partition, offset, error)
                 state.position = max(state.position, offset + 1)
             behind = max(0.0, clock.now() - batch.appended_at)
             metrics.BEHIND.set(behind)
@@ -144,28 +145,27 @@ class Projector:
                     for progress in due
                 ]
                 await asyncio.gather(*deliveries)
-            except Exception as error:  # Told once; each kind means: not delivered, try again.
+            except Exception as error:  # Logged once; each kind means: not delivered, try again.
                 if self._health.waiting("publish", f"snapshots are not delivered: {error!r}"):
                     self._log.warning("snapshots are not delivered", why=repr(error))
                 try:
                     await asyncio.wait_for(self._closing.wait(), backoff)
                 except TimeoutError:
-                    backoff = min(2 * backoff, _WORST_BACKOFF)
+                    backoff = min(2 * backoff, _LONGEST_BACKOFF)
                     continue
                 return
             state.published(due, clock.monotonic())
             metrics.SNAPSHOTS.inc(len(due))
             self._health.ready("publish")
 
-    def _tell_poison(self, partition: int, offset: int, error: Exception) -> None:
+    def _log_poison(self, partition: int, offset: int, error: Exception) -> None:
         minute_ago = time.monotonic() - 60
-        self._told = [told for told in self._told if told > minute_ago]
-        if len(self._told) < _TOLD_PER_MINUTE:
-            self._told.append(time.monotonic())
-            why = "not an event" if isinstance(error, ValidationError) else repr(error)[:200]
-            self._log.warning(
-                "an event is passed over", partition=partition, offset=offset, why=why
-            )
+        self._logged = [logged for logged in self._logged if logged > minute_ago]
+        if len(self._logged) < _LOGGED_PER_MINUTE:
+            self._logged.append(time.monotonic())
+            malformed = isinstance(error, ValidationError | orjson.JSONDecodeError)
+            why = "not an event" if malformed else repr(error)[:200]
+            self._log.warning("an event is skipped", partition=partition, offset=offset, why=why)
 
     def _count_live(self) -> None:
         for status, gauge in metrics.EXECUTIONS_BY_STATUS.items():

@@ -1,7 +1,7 @@
 """What the projector writes to the progress topic, and how a restart reads it back. Pure.
 
 Each record is a snapshot for everybody, with two headers for the projector itself: where in the
-event partition to go on after a crash, and, while the execution lives, the state of the fold.
+event partition to go on after a crash, and, until the execution has ended, the state of the fold.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from streams.progress import ProgressSnapshot
 
 #: Everything before this offset of the event partition is contained in records up to this one.
 OFFSET: Final = "runstream-offset"
-#: The packed state of a living execution; absent once it has ended.
+#: The packed state of a live execution; absent once it has ended.
 STATE: Final = "runstream-state"
 
 Given = list[tuple[str, str | bytes | None]]
@@ -39,11 +39,12 @@ def record(progress: Progress, now: float, low_water: int) -> tuple[bytes, bytes
     return shot.execution_id.encode(), shot.model_dump_json().encode(), given
 
 
-class Restoring:
-    """Gathers the records of one progress partition into the state that they leave.
+class StateBuilder:
+    """Builds the state of one progress partition from its records.
 
-    Of two records of an execution the one with the higher event number wins. A record that is
-    damaged is named; if it was a living execution's, its next event begins it anew as after a gap.
+    Of two records of an execution the one with the higher event number wins. A damaged
+    record is listed in `damaged`; a live execution then begins anew at its next event, as after a
+    gap.
     Of the ended executions the last `REMEMBERED` are kept, however many the topic holds.
     """
 

@@ -20,7 +20,7 @@ def snapshot(progress: Progress, now: float) -> ProgressSnapshot:
     """What is known of the execution at `now` (Unix seconds).
 
     Of an execution that has ended the snapshot depends on its events alone, so a replay gives the
-    same one; while it lives, elapsed time, ETA and breach also depend on `now`. Times before the
+    same one; before, elapsed time, ETA and breach also depend on `now`. Times before the
     newest event count as that event's time.
     """
     facts = progress.facts
@@ -55,7 +55,7 @@ def snapshot(progress: Progress, now: float) -> ProgressSnapshot:
 
 
 def overdue_at(progress: Progress) -> float | None:
-    """When a snapshot becomes due without any event: at the SLA deadline, if it is still kept."""
+    """When a snapshot becomes due without an event: at the SLA deadline, until it is breached."""
     if progress.ended_at is not None or progress.breached:
         return None
     return progress.facts.deadline
@@ -91,7 +91,7 @@ def estimate(progress: Progress, now: float) -> tuple[float | None, float | None
 
 
 def _sla(progress: Progress, at: float) -> SlaProgress | None:
-    """Breached once any event, or for a living execution the time `at`, is after the deadline."""
+    """Breached once any event, or for a live execution the time `at`, is after the deadline."""
     facts = progress.facts
     if facts.deadline is None or facts.sla_class is None:
         return None

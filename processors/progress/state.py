@@ -1,7 +1,7 @@
-"""The state of the progress fold: what must be remembered of one execution, and no more.
+"""The state of the progress fold for one execution.
 
-It is small on purpose (about 1.5 KB for five steps), and it travels in a header of each snapshot,
-so that the compacted progress topic is also the store from which a restart goes on.
+It is small (about 1.5 KB for five steps) and written to a header of each snapshot, so that a
+restart restores it from the compacted progress topic.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ NO_DURATIONS: Final = Durations()
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What never changes after the first event; times are Unix seconds."""
+    """Facts of the first event, which do not change; times are Unix seconds."""
 
     execution_id: str
     tenant: str

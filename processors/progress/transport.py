@@ -1,12 +1,12 @@
 """Faust's Kafka transport with three changes, each for a measured reason.
 
-1. Its consumer reads committed records only: Faust asks for that only in its exactly-once mode,
-   so an aborted transaction of the router would show as progress.
-2. The records that one fetch brings of a partition travel through Faust as one message: Faust's
-   cost is per message, so a busy partition costs hardly more than a quiet one.
-3. On assignment it seeks to where the published snapshots say, not to the group's committed
-   offset: Faust acknowledges a message whose handler raised, and snapshots are thinned out, so
-   only what has been published is a safe place to go on from. Faust still commits, for lag tools.
+1. Its consumer reads committed records only: Faust requests that only in its exactly-once mode,
+   so records of aborted transactions of the router would count.
+2. The records of a partition in one fetch are passed through Faust as one message: Faust's cost
+   is per message, so a busy partition costs hardly more than an idle one.
+3. On assignment it seeks to the offsets of the published snapshots, not to the group's committed
+   offset: Faust acknowledges a message whose handler raised, and not every event has a
+   snapshot, so only the offset of what is published is safe. Faust still commits, for lag tools.
 
 Verified against faust-streaming 0.15.3.
 """
@@ -31,7 +31,7 @@ class OffsetRange(NamedTuple):
     end: int
 
 
-#: Given the assigned partitions, restores their states and says where each goes on.
+#: Given the assigned partitions, restores their states and returns the offset of each.
 Restore = Callable[[dict[int, OffsetRange]], Awaitable[dict[int, int]]]
 
 
@@ -54,7 +54,7 @@ class _CommittedThread(AIOKafkaConsumerThread):
 
 
 class BatchConsumer(Consumer):
-    """Reads committed records in batches, from where the restored states say."""
+    """Reads committed records in batches, from the offsets of the restored states."""
 
     _starts: dict[TP, int]
     _seeks = 0
@@ -73,11 +73,11 @@ class BatchConsumer(Consumer):
         generation = self.app.consumer_generation_id
         while records:
             if not self.flow_active or self.app.consumer_generation_id != generation:
-                await self._give_back(records, seeks)
+                await self._refetch(records, seeks)
                 return
             tp, found = records.popitem()
             if tp not in self._get_active_partitions() and tp not in self._buffered_partitions:
-                await self._give_back({tp: found}, seeks)
+                await self._refetch({tp: found}, seeks)
                 continue
             message: Any = self._to_message(tp, found[-1])
             message.value = Batch(
@@ -87,11 +87,11 @@ class BatchConsumer(Consumer):
             )
             yield ensure_TP(tp), message
 
-    async def _give_back(self, records: RecordMap, seeks: int) -> None:
-        """Fetch these again: the flow stopped after they had left the fetcher.
+    async def _refetch(self, records: RecordMap, seeks: int) -> None:
+        """Fetch these again: consuming was paused after they had left the fetcher.
 
         Where the states were restored meanwhile, the records may be from before that seek, and the
-        only safe place is the restored one; what is then read twice is dropped as duplicate.
+        only safe offset is the restored one; what is then read twice is dropped as duplicate.
         """
         for tp, found in records.items():
             offset = found[0].offset if seeks == self._seeks else self._starts.get(ensure_TP(tp))
@@ -99,7 +99,7 @@ class BatchConsumer(Consumer):
                 try:
                     await self._seek(tp, offset)
                 except IllegalStateError:
-                    continue  # Not ours any more: the next owner restores it.
+                    continue  # Revoked: the next owner restores it.
                 self._read_offset[ensure_TP(tp)] = offset or None
 
     async def seek_to_committed(self) -> Mapping[TP, int]:

@@ -1,7 +1,7 @@
-"""The last hour in numbers: executions by tenant and steps by tool, with their outcome. Pure.
+"""Counts of the last hour: executions by tenant and steps by tool, with their outcome. Pure.
 
 The hour ends at the newest event, in slices of a minute. Labels are bounded: beyond `LABELS`
-names the rest counts as `other`. A restart begins with an empty hour.
+names the rest counts as `other`. A restart begins with no counts.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Windows:
             self._add("tool", tool, STEP_STATUS_AFTER[event.type], event.unix())
 
     def advance(self, now: float) -> None:
-        """Forget what is older than an hour before `now` (Unix seconds)."""
+        """Drop what is older than an hour before `now` (Unix seconds)."""
         oldest = int(now // SLICE_SECONDS) - SLICES + 1
         while self._slices and self._slices[0][0] < oldest:
             _, gone = self._slices.popleft()

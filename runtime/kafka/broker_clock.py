@@ -1,4 +1,4 @@
-"""How far this machine's clock is off the broker's, from records that the broker stamped."""
+"""The difference between this machine's clock and the broker's, measured by record timestamps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message
 
 from runtime import clock
 
-#: Clocks of machines that synchronise differ by less, and a measurement by how long it took.
+#: Synchronised clocks differ by less; a measurement is as inexact as the request took long.
 _TOLERANCE_SECONDS: Final = 0.5
 
 
@@ -31,7 +31,7 @@ class BrokerClock:
         """A record was sent and acknowledged at these times here, and appended at this time there
         (Unix seconds).
         """
-        # The truth lies between: the broker appended it after it was sent and before the answer.
+        # The broker appended it after it was sent and before it was acknowledged.
         least, most = sent_at - appended_at, acknowledged_at - appended_at
         middle = (least + most) / 2
         self._ahead = middle if abs(middle) > _TOLERANCE_SECONDS + (most - least) / 2 else 0.0
@@ -41,9 +41,9 @@ class BrokerClock:
 
         def observe(error: KafkaError | None, message: Message) -> None:
             if error is not None:
-                return  # and the message has no time: asking for it would raise in the client
+                return  # The message has no timestamp; reading it would raise in the client.
             kind, milliseconds = message.timestamp()
-            # Of a topic that keeps the producer's own time nothing can be learned.
+            # Other timestamp types are the producer's own time.
             if kind == TIMESTAMP_LOG_APPEND_TIME:
                 self.observe(sent_at, clock.now(), milliseconds / 1_000)
 

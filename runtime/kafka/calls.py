@@ -11,7 +11,7 @@ _Job = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 class CallThread:
-    """Makes one call at a time in a thread of its own, so that waiting for it can be given up.
+    """Makes one call at a time in a thread of its own, so that waiting for it can end.
 
     The thread of a call that does not return is abandoned and the next call gets a new one: there
     are as many abandoned threads as calls that hang. They are daemons, so the process can end.
@@ -62,5 +62,5 @@ def _serve(
             ends.put(error)
         else:
             ends.put(None)
-        # Not kept until the next job: it may hold a producer that is to go away.
+        # Not kept until the next job: it may hold the last reference to a producer.
         del job, function, given

@@ -1,4 +1,4 @@
-"""Kafka clients: the one place where their options are chosen, and why."""
+"""The options of all Kafka clients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from streams.topics import Topic
 
 Options = dict[str, Any]
 
-#: For a consumer that reads to an end: it is reported with an empty answer, which must come soon.
+#: For a consumer that reads to an end, which the broker reports by an empty fetch response.
 ENDS: Final[Options] = {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
 
 
@@ -19,20 +19,20 @@ def topic_name(settings: CommonSettings, topic: Topic) -> str:
 
 
 def common(settings: CommonSettings) -> Options:
-    """What every client has: where the brokers are, who we are, and quiet reconnects."""
+    """What every client has: the brokers, the client id, and reconnects without log lines."""
     return {
         "bootstrap.servers": settings.bootstrap_servers,
         "client.id": f"runstream-{settings.instance}",
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 1_000,
-        # A broker that is away is said once by the process itself, not in client log lines.
+        # The process itself logs once that the broker is away.
         "log_level": 2,
         **settings.kafka_options,
     }
 
 
 def consumer(settings: CommonSettings, group: str, **options: Any) -> Options:
-    """A consumer that sees committed records only and never commits by itself."""
+    """A consumer that reads committed records only and does not commit by itself."""
     return {
         **common(settings),
         "group.id": group,
@@ -41,7 +41,7 @@ def consumer(settings: CommonSettings, group: str, **options: Any) -> Options:
         "enable.auto.offset.store": False,
         "auto.offset.reset": "earliest",
         # The broker answers a fetch at once when there is a record, and otherwise waits for one
-        # this long: an idle consumer asks twice a second.
+        # this long: an idle consumer fetches twice a second.
         "fetch.wait.max.ms": 500,
         "fetch.error.backoff.ms": 50,
         "queued.min.messages": 20_000,
@@ -74,10 +74,10 @@ def transactional(settings: CommonSettings, transactional_id: str) -> Options:
         settings,
         **{
             "transactional.id": transactional_id,
-            # The commit sends at once whatever is still here, so this delays nothing; but a batch
-            # that takes a while to decide goes out in few requests instead of one per record.
+            # The commit flushes at once, so this delays nothing; the records of a batch that takes
+            # long to decide are sent in few requests instead of one each.
             "linger.ms": 20,
-            # A killed instance that never comes back blocks readers for no longer than this.
+            # How long an open transaction blocks readers where its killed instance does not return.
             "transaction.timeout.ms": 15_000,
         },
     )

@@ -1,7 +1,7 @@
 """Dead letters: what a record that cannot be processed looks like on `<its topic>.dlq`.
 
 A dead letter is the record itself, byte for byte, with headers that say what was wrong. Nothing
-here talks to Kafka. Whoever writes one waits for its delivery before the source offset moves.
+here calls Kafka. The writer waits for the delivery before it commits the source offset.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from streams.envelope import HOPS
 from streams.limits import MAX_DEAD_LETTER_BYTES
 
 SUFFIX: Final = ".dlq"
-#: The headers that are ours; a dead letter that comes back and fails again carries the newest only.
+#: Headers of Runstream; a redriven record that fails again carries the newest values only.
 PREFIX: Final = "runstream-error-"
 #: How many headers of the source could not be kept.
 DROPPED: Final = "runstream-headers-dropped"
-#: The class of a step that failed as often as it may: not poison, its redrive is a rerun.
+#: The class of a step after its last attempt; its record can be decoded, its redrive is a rerun.
 RETRIES_EXHAUSTED: Final = "retries_exhausted"
 
 #: The size that the record had, where only its beginning is kept.
@@ -35,7 +35,7 @@ _MAX_NAME: Final = 256
 
 HeaderList = list[tuple[str, str | bytes | None]]
 
-#: Counted by whoever writes one; the topic is the source's name without a prefix.
+#: Counted by the writer; the topic is the source's name without a prefix.
 WRITTEN: Final = Counter(
     "runstream_dead_letters_total",
     "Records written to a dead-letter topic",
@@ -86,7 +86,7 @@ def dead_letter(
 ) -> DeadLetter:
     """The dead letter for `message` of `topic` (its full name): same key, value and partition.
 
-    `message_text` is a sentence of our own, never an excerpt of the record; `stage` is where it
+    `message_text` never quotes the record; `stage` is where it
     failed (decode, decide, store …). A header of the source is kept if its key occurs once and
     its value is UTF-8; the others are counted. Where the dead-letter topic has fewer partitions
     than the source, produce with `fitting(letter, partitions)`. Of a record that is larger than
@@ -127,7 +127,7 @@ def exhausted(
     app: str,
     headers: Iterable[tuple[str, str | bytes | None]] = (),
 ) -> DeadLetter:
-    """The dead letter for a step that failed as often as it may: its last command, as it was sent.
+    """The dead letter for a step after its last attempt: its last command, as it was sent.
 
     `topic` is the step topic's name on the cluster. The command's key chooses the partition.
     """
@@ -164,7 +164,7 @@ def without_error(headers: Iterable[tuple[str, str | bytes | None]]) -> HeaderLi
 
 
 def hop_count(value: str | bytes | None) -> int:
-    """How often a dead letter was redriven, by its hop header; nonsense counts as never."""
+    """How often a dead letter was redriven, by its hop header; 0 where that is malformed."""
     return int(value) if value and value.isdigit() and len(value) < 10 else 0
 
 
@@ -172,7 +172,7 @@ def _headers(message: SourceRecord) -> list[tuple[str, Any]]:
     try:
         return list(message.headers() or ())
     except (UnicodeDecodeError, ValueError):
-        # Header keys that are not text: none of them can be told apart, so none is kept.
+        # A header key is not text: the client then gives none of the headers.
         return [("\ufffd", b"\xff")]
 
 

@@ -2,8 +2,8 @@
 
 The whole batch is one transaction. Where a decision raises, the transaction is aborted, the state
 of the partitions that took part is restored from the changelog, and the records of that batch are
-decided again one transaction each: then the one that raises is known, and it alone becomes a dead
-letter. Consumer and producer stay, so nothing else of the group notices.
+decided again one transaction each: then only the record that raises becomes a dead letter.
+Consumer and producer stay open, so the group does not rebalance.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Deciding:
     consumer: Any
     prefix: str
     log: Log
-    #: Puts new partitions, restored from the changelog, in the place of these.
+    #: Replaces these partitions by new ones, restored from the changelog.
     restore: Callable[[Iterable[int]], None]
     limit: DlqLimit
     partitions: dict[int, Partition] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Deciding:
     def decide(self, messages: Sequence[Message]) -> None:
         """Decide about these records and all timers that are due.
 
-        Raises KafkaException where Kafka fails, and then nothing is known of the state here;
+        Raises KafkaException where Kafka fails: then the state here is not to be used;
         DlqLimitReached where too many records cannot be decided about.
         """
         now, failed = clock.now(), 0
@@ -69,7 +69,7 @@ class Deciding:
                 _RECORDS.labels(topic.removeprefix(self.prefix)).inc(count)
 
     def revoked(self) -> None:
-        """No partition is ours any more; whatever was produced is committed already."""
+        """No partition is assigned any more; everything that was produced is committed."""
         self.partitions.clear()
         self.offsets.clear()
         self.positions.clear()
@@ -171,7 +171,7 @@ class Deciding:
     def _discard(self, numbers: Iterable[int]) -> None:
         """Abort, and go back to the state that is committed.
 
-        The producer is opened anew: an abort drops what is on its way to the broker, whose next
+        The producer is opened anew: an abort drops records that are in flight, and its next
         transaction could then be refused for a gap in its sequence numbers. Defects are rare.
         """
         self.transactions.abort()

@@ -1,4 +1,4 @@
-"""The limit of dead letters: most records failing is a fault of this program, not of theirs; pure.
+"""The limit of dead letters: where most records fail, this program is at fault and stops; pure.
 
 Without it a defect, or a newer format of a topic, would move a whole topic to its dead-letter
 topic before anybody has looked.
@@ -30,7 +30,7 @@ class DlqLimit:
         always_allowed: int = ALWAYS_ALLOWED,
         largest_share: float = LARGEST_SHARE,
     ) -> None:
-        """The window counts records, not time: it does not forget while a topic is quiet."""
+        """The window counts records, not time, so it is the same after a topic was idle."""
         self._window = window
         self._always_allowed = always_allowed
         self._largest_share = largest_share
@@ -48,7 +48,7 @@ class DlqLimit:
             raise DlqLimitReached(f"{bad} of the last {self._records + records} records failed")
 
     def count(self, records: int, failed: int) -> None:
-        """Remember a batch that is done."""
+        """Add a batch that is done to the window."""
         self._batches.append((records, failed))
         self._records += records
         self._failed += failed

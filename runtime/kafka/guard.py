@@ -1,4 +1,4 @@
-"""The guard around code that decides: a defect in it costs one record, never the process."""
+"""The guard around code that decides: a defect in it fails one record, never the process."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Undecidable(Exception):
 
 
 def guarded(stage: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call `function`; whatever it raises becomes Undecidable, except what Kafka is to blame for.
+    """Call `function`; every exception becomes Undecidable, except those of Kafka.
 
-    What it changed before it raised is unknown: the caller throws that state away.
+    What it changed before it raised is unknown: the caller drops that state.
     """
     try:
         return function(*args, **kwargs)

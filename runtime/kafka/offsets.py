@@ -1,4 +1,4 @@
-"""The offsets of a transaction: whose commit they are, and by which membership."""
+"""The offsets of a transaction: the mark of their commit, and the group membership."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _CALL_SECONDS: Final = 10.0
 
 
 class CommitMark:
-    """Travels as the offsets' metadata; unique per producer and transaction."""
+    """The metadata of committed offsets; unique per producer and transaction."""
 
     def __init__(self) -> None:
-        """Another process, or another producer of this one, has other marks."""
+        """Marks differ between processes and between the producers of one process."""
         self._producer = secrets.token_hex(6)
         self._count = 0
 
@@ -34,7 +34,7 @@ class CommitMark:
     def is_on(self, offsets: Offsets, consumer: Consumer) -> bool:
         """Whether exactly these offsets are committed with the latest mark.
 
-        Raises KafkaException where the broker does not say.
+        Raises KafkaException where the broker does not respond.
         """
         partitions = [TopicPartition(*where) for where in offsets]
         found = consumer.committed(partitions, timeout=_CALL_SECONDS)

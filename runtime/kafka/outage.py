@@ -1,4 +1,4 @@
-"""Why Kafka cannot be worked with now, in one sentence, and when to try again."""
+"""Why Kafka cannot be used now, in one sentence, and when to try again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runtime.readiness import Readiness
 #: Waits between attempts; they begin anew after each success.
 WAITS_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 
-_FENCES: Final = 3
+_MAX_FENCINGS: Final = 3
 _FENCED_SECONDS: Final = 60.0
 
 UNREACHABLE: Final = "the broker does not answer"
@@ -84,7 +84,7 @@ PASSING: Final = frozenset(
 
 
 class Reason(NamedTuple):
-    """The kind of trouble, always the same sentence, and the error behind it."""
+    """The kind of error, always the same sentence for it, and the text of the error itself."""
 
     sentence: str
     error: str
@@ -95,7 +95,7 @@ def reason(error: KafkaError) -> Reason:
     named = f"{error.name()}: {error.str()}"
     sentence = _BY_CODE.get(error.code(), OTHER)
     if sentence in (NOT_ALLOWED, LOGIN, OTHER):
-        # The name says which resource it is about; unlike the text, it does not change.
+        # The name says which resource is meant; unlike the text, it does not change.
         sentence = f"{sentence} ({error.name()})"
     return Reason(sentence, named)
 
@@ -117,7 +117,7 @@ class Outage:
 
     @property
     def has_failed(self) -> bool:
-        """Whether anything was wrong since the last success."""
+        """Whether anything failed since the last success."""
         return self._failures > 0 or self._reported
 
     @property
@@ -129,17 +129,17 @@ class Outage:
         """Report the reason and return how many seconds to wait before the next attempt.
 
         Raises InstanceNameTaken where this is the third take-over within a minute: the older of
-        two processes is taken over first, so it is the one that ends.
+        two processes is fenced first, so it is the one that ends.
         """
         self.report(error)
         if reason(error).sentence == FENCED:
             now = clock.monotonic()
             self._fenced_at = [at for at in self._fenced_at if now - at < _FENCED_SECONDS] + [now]
-            if len(self._fenced_at) >= _FENCES:
+            if len(self._fenced_at) >= _MAX_FENCINGS:
                 raise InstanceNameTaken(FENCED)
         wait = WAITS_SECONDS[min(self._failures, len(WAITS_SECONDS) - 1)]
         self._failures += 1
-        # Several processes that lost the same broker do not come back in the same moment.
+        # Jitter: processes that lost the same broker do not reconnect at the same time.
         return wait * random.uniform(0.8, 1.2)
 
     def report(self, error: KafkaError) -> None:

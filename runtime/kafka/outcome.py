@@ -1,4 +1,4 @@
-"""How a transaction can end, and what the client's errors say about it."""
+"""The outcomes of a transaction, and the client errors that lead to them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECONDS: Final = Histogram(
 UNREACHABLE: Final = frozenset(
     {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}
 )
-#: Codes that blame a single record and not the broker.
+#: Error codes due to a single record and not to the broker.
 REFUSED_RECORD: Final = frozenset(
     {
         KafkaError.MSG_SIZE_TOO_LARGE,
@@ -32,14 +32,14 @@ REFUSED_RECORD: Final = frozenset(
 
 
 class Outcome(enum.Enum):
-    """What became of a transaction."""
+    """How a transaction ended."""
 
     COMMITTED = "committed"
     #: No `read_committed` reader will see it; the consumer must go back to what is committed.
     ABORTED = "aborted"
     #: The same, and the producer must be opened again.
     FENCED = "fenced"
-    #: The producer must be opened again; then the committed offsets tell what happened.
+    #: The producer must be opened again; then the committed offsets show whether it was committed.
     UNKNOWN = "unknown"
 
 
@@ -54,7 +54,7 @@ def counted(outcome: Outcome) -> Outcome:
 
 
 def timed_out(text: str) -> KafkaException:
-    """The error of a call whose time limit is ours."""
+    """The error of a call that exceeded the time limit of this program."""
     return KafkaException(KafkaError(KafkaError._TIMED_OUT, text))
 
 

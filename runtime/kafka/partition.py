@@ -1,4 +1,4 @@
-"""What the exactly-once loop asks of the code that decides for one partition."""
+"""The interface between the exactly-once loop and the code that decides for one partition."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streams.topics import Topic
 
 
 class DecisionError(Exception):
-    """A defect: time alone should have changed the state under `key`, and the decision raised."""
+    """A defect: a timer of the state under `key` was due, and the decision raised."""
 
     def __init__(self, key: str) -> None:
         """`key` is what `Partition.suspend` takes."""
@@ -67,10 +67,10 @@ class Partition(Protocol):
         """Send a record that cannot be decided about to its dead-letter topic."""
 
     def next_deadline(self) -> float | None:
-        """When `tick` wants to be called, in Unix seconds."""
+        """When `tick` is due, in Unix seconds."""
 
     def tick(self, now: float, out: Output) -> None:
-        """Decide what time alone decides; raises DecisionError where that fails for one key."""
+        """Decide about timers that are due; raises DecisionError where that fails for one key."""
 
     def suspend(self, key: str) -> None:
         """Run no timer of this key until a record changes it: its last decision failed."""

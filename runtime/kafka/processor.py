@@ -1,11 +1,11 @@
 """The exactly-once loop: poll a batch, decide, and commit it all in one Kafka transaction.
 
 What a partition decides (records, changelog) and the offsets it consumed become visible together
-or not at all. State lives in memory and is restored from the changelog topic when partitions are
-assigned. Deciders know nothing of this: they see records and the time, and send.
+or not at all. State is in memory and is restored from the changelog topic when partitions are
+assigned. Deciders are called with records and the time, and send records.
 
 The source topics have equal partition counts and are assigned by range, so the partition of the
-same number of every source is always here together; its state is here with it.
+same number of every source goes to the same process, and its state with it.
 
 Source: `consume-transform-produce` with offsets in the transaction, KIP-98 and KIP-447.
 """
@@ -40,10 +40,10 @@ MAX_BATCH: Final = 1_000
 MAX_WAIT_SECONDS: Final = 0.25
 #: Offsets of batches that produced nothing are committed this often.
 LAZY_COMMIT_SECONDS: Final = 1.0
-#: After a failure: nothing to do for so long, with a broker that answers, is success as well.
+#: After a failure this long without records counts as success, if the broker answers.
 IDLE_SECONDS: Final = 2.0
 #: A router that was killed keeps its partitions for this long; the least that brokers allow by
-#: default. Heartbeats are sent by a thread of the client library, which no decision holds up.
+#: default. Heartbeats are sent by a thread of the client library, which no decision delays.
 SESSION_MS: Final = 6_000
 
 
@@ -73,12 +73,12 @@ class Processor:
 
     @property
     def partitions(self) -> dict[int, Partition]:
-        """The partitions that are restored here now; safe to copy from any thread."""
+        """The partitions that are restored now; safe to copy from any thread."""
         deciding = self._deciding
         return {} if deciding is None else deciding.partitions
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop`; while Kafka cannot be worked with, wait, and say why once.
+        """Work until `stop`; while Kafka cannot be used, wait and log the reason once.
 
         Raises KafkaException for a wrong client option, InstanceNameTaken where another process
         of this name takes over again and again.
@@ -129,12 +129,12 @@ class Processor:
             names = [clients.topic_name(self.settings, topic) for topic in self.sources]
             consumer.subscribe(names, on_assign=self._on_assign, on_revoke=self._on_revoke)
             while not stop.is_set():
-                self._turn(self._deciding, outage)
+                self._run_batch(self._deciding, outage)
             self._commit_lazily(self._deciding)
         finally:
             self._close(self._deciding)
 
-    def _turn(self, deciding: Deciding, outage: Outage) -> None:
+    def _run_batch(self, deciding: Deciding, outage: Outage) -> None:
         first = deciding.consumer.poll(self._wait(deciding))
         if self._assigned:
             self._restore_assigned(deciding)
@@ -164,12 +164,12 @@ class Processor:
             return
         self._idle_since = self._idle_since or now
         if not outage.has_failed or (
-            now - self._idle_since > IDLE_SECONDS and _answers(deciding.consumer)
+            now - self._idle_since > IDLE_SECONDS and _responds(deciding.consumer)
         ):
             outage.recovered()
 
     def _on_error(self, error: KafkaError) -> None:
-        """Called from a poll: an idle consumer hears of an outage in no other way."""
+        """Called from a poll: an idle consumer gets no other sign of an outage."""
         if error.code() not in PASSING:
             self._trouble = error
 
@@ -181,7 +181,7 @@ class Processor:
         return min(max(due - clock.now(), 0.0), MAX_WAIT_SECONDS)
 
     def _commit_lazily(self, deciding: Deciding) -> None:
-        """Nothing was produced, so a repetition would do no harm; no transaction is needed."""
+        """Nothing was produced, so repeating it changes nothing; no transaction is needed."""
         if deciding.offsets:
             offsets = [TopicPartition(*where, at) for where, at in deciding.offsets.items()]
             deciding.consumer.commit(offsets=offsets, asynchronous=True)
@@ -193,7 +193,7 @@ class Processor:
         self._assigned = {part.partition for part in assigned}
 
     def _on_revoke(self, consumer: Any, revoked: list[TopicPartition]) -> None:
-        """Range revokes all partitions. What was produced is committed: nothing to save."""
+        """Range revokes all partitions. What was produced is committed already."""
         self._is_member = False
         self._assigned.clear()
         if self._deciding is not None:
@@ -208,7 +208,7 @@ class Processor:
             raise
 
     def _restore(self, numbers: Iterable[int]) -> None:
-        """Put partitions restored from the changelog in the place of what is here."""
+        """Replace the partitions of these numbers by ones that are restored from the changelog."""
         assert self._deciding is not None  # noqa: S101
         wanted = sorted(numbers)
         began = clock.monotonic()
@@ -224,7 +224,7 @@ class Processor:
         for number, partition in fresh.items():
             partition.restored(clock.now())
             if number in self._deciding.partitions:
-                # Read from the old one at the last moment: a record may have set a key free.
+                # Read from the old object only now: a record may have ended a suspension meanwhile.
                 for key_suspended in self._deciding.partitions[number].suspended:
                     partition.suspend(key_suspended)
         self._deciding.partitions.update(fresh)
@@ -246,7 +246,7 @@ class Processor:
             self.log.debug("the consumer did not close cleanly", error=str(error))
 
 
-def _answers(consumer: Any) -> bool:
+def _responds(consumer: Any) -> bool:
     try:
         consumer.list_topics(timeout=0.5)
     except KafkaException:

@@ -1,8 +1,8 @@
-"""The producer bridge: an idempotent producer for code that lives on an event loop.
+"""The producer bridge: an idempotent producer for code that runs on an event loop.
 
 librdkafka hands over delivery reports only where a thread polls for them, and takes the
-interpreter lock once per report. A poll thread of its own would fight a busy loop for that lock,
-one switch interval per message, so the loop itself polls, in batches, while anything is in flight.
+interpreter lock once per report. A poll thread would compete with a busy loop for that lock, one
+switch interval per message, so the loop itself polls, in batches, while anything is in flight.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _LONGEST: Final = 0.02
 #: Nothing is in flight; still polled, since logins with expiring tokens are renewed from a poll.
 _IDLE: Final = 0.5
 
-#: The producer gave these messages up together with itself; they were not refused.
-_GIVEN_UP: Final = frozenset(
+#: The producer failed with these messages in its queue; the broker did not refuse them.
+_PURGED: Final = frozenset(
     {KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._FENCED}
 )
 
@@ -43,15 +43,15 @@ class DeliveryError(Exception):
 
 
 class PublisherFull(Exception):
-    """Too much is in flight; nothing was taken. Await `room` before the next message."""
+    """Too much is in flight; nothing was queued. Await `room` before the next message."""
 
 
 class Publisher:
-    """One producer on one event loop; every method belongs to that loop's thread.
+    """One producer on one event loop; every method is for that loop's thread only.
 
     Messages of one key keep their order. A broker that is away is waited for without end: the
     message stays in flight, and `in_flight` (readable from any thread) shows it. A producer that
-    fails for good is replaced and what it held is sent again, so a reader may see a duplicate.
+    has a fatal error is replaced and its messages are sent again, so a reader may see a duplicate.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Publisher:
         self._broken = False
         self._again: list[_Record] = []
         #: Records of callers that wait in `publish`: as many as there are such callers.
-        self._parked: deque[_Record] = deque()
+        self._waiting: deque[_Record] = deque()
         self._room: list[asyncio.Future[None]] = []
         self._empty: asyncio.Future[None] | None = None
         self._pause = _IDLE
@@ -94,9 +94,9 @@ class Publisher:
         not recall the message.
         """
         done: asyncio.Future[None] = self._loop.create_future()
-        record = (topic, key, value, headers, partial(_settle, done))
+        record = (topic, key, value, headers, partial(_resolve, done))
         if self._full():
-            self._parked.append(record)
+            self._waiting.append(record)
         else:
             self._take(record)
         await done
@@ -109,7 +109,7 @@ class Publisher:
         headers: Headers,
         delivered: Delivered | None = None,
     ) -> None:
-        """Take the message now and say later what became of it; raises PublisherFull."""
+        """Queue the message now and report its delivery later; raises PublisherFull."""
         if self._full():
             raise PublisherFull(f"{self.in_flight} messages, {self._bytes} bytes in flight")
         self._take((topic, key, value, headers, delivered))
@@ -129,7 +129,7 @@ class Publisher:
         return self.in_flight
 
     async def close(self, timeout_seconds: float) -> int:
-        """Flush and end; returns how many messages were given up."""
+        """Flush and end; returns how many messages were not delivered."""
         left = await self.flush(timeout_seconds)
         self._closed = True
         if self._timer is not None:
@@ -161,23 +161,23 @@ class Publisher:
             )
         except KafkaException as error:
             fault: KafkaError = error.args[0]
-            if not fault.fatal() and fault.code() not in _GIVEN_UP:
+            if not fault.fatal() and fault.code() not in _PURGED:
                 raise DeliveryError(fault) from error
             self._broken = True
             self._again.append(record)
 
     def _report(self, record: _Record, error: KafkaError | None, message: Message) -> None:
-        given_up = error is not None and (error.fatal() or error.code() in _GIVEN_UP)
+        given_up = error is not None and (error.fatal() or error.code() in _PURGED)
         if given_up and not self._closed:
             self._broken = True
             self._again.append(record)
             return
         self.in_flight -= 1
         self._bytes -= len(record[2] or b"")
-        _tell(record, None if error is None else DeliveryError(error))
+        _notify(record, None if error is None else DeliveryError(error))
 
     def _full(self) -> bool:
-        return bool(self._parked) or not self._fits()
+        return bool(self._waiting) or not self._fits()
 
     def _fits(self) -> bool:
         return self.in_flight < self._max_in_flight and self._bytes < self._max_bytes
@@ -196,12 +196,12 @@ class Publisher:
         else:
             self._pause = _SHORTEST if served else min(self._pause * 2, _LONGEST)
         self._schedule()
-        while self._parked and self._fits():
-            record = self._parked.popleft()
+        while self._waiting and self._fits():
+            record = self._waiting.popleft()
             try:
                 self._take(record)
             except DeliveryError as error:
-                _tell(record, error)
+                _notify(record, error)
         if self._empty is not None and not self.in_flight:
             self._empty.set_result(None)
             self._empty = None
@@ -212,7 +212,7 @@ class Publisher:
                     waiter.set_result(None)
 
     def _replace(self) -> None:
-        # What the old one still holds comes back through its delivery reports first, in order.
+        # The old one first reports the messages in its queue as failed, in their order.
         self._producer.purge()
         self._producer.poll(0)
         if len(self._producer):
@@ -226,16 +226,16 @@ class Publisher:
             except DeliveryError as error:
                 self.in_flight -= 1
                 self._bytes -= len(record[2] or b"")
-                _tell(record, error)
+                _notify(record, error)
 
 
-def _tell(record: _Record, error: DeliveryError | None) -> None:
+def _notify(record: _Record, error: DeliveryError | None) -> None:
     delivered = record[4]
     if delivered is not None:
         delivered(error)
 
 
-def _settle(done: asyncio.Future[None], error: DeliveryError | None) -> None:
+def _resolve(done: asyncio.Future[None], error: DeliveryError | None) -> None:
     if done.done():
         return
     if error is None:

@@ -1,7 +1,7 @@
-"""Reading a topic to its end: every committed record, and nothing taken for the end that is not.
+"""Reading every committed record of a topic, up to its end at the start.
 
-A reader of committed records is told "end of partition" at the last stable offset, which lies
-before any transaction that is still open. The end that counts is the high watermark at the start:
+The end of partition that a reader of committed records gets is the last stable offset, which is
+before any transaction that is still open. Read is up to the high watermark at the start:
 whatever lies below it is waited for until the broker has committed or aborted it.
 """
 
@@ -19,7 +19,7 @@ from runtime.settings import CommonSettings
 from streams.topics import Topic
 
 #: Longer than a transaction may stay open: the last one of a killed owner must have ended.
-PATIENCE_SECONDS: Final = 60.0
+NO_PROGRESS_SECONDS: Final = 60.0
 _CALL_SECONDS: Final = 10.0
 _BATCH: Final = 5_000
 _POLL_SECONDS: Final = 0.05
@@ -91,7 +91,7 @@ def read_to_end(
     """Every committed record of these partitions up to their true end, oldest first in each.
 
     `topic` is the full name. Ends early where `stop` is set. Raises KafkaException where nothing
-    comes for a minute, or where the broker answers with an error that waiting does not mend.
+    comes for a minute, or where the broker answers with an error that does not pass by itself.
     """
     if not partitions:
         return
@@ -105,12 +105,12 @@ def read_to_end(
     )
     try:
         consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
-        patience = clock.monotonic() + PATIENCE_SECONDS
+        patience = clock.monotonic() + NO_PROGRESS_SECONDS
         while unread and not (stop is not None and stop.is_set()):
             for message in consumer.consume(_BATCH, _POLL_SECONDS):
                 error = message.error()
                 if error is None:
-                    patience = clock.monotonic() + PATIENCE_SECONDS
+                    patience = clock.monotonic() + NO_PROGRESS_SECONDS
                     yield message
                 elif error.code() == KafkaError._PARTITION_EOF:
                     unread.end_reported(message.partition() or 0, message.offset() or 0)

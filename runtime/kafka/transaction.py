@@ -22,7 +22,7 @@ from runtime.kafka.outcome import (
 )
 from streams.topics import Topic
 
-#: Of one call. A commit that takes longer has an unknown end, and the producer is replaced.
+#: Of one call. The outcome of a commit that takes longer is unknown; the producer is replaced.
 CALL_SECONDS: Final = 10.0
 OFFSETS_SECONDS: Final = 5.0
 _TRIES: Final = 5
@@ -32,8 +32,8 @@ BY_KEY: Final = -1
 class Transactions:
     """A transactional producer; for one thread.
 
-    librdkafka ends transactions by protocol version 1, where a late end could meet the next
-    transaction of the same producer (KAFKA-17754): after a call whose end is unknown the producer
+    librdkafka ends transactions by protocol version 1, where a late end could apply to the next
+    transaction of the same producer (KAFKA-17754): after a call of unknown outcome the producer
     is dropped, and the next one's `init_transactions` ends whatever is still open.
     """
 
@@ -42,7 +42,7 @@ class Transactions:
     ) -> None:
         """Opens nothing; `options` hold the transactional id, `prefix` is that of all topics.
 
-        `clock_of` is told when the broker stamped the first record of each transaction.
+        `clock_of` gets the broker timestamp of the first record of each transaction.
         """
         self._options = dict(options)
         self._prefix = prefix
@@ -167,8 +167,8 @@ class Transactions:
             producer = self._opened()
             if not self._begun:
                 self._begin(producer)
-            # It ignores its own time limit where the group's coordinator went away (librdkafka
-            # issues 5456 and 5511), hence a limit from outside.
+            # The call ignores its own time limit where the group's coordinator is lost (librdkafka
+            # issues 5456 and 5511), hence a limit of ours.
             self._calls.call_with_timeout(
                 OFFSETS_SECONDS + 1.0,
                 producer.send_offsets_to_transaction,
@@ -179,7 +179,7 @@ class Transactions:
             committing = True
             producer.commit_transaction(CALL_SECONDS)
         except TimeoutError:
-            # The commit was never asked for, and the next `open` ends the transaction.
+            # The commit was not requested, and the next `open` ends the transaction.
             self.last_error = timed_out("sending the offsets does not end").args[0]
             self._producer = None
             self._begun = False
@@ -190,7 +190,7 @@ class Transactions:
             if not committing or fault.txn_requires_abort():
                 outcome = self.abort()
                 if self.refused_record is not None:
-                    # The client counts sequence numbers on, and its next transaction would fail.
+                    # The client has counted the sequence number; the next transaction would fail.
                     self.close()
                     outcome = Outcome.FENCED
                 return counted(outcome)
@@ -218,7 +218,7 @@ class Transactions:
         return Outcome.FENCED
 
     def measure_clock(self, topic: str) -> None:
-        """Learn the broker's time from a record to this topic that is aborted, so never read.
+        """Measure the broker's time by a record to this topic that is aborted, so never read.
 
         Does nothing where the broker does not take it in time.
         """
@@ -232,7 +232,7 @@ class Transactions:
     def was_committed(self, offsets: Offsets, consumer: Consumer) -> bool:
         """Whether the last transaction was committed after all; only after a new `open`.
 
-        Raises KafkaException where the broker does not say.
+        Raises KafkaException where the broker does not respond.
         """
         return self._mark.is_on(offsets, consumer)
 

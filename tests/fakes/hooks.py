@@ -42,10 +42,10 @@ class Message:
         return orjson.loads(self.body)
 
 
-Answer = tuple[int, str]
+Response = tuple[int, str]
 
 
-def slack(document: Any) -> Answer:
+def slack(document: Any) -> Response:
     """Slack, "Sending messages using incoming webhooks" and its list of errors."""
     if not isinstance(document, dict) or set(document) - _SLACK:
         return 400, "invalid_payload"
@@ -57,7 +57,7 @@ def slack(document: Any) -> Answer:
     return 200, "ok"
 
 
-def message_card(document: Any) -> Answer:
+def message_card(document: Any) -> Response:
     """Microsoft, "Legacy actionable message card reference"."""
     bad = 400, "Bad payload received by generic incoming webhook."
     if not isinstance(document, dict) or set(document) - _MESSAGE_CARD:
@@ -73,7 +73,7 @@ def message_card(document: Any) -> Answer:
     return (200, "1") if all("@type" in one and "name" in one for one in actions) else bad
 
 
-def adaptive_card(document: Any) -> Answer:
+def adaptive_card(document: Any) -> Response:
     """Microsoft, "Create incoming webhooks with Workflows"; Adaptive Cards schema 1.4."""
     bad = 400, "Adaptive card could not be read."
     if not isinstance(document, dict) or document.get("type") != "message":
@@ -152,13 +152,13 @@ class _Handler(BaseHTTPRequestHandler):
             status, headers = hooks.instead.pop(0)
             self._answer(status, "", headers)
             return
-        status, said = self._judge(body)
+        status, said = self._respond(body)
         if status < 300:
             headers = {name.lower(): value for name, value in self.headers.items()}
             hooks.taken.append(Message(time.monotonic(), self.path, self.command, headers, body))
         self._answer(status, said, {})
 
-    def _judge(self, body: bytes) -> Answer:
+    def _respond(self, body: bytes) -> Response:
         if self.path == "/plain":
             return 200, "y" * 900
         if self.path == "/signed":

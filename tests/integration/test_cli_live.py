@@ -140,7 +140,7 @@ def test_no_answer_in_time_exits_5_and_the_request_is_there(
 def test_an_execution_that_does_not_exist_is_said(
     cluster: Callable[[Script], FakeRouter], capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(follow, "FIRST_EVENT_SECONDS", 0.5)
     ident = mint_execution_id("0badcafe", 1_795_158_000_000, 7)
     with cluster(lambda document: []) as router:
         # The same partition holds others, which are not it.
@@ -184,7 +184,7 @@ def test_commands_wait_for_their_answer(
         document = json.loads(capsys.readouterr().out)
         assert route_of(document["execution_id"]) == "0badcafe"
         assert document["status"] == "completed"
-        monkeypatch.setattr(control, "ANSWER_SECONDS", 0.5)
+        monkeypatch.setattr(control, "RESPONSE_SECONDS", 0.5)
         assert main(["cancel", ident]) == Exit.TIMED_OUT
         assert main(["cancel", ident, "--no-wait"]) == Exit.OK
         assert main(["resolve", ident, "disk", "maybe"]) == Exit.USAGE

@@ -114,7 +114,7 @@ def test_the_lease_is_renewed_with_progress(executors: ExecutorLab) -> None:
     assert (beats[-1].percent or 0) > 50 and "2.2 s" in (beats[-1].message or "")
 
 
-def test_poison_is_parked_unchanged_and_the_rest_goes_on(executors: ExecutorLab) -> None:
+def test_poison_becomes_a_dead_letter_and_the_rest_goes_on(executors: ExecutorLab) -> None:
     poison = [b"", b"\xff\xfe\x00", b"[" * 100_000, b'{"execution_id": 1}', b"\x00\x00\x00\x00\x07"]
     for number, value in enumerate(poison):
         executors.raw(BULK, value, f"k{number}".encode(), [("traceparent", b"\xff\xfe")])

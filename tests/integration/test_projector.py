@@ -210,7 +210,7 @@ def test_waits_for_topics_then_shows_committed_events_only_and_survives_poison(
     code, log = bench.terminate()
     assert code == 0
     assert log.count("waiting for Kafka") == 1
-    assert log.count("an event is passed over") == 5
+    assert log.count("an event is skipped") == 5
     assert "Traceback" not in log
     assert "DeprecationWarning" not in log
 

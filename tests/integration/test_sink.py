@@ -87,7 +87,7 @@ def test_nul_nan_and_future_types(lab: Lab) -> None:
         for _ in range(2):
             lab.put(OUTPUT.name, chunk.model_dump_json().encode())
         lab.producer.flush(10)
-        eventually(lambda: lab.count("execution_dlq") == 2, "both parked")
+        eventually(lambda: lab.count("execution_dlq") == 2, "both are dead letters")
         eventually(lambda: lab.count("output") == 1, "output stored once")
         eventually(lambda: lab.count("execution_events") == len(values), "all stored")
     assert lab.query("SELECT output_data FROM execution.execution_steps") == [

@@ -80,7 +80,7 @@ def test_kill_9_at_any_moment_and_a_clean_stop(lab: Lab) -> None:
     assert lab.count("attempts") == 900
 
 
-def test_what_cannot_be_stored_is_parked_and_the_batch_goes_on(lab: Lab) -> None:
+def test_what_cannot_be_stored_becomes_a_dead_letter_and_the_batch_goes_on(lab: Lab) -> None:
     good = [Story(n).run() for n in range(20)]
     values = mixed(good)
     poison: list[tuple[bytes | None, str]] = [
@@ -185,7 +185,7 @@ def test_a_database_that_goes_away_is_waited_for(lab: Lab) -> None:
             stop.set()
             cutter.join(10)
         eventually(lambda: lab.count("execution_events") == len(values), "all stored", 60)
-        eventually(lambda: health.answer("/readyz")[0] == 200, "ready again")
+        eventually(lambda: health.response("/readyz")[0] == 200, "ready again")
     assert lab.count("executions") == 40
     assert lab.records(f"{EVENTS.name}.dlq") == []
 
@@ -196,7 +196,7 @@ def test_missing_tables_are_waited_for(lab: Lab) -> None:
     lab.send(Story(1).run().values)
     with lab.sink(bare, health=health):
         eventually(
-            lambda: "runstream migrate" in str(health.answer("/readyz")[1]), "it says what to do"
+            lambda: "runstream migrate" in str(health.response("/readyz")[1]), "it says what to do"
         )
         migrate(bare)
         eventually(lambda: lab.count("executions", bare) == 1, "it goes on by itself")
@@ -212,13 +212,13 @@ def test_a_letter_that_cannot_be_written_holds_the_position(lab: Lab) -> None:
     health = Health(("kafka", "database"))
     with lab.sink(health=health):
         eventually(
-            lambda: "dead letter is not confirmed" in str(health.answer("/readyz")[1]),
+            lambda: "dead letter is not confirmed" in str(health.response("/readyz")[1]),
             "it says what it waits for",
         )
         assert lab.count("execution_events") == 0
         lab.create([dlq])
         eventually(lambda: lab.count("execution_events") == 1, "it goes on by itself", 60)
-        eventually(lambda: health.answer("/readyz")[0] == 200, "ready again")
+        eventually(lambda: health.response("/readyz")[0] == 200, "ready again")
     assert [letter.value() for letter in lab.records(f"{EVENTS.name}.dlq")] == [b"poison"]
 
 
@@ -228,15 +228,15 @@ def test_a_flood_of_poison_stops_the_sink_instead_of_filling_the_dead_letters(la
     lab.producer.flush(10)
     health = Health(("kafka", "database"))
     with lab.sink(health=health):
-        eventually(lambda: "stopped consuming" in str(health.answer("/readyz")[1]), "it stops")
-        parked = len(lab.records(f"{EVENTS.name}.dlq"))
-        assert 0 < parked <= ALWAYS_ALLOWED
-        assert health.answer("/healthz")[0] == 200
+        eventually(lambda: "stopped consuming" in str(health.response("/readyz")[1]), "it stops")
+        dead_letters = len(lab.records(f"{EVENTS.name}.dlq"))
+        assert 0 < dead_letters <= ALWAYS_ALLOWED
+        assert health.response("/healthz")[0] == 200
     (moved,) = lab.query(
         "SELECT sum(next_offset)::int FROM execution.sink_offsets "
         f"WHERE topic = '{lab.topic(EVENTS.name)}'"
     )
-    assert moved == (parked,)
+    assert moved == (dead_letters,)
 
 
 def test_a_locked_table_is_waited_for(lab: Lab) -> None:
@@ -292,15 +292,15 @@ def test_a_broker_that_crashes(
         with lab.sink(health=health):
             lab.send(mixed(stories[:20]))
             eventually(lambda: lab.count("executions") == 20, "the first half")
-            eventually(lambda: health.answer("/readyz")[0] == 200, "ready")
+            eventually(lambda: health.response("/readyz")[0] == 200, "ready")
             server.kill()
-            eventually(lambda: "kafka" in str(health.answer("/readyz")[1]), "it says so", 60)
-            assert health.answer("/healthz")[0] == 200
+            eventually(lambda: "kafka" in str(health.response("/readyz")[1]), "it says so", 60)
+            assert health.response("/healthz")[0] == 200
             server.start()
             lab.send(mixed(stories[20:]))
             total = sum(len(story.values) for story in stories)
             eventually(lambda: lab.count("execution_events") == total, "the rest", 60)
-            eventually(lambda: health.answer("/readyz")[0] == 200, "ready again", 60)
+            eventually(lambda: health.response("/readyz")[0] == 200, "ready again", 60)
         assert capfd.readouterr().err.count("waiting for kafka") == 1
     finally:
         server.stop()

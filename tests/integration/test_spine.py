@@ -148,7 +148,7 @@ POISON = [b"\xff\xfe\x00\x01", b"", b"{", b"[1]", b"\x1f\x8b\x08", "{}".encode("
      topics.STEPS["automation", "immediate"], topics.EVENTS, topics.OUTPUT],
     ids=lambda topic: topic.name,
 )  # fmt: skip
-def test_poison_is_parked_unchanged_and_good_messages_go_on(harness: Harness, topic: Topic) -> None:
+def test_poison_becomes_a_dead_letter_and_good_ones_go_on(harness: Harness, topic: Topic) -> None:
     for value in POISON:
         # A compacted topic takes no record without a key.
         harness.produce(value, key=uuid.uuid4().bytes, topic=topic.name)

@@ -1,4 +1,4 @@
-"""What the AWS command line answers, as the fields that later steps want."""
+"""Output of the AWS command line, as fields for later steps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TRANSFER: Final = re.compile(r"(?:\(dryrun\) )?([a-z_]+): (.+?)(?: to (.+))?")
 
 
 def s3(stdout: str) -> dict[str, Any]:
-    """`aws s3`: the rows of `ls`, or a line for each object that was moved about."""
+    """`aws s3`: the rows of `ls`, or a line for each object that was copied, moved or removed."""
     objects: list[dict[str, Any]] = []
     buckets: list[dict[str, Any]] = []
     prefixes: list[str] = []
@@ -40,7 +40,7 @@ def s3(stdout: str) -> dict[str, Any]:
 
 
 def ec2(stdout: str) -> dict[str, Any]:
-    """`aws ec2`: instances flat, changes of state, else the list that was asked for."""
+    """`aws ec2`: instances flat, changes of state, else the requested list."""
     document = _document(stdout)
     if "Reservations" in document or "Instances" in document:
         groups = document.get("Reservations", [document])
@@ -84,12 +84,12 @@ def rds(stdout: str) -> dict[str, Any]:
 
 
 def functions(stdout: str) -> dict[str, Any]:
-    """`aws lambda`: functions, or the answer of an invoked one followed by its status."""
+    """`aws lambda`: functions, or the response of an invoked one followed by its status."""
     text = stdout.strip()
     if text.startswith("["):
         rows = orjson.loads(text)
         return {"functions": rows, "count": len(rows)}
-    # What the function answered stands right before the document of the CLI, which is the last.
+    # The response of the function is right before the document of the CLI, which is the last.
     at = text.rfind("{", 0, text.rfind('"StatusCode"') + 1)
     if at < 0:
         rows = [orjson.loads(text)] if text else []

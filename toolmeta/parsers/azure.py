@@ -1,4 +1,4 @@
-"""What the Azure command line answers, as the fields that later steps want."""
+"""Output of the Azure command line, as fields for later steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import orjson
 
 
 def machines(stdout: str) -> dict[str, Any]:
-    """`az vm list` and `show` with details; the other verbs say nothing."""
+    """`az vm list` and `show` with details; the other verbs have no output."""
     found = orjson.loads(stdout) if stdout.strip() else []
     rows = found if isinstance(found, list) else [found]
     running = sum(row.get("power_state") == "VM running" for row in rows)
@@ -16,7 +16,7 @@ def machines(stdout: str) -> dict[str, Any]:
 
 
 def storage(stdout: str) -> dict[str, Any]:
-    """`az storage`: containers or blobs of a list; any other answer under `result`."""
+    """`az storage`: containers or blobs of a list; any other document under `result`."""
     found = orjson.loads(stdout) if stdout.strip() else {}
     if not isinstance(found, list):
         one = found if isinstance(found, dict) else {"value": found}

@@ -1,4 +1,4 @@
-"""Programs whose output jc reads; here its fields get the names and units of our outputs."""
+"""Programs whose output jc parses; its fields are renamed and converted to our units."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs whose output is JSON where they were asked for it, and text otherwise."""
+"""Programs whose output is JSON if an option requests it, and text otherwise."""
 
 from __future__ import annotations
 

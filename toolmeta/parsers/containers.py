@@ -53,7 +53,7 @@ def podman_ps(stdout: str) -> dict[str, Any]:
 
 
 def docker_inspect(stdout: str) -> dict[str, Any]:
-    """One JSON object per line; the state of the one container on top where it is one."""
+    """One JSON object per line; for a single container its state is at the top level too."""
     items = jsonl(stdout)["rows"]
     for item in items:
         if "state" in item:

@@ -22,7 +22,7 @@ def http_api(text: str) -> dict[str, Any]:
 
 
 def fluentd(text: str) -> dict[str, Any]:
-    """The plugins of the monitor agent, and which outputs try again; else the object."""
+    """The plugins of the monitor agent, and which outputs retry; else the object."""
     document = orjson.loads(text)
     plugins = document.get("plugins")
     if plugins is None:
@@ -32,7 +32,7 @@ def fluentd(text: str) -> dict[str, Any]:
 
 
 def config_check(text: str) -> dict[str, Any]:
-    """The messages of a check, those that speak of errors apart."""
+    """The messages of a check, errors in a list of their own."""
     messages = [line.strip() for line in text.split("\n") if line.strip()]
     output: dict[str, Any] = {
         "messages": messages,
@@ -45,7 +45,7 @@ def config_check(text: str) -> dict[str, Any]:
 
 
 def logrotate(text: str) -> dict[str, Any]:
-    """The logs that were looked at, from the messages, and which of them rotate."""
+    """The logs that logrotate considered, from the messages, and which of them rotate."""
     logs: list[dict[str, Any]] = []
     errors: list[str] = []
     for line in text.split("\n"):

@@ -43,7 +43,7 @@ def mysql(stdout: str) -> dict[str, Any]:
 
 
 def sqlite(stdout: str) -> dict[str, Any]:
-    """The rows of the last statement of `sqlite3 -json`; a statement without rows says nothing."""
+    """The rows of the last statement of `sqlite3 -json`; a statement without rows has no output."""
     decoder = json.JSONDecoder()
     rows: list[dict[str, Any]] = []
     position = 0
@@ -87,7 +87,7 @@ def mysqlcheck(stdout: str) -> dict[str, Any]:
 
 
 def pg_restore(stdout: str) -> dict[str, Any]:
-    """The table of contents of `--list`; a restore says nothing."""
+    """The table of contents of `--list`; a restore has no output."""
     entries: list[dict[str, Any]] = []
     for line in stdout.split("\n"):
         found = _ENTRY.match(line)
@@ -99,11 +99,11 @@ def pg_restore(stdout: str) -> dict[str, Any]:
 
 
 def redis(stdout: str) -> dict[str, Any]:
-    """The answer of `redis-cli --json`; INFO's text also by its fields."""
+    """The reply of `redis-cli --json`; the text of INFO also by its fields."""
     try:
         answer = json.loads(stdout) if stdout.strip() else None
     except ValueError:
-        # A verbatim answer such as INFO's stands there as it is, in spite of --json.
+        # A verbatim reply such as that of INFO is plain text in spite of --json.
         answer = stdout
     output: dict[str, Any] = {"answer": answer}
     if isinstance(answer, str) and answer.startswith("# "):
@@ -138,7 +138,7 @@ def mongodump(stdout: str) -> dict[str, Any]:
 
 
 def mongosh(stdout: str) -> dict[str, Any]:
-    """The answer of a database command; the first batch of a cursor as `documents`."""
+    """The reply of a database command; the first batch of a cursor as `documents`."""
     answer = json.loads(stdout)
     output: dict[str, Any] = {"ok": answer.get("ok") in (1, 1.0, {"$numberDouble": "1"})}
     cursor = answer.get("cursor")

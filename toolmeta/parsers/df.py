@@ -23,7 +23,7 @@ _FIELDS: Final = (
 
 
 def parse(stdout: str) -> dict[str, Any]:
-    """The file systems; where it is just one, as with a path, its fields stand on top too."""
+    """The file systems; with a single one, as for a path, its fields are at the top level too."""
     rows = stdout.split("\n")
     if not rows or not rows[0].startswith("Filesystem"):
         raise ValueError("no header line")

@@ -12,7 +12,7 @@ _SERVER: Final = re.compile(r"SERVER: (\S+?)#")
 
 
 def parse(stdout: str) -> dict[str, Any]:
-    """The status and the answer records; `NXDOMAIN` is an answer and no failure."""
+    """The status and the answer records; `NXDOMAIN` is a result and no failure."""
     status = _STATUS.search(stdout)
     if status is None:
         raise ValueError("no header of an answer")

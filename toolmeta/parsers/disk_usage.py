@@ -1,4 +1,4 @@
-"""`du --block-size=1`: bytes, a tab, the path; the last line is the path that was asked for."""
+"""`du --block-size=1`: bytes, a tab, the path; the last line is the requested path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the Google Cloud command line answers, with what it says beside its answer."""
+"""Output of the Google Cloud command line, with its messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PARTLY: Final = "Some requests did not succeed"
 def parse(text: str) -> dict[str, Any]:
     """The JSON document among the lines of stdout and stderr, as `cli_json` gives it.
 
-    Raises `ValueError` where gcloud itself says that its answer is not whole.
+    Raises `ValueError` where gcloud itself reports that the result is not complete.
     """
     lines = text.split("\n")
     failed = next((at for at, line in enumerate(lines) if _PARTLY in line), None)

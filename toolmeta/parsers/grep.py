@@ -9,7 +9,7 @@ _MATCH: Final = re.compile(r"(?P<file>.*?):(?P<line>\d+):(?P<text>.*)")
 
 
 def parse(stdout: str) -> dict[str, Any]:
-    """The matches and the files that they are in; none is an answer too."""
+    """The matches and the files that they are in; none is a result too."""
     matches = [
         {"file": found["file"], "line": int(found["line"]), "text": found["text"]}
         for found in map(_MATCH.fullmatch, stdout.split("\n"))

@@ -21,7 +21,7 @@ _JAIL_NUMBERS: Final = {
 
 
 def service(stdout: str) -> dict[str, Any]:
-    """The text; of `--status-all` also which services run (null: they do not say)."""
+    """The text; of `--status-all` also which services run (null: not reported)."""
     states = {"+": True, "-": False, "?": None}
     listed = [found for line in stdout.split("\n") if (found := _SERVICE.match(line))]
     if not listed:
@@ -51,7 +51,7 @@ def ssh_keygen(stdout: str) -> dict[str, Any]:
 
 
 def uniq(stdout: str) -> dict[str, Any]:
-    """The lines with how often each stood there in a row."""
+    """The lines with how often each occurred in a row."""
     counted = [found for line in stdout.split("\n") if (found := _COUNTED.match(line))]
     groups = [{"text": found[2], "times": int(found[1])} for found in counted]
     return {"groups": groups, "count": len(groups)}
@@ -97,7 +97,7 @@ def _rule(line: str) -> dict[str, Any]:
 
 
 def fail2ban(stdout: str) -> dict[str, Any]:
-    """The numbers and lists of a status; other answers are text."""
+    """The numbers and lists of a status; other output is text."""
     output: dict[str, Any] = {"text": stdout}
     for line in stdout.split("\n"):
         found = _JAIL_FIELD.match(line)

@@ -1,4 +1,4 @@
-"""Kubernetes objects as kubectl shows them, and what helm says of a release."""
+"""Output of kubectl about objects, and of helm about a release."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def describe(stdout: str) -> dict[str, Any]:
     return {
         "text": stdout,
         "fields": {match[1]: match[2].strip() for match in pairs if match},
-        # Behind the head of the table and its rule.
+        # After the header of the table and its line of dashes.
         "events": [row for row in rows[2:] if row],
     }
 
@@ -90,7 +90,7 @@ def _pod(spec: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
     states = status.get("containerStatuses") or []
     waiting = [state.get("state", {}).get("waiting", {}).get("reason") for state in states]
     return {
-        # A pod that has done its work is not ready any more, and that is well.
+        # A pod that has completed is not ready, and is healthy all the same.
         "ready": status.get("phase") == "Succeeded" or _condition(status, "Ready"),
         "restarts": sum(state.get("restartCount", 0) for state in states),
         "node": spec.get("nodeName"),

@@ -35,7 +35,7 @@ def parse(stdout: str) -> dict[str, Any]:
 
 
 def _entry(row: re.Match[str], folder: str | None) -> dict[str, Any]:
-    # Groups 7 and 8 are the two quoted names: the entry, and where a link leads.
+    # Groups 7 and 8 are the two quoted names: the entry, and the target of a link.
     link = None if row[8] is None else _unquote(row[8])
     entry = {
         "name": _unquote(row[7]),

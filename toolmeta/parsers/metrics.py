@@ -1,4 +1,4 @@
-"""Metrics in the Prometheus text format, and the answers of Prometheus' own API."""
+"""Metrics in the Prometheus text format, and responses of Prometheus' own API."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def metrics(text: str) -> dict[str, Any]:
 
 
 def probe(text: str) -> dict[str, Any]:
-    """The metrics of a probe and what they mean; a health answer is text."""
+    """The metrics of a probe and their meaning; a health response is text."""
     if "# TYPE" not in text:
         return {"text": text.strip()}
     output = metrics(text)
@@ -39,7 +39,7 @@ def probe(text: str) -> dict[str, Any]:
 
 
 def telegraf(text: str) -> dict[str, Any]:
-    """The metrics of outputs.prometheus_client, or what outputs.health says."""
+    """The metrics of outputs.prometheus_client, or the text of outputs.health."""
     word = text.strip().lower()
     if word in ("ok", "healthy") or "service unavailable" in word or "unhealthy" in word:
         return {"healthy": word in ("ok", "healthy")}
@@ -47,7 +47,7 @@ def telegraf(text: str) -> dict[str, Any]:
 
 
 def prometheus(text: str) -> dict[str, Any]:
-    """The data of an answer of the HTTP API by what it is; a health answer is text."""
+    """The data of a response of the HTTP API by its type; a health response is text."""
     if not text.lstrip().startswith("{"):
         return {"text": text.strip()}
     answer = orjson.loads(text)

@@ -1,4 +1,4 @@
-"""Lists of neighbours on a network: arp-scan's own format of ours, and netdiscover's `-P`."""
+"""Lists of neighbours on a network: arp-scan in our format, and netdiscover's `-P`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ngrep -q -t -W single`: a heading per packet, then what of it can be printed."""
+"""`ngrep -q -t -W single`: a heading per packet, then its printable bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`openssl x509` and `openssl s_client` in the forms that the definition asks for."""
+"""`openssl x509` and `openssl s_client` in the forms of the definition."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def pgrep(stdout: str) -> dict[str, Any]:
 
 
 def killed(stdout: str) -> dict[str, Any]:
-    """Who got the signal."""
+    """The processes that got the signal."""
     matches = [found for line in stdout.split("\n") if (found := _KILLED.match(line))]
     processes = [
         {"pid": int(found["pid"] or found["pid2"]), "name": found["name"] or found["name2"]}
@@ -64,7 +64,7 @@ def renice(stdout: str) -> dict[str, Any]:
 
 
 def top(stdout: str) -> dict[str, Any]:
-    """The last look: load, CPU and memory of the machine, then its processes in top's order."""
+    """The last sample: load, CPU and memory of the machine, then its processes in top's order."""
     begin = stdout.rfind("\ntop - ") + 1
     head, _, table = stdout[begin:].partition("\n\n")
     output: dict[str, Any] = {"uptime_seconds": None}

@@ -1,4 +1,4 @@
-"""What runs later: `at`, `crontab -l`, timers of systemd."""
+"""Scheduled jobs: `at`, `crontab -l`, timers of systemd."""
 
 from __future__ import annotations
 

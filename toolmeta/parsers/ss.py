@@ -11,7 +11,7 @@ _PROCESS: Final = re.compile(r'\("(?P<name>(?:[^"\\]|\\.)*)",pid=(?P<pid>\d+),fd
 def parse(stdout: str) -> dict[str, Any]:
     """The sockets with addresses, ports and, where the user may see them, processes."""
     lines = (line for line in stdout.split("\n") if line.strip())
-    # Raw sockets were asked for only so that ss names the kind of the others.
+    # Raw sockets are requested only so that ss names the kind of the others.
     sockets = [_socket(line) for line in lines if not line.startswith("raw")]
     return {"sockets": sockets, "count": len(sockets)}
 

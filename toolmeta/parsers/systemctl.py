@@ -1,4 +1,4 @@
-"""`systemctl show` (KEY=value) and `list-units --output=json`; other verbs say nothing."""
+"""`systemctl show` (KEY=value) and `list-units --output=json`; other verbs have no output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`traceroute -n`: a line per hop; `*` for a probe without an answer."""
+"""`traceroute -n`: a line per hop; `*` for a probe without a response."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PART: Final = re.compile(
 
 
 def parse(stdout: str) -> dict[str, Any]:
-    """The hops with the addresses that answered; `reached` if the target itself did."""
+    """The hops with the addresses that responded; `reached` if the target did."""
     target = _TARGET.search(stdout)
     if target is None:
         raise ValueError("no header line")

@@ -99,17 +99,17 @@ def test_check_knows_capabilities(monkeypatch: pytest.MonkeyPatch) -> None:
         update={"risk": tool.risk.model_copy(update={"capabilities": ("CAP_NET_RAW",)})}
     )
     monkeypatch.setattr(programs, "_status", lambda: {"CapEff": 1 << 13})
-    assert programs.look([needing])[0].capabilities == {"CAP_NET_RAW": True}
+    assert programs.inspect([needing])[0].capabilities == {"CAP_NET_RAW": True}
     monkeypatch.setattr(programs, "_status", lambda: {"CapEff": 1 << 12, "CapBnd": -1})
-    without = programs.look([needing])[0]
+    without = programs.inspect([needing])[0]
     assert without.missing == ("CAP_NET_RAW",)
     assert without.remedy == "run the executor with CAP_NET_RAW"
     # Granted by the program's file, unless the process may gain nothing.
     monkeypatch.setattr(programs, "_granted", lambda program: 1 << 13)
-    assert programs.look([needing])[0].capabilities == {"CAP_NET_RAW": True}
+    assert programs.inspect([needing])[0].capabilities == {"CAP_NET_RAW": True}
     status = {"CapEff": 0, "CapBnd": -1, "NoNewPrivs": 1}
     monkeypatch.setattr(programs, "_status", lambda: status)
-    assert programs.look([needing])[0].missing == ("CAP_NET_RAW",)
+    assert programs.inspect([needing])[0].missing == ("CAP_NET_RAW",)
 
 
 def test_check_prints_a_table_and_the_remedy(

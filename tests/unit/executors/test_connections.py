@@ -8,7 +8,7 @@ import pytest
 
 from drivers.connections import (
     Asset,
-    Remembered,
+    AssetCache,
     asset_of,
     connection_of,
     kind_of,
@@ -95,12 +95,12 @@ def test_the_port_of_host_or_of_port_but_not_two() -> None:
 
 
 def test_assets_are_remembered_by_tenant_for_a_moment() -> None:
-    remembered = Remembered(seconds=60.0, most=2)
+    remembered = AssetCache(seconds=60.0, most=2)
     for name in ("a", "b", "c"):
         remembered.put("acme", Asset(name))
     assert remembered.get("acme", "a") is None
     assert remembered.get("acme", "c") == Asset("c")
     assert remembered.get("other", "c") is None
-    stale = Remembered(seconds=-1.0)
+    stale = AssetCache(seconds=-1.0)
     stale.put("acme", Asset("a"))
     assert stale.get("acme", "a") is None

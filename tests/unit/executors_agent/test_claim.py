@@ -132,18 +132,18 @@ def test_the_same_attempt_twice_passes() -> None:
         orjson.dumps(command()).replace(b'"attempt":2', b'"attempt":' + b"9" * 5_000),
     ],
 )
-def test_poison_is_parked(value: bytes | None) -> None:
+def test_poison_is_unreadable(value: bytes | None) -> None:
     got = verdict(value)
     assert isinstance(got, Unreadable) and got.error_class == "not_a_command"
 
 
-def test_the_reason_of_a_parked_record_holds_none_of_its_values() -> None:
+def test_the_reason_of_an_unreadable_record_holds_none_of_its_values() -> None:
     got = verdict(orjson.dumps(command(timeout_seconds="hunter2", attempt="hunter2")))
     assert isinstance(got, Unreadable)
     assert "hunter2" not in got.message and "timeout_seconds" in got.message
 
 
-def test_another_major_version_is_parked_and_unknown_fields_are_not() -> None:
+def test_another_major_version_is_unreadable_and_unknown_fields_are_not() -> None:
     got = verdict(orjson.dumps(command()), version=2)
     assert isinstance(got, Unreadable) and got.error_class == "unknown_version"
     assert isinstance(verdict(orjson.dumps(command(newer=1)), version=None), Start)

@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 
 from processors.progress import metrics
 from processors.progress.projector import Projector
-from processors.progress.records import Restoring
+from processors.progress.records import StateBuilder
 from processors.progress.transport import Batch, OffsetRange
 from processors.progress.windows import Windows
 from runtime.health import Health
@@ -47,8 +47,8 @@ def test_executions_are_shown_by_status_until_they_end() -> None:
     async def send(*record: Any) -> Any:
         return sent()
 
-    async def stored(partitions: list[int]) -> dict[int, Restoring]:
-        return {partition: Restoring() for partition in partitions}
+    async def stored(partitions: list[int]) -> dict[int, StateBuilder]:
+        return {partition: StateBuilder() for partition in partitions}
 
     async def scenario() -> None:
         projector = Projector(

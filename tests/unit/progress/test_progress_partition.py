@@ -8,7 +8,7 @@ from processors.progress import partition as module
 from processors.progress import records
 from processors.progress.fold import fold
 from processors.progress.partition import SPACING, PartitionState
-from processors.progress.records import OFFSET, STATE, Restoring, record
+from processors.progress.records import OFFSET, STATE, StateBuilder, record
 from processors.progress.snapshot import snapshot
 from streams.envelope import Headers, header
 from streams.events import Event
@@ -31,7 +31,7 @@ def publish(state: PartitionState, monotonic: float, to: Published) -> None:
 
 
 def restored(published: Published) -> PartitionState:
-    restoring = Restoring()
+    restoring = StateBuilder()
     for key, value, headers in published:
         restoring.add(key, value, list(headers))
     assert restoring.damaged == []
@@ -119,7 +119,7 @@ def test_ended_executions_of_a_whole_topic_do_not_fill_the_memory(
         process(state, offset, event)
     publish(state, 1.0, out)
     ((_, value, headers),) = out
-    restoring = Restoring()
+    restoring = StateBuilder()
     for number in range(200):
         restoring.add(b"%032x" % number, value, list(headers))
     assert len(restoring._finished) == 50
@@ -178,7 +178,7 @@ def test_a_damaged_record_is_named_and_the_others_are_restored() -> None:
     log.accept(["a"])
     process(state, 0, log.events[-1])
     publish(state, 1.0, out)
-    restoring = Restoring()
+    restoring = StateBuilder()
     restoring.add(b"other", b"{}", [(STATE, b"[]")])
     restoring.add(b"third", b"no json", [])
     for key, value, headers in out:

@@ -50,7 +50,7 @@ def outage(member: str = "loop") -> tuple[Outage, Health, Lines]:
 def test_each_kind_of_trouble_has_its_own_sentence(code: int, sentence: str) -> None:
     one, health, lines = outage()
     one.failed(KafkaError(code))
-    why = health.answer("/readyz")[1]["waiting"]["kafka"]
+    why = health.response("/readyz")[1]["waiting"]["kafka"]
     assert why.startswith(sentence)
     assert [(event, fields["why"]) for event, fields in lines.lines] == [("waiting", why)]
 
@@ -63,7 +63,7 @@ def test_the_wait_grows_and_begins_anew_after_a_success() -> None:
         for wait, expected in zip(waits, [*WAITS_SECONDS, *[WAITS_SECONDS[-1]] * 3], strict=False)
     )
     one.recovered()
-    assert health.answer("/readyz")[0] == 200
+    assert health.response("/readyz")[0] == 200
     assert one.failed(KafkaError(KafkaError._TRANSPORT)) <= 1.2 * WAITS_SECONDS[0]
     # Said once each, not once an attempt.
     assert [event for event, _ in lines.lines] == ["waiting", "works again", "waiting"]
@@ -83,6 +83,6 @@ def test_a_part_is_ready_when_all_its_members_are() -> None:
     log: Any = structlog.wrap_logger(structlog.ReturnLogger(), processors=[])
     readiness = Readiness("kafka", ("a", "b"), health, log)
     readiness.ready("a")
-    assert health.answer("/readyz")[0] == 503
+    assert health.response("/readyz")[0] == 503
     readiness.ready("b")
-    assert health.answer("/readyz")[0] == 200
+    assert health.response("/readyz")[0] == 200

@@ -49,7 +49,7 @@ class LoopStatus:
         batch: Any = [Input(at, b"a") for at in range(records)]
         deciding: Any = self
         self.processor._report(batch, deciding, self.outage)
-        return self.health.answer("/readyz")[0] == 200
+        return self.health.response("/readyz")[0] == 200
 
 
 @pytest.fixture

@@ -231,7 +231,9 @@ def test_a_lost_attempt_says_who_was_silent() -> None:
     story.add("step.needs_attention", step="s0", attempt=1, message="an operator must say")
     story.add("execution.needs_attention", message="step s0: an operator must say")
     patches = folded(story)
-    assert "agent-1 was silent for 15 s" in patches.attempts[story.id, "s0", 1]["error_message"]
+    assert (
+        "agent-1 sent no heartbeat for 15 s" in patches.attempts[story.id, "s0", 1]["error_message"]
+    )
     step = patches.steps[story.id, "s0"]
     assert (step["status"], step["status_reason"]) == ("needs_attention", "an operator must say")
     assert step["completed_at"] is None

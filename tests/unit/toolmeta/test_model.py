@@ -37,6 +37,10 @@ def extra(**shape: Any) -> dict[str, Any]:
         (extra(type="string", required=True, default="a"), "no use for a default"),
         ({"one_of": [["path", "absent"]]}, "absent is not a declared"),
         ({"timeout_seconds": float("inf")}, "JSON"),
+        ({"estimate_seconds": float("nan")}, "JSON"),
+        ({"timeout_seconds": "nan"}, "valid number"),
+        (extra(type="number", minimum=float("nan")), "JSON"),
+        (extra(type="number", maximum="inf"), "valid number"),
         ({"description": 1}, "description"),
     ],
 )  # fmt: skip
@@ -46,7 +50,7 @@ def test_wrong_definition_is_refused(changes: dict[str, Any], words: str) -> Non
 
 
 def test_definition_of_another_file_is_refused() -> None:
-    with pytest.raises(CatalogueError, match="says it is automation/sample"):
+    with pytest.raises(CatalogueError, match="states the name automation/sample"):
         registry.read(yaml.safe_dump(BASE), "network", "sample")
 
 

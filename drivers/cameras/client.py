@@ -1,6 +1,6 @@
-"""A camera as the VAPIX operations see it: digest login, checked address, bounded answers.
+"""The client of a camera's VAPIX interfaces: digest login, checked address, bounded responses.
 
-Every request that fails raises `Refused` with the failure to report; the driver catches it.
+Every request that fails raises `OperationFailed` with the failure to report; the driver catches it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from drivers.cameras import responses
 from drivers.connections import stated_endpoint
 from drivers.context import Failure, RunContext
 from drivers.errors import fail
-from drivers.http.exchange import Request, Response, exchange, refused
+from drivers.http.exchange import Request, Response, exchange, status_failure
 from drivers.output import escaped
 from drivers.values import jsonable
 from toolmeta.invocation import Invocation
@@ -28,7 +28,7 @@ _SECONDS: Final = 10.0
 _CONTEXT: Final = "runstream"
 
 
-class Refused(Exception):
+class OperationFailed(Exception):
     """The operation failed; `failure` is the outcome of the step."""
 
     def __init__(self, failure: Failure) -> None:
@@ -37,17 +37,17 @@ class Refused(Exception):
 
 
 class Camera:
-    """One camera during one attempt."""
+    """The client of one camera, for one attempt."""
 
     def __init__(self, invocation: Invocation, context: RunContext) -> None:
-        """Nothing is sent yet; raises Refused where two ports are named."""
+        """Nothing is sent yet; raises OperationFailed where two ports are named."""
         arguments = invocation.arguments
         self.invocation = invocation
         self.context = context
         try:
             self.host, self.port = stated_endpoint(arguments)
         except ValueError as error:
-            raise self.refuse("invalid_parameters", str(error)) from None
+            raise self.failed("invalid_parameters", str(error)) from None
         self.secure = arguments.get("scheme") != "http"
         self.subject = f"the camera {self.host}"
         self.auth = httpx.DigestAuth(str(arguments["username"]), str(arguments["password"]))
@@ -58,12 +58,12 @@ class Camera:
         """The address of a path on this camera."""
         return f"{scheme or ('https' if self.secure else 'http')}://{self.authority}{path}"
 
-    def refuse(
+    def failed(
         self, error_class: str, message: str, output: dict[str, Any] | None = None
-    ) -> Refused:
+    ) -> OperationFailed:
         """The failure to raise; the camera's own text is cut to 500 characters."""
         text = escaped(" ".join(message.split()))[:500]
-        return Refused(fail(self.invocation, error_class, text, output))
+        return OperationFailed(fail(self.invocation, error_class, text, output))
 
     async def request(
         self,
@@ -75,7 +75,7 @@ class Camera:
         seconds: float = _SECONDS,
         sink: Callable[[bytes], Awaitable[None]] | None = None,
     ) -> Response:
-        """One request and an answer of status 2xx."""
+        """One request and its response of status 2xx."""
         headers = {} if content_type is None else {"Content-Type": content_type}
         response = await exchange(
             self.invocation,
@@ -86,50 +86,50 @@ class Camera:
             ),
         )  # fmt: skip
         if isinstance(response, Failure):
-            raise Refused(response)
+            raise OperationFailed(response)
         if 200 <= response.status < 300:
             return response
         raise self._status(response, path)
 
-    def _status(self, response: Response, path: str) -> Refused:
+    def _status(self, response: Response, path: str) -> OperationFailed:
         where = path.partition("?")[0]
         match response.status:
             case 401 if "digest" not in response.headers.get("www-authenticate", "").lower():
                 message = f"{self.subject} offers no digest login, and nothing else is used"
-                return self.refuse("login_refused", message)
+                return self.failed("login_refused", message)
             case 401:
                 message = f"{self.subject} refuses the user name or the password"
-                return self.refuse("login_refused", message)
+                return self.failed("login_refused", message)
             case 403:
                 message = f"{self.subject}: this user may not use {where}"
-                return self.refuse("login_refused", message)
+                return self.failed("login_refused", message)
             case 404:
-                return self.refuse("not_found", f"{self.subject} has no {where}")
+                return self.failed("not_found", f"{self.subject} has no {where}")
         fault = _soap_fault(response.body)
         if fault is not None:
-            return self.refuse("http_status", f"{self.subject} says: {fault}")
+            return self.failed("http_status", f"{self.subject} says: {fault}")
         output = {"status": response.status}
-        return Refused(refused(self.invocation, self.subject, response, output))
+        return OperationFailed(status_failure(self.invocation, self.subject, response, output))
 
     async def text(self, path: str, query: Mapping[str, Any]) -> str:
-        """A GET whose answer is plain text; one that begins with `Error` is a refusal."""
+        """A GET with a plain text response; one that begins with `Error` is a failure."""
         response = await self.request("GET", _with(path, query))
         text = response.text
         if text.lstrip().startswith("Error"):
             said = text.lstrip().removeprefix("Error").lstrip(":")
-            raise self.refuse("http_status", f"{self.subject} says: {said}")
+            raise self.failed("http_status", f"{self.subject} says: {said}")
         return text
 
     async def xml(self, path: str, query: Mapping[str, Any]) -> Element:
-        """A GET whose answer is XML; `result="ERROR"` and the error elements are refusals."""
+        """A GET with an XML response; `result="ERROR"` and the error elements are failures."""
         root = self._parsed(await self.request("GET", _with(path, query)))
         for element in root.iter():
             if element.get("result", "OK").upper() == "ERROR":
                 said = element.get("errormsg") or "it failed"
-                raise self.refuse("http_status", f"{self.subject} says: {said}")
+                raise self.failed("http_status", f"{self.subject} says: {said}")
             if responses.local(element).endswith("Error"):
                 said = responses.text_of(element, "ErrorDescription") or "it failed"
-                raise self.refuse("http_status", f"{self.subject} says: {said}")
+                raise self.failed("http_status", f"{self.subject} says: {said}")
         return root
 
     async def json(
@@ -139,7 +139,7 @@ class Camera:
         params: Mapping[str, Any] | None = None,
         version: str = "1.0",
     ) -> dict[str, Any]:
-        """A POST to one of the JSON APIs; returns `data`. An `error` in the answer is a refusal."""
+        """A POST to one of the JSON APIs; returns `data`. An `error` in it is a failure."""
         call: dict[str, Any] = {"apiVersion": version, "context": _CONTEXT, "method": method}
         if params is not None:
             call["params"] = dict(params)
@@ -148,7 +148,7 @@ class Camera:
         error = document.get("error")
         if isinstance(error, dict):
             said = f"{error.get('message', 'it failed')} (code {error.get('code', '?')})"
-            raise self.refuse("http_status", f"{self.subject} says: {said}")
+            raise self.failed("http_status", f"{self.subject} says: {said}")
         data = jsonable(document.get("data") or {})
         return data if isinstance(data, dict) else {"items": data}
 
@@ -163,11 +163,11 @@ class Camera:
         if document.get("status") != "success":
             error = document.get("error")
             said = error.get("message") if isinstance(error, dict) else "it failed"
-            raise self.refuse("http_status", f"{self.subject} says: {said}")
+            raise self.failed("http_status", f"{self.subject} says: {said}")
         return jsonable(document.get("data"))
 
     async def soap(self, body: str) -> Element:
-        """A POST to the web services (SOAP 1.2); `body` is what stands inside the body element."""
+        """A POST to the web services (SOAP 1.2); `body` is the content of the body element."""
         envelope = (
             '<?xml version="1.0" encoding="utf-8"?>'
             '<soap:Envelope xmlns:soap="http://www.w3.org/2003/05/soap-envelope" '
@@ -181,7 +181,7 @@ class Camera:
         fault = responses.first(root, "Fault")
         if fault is not None:
             said = responses.text_of(fault, "Text") or "it failed"
-            raise self.refuse("http_status", f"{self.subject} says: {said}")
+            raise self.failed("http_status", f"{self.subject} says: {said}")
         return root
 
     async def parameters(self, group: str) -> dict[str, str]:
@@ -189,7 +189,7 @@ class Camera:
         text = await self.text("/axis-cgi/param.cgi", {"action": "list", "group": group})
         found = responses.pairs(text)
         if not found:
-            raise self.refuse("not_found", f"{self.subject} has no parameters {group}")
+            raise self.failed("not_found", f"{self.subject} has no parameters {group}")
         return found
 
     async def update(self, values: Mapping[str, Any]) -> None:
@@ -197,7 +197,7 @@ class Camera:
         text = await self.text("/axis-cgi/param.cgi", {"action": "update", **values})
         if text.strip() != "OK":
             said = text.strip().removeprefix("# ") or "nothing"
-            raise self.refuse("invalid_parameters", f"{self.subject} says: {said}")
+            raise self.failed("invalid_parameters", f"{self.subject} says: {said}")
 
     def _parsed(self, response: Response) -> Element:
         try:
@@ -215,20 +215,20 @@ class Camera:
         return document
 
     def whole(self, response: Response) -> Response:
-        """The answer, if all of it was kept."""
+        """The response, if all of it was kept."""
         if response.truncated:
             raise self.unreadable(f"it is longer than {len(response.body)} bytes")
         return response
 
-    def unreadable(self, why: str) -> Refused:
-        """The failure of an answer that is not as documented."""
-        return self.refuse("output_unparsable", f"{self.subject} answered unreadably: {why}")
+    def unreadable(self, why: str) -> OperationFailed:
+        """The failure for a response that is not as documented."""
+        return self.failed("output_unparsable", f"{self.subject} answered unreadably: {why}")
 
 
 def _with(path: str, query: Mapping[str, Any]) -> str:
     """The path with a query; every character that could mean something else is escaped."""
-    words = {name: value for name, value in query.items() if value is not None}
-    return f"{path}?{urlencode(words, quote_via=quote, safe='')}" if words else path
+    given = {name: value for name, value in query.items() if value is not None}
+    return f"{path}?{urlencode(given, quote_via=quote, safe='')}" if given else path
 
 
 def _soap_fault(body: bytes) -> str | None:

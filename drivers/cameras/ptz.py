@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 from drivers.cameras import responses
-from drivers.cameras.link import Camera
+from drivers.cameras.client import Camera
 
 _PATH: Final = "/axis-cgi/com/ptz.cgi"
 _QUERIES: Final = {"get_position": "position", "get_limits": "limits"}
 
 
 async def ptz(camera: Camera, given: dict[str, Any]) -> dict[str, Any]:
-    """One operation; a camera that only has to move answers without a body."""
+    """One operation; the response to a movement has no body."""
     operation = str(given["operation"])
     channel = {"camera": given["channel"]}
     if operation in _QUERIES:
@@ -58,7 +58,7 @@ def _movement(camera: Camera, operation: str, given: dict[str, Any]) -> dict[str
             return {"setserverpresetname": given["preset_name"]}
         case "remove_preset":
             return {"removeserverpresetname": given["preset_name"]}
-    raise camera.refuse("invalid_parameters", f"there is no operation {operation}")
+    raise camera.failed("invalid_parameters", f"there is no operation {operation}")
 
 
 def _axes(camera: Camera, given: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -68,5 +68,5 @@ def _axes(camera: Camera, given: dict[str, Any], prefix: str) -> dict[str, Any]:
         if given.get(axis) is not None
     }
     if not axes:
-        raise camera.refuse("invalid_parameters", "give pan, tilt or zoom")
+        raise camera.failed("invalid_parameters", "give pan, tilt or zoom")
     return axes

@@ -1,4 +1,4 @@
-"""The connection of a step, with the inventory asked where this executor has one."""
+"""The connection of a step, by the inventory where this executor has one."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from toolmeta.hosts import split_port
 from toolmeta.invocation import Invocation
 
 
-async def reach(invocation: Invocation, context: RunContext) -> Connection | Failure:
+async def connection_of_step(invocation: Invocation, context: RunContext) -> Connection | Failure:
     """Where the step acts: its `host`, else its one asset, else here; nothing is connected yet.
 
     An asset that the step names must be in the inventory of its tenant, by its exact host name; a
-    host may be. Without `DATABASE_URL` there is no inventory, and a host is just a host.
+    host may be. Without `DATABASE_URL` there is no inventory, and hosts are used as named.
     """
     host = invocation.host
     assets = context.command.assets or []
@@ -61,9 +61,9 @@ async def _look_up(context: RunContext, hostname: str) -> Asset | None:
 
 
 def revealed(context: RunContext, value: Any) -> str | None:
-    """The secret behind a reference, masked from now on; None stays None. Raises SecretError.
+    """The secret of a reference, masked from now on; None stays None. Raises SecretError.
 
-    Plain text is refused: a password has no place in the inventory.
+    Plain text is refused: the inventory must not hold passwords.
     """
     if value is None:
         return None

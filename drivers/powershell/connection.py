@@ -1,8 +1,8 @@
-"""The connection to a WinRM listener, with pypsrp's transport held to what is safe here.
+"""The connection to a WinRM listener, with pypsrp's transport restricted to safe options.
 
 Certificates are verified; without TLS every message is encrypted by the authentication protocol,
-and Basic, which cannot, is refused; answers are bounded; redirects, proxies and what the
-environment says are ignored; nothing is sent twice.
+and Basic, which cannot, is refused; responses are bounded; redirects, proxies and environment
+variables are ignored; nothing is sent twice.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from pypsrp.wsman import NAMESPACES, OptionSet, SelectorSet, WSMan, WSManAction
 Auth = Literal["negotiate", "ntlm", "kerberos", "basic"]
 
 CONNECT_SECONDS: Final = 10
-#: Without any byte of an answer; WinRM answers each request within its operation timeout.
-ANSWER_SECONDS: Final = 30
+#: Without any byte of a response; WinRM responds within its operation timeout.
+RESPONSE_SECONDS: Final = 30
 OPERATION_SECONDS: Final = 20
 #: WinRM's own bound of an envelope is 500 KiB unless an administrator raised it.
-_ANSWER_BYTES: Final = 8 * 1024 * 1024
+_RESPONSE_BYTES: Final = 8 * 1024 * 1024
 
 
-class AnswerTooLarge(Exception):
+class ResponseTooLarge(Exception):
     """The host sent more than an envelope may hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where and as whom."""
+    """The host and the login."""
 
     name: str
     address: str
@@ -44,8 +44,8 @@ class Target:
     ca_file: str | None = None
 
 
-class Link(WSMan):
-    """A WSMan connection on which a Receive is never repeated: its answer would be lost."""
+class WinRmConnection(WSMan):
+    """A WSMan connection on which a Receive is never repeated, which would lose output."""
 
     def receive(
         self,
@@ -65,13 +65,13 @@ class Link(WSMan):
         return body
 
 
-def connect(target: Target) -> Link:
-    """A link on which nothing was sent yet; raises ValueError for Basic without TLS."""
+def connect(target: Target) -> WinRmConnection:
+    """A connection on which nothing was sent yet; raises ValueError for Basic without TLS."""
     if target.auth == "basic" and not target.tls:
         raise ValueError("Basic over HTTP would show the password: use TLS or negotiate")
-    # A path is as good as true, and pypsrp's annotation the only thing that does not know.
+    # A path is allowed here too; pypsrp's annotation says bool only.
     authorities: Any = target.ca_file or _authorities()
-    link = Link(
+    connection = WinRmConnection(
         target.address,
         port=target.port,
         username=target.user,
@@ -81,18 +81,18 @@ def connect(target: Target) -> Link:
         cert_validation=authorities,
         encryption="auto" if target.tls else "always",
         connection_timeout=CONNECT_SECONDS,
-        read_timeout=ANSWER_SECONDS,
+        read_timeout=RESPONSE_SECONDS,
         operation_timeout=OPERATION_SECONDS,
         no_proxy=True,
         reconnection_retries=0,
         negotiate_hostname_override=target.name,
     )
-    session = link.transport._build_session()
+    session = connection.transport._build_session()
     session.trust_env = False
     session.max_redirects = 0
     session.hooks["response"].append(_bounded)
-    link.transport.session = session
-    return link
+    connection.transport.session = session
+    return connection
 
 
 def _authorities() -> str:
@@ -101,9 +101,9 @@ def _authorities() -> str:
 
 
 def _bounded(response: requests.Response, **_: Any) -> None:
-    """Read the answer before requests does, and no more of it than may be there."""
-    data = response.raw.read(_ANSWER_BYTES + 1, decode_content=True)
-    if len(data) > _ANSWER_BYTES:
-        raise AnswerTooLarge
+    """Read the response before requests does, up to the largest allowed size."""
+    data = response.raw.read(_RESPONSE_BYTES + 1, decode_content=True)
+    if len(data) > _RESPONSE_BYTES:
+        raise ResponseTooLarge
     response._content = data
     response._content_consumed = True

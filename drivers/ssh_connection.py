@@ -1,4 +1,4 @@
-"""SSH connections: opened with the host key checked, each way of failing told apart."""
+"""SSH connections: opened with the host key checked, an error class for each way of failing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import asyncssh
 from drivers.connections import Connection
 from drivers.context import Failure, RunContext
 from drivers.errors import fail
-from drivers.reaching import revealed
 from drivers.secrets import SecretError
+from drivers.step_connection import revealed
 from toolmeta.invocation import Invocation
 
 _PORT: Final = 22
-_ASK_SECONDS: Final = 5.0
+_KEY_SECONDS: Final = 5.0
 
 
 async def connect(
@@ -33,7 +33,7 @@ async def connect(
         return fail(invocation, "not_configured", message)
     listed = name
     if host != name and _keys(known, host, port):
-        # The key is known by the asset's name, wherever the asset has its address now.
+        # known_hosts has the key under the asset's name, whatever its address is now.
         listed = options["host_key_alias"] = host
     try:
         options |= _login(context, where)
@@ -62,7 +62,7 @@ async def connect(
 
 
 def _login(context: RunContext, where: Connection) -> dict[str, Any]:
-    """What the step or the asset says about the login; raises SecretError and KeyImportError."""
+    """The login of the step or the asset; raises SecretError and KeyImportError."""
     own = context.command.secrets or {}
     options: dict[str, Any] = {}
     if where.user is not None:
@@ -89,13 +89,13 @@ def _keys(known: asyncssh.SSHKnownHosts, name: str, port: int) -> Any:
 async def _has_other_key(known: asyncssh.SSHKnownHosts, name: str, port: int) -> bool:
     """Whether the host has only keys of another kind than the known one.
 
-    Only the known kind is asked for; a server without one closes the connection without a reason.
+    Only the known kind is requested; a server without one closes the connection without a reason.
     """
     keys = _keys(known, name, port)
     if not keys:
         return False
     try:
-        async with asyncio.timeout(_ASK_SECONDS):
+        async with asyncio.timeout(_KEY_SECONDS):
             key = await asyncssh.get_server_host_key(name, port, config=None)
     except (OSError, asyncssh.Error, TimeoutError):
         return False
@@ -116,7 +116,7 @@ def _host_key(
 
 
 async def close(connection: asyncssh.SSHClientConnection, seconds: float = 2.0) -> None:
-    """Close the connection; a host that no longer answers is not waited for."""
+    """Close the connection; waits at most `seconds` for the host."""
     connection.close()
     try:
         async with asyncio.timeout(seconds):
