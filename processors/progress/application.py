@@ -44,7 +44,6 @@ class ProjectorApp(faust.App):
 
 def build(settings: ProjectorSettings, restore: Restore) -> ProjectorApp:
     """The Faust application, not started; raises SettingsError for options it cannot honour."""
-    chosen = "instance" in settings.model_fields_set
     app = ProjectorApp(
         id=settings.topic_prefix + GROUP,
         broker=broker.urls(settings),
@@ -52,14 +51,13 @@ def build(settings: ProjectorSettings, restore: Restore) -> ProjectorApp:
         broker_credentials=broker.credentials(settings),
         broker_max_poll_records=4_000,
         broker_request_timeout=60.0,
-        # A dead instance's partitions are taken over within seconds.
-        broker_session_timeout=10.0,
+        # Membership is dynamic: an instance that stops leaves the group, and its partitions move
+        # at once. A static member (KIP-345) would not leave, and they would wait for the end of
+        # its session, as they do after a kill.
+        broker_session_timeout=6.0,
         broker_heartbeat_interval=2.0,
         broker_rebalance_timeout=30.0,
         broker_commit_interval=1.0,
-        # With a name of its own choice a restarted instance takes its partitions back at once,
-        # instead of waiting for the session of its dead predecessor to end (KIP-345).
-        consumer_group_instance_id=settings.instance if chosen else None,
         consumer_auto_offset_reset="earliest",
         # Batches, not records: some for each partition, so that memory stays bounded.
         stream_buffer_maxsize=32,
