@@ -30,18 +30,18 @@ class StoppingProducer(Producer):
         super().__init__({**options, "linger.ms": 1_000})
 
     def flush(self, *given: Any) -> int:
-        _reached("before_flush")
+        reached("before_flush")
         left = super().flush(*given)
-        _reached("after_flush")
+        reached("after_flush")
         return left
 
     def commit_transaction(self, *given: Any) -> None:
-        _reached("before_commit")
+        reached("before_commit")
         super().commit_transaction(*given)
-        _reached("after_commit")
+        reached("after_commit")
 
 
-def _reached(point: str) -> None:
+def reached(point: str) -> None:
     wanted, file = sys.argv[1], Path(sys.argv[2])
     if point == wanted and file.exists():
         file.unlink()
