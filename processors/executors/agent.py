@@ -51,7 +51,7 @@ class Agent:
         drivers: Mapping[str, Driver],
         cancellations: Cancellations,
     ) -> None:
-        """Starts its timer, nothing else."""
+        """Nothing runs, and no timer: deadlines are watched while there are attempts."""
         self._settings = settings
         self._log = log
         self._publisher = publisher
@@ -68,7 +68,8 @@ class Agent:
         self._loop = asyncio.get_running_loop()
         self._idle: asyncio.Future[None] | None = None
         self._closed = False
-        self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+        self._timer: asyncio.TimerHandle | None = None
+        metrics.UNREPORTED.set_function(lambda: self._results.waiting)
 
     @property
     def running(self) -> int:
@@ -104,7 +105,6 @@ class Agent:
         for attempt in [*self._running.values()]:
             self._give_up(attempt)
         self._closed = True
-        self._timer.cancel()
         return await self._results.flush(max(0.0, over - self._loop.time()))
 
     def _begin(self, lane: Lane, claimed: Claimed) -> None:
@@ -123,6 +123,8 @@ class Agent:
         )
         context.hold = partial(self._holding.hold, attempt)
         self._running[start.attempt_id] = attempt
+        if self._timer is None:
+            self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
         attempt.task = self._loop.create_task(self._run(attempt))
         cancel = self._cancellations.get(start.attempt_id)
         if cancel is not None:
@@ -201,8 +203,10 @@ class Agent:
         attempt.end(ending, clock.monotonic(), cancel.reason, cancel.grace_seconds)
 
     def _tick(self) -> None:
+        if not self._running:
+            self._timer = None
+            return
         self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
-        metrics.UNREPORTED.set(self._results.waiting)
         now = clock.monotonic()
         for attempt in [*self._running.values()]:
             if attempt.ending is None:

@@ -84,7 +84,8 @@ async def serve(
         cancellations=cancellations,
         bind=binder(registry.load(), DRIVERS, resources.secrets),
         hand_over=lambda lane, batch: _post(loop, partial(agent.begin, lane, batch)),
-        may_claim=lambda: follower.loaded.is_set() and agent.may_claim(),
+        control_loaded=follower.loaded,
+        may_claim=agent.may_claim,
         stop=stop,
     )
     lanes = [
@@ -135,6 +136,4 @@ def _show(lanes: list[Lane]) -> None:
         metrics.RUNNING.labels(*labels).set_function(lane.slots.busy)
         for decision in CLAIM_DECISIONS:
             metrics.CLAIMS.labels(*labels, decision)
-        count_from_zero(
-            (STEPS[labels].name,), ("not_a_command", "unknown_version", "decision_failed")
-        )
+        count_from_zero((STEPS[labels].name,), _ERROR_CLASSES)

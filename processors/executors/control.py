@@ -30,6 +30,8 @@ from streams.commands import CancelStep
 from streams.topics import EXECUTORS_CONTROL
 
 _BATCH: Final = 1_000
+#: The longest wait for a record; a record ends it at once, a stop does not.
+_POLL_SECONDS: Final = 0.5
 _EXPIRE_SECONDS: Final = 600.0
 
 
@@ -106,7 +108,7 @@ class ControlFollower(threading.Thread):
                 if not unread and not self.loaded.is_set():
                     self.loaded.set()
                     self._outage.recovered()
-                message = consumer.poll(0.1)
+                message = consumer.poll(_POLL_SECONDS)
                 if message is None:
                     self._probe(consumer)
                     continue

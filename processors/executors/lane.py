@@ -14,7 +14,7 @@ from processors.executors import metrics
 from processors.executors.cancellations import Cancellations
 from processors.executors.claim import Bind, Start
 from processors.executors.claiming import Claiming, Output
-from processors.executors.intake import Intake, options
+from processors.executors.lane_consumer import LaneConsumer, options
 from processors.executors.reports import Reports
 from processors.executors.slots import Slots
 from runtime import clock
@@ -30,8 +30,9 @@ from runtime.settings import ExecutorSettings
 from streams.topics import REPORTS, STEPS
 
 _BATCH: Final = 500
-_POLL_SECONDS: Final = 0.1
-#: How soon a lane that may not claim looks again whether it may.
+#: The longest wait for a record or a slot; either ends it at once, a stop does not.
+_POLL_SECONDS: Final = 0.5
+#: How often a lane checks whether enough results have left to claim more.
 _RECHECK_SECONDS: Final = 0.02
 _PROBE_SECONDS: Final = 1.0
 #: Attempts that this process claimed, against a command that is in the topic twice.
@@ -58,7 +59,9 @@ class LaneParts:
     bind: Bind
     #: Takes a committed batch to the event loop.
     hand_over: Callable[[Lane, list[Claimed]], None]
-    #: Whether more may be claimed at all: control loaded, results not piling up.
+    #: Set once every cancel that was there at the start is known.
+    control_loaded: threading.Event
+    #: Whether results leave fast enough to claim more.
     may_claim: Callable[[], bool]
     stop: threading.Event
 
@@ -116,33 +119,36 @@ class Lane(threading.Thread):
     def _serve(self) -> None:
         settings = self._parts.settings
         chosen = options(settings, self._group, self._on_error)
-        intake = Intake(chosen, self._topic, self._on_error)
+        consumer = LaneConsumer(chosen, self._topic, self._on_error)
         try:
-            self._open(intake)
+            self._open(consumer)
             while not self._parts.stop.is_set():
-                if not self._parts.may_claim():
+                if not self._parts.control_loaded.wait(_POLL_SECONDS):
+                    consumer.keep_alive()
+                    self._probe(consumer)
+                elif not self._parts.may_claim():
                     self._parts.stop.wait(_RECHECK_SECONDS)
-                    intake.keep_alive()
-                    self._probe(intake)
+                    consumer.keep_alive()
+                    self._probe(consumer)
                 elif not self.slots.wait(_POLL_SECONDS):
-                    intake.keep_alive()
-                    self._probe(intake)
+                    consumer.keep_alive()
+                    self._probe(consumer)
                 else:
-                    self._claim_next(intake)
+                    self._claim_next(consumer)
         finally:
-            intake.close()
+            consumer.close()
 
-    def _claim_next(self, intake: Intake) -> None:
-        batch = intake.take(min(self.slots.free(), _BATCH), _POLL_SECONDS)
+    def _claim_next(self, consumer: LaneConsumer) -> None:
+        batch = consumer.take(min(self.slots.free(), _BATCH), _POLL_SECONDS)
         if not self._transactions.is_open:
-            intake.unread(batch)
-            self._open(intake)
+            consumer.unread(batch)
+            self._open(consumer)
         elif batch:
-            self._claim(intake, batch)
+            self._claim(consumer, batch)
         else:
-            self._probe(intake)
+            self._probe(consumer)
 
-    def _claim(self, intake: Intake, batch: list[Message]) -> None:
+    def _claim(self, consumer: LaneConsumer, batch: list[Message]) -> None:
         claiming = Claiming(
             self._reports,
             self._group,
@@ -164,10 +170,10 @@ class Lane(threading.Thread):
             offsets[where] = int(message.offset() or 0) + 1
         self._limit.check(len(batch), claiming.dead_letters)
         begun = clock.monotonic()
-        outcome = self._commit(claiming.outputs, offsets, intake)
+        outcome = self._commit(claiming.outputs, offsets, consumer)
         if outcome is not Outcome.COMMITTED:
             metrics.CLAIMS_FAILED.labels(self.domain, self.lane, outcome.value).inc()
-            if not self._recover(intake, outcome, offsets):
+            if not self._recover(consumer, outcome, offsets):
                 return
         if self._outage.is_waiting:
             self._outage.recovered()
@@ -185,7 +191,7 @@ class Lane(threading.Thread):
             self._parts.hand_over(self, claims)
 
     def _commit(
-        self, outputs: list[Output], offsets: dict[tuple[str, int], int], intake: Intake
+        self, outputs: list[Output], offsets: dict[tuple[str, int], int], consumer: LaneConsumer
     ) -> Outcome:
         try:
             for output in outputs:
@@ -193,9 +199,9 @@ class Lane(threading.Thread):
         except KafkaException as error:
             self._transactions.last_error = error.args[0]
             return self._transactions.abort()
-        return self._transactions.commit(offsets, intake.consumer)
+        return self._transactions.commit(offsets, consumer.client)
 
-    def _open(self, intake: Intake) -> None:
+    def _open(self, consumer: LaneConsumer) -> None:
         """Get the transactional producer ready, staying in the group meanwhile."""
         while not self._parts.stop.is_set():
             if self._transactions.open():
@@ -203,11 +209,11 @@ class Lane(threading.Thread):
                 if not self._outage.has_failed:
                     self._outage.recovered()
                 return
-            intake.keep_alive()
+            consumer.keep_alive()
             self._parts.stop.wait(self._outage.failed(self._transactions.last_error or _UNKNOWN))
 
     def _recover(
-        self, intake: Intake, outcome: Outcome, offsets: dict[tuple[str, int], int]
+        self, consumer: LaneConsumer, outcome: Outcome, offsets: dict[tuple[str, int], int]
     ) -> bool:
         """After a transaction that did not commit at once; True where it did commit after all."""
         error = self._transactions.last_error or _UNKNOWN
@@ -217,15 +223,15 @@ class Lane(threading.Thread):
         while not self._parts.stop.is_set():
             try:
                 if not self._transactions.is_open:
-                    self._open(intake)
+                    self._open(consumer)
                 if outcome is Outcome.UNKNOWN and self._transactions.was_committed(
-                    offsets, intake.consumer
+                    offsets, consumer.client
                 ):
                     return True
-                intake.rewind()
+                consumer.rewind()
                 return False
             except KafkaException as failure:
-                intake.keep_alive()
+                consumer.keep_alive()
                 self._parts.stop.wait(self._outage.failed(failure.args[0]))
         return False
 
@@ -239,14 +245,14 @@ class Lane(threading.Thread):
             self._transactions.close()
         self._outage.report(error)
 
-    def _probe(self, intake: Intake) -> None:
+    def _probe(self, consumer: LaneConsumer) -> None:
         """There is nothing to claim: whether what was wrong still is, only the broker can tell."""
         now = clock.monotonic()
         if not self._outage.is_waiting or now - self._probed_at < _PROBE_SECONDS:
             return
         self._probed_at = now
         try:
-            found = intake.consumer.list_topics(self._topic, timeout=0.5).topics[self._topic]
+            found = consumer.client.list_topics(self._topic, timeout=0.5).topics[self._topic]
         except KafkaException:
             return
         if found.error is None and self._transactions.is_open:

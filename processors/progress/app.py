@@ -21,7 +21,9 @@ from runtime.health import Health
 from runtime.logs import Log
 from runtime.settings import ProjectorSettings, SettingsError, load
 
-_TICK: Final = 0.1
+#: Seconds between two checks of whether the application has started, and whether it has ended.
+_STARTING: Final = 0.1
+_RUNNING: Final = 0.5
 _WATCH: Final = 2.0
 #: Seconds between two lives of the Faust application: doubled until one lasts `_SETTLED`.
 _FIRST_PAUSE: Final = 0.5
@@ -128,8 +130,7 @@ async def _live(
     ticking: asyncio.Task[None] | None = None
     app = application.app
     try:
-        while not stop.is_set():
-            await asyncio.sleep(_TICK)
+        while not await asyncio.to_thread(stop.wait, _STARTING if ticking is None else _RUNNING):
             if app.crashed or app.should_stop:
                 return f"Faust ended: {app.crash_reason!r}"
             if dead.first() is not None:
@@ -154,7 +155,7 @@ async def _live(
 
 async def _tick(application: Application) -> None:
     while True:
-        await asyncio.sleep(_TICK)
+        await application.projector.wait_due()
         await application.projector.tick()
 
 

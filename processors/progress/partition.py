@@ -117,6 +117,11 @@ class PartitionState:
                     break
         return found
 
+    @property
+    def has_unpublished(self) -> bool:
+        """Whether a state has changed since it was last published."""
+        return bool(self._dirty)
+
     def low_water(self) -> int:
         """The offset to go on from after a crash: whatever lies before it has been published."""
         return min((dirty.offset for dirty in self._dirty.values()), default=self.position)

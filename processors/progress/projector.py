@@ -29,6 +29,8 @@ Send = Callable[[int, bytes, bytes, Headers], Awaitable[Awaitable[object]]]
 ReadStates = Callable[[list[int]], Awaitable[dict[int, records.Restoring]]]
 
 _AT_ONCE: Final = 500
+_SOON_SECONDS: Final = 0.1
+_IDLE_SECONDS: Final = 1.0
 #: A partition whose newest record is older than this when it arrives is being caught up.
 _CAUGHT_UP: Final = 1.0
 _WORST_BACKOFF: Final = 5.0
@@ -53,6 +55,8 @@ class Projector:
         #: Monotonic time until which a partition counts as lagging.
         self._lagging: dict[int, float] = {}
         self._told: list[float] = []
+        #: Set while a state is not published that becomes due by time alone.
+        self._unpublished = asyncio.Event()
 
     def close(self) -> None:
         """Stop trying to publish; what is unpublished is folded again after the next start."""
@@ -103,14 +107,27 @@ class Projector:
             if behind > _CAUGHT_UP:
                 self._lagging[batch.partition] = clock.monotonic() + _CAUGHT_UP
             await self._publish(batch.partition, state)
+            if state.has_unpublished:
+                self._unpublished.set()
+
+    async def wait_due(self) -> None:
+        """Return when `tick` should be called: a tenth of a second after it left a state
+        unpublished, or after a second without one, for the deadlines that have passed."""
+        try:
+            await asyncio.wait_for(self._unpublished.wait(), _IDLE_SECONDS)
+        except TimeoutError:
+            return
+        await asyncio.sleep(_SOON_SECONDS)
 
     async def tick(self) -> None:
-        """Publish what has become due by time alone; call it every tenth of a second."""
+        """Publish what has become due by time alone."""
         async with self._lock:
             self._windows.advance(clock.now())
             for partition, state in list(self.partitions.items()):
                 state.passed(self._now(partition, state))
                 await self._publish(partition, state)
+            if not any(state.has_unpublished for state in self.partitions.values()):
+                self._unpublished.clear()
             self._count_live()
 
     def _fold(self, state: PartitionState, offset: int, value: bytes | None) -> None:

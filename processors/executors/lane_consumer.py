@@ -1,4 +1,4 @@
-"""The intake of a lane: a consumer that hands out commands and stays a member of its group."""
+"""The consumer of a lane: returns commands in batches and stays a member of its group."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ def options(settings: ExecutorSettings, group: str, problem: Callable[[KafkaErro
     chosen: dict[str, Any] = {
         # What waits in here waits longer for a restart; a thousand are enough for any claim.
         "queued.min.messages": 2_000,
+        # A process has two lanes per domain, most of them idle. The broker answers at once when
+        # there is a command; a partition that was taken over may wait this long for its first.
+        "fetch.wait.max.ms": 2_000,
         "error_cb": problem,
         "group.protocol": settings.group_protocol,
     }
@@ -39,7 +42,7 @@ def options(settings: ExecutorSettings, group: str, problem: Callable[[KafkaErro
     return clients.consumer(settings, group, **chosen)
 
 
-class Intake:
+class LaneConsumer:
     """One consumer in a group, for one thread.
 
     What was polled and not yet taken is dropped when its partition goes away, and offsets are
@@ -48,13 +51,13 @@ class Intake:
 
     def __init__(self, chosen: Any, topic: str, problem: Callable[[KafkaError], None]) -> None:
         """Join the group."""
-        self.consumer = Consumer(chosen)
+        self.client = Consumer(chosen)
         self._problem = problem
         self._held: list[Message] = []
         self._paused = False
         self._polled_at = clock.monotonic()
         self.assigned = 0
-        self.consumer.subscribe(
+        self.client.subscribe(
             [topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
 
@@ -65,7 +68,7 @@ class Intake:
         more = count - len(self._held)
         # `consume` waits for all it is asked for: only what is there already.
         if self._held and more > 0:
-            for message in self.consumer.consume(more, 0):
+            for message in self.client.consume(more, 0):
                 self._keep(message)
         taken, self._held = self._held[:count], self._held[count:]
         return taken
@@ -80,30 +83,30 @@ class Intake:
             return
         if not self._paused:
             self._paused = True
-            self.consumer.pause(self.consumer.assignment())
+            self.client.pause(self.client.assignment())
         self._poll(0)
 
     def rewind(self) -> None:
         """Go back to what is committed; raises KafkaException, and then must be called again."""
         self._held.clear()
-        assigned = self.consumer.assignment()
+        assigned = self.client.assignment()
         if not assigned:
             return
-        for place in self.consumer.committed(assigned, timeout=_CALL_SECONDS):
+        for place in self.client.committed(assigned, timeout=_CALL_SECONDS):
             if place.error is not None:
                 raise KafkaException(place.error)
             offset = place.offset if place.offset >= 0 else OFFSET_BEGINNING
-            self.consumer.seek(TopicPartition(place.topic, place.partition, offset))
+            self.client.seek(TopicPartition(place.topic, place.partition, offset))
         # Records that a poll of this thread has not seen yet are dropped by the seek itself.
 
     def close(self) -> None:
         """Leave the group."""
         self._held.clear()
-        self.consumer.close()
+        self.client.close()
 
     def _poll(self, wait_seconds: float) -> None:
         self._polled_at = clock.monotonic()
-        message = self.consumer.poll(wait_seconds)
+        message = self.client.poll(wait_seconds)
         if message is not None:
             self._keep(message)
 
@@ -117,7 +120,7 @@ class Intake:
     def _resume(self) -> None:
         if self._paused:
             self._paused = False
-            self.consumer.resume(self.consumer.assignment())
+            self.client.resume(self.client.assignment())
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_assign(partitions)
