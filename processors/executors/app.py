@@ -1,4 +1,4 @@
-"""The executor process: lanes that claim, a loop that runs, a follower of the control topic."""
+"""The executor process: lanes that claim, an event loop that runs attempts, a control reader."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from processors.executors import metrics
 from processors.executors.agent import Agent
 from processors.executors.binding import binder
 from processors.executors.cancellations import Cancellations
-from processors.executors.claiming import CLAIM_DECISIONS
-from processors.executors.control import ControlFollower
+from processors.executors.claim_builder import CLAIM_DECISIONS
+from processors.executors.control import ControlReader
 from processors.executors.lane import Lane, LaneParts
 from runtime import service
 from runtime.health import Health
@@ -67,7 +67,7 @@ async def serve(
     cancellations = Cancellations()
     agent = Agent(settings, log, publisher, resources, DRIVERS, cancellations)
     over = threading.Event()
-    follower = ControlFollower(
+    control = ControlReader(
         settings,
         log,
         Readiness("control", ("control",), health, log),
@@ -84,7 +84,7 @@ async def serve(
         cancellations=cancellations,
         bind=binder(registry.load(), DRIVERS, resources.secrets),
         hand_over=lambda lane, batch: _post(loop, partial(agent.begin, lane, batch)),
-        control_loaded=follower.loaded,
+        control_loaded=control.loaded,
         may_claim=agent.may_claim,
         stop=stop,
     )
@@ -97,9 +97,9 @@ async def serve(
         )
         for domain, lane in named
     ]
-    for thread in (follower, *lanes):
+    for thread in (control, *lanes):
         thread.start()
-    _show(lanes)
+    _register_metrics(lanes)
     await loop.run_in_executor(None, stop.wait)
     begun = loop.time()
     clean = settings.drain_seconds * _CLEAN_SHARE
@@ -110,10 +110,10 @@ async def serve(
     if left:
         log.error("results were not delivered; their leases will run out", results=left)
     over.set()
-    await _joined([follower], 2.0)
+    await _joined([control], 2.0)
     await resources.close()
     await publisher.close(0.5)
-    for failed in (follower.failed, *(lane.failed for lane in lanes)):
+    for failed in (control.failed, *(lane.failed for lane in lanes)):
         if failed is not None:
             raise failed
 
@@ -129,7 +129,7 @@ async def _joined(threads: Sequence[threading.Thread], timeout_seconds: float) -
     await asyncio.gather(*ends)
 
 
-def _show(lanes: list[Lane]) -> None:
+def _register_metrics(lanes: list[Lane]) -> None:
     for lane in lanes:
         labels = (lane.domain, lane.lane)
         metrics.SLOTS.labels(*labels).set(lane.slots.limit)

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from processors.executors import metrics
 from processors.executors.cancellations import Cancellations
 from processors.executors.claim import Bind, Start
-from processors.executors.claiming import Claiming, Output
+from processors.executors.claim_builder import ClaimBuilder, Output
 from processors.executors.lane_consumer import LaneConsumer, options
 from processors.executors.reports import Reports
 from processors.executors.slots import Slots
@@ -57,7 +57,7 @@ class LaneParts:
     kafka: Readiness
     cancellations: Cancellations
     bind: Bind
-    #: Takes a committed batch to the event loop.
+    #: Passes a committed batch to the event loop.
     hand_over: Callable[[Lane, list[Claimed]], None]
     #: Set once every cancel that was there at the start is known.
     control_loaded: threading.Event
@@ -67,7 +67,7 @@ class LaneParts:
 
 
 class Lane(threading.Thread):
-    """Claims until told to stop. `slots` bounds what it may have claimed and not finished."""
+    """Claims until the stop event is set; `slots` bounds what is claimed and not finished."""
 
     def __init__(self, domain: str, lane: str, limit: int, parts: LaneParts) -> None:
         """Not started."""
@@ -149,7 +149,7 @@ class Lane(threading.Thread):
             self._probe(consumer)
 
     def _claim(self, consumer: LaneConsumer, batch: list[Message]) -> None:
-        claiming = Claiming(
+        builder = ClaimBuilder(
             self._reports,
             self._group,
             self._topic,
@@ -163,31 +163,31 @@ class Lane(threading.Thread):
             self._clock.ahead_seconds,
         )
         offsets: dict[tuple[str, int], int] = {}
-        verdicts: Counter[str] = Counter()
+        decisions: Counter[str] = Counter()
         for message in batch:
-            verdicts[claiming.add(message)] += 1
+            decisions[builder.add(message)] += 1
             where = (str(message.topic()), int(message.partition() or 0))
             offsets[where] = int(message.offset() or 0) + 1
-        self._limit.check(len(batch), claiming.dead_letters)
+        self._limit.check(len(batch), builder.dead_letters)
         begun = clock.monotonic()
-        outcome = self._commit(claiming.outputs, offsets, consumer)
+        outcome = self._commit(builder.outputs, offsets, consumer)
         if outcome is not Outcome.COMMITTED:
             metrics.CLAIMS_FAILED.labels(self.domain, self.lane, outcome.value).inc()
             if not self._recover(consumer, outcome, offsets):
                 return
         if self._outage.is_waiting:
             self._outage.recovered()
-        self._limit.count(len(batch), claiming.dead_letters)
+        self._limit.count(len(batch), builder.dead_letters)
         metrics.CLAIM_SECONDS.labels(self.domain, self.lane).observe(clock.monotonic() - begun)
-        for name, count in verdicts.items():
+        for name, count in decisions.items():
             metrics.CLAIMS.labels(self.domain, self.lane, name).inc(count)
-        if claiming.starts:
-            self.slots.take(len(claiming.starts))
-            for start, _ in claiming.starts:
+        if builder.starts:
+            self.slots.acquire(len(builder.starts))
+            for start, _ in builder.starts:
                 self._claimed[start.attempt_id] = None
             while len(self._claimed) > _REMEMBERED:
                 self._claimed.popitem(last=False)
-            claims = [Claimed(start, trace, begun) for start, trace in claiming.starts]
+            claims = [Claimed(start, trace, begun) for start, trace in builder.starts]
             self._parts.hand_over(self, claims)
 
     def _commit(
@@ -236,17 +236,17 @@ class Lane(threading.Thread):
         return False
 
     def _on_error(self, error: KafkaError) -> None:
-        """Trouble that a client reports by itself."""
+        """Take an error that a client reports by itself."""
         if error.code() in PASSING:
             return
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            # What the producer knows of the coordinators is worth nothing after an outage, and it
-            # may cling to it (librdkafka issue 5511).
+            # After an outage the coordinators may be others, and the producer may go on asking the
+            # old ones (librdkafka issue 5511).
             self._transactions.close()
         self._outage.report(error)
 
     def _probe(self, consumer: LaneConsumer) -> None:
-        """There is nothing to claim: whether what was wrong still is, only the broker can tell."""
+        """While there is nothing to claim, ask the broker whether the last error is over."""
         now = clock.monotonic()
         if not self._outage.is_waiting or now - self._probed_at < _PROBE_SECONDS:
             return

@@ -18,21 +18,23 @@ from runtime import clock
 from runtime.kafka import clients
 from runtime.settings import ExecutorSettings
 
-#: Without a free slot: how long nothing is polled before the partitions are paused instead.
-#: Pausing throws the fetched records away, so a lane that is full for a moment does not.
-_PAUSE_AFTER: Final = 1.0
+#: How often a lane without a free slot polls, so that a rebalance of the group can go on.
+_KEEP_ALIVE_SECONDS: Final = 1.0
+#: Each of these polls may return a record; with so many not taken the partitions are paused.
+#: Not before: a pause drops what is fetched, and a fetch after it waits for the one in flight.
+_MOST_POLLED: Final = 500
 _CALL_SECONDS: Final = 5.0
 
 
-def options(settings: ExecutorSettings, group: str, problem: Callable[[KafkaError], None]) -> Any:
+def options(settings: ExecutorSettings, group: str, on_error: Callable[[KafkaError], None]) -> Any:
     """The consumer options of a lane, for either rebalance protocol."""
     chosen: dict[str, Any] = {
-        # What waits in here waits longer for a restart; a thousand are enough for any claim.
+        # Enough for any claim; what is fetched and not claimed is fetched again elsewhere.
         "queued.min.messages": 2_000,
         # A process has two lanes per domain, most of them idle. The broker answers at once when
         # there is a command; a partition that was taken over may wait this long for its first.
         "fetch.wait.max.ms": 2_000,
-        "error_cb": problem,
+        "error_cb": on_error,
         "group.protocol": settings.group_protocol,
     }
     if settings.group_protocol == "classic":
@@ -49,11 +51,11 @@ class LaneConsumer:
     the caller's: they count what was claimed, never what was only polled.
     """
 
-    def __init__(self, chosen: Any, topic: str, problem: Callable[[KafkaError], None]) -> None:
+    def __init__(self, chosen: Any, topic: str, on_error: Callable[[KafkaError], None]) -> None:
         """Join the group."""
         self.client = Consumer(chosen)
-        self._problem = problem
-        self._held: list[Message] = []
+        self._on_error = on_error
+        self._polled: list[Message] = []
         self._paused = False
         self._polled_at = clock.monotonic()
         self.assigned = 0
@@ -64,44 +66,44 @@ class LaneConsumer:
     def take(self, count: int, wait_seconds: float) -> list[Message]:
         """At most `count` records, as soon as there is one; none after `wait_seconds`."""
         self._resume()
-        self._poll(0 if self._held else wait_seconds)
-        more = count - len(self._held)
+        self._poll(0 if self._polled else wait_seconds)
+        more = count - len(self._polled)
         # `consume` waits for all it is asked for: only what is there already.
-        if self._held and more > 0:
+        if self._polled and more > 0:
             for message in self.client.consume(more, 0):
                 self._keep(message)
-        taken, self._held = self._held[:count], self._held[count:]
+        taken, self._polled = self._polled[:count], self._polled[count:]
         return taken
 
     def unread(self, messages: list[Message]) -> None:
-        """They were not claimed after all; they come first in the next `take`."""
-        self._held = messages + self._held
+        """Put these back: they were not claimed, and come first in the next `take`."""
+        self._polled = messages + self._polled
 
     def keep_alive(self) -> None:
         """Stay a member of the group while nothing can be taken; never blocks."""
-        if clock.monotonic() - self._polled_at < _PAUSE_AFTER and not self._paused:
+        if clock.monotonic() - self._polled_at < _KEEP_ALIVE_SECONDS:
             return
-        if not self._paused:
+        if not self._paused and len(self._polled) >= _MOST_POLLED:
             self._paused = True
             self.client.pause(self.client.assignment())
         self._poll(0)
 
     def rewind(self) -> None:
         """Go back to what is committed; raises KafkaException, and then must be called again."""
-        self._held.clear()
+        self._polled.clear()
         assigned = self.client.assignment()
         if not assigned:
             return
-        for place in self.client.committed(assigned, timeout=_CALL_SECONDS):
-            if place.error is not None:
-                raise KafkaException(place.error)
-            offset = place.offset if place.offset >= 0 else OFFSET_BEGINNING
-            self.client.seek(TopicPartition(place.topic, place.partition, offset))
+        for position in self.client.committed(assigned, timeout=_CALL_SECONDS):
+            if position.error is not None:
+                raise KafkaException(position.error)
+            offset = position.offset if position.offset >= 0 else OFFSET_BEGINNING
+            self.client.seek(TopicPartition(position.topic, position.partition, offset))
         # Records that a poll of this thread has not seen yet are dropped by the seek itself.
 
     def close(self) -> None:
         """Leave the group."""
-        self._held.clear()
+        self._polled.clear()
         self.client.close()
 
     def _poll(self, wait_seconds: float) -> None:
@@ -113,9 +115,9 @@ class LaneConsumer:
     def _keep(self, message: Message) -> None:
         error = message.error()
         if error is None:
-            self._held.append(message)
+            self._polled.append(message)
         else:
-            self._problem(error)
+            self._on_error(error)
 
     def _resume(self) -> None:
         if self._paused:
@@ -125,16 +127,18 @@ class LaneConsumer:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_assign(partitions)
         self.assigned += len(partitions)
-        # A pause outlives the loss of a partition inside the client: said anew, either way.
+        # The client keeps a pause when a partition is lost: set again, either way.
         if self._paused:
             consumer.pause(partitions)
         else:
             consumer.resume(partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        gone = {(place.topic, place.partition) for place in partitions}
-        self._held = [
-            message for message in self._held if (message.topic(), message.partition()) not in gone
+        gone = {(one.topic, one.partition) for one in partitions}
+        self._polled = [
+            message
+            for message in self._polled
+            if (message.topic(), message.partition()) not in gone
         ]
         self.assigned -= len(partitions)
         consumer.incremental_unassign(partitions)
