@@ -1,7 +1,7 @@
-"""The projector process: it keeps a Faust application alive that folds events into progress.
+"""The projector process: it runs a Faust application that folds events into progress.
 
-The process outlives its application: when Faust stops with an error, it is taken down and built
-anew, with growing pauses. Whatever happens, the published snapshots say where to go on.
+When Faust stops with an error, the application is stopped and a new one is built, after growing
+pauses. Each one goes on from the published snapshots.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 from processors.progress import broker, client_logs, cluster, metrics
 from processors.progress.application import Application
-from processors.progress.windows import Windows
+from processors.progress.last_hour import LastHour
 from runtime import service
 from runtime.clock import monotonic
 from runtime.health import Health
@@ -25,14 +25,14 @@ from runtime.settings import ProjectorSettings, SettingsError, load
 _STARTING: Final = 0.1
 _RUNNING: Final = 0.5
 _WATCH: Final = 2.0
-#: Seconds between two lives of the Faust application: doubled until one lasts `_SETTLED`.
+#: Seconds between two Faust applications: doubled until one has run for `_SETTLED`.
 _FIRST_PAUSE: Final = 0.5
 _WORST_PAUSE: Final = 10.0
 _SETTLED: Final = 60.0
 
 
-class DeadThreads:
-    """Why threads of the present application ended with an error; empty while all is well."""
+class FailedThreads:
+    """Why threads of the present application ended with an error; empty if none did."""
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -57,24 +57,24 @@ async def _serve(
     log: Log,
     health: Health,
     stop: threading.Event,
-    windows: Windows,
-    dead: DeadThreads,
+    last_hour: LastHour,
+    failed: FailedThreads,
 ) -> None:
     """Run application after application until `stop`."""
-    watch = cluster.Watch(settings)
+    watch = cluster.TopicCheck(settings)
     pause = _FIRST_PAUSE
     while not stop.is_set():
         if not await _answers(watch, log, health):
             await asyncio.to_thread(stop.wait, 1.0)
             continue
-        application = Application(settings, log, health, windows)
+        application = Application(settings, log, health, last_hour)
         started = monotonic()
-        dead.clear()
+        failed.clear()
         watching = asyncio.create_task(_watch(watch, log, health))
-        why = await _live(application, health, stop, dead)
+        why = await _run_application(application, health, stop, failed)
         watching.cancel()
         away = not await _answers(watch, log, health)
-        await _take_down(application, log, 2.0 if away else settings.drain_seconds, why)
+        await _stop_application(application, log, 2.0 if away else settings.drain_seconds, why)
         if why is None:
             return
         if health.waiting("kafka", why):
@@ -83,11 +83,13 @@ async def _serve(
         await asyncio.to_thread(stop.wait, pause)
 
 
-async def _take_down(application: Application, log: Log, seconds: float, why: str | None) -> None:
-    """Stop the application, or else end the process here and now.
+async def _stop_application(
+    application: Application, log: Log, seconds: float, why: str | None
+) -> None:
+    """Stop the application; where it does not stop in time, end the process.
 
     Faust does not stop while it waits for a broker that is away, and threads that do not end
-    could go on writing. Ending hard loses nothing: it is what `kill -9` does.
+    could go on writing. Ending at once loses nothing: it is what `kill -9` does.
     """
     stopping = asyncio.ensure_future(application.stop())
     await asyncio.wait({stopping}, timeout=seconds)
@@ -99,8 +101,8 @@ async def _take_down(application: Application, log: Log, seconds: float, why: st
         log.warning("the Kafka client stopped with an error", why=repr(error))
 
 
-async def _answers(watch: cluster.Watch, log: Log, health: Health) -> bool:
-    """Whether Kafka can be worked with; if not, that is told once."""
+async def _answers(watch: cluster.TopicCheck, log: Log, health: Health) -> bool:
+    """Whether the broker answers and has the topics; if not, that is logged once."""
     try:
         await asyncio.to_thread(watch.check)
     except cluster.ClusterUnready as unready:
@@ -110,8 +112,8 @@ async def _answers(watch: cluster.Watch, log: Log, health: Health) -> bool:
     return True
 
 
-async def _watch(watch: cluster.Watch, log: Log, health: Health) -> None:
-    """Tell when the broker goes away and when it is back; the clients recover by themselves."""
+async def _watch(watch: cluster.TopicCheck, log: Log, health: Health) -> None:
+    """Log when the broker stops answering and when it answers again; the clients reconnect."""
     away = False
     while True:
         await asyncio.sleep(_WATCH)
@@ -122,8 +124,8 @@ async def _watch(watch: cluster.Watch, log: Log, health: Health) -> None:
         away = not answers
 
 
-async def _live(
-    application: Application, health: Health, stop: threading.Event, dead: DeadThreads
+async def _run_application(
+    application: Application, health: Health, stop: threading.Event, failed: FailedThreads
 ) -> str | None:
     """Run one application; why it ended, or None where the process is to stop."""
     starting = asyncio.ensure_future(application.start())
@@ -133,8 +135,8 @@ async def _live(
         while not await asyncio.to_thread(stop.wait, _STARTING if ticking is None else _RUNNING):
             if app.crashed or app.should_stop:
                 return f"Faust ended: {app.crash_reason!r}"
-            if dead.first() is not None:
-                return dead.first()
+            if failed.first() is not None:
+                return failed.first()
             if ticking is not None and ticking.done():
                 ticking.result()
             elif ticking is None and starting.done():
@@ -160,12 +162,12 @@ async def _tick(application: Application) -> None:
 
 
 def _body(settings: ProjectorSettings, log: Log, health: Health, stop: threading.Event) -> None:
-    dead = DeadThreads()
-    client_logs.listen(log, settings.log_level == "debug", dead.add)
-    windows = Windows()
-    shown = metrics.show(windows)
+    failed = FailedThreads()
+    client_logs.listen(log, settings.log_level == "debug", failed.add)
+    last_hour = LastHour()
+    shown = metrics.show(last_hour)
     try:
-        asyncio.run(_serve(settings, log, health, stop, windows, dead))
+        asyncio.run(_serve(settings, log, health, stop, last_hour, failed))
     finally:
         metrics.hide(shown)
 

@@ -1,6 +1,6 @@
-"""The Faust application: group membership, fetching and sending are Faust's, the work is ours.
+"""The Faust application: Faust manages the group, fetches and sends; `projector.py` folds.
 
-`transport.py` says what is changed in Faust, `projector.py` does the work.
+`transport.py` says what is changed in Faust.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import faust
 from faust.types import StreamT
 
 from processors.progress import broker, cluster
+from processors.progress.last_hour import LastHour
 from processors.progress.projector import Projector
 from processors.progress.records import Restoring
 from processors.progress.transport import Batch, BatchTransport, Restore
-from processors.progress.windows import Windows
 from runtime.health import Health
 from runtime.kafka import clients
 from runtime.logs import Log
@@ -77,15 +77,15 @@ def build(settings: ProjectorSettings, restore: Restore) -> ProjectorApp:
 
 
 class Application:
-    """One life of the Faust application with its projector."""
+    """One Faust application with its projector, from its start to its stop."""
 
     def __init__(
-        self, settings: ProjectorSettings, log: Log, health: Health, windows: Windows
+        self, settings: ProjectorSettings, log: Log, health: Health, last_hour: LastHour
     ) -> None:
         """Build everything, connect nothing; raises SettingsError."""
         self._settings = settings
         self._stop_reading = threading.Event()
-        self.projector = Projector(log, health, windows, self._read_states, self._send)
+        self.projector = Projector(log, health, last_hour, self._read_states, self._send)
         self.app = build(settings, self.projector.restore)
         self._events = self.app.topic(
             clients.topic_name(settings, EVENTS), value_serializer="raw", key_serializer="raw"
@@ -101,7 +101,7 @@ class Application:
         await self.app.start()
 
     def close(self) -> None:
-        """Wait for the broker no longer: what is unpublished is folded again by the next life."""
+        """Wait for the broker no longer; what is unpublished is folded again after a start."""
         self._stop_reading.set()
         self.projector.close()
 

@@ -1,4 +1,4 @@
-"""What Faust and its Kafka client log, and exceptions that end a thread: all of it is seen.
+"""What Faust and its Kafka client log, and exceptions that end a thread, in the process's log.
 
 Warnings and errors of the libraries go to the process's own JSON log. Left out is only what an
 absent broker makes them repeat several times a second and what the process says itself, once;
@@ -57,8 +57,8 @@ class RepeatedOutage(logging.Filter):
         return not any(isinstance(given, _ABSENT) for given in record.args)
 
 
-def listen(log: Log, debug: bool, on_death: Callable[[str], None]) -> None:
-    """Send the libraries' warnings to our log; `on_death` hears of threads that an error ended."""
+def listen(log: Log, debug: bool, on_failed: Callable[[str], None]) -> None:
+    """Send the libraries' warnings to our log; `on_failed` gets why a thread failed."""
     for name in ("faust", "mode", "aiokafka", "processors.progress"):
         logging.getLogger(name).setLevel(logging.INFO if debug else logging.WARNING)
     if not debug:
@@ -69,6 +69,6 @@ def listen(log: Log, debug: bool, on_death: Callable[[str], None]) -> None:
         error = args.exc_value
         name = args.thread.name if args.thread is not None else "a thread"
         log.error("a thread ended with an error", thread=name, why=repr(error), exc_info=error)
-        on_death(f"the thread {name} ended: {error!r}")
+        on_failed(f"the thread {name} ended: {error!r}")
 
     threading.excepthook = hook

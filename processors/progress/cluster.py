@@ -1,6 +1,6 @@
 """What the projector asks the cluster itself: are the topics there, what was published before.
 
-This half runs on confluent-kafka, in threads: reading a compacted partition to its end is a
+This part runs on confluent-kafka, in threads: reading a compacted partition to its end is a
 matter of seconds even with a million snapshots, and its end-of-partition event needs no guess.
 """
 
@@ -22,7 +22,7 @@ class ClusterUnready(Exception):
     """The projector cannot start now; the message says what it waits for."""
 
 
-class Watch:
+class TopicCheck:
     """Asks the cluster for the projector's topics; for threads, since it blocks."""
 
     def __init__(self, settings: ProjectorSettings) -> None:

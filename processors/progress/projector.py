@@ -1,7 +1,7 @@
-"""The projector's work, whoever brings the records: fold batches, publish what is due, restore.
+"""The projector's work: fold batches, publish what is due, restore; it knows no Kafka client.
 
-Everything happens in one event loop under one lock, so that nothing is folded between choosing
-what to publish and its delivery: that is what makes the offset in each record true.
+Everything happens in one event loop under one lock. Nothing is folded between the choice of what
+to publish and its delivery, so the offset in each record holds for the state in it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Final
 from pydantic import ValidationError
 
 from processors.progress import metrics, records
+from processors.progress.last_hour import LastHour
 from processors.progress.partition import PartitionState
 from processors.progress.transport import Batch, OffsetRange
-from processors.progress.windows import Windows
 from runtime import clock
 from runtime.health import Health
 from runtime.logs import Log
@@ -28,33 +28,33 @@ Send = Callable[[int, bytes, bytes, Headers], Awaitable[Awaitable[object]]]
 #: Reads the states of some partitions as they were last published.
 ReadStates = Callable[[list[int]], Awaitable[dict[int, records.Restoring]]]
 
-_AT_ONCE: Final = 500
+_BATCH: Final = 500
 _SOON_SECONDS: Final = 0.1
 _IDLE_SECONDS: Final = 1.0
 #: A partition whose newest record is older than this when it arrives is being caught up.
 _CAUGHT_UP: Final = 1.0
 _WORST_BACKOFF: Final = 5.0
-_TOLD_PER_MINUTE: Final = 10
+_LOGGED_PER_MINUTE: Final = 10
 
 
 class Projector:
     """Progress of all executions of the assigned partitions."""
 
     def __init__(
-        self, log: Log, health: Health, windows: Windows, read_states: ReadStates, send: Send
+        self, log: Log, health: Health, last_hour: LastHour, read_states: ReadStates, send: Send
     ) -> None:
         """Hold no partition yet."""
         self.partitions: dict[int, PartitionState] = {}
         self._log = log
         self._health = health
-        self._windows = windows
+        self._last_hour = last_hour
         self._read_states = read_states
         self._send = send
         self._lock = asyncio.Lock()
         self._closing = asyncio.Event()
         #: Monotonic time until which a partition counts as lagging.
         self._lagging: dict[int, float] = {}
-        self._told: list[float] = []
+        self._logged_at: list[float] = []
         #: Set while a state is not published that becomes due by time alone.
         self._unpublished = asyncio.Event()
 
@@ -68,11 +68,11 @@ class Projector:
             self.partitions.clear()
             stored = await self._read_states(list(ranges)) if ranges else {}
             for partition, given in ranges.items():
-                for damage in stored[partition].damaged[:_TOLD_PER_MINUTE]:
+                for damage in stored[partition].damaged[:_LOGGED_PER_MINUTE]:
                     self._log.warning("a stored progress state is left out", why=damage)
                 state = stored[partition].state()
                 if state.position > given.end:
-                    # The event topic was made anew: its executions have nothing to do with ours.
+                    # The event topic was created anew: the stored states are of other executions.
                     self._log.warning(
                         "events are fewer than published; folding anew", partition=partition
                     )
@@ -88,8 +88,8 @@ class Projector:
             return {partition: state.position for partition, state in self.partitions.items()}
 
     async def process(self, batch: Batch) -> None:
-        """Fold one batch and publish what is due; a record that cannot be folded is told, counted
-        and passed over (the sink keeps its bytes in the dead-letter topic)."""
+        """Fold one batch and publish what is due; a record that cannot be folded is logged,
+        counted and passed over (the sink keeps its bytes in the dead-letter topic)."""
         async with self._lock:
             state = self.partitions.get(batch.partition)
             if state is None:
@@ -97,9 +97,9 @@ class Projector:
             for offset, value in batch.records:
                 try:
                     self._fold(state, offset, value)
-                except Exception as error:  # Whatever it is, the records behind it must go on.
+                except Exception as error:  # A defect, too, must not stop the records behind it.
                     metrics.EVENTS.labels("poison").inc()
-                    self._tell_poison(batch.partition, offset, error)
+                    self._log_passed_over(batch.partition, offset, error)
                 state.position = max(state.position, offset + 1)
             behind = max(0.0, clock.now() - batch.appended_at)
             metrics.BEHIND.set(behind)
@@ -122,9 +122,9 @@ class Projector:
     async def tick(self) -> None:
         """Publish what has become due by time alone."""
         async with self._lock:
-            self._windows.advance(clock.now())
+            self._last_hour.advance(clock.now())
             for partition, state in list(self.partitions.items()):
-                state.passed(self._now(partition, state))
+                state.mark_overdue(self._now(partition, state))
                 await self._publish(partition, state)
             if not any(state.has_unpublished for state in self.partitions.values()):
                 self._unpublished.clear()
@@ -139,7 +139,7 @@ class Projector:
         if result.progress is None:
             return
         step = result.progress.steps.get(event.step) if event.step is not None else None
-        self._windows.count(event, step.tool if step is not None else None)
+        self._last_hour.count(event, step.tool if step is not None else None)
         if result.breached_now:
             metrics.BREACHES.labels(result.progress.facts.sla_class or "unknown").inc()
 
@@ -153,7 +153,7 @@ class Projector:
         """Deliver every due snapshot; while the broker is away wait here, so that nothing more is
         read. Ends early only on `close`."""
         backoff = 0.1
-        while due := state.due(clock.monotonic(), _AT_ONCE):
+        while due := state.due(clock.monotonic(), _BATCH):
             now, low_water = self._now(partition, state), state.low_water()
             try:
                 deliveries = [
@@ -161,7 +161,7 @@ class Projector:
                     for progress in due
                 ]
                 await asyncio.gather(*deliveries)
-            except Exception as error:  # Told once; each kind means: not delivered, try again.
+            except Exception as error:  # Logged once; each kind means: not delivered, try again.
                 if self._health.waiting("publish", f"snapshots are not delivered: {error!r}"):
                     self._log.warning("snapshots are not delivered", why=repr(error))
                 try:
@@ -174,11 +174,11 @@ class Projector:
             metrics.SNAPSHOTS.inc(len(due))
             self._health.ready("publish")
 
-    def _tell_poison(self, partition: int, offset: int, error: Exception) -> None:
+    def _log_passed_over(self, partition: int, offset: int, error: Exception) -> None:
         minute_ago = time.monotonic() - 60
-        self._told = [told for told in self._told if told > minute_ago]
-        if len(self._told) < _TOLD_PER_MINUTE:
-            self._told.append(time.monotonic())
+        self._logged_at = [at for at in self._logged_at if at > minute_ago]
+        if len(self._logged_at) < _LOGGED_PER_MINUTE:
+            self._logged_at.append(time.monotonic())
             why = "not an event" if isinstance(error, ValidationError) else repr(error)[:200]
             self._log.warning(
                 "an event is passed over", partition=partition, offset=offset, why=why

@@ -99,7 +99,7 @@ class BatchConsumer(Consumer):
                 try:
                     await self._seek(tp, offset)
                 except IllegalStateError:
-                    continue  # Not ours any more: the next owner restores it.
+                    continue  # Revoked: the next owner restores it.
                 self._read_offset[ensure_TP(tp)] = offset or None
 
     async def seek_to_committed(self) -> Mapping[TP, int]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+from processors.progress.last_hour import LastHour
 from processors.progress.projector import Projector
 from processors.progress.records import Restoring
 from processors.progress.transport import Batch, OffsetRange
-from processors.progress.windows import Windows
 from runtime.health import Health
 from runtime.logs import Log
 from streams.envelope import Headers
@@ -32,7 +32,7 @@ def test_a_state_that_was_held_back_is_published_by_the_next_ticks() -> None:
 
     async def scenario() -> None:
         projector = Projector(
-            cast(Log, Silent()), Health(("kafka", "publish")), Windows(), stored, send
+            cast(Log, Silent()), Health(("kafka", "publish")), LastHour(), stored, send
         )
         await projector.restore({0: OffsetRange(0, 0)})
         log = History()
