@@ -60,7 +60,7 @@ async def serve(
     stop: threading.Event,
     domains: tuple[str, ...],
 ) -> None:
-    """Claim and run until `stop` is set, then drain; raises where only a person can help."""
+    """Claim and run until `stop` is set, then drain; raises on a fault that needs an operator."""
     loop = asyncio.get_running_loop()
     publisher = Publisher(clients.producer(settings))
     resources = Resources(settings)
@@ -101,12 +101,12 @@ async def serve(
         thread.start()
     _register_metrics(lanes)
     await loop.run_in_executor(None, stop.wait)
-    begun = loop.time()
+    began = loop.time()
     clean = settings.drain_seconds * _CLEAN_SHARE
     await _joined(lanes, settings.drain_seconds - clean)
-    gone = loop.time() - begun
+    passed = loop.time() - began
     log.info("draining", running=agent.running)
-    left = await agent.drain(max(0.0, settings.drain_seconds - clean - gone), clean)
+    left = await agent.drain(max(0.0, settings.drain_seconds - clean - passed), clean)
     if left:
         log.error("results were not delivered; their leases will run out", results=left)
     over.set()

@@ -52,5 +52,5 @@ class Cancellations:
 
     def get(self, attempt: str) -> CancelStep | None:
         """The cancel of this attempt, if any."""
-        # One dictionary look-up, and every claim does it: no lock needed.
+        # A single dictionary access is atomic, and each claim makes one: no lock.
         return self._known.get(attempt)

@@ -52,7 +52,7 @@ class ControlReader(threading.Thread):
         process_stop: threading.Event,
     ) -> None:
         """`cancel` is called in this thread, after `cancellations` knows; `process_stop` is
-        set on a fault that only a person can mend, which is then kept in `failed`.
+        set on a fault that needs an operator, which is then kept in `failed`.
         """
         super().__init__(name="control", daemon=True)
         self._settings = settings

@@ -96,7 +96,7 @@ class Lane(threading.Thread):
         self._probed_at = 0.0
 
     def run(self) -> None:
-        """Serve until the stop event; a fault that only a person can mend is kept in `failed`."""
+        """Serve until the stop event; a fault that needs an operator is kept in `failed`."""
         stop = self._parts.stop
         try:
             while not stop.is_set():
@@ -169,7 +169,7 @@ class Lane(threading.Thread):
             where = (str(message.topic()), int(message.partition() or 0))
             offsets[where] = int(message.offset() or 0) + 1
         self._limit.check(len(batch), builder.dead_letters)
-        begun = clock.monotonic()
+        began = clock.monotonic()
         outcome = self._commit(builder.outputs, offsets, consumer)
         if outcome is not Outcome.COMMITTED:
             metrics.CLAIMS_FAILED.labels(self.domain, self.lane, outcome.value).inc()
@@ -178,7 +178,7 @@ class Lane(threading.Thread):
         if self._outage.is_waiting:
             self._outage.recovered()
         self._limit.count(len(batch), builder.dead_letters)
-        metrics.CLAIM_SECONDS.labels(self.domain, self.lane).observe(clock.monotonic() - begun)
+        metrics.CLAIM_SECONDS.labels(self.domain, self.lane).observe(clock.monotonic() - began)
         for name, count in decisions.items():
             metrics.CLAIMS.labels(self.domain, self.lane, name).inc(count)
         if builder.starts:
@@ -187,7 +187,7 @@ class Lane(threading.Thread):
                 self._claimed[start.attempt_id] = None
             while len(self._claimed) > _REMEMBERED:
                 self._claimed.popitem(last=False)
-            claims = [Claimed(start, trace, begun) for start, trace in builder.starts]
+            claims = [Claimed(start, trace, began) for start, trace in builder.starts]
             self._parts.hand_over(self, claims)
 
     def _commit(
