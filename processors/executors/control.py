@@ -159,7 +159,8 @@ class ControlReader(threading.Thread):
         if not (self.loaded.is_set() and self._outage.is_waiting):
             return
         try:
-            found = consumer.list_topics(self._topic, timeout=0.5).topics[self._topic]
+            # Longer than the fetch in flight on the same connection, for which it waits.
+            found = consumer.list_topics(self._topic, timeout=1.0).topics[self._topic]
         except KafkaException:
             return
         if found.error is None:

@@ -251,11 +251,7 @@ class Lane(threading.Thread):
         if not self._outage.is_waiting or now - self._probed_at < _PROBE_SECONDS:
             return
         self._probed_at = now
-        try:
-            found = consumer.client.list_topics(self._topic, timeout=0.5).topics[self._topic]
-        except KafkaException:
-            return
-        if found.error is None and self._transactions.is_open:
+        if consumer.topic_exists() and self._transactions.is_open:
             self._outage.recovered()
 
 

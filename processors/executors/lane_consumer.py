@@ -24,6 +24,9 @@ _KEEP_ALIVE_SECONDS: Final = 1.0
 #: Not before: a pause drops what is fetched, and a fetch after it waits for the one in flight.
 _MOST_POLLED: Final = 500
 _CALL_SECONDS: Final = 5.0
+_FETCH_WAIT_MS: Final = 2_000
+#: A request to the broker waits for the fetch that is in flight on the same connection.
+_METADATA_SECONDS: Final = _FETCH_WAIT_MS / 1_000 + 0.5
 
 
 def options(settings: ExecutorSettings, group: str, on_error: Callable[[KafkaError], None]) -> Any:
@@ -33,7 +36,7 @@ def options(settings: ExecutorSettings, group: str, on_error: Callable[[KafkaErr
         "queued.min.messages": 2_000,
         # A process has two lanes per domain, most of them idle. The broker answers at once when
         # there is a command; a partition that was taken over may wait this long for its first.
-        "fetch.wait.max.ms": 2_000,
+        "fetch.wait.max.ms": _FETCH_WAIT_MS,
         "error_cb": on_error,
         "group.protocol": settings.group_protocol,
     }
@@ -54,6 +57,7 @@ class LaneConsumer:
     def __init__(self, chosen: Any, topic: str, on_error: Callable[[KafkaError], None]) -> None:
         """Join the group."""
         self.client = Consumer(chosen)
+        self._topic = topic
         self._on_error = on_error
         self._polled: list[Message] = []
         self._paused = False
@@ -100,6 +104,14 @@ class LaneConsumer:
             offset = position.offset if position.offset >= 0 else OFFSET_BEGINNING
             self.client.seek(TopicPartition(position.topic, position.partition, offset))
         # Records that a poll of this thread has not seen yet are dropped by the seek itself.
+
+    def topic_exists(self) -> bool:
+        """Whether the broker answers and has the topic; blocks for 2.5 s at most."""
+        try:
+            found = self.client.list_topics(self._topic, timeout=_METADATA_SECONDS)
+        except KafkaException:
+            return False
+        return found.topics[self._topic].error is None
 
     def close(self) -> None:
         """Leave the group."""
