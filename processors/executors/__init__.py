@@ -1,1 +1,1 @@
-"""What acts: the agent that claims steps and the drivers that run them."""
+"""Executors: lanes claim step commands, the agent runs their drivers and reports the results."""

@@ -1,4 +1,4 @@
-"""The agent: runs what the lanes claimed, on one event loop, and reports how it ended."""
+"""The agent: runs the claimed attempts on one event loop and reports how each ended."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, Final
 from drivers.context import Driver, Failure, Outcome, RunContext, Success
 from drivers.masking import Masker
 from drivers.resources import Resources
-from processors.executors import attempts, ended, metrics, reports
+from processors.executors import attempts, final_report, metrics, reports
 from processors.executors.attempts import Attempt
 from processors.executors.cancellations import Cancellations
-from processors.executors.holding import Holding
+from processors.executors.hold_reports import HoldReports
 from processors.executors.keyed_semaphore import KeyedSemaphore
 from processors.executors.lane import Claimed, Lane
 from processors.executors.masked_output import MaskedPublisher, masked
 from processors.executors.reports import Reports
-from processors.executors.results import Results
+from processors.executors.result_sender import ResultSender
 from runtime import clock
 from runtime.kafka import clients
 from runtime.kafka.publisher import DeliveryError, Publisher, PublisherFull
@@ -27,7 +27,7 @@ from runtime.settings import ExecutorSettings
 from streams.commands import CancelStep
 from streams.topics import OUTPUT, REPORTS
 
-#: Deadlines, heartbeats and overdue clean-ups are looked at this often, for all attempts at once.
+#: How often deadlines, heartbeats and overdue clean-ups of all attempts are checked.
 TICK_SECONDS: Final = 0.1
 #: How long a driver may clean up after the grace before its attempt is reported without it.
 CLEANUP_SECONDS: Final = 60.0
@@ -51,7 +51,7 @@ class Agent:
         drivers: Mapping[str, Driver],
         cancellations: Cancellations,
     ) -> None:
-        """Starts its timer, nothing else."""
+        """Nothing runs, and no timer: deadlines are watched while there are attempts."""
         self._settings = settings
         self._log = log
         self._publisher = publisher
@@ -61,14 +61,15 @@ class Agent:
         self._reports = Reports(settings.instance)
         self._reports_topic = clients.topic_name(settings, REPORTS)
         self._output_topic = clients.topic_name(settings, OUTPUT)
-        self._results = Results(publisher, self._reports_topic, log)
+        self._results = ResultSender(publisher, self._reports_topic, log)
         self._permits = KeyedSemaphore(settings.target_concurrency)
-        self._holding = Holding(publisher, self._reports_topic, self._reports)
+        self._hold_reports = HoldReports(publisher, self._reports_topic, self._reports)
         self._running: dict[str, Attempt] = {}
         self._loop = asyncio.get_running_loop()
         self._idle: asyncio.Future[None] | None = None
         self._closed = False
-        self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+        self._timer: asyncio.TimerHandle | None = None
+        metrics.UNREPORTED.set_function(lambda: self._results.waiting)
 
     @property
     def running(self) -> int:
@@ -98,13 +99,12 @@ class Agent:
         await self._wait_idle(finish_seconds)
         over = self._loop.time() + clean_seconds
         for attempt in [*self._running.values()]:
-            self._log.warning("stopped by drain", **attempt.who())
+            self._log.warning("stopped by drain", **attempt.names())
             attempt.end("drained", clock.monotonic(), grace_seconds=clean_seconds * _GRACE_SHARE)
         await self._wait_idle(clean_seconds * _STOP_SHARE)
         for attempt in [*self._running.values()]:
-            self._give_up(attempt)
+            self._report_without_driver(attempt)
         self._closed = True
-        self._timer.cancel()
         return await self._results.flush(max(0.0, over - self._loop.time()))
 
     def _begin(self, lane: Lane, claimed: Claimed) -> None:
@@ -118,15 +118,17 @@ class Agent:
             publish=self._publisher.publish,
         )
         context = RunContext(start.command, output, self._resources, _no_progress, masker=masker)
-        attempt = attempts.claimed(
+        attempt = attempts.new_attempt(
             start, lane.slots, claimed.traceparent, claimed.at, output, context
         )
-        context.hold = partial(self._holding.hold, attempt)
+        context.hold = partial(self._hold_reports.hold, attempt)
         self._running[start.attempt_id] = attempt
+        if self._timer is None:
+            self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
         attempt.task = self._loop.create_task(self._run(attempt))
         cancel = self._cancellations.get(start.attempt_id)
         if cancel is not None:
-            # It came between the claim's look and its commit.
+            # The cancel arrived after the claim was decided and before it was committed.
             self._stop(attempt, cancel)
 
     async def _run(self, attempt: Attempt) -> None:
@@ -139,27 +141,27 @@ class Agent:
             self._finish(attempt, outcome)
         except Exception:
             # What the driver returned cannot be reported: a defect of this module or the driver.
-            self._log.exception("result cannot be reported", **attempt.who())
+            self._log.exception("result cannot be reported", **attempt.names())
             self._finish(attempt, Failure("internal", "The result cannot be reported."))
 
-    def _give_up(self, attempt: Attempt) -> None:
-        """Report an attempt whose task does not end."""
+    def _report_without_driver(self, attempt: Attempt) -> None:
+        """Report an attempt whose driver does not end its clean-up."""
         if not attempt.performed:
             seconds = clock.monotonic() - attempt.ending_at
             attempt.context.evidence["cancel_unconfirmed"] = (
                 f"the clean-up did not end within {seconds:.1f} s"
             )
-        self._log.error("clean-up does not end", **attempt.who())
+        self._log.error("clean-up does not end", **attempt.names())
         self._finish(attempt, attempt.outcome)
 
     def _finish(self, attempt: Attempt, outcome: Outcome | None) -> None:
-        """Report the end and give the slot back; once, whoever comes first."""
+        """Report the end and release the slot; does nothing where it was reported before."""
         if attempt.reported:
             return
         duration = clock.monotonic() - attempt.claimed_at
         masker = attempt.context.masker
         outcome = masked(masker, outcome)
-        kind, fields = ended.result(attempt, outcome)
+        kind, fields = final_report.result(attempt, outcome)
         failure: Failure | None = fields.pop("failure", None)
         output = outcome.output if isinstance(outcome, Success) else None
         if failure is not None:
@@ -167,26 +169,26 @@ class Agent:
             fields["error"] = reports.error(failure.error_class, failure.message, failure.transient)
         if "evidence" in fields:
             fields["evidence"] = reports.evidence(masker.value(fields["evidence"]))
-        record = self._record(attempt, kind, fields, self._ended(attempt, duration, output))
+        record = self._record(attempt, kind, fields, self._end_fields(attempt, duration, output))
         attempt.reported = True
         self._results.send(record)
         del self._running[attempt.start.attempt_id]
-        attempt.slots.give()
+        attempt.slots.release()
         metrics.step_seconds(attempt.invocation.tool, kind).observe(duration)
         if kind != "succeeded":
-            reason = failure.error_class if failure is not None else attempt.why
-            self._log.info("step " + kind, reason=reason, **attempt.who())
+            reason = failure.error_class if failure is not None else attempt.cancel_reason
+            self._log.info("step " + kind, reason=reason, **attempt.names())
         if self._idle is not None and not self._running:
             self._idle.set_result(None)
             self._idle = None
 
-    def _ended(
+    def _end_fields(
         self, attempt: Attempt, duration: float, output: dict[str, Any] | None
     ) -> dict[str, Any]:
         if not attempt.output.bytes_total:
-            return reports.ended(duration, output)
+            return reports.end_fields(duration, output)
         stdout, stderr = attempt.output.summary("stdout"), attempt.output.summary("stderr")
-        return reports.ended(duration, output, stdout, stderr)
+        return reports.end_fields(duration, output, stdout, stderr)
 
     def _record(
         self, attempt: Attempt, kind: str, fields: dict[str, Any], common: dict[str, Any]
@@ -201,8 +203,10 @@ class Agent:
         attempt.end(ending, clock.monotonic(), cancel.reason, cancel.grace_seconds)
 
     def _tick(self) -> None:
+        if not self._running:
+            self._timer = None
+            return
         self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
-        metrics.UNREPORTED.set(self._results.waiting)
         now = clock.monotonic()
         for attempt in [*self._running.values()]:
             if attempt.ending is None:
@@ -211,20 +215,20 @@ class Agent:
                 elif attempt.held and now >= attempt.begin_before:
                     attempt.end("expired", now)
             elif now - attempt.ending_at >= attempt.context.stop.grace_seconds + CLEANUP_SECONDS:
-                self._give_up(attempt)
+                self._report_without_driver(attempt)
                 continue
-            if attempt.lease.beat_due(now) and not attempt.beating:
-                self._beat(attempt, now)
+            if attempt.lease.heartbeat_due(now) and not attempt.heartbeat_in_flight:
+                self._send_heartbeat(attempt, now)
 
-    def _beat(self, attempt: Attempt, now: float) -> None:
-        attempt.lease.beat_at = now
-        attempt.beats += 1
+    def _send_heartbeat(self, attempt: Attempt, now: float) -> None:
+        attempt.lease.heartbeat_at = now
+        attempt.heartbeats += 1
         record = self._reports.record(
             attempt.command,
             "heartbeat",
             clock.iso(round(clock.now(), 3)),
             attempt.traceparent,
-            attempt.beats,
+            attempt.heartbeats,
             **reports.progress(
                 attempt.percent,
                 attempt.context.masker.value(attempt.note),
@@ -233,15 +237,17 @@ class Agent:
         )
         try:
             self._publisher.publish_soon(
-                self._reports_topic, *record, partial(self._beaten, attempt, now)
+                self._reports_topic, *record, partial(self._heartbeat_delivered, attempt, now)
             )
         except (PublisherFull, DeliveryError):
             return  # the next one holds newer progress
         # One at a time, so that no more than one is in flight while the broker is away.
-        attempt.beating = True
+        attempt.heartbeat_in_flight = True
 
-    def _beaten(self, attempt: Attempt, written_at: float, error: DeliveryError | None) -> None:
-        attempt.beating = False
+    def _heartbeat_delivered(
+        self, attempt: Attempt, written_at: float, error: DeliveryError | None
+    ) -> None:
+        attempt.heartbeat_in_flight = False
         if error is None:
             attempt.lease.renew(written_at, clock.monotonic())
 

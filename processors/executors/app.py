@@ -1,4 +1,4 @@
-"""The executor process: lanes that claim, a loop that runs, a follower of the control topic."""
+"""The executor process: lanes that claim, an event loop that runs attempts, a control reader."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from processors.executors import metrics
 from processors.executors.agent import Agent
 from processors.executors.binding import binder
 from processors.executors.cancellations import Cancellations
-from processors.executors.claiming import CLAIM_DECISIONS
-from processors.executors.control import ControlFollower
+from processors.executors.claim_builder import CLAIM_DECISIONS
+from processors.executors.control import ControlReader
 from processors.executors.lane import Lane, LaneParts
 from runtime import service
 from runtime.health import Health
@@ -60,14 +60,14 @@ async def serve(
     stop: threading.Event,
     domains: tuple[str, ...],
 ) -> None:
-    """Claim and run until `stop` is set, then drain; raises where only a person can help."""
+    """Claim and run until `stop` is set, then drain; raises on a fault that needs an operator."""
     loop = asyncio.get_running_loop()
     publisher = Publisher(clients.producer(settings))
     resources = Resources(settings)
     cancellations = Cancellations()
     agent = Agent(settings, log, publisher, resources, DRIVERS, cancellations)
     over = threading.Event()
-    follower = ControlFollower(
+    control = ControlReader(
         settings,
         log,
         Readiness("control", ("control",), health, log),
@@ -84,7 +84,8 @@ async def serve(
         cancellations=cancellations,
         bind=binder(registry.load(), DRIVERS, resources.secrets),
         hand_over=lambda lane, batch: _post(loop, partial(agent.begin, lane, batch)),
-        may_claim=lambda: follower.loaded.is_set() and agent.may_claim(),
+        control_loaded=control.loaded,
+        may_claim=agent.may_claim,
         stop=stop,
     )
     lanes = [
@@ -96,23 +97,23 @@ async def serve(
         )
         for domain, lane in named
     ]
-    for thread in (follower, *lanes):
+    for thread in (control, *lanes):
         thread.start()
-    _show(lanes)
+    _register_metrics(lanes)
     await loop.run_in_executor(None, stop.wait)
-    begun = loop.time()
+    began = loop.time()
     clean = settings.drain_seconds * _CLEAN_SHARE
     await _joined(lanes, settings.drain_seconds - clean)
-    gone = loop.time() - begun
+    passed = loop.time() - began
     log.info("draining", running=agent.running)
-    left = await agent.drain(max(0.0, settings.drain_seconds - clean - gone), clean)
+    left = await agent.drain(max(0.0, settings.drain_seconds - clean - passed), clean)
     if left:
         log.error("results were not delivered; their leases will run out", results=left)
     over.set()
-    await _joined([follower], 2.0)
+    await _joined([control], 2.0)
     await resources.close()
     await publisher.close(0.5)
-    for failed in (follower.failed, *(lane.failed for lane in lanes)):
+    for failed in (control.failed, *(lane.failed for lane in lanes)):
         if failed is not None:
             raise failed
 
@@ -128,13 +129,11 @@ async def _joined(threads: Sequence[threading.Thread], timeout_seconds: float) -
     await asyncio.gather(*ends)
 
 
-def _show(lanes: list[Lane]) -> None:
+def _register_metrics(lanes: list[Lane]) -> None:
     for lane in lanes:
         labels = (lane.domain, lane.lane)
         metrics.SLOTS.labels(*labels).set(lane.slots.limit)
         metrics.RUNNING.labels(*labels).set_function(lane.slots.busy)
         for decision in CLAIM_DECISIONS:
             metrics.CLAIMS.labels(*labels, decision)
-        count_from_zero(
-            (STEPS[labels].name,), ("not_a_command", "unknown_version", "decision_failed")
-        )
+        count_from_zero((STEPS[labels].name,), _ERROR_CLASSES)

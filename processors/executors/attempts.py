@@ -48,7 +48,7 @@ class Attempt:
     task: asyncio.Task[None] | None = None
     #: The driver may act: there may be an effect.
     began: bool = False
-    #: Something outside holds it back, and it has not begun.
+    #: It waits for something outside this process, and has not begun.
     held: bool = False
     #: How many `waiting` and `resumed` reports were made.
     changes: int = 0
@@ -59,11 +59,11 @@ class Attempt:
     outcome: Outcome | None = None
     ending: Ending | None = None
     ending_at: float = 0.0
-    why: str | None = None
+    cancel_reason: str | None = None
     reported: bool = False
-    beats: int = 0
+    heartbeats: int = 0
     #: A heartbeat is in flight.
-    beating: bool = False
+    heartbeat_in_flight: bool = False
     percent: float | None = None
     note: str | None = None
 
@@ -88,7 +88,7 @@ class Attempt:
         By then the router may have started another attempt.
         """
         if not self.lease.holds(now):
-            raise NotBegun(lost())
+            raise NotBegun(lease_lost())
         if self.held and now >= self.begin_before:
             raise NotBegun(expired())
         self.held = False
@@ -105,7 +105,7 @@ class Attempt:
         self,
         ending: Ending,
         now: float,
-        why: str | None = None,
+        cancel_reason: str | None = None,
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         """Stop it; the first reason stands, and the driver cleans up before it ends.
@@ -116,14 +116,14 @@ class Attempt:
             return
         self.ending = ending
         self.ending_at = now
-        self.why = why
+        self.cancel_reason = cancel_reason
         self.context.stop.requested = True
         self.context.stop.grace_seconds = grace_seconds
         if self.entered and self.task is not None:
             self.task.cancel()
 
-    def who(self) -> dict[str, Any]:
-        """The names of this attempt for a log line."""
+    def names(self) -> dict[str, Any]:
+        """The fields that name this attempt in a log line."""
         command = self.command
         return {
             "execution": command.execution_id,
@@ -175,7 +175,7 @@ def _busy(target: str, permits: KeyedSemaphore) -> str:
     return f"{text}; {waiting} wait before this one" if waiting else text
 
 
-def lost() -> Failure:
+def lease_lost() -> Failure:
     """The attempt was not begun, since its lease was over."""
     return Failure(
         "lease_lost",
@@ -193,7 +193,7 @@ def expired() -> Failure:
     )
 
 
-def claimed(
+def new_attempt(
     start: Start,
     slots: Slots,
     traceparent: bytes | None,
@@ -214,7 +214,7 @@ def claimed(
         traceparent=traceparent,
         claimed_at=at,
         begin_before=clock.monotonic() + left,
-        lease=lease.claimed(command.lease_seconds, at),
+        lease=lease.new_lease(command.lease_seconds, at),
         output=output,
         context=context,
     )

@@ -1,4 +1,4 @@
-"""The attempts that stand cancelled: a bounded memory of `executors.control`."""
+"""The cancelled attempts: a bounded index of `executors.control`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ KEPT_ENTRIES: Final = 100_000
 
 
 class Cancellations:
-    """Which attempts are cancelled, by attempt id; the oldest go first. Safe from every thread."""
+    """Cancels by attempt id; over the limit the oldest are dropped. Safe from every thread."""
 
     def __init__(self, limit: int = KEPT_ENTRIES, kept_seconds: float = KEPT_SECONDS) -> None:
-        """Knows of none."""
+        """Hold none."""
         self._limit = limit
         self._kept = kept_seconds
         self._lock = threading.Lock()
@@ -28,7 +28,7 @@ class Cancellations:
         return len(self._known)
 
     def add(self, attempt: str, cancel: CancelStep, now: float) -> None:
-        """Remember it, unless it is older than any command that it could meet (Unix seconds)."""
+        """Keep it, unless it is older than every command can be (`now` in Unix seconds)."""
         with self._lock:
             if cancel.at.timestamp() >= now - self._kept:
                 self._known[attempt] = cancel
@@ -51,6 +51,6 @@ class Cancellations:
                 self._known.popitem(last=False)
 
     def get(self, attempt: str) -> CancelStep | None:
-        """The cancel that stands against this attempt, if any."""
-        # One dictionary look-up, and every claim does it: no lock needed.
+        """The cancel of this attempt, if any."""
+        # A single dictionary access is atomic, and each claim makes one: no lock.
         return self._known.get(attempt)

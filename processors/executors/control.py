@@ -1,4 +1,4 @@
-"""Follows `executors.control`: every instance knows all of it before it claims anything."""
+"""Reads `executors.control`: every instance knows all of it before it claims anything."""
 
 from __future__ import annotations
 
@@ -30,10 +30,12 @@ from streams.commands import CancelStep
 from streams.topics import EXECUTORS_CONTROL
 
 _BATCH: Final = 1_000
+#: The longest wait for a record; a record ends it at once, a stop does not.
+_POLL_SECONDS: Final = 0.5
 _EXPIRE_SECONDS: Final = 600.0
 
 
-class ControlFollower(threading.Thread):
+class ControlReader(threading.Thread):
     """Reads all partitions from their beginning, without a group, for as long as it lives.
 
     Only the router writes there, so an unreadable record is a defect: counted and logged.
@@ -47,10 +49,10 @@ class ControlFollower(threading.Thread):
         cancellations: Cancellations,
         cancel: Callable[[str, CancelStep], None],
         stop: threading.Event,
-        alarm: threading.Event,
+        process_stop: threading.Event,
     ) -> None:
-        """`cancel` is called in this thread, after `cancellations` knows; `alarm` is set on a
-        fault that only a person can mend, which is then kept in `failed`.
+        """`cancel` is called in this thread, after `cancellations` knows; `process_stop` is
+        set on a fault that needs an operator, which is then kept in `failed`.
         """
         super().__init__(name="control", daemon=True)
         self._settings = settings
@@ -59,25 +61,25 @@ class ControlFollower(threading.Thread):
         self._cancellations = cancellations
         self._cancel = cancel
         self._stop_event = stop
-        self._alarm = alarm
+        self._process_stop = process_stop
         self._topic = clients.topic_name(settings, EXECUTORS_CONTROL)
         #: Set once everything that was there at the start is known.
         self.loaded = threading.Event()
         self.failed: BaseException | None = None
 
     def run(self) -> None:
-        """Follow until the stop event."""
+        """Read until the stop event."""
         try:
             while not self._stop_event.is_set():
                 try:
-                    self._follow()
+                    self._read()
                 except KafkaException as error:
                     self._stop_event.wait(self._outage.failed(error.args[0]))
         except BaseException as error:
             self.failed = error
-            self._alarm.set()
+            self._process_stop.set()
 
-    def _follow(self) -> None:
+    def _read(self) -> None:
         consumer = Consumer(
             clients.consumer(
                 self._settings,
@@ -106,19 +108,19 @@ class ControlFollower(threading.Thread):
                 if not unread and not self.loaded.is_set():
                     self.loaded.set()
                     self._outage.recovered()
-                message = consumer.poll(0.1)
+                message = consumer.poll(_POLL_SECONDS)
                 if message is None:
                     self._probe(consumer)
                     continue
                 for one in (message, *consumer.consume(_BATCH, 0)):
-                    self._take(one, unread)
+                    self._process(one, unread)
                 if clock.monotonic() - expired_at > _EXPIRE_SECONDS:
                     expired_at = clock.monotonic()
                     self._cancellations.expire(clock.now())
         finally:
             consumer.close()
 
-    def _take(self, message: Message, unread: Unread) -> None:
+    def _process(self, message: Message, unread: Unread) -> None:
         error = message.error()
         if error is None:
             try:
@@ -144,8 +146,8 @@ class ControlFollower(threading.Thread):
         cancel = CancelStep.model_validate_json(value)
         attempt = ids.attempt_id(cancel.execution_id, cancel.step, cancel.attempt)
         self._cancellations.add(attempt, cancel, clock.now())
-        # While the past is read nothing of this process runs yet that it could speak of, except
-        # after a reconnect, and then a repeated cancel does no harm.
+        # No attempt of this process runs before the topic is read, except after a reconnect, and
+        # then a repeated cancel changes nothing.
         self._cancel(attempt, cancel)
 
     def _on_error(self, error: KafkaError) -> None:
@@ -153,11 +155,12 @@ class ControlFollower(threading.Thread):
             self._outage.report(error)
 
     def _probe(self, consumer: Consumer) -> None:
-        """Nothing comes: after trouble, only the broker can tell whether it is over."""
+        """While no record comes, ask the broker whether the last error is over."""
         if not (self.loaded.is_set() and self._outage.is_waiting):
             return
         try:
-            found = consumer.list_topics(self._topic, timeout=0.5).topics[self._topic]
+            # Longer than the fetch in flight on the same connection, for which it waits.
+            found = consumer.list_topics(self._topic, timeout=1.0).topics[self._topic]
         except KafkaException:
             return
         if found.error is None:

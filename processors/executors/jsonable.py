@@ -1,4 +1,4 @@
-"""What a tool returned, made fit for a report: JSON that every reader accepts, of bounded size."""
+"""What a tool returned as JSON that every reader accepts, of bounded size."""
 
 from __future__ import annotations
 

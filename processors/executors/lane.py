@@ -13,8 +13,8 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from processors.executors import metrics
 from processors.executors.cancellations import Cancellations
 from processors.executors.claim import Bind, Start
-from processors.executors.claiming import Claiming, Output
-from processors.executors.intake import Intake, options
+from processors.executors.claim_builder import ClaimBuilder, Output
+from processors.executors.lane_consumer import LaneConsumer, options
 from processors.executors.reports import Reports
 from processors.executors.slots import Slots
 from runtime import clock
@@ -30,8 +30,9 @@ from runtime.settings import ExecutorSettings
 from streams.topics import REPORTS, STEPS
 
 _BATCH: Final = 500
-_POLL_SECONDS: Final = 0.1
-#: How soon a lane that may not claim looks again whether it may.
+#: The longest wait for a record or a slot; either ends it at once, a stop does not.
+_POLL_SECONDS: Final = 0.5
+#: How often a lane checks whether enough results have left to claim more.
 _RECHECK_SECONDS: Final = 0.02
 _PROBE_SECONDS: Final = 1.0
 #: Attempts that this process claimed, against a command that is in the topic twice.
@@ -56,15 +57,17 @@ class LaneParts:
     kafka: Readiness
     cancellations: Cancellations
     bind: Bind
-    #: Takes a committed batch to the event loop.
+    #: Passes a committed batch to the event loop.
     hand_over: Callable[[Lane, list[Claimed]], None]
-    #: Whether more may be claimed at all: control loaded, results not piling up.
+    #: Set once every cancel that was there at the start is known.
+    control_loaded: threading.Event
+    #: Whether results leave fast enough to claim more.
     may_claim: Callable[[], bool]
     stop: threading.Event
 
 
 class Lane(threading.Thread):
-    """Claims until told to stop. `slots` bounds what it may have claimed and not finished."""
+    """Claims until the stop event is set; `slots` bounds what is claimed and not finished."""
 
     def __init__(self, domain: str, lane: str, limit: int, parts: LaneParts) -> None:
         """Not started."""
@@ -93,7 +96,7 @@ class Lane(threading.Thread):
         self._probed_at = 0.0
 
     def run(self) -> None:
-        """Serve until the stop event; a fault that only a person can mend is kept in `failed`."""
+        """Serve until the stop event; a fault that needs an operator is kept in `failed`."""
         stop = self._parts.stop
         try:
             while not stop.is_set():
@@ -116,34 +119,37 @@ class Lane(threading.Thread):
     def _serve(self) -> None:
         settings = self._parts.settings
         chosen = options(settings, self._group, self._on_error)
-        intake = Intake(chosen, self._topic, self._on_error)
+        consumer = LaneConsumer(chosen, self._topic, self._on_error)
         try:
-            self._open(intake)
+            self._open(consumer)
             while not self._parts.stop.is_set():
-                if not self._parts.may_claim():
+                if not self._parts.control_loaded.wait(_POLL_SECONDS):
+                    consumer.keep_alive()
+                    self._probe(consumer)
+                elif not self._parts.may_claim():
                     self._parts.stop.wait(_RECHECK_SECONDS)
-                    intake.keep_alive()
-                    self._probe(intake)
+                    consumer.keep_alive()
+                    self._probe(consumer)
                 elif not self.slots.wait(_POLL_SECONDS):
-                    intake.keep_alive()
-                    self._probe(intake)
+                    consumer.keep_alive()
+                    self._probe(consumer)
                 else:
-                    self._claim_next(intake)
+                    self._claim_next(consumer)
         finally:
-            intake.close()
+            consumer.close()
 
-    def _claim_next(self, intake: Intake) -> None:
-        batch = intake.take(min(self.slots.free(), _BATCH), _POLL_SECONDS)
+    def _claim_next(self, consumer: LaneConsumer) -> None:
+        batch = consumer.take(min(self.slots.free(), _BATCH), _POLL_SECONDS)
         if not self._transactions.is_open:
-            intake.unread(batch)
-            self._open(intake)
+            consumer.unread(batch)
+            self._open(consumer)
         elif batch:
-            self._claim(intake, batch)
+            self._claim(consumer, batch)
         else:
-            self._probe(intake)
+            self._probe(consumer)
 
-    def _claim(self, intake: Intake, batch: list[Message]) -> None:
-        claiming = Claiming(
+    def _claim(self, consumer: LaneConsumer, batch: list[Message]) -> None:
+        builder = ClaimBuilder(
             self._reports,
             self._group,
             self._topic,
@@ -157,35 +163,35 @@ class Lane(threading.Thread):
             self._clock.ahead_seconds,
         )
         offsets: dict[tuple[str, int], int] = {}
-        verdicts: Counter[str] = Counter()
+        decisions: Counter[str] = Counter()
         for message in batch:
-            verdicts[claiming.add(message)] += 1
+            decisions[builder.add(message)] += 1
             where = (str(message.topic()), int(message.partition() or 0))
             offsets[where] = int(message.offset() or 0) + 1
-        self._limit.check(len(batch), claiming.dead_letters)
-        begun = clock.monotonic()
-        outcome = self._commit(claiming.outputs, offsets, intake)
+        self._limit.check(len(batch), builder.dead_letters)
+        began = clock.monotonic()
+        outcome = self._commit(builder.outputs, offsets, consumer)
         if outcome is not Outcome.COMMITTED:
             metrics.CLAIMS_FAILED.labels(self.domain, self.lane, outcome.value).inc()
-            if not self._recover(intake, outcome, offsets):
+            if not self._recover(consumer, outcome, offsets):
                 return
         if self._outage.is_waiting:
             self._outage.recovered()
-        self._limit.count(len(batch), claiming.dead_letters)
-        metrics.CLAIM_SECONDS.labels(self.domain, self.lane).observe(clock.monotonic() - begun)
-        for name, count in verdicts.items():
+        self._limit.count(len(batch), builder.dead_letters)
+        metrics.CLAIM_SECONDS.labels(self.domain, self.lane).observe(clock.monotonic() - began)
+        for name, count in decisions.items():
             metrics.CLAIMS.labels(self.domain, self.lane, name).inc(count)
-        if claiming.starts:
-            self.slots.take(len(claiming.starts))
-            for start, _ in claiming.starts:
+        if builder.starts:
+            self.slots.acquire(len(builder.starts))
+            for start, _ in builder.starts:
                 self._claimed[start.attempt_id] = None
             while len(self._claimed) > _REMEMBERED:
                 self._claimed.popitem(last=False)
-            claims = [Claimed(start, trace, begun) for start, trace in claiming.starts]
+            claims = [Claimed(start, trace, began) for start, trace in builder.starts]
             self._parts.hand_over(self, claims)
 
     def _commit(
-        self, outputs: list[Output], offsets: dict[tuple[str, int], int], intake: Intake
+        self, outputs: list[Output], offsets: dict[tuple[str, int], int], consumer: LaneConsumer
     ) -> Outcome:
         try:
             for output in outputs:
@@ -193,9 +199,9 @@ class Lane(threading.Thread):
         except KafkaException as error:
             self._transactions.last_error = error.args[0]
             return self._transactions.abort()
-        return self._transactions.commit(offsets, intake.consumer)
+        return self._transactions.commit(offsets, consumer.client)
 
-    def _open(self, intake: Intake) -> None:
+    def _open(self, consumer: LaneConsumer) -> None:
         """Get the transactional producer ready, staying in the group meanwhile."""
         while not self._parts.stop.is_set():
             if self._transactions.open():
@@ -203,11 +209,11 @@ class Lane(threading.Thread):
                 if not self._outage.has_failed:
                     self._outage.recovered()
                 return
-            intake.keep_alive()
+            consumer.keep_alive()
             self._parts.stop.wait(self._outage.failed(self._transactions.last_error or _UNKNOWN))
 
     def _recover(
-        self, intake: Intake, outcome: Outcome, offsets: dict[tuple[str, int], int]
+        self, consumer: LaneConsumer, outcome: Outcome, offsets: dict[tuple[str, int], int]
     ) -> bool:
         """After a transaction that did not commit at once; True where it did commit after all."""
         error = self._transactions.last_error or _UNKNOWN
@@ -217,39 +223,35 @@ class Lane(threading.Thread):
         while not self._parts.stop.is_set():
             try:
                 if not self._transactions.is_open:
-                    self._open(intake)
+                    self._open(consumer)
                 if outcome is Outcome.UNKNOWN and self._transactions.was_committed(
-                    offsets, intake.consumer
+                    offsets, consumer.client
                 ):
                     return True
-                intake.rewind()
+                consumer.rewind()
                 return False
             except KafkaException as failure:
-                intake.keep_alive()
+                consumer.keep_alive()
                 self._parts.stop.wait(self._outage.failed(failure.args[0]))
         return False
 
     def _on_error(self, error: KafkaError) -> None:
-        """Trouble that a client reports by itself."""
+        """Take an error that a client reports by itself."""
         if error.code() in PASSING:
             return
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            # What the producer knows of the coordinators is worth nothing after an outage, and it
-            # may cling to it (librdkafka issue 5511).
+            # After an outage the coordinators may be others, and the producer may go on asking the
+            # old ones (librdkafka issue 5511).
             self._transactions.close()
         self._outage.report(error)
 
-    def _probe(self, intake: Intake) -> None:
-        """There is nothing to claim: whether what was wrong still is, only the broker can tell."""
+    def _probe(self, consumer: LaneConsumer) -> None:
+        """While there is nothing to claim, ask the broker whether the last error is over."""
         now = clock.monotonic()
         if not self._outage.is_waiting or now - self._probed_at < _PROBE_SECONDS:
             return
         self._probed_at = now
-        try:
-            found = intake.consumer.list_topics(self._topic, timeout=0.5).topics[self._topic]
-        except KafkaException:
-            return
-        if found.error is None and self._transactions.is_open:
+        if consumer.topic_exists() and self._transactions.is_open:
             self._outage.recovered()
 
 

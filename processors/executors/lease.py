@@ -1,4 +1,4 @@
-"""The lease of an attempt: how long the router takes the executor's word that it is alive."""
+"""The lease of an attempt: how long after a heartbeat the router takes it to be alive."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class Lease:
 
     seconds: float
     renewed_at: float
-    beat_at: float
+    heartbeat_at: float
 
     def holds(self, now: float) -> bool:
         """Whether an effect may begin now."""
         return now - self.renewed_at < self.seconds
 
-    def beat_due(self, now: float) -> bool:
+    def heartbeat_due(self, now: float) -> bool:
         """Whether a third of the lease has passed since the last heartbeat was written."""
-        return now - self.beat_at >= self.seconds / 3
+        return now - self.heartbeat_at >= self.seconds / 3
 
     def renew(self, written_at: float, now: float) -> None:
         """The broker has the heartbeat that was written at `written_at`."""
@@ -31,6 +31,6 @@ class Lease:
             self.renewed_at = written_at
 
 
-def claimed(seconds: float, at: float) -> Lease:
+def new_lease(seconds: float, at: float) -> Lease:
     """The lease of a claim; `at` is from before the commit, so it errs on the safe side."""
-    return Lease(seconds, renewed_at=at, beat_at=at)
+    return Lease(seconds, renewed_at=at, heartbeat_at=at)

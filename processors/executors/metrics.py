@@ -9,8 +9,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 CLAIMS: Final = Counter(
     "runstream_executor_claims_total",
-    "Commands taken from a lane, by what became of them",
-    ("domain", "lane", "verdict"),
+    "Commands taken from a lane, by decision",
+    ("domain", "lane", "decision"),
 )
 CLAIM_SECONDS: Final = Histogram(
     "runstream_executor_claim_seconds",
@@ -46,5 +46,5 @@ CONTROL_UNREADABLE: Final = Counter(
 
 @lru_cache(maxsize=4_096)
 def step_seconds(tool: str, status: str) -> Histogram:
-    """The series of one tool and status; the look-up of labels costs more than the observation."""
+    """The series of one tool and status; finding it by labels costs more than the observation."""
     return STEP_SECONDS.labels(tool, status)

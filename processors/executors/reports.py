@@ -1,4 +1,4 @@
-"""Reports as bytes: what this executor says of its attempts, without building models.
+"""Reports of attempts as bytes, made without building models.
 
 The models of `streams.reports` say what is valid; a test holds everything made here against them.
 """
@@ -30,7 +30,7 @@ Record = tuple[bytes, bytes, envelope.Headers]
 
 
 class Reports:
-    """Builds the records of `steps.reports` in the name of one executor."""
+    """Builds the records of `steps.reports` of one executor."""
 
     def __init__(self, instance: str) -> None:
         """`instance` is this process's name in every report."""
@@ -71,7 +71,7 @@ class Reports:
         return ids.route_of(execution).encode(), orjson.dumps(body), headers
 
 
-def ended(
+def end_fields(
     duration_seconds: float,
     output: Mapping[str, Any] | None = None,
     stdout: StreamSummary | None = None,
@@ -111,12 +111,12 @@ def error(error_class: str, message: str, transient: bool) -> StepError:
 
 
 def evidence(found: Mapping[str, Any]) -> orjson.Fragment:
-    """The evidence of a cancel, made fit to send."""
+    """The evidence of a cancel as JSON of bounded size."""
     return orjson.Fragment(jsonable.encode(found, _EVIDENCE_BYTES))
 
 
 def waiting(reason: HoldReason, message: str) -> dict[str, Any]:
-    """The fields that say what holds an attempt back."""
+    """The fields that say why an attempt does not begin yet."""
     return {"reason": reason, "message": jsonable.text(message)[:_NOTE]}
 
 

@@ -6,35 +6,35 @@ import threading
 
 
 class Slots:
-    """A count with one thread that takes (the lane) and one that gives back (the event loop).
+    """A count with one thread that acquires (the lane) and one that releases (the event loop).
 
-    Each side writes a number of its own, so that giving back, which happens once per step, needs
-    no lock and wakes nobody unless the lane waits.
+    Each side writes a number of its own, so that a release, once per step, needs no lock and sets
+    no event unless the lane waits.
     """
 
     def __init__(self, limit: int) -> None:
         """All `limit` slots are free."""
         self.limit = limit
-        self._taken = 0
-        self._given = 0
+        self._acquired = 0
+        self._released = 0
         self._waiting = False
         self._wake = threading.Event()
 
     def free(self) -> int:
-        """How many may be taken now; it only grows until the lane takes."""
+        """How many may be acquired now; it only grows until the lane acquires."""
         return self.limit - self.busy()
 
     def busy(self) -> int:
-        """How many are taken."""
-        return self._taken - self._given
+        """How many are in use."""
+        return self._acquired - self._released
 
-    def take(self, count: int) -> None:
-        """Take `count` slots; lane thread only, never more than are free."""
-        self._taken += count
+    def acquire(self, count: int) -> None:
+        """Acquire `count` slots; lane thread only, never more than are free."""
+        self._acquired += count
 
-    def give(self) -> None:
-        """Give one slot back; loop thread only."""
-        self._given += 1
+    def release(self) -> None:
+        """Release one slot; loop thread only."""
+        self._released += 1
         if self._waiting:
             self._wake.set()
 
@@ -45,7 +45,7 @@ class Slots:
         self._wake.clear()
         self._waiting = True
         try:
-            # Looked at after `_waiting` is set: a slot given in between wakes us.
+            # Checked after `_waiting` is set: a slot released in between sets the event.
             return self.free() > 0 or self._wake.wait(timeout_seconds)
         finally:
             self._waiting = False

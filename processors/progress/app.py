@@ -1,7 +1,7 @@
 """The projector process: it runs a Faust application that folds events into progress.
 
-When Faust stops with an error, the process closes the application and builds a new one, with
-growing delays. In every case the published snapshots say at which offset to go on.
+When Faust stops with an error, the application is stopped and a new one is built, after growing
+pauses. Each one goes on from the published snapshots.
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ from typing import Final
 
 from processors.progress import broker, client_logs, cluster, metrics
 from processors.progress.application import Application
-from processors.progress.windows import Windows
+from processors.progress.last_hour import LastHour
 from runtime import service
 from runtime.clock import monotonic
 from runtime.health import Health
 from runtime.logs import Log
 from runtime.settings import ProjectorSettings, SettingsError, load
 
-_TICK: Final = 0.1
+#: Seconds between two checks of whether the application has started, and whether it has ended.
+_STARTING: Final = 0.1
+_RUNNING: Final = 0.5
 _WATCH: Final = 2.0
-#: Seconds between two Faust applications: doubled until one has run for `_STABLE_SECONDS`.
+#: Seconds between two Faust applications: doubled until one has run for `_SETTLED`.
 _FIRST_PAUSE: Final = 0.5
-_LONGEST_PAUSE: Final = 10.0
-_STABLE_SECONDS: Final = 60.0
+_WORST_PAUSE: Final = 10.0
+_SETTLED: Final = 60.0
 
 
-class EndedThreads:
-    """Why threads of the current application ended with an error; empty where none did."""
+class FailedThreads:
+    """Why threads of the present application ended with an error; empty if none did."""
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -55,41 +57,39 @@ async def _serve(
     log: Log,
     health: Health,
     stop: threading.Event,
-    windows: Windows,
-    dead: EndedThreads,
+    last_hour: LastHour,
+    failed: FailedThreads,
 ) -> None:
     """Run application after application until `stop`."""
-    watch = cluster.Watch(settings)
+    watch = cluster.TopicCheck(settings)
     pause = _FIRST_PAUSE
     while not stop.is_set():
-        if not await _responds(watch, log, health):
+        if not await _answers(watch, log, health):
             await asyncio.to_thread(stop.wait, 1.0)
             continue
-        application = Application(settings, log, health, windows)
+        application = Application(settings, log, health, last_hour)
         started = monotonic()
-        dead.clear()
+        failed.clear()
         watching = asyncio.create_task(_watch(watch, log, health))
-        why = await _run(application, health, stop, dead)
+        why = await _run_application(application, health, stop, failed)
         watching.cancel()
-        away = not await _responds(watch, log, health)
-        await _close(application, log, 2.0 if away else settings.drain_seconds, why)
+        away = not await _answers(watch, log, health)
+        await _stop_application(application, log, 2.0 if away else settings.drain_seconds, why)
         if why is None:
             return
         if health.waiting("kafka", why):
             log.warning("the Kafka client stopped; it is started again", why=why)
-        pause = (
-            _FIRST_PAUSE
-            if monotonic() - started > _STABLE_SECONDS
-            else min(2 * pause, _LONGEST_PAUSE)
-        )
+        pause = _FIRST_PAUSE if monotonic() - started > _SETTLED else min(2 * pause, _WORST_PAUSE)
         await asyncio.to_thread(stop.wait, pause)
 
 
-async def _close(application: Application, log: Log, seconds: float, why: str | None) -> None:
-    """Stop the application, or end the process where that fails.
+async def _stop_application(
+    application: Application, log: Log, seconds: float, why: str | None
+) -> None:
+    """Stop the application; where it does not stop in time, end the process.
 
     Faust does not stop while it waits for a broker that is away, and threads that do not end
-    could go on writing. Ending the process loses nothing, as after SIGKILL.
+    could go on writing. Ending at once loses nothing: it is what `kill -9` does.
     """
     stopping = asyncio.ensure_future(application.stop())
     await asyncio.wait({stopping}, timeout=seconds)
@@ -101,8 +101,8 @@ async def _close(application: Application, log: Log, seconds: float, why: str | 
         log.warning("the Kafka client stopped with an error", why=repr(error))
 
 
-async def _responds(watch: cluster.Watch, log: Log, health: Health) -> bool:
-    """Whether Kafka can be used; if not, that is logged once."""
+async def _answers(watch: cluster.TopicCheck, log: Log, health: Health) -> bool:
+    """Whether the broker answers and has the topics; if not, that is logged once."""
     try:
         await asyncio.to_thread(watch.check)
     except cluster.ClusterUnready as unready:
@@ -112,32 +112,31 @@ async def _responds(watch: cluster.Watch, log: Log, health: Health) -> bool:
     return True
 
 
-async def _watch(watch: cluster.Watch, log: Log, health: Health) -> None:
-    """Log when the broker is lost and when it is back; the clients reconnect by themselves."""
+async def _watch(watch: cluster.TopicCheck, log: Log, health: Health) -> None:
+    """Log when the broker stops answering and when it answers again; the clients reconnect."""
     away = False
     while True:
         await asyncio.sleep(_WATCH)
-        answers = await _responds(watch, log, health)
+        answers = await _answers(watch, log, health)
         if answers and away:
             health.ready("kafka")
             log.info("Kafka answers again")
         away = not answers
 
 
-async def _run(
-    application: Application, health: Health, stop: threading.Event, dead: EndedThreads
+async def _run_application(
+    application: Application, health: Health, stop: threading.Event, failed: FailedThreads
 ) -> str | None:
     """Run one application; why it ended, or None where the process is to stop."""
     starting = asyncio.ensure_future(application.start())
     ticking: asyncio.Task[None] | None = None
     app = application.app
     try:
-        while not stop.is_set():
-            await asyncio.sleep(_TICK)
+        while not await asyncio.to_thread(stop.wait, _STARTING if ticking is None else _RUNNING):
             if app.crashed or app.should_stop:
                 return f"Faust ended: {app.crash_reason!r}"
-            if dead.first() is not None:
-                return dead.first()
+            if failed.first() is not None:
+                return failed.first()
             if ticking is not None and ticking.done():
                 ticking.result()
             elif ticking is None and starting.done():
@@ -146,7 +145,7 @@ async def _run(
                 health.ready("publish")
                 ticking = asyncio.create_task(_tick(application))
         return None
-    except Exception as error:  # The next application goes on from the published snapshots.
+    except Exception as error:  # The next application goes on from what was published.
         return f"the projector failed: {error!r}"
     finally:
         application.close()
@@ -158,17 +157,17 @@ async def _run(
 
 async def _tick(application: Application) -> None:
     while True:
-        await asyncio.sleep(_TICK)
+        await application.projector.wait_due()
         await application.projector.tick()
 
 
 def _body(settings: ProjectorSettings, log: Log, health: Health, stop: threading.Event) -> None:
-    dead = EndedThreads()
-    client_logs.listen(log, settings.log_level == "debug", dead.add)
-    windows = Windows()
-    shown = metrics.show(windows)
+    failed = FailedThreads()
+    client_logs.listen(log, settings.log_level == "debug", failed.add)
+    last_hour = LastHour()
+    shown = metrics.show(last_hour)
     try:
-        asyncio.run(_serve(settings, log, health, stop, windows, dead))
+        asyncio.run(_serve(settings, log, health, stop, last_hour, failed))
     finally:
         metrics.hide(shown)
 

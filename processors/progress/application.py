@@ -1,6 +1,6 @@
-"""The Faust application: Faust does group membership, fetching and sending.
+"""The Faust application: Faust manages the group, fetches and sends; `projector.py` folds.
 
-`transport.py` has the changes to Faust, `projector.py` does the work.
+`transport.py` says what is changed in Faust.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import faust
 from faust.types import StreamT
 
 from processors.progress import broker, cluster
+from processors.progress.last_hour import LastHour
 from processors.progress.projector import Projector
 from processors.progress.records import StateBuilder
 from processors.progress.transport import Batch, BatchTransport, Restore
-from processors.progress.windows import Windows
 from runtime.health import Health
 from runtime.kafka import clients
 from runtime.logs import Log
@@ -44,7 +44,6 @@ class ProjectorApp(faust.App):
 
 def build(settings: ProjectorSettings, restore: Restore) -> ProjectorApp:
     """The Faust application, not started; raises SettingsError for options it cannot honour."""
-    chosen = "instance" in settings.model_fields_set
     app = ProjectorApp(
         id=settings.topic_prefix + GROUP,
         broker=broker.urls(settings),
@@ -52,14 +51,13 @@ def build(settings: ProjectorSettings, restore: Restore) -> ProjectorApp:
         broker_credentials=broker.credentials(settings),
         broker_max_poll_records=4_000,
         broker_request_timeout=60.0,
-        # The partitions of a killed instance are assigned anew within seconds.
-        broker_session_timeout=10.0,
+        # Membership is dynamic: an instance that stops leaves the group, and its partitions move
+        # at once. A static member (KIP-345) would not leave, and they would wait for the end of
+        # its session, as they do after a kill.
+        broker_session_timeout=6.0,
         broker_heartbeat_interval=2.0,
         broker_rebalance_timeout=30.0,
         broker_commit_interval=1.0,
-        # A restarted instance of a set name gets its partitions back at once, without waiting for
-        # the session of its predecessor to end (KIP-345).
-        consumer_group_instance_id=settings.instance if chosen else None,
         consumer_auto_offset_reset="earliest",
         # Batches, not records: some for each partition, so that memory stays bounded.
         stream_buffer_maxsize=32,
@@ -78,15 +76,15 @@ def build(settings: ProjectorSettings, restore: Restore) -> ProjectorApp:
 
 
 class Application:
-    """One run of the Faust application with its projector."""
+    """One Faust application with its projector, from its start to its stop."""
 
     def __init__(
-        self, settings: ProjectorSettings, log: Log, health: Health, windows: Windows
+        self, settings: ProjectorSettings, log: Log, health: Health, last_hour: LastHour
     ) -> None:
         """Build everything, connect nothing; raises SettingsError."""
         self._settings = settings
         self._stop_reading = threading.Event()
-        self.projector = Projector(log, health, windows, self._read_states, self._send)
+        self.projector = Projector(log, health, last_hour, self._read_states, self._send)
         self.app = build(settings, self.projector.restore)
         self._events = self.app.topic(
             clients.topic_name(settings, EVENTS), value_serializer="raw", key_serializer="raw"
@@ -102,12 +100,12 @@ class Application:
         await self.app.start()
 
     def close(self) -> None:
-        """Stop waiting for the broker: what is unpublished is folded again by the next run."""
+        """Wait for the broker no longer; what is unpublished is folded again after a start."""
         self._stop_reading.set()
         self.projector.close()
 
     async def stop(self) -> None:
-        """Leave the group after the current batch; may be called after an error too."""
+        """Leave the group after the batch in hand; safe after a crash too."""
         self.close()
         await self.app.stop()
 

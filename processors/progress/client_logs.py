@@ -1,8 +1,8 @@
-"""Logs of Faust and its Kafka client, and exceptions that end a thread.
+"""What Faust and its Kafka client log, and exceptions that end a thread, in the process's log.
 
-Warnings and errors of the libraries go to the process's own JSON log. Left out is only what they
-repeat several times a second while the broker is away, which the process logs itself, once; each
-such line is listed below by its exact text.
+Warnings and errors of the libraries go to the process's own JSON log. Left out is only what an
+absent broker makes them repeat several times a second and what the process says itself, once;
+each such line is named below by its exact text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, RequestTime
 from runtime.logs import Log
 
 #: Logger -> the messages (before their arguments are filled in) that are left out where their
-#: cause is an absent broker. `app` reports that and the return by itself, and `/readyz` fails
+#: cause is an absent broker. `app` reports that and the return by itself, and `/readyz` says so
 #: while it lasts. With another cause (no authority, for one) the same messages are shown.
 REPEATED: Final[dict[str, frozenset[str]]] = {
     "aiokafka": frozenset(
@@ -34,7 +34,7 @@ REPEATED: Final[dict[str, frozenset[str]]] = {
     "aiokafka.consumer.fetcher": frozenset({"Failed fetch messages from %s: %s"}),
     "aiokafka.consumer.group_coordinator": frozenset({"Group Coordinator Request failed: %s"}),
 }
-#: Follows one of the messages about a node, which has the reason; this one has none.
+#: Follows one of the messages about a node, which says why, and says nothing more.
 _AFTERWARDS: Final = "Unable to update metadata from %s"
 #: What an absent broker raises in the client.
 _ABSENT: Final = (OSError, NodeNotReadyError, KafkaConnectionError, RequestTimedOutError)
@@ -57,8 +57,8 @@ class RepeatedOutage(logging.Filter):
         return not any(isinstance(given, _ABSENT) for given in record.args)
 
 
-def listen(log: Log, debug: bool, on_death: Callable[[str], None]) -> None:
-    """Send the libraries' warnings to `log`; `on_death` is called when an error ends a thread."""
+def listen(log: Log, debug: bool, on_failed: Callable[[str], None]) -> None:
+    """Send the libraries' warnings to our log; `on_failed` gets why a thread failed."""
     for name in ("faust", "mode", "aiokafka", "processors.progress"):
         logging.getLogger(name).setLevel(logging.INFO if debug else logging.WARNING)
     if not debug:
@@ -69,6 +69,6 @@ def listen(log: Log, debug: bool, on_death: Callable[[str], None]) -> None:
         error = args.exc_value
         name = args.thread.name if args.thread is not None else "a thread"
         log.error("a thread ended with an error", thread=name, why=repr(error), exc_info=error)
-        on_death(f"the thread {name} ended: {error!r}")
+        on_failed(f"the thread {name} ended: {error!r}")
 
     threading.excepthook = hook

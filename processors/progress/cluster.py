@@ -1,7 +1,7 @@
-"""Requests of the projector to the cluster: whether the topics exist, what was published before.
+"""What the projector asks the cluster itself: are the topics there, what was published before.
 
-They use confluent-kafka, in threads: it reads a compacted partition of a million snapshots in
-seconds and reports its end, which aiokafka does not.
+This part runs on confluent-kafka, in threads: reading a compacted partition to its end is a
+matter of seconds even with a million snapshots, and its end-of-partition event needs no guess.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class ClusterUnready(Exception):
     """The projector cannot start now; the message says what it waits for."""
 
 
-class Watch:
-    """Checks that the projector's topics exist; for threads, since it blocks."""
+class TopicCheck:
+    """Asks the cluster for the projector's topics; for threads, since it blocks."""
 
     def __init__(self, settings: ProjectorSettings) -> None:
         """Connect lazily."""

@@ -9,8 +9,8 @@ from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import REGISTRY, Collector
 
+from processors.progress.last_hour import LastHour
 from processors.progress.partition import Outcome
-from processors.progress.windows import Windows
 from streams.lifecycle import ENDED, TRANSITIONS
 
 EVENTS: Final = Counter(
@@ -52,12 +52,12 @@ EXECUTIONS_BY_STATUS: Final = {
 }
 
 
-class WindowCollector(Collector):
+class LastHourCollector(Collector):
     """Shows the last hour's counts at each scrape."""
 
-    def __init__(self, windows: Windows) -> None:
-        """Show what `windows` holds."""
-        self._windows = windows
+    def __init__(self, last_hour: LastHour) -> None:
+        """Show the counts of `last_hour`."""
+        self._last_hour = last_hour
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """One family per kind of label."""
@@ -72,19 +72,19 @@ class WindowCollector(Collector):
             labels=["tool", "status"],
         )
         # Copied in one step: the event loop's thread goes on counting.
-        for (kind, name, outcome), count in dict(self._windows.totals).items():
+        for (kind, name, outcome), count in dict(self._last_hour.totals).items():
             (executions if kind == "tenant" else attempts).add_metric([name, outcome], count)
         yield executions
         yield attempts
 
 
-def show(windows: Windows) -> WindowCollector:
-    """Register the windows with the process's metrics; the result is for `hide`."""
-    collector = WindowCollector(windows)
+def show(last_hour: LastHour) -> LastHourCollector:
+    """Register the counts with the process's metrics; the result is for `hide`."""
+    collector = LastHourCollector(last_hour)
     REGISTRY.register(collector)
     return collector
 
 
-def hide(collector: WindowCollector) -> None:
-    """Take the windows out of the process's metrics."""
+def hide(collector: LastHourCollector) -> None:
+    """Take the counts out of the process's metrics."""
     REGISTRY.unregister(collector)

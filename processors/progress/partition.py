@@ -1,7 +1,7 @@
-"""The state of one partition: its live executions, and which of them are due for a snapshot.
+"""The state of one partition: its executions, and which of them are due for a snapshot.
 
-Pure: it holds state, but uses neither Kafka nor a clock. Memory is bounded by the live executions
-plus `REMEMBERED` finished ones, of which only the id and the last number are kept.
+Pure: it holds state, but knows no Kafka and no clock. Memory is bounded by the living executions
+plus `FINISHED_KEPT` finished ones, of which only the id and the last number are kept.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from processors.progress.snapshot import overdue_at
 from processors.progress.state import Progress
 from streams.events import Event
 
-#: Ended executions whose duplicates are still recognised, per partition. Duplicates follow
-#: within seconds (a replay after a restart); this many end in minutes of full load.
-REMEMBERED: Final = 20_000
+#: Finished executions whose duplicates are still recognised, per partition. Duplicates follow
+#: within seconds (a replay after a restart), so minutes of full load are plenty.
+FINISHED_KEPT: Final = 20_000
 
-#: Seconds between two snapshots of a live execution; the last one is due at once.
+#: Seconds between two snapshots of a living execution; the last one never waits.
 SPACING: Final = 0.2
 
 Outcome = Literal["folded", "gap", "duplicate", "after_end", "unknown"]
@@ -39,7 +39,7 @@ class _Unpublished(NamedTuple):
 
 
 class PartitionState:
-    """Folds the events of one partition and returns what to publish, once each."""
+    """Folds the events of one partition and says what to publish, once each."""
 
     def __init__(self, position: int = 0) -> None:
         """Start with no execution; `position` is the offset of the next event."""
@@ -47,27 +47,27 @@ class PartitionState:
         #: Time of the newest event, Unix seconds.
         self.stream_time = 0.0
         self.live: dict[str, Progress] = {}
-        #: Live executions by status.
+        #: Living executions by status.
         self.statuses: Counter[str] = Counter()
         self._finished: OrderedDict[str, int] = OrderedDict()
-        self._dirty: dict[str, _Unpublished] = {}
+        self._unpublished: dict[str, _Unpublished] = {}
         self._published_at: dict[str, float] = {}
         self._deadlines: list[tuple[float, str]] = []
 
     def restore(self, progress: Progress) -> None:
-        """Go on with a live execution whose snapshot has been published before."""
+        """Go on with a living execution whose snapshot has been published before."""
         self.live[progress.facts.execution_id] = progress
         self.statuses[progress.status] += 1
         self.stream_time = max(self.stream_time, progress.updated_at)
         self._await_deadline(progress)
 
-    def remember(self, execution_id: str, seq: int) -> None:
+    def finish(self, execution_id: str, seq: int) -> None:
         """The execution has ended with event `seq`, and that is published."""
         self.live.pop(execution_id, None)
         self._published_at.pop(execution_id, None)
         self._finished[execution_id] = seq
         self._finished.move_to_end(execution_id)
-        while len(self._finished) > REMEMBERED:
+        while len(self._finished) > FINISHED_KEPT:
             self._finished.popitem(last=False)
         if len(self._deadlines) > 2 * len(self.live) + 1_000:
             self._deadlines = [entry for entry in self._deadlines if entry[1] in self.live]
@@ -91,50 +91,55 @@ class PartitionState:
             self.statuses[before.status] -= 1
         if after.ended_at is None:
             self.statuses[after.status] += 1
-        self._touch(ident, offset)
+        self._mark_unpublished(ident, offset)
         if before is None:
             self._await_deadline(after)
         missed = event.seq != (before.seq if before is not None else 0) + 1
         breached_now = after.breached and not (before is not None and before.breached)
         return FoldResult("gap" if missed else "folded", after, breached_now)
 
-    def passed(self, now: float) -> None:
-        """Make live executions due whose SLA deadline lies before `now` (Unix seconds)."""
+    def mark_overdue(self, now: float) -> None:
+        """Make living executions due whose SLA deadline lies before `now` (Unix seconds)."""
         while self._deadlines and self._deadlines[0][0] < now:
             deadline, ident = heapq.heappop(self._deadlines)
             progress = self.live.get(ident)
             if progress is not None and overdue_at(progress) == deadline:
-                self._touch(ident, self.position)
+                self._mark_unpublished(ident, self.position)
 
     def due(self, monotonic: float, limit: int) -> list[Progress]:
         """The executions to publish now, at most `limit`; ended ones need not wait."""
         found: list[Progress] = []
-        for ident, dirty in self._dirty.items():
+        for ident, entry in self._unpublished.items():
             progress = self.live[ident]
-            if progress.ended_at is not None or dirty.due_at <= monotonic:
+            if progress.ended_at is not None or entry.due_at <= monotonic:
                 found.append(progress)
                 if len(found) == limit:
                     break
         return found
 
+    @property
+    def has_unpublished(self) -> bool:
+        """Whether a state has changed since it was last published."""
+        return bool(self._unpublished)
+
     def low_water(self) -> int:
         """The offset to go on from after a crash: whatever lies before it has been published."""
-        return min((dirty.offset for dirty in self._dirty.values()), default=self.position)
+        return min((entry.offset for entry in self._unpublished.values()), default=self.position)
 
     def published(self, sent: list[Progress], monotonic: float) -> None:
         """These states have been delivered; nothing was folded since `due` returned them."""
         for progress in sent:
             ident = progress.facts.execution_id
-            self._dirty.pop(ident, None)
+            self._unpublished.pop(ident, None)
             if progress.ended_at is not None:
-                self.remember(ident, progress.seq)
+                self.finish(ident, progress.seq)
             else:
                 self._published_at[ident] = monotonic
 
-    def _touch(self, ident: str, offset: int) -> None:
-        if ident not in self._dirty:
+    def _mark_unpublished(self, ident: str, offset: int) -> None:
+        if ident not in self._unpublished:
             last = self._published_at.get(ident)
-            self._dirty[ident] = _Unpublished(offset, 0.0 if last is None else last + SPACING)
+            self._unpublished[ident] = _Unpublished(offset, 0.0 if last is None else last + SPACING)
 
     def _await_deadline(self, progress: Progress) -> None:
         deadline = overdue_at(progress)

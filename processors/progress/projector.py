@@ -1,7 +1,7 @@
-"""The projector without its consumer: fold batches, publish what is due, restore.
+"""The projector's work: fold batches, publish what is due, restore; it knows no Kafka client.
 
-Everything happens in one event loop under one lock, so that nothing is folded between choosing
-what to publish and its delivery, and the offset in each record is exact.
+Everything happens in one event loop under one lock. Nothing is folded between the choice of what
+to publish and its delivery, so the offset in each record holds for the state in it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import orjson
 from pydantic import ValidationError
 
 from processors.progress import metrics, records
+from processors.progress.last_hour import LastHour
 from processors.progress.partition import PartitionState
 from processors.progress.transport import Batch, OffsetRange
-from processors.progress.windows import Windows
 from runtime import clock
 from runtime.health import Health
 from runtime.logs import Log
@@ -29,10 +29,12 @@ Send = Callable[[int, bytes, bytes, Headers], Awaitable[Awaitable[object]]]
 #: Reads the states of some partitions as they were last published.
 ReadStates = Callable[[list[int]], Awaitable[dict[int, records.StateBuilder]]]
 
-_AT_ONCE: Final = 500
+_BATCH: Final = 500
+_SOON_SECONDS: Final = 0.1
+_IDLE_SECONDS: Final = 1.0
 #: A partition whose newest record is older than this when it arrives is being caught up.
 _CAUGHT_UP: Final = 1.0
-_LONGEST_BACKOFF: Final = 5.0
+_WORST_BACKOFF: Final = 5.0
 _LOGGED_PER_MINUTE: Final = 10
 
 
@@ -40,20 +42,22 @@ class Projector:
     """Progress of all executions of the assigned partitions."""
 
     def __init__(
-        self, log: Log, health: Health, windows: Windows, read_states: ReadStates, send: Send
+        self, log: Log, health: Health, last_hour: LastHour, read_states: ReadStates, send: Send
     ) -> None:
-        """No partition is assigned yet."""
+        """Hold no partition yet."""
         self.partitions: dict[int, PartitionState] = {}
         self._log = log
         self._health = health
-        self._windows = windows
+        self._last_hour = last_hour
         self._read_states = read_states
         self._send = send
         self._lock = asyncio.Lock()
         self._closing = asyncio.Event()
         #: Monotonic time until which a partition counts as lagging.
         self._lagging: dict[int, float] = {}
-        self._logged: list[float] = []
+        self._logged_at: list[float] = []
+        #: Set while a state is not published that becomes due by time alone.
+        self._unpublished = asyncio.Event()
 
     def close(self) -> None:
         """Stop trying to publish; what is unpublished is folded again after the next start."""
@@ -69,7 +73,7 @@ class Projector:
                     self._log.warning("a stored progress state is left out", why=damage)
                 state = stored[partition].state()
                 if state.position > given.end:
-                    # The event topic was created anew, with other executions.
+                    # The event topic was created anew: the stored states are of other executions.
                     self._log.warning(
                         "events are fewer than published; folding anew", partition=partition
                     )
@@ -86,7 +90,7 @@ class Projector:
 
     async def process(self, batch: Batch) -> None:
         """Fold one batch and publish what is due; a record that cannot be folded is logged,
-        counted and skipped (the sink keeps its bytes in the dead-letter topic)."""
+        counted and passed over (the sink keeps its bytes in the dead-letter topic)."""
         async with self._lock:
             state = self.partitions.get(batch.partition)
             if state is None:
@@ -94,9 +98,9 @@ class Projector:
             for offset, value in batch.records:
                 try:
                     self._fold(state, offset, value)
-                except Exception as error:  # Whatever it is, the records after it are processed.
+                except Exception as error:  # A defect, too, must not stop the records behind it.
                     metrics.EVENTS.labels("poison").inc()
-                    self._log_poison(batch.partition, offset, error)
+                    self._log_passed_over(batch.partition, offset, error)
                 state.position = max(state.position, offset + 1)
             behind = max(0.0, clock.now() - batch.appended_at)
             metrics.BEHIND.set(behind)
@@ -104,14 +108,27 @@ class Projector:
             if behind > _CAUGHT_UP:
                 self._lagging[batch.partition] = clock.monotonic() + _CAUGHT_UP
             await self._publish(batch.partition, state)
+            if state.has_unpublished:
+                self._unpublished.set()
+
+    async def wait_due(self) -> None:
+        """Return when `tick` should be called: a tenth of a second after it left a state
+        unpublished, or after a second without one, for the deadlines that have passed."""
+        try:
+            await asyncio.wait_for(self._unpublished.wait(), _IDLE_SECONDS)
+        except TimeoutError:
+            return
+        await asyncio.sleep(_SOON_SECONDS)
 
     async def tick(self) -> None:
-        """Publish what has become due by time alone; call it every tenth of a second."""
+        """Publish what has become due by time alone."""
         async with self._lock:
-            self._windows.advance(clock.now())
+            self._last_hour.advance(clock.now())
             for partition, state in list(self.partitions.items()):
-                state.passed(self._now(partition, state))
+                state.mark_overdue(self._now(partition, state))
                 await self._publish(partition, state)
+            if not any(state.has_unpublished for state in self.partitions.values()):
+                self._unpublished.clear()
             self._count_live()
 
     def _fold(self, state: PartitionState, offset: int, value: bytes | None) -> None:
@@ -123,7 +140,7 @@ class Projector:
         if result.progress is None:
             return
         step = result.progress.steps.get(event.step) if event.step is not None else None
-        self._windows.count(event, step.tool if step is not None else None)
+        self._last_hour.count(event, step.tool if step is not None else None)
         if result.breached_now:
             metrics.BREACHES.labels(result.progress.facts.sla_class or "unknown").inc()
 
@@ -137,7 +154,7 @@ class Projector:
         """Deliver every due snapshot; while the broker is away wait here, so that nothing more is
         read. Ends early only on `close`."""
         backoff = 0.1
-        while due := state.due(clock.monotonic(), _AT_ONCE):
+        while due := state.due(clock.monotonic(), _BATCH):
             now, low_water = self._now(partition, state), state.low_water()
             try:
                 deliveries = [
@@ -151,18 +168,18 @@ class Projector:
                 try:
                     await asyncio.wait_for(self._closing.wait(), backoff)
                 except TimeoutError:
-                    backoff = min(2 * backoff, _LONGEST_BACKOFF)
+                    backoff = min(2 * backoff, _WORST_BACKOFF)
                     continue
                 return
             state.published(due, clock.monotonic())
             metrics.SNAPSHOTS.inc(len(due))
             self._health.ready("publish")
 
-    def _log_poison(self, partition: int, offset: int, error: Exception) -> None:
+    def _log_passed_over(self, partition: int, offset: int, error: Exception) -> None:
         minute_ago = time.monotonic() - 60
-        self._logged = [logged for logged in self._logged if logged > minute_ago]
-        if len(self._logged) < _LOGGED_PER_MINUTE:
-            self._logged.append(time.monotonic())
+        self._logged_at = [at for at in self._logged_at if at > minute_ago]
+        if len(self._logged_at) < _LOGGED_PER_MINUTE:
+            self._logged_at.append(time.monotonic())
             malformed = isinstance(error, ValidationError | orjson.JSONDecodeError)
             why = "not an event" if malformed else repr(error)[:200]
             self._log.warning("an event is skipped", partition=partition, offset=offset, why=why)

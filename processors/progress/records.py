@@ -1,7 +1,7 @@
-"""What the projector writes to the progress topic, and how a restart reads it back. Pure.
+"""The records of the progress topic: how they are written and how a restart reads them. Pure.
 
 Each record is a snapshot for everybody, with two headers for the projector itself: where in the
-event partition to go on after a crash, and, until the execution has ended, the state of the fold.
+event partition to go on after a crash, and, while the execution lives, the state of the fold.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-from processors.progress.partition import REMEMBERED, PartitionState
+from processors.progress.partition import FINISHED_KEPT, PartitionState
 from processors.progress.snapshot import snapshot
 from processors.progress.state import Progress, pack, unpack
 from streams.envelope import Headers, header, headers
@@ -17,35 +17,34 @@ from streams.progress import ProgressSnapshot
 
 #: Everything before this offset of the event partition is contained in records up to this one.
 OFFSET: Final = "runstream-offset"
-#: The packed state of a live execution; absent once it has ended.
+#: The packed state of a living execution; absent once it has ended.
 STATE: Final = "runstream-state"
 
-Given = list[tuple[str, str | bytes | None]]
+HeaderPairs = list[tuple[str, str | bytes | None]]
 
 
 def record(progress: Progress, now: float, low_water: int) -> tuple[bytes, bytes, Headers]:
     """Key, value and headers of the snapshot at `now` (Unix seconds)."""
-    shot = snapshot(progress, now)
-    given = headers(
-        ident=f"{shot.execution_id}:{shot.seq}",
+    published = snapshot(progress, now)
+    pairs = headers(
+        ident=f"{published.execution_id}:{published.seq}",
         kind="progress.snapshot",
         source="runstream/projector",
-        time=shot.updated_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        subject=shot.execution_id,
+        time=published.updated_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        subject=published.execution_id,
     )
-    given.append((OFFSET, str(low_water).encode()))
+    pairs.append((OFFSET, str(low_water).encode()))
     if progress.ended_at is None:
-        given.append((STATE, pack(progress)))
-    return shot.execution_id.encode(), shot.model_dump_json().encode(), given
+        pairs.append((STATE, pack(progress)))
+    return published.execution_id.encode(), published.model_dump_json().encode(), pairs
 
 
 class StateBuilder:
-    """Builds the state of one progress partition from its records.
+    """Gathers the records of one progress partition into the state that they leave.
 
-    Of two records of an execution the one with the higher event number wins. A damaged
-    record is listed in `damaged`; a live execution then begins anew at its next event, as after a
-    gap.
-    Of the ended executions the last `REMEMBERED` are kept, however many the topic holds.
+    Of two records of an execution the one with the higher event number wins. A record that is
+    damaged is listed in `damaged`; the next event of its execution then begins as after a gap.
+    Of the ended executions the last `FINISHED_KEPT` are kept, however many the topic holds.
     """
 
     def __init__(self) -> None:
@@ -55,7 +54,7 @@ class StateBuilder:
         self._position = 0
         self.damaged: list[str] = []
 
-    def add(self, key: str | bytes | None, value: str | bytes | None, given: Given) -> None:
+    def add(self, key: str | bytes | None, value: str | bytes | None, pairs: HeaderPairs) -> None:
         """The next record in the order of the partition."""
         ident = key.decode(errors="replace") if isinstance(key, bytes) else key or ""
         if value is None:
@@ -63,8 +62,8 @@ class StateBuilder:
             self._finished.pop(ident, None)
             return
         try:
-            self._position = max(self._position, int(header(given, OFFSET) or "0"))
-            state = header(given, STATE)
+            self._position = max(self._position, int(header(pairs, OFFSET) or "0"))
+            state = header(pairs, STATE)
             if state is None:
                 self._end(ident, ProgressSnapshot.model_validate_json(value).seq)
                 return
@@ -80,14 +79,14 @@ class StateBuilder:
         self._living.pop(ident, None)
         self._finished[ident] = seq
         self._finished.move_to_end(ident)
-        if len(self._finished) > REMEMBERED:
+        if len(self._finished) > FINISHED_KEPT:
             self._finished.popitem(last=False)
 
     def state(self) -> PartitionState:
         """The state as of the last published snapshots."""
         state = PartitionState(self._position)
         for ident, seq in self._finished.items():
-            state.remember(ident, seq)
+            state.finish(ident, seq)
         for progress in self._living.values():
             state.restore(progress)
         return state

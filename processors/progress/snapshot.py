@@ -86,8 +86,8 @@ def estimate(progress: Progress, now: float) -> tuple[float | None, float | None
     if durations.ended == 1:
         return eta, max(eta, -expected)
     deviation = math.sqrt(max(0.0, durations.squares) / (durations.ended - 1))
-    abreast = max(1.0, durations.mean * durations.ended / spent) if spent else 1.0
-    return eta, max(deviation * math.sqrt(left) / abreast, -expected)
+    parallel = max(1.0, durations.mean * durations.ended / spent) if spent else 1.0
+    return eta, max(deviation * math.sqrt(left) / parallel, -expected)
 
 
 def _sla(progress: Progress, at: float) -> SlaProgress | None:

@@ -1,7 +1,7 @@
-"""The state of the progress fold for one execution.
+"""The state of the progress fold: what must be remembered of one execution, and no more.
 
-It is small (about 1.5 KB for five steps) and written to a header of each snapshot, so that a
-restart restores it from the compacted progress topic.
+It is small (about 1.5 KB for five steps), because it is a header of each snapshot: the compacted
+progress topic is also the store from which a restart goes on.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ NO_DURATIONS: Final = Durations()
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Facts of the first event, which do not change; times are Unix seconds."""
+    """What never changes after the first event; times are Unix seconds."""
 
     execution_id: str
     tenant: str
@@ -86,21 +86,21 @@ def pack(progress: Progress) -> bytes:
     facts = progress.facts
     given: list[Any] = [facts.execution_id, facts.tenant, facts.name]
     given += [facts.accepted_at, facts.sla_class, facts.deadline]
-    hot: list[Any] = [progress.seq, progress.status, progress.total]
-    hot += [progress.updated_at, progress.points]
-    hot += [progress.percent, progress.started_at, progress.ended_at]
-    hot += [progress.breached]
+    changing: list[Any] = [progress.seq, progress.status, progress.total]
+    changing += [progress.updated_at, progress.points]
+    changing += [progress.percent, progress.started_at, progress.ended_at]
+    changing += [progress.breached]
     steps = [[step, *state] for step, state in progress.steps.items()]
-    return orjson.dumps([_LAYOUT, given, hot, list(progress.durations), steps])
+    return orjson.dumps([_LAYOUT, given, changing, list(progress.durations), steps])
 
 
 def unpack(raw: bytes) -> Progress:
     """The state that `pack` wrote; raises ValueError where it is another layout or damaged."""
     try:
-        layout, facts, hot, durations, steps = orjson.loads(raw)
+        layout, facts, changing, durations, steps = orjson.loads(raw)
         if layout != _LAYOUT:
             raise ValueError(f"it has layout {layout}, not {_LAYOUT}")
-        seq, status, total, updated_at, points, percent, started, ended, breached = hot
+        seq, status, total, updated_at, points, percent, started, ended, breached = changing
         return Progress(
             facts=Facts(facts[0], intern(facts[1]), *facts[2:]),
             seq=seq,

@@ -248,7 +248,7 @@ class Processor:
 
 def _responds(consumer: Any) -> bool:
     try:
-        consumer.list_topics(timeout=0.5)
+        consumer.list_topics(timeout=1.5)
     except KafkaException:
         return False
     return True

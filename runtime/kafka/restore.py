@@ -75,7 +75,7 @@ def settled_offsets(
     `topics` are full names. Raises KafkaException where it does not end within a minute.
     """
     wanted = [TopicPartition(topic, number) for topic in topics for number in partitions]
-    found = consumer.committed(wanted, timeout=PATIENCE_SECONDS)
+    found = consumer.committed(wanted, timeout=NO_PROGRESS_SECONDS)
     for one in found:
         if one.error is not None:
             raise KafkaException(one.error)

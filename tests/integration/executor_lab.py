@@ -23,6 +23,7 @@ from streams.reports import REPORT, AnyReport
 from streams.topics import EXECUTORS_CONTROL, REPORTS, STEPS, Topic
 
 _PROCESS = "import sys; from processors.executors.app import main; sys.exit(main(sys.argv[1:]))"
+EXECUTOR = ("-c", _PROCESS, "test")
 
 
 class ExecutorLab:
@@ -62,7 +63,9 @@ class ExecutorLab:
         consumer.assign([TopicPartition(name, n, OFFSET_BEGINNING) for n in range(partitions)])
         return consumer
 
-    def start(self, instance: str = "one", **settings: Any) -> subprocess.Popen[bytes]:
+    def start(
+        self, instance: str = "one", arguments: tuple[str, ...] = EXECUTOR, **settings: Any
+    ) -> subprocess.Popen[bytes]:
         """Start an executor of the test domain; `settings` become RUNSTREAM_ variables."""
         environment = {
             **os.environ,
@@ -74,9 +77,7 @@ class ExecutorLab:
             **{f"RUNSTREAM_{name.upper()}": str(value) for name, value in settings.items()},
         }
         with (self.folder / f"{instance}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-c", _PROCESS, "test"], env=environment, stderr=log
-            )
+            process = subprocess.Popen([sys.executable, *arguments], env=environment, stderr=log)
         self.processes.append(process)
         return process
 

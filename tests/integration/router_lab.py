@@ -14,18 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tests.harness import Harness
+from tests.integration.groups import members
 
-_NOT_READY = frozenset(
-    {
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-    }
-)
 ROUTER = ("-m", "console", "router")
 EXECUTOR = ("-m", "console", "executor", "--domain", "test")
 STEPS: list[dict[str, Any]] = [{"tool": "noop"}] * 3
@@ -78,19 +71,7 @@ class RouterLab(Harness):
 
     def members(self) -> dict[str, int]:
         """How many partitions each member of the routers' group has; empty during a rebalance."""
-        group = f"{self.prefix}runstream-router"
-        try:
-            found = self._admin.describe_consumer_groups([group])[group].result(60)
-        except KafkaException as error:
-            # The group's coordinator is not ready; whoever waits for members asks again.
-            if error.args[0].code() not in _NOT_READY:
-                raise
-            return {}
-        if found.state.name != "STABLE":
-            return {}
-        return {
-            member.member_id: len(member.assignment.topic_partitions) for member in found.members
-        }
+        return members(self._admin, f"{self.prefix}runstream-router")
 
     def events(self, name: str, event: str) -> list[dict[str, Any]]:
         """The log lines of a process with this event."""

@@ -31,16 +31,16 @@ class StoppingProducer(Producer):
 
     def send_offsets_to_transaction(self, *given: Any) -> None:
         # The membership is among what is given: as it was before the stop.
-        _reached("before_offsets")
+        reached("before_offsets")
         super().send_offsets_to_transaction(*given)
 
     def commit_transaction(self, *given: Any) -> None:
-        _reached("before_commit")
+        reached("before_commit")
         super().commit_transaction(*given)
-        _reached("after_commit")
+        reached("after_commit")
 
 
-def _reached(point: str) -> None:
+def reached(point: str) -> None:
     wanted, file = sys.argv[1], Path(sys.argv[2])
     if point == wanted and file.exists():
         file.unlink()

@@ -23,6 +23,7 @@ from streams.events import Event, encode_event
 from streams.ids import mint_execution_id, partition_for, route_key, route_of
 from streams.progress import ProgressSnapshot
 from streams.topics import EVENTS, PROGRESS
+from tests.integration.groups import shares
 from tests.unit.progress.histories import Log
 
 DEADLINE_SECONDS = 40.0
@@ -31,10 +32,17 @@ DEADLINE_SECONDS = 40.0
 class Bench:
     """One test's own topics, with a projector process that can be started and killed."""
 
-    def __init__(self, bootstrap: str, log: Path) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        log: Path,
+        instance: str = "projector-1",
+        prefix: str | None = None,
+    ) -> None:
         self.bootstrap = bootstrap
         self.log = log
-        self.prefix = f"p{uuid.uuid4().hex[:10]}."
+        self.instance = instance
+        self.prefix = prefix or f"p{uuid.uuid4().hex[:10]}."
         self.producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5})
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -52,7 +60,7 @@ class Bench:
             **{name: value for name, value in os.environ.items() if "RUNSTREAM" not in name},
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
             "RUNSTREAM_TOPIC_PREFIX": self.prefix,
-            "RUNSTREAM_INSTANCE": "projector-1",
+            "RUNSTREAM_INSTANCE": self.instance,
             "RUNSTREAM_LOG_FORMAT": "json",
             "PYTHONWARNINGS": "error::DeprecationWarning",
         }
@@ -67,11 +75,15 @@ class Bench:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait(10)
 
-    def terminate(self) -> tuple[int, str]:
-        """Exit code and log of a graceful stop."""
+    def start_stopping(self) -> subprocess.Popen[bytes]:
+        """Ask for a graceful stop."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30), self.log.read_text()
+        return self.process
+
+    def terminate(self) -> tuple[int, str]:
+        """Exit code and log of a graceful stop."""
+        return self.start_stopping().wait(30), self.log.read_text()
 
     def emit(self, *events: Event, producer: Producer | None = None) -> None:
         for event in events:
@@ -168,6 +180,13 @@ def history(execution_id: str, steps: int = 3) -> list[Event]:
     return log.events
 
 
+def until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not in time: {what}"
+        time.sleep(0.05)
+
+
 def ended(found: dict[str, list[ProgressSnapshot]]) -> set[str]:
     return {ident for ident, shots in found.items() if shots[-1].percent == 100}
 
@@ -249,6 +268,36 @@ def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_snapshots(bench:
         assert last.elapsed_seconds == pytest.approx(elapsed, abs=0.002)
 
     assert bench.terminate()[0] == 0
+
+
+def test_one_that_stops_hands_its_partitions_over_at_once(bench: Bench, tmp_path: Path) -> None:
+    bench.create_topics()
+    other = Bench(bench.bootstrap, tmp_path / "other.log", "projector-2", bench.prefix)
+    admin = AdminClient({"bootstrap.servers": bench.bootstrap})
+    group = f"{bench.prefix}runstream-projector"
+    half, whole = EVENTS.partitions // 2, EVENTS.partitions
+    ids = [execution(number) for number in range(16)]
+    histories = {ident: history(ident) for ident in ids}
+    try:
+        bench.start()
+        other.start()
+        until(lambda: shares(admin, group) == [half, half], "both have partitions")
+        for ident in ids:
+            bench.emit(*histories[ident][:4])
+        bench.wait(lambda found: len(found) == len(ids))
+        process = bench.start_stopping()
+        for ident in ids:
+            bench.emit(*histories[ident][4:])
+        # Well below the session of 6 s: it leaves the group instead of letting it run out.
+        until(lambda: shares(admin, group) == [whole], "the first one leaves", seconds=4.0)
+        found = other.wait(lambda found: ended(found) == set(ids))
+        for ident in ids:
+            percents = [shot.percent for shot in found[ident]]
+            assert percents == sorted(percents)
+            assert found[ident][-1].seq == len(histories[ident])
+        assert process.wait(30) == 0
+    finally:
+        other.kill()
 
 
 def test_folding_the_whole_log_again_gives_the_same_final_snapshots(bench: Bench) -> None:

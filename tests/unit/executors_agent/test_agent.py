@@ -66,7 +66,7 @@ class Lab:
     def begin(self, name: str, **changed: Any) -> None:
         given = command(step=name, **changed)
         start = Start(given, name, Invocation("any", "fake"))
-        self.lane.slots.take(1)
+        self.lane.slots.acquire(1)
         self.agent.begin(self.lane, [Claimed(start, None, clock.monotonic())])
 
     def cancel(self, name: str, grace_seconds: float = 5.0) -> None:
@@ -83,9 +83,29 @@ class Lab:
         return [one for one in self.publisher.reports if one.step == name][-1]
 
 
+async def _sleeps(context: RunContext) -> Outcome:
+    await asyncio.sleep(60)
+    return Success({})
+
+
 async def _writes(context: RunContext) -> Outcome:
     await context.output.write("stdout", b"done")
     return Success({"exit_code": 0})
+
+
+def test_the_time_limit_holds_after_a_pause_without_attempts() -> None:
+    async def story() -> None:
+        lab = Lab(_sleeps)
+        for name in ("one", "two"):
+            lab.begin(name, timeout_seconds=0.1)
+            await until(lambda name=name: bool(lab.kinds(name)))  # type: ignore[misc]
+            end = lab.last(name)
+            assert isinstance(end, Failed) and end.error["class"] == "timed_out"
+            idle_since = clock.monotonic()
+            await until(lambda at=idle_since: clock.monotonic() > at + 3 * module.TICK_SECONDS)  # type: ignore[misc]
+        await lab.agent.drain(0, 0)
+
+    asyncio.run(story())
 
 
 @pytest.mark.parametrize("stop", ["time limit", "cancel"])

@@ -13,7 +13,7 @@ import pytest
 from drivers.context import Failure, HoldReason, Outcome, RunContext, Success
 from drivers.output import OutputPublisher
 from drivers.resources import Resources
-from processors.executors import attempts, ended
+from processors.executors import attempts, final_report
 from processors.executors.attempts import Attempt
 from processors.executors.claim import Start
 from processors.executors.keyed_semaphore import KeyedSemaphore
@@ -50,7 +50,7 @@ def made(retry_safe: bool = True, age: float = 0.0, **changed: Any) -> Attempt:
     output = OutputPublisher(given, topic="o", source="s", publish=_nowhere)
     context = RunContext(given, output, Resources(ExecutorSettings()), lambda percent, note: None)
     start = Start(given, "id", Invocation("any", "fake", retry_safe=retry_safe))
-    return attempts.claimed(start, Slots(1), None, clock.monotonic() - age, output, context)
+    return attempts.new_attempt(start, Slots(1), None, clock.monotonic() - age, output, context)
 
 
 async def performed(
@@ -61,7 +61,7 @@ async def performed(
     if meanwhile is not None:
         await asyncio.sleep(0.01)
         meanwhile(attempt)
-    return ended.result(attempt, await task)
+    return final_report.result(attempt, await task)
 
 
 async def _succeed(context: RunContext) -> Outcome:
@@ -205,7 +205,7 @@ def test_a_cancel_before_the_first_line_begins_nothing() -> None:
         attempt.task = task  # type: ignore[assignment]
         attempt.end("cancelled", 0.0)
         assert await task is None and not attempt.began
-        kind, fields = ended.result(attempt, None)
+        kind, fields = final_report.result(attempt, None)
         assert kind == "cancelled" and fields["confirmed"]
         assert fields["evidence"] == {"began": False, "effect": "none", "reason": "cancelled"}
 
@@ -258,7 +258,7 @@ def test_a_wait_for_a_target_that_is_ended_leaves_the_permit() -> None:
         await asyncio.sleep(0.01)
         attempt.end("timed_out", 0.0)
         assert await task is None
-        _, fields = ended.result(attempt, None)
+        _, fields = final_report.result(attempt, None)
         # Nothing was done, so trying again is safe whatever the tool is.
         assert fields["failure"].transient
         targets.release("t")
@@ -290,7 +290,7 @@ def test_a_permit_that_comes_after_the_command_expired_begins_nothing() -> None:
         task = asyncio.create_task(attempts.perform(attempt, FakeDriver(_succeed), permits))
         await asyncio.sleep(0)
         permits.release("t")
-        kind, fields = ended.result(attempt, await task)
+        kind, fields = final_report.result(attempt, await task)
         assert kind == "failed" and not attempt.began
         assert fields["failure"].error_class == "expired" and fields["failure"].transient
         assert len(permits) == 0
@@ -308,7 +308,7 @@ def test_a_wait_that_outlasts_the_command_is_a_transient_failure_with_nothing_be
         attempt.task = task  # type: ignore[assignment]
         await asyncio.sleep(0)
         attempt.end("expired", 0.0)
-        kind, fields = ended.result(attempt, await task)
+        kind, fields = final_report.result(attempt, await task)
         assert kind == "failed" and not attempt.began
         assert fields["failure"].error_class == "expired" and fields["failure"].transient
         assert fields["evidence"] == {"began": False, "effect": "none"}

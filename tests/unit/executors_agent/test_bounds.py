@@ -29,10 +29,10 @@ def cancel(at: float) -> CancelStep:
 def test_slots_are_never_more_than_the_limit_and_wake_the_lane() -> None:
     slots = Slots(2)
     assert slots.wait(0) and slots.free() == 2
-    slots.take(2)
+    slots.acquire(2)
     assert slots.free() == 0 and slots.busy() == 2
     assert not slots.wait(0.01)
-    given = threading.Timer(0.05, slots.give)
+    given = threading.Timer(0.05, slots.release)
     given.start()
     assert slots.wait(5)
     assert slots.free() == 1
@@ -47,13 +47,13 @@ def test_slots_lose_no_wake_up_between_two_threads() -> None:
     def loop() -> None:
         for _ in range(rounds):
             owed.get(timeout=5)
-            slots.give()
+            slots.release()
 
     giver = threading.Thread(target=loop)
     giver.start()
     for _ in range(rounds):
         assert slots.wait(5)
-        slots.take(1)
+        slots.acquire(1)
         assert slots.busy() <= 3
         owed.put(1)
     giver.join()
@@ -61,9 +61,9 @@ def test_slots_lose_no_wake_up_between_two_threads() -> None:
 
 
 def test_a_lease_holds_until_its_end_and_is_renewed_from_the_writing() -> None:
-    held = lease.claimed(9.0, at=100.0)
+    held = lease.new_lease(9.0, at=100.0)
     assert held.holds(108.9) and not held.holds(109.0)
-    assert not held.beat_due(102.9) and held.beat_due(103.0)
+    assert not held.heartbeat_due(102.9) and held.heartbeat_due(103.0)
     held.renew(written_at=103.0, now=104.0)
     assert held.holds(111.9) and not held.holds(112.0)
     held.renew(written_at=101.0, now=104.0)
@@ -71,7 +71,7 @@ def test_a_lease_holds_until_its_end_and_is_renewed_from_the_writing() -> None:
 
 
 def test_a_lease_that_is_over_is_not_renewed() -> None:
-    held = lease.claimed(9.0, at=100.0)
+    held = lease.new_lease(9.0, at=100.0)
     held.renew(written_at=108.0, now=109.5)
     assert not held.holds(109.5)
 

@@ -1,4 +1,4 @@
-"""The claim's verdicts."""
+"""What a claim decides about one command."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def command(**changed: Any) -> dict[str, Any]:
     }
 
 
-def verdict(value: bytes | None, version: int | None = 1, **given: Any) -> Decision:
+def decided(value: bytes | None, version: int | None = 1, **given: Any) -> Decision:
     cancelled: dict[str, CancelStep] = given.get("cancelled", {})
     claimed: set[str] = given.get("claimed", set())
     found: Invocation | list[Problem] = given.get("found", FINE)
@@ -53,14 +53,14 @@ def verdict(value: bytes | None, version: int | None = 1, **given: Any) -> Decis
 
 
 def test_a_good_command_starts() -> None:
-    got = verdict(orjson.dumps(command()))
+    got = decided(orjson.dumps(command()))
     assert isinstance(got, Start)
     assert got.attempt_id == f"{EXECUTION}:one:2" and got.invocation is FINE
 
 
 @pytest.mark.parametrize("seconds, kind", [(59.9, Start), (60.0, Refuse), (90_000.0, Refuse)])
 def test_an_expired_command_is_refused(seconds: float, kind: type) -> None:
-    got = verdict(orjson.dumps(command()), now=NOW + seconds)
+    got = decided(orjson.dumps(command()), now=NOW + seconds)
     assert type(got) is kind
     assert not isinstance(got, Refuse) or got.reason == "expired"
 
@@ -79,7 +79,7 @@ def test_expiry_does_not_depend_on_the_clocks_of_router_and_executor(
     dispatched, expires = (
         datetime.fromtimestamp(at, UTC).isoformat() for at in (sent, sent + 120.0)
     )
-    got = verdict(
+    got = decided(
         orjson.dumps(command(dispatched_at=dispatched, expires_at=expires)),
         arrival=Arrival(APPENDED + waited + ahead, ahead, APPENDED),
     )
@@ -90,7 +90,7 @@ def test_expiry_does_not_depend_on_the_clocks_of_router_and_executor(
 
 
 def test_a_copy_of_an_older_command_expires_by_what_it_says() -> None:
-    got = verdict(orjson.dumps(command()), arrival=Arrival(NOW + 7_260, 3_600.0, None))
+    got = decided(orjson.dumps(command()), arrival=Arrival(NOW + 7_260, 3_600.0, None))
     assert isinstance(got, Refuse) and "3600.0 s before" in got.message
 
 
@@ -98,21 +98,21 @@ def test_a_cancelled_attempt_is_refused_and_another_attempt_is_not() -> None:
     cancel = CancelStep(
         execution_id=EXECUTION, step="one", attempt=2, reason="timed_out", at=datetime.now(UTC)
     )
-    got = verdict(orjson.dumps(command()), cancelled={f"{EXECUTION}:one:2": cancel})
+    got = decided(orjson.dumps(command()), cancelled={f"{EXECUTION}:one:2": cancel})
     assert isinstance(got, Refuse) and got.reason == "cancelled" and "timed_out" in got.message
-    other = verdict(orjson.dumps(command()), cancelled={f"{EXECUTION}:one:1": cancel})
+    other = decided(orjson.dumps(command()), cancelled={f"{EXECUTION}:one:1": cancel})
     assert isinstance(other, Start)
 
 
 def test_what_cannot_be_bound_is_refused_with_every_field() -> None:
     problems = [Problem("host", "is missing"), Problem("path", "is not absolute")]
-    got = verdict(orjson.dumps(command()), found=problems)
+    got = decided(orjson.dumps(command()), found=problems)
     assert isinstance(got, Refuse) and got.reason == "invalid"
     assert got.message == "host: is missing; path: is not absolute"
 
 
 def test_the_same_attempt_twice_passes() -> None:
-    assert isinstance(verdict(orjson.dumps(command()), claimed={f"{EXECUTION}:one:2"}), Skip)
+    assert isinstance(decided(orjson.dumps(command()), claimed={f"{EXECUTION}:one:2"}), Skip)
 
 
 @pytest.mark.parametrize(
@@ -133,20 +133,20 @@ def test_the_same_attempt_twice_passes() -> None:
     ],
 )
 def test_poison_is_unreadable(value: bytes | None) -> None:
-    got = verdict(value)
+    got = decided(value)
     assert isinstance(got, Unreadable) and got.error_class == "not_a_command"
 
 
 def test_the_reason_of_an_unreadable_record_holds_none_of_its_values() -> None:
-    got = verdict(orjson.dumps(command(timeout_seconds="hunter2", attempt="hunter2")))
+    got = decided(orjson.dumps(command(timeout_seconds="hunter2", attempt="hunter2")))
     assert isinstance(got, Unreadable)
     assert "hunter2" not in got.message and "timeout_seconds" in got.message
 
 
 def test_another_major_version_is_unreadable_and_unknown_fields_are_not() -> None:
-    got = verdict(orjson.dumps(command()), version=2)
+    got = decided(orjson.dumps(command()), version=2)
     assert isinstance(got, Unreadable) and got.error_class == "unknown_version"
-    assert isinstance(verdict(orjson.dumps(command(newer=1)), version=None), Start)
+    assert isinstance(decided(orjson.dumps(command(newer=1)), version=None), Start)
 
 
 def test_the_catalogue_and_the_drivers_decide_what_binds() -> None:

@@ -46,7 +46,7 @@ values = st.recursive(
 
 
 def succeeded(output: Any) -> Succeeded:
-    _, value, _ = MAKER.record(COMMAND, "succeeded", "t", **reports.ended(0.5, output))
+    _, value, _ = MAKER.record(COMMAND, "succeeded", "t", **reports.end_fields(0.5, output))
     assert len(value) <= MAX_REPORT_BYTES
     report = REPORT.validate_json(value)
     assert isinstance(report, Succeeded)
@@ -89,7 +89,7 @@ def test_every_report_of_an_end_is_valid_and_within_its_budget(
     output: Any, stdout: Any, stderr: Any, message: str, evidence: Any, kind: str
 ) -> None:
     named = COMMAND.model_copy(update={"step": "s" * 128})
-    fields = reports.ended(1e8, output, stdout, stderr)
+    fields = reports.end_fields(1e8, output, stdout, stderr)
     if kind != "succeeded":
         fields["evidence"] = reports.evidence(evidence)
     if kind == "failed":
@@ -105,7 +105,7 @@ def test_a_report_as_large_as_it_can_get_is_within_its_budget() -> None:
     worst = "\x01" * 300_000
     huge = {f"{number}{worst[:1000]}": worst[:2_000] for number in range(2_000)}
     stream = StreamSummary(1, "0" * 64, worst[:EXCERPT_BYTES], worst[:EXCERPT_BYTES])
-    fields = reports.ended(1.0, huge, stream, stream)
+    fields = reports.end_fields(1.0, huge, stream, stream)
     _, value, _ = MAKER.record(
         COMMAND, "failed", "t", evidence=reports.evidence(huge),
         error=reports.error(worst, worst, False), **fields,
@@ -196,7 +196,7 @@ def test_progress_out_of_bounds_is_left_out(percent: float | None) -> None:
 
 def test_failed_and_cancelled_are_valid() -> None:
     stream = StreamSummary(bytes=3, sha256="0" * 64, head="abc", tail="")
-    fields = reports.ended(-0.1, {"exit_code": 1}, stream, stream)
+    fields = reports.end_fields(-0.1, {"exit_code": 1}, stream, stream)
     error = reports.error("exit_status" * 20, "\ud800" + "m" * 5_000, True)
     failed = REPORT.validate_json(
         MAKER.record(COMMAND, "failed", "t", error=error, timed_out=False, **fields)[1]

@@ -8,10 +8,10 @@ from typing import Any, cast
 from prometheus_client import REGISTRY
 
 from processors.progress import metrics
+from processors.progress.last_hour import LastHour
 from processors.progress.projector import Projector
 from processors.progress.records import StateBuilder
 from processors.progress.transport import Batch, OffsetRange
-from processors.progress.windows import Windows
 from runtime.health import Health
 from runtime.logs import Log
 from streams.events import encode_event
@@ -52,7 +52,7 @@ def test_executions_are_shown_by_status_until_they_end() -> None:
 
     async def scenario() -> None:
         projector = Projector(
-            cast(Log, Silent()), Health(("kafka", "publish")), Windows(), stored, send
+            cast(Log, Silent()), Health(("kafka", "publish")), LastHour(), stored, send
         )
         await projector.restore({0: OffsetRange(0, 0)})
         log = History()

@@ -83,17 +83,17 @@ def test_a_deadline_that_passes_makes_a_quiet_execution_due_once() -> None:
     log.accept(["a"], sla_seconds=5.0)
     process(state, 0, log.events[-1])
     publish(state, 1.0, out)
-    state.passed(log.at + 4.9)
+    state.mark_overdue(log.at + 4.9)
     assert state.due(1e9, 10) == []
-    state.passed(log.at + 5.1)
+    state.mark_overdue(log.at + 5.1)
     assert len(state.due(1e9, 10)) == 1
     publish(state, 1e9, out)
-    state.passed(log.at + 6.0)
+    state.mark_overdue(log.at + 6.0)
     assert state.due(1e12, 10) == []
 
 
 def test_finished_ids_and_deadlines_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REMEMBERED", 50)
+    monkeypatch.setattr(module, "FINISHED_KEPT", 50)
     state, out = PartitionState(), Published()
     for number in range(3_000):
         log = Log(f"{number:08x}-0000-8000-8000-000000000000")
@@ -110,8 +110,8 @@ def test_finished_ids_and_deadlines_are_bounded(monkeypatch: pytest.MonkeyPatch)
 def test_ended_executions_of_a_whole_topic_do_not_fill_the_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(records, "REMEMBERED", 50)
-    monkeypatch.setattr(module, "REMEMBERED", 50)
+    monkeypatch.setattr(records, "FINISHED_KEPT", 50)
+    monkeypatch.setattr(module, "FINISHED_KEPT", 50)
     state, log, out = PartitionState(), Log(), Published()
     log.accept(["a"])
     log.add("execution.completed")

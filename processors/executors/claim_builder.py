@@ -1,4 +1,4 @@
-"""One claim in the making: what a batch of commands adds to the transaction."""
+"""The records of one claim: what a batch of commands adds to the transaction."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from streams import envelope
 from streams.commands import CancelStep, StepCommand
 from streams.envelope import Headers
 
-#: What `Claiming.add` may return.
+#: What `ClaimBuilder.add` may return.
 CLAIM_DECISIONS: Final = (
     *("started", "refused_expired", "refused_cancelled", "refused_invalid"),
     *("repeated", "dead_letter"),
@@ -44,7 +44,7 @@ class Output(NamedTuple):
 
 
 @dataclass(slots=True)
-class Claiming:
+class ClaimBuilder:
     """Collects the outputs and starts of one batch, in its order."""
 
     reports: Reports
@@ -100,10 +100,10 @@ class Claiming:
                 return "started"
             case Refuse(command, reason, text):
                 self._report(command, "refused", arrival.now, trace, reason=reason, message=text)
-                self.log.info("refused", reason=reason, why=text, **_who(command))
+                self.log.info("refused", reason=reason, why=text, **_names(command))
                 return f"refused_{reason}"
             case Skip(command):
-                self.log.warning("claimed before", **_who(command))
+                self.log.warning("claimed before", **_names(command))
                 return "repeated"
             case Unreadable(error_class, text):
                 self._dead_letter(message, error_class, text)
@@ -116,7 +116,7 @@ class Claiming:
         self.outputs.append(Output(self.reports_topic, *record))
 
     def _dead_letter(self, message: Message, error_class: str, text: str) -> None:
-        letter = dead_letter(
+        record = dead_letter(
             self.topic,
             message,
             error_class=error_class,
@@ -125,16 +125,16 @@ class Claiming:
             group=self.group,
             app="executor",
         )
-        letter = fitting(letter, self.partitions_of(letter.topic))
+        record = fitting(record, self.partitions_of(record.topic))
         self.dead_letters += 1
         WRITTEN.labels(self.step_topic, error_class).inc()
         self.log.warning(
             "dead letter", error_class=error_class, partition=message.partition(),
             offset=message.offset(),
         )  # fmt: skip
-        partition = -1 if letter.partition is None else letter.partition
+        partition = -1 if record.partition is None else record.partition
         self.outputs.append(
-            Output(letter.topic, letter.key, letter.value, letter.headers, partition)
+            Output(record.topic, record.key, record.value, record.headers, partition)
         )
 
 
@@ -153,7 +153,7 @@ def _headers(message: Message) -> list[tuple[str, Any]]:
         return []  # keys that are not text: hostile, and not needed
 
 
-def _who(command: StepCommand) -> dict[str, Any]:
+def _names(command: StepCommand) -> dict[str, Any]:
     return {
         "execution": command.execution_id,
         "step": command.step,

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import structlog
 
-from processors.executors.claiming import CLAIM_DECISIONS, Claiming
+from processors.executors.claim_builder import CLAIM_DECISIONS, ClaimBuilder
 from processors.executors.reports import Reports
 from streams.commands import StepCommand
 from streams.envelope import HOPS
@@ -46,9 +46,9 @@ class Command:
         return 2, self.appended_ms
 
 
-def claiming(bind: Any = lambda command: FINE, **given: Any) -> Claiming:
+def claiming(bind: Any = lambda command: FINE, **given: Any) -> ClaimBuilder:
     log: Any = structlog.wrap_logger(structlog.ReturnLogger(), processors=[])
-    return Claiming(
+    return ClaimBuilder(
         Reports("one"), "group", "p.steps.test", "p.steps.reports", "steps.test",
         lambda attempt: None, set().__contains__, bind, lambda topic: 8, log, **given,
     )  # fmt: skip

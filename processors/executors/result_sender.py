@@ -13,7 +13,7 @@ from runtime.logs import Log
 _RETRY_SECONDS: Final = 1.0
 
 
-class Results:
+class ResultSender:
     """Keeps every last report until it is delivered; on one event loop.
 
     There are never more than claims were made, and claiming stops while `waiting` is high.
@@ -25,7 +25,7 @@ class Results:
         self._topic = topic
         self._log = log
         self._loop = asyncio.get_running_loop()
-        self._troubled = False
+        self._failing = False
         self._none_left: asyncio.Future[None] | None = None
         #: Results that the broker does not have yet; readable from every thread.
         self.waiting = 0
@@ -33,7 +33,7 @@ class Results:
     def send(self, record: Record) -> None:
         """Take a last report; it is at most `limits.MAX_REPORT_BYTES` long."""
         self.waiting += 1
-        self._try(record)
+        self._send(record)
 
     async def flush(self, timeout_seconds: float) -> int:
         """Wait until all are delivered or the time is over; returns how many are not."""
@@ -42,7 +42,7 @@ class Results:
             await asyncio.wait((self._none_left,), timeout=timeout_seconds)
         return self.waiting
 
-    def _try(self, record: Record) -> None:
+    def _send(self, record: Record) -> None:
         try:
             self._publisher.publish_soon(self._topic, *record, partial(self._delivered, record))
         except (PublisherFull, DeliveryError) as error:
@@ -53,15 +53,15 @@ class Results:
             self._failed(record, error)
             return
         self.waiting -= 1
-        if self._troubled:
-            self._troubled = False
+        if self._failing:
+            self._failing = False
             self._log.info("results are delivered again")
         if self._none_left is not None and not self.waiting:
             self._none_left.set_result(None)
             self._none_left = None
 
     def _failed(self, record: Record, error: Exception) -> None:
-        if not self._troubled:
-            self._troubled = True
+        if not self._failing:
+            self._failing = True
             self._log.warning("results cannot be delivered", why=str(error))
-        self._loop.call_later(_RETRY_SECONDS, self._try, record)
+        self._loop.call_later(_RETRY_SECONDS, self._send, record)

@@ -1,4 +1,4 @@
-"""Attempts that something outside holds back: the router is told why, and when it is over."""
+"""Reports of attempts that wait before they begin: why they wait, and that the wait is over."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runtime.kafka.publisher import DeliveryError, Publisher, PublisherFull
 _RETRY_SECONDS: Final = 1.0
 
 
-class Holding:
+class HoldReports:
     """Sends `waiting` and `resumed`, each until the broker has it or the next one replaces it."""
 
     def __init__(self, publisher: Publisher, topic: str, made: Reports) -> None:

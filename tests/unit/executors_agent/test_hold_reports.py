@@ -11,10 +11,10 @@ import pytest
 from confluent_kafka import KafkaError
 
 from drivers.rate_limits import Rate, RateLimiter
-from processors.executors import holding
+from processors.executors import hold_reports
 from processors.executors.attempts import Attempt, NotBegun
-from processors.executors.ended import evidence
-from processors.executors.holding import Holding
+from processors.executors.final_report import evidence
+from processors.executors.hold_reports import HoldReports
 from processors.executors.reports import Reports
 from runtime import clock
 from runtime.kafka.publisher import DeliveryError
@@ -47,8 +47,8 @@ def _no_hold(before: int) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def holder(publisher: FakePublisher) -> Holding:
-    return Holding(publisher, "steps.reports", Reports("here"))  # type: ignore[arg-type]
+def holder(publisher: FakePublisher) -> HoldReports:
+    return HoldReports(publisher, "steps.reports", Reports("here"))  # type: ignore[arg-type]
 
 
 def test_waiting_and_resumed_are_reported_and_the_time_limit_starts_afterwards() -> None:
@@ -83,7 +83,7 @@ def test_a_wait_that_outlasts_the_lease_begins_nothing_and_is_not_called_resumed
 def test_a_refused_report_is_sent_again_unless_it_is_outdated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(holding, "_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(hold_reports, "_RETRY_SECONDS", 0.0)
 
     async def story() -> None:
         again, outdated = FakePublisher(), FakePublisher()
@@ -106,13 +106,13 @@ def test_a_rate_limit_lets_the_burst_pass_and_holds_the_rest_back() -> None:
 
     async def story() -> None:
         publisher, limiter = FakePublisher(), RateLimiter()
-        holding_ = holder(publisher)
+        holds = holder(publisher)
 
         async def use(attempt: Attempt) -> None:
             await limiter.acquire(
                 "hooks.example.org",
                 rate,
-                lambda before: holding_.hold(attempt, "rate_limit", f"{before} before"),
+                lambda before: holds.hold(attempt, "rate_limit", f"{before} before"),
             )
 
         used = [asyncio.create_task(use(made())) for _ in range(5)]

@@ -23,8 +23,8 @@ Key = tuple[str, str, str]
 _STEP_ENDS: Final = frozenset({"step.succeeded", "step.failed", "step.timed_out", "step.lost"})
 
 
-class Windows:
-    """Counts by key over the last hour of events."""
+class LastHour:
+    """Counts by key over the last hour, by the time of the events."""
 
     def __init__(self) -> None:
         """Start with nothing counted."""

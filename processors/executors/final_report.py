@@ -1,4 +1,4 @@
-"""What is reported of an attempt that has ended."""
+"""The kind and fields of the last report of an attempt."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def evidence(attempt: Attempt) -> dict[str, Any]:
 def result(attempt: Attempt, outcome: Outcome | None) -> tuple[str, dict[str, Any]]:
     """The kind and the own fields of the last report; `outcome` as `perform` gave it.
 
-    What the driver returned is the truth, also where the agent wanted to end it.
+    What the driver returned counts, also where the agent had begun to end the attempt.
     """
     if isinstance(outcome, Success):
         return "succeeded", {}
@@ -39,7 +39,7 @@ def result(attempt: Attempt, outcome: Outcome | None) -> tuple[str, dict[str, An
     found = evidence(attempt)
     confirmed = "cancel_unconfirmed" not in found
     if attempt.ending in ("cancelled", "superseded"):
-        found["reason"] = attempt.why or attempt.ending
+        found["reason"] = attempt.cancel_reason or attempt.ending
         return "cancelled", {"confirmed": confirmed, "evidence": found}
     if attempt.ending == "expired":
         return "failed", {"failure": expired(), "evidence": found}

@@ -1,0 +1,52 @@
+"""What becomes due by time alone is published, and nothing is done while nothing is due."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from processors.progress.last_hour import LastHour
+from processors.progress.projector import Projector
+from processors.progress.records import StateBuilder
+from processors.progress.transport import Batch, OffsetRange
+from runtime.health import Health
+from runtime.logs import Log
+from streams.envelope import Headers
+from streams.events import encode_event
+from streams.progress import ProgressSnapshot
+from tests.unit.progress.histories import Log as History
+from tests.unit.progress.test_progress_metrics import Silent
+
+
+def test_a_state_that_was_held_back_is_published_by_the_next_ticks() -> None:
+    published: list[int] = []
+
+    async def delivered() -> None: ...
+
+    async def send(partition: int, key: bytes, value: bytes, headers: Headers) -> Any:
+        published.append(ProgressSnapshot.model_validate_json(value).seq)
+        return delivered()
+
+    async def stored(partitions: list[int]) -> dict[int, StateBuilder]:
+        return {partition: StateBuilder() for partition in partitions}
+
+    async def scenario() -> None:
+        projector = Projector(
+            cast(Log, Silent()), Health(("kafka", "publish")), LastHour(), stored, send
+        )
+        await projector.restore({0: OffsetRange(0, 0)})
+        log = History()
+        log.accept(["a"])
+        log.add("execution.started", seconds=0.01)
+        for offset, event in enumerate(log.events):
+            await projector.process(Batch(0, [(offset, encode_event(event))], 0.0))
+        newest = log.events[-1].seq
+        assert published == [1]
+        for _ in range(10):
+            await projector.wait_due()
+            await projector.tick()
+            if published[-1] == newest:
+                break
+        assert published == [1, newest]
+
+    asyncio.run(scenario())
