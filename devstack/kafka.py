@@ -28,9 +28,10 @@ _FORMAT_SECONDS = 60
 #: partitions; with 768 MB and 1 GB the rate differed by less than it does from run to run.
 DEFAULT_HEAP_MEGABYTES = 512
 _FIRST_HEAP_MEGABYTES = 64
-#: For a machine with few cores: the serial collector, and no file of performance counters
-#: for monitoring tools of the JVM.
-_SMALL = ("-XX:+UseSerialGC", "-Xss512k", "-XX:-UsePerfData")
+#: For a machine with few cores: the serial collector, the fast compiler only (the optimizing one
+#: takes more time in the first minutes than it saves, also while nothing happens), and no file of
+#: performance counters for monitoring tools of the JVM.
+_SMALL = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss512k", "-XX:-UsePerfData")
 
 
 class KafkaServer(LocalServer):
