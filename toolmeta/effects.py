@@ -14,3 +14,11 @@ ACTION_CLASS_OF: Final[dict[Effect, ActionClass]] = {
     "modify": "modify",
     "destroy": "modify",
 }
+
+#: From harmless to worst.
+ORDER: Final[tuple[Effect, ...]] = ("read", "modify", "destroy")
+
+
+def worst(*effects: Effect) -> Effect:
+    """The worst of these effects."""
+    return max(effects, key=ORDER.index)

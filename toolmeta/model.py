@@ -78,6 +78,15 @@ class Risk(BaseModel):
 
     effect: Effect
     effect_by: EffectBy | None = None
+    raised_by: dict[Name, Effect] = Field(
+        default_factory=dict,
+        description="parameters that give a call at least this effect wherever they are set",
+    )
+    why_read: str | None = Field(
+        default=None,
+        max_length=300,
+        description="why a call whose effect is `read` changes nothing and runs nothing of its own",
+    )
     needs_root: bool = False
     needs_network: bool = False
     capabilities: tuple[Capability, ...] = ()

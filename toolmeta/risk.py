@@ -6,17 +6,23 @@ from typing import Any
 
 from streams.vocabulary import ActionClass, Environment
 from toolmeta.check import apply_defaults
-from toolmeta.effects import Effect
+from toolmeta.effects import Effect, worst
 from toolmeta.model import Tool
 from toolmeta.template import as_text
 
 
 def effect_of(tool: Tool, parameters: dict[str, Any]) -> Effect:
     """What this call does; an operation that is not known yet counts as the tool's worst."""
+    given = apply_defaults(tool, parameters)
+    raised = [effect for name, effect in tool.risk.raised_by.items() if given.get(name) is not None]
+    return worst(_by_operation(tool, given), *raised)
+
+
+def _by_operation(tool: Tool, given: dict[str, Any]) -> Effect:
     rule = tool.risk.effect_by
     if rule is None:
         return tool.risk.effect
-    operation = apply_defaults(tool, parameters).get(rule.parameter)
+    operation = given.get(rule.parameter)
     if type(operation) not in (str, bool):
         return tool.risk.effect
     return rule.effects.get(as_text(operation), tool.risk.effect)

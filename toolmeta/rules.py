@@ -100,8 +100,12 @@ def _unknown_names(tool: Tool) -> Iterator[str]:
     read |= {name for item in tool.parameters.values() for name in item.required_if}
     read |= {tool.risk.effect_by.parameter} if tool.risk.effect_by else set()
     read |= set(tool.target) - {"host"}
+    read |= set(tool.risk.raised_by)
     for name in sorted(read - declared):
         yield f"{name} is not a declared parameter"
+    for name in sorted(set(tool.risk.raised_by) & declared):
+        if tool.parameters[name].default is not None:
+            yield f"{name} raises the effect, so it cannot have a default"
     aliases = [alias for item in tool.parameters.values() for alias in item.aliases]
     if len(set(aliases)) < len(aliases) or declared & set(aliases):
         yield "a parameter's alias is also another name"
