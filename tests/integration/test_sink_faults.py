@@ -39,7 +39,7 @@ def test_a_kill_between_both_commits_leaves_no_duplicate(lab: Lab) -> None:
         "import sinks.source\n"
         "def die(self, positions, **k):\n"
         "    if any(positions.values()): os._exit(9)\n"
-        "sinks.source.Source.hint = die"
+        "sinks.source.Source.commit = die"
     )
     before = 0
     for _ in range(2):
