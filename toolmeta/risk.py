@@ -22,10 +22,13 @@ def _by_operation(tool: Tool, given: dict[str, Any]) -> Effect:
     rule = tool.risk.effect_by
     if rule is None:
         return tool.risk.effect
+    worst_of_all = worst(tool.risk.effect, *rule.effects.values())
     operation = given.get(rule.parameter)
-    if type(operation) not in (str, bool):
-        return tool.risk.effect
-    return rule.effects.get(as_text(operation), tool.risk.effect)
+    # Text is no switch: what is not of the parameter's own type is not what the table lists.
+    wanted = bool if tool.parameters[rule.parameter].type == "boolean" else str
+    if type(operation) is not wanted:
+        return worst_of_all
+    return rule.effects.get(as_text(operation), worst_of_all)
 
 
 def action_class_of(tool: Tool, parameters: dict[str, Any]) -> ActionClass:
