@@ -10,6 +10,7 @@ from console.text import brief, count, counts, one_line, seconds
 from streams.events import Event, encode_event
 from streams.payloads import (
     Accepted,
+    ApprovalGiven,
     ApprovalRequested,
     Audit,
     By,
@@ -52,6 +53,10 @@ def sentence(event: Event) -> str:
     return one_line(_execution(event), 400)
 
 
+def _people(number: int) -> str:
+    return "one person" if number == 1 else f"{number} people"
+
+
 def _execution(event: Event) -> str:
     kind = event.type.removeprefix("execution.").replace("_", " ")
     match event.data:
@@ -63,7 +68,10 @@ def _execution(event: Event) -> str:
         case Duplicate(actor=actor):
             return f"the same request came again from {actor}; nothing was run for it"
         case ApprovalRequested(level=level, requested_by=actor):
-            return f"waits for approval (level {level}) by someone other than {actor}"
+            return f"waits for approval by {_people(level)} other than {actor}"
+        case ApprovalGiven() as data:
+            why = _because(data.reason)
+            return f"approved by {data.actor}, {data.given} of {data.level} approvals{why}"
         case By(actor=actor, reason=reason) | Resumed(actor=actor, reason=reason):
             return f"{kind} by {actor}{_because(reason)}"
         case CancelRequested(actor=actor, reason=reason):

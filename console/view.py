@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from console.text import seconds
+from console.text import count, seconds
 from streams.events import Event
 from streams.lifecycle import (
     ASIDES,
@@ -17,6 +17,7 @@ from streams.lifecycle import (
 )
 from streams.payloads import (
     Accepted,
+    ApprovalGiven,
     ApprovalRequested,
     By,
     CancelRequested,
@@ -119,6 +120,8 @@ class ExecutionView:
                 self.message = f"waits for approval by someone other than {actor}"
             case By(actor=actor) if event.type == "execution.paused":
                 self.message = f"paused by {actor}"
+            case ApprovalGiven(given=given, level=level):
+                self.message = f"waits for {count(level - given, 'more approval')}"
             case By() | Resumed():
                 self.message = ""
             case CancelRequested(actor=actor):
