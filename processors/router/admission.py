@@ -20,7 +20,7 @@ from streams.limits import MAX_PLAN_BYTES, MAX_SECRETS_BYTES, MAX_STEPS
 from streams.payloads import Accepted
 from streams.plans import Compensation, ExecutionRequest, Plan, RetryPolicy, Step
 from streams.topics import TEST_DOMAIN
-from toolmeta import risk
+from toolmeta import literals, risk
 from toolmeta.bind import target_names
 from toolmeta.check import check
 from toolmeta.invocation import Problem
@@ -92,7 +92,11 @@ def _tool(call: Call, registry: Registry, problems: list[Problem]) -> Tool | Non
         message = f"{tool.name} is a test tool; `runstream up --test-tools` serves these"
         problems.append(Problem(f"{call.field}.tool", message))
         return None
-    for problem in check(tool, step.parameters, references_allowed=True):
+    found = [*check(tool, step.parameters, references_allowed=True)]
+    found += literals.problems(tool, step.parameters)
+    if isinstance(step, Step) and step.secrets:
+        found += literals.step_problems(step.secrets)
+    for problem in found:
         field = f"{call.field}.{problem.field}"
         problems.append(Problem(field[:200], problem.message[:500]))
     if (

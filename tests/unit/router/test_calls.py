@@ -9,7 +9,7 @@ import pytest
 from processors.router.calls import written
 from streams.plans import Plan
 from tests.unit.router.simulation import Simulation, kinds
-from toolmeta import registry, risk
+from toolmeta import literals, registry, risk
 from toolmeta.effects import worst
 from toolmeta.model import Tool
 
@@ -37,8 +37,8 @@ def worst_parameters(tool: Tool) -> dict[str, Any]:
     """Valid parameters of the tool whose effect is its worst: its operation is not known yet."""
     rule = tool.risk.effect_by
     if rule is None:
-        return dict(tool.example.parameters)
-    return {**tool.example.parameters, rule.parameter: "{{ steps.first.output.x }}"}
+        return literals.as_planned(tool)
+    return {**literals.as_planned(tool), rule.parameter: "{{ steps.first.output.x }}"}
 
 
 @pytest.mark.parametrize("tool", CHANGING, ids=lambda tool: tool.name)
