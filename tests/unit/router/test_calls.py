@@ -17,11 +17,8 @@ CATALOGUE = registry.load()
 CHANGING = [
     tool
     for tool in CATALOGUE.all()
-    if worst(
-        tool.risk.effect, *(tool.risk.effect_by.effects.values() if tool.risk.effect_by else ())
-    )
-    != "read"
-    and "prod" in tool.risk.approval_in
+    if "prod" in risk.approval_environments(tool, worst(*risk.effects_of(tool)))
+    and (tool.risk.effect_by is not None or tool.risk.effect != "read")
 ]
 
 
