@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from console.text import brief, count, counts, one_line, seconds
+from console.text import brief, count, counts, one_line, people, seconds
 from streams.events import Event, encode_event
 from streams.payloads import (
     Accepted,
@@ -53,10 +53,6 @@ def sentence(event: Event) -> str:
     return one_line(_execution(event), 400)
 
 
-def _people(number: int) -> str:
-    return "one person" if number == 1 else f"{number} people"
-
-
 def _execution(event: Event) -> str:
     kind = event.type.removeprefix("execution.").replace("_", " ")
     match event.data:
@@ -68,7 +64,7 @@ def _execution(event: Event) -> str:
         case Duplicate(actor=actor):
             return f"the same request came again from {actor}; nothing was run for it"
         case ApprovalRequested(level=level, requested_by=actor):
-            return f"waits for approval by {_people(level)} other than {actor}"
+            return f"waits for approval by {people(level)} other than {actor}"
         case ApprovalGiven() as data:
             why = _because(data.reason)
             return f"approved by {data.actor}, {data.given} of {data.level} approvals{why}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from console.text import count, seconds
+from console.text import count, people, seconds
 from streams.events import Event
 from streams.lifecycle import (
     ASIDES,
@@ -116,8 +116,8 @@ class ExecutionView:
                     if spec.id in carried:
                         step.status, step.output = "succeeded", carried[spec.id]
                         step.message = f"carried over from {data.rerun_of}"
-            case ApprovalRequested(requested_by=actor):
-                self.message = f"waits for approval by someone other than {actor}"
+            case ApprovalRequested(requested_by=actor, level=level):
+                self.message = f"waits for approval by {people(level)} other than {actor}"
             case By(actor=actor) if event.type == "execution.paused":
                 self.message = f"paused by {actor}"
             case ApprovalGiven(given=given, level=level):
