@@ -12,7 +12,7 @@ from streams.payloads import Accepted, Audit, Rejected
 #: The event that follows each command where the router accepts it.
 _FOLLOWS: Final[dict[str, frozenset[str]]] = {
     "cancel": frozenset({"execution.cancel_requested", "execution.cancelled"}),
-    "approve": frozenset({"execution.approved"}),
+    "approve": frozenset({"execution.approved", "execution.approval_given"}),
     "reject": frozenset({"execution.rejected"}),
     "pause": frozenset({"execution.paused"}),
     "resume": frozenset({"execution.resumed"}),

@@ -58,7 +58,7 @@ def approve(
     no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
-    """Let an execution that waits for approval run; never by the one who asked for it."""
+    """Approve an execution that waits for it; never by one who asked for it."""
     _send_and_report(
         "approve", execution_id, actor, no_wait, as_json, reason=reason, plan_hash=plan_hash
     )

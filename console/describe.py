@@ -68,6 +68,21 @@ def rules(tool: Tool) -> list[str]:
     ]
 
 
+def _approval(tool: Tool) -> list[tuple[str, str]]:
+    from toolmeta.effects import ORDER
+    from toolmeta.risk import approval_environments, effects_of
+
+    where = {
+        effect: ", ".join(sorted(approval_environments(tool, effect)))
+        for effect in sorted(effects_of(tool), key=ORDER.index)
+        if effect != "read"
+    }
+    if len(set(where.values())) < 2:
+        return [("approval", f"in {name}") for name in list(where.values())[:1] if name]
+    words = [f"to {effect} in {name}" for effect, name in where.items() if name]
+    return [("approval", "; ".join(words))]
+
+
 def risk(tool: Tool) -> list[tuple[str, str]]:
     """Label and text: effect, repetition, needs, approval, time, program."""
     facts = tool.risk
@@ -85,8 +100,7 @@ def risk(tool: Tool) -> list[tuple[str, str]]:
     needs += ["network"] if facts.needs_network else []
     if needs:
         lines.append(("needs", ", ".join(needs)))
-    if facts.approval_in:
-        lines.append(("approval", f"in {', '.join(sorted(facts.approval_in))}"))
+    lines += _approval(tool)
     lines.append(("time", f"at most {tool.timeout_seconds:g} s"))
     if tool.program is not None:
         package = f" (Debian: {tool.debian_package})" if tool.debian_package else ""

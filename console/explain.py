@@ -9,7 +9,7 @@ import typer
 from console import terminal
 from console.exits import Exit
 from console.options import Actor, Json, PlanPath
-from console.text import count, one_line, plain, seconds
+from console.text import count, one_line, people, plain, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,9 +128,7 @@ def _print_admitted(data: Accepted) -> None:
         ("SLA", f"promised within {seconds(data.sla_seconds)}"),
     ]
     if data.approval_level:
-        facts.append(
-            ("approval", f"level {data.approval_level}, by someone other than {data.actor}")
-        )
+        facts.append(("approval", f"by {people(data.approval_level)} other than {data.actor}"))
     if data.unknown_fields:
         facts.append(("not understood", f"{', '.join(data.unknown_fields)}: kept, not used"))
     grid = Table.grid(padding=(0, 2))

@@ -6,10 +6,11 @@ from typing import Any
 
 import orjson
 
-from console.text import brief, count, counts, one_line, seconds
+from console.text import brief, count, counts, one_line, people, seconds
 from streams.events import Event, encode_event
 from streams.payloads import (
     Accepted,
+    ApprovalGiven,
     ApprovalRequested,
     Audit,
     By,
@@ -63,7 +64,10 @@ def _execution(event: Event) -> str:
         case Duplicate(actor=actor):
             return f"the same request came again from {actor}; nothing was run for it"
         case ApprovalRequested(level=level, requested_by=actor):
-            return f"waits for approval (level {level}) by someone other than {actor}"
+            return f"waits for approval by {people(level)} other than {actor}"
+        case ApprovalGiven() as data:
+            why = _because(data.reason)
+            return f"approved by {data.actor}, {data.given} of {data.level} approvals{why}"
         case By(actor=actor, reason=reason) | Resumed(actor=actor, reason=reason):
             return f"{kind} by {actor}{_because(reason)}"
         case CancelRequested(actor=actor, reason=reason):

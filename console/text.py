@@ -63,6 +63,11 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def people(number: int) -> str:
+    """`one person` or `3 people`."""
+    return "one person" if number == 1 else f"{number} people"
+
+
 def counts(numbers: dict[str, int]) -> str:
     """Numbers by status, successes first: `3 succeeded, 1 timed out`."""
     ordered = sorted(numbers.items(), key=lambda item: (item[0] != "succeeded", item[0]))

@@ -55,8 +55,10 @@ def _section(tool: Tool) -> str:
         parts.append(head + rows)
     for rule in describe.rules(tool):
         parts.append(f"{rule}\n")
+    from toolmeta import literals
+
     example = json.dumps(
-        {"tool": tool.name, "parameters": tool.example.parameters}, ensure_ascii=False, indent=2
+        {"tool": tool.name, "parameters": literals.as_planned(tool)}, ensure_ascii=False, indent=2
     )
     parts.append(f"```json\n{example}\n```\n")
     if tool.example.argv is not None:

@@ -122,6 +122,7 @@ def show(tool: ToolName, as_json: Json = False) -> None:
     from rich.text import Text
 
     from console import describe
+    from toolmeta import literals
 
     out = terminal.out()
     head = Text().append(found.name, "bold").append(f"  {found.domain}, {found.platform}", "dim")
@@ -146,7 +147,7 @@ def show(tool: ToolName, as_json: Json = False) -> None:
     for rule in describe.rules(found):
         out.print(Text(rule, style="dim"), soft_wrap=True)
     out.print()
-    example = {"steps": [{"tool": found.name, "parameters": found.example.parameters}]}
+    example = {"steps": [{"tool": found.name, "parameters": literals.as_planned(found)}]}
     out.print(Text().append("plan: ", "dim").append(json.dumps(example)), soft_wrap=True)
     if found.example.argv is not None:
         words = json.dumps(found.example.argv)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from console.text import seconds
+from console.text import count, people, seconds
 from streams.events import Event
 from streams.lifecycle import (
     ASIDES,
@@ -17,6 +17,7 @@ from streams.lifecycle import (
 )
 from streams.payloads import (
     Accepted,
+    ApprovalGiven,
     ApprovalRequested,
     By,
     CancelRequested,
@@ -115,10 +116,12 @@ class ExecutionView:
                     if spec.id in carried:
                         step.status, step.output = "succeeded", carried[spec.id]
                         step.message = f"carried over from {data.rerun_of}"
-            case ApprovalRequested(requested_by=actor):
-                self.message = f"waits for approval by someone other than {actor}"
+            case ApprovalRequested(requested_by=actor, level=level):
+                self.message = f"waits for approval by {people(level)} other than {actor}"
             case By(actor=actor) if event.type == "execution.paused":
                 self.message = f"paused by {actor}"
+            case ApprovalGiven(given=given, level=level):
+                self.message = f"waits for {count(level - given, 'more approval')}"
             case By() | Resumed():
                 self.message = ""
             case CancelRequested(actor=actor):

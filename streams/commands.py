@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
+from streams.actors import ANONYMOUS, Actor
 from streams.plans import StepId
 from streams.reports import Attempt
 from streams.vocabulary import Environment
@@ -17,7 +18,7 @@ class _Control(BaseModel):
     model_config = _OPEN
 
     execution_id: str = Field(min_length=36, max_length=36)
-    actor: str = Field(default="anonymous", min_length=1, max_length=128)
+    actor: Actor = ANONYMOUS
     reason: str | None = Field(default=None, max_length=1_000)
 
 
@@ -28,7 +29,7 @@ class Cancel(_Control):
 
 
 class Approve(_Control):
-    """Let an execution that waits for approval run; never by the actor who asked for it."""
+    """Approve an execution that waits for it; never by an actor who asked for it."""
 
     type: Literal["approve"] = "approve"
     plan_hash: str | None = Field(default=None, description="refused if the plan has another hash")

@@ -49,6 +49,10 @@ class Accepted:
     #: How often this idempotency key was accepted before; the latest acceptance counts.
     run: Annotated[int, Field(description="1 for the first acceptance of its idempotency key")] = 1
     rerun_of: str | None = None
+    earlier_actors: Annotated[
+        list[str] | None,
+        Field(description="who asked for the executions that it repeats; none of them approves it"),
+    ] = None
     carried: Annotated[
         dict[str, Any] | None,
         Field(description="step -> output, for the steps that a rerun does not repeat"),
@@ -94,6 +98,16 @@ class ApprovalRequested:
     plan_hash: str
     requested_by: str
     expires_at: Timestamp
+
+
+@dataclass(slots=True)
+class ApprovalGiven:
+    """One of several approvals that the level needs; `execution.approved` is the last one."""
+
+    actor: str
+    given: Annotated[int, Field(description="approvals so far, by as many different actors")]
+    level: int
+    reason: str | None = None
 
 
 @dataclass(slots=True)
@@ -318,10 +332,11 @@ class Unknown:
 
 
 Payload = (
-    Nothing | Accepted | Rejected | Duplicate | ApprovalRequested | By | Resumed | CancelRequested
-    | Ended | NeedsAttention | Waiting | Expanded | Dispatched | StepStarted | StepProgress
-    | StepSucceeded | StepFailed | RetryScheduled | StepLost | StepCancelRequested | StepCancelled
-    | Skipped | LateResult | CompensationScheduled | CompensationSkipped | Compensated | Audit
+    Nothing | Accepted | Rejected | Duplicate | ApprovalRequested | ApprovalGiven | By | Resumed
+    | CancelRequested | Ended | NeedsAttention | Waiting | Expanded | Dispatched | StepStarted
+    | StepProgress | StepSucceeded | StepFailed | RetryScheduled | StepLost | StepCancelRequested
+    | StepCancelled | Skipped | LateResult | CompensationScheduled | CompensationSkipped
+    | Compensated | Audit
     | Unknown
 )  # fmt: skip
 
@@ -331,6 +346,7 @@ EVENT_TYPES: Final[dict[str, type[Any]]] = {
     "execution.rejected": Rejected,
     "execution.duplicate": Duplicate,
     "execution.approval_requested": ApprovalRequested,
+    "execution.approval_given": ApprovalGiven,
     "execution.approved": By,
     "execution.queued": Nothing,
     "execution.started": Nothing,

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
+from streams.actors import ANONYMOUS, Actor
 from streams.limits import MAX_STEPS
 from streams.vocabulary import ActionClass, Environment, Mode, SlaClass, stored_environment
 
@@ -46,10 +48,22 @@ class RetryPolicy(BaseModel):
     max_backoff_seconds: float = Field(default=60.0, ge=0, le=3600)
 
 
+def _one_name(value: Any) -> Any:
+    """Refuse what is given under both names: one of the two would be dropped unseen."""
+    if isinstance(value, dict) and "parameters" in value and "inputs" in value:
+        raise PydanticCustomError(
+            "given_twice",
+            "it means the same as parameters, which is given too; put everything into parameters",
+            {"field": "inputs"},
+        )
+    return value
+
+
 class Compensation(BaseModel):
     """The step that undoes another one."""
 
     model_config = _OPEN
+    _one_name = model_validator(mode="before")(_one_name)
 
     tool: str = Field(min_length=1, max_length=64)
     parameters: dict[str, Any] = Field(
@@ -68,6 +82,7 @@ class Step(BaseModel):
     """One step of a plan: a tool and its parameters, and when it may run."""
 
     model_config = _OPEN
+    _one_name = model_validator(mode="before")(_one_name)
 
     tool: str = Field(min_length=1, max_length=64, description="canonical name or alias")
     parameters: dict[str, Any] = Field(
@@ -118,7 +133,7 @@ class ExecutionRequest(BaseModel):
     plan: Plan
     execution_id: str | None = Field(default=None, description="UUIDv8 carrying the route key")
     tenant: str = Field(default="default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
-    actor: str = Field(default="anonymous", min_length=1, max_length=128)
+    actor: Actor = ANONYMOUS
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=256)
 
     @model_validator(mode="before")

@@ -7,7 +7,7 @@ from typing import Any, Final
 from toolmeta.check import apply_defaults, checker_of
 from toolmeta.checkers import Allowed, is_reference
 from toolmeta.durations import seconds_of
-from toolmeta.hosts import split_port
+from toolmeta.hosts import ascii_lower, split_port
 from toolmeta.invocation import Invocation, Problem
 from toolmeta.model import Tool
 from toolmeta.risk import may_repeat
@@ -70,7 +70,7 @@ def target_key(value: Any) -> str | None:
     """
     if type(value) not in (str, int) or is_reference(value):
         return None
-    return split_port(str(value).strip())[0][:253].rstrip(".").lower() or None
+    return ascii_lower(split_port(str(value).strip())[0][:253].rstrip(".")) or None
 
 
 def target_names(tool: Tool) -> tuple[tuple[str, ...], str | None]:

@@ -5,6 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 _MAX_PORT: Final = 65_535
+_LOWER: Final = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+
+
+def ascii_lower(text: str) -> str:
+    """The text with the letters A to Z in lower case; every other character is left as it is."""
+    return text.translate(_LOWER)
 
 
 def split_port(host: str) -> tuple[str, int | None]:

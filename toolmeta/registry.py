@@ -9,12 +9,16 @@ from pydantic import ValidationError
 
 from toolmeta import rules
 from toolmeta.definitions import CatalogueError, Definition, as_json, read_all
+from toolmeta.hosts import ascii_lower
 from toolmeta.model import Tool
 
 
 def spelling(name: str) -> str:
-    """The form in which names are compared: lower case, underscores."""
-    return name.strip().lower().replace("-", "_")
+    """The form in which names are compared: lower case, underscores.
+
+    Only of ASCII: folding other letters makes ASCII of some, such as k of U+212A.
+    """
+    return ascii_lower(name.strip(" ")).replace("-", "_")
 
 
 class Registry:

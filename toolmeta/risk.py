@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from streams.vocabulary import ActionClass, Environment
 from toolmeta.check import apply_defaults
 from toolmeta.effects import Effect, worst
 from toolmeta.model import Tool
 from toolmeta.template import as_text
+
+#: Tools whose changes need no approval in prod, each with the reason; see docs/approvals.md.
+UNATTENDED: Final[dict[str, str]] = {
+    "sendmail": "a message to people",
+    "slack_cli": "a message to people",
+    "teams_cli": "a message to people",
+    "asset_create": "a record of the inventory; no machine is touched",
+    "asset_update": "a record of the inventory; no machine is touched",
+    "pg_dump": "a backup, which runs at night; the database is only read",
+    "mysqldump": "a backup, which runs at night; the database is only read",
+    "mongodump": "a backup, which runs at night; the database is only read",
+    "axis_vapix_ptz_control": "an operator turns cameras all day, and back",
+    "axis_vapix_light_control": "a lamp of a camera, switched on and off in operation",
+    "axis_vapix_daynight": "the day and night mode of a camera, switched in operation",
+}
 
 
 def effect_of(tool: Tool, parameters: dict[str, Any]) -> Effect:
@@ -18,14 +33,24 @@ def effect_of(tool: Tool, parameters: dict[str, Any]) -> Effect:
     return worst(_by_operation(tool, given), *raised)
 
 
+def effects_of(tool: Tool) -> frozenset[Effect]:
+    """Every effect that a call of the tool may have."""
+    risk = tool.risk
+    listed = () if risk.effect_by is None else risk.effect_by.effects.values()
+    return frozenset((risk.effect, *listed, *risk.raised_by.values()))
+
+
 def _by_operation(tool: Tool, given: dict[str, Any]) -> Effect:
     rule = tool.risk.effect_by
     if rule is None:
         return tool.risk.effect
+    worst_of_all = worst(tool.risk.effect, *rule.effects.values())
     operation = given.get(rule.parameter)
-    if type(operation) not in (str, bool):
-        return tool.risk.effect
-    return rule.effects.get(as_text(operation), tool.risk.effect)
+    # Text is no switch: what is not of the parameter's own type is not what the table lists.
+    wanted = bool if tool.parameters[rule.parameter].type == "boolean" else str
+    if type(operation) is not wanted:
+        return worst_of_all
+    return rule.effects.get(as_text(operation), worst_of_all)
 
 
 def action_class_of(tool: Tool, parameters: dict[str, Any]) -> ActionClass:
@@ -34,8 +59,21 @@ def action_class_of(tool: Tool, parameters: dict[str, Any]) -> ActionClass:
 
 
 def approval_required(tool: Tool, parameters: dict[str, Any], environment: Environment) -> bool:
-    """Whether the definition requires an approval of this call in this environment."""
-    return environment in tool.risk.approval_in and effect_of(tool, parameters) != "read"
+    """Whether this call needs an approval in this environment; one that only reads never does."""
+    effect = effect_of(tool, parameters)
+    return effect != "read" and environment in approval_environments(tool, effect)
+
+
+def approval_environments(tool: Tool, effect: Effect) -> frozenset[Environment]:
+    """Where a call of this effect needs an approval: where the definition says, and in prod.
+
+    In prod only a tool of UNATTENDED goes without, and only for what it does not destroy.
+    """
+    if effect == "read":
+        return frozenset()
+    if effect == "modify" and tool.name in UNATTENDED:
+        return tool.risk.approval_in
+    return tool.risk.approval_in | {"prod"}
 
 
 def may_repeat(tool: Tool, parameters: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ import re
 from typing import Any, Final, NamedTuple
 
 _PATH: Final = re.compile(r"(env|file)[/:]([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})")
-_REMEDY: Final = 'write {"type": "secret", "path": "env/NAME"} or "file/NAME"'
+REMEDY: Final = 'write {"type": "secret", "path": "env/NAME"} or "file/NAME"'
 
 
 class SecretPath(NamedTuple):
@@ -37,19 +37,19 @@ def fault(value: dict[str, Any]) -> str | None:
     """What is wrong with an object of type `secret`, with the remedy; None if nothing is."""
     unknown = sorted(str(key)[:40] for key in value.keys() - {"type", "path"})
     if unknown:
-        return f"is a secret reference with an unknown key {unknown[0]!r}; {_REMEDY}"
+        return f"is a secret reference with an unknown key {unknown[0]!r}; {REMEDY}"
     path = value.get("path")
     if path is None or path == "":
-        return f"is a secret reference without a path; {_REMEDY}"
+        return f"is a secret reference without a path; {REMEDY}"
     if type(path) is not str:
-        return f"is a secret reference whose path is no text; {_REMEDY}"
+        return f"is a secret reference whose path is no text; {REMEDY}"
     if path_of(value) is None:
         # The path itself may be a secret in the wrong place: it is not shown.
         prefix = path.partition("/")[0].partition(":")[0]
         if prefix in ("env", "file"):
             return (
                 f"is a secret reference whose name is not 1 to 128 letters, digits and _ . - "
-                f"beginning with a letter, digit or _; {_REMEDY}"
+                f"beginning with a letter, digit or _; {REMEDY}"
             )
-        return f"is a secret reference whose path begins with neither env/ nor file/; {_REMEDY}"
+        return f"is a secret reference whose path begins with neither env/ nor file/; {REMEDY}"
     return None

@@ -14,12 +14,13 @@ from typing import Final
 import orjson
 
 from processors.router import expressions, policy
+from processors.router.calls import Call, written
 from streams.admitted import AdmittedPlan, AdmittedStep, encode_plan
 from streams.limits import MAX_PLAN_BYTES, MAX_SECRETS_BYTES, MAX_STEPS
 from streams.payloads import Accepted
 from streams.plans import Compensation, ExecutionRequest, Plan, RetryPolicy, Step
 from streams.topics import TEST_DOMAIN
-from toolmeta import risk
+from toolmeta import literals, risk
 from toolmeta.bind import target_names
 from toolmeta.check import check
 from toolmeta.invocation import Problem
@@ -46,16 +47,14 @@ def admit(
         return [Problem("plan.steps", f"{len(plan.steps)} steps; at most {MAX_STEPS} are allowed")]
     problems: list[Problem] = []
     names = _names(plan, problems)
-    tools = [_tool(step, index, registry, problems) for index, step in enumerate(plan.steps)]
+    calls = [(call, _tool(call, registry, problems)) for call in written(plan)]
     if not problems:
         dependencies = _dependencies(plan, names, problems)
         if not problems:
             _check_references(plan, names, dependencies, problems)
     if problems:
         return problems[:MAX_PROBLEMS]
-    data = _accepted(
-        request, plan_hash, idempotency_key, names, [t for t in tools if t], dependencies, registry
-    )
+    data = _accepted(request, plan_hash, idempotency_key, names, _found(calls), dependencies)
     data.run = run
     size = len(encode_plan(data.plan))
     if size > MAX_PLAN_BYTES:
@@ -81,26 +80,24 @@ def _names(plan: Plan, problems: list[Problem]) -> list[str]:
     return names
 
 
-def _tool(
-    step: Step | Compensation,
-    index: int,
-    registry: Registry,
-    problems: list[Problem],
-    inside: str = "",
-) -> Tool | None:
-    where = f"plan.steps[{index}]{inside}"
+def _tool(call: Call, registry: Registry, problems: list[Problem]) -> Tool | None:
+    step = call.step
     tool = registry.get(step.tool)
     if tool is None:
         near = registry.suggest(step.tool)
         hint = f"; did you mean {near}?" if near else "; see `runstream tools list`"
-        problems.append(Problem(f"{where}.tool", f"there is no tool {step.tool[:64]!r}{hint}"))
+        problems.append(Problem(f"{call.field}.tool", f"there is no tool {step.tool[:64]!r}{hint}"))
         return None
     if tool.domain == TEST_DOMAIN and not registry.test_tools:
         message = f"{tool.name} is a test tool; `runstream up --test-tools` serves these"
-        problems.append(Problem(f"{where}.tool", message))
+        problems.append(Problem(f"{call.field}.tool", message))
         return None
-    for problem in check(tool, step.parameters, references_allowed=True):
-        field = f"{where}.{problem.field}"
+    found = [*check(tool, step.parameters, references_allowed=True)]
+    found += literals.problems(tool, step.parameters)
+    if isinstance(step, Step) and step.secrets:
+        found += literals.step_problems(step.secrets)
+    for problem in found:
+        field = f"{call.field}.{problem.field}"
         problems.append(Problem(field[:200], problem.message[:500]))
     if (
         isinstance(step, Step)
@@ -108,10 +105,13 @@ def _tool(
         and len(orjson.dumps(step.secrets)) > MAX_SECRETS_BYTES
     ):
         message = f"more than {MAX_SECRETS_BYTES} bytes; references to secrets are short"
-        problems.append(Problem(f"{where}.secrets", message))
-    if isinstance(step, Step) and step.compensate is not None:
-        _tool(step.compensate, index, registry, problems, ".compensate")
+        problems.append(Problem(f"{call.field}.secrets", message))
     return tool
+
+
+def _found(calls: list[tuple[Call, Tool | None]]) -> dict[str, Tool]:
+    """The tool of every call, by where the call stands."""
+    return {call.field: tool for call, tool in calls if tool is not None}
 
 
 def _dependencies(plan: Plan, names: list[str], problems: list[Problem]) -> list[list[str]]:
@@ -214,25 +214,31 @@ def _accepted(
     plan_hash: str,
     idempotency_key: str,
     names: list[str],
-    tools: list[Tool],
+    tools: dict[str, Tool],
     dependencies: list[list[str]],
-    registry: Registry,
 ) -> Accepted:
     plan = request.plan
-    sla = plan.sla_class or policy.sla_class(sum(tool.estimate_seconds for tool in tools))
-    pairs = list(zip(tools, plan.steps, strict=True))
+    calls = [(call, tools[call.field]) for call in written(plan)]
+    estimate = sum(tool.estimate_seconds * call.rounds for call, tool in calls)
+    sla = plan.sla_class or policy.sla_class(estimate)
     action = plan.action_class or policy.action_class(
-        plan.type, [risk.action_class_of(tool, step.parameters) for tool, step in pairs]
+        plan.type, [risk.action_class_of(tool, call.step.parameters) for call, tool in calls]
     )
     steps = tuple(
-        _spec(step, name, tool, waits, sla, action, registry)
-        for step, name, tool, waits in zip(plan.steps, names, tools, dependencies, strict=True)
+        _spec(step, name, index, waits, sla, action, tools)
+        for index, (step, name, waits) in enumerate(
+            zip(plan.steps, names, dependencies, strict=True)
+        )
     )
     timeout = plan.timeout_seconds or policy.execution_timeout(
-        sla, action, [spec.timeout_seconds for spec in steps]
+        sla,
+        action,
+        [_step_timeout(call.step, tool, sla, action) * call.rounds for call, tool in calls],
     )
     level = plan.approval_level
-    if any(risk.approval_required(tool, step.parameters, plan.environment) for tool, step in pairs):
+    if any(
+        risk.approval_required(tool, call.step.parameters, plan.environment) for call, tool in calls
+    ):
         level = max(level, 1)
     return Accepted(
         plan=AdmittedPlan(plan.name, steps, dict(plan.model_extra or {})),
@@ -264,15 +270,17 @@ def _unknown_fields(plan: Plan) -> list[str]:
 def _spec(
     step: Step,
     name: str,
-    tool: Tool,
+    index: int,
     depends_on: list[str],
     sla: str,
     action: str,
-    registry: Registry,
+    tools: dict[str, Tool],
 ) -> AdmittedStep:
     retry = step.retry or _NO_RETRY
     wanted = step.retry.max_attempts if step.retry else None
-    spec = _runnable(step, name, tool, sla, action, policy.max_attempts(sla, wanted), retry)
+    attempts = policy.max_attempts(sla, wanted)
+    tool = tools[f"plan.steps[{index}]"]
+    spec = _runnable(step, name, tool, sla, action, attempts, retry)
     spec.depends_on = tuple(depends_on)
     spec.on_failure = step.on_failure
     spec.description = step.description
@@ -282,13 +290,17 @@ def _spec(
     spec.assets = step.assets
     spec.secrets = step.secrets
     if step.compensate is not None:
-        undo_tool = registry.get(step.compensate.tool)
-        assert undo_tool is not None  # checked in _tool  # noqa: S101
+        undo_tool = tools[f"plan.steps[{index}].compensate"]
         attempts = policy.max_attempts(sla, None)
         undo = _runnable(step.compensate, "", undo_tool, sla, action, attempts, _NO_RETRY)
         undo.when = step.compensate.when
         spec.compensate = undo
     return spec
+
+
+def _step_timeout(step: Step | Compensation, tool: Tool, sla: str, action: str) -> float:
+    wanted = step.timeout_seconds or max(policy.timings(sla, action).step, tool.timeout_seconds)
+    return float(wanted)
 
 
 def _runnable(
@@ -306,9 +318,7 @@ def _runnable(
         tool=tool.name,
         domain=tool.domain,
         parameters=step.parameters,
-        timeout_seconds=float(
-            step.timeout_seconds or max(policy.timings(sla, action).step, tool.timeout_seconds)
-        ),
+        timeout_seconds=_step_timeout(step, tool, sla, action),
         lease_seconds=float(policy.lease_seconds(sla, action)),
         max_attempts=max_attempts,
         backoff_seconds=retry.backoff_seconds,

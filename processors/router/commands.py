@@ -7,9 +7,11 @@ from processors.router.decision import Decision
 from processors.router.ending import request_end
 from processors.router.scheduling import advance
 from processors.router.state import Execution
+from streams.actors import ANONYMOUS, same_actor
 from streams.commands import Approve, Cancel, Pause, Reject, Resolve, Resume
 from streams.lifecycle import ENDED
 from streams.payloads import (
+    ApprovalGiven,
     Audit,
     By,
     NeedsAttention,
@@ -33,7 +35,7 @@ def audit(decision: Decision, actor: str, action: str, allowed: bool, message: s
 def decide_command(execution: Execution, command: Command, now: float) -> Decision:
     """What follows from a command; a refusal is an `audit.decision` that says why."""
     decision = Decision(execution, now)
-    refusal = _refusal(execution, command)
+    refusal = _refusal(execution, command, now)
     if refusal is not None:
         audit(decision, command.actor, command.type, False, refusal)
         return decision
@@ -44,8 +46,7 @@ def decide_command(execution: Execution, command: Command, now: float) -> Decisi
             request_end(decision, "cancelled", command.actor, reason)
             advance(decision)
         case Approve():
-            decision.emit("execution.approved", by)
-            advance(decision, everything=True)
+            _approve(decision, by)
         case Reject():
             message = command.reason or f"{command.actor} rejected it"
             data = Rejected("not_approved", message, actor=command.actor, name=execution.plan.name)
@@ -59,7 +60,19 @@ def decide_command(execution: Execution, command: Command, now: float) -> Decisi
     return decision
 
 
-def _refusal(execution: Execution, command: Command) -> str | None:
+def _approve(decision: Decision, by: By) -> None:
+    """Count an approval; with the last one that the level needs the execution goes on."""
+    execution = decision.execution
+    given, level = len(execution.approved_by) + 1, execution.approval_level
+    if given < level:
+        partial = ApprovalGiven(by.actor, given, level, by.reason)
+        decision.emit("execution.approval_given", partial)
+        return
+    decision.emit("execution.approved", by)
+    advance(decision, everything=True)
+
+
+def _refusal(execution: Execution, command: Command, now: float) -> str | None:
     """Why the command cannot be followed, or None."""
     status = execution.status
     if status in ENDED:
@@ -69,12 +82,7 @@ def _refusal(execution: Execution, command: Command) -> str | None:
     if isinstance(command, Approve | Reject):
         if status != "pending_approval":
             return f"it does not wait for approval; it is {status}"
-        if isinstance(command, Approve):
-            if command.actor == execution.actor:
-                return f"{command.actor} asked for this execution and cannot approve it"
-            if command.plan_hash not in (None, execution.plan_hash):
-                return f"the plan has another hash now: {execution.plan_hash}"
-        return None
+        return _approval_refusal(execution, command, now) if isinstance(command, Approve) else None
     if execution.ending is not None:
         return "its end is already asked for"
     if isinstance(command, Pause):
@@ -86,6 +94,22 @@ def _refusal(execution: Execution, command: Command) -> str | None:
         return f"there is no step {command.step}"
     if step.status != "needs_attention":
         return f"step {command.step} does not need attention; it is {step.status}"
+    return None
+
+
+def _approval_refusal(execution: Execution, command: Approve, now: float) -> str | None:
+    actor = command.actor
+    if same_actor(actor, ANONYMOUS):
+        return "an approval names the actor who gives it"
+    if any(same_actor(actor, other) for other in (execution.actor, *execution.earlier_actors)):
+        return f"{actor} asked for this execution and cannot approve it"
+    if any(same_actor(actor, other) for other in execution.approved_by):
+        return f"{actor} has approved it already; level {execution.approval_level} needs others"
+    expires = execution.approval_expires_at
+    if expires is not None and expires <= now:
+        return f"the time for its approval ended at {iso(expires)}"
+    if command.plan_hash not in (None, execution.plan_hash):
+        return f"the plan has another hash: {execution.plan_hash}"
     return None
 
 

@@ -26,6 +26,7 @@ from streams.lifecycle import (
 )
 from streams.payloads import (
     Accepted,
+    ApprovalGiven,
     ApprovalRequested,
     CancelRequested,
     CompensationScheduled,
@@ -67,6 +68,7 @@ def accepted(event: Event, at: float) -> Execution:
         accepted_at=at,
         run=data.run,
         rerun_of=data.rerun_of,
+        earlier_actors=data.earlier_actors or [],
         seq=event.seq,
         steps={spec.id: StepState(spec.id) for spec in data.plan.steps},
     )
@@ -109,6 +111,8 @@ def _execution(execution: Execution, event: Event, at: float) -> None:
     execution.status = status
     if isinstance(data, ApprovalRequested):
         execution.approval_expires_at = unix(data.expires_at)
+    elif isinstance(data, ApprovalGiven):
+        execution.approved_by.append(data.actor)
     elif event.type == "execution.started" and execution.started_at is None:
         execution.started_at = at
     elif status in ENDED and execution.ended_at is None:

@@ -7,6 +7,7 @@ that is JSON but no valid request is a rejection, with one sentence per fault th
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -14,6 +15,7 @@ import orjson
 from pydantic import ValidationError
 
 from processors.router.decoding import Undecodable, is_suspicious, unstorable
+from streams.actors import ACTOR, ANONYMOUS
 from streams.limits import MAX_REQUEST_BYTES
 from streams.plans import AROUND, ExecutionRequest
 from toolmeta.invocation import Problem
@@ -31,7 +33,7 @@ class Invalid:
     problems: list[Problem]
     reason: Literal["invalid", "too_large"] = "invalid"
     tenant: str = "default"
-    actor: str = "anonymous"
+    actor: str = ANONYMOUS
     execution_id: str | None = None
     idempotency_key: str | None = None
     #: The name of the plan, where there is one.
@@ -104,11 +106,14 @@ def _sender(value: bytes) -> dict[str, Any]:
     plan = loose.get("plan")
     named = {"name": plan.get("name") if isinstance(plan, dict) else loose.get("name")}
     given = {**loose, **named}
-    return {
+    told = {
         name: given[name]
         for name, limit in _SENDER_LIMITS.items()
         if isinstance(given.get(name), str) and 0 < len(given[name]) <= limit
     }
+    if not re.fullmatch(ACTOR, told.get("actor", ANONYMOUS)):
+        del told["actor"]
+    return told
 
 
 def _unreadable(value: bytes, error: ValidationError) -> Invalid | Undecodable:
@@ -120,8 +125,15 @@ def _unreadable(value: bytes, error: ValidationError) -> Invalid | Undecodable:
         return Undecodable("not_json", first["msg"][:300])
     if not first["loc"]:
         return Undecodable("not_an_object", "the value is JSON, but not an object")
-    problems = [Problem(_field(fault["loc"]), _sentence(dict(fault))) for fault in faults]
+    problems = [Problem(_field(_location(dict(fault))), _sentence(dict(fault))) for fault in faults]
     return Invalid(problems[:MAX_PROBLEMS], **_sender(value))
+
+
+def _location(fault: dict[str, Any]) -> tuple[int | str, ...]:
+    """Where the fault is; the check of a whole object names the field itself."""
+    named = (fault.get("ctx") or {}).get("field")
+    location: tuple[int | str, ...] = fault["loc"]
+    return location if named is None else (*location, named)
 
 
 def _field(location: tuple[int | str, ...]) -> str:

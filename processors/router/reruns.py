@@ -8,12 +8,15 @@ import orjson
 
 from processors.router import policy
 from processors.router.state import Execution
+from streams.actors import same_actor
 from streams.admitted import encode_plan
 from streams.lifecycle import RERUNNABLE
 from streams.limits import MAX_RECORD_BYTES
 from streams.payloads import Accepted
 
 NOT_RERUNNABLE: Final = "only what failed, stopped or timed out can be run again; it is {}"
+#: Actors that a chain of reruns remembers.
+MAX_EARLIER_ACTORS: Final = 50
 #: What the event of the new execution holds besides the plan and the outputs.
 _REST_BYTES: Final = 16 * 1024
 
@@ -39,6 +42,14 @@ def rerun_of(
         for name in execution.specs
         if execution.steps[name].status == "succeeded" and name not in again
     }
+    earlier = list(execution.earlier_actors)
+    if not any(same_actor(execution.actor, other) for other in earlier):
+        earlier.append(execution.actor)
+    if len(earlier) > MAX_EARLIER_ACTORS:
+        return (
+            f"more than {MAX_EARLIER_ACTORS} actors have asked for it, one after the other: "
+            "submit the plan again"
+        )
     size = len(encode_plan(execution.plan)) + len(orjson.dumps(carried)) + _REST_BYTES
     if size > MAX_RECORD_BYTES:
         return (
@@ -60,6 +71,7 @@ def rerun_of(
         approval_level=execution.approval_level,
         name=execution.plan.name,
         rerun_of=execution.id,
+        earlier_actors=earlier,
         carried=carried,
     )
 

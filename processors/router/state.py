@@ -123,9 +123,13 @@ class Execution:
     #: 1 for the first acceptance of its idempotency key, and one more for each later one.
     run: int = 1
     rerun_of: str | None = None
+    #: Who asked for the executions that this one repeats; none of them approves it.
+    earlier_actors: list[str] = field(default_factory=list)
     seq: int = 0
     status: str = "approved"
     approval_expires_at: float | None = None
+    #: Who has approved it so far, while the level needs more.
+    approved_by: list[str] = field(default_factory=list)
     started_at: float | None = None
     ended_at: float | None = None
     #: Since when it waits for a person (paused, needs attention), and for how long it did before.

@@ -14,6 +14,7 @@ import pytest
 
 from tests.harness import PATIENCE_SECONDS, Harness
 from tests.tools.fakes.program import FakeProgram, FakePrograms, install, remove
+from tests.tools.planned import planned
 
 #: Every tool that an executor really ran in this session and that succeeded.
 REALLY_EXECUTED: set[str] = set()
@@ -47,7 +48,10 @@ class Execute:
         tenant: str = "default",
         **step: Any,
     ) -> Result:
-        """Run a tool; `step` holds further fields of the step, `retry` is one attempt."""
+        """Run a tool; `step` holds further fields of the step, `retry` is one attempt.
+
+        A secret may be given as it is: the plan then holds a reference to it.
+        """
         key = uuid.uuid4().hex
         plan = {
             "name": f"tool {tool}",
@@ -56,7 +60,7 @@ class Execute:
                 {
                     "id": "it",
                     "tool": tool,
-                    "parameters": parameters or {},
+                    "parameters": planned(tool, parameters or {}),
                     "retry": {"max_attempts": 1},
                     **step,
                 }

@@ -20,6 +20,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from tests.fakes.hooks import KEY, Hooks
 from tests.harness import Harness
 from tests.tools.conftest import Execute
+from tests.tools.planned import planned
 
 #: Two attempts, one soon after the other.
 TWICE = {"max_attempts": 2, "backoff_seconds": 0.1}
@@ -256,7 +257,7 @@ def steps(count: int, url: str, **more: Any) -> list[dict[str, Any]]:
     """That many messages side by side."""
     return [
         {"id": f"s{number}", "tool": "slack_cli", "depends_on": [], "on_failure": "continue",
-         "parameters": {"webhook_url": url, "message": f"{number}"},
+         "parameters": planned("slack_cli", {"webhook_url": url, "message": f"{number}"}),
          "retry": {"max_attempts": 1}, **more}
         for number in range(count)
     ]  # fmt: skip

@@ -200,7 +200,7 @@ def test_psql(execute: Execute, tmp_path_factory: pytest.TempPathFactory) -> Non
         change = {**where, "query": "delete from orders"}
         assert execute("psql", change).error_class == "invalid_parameters"
         assert succeeded(execute("psql", {**change, "write": True}))["row_count"] == 2
-        refused = execute("psql", {**where, "query": "select 1", "password": "no"})
+        refused = execute("psql", {**where, "query": "select 1", "password": "not-it"})
         assert refused.error_class == "login_refused"
     finally:
         running.remove()

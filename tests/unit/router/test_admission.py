@@ -178,3 +178,43 @@ def test_test_tools_are_refused_where_they_are_not_served(place: str) -> None:
     events = simulation.submit({"steps": [step]})
     assert kinds(events) == ["execution.rejected"]
     assert "--test-tools" in events[0]["data"]["message"]
+
+
+@pytest.mark.parametrize("compensated", [False, True])
+def test_inputs_beside_parameters_is_refused(compensated: bool) -> None:
+    call = {"tool": "noop", "parameters": {"value": 1}, "inputs": {"value": 2}}
+    step = {"tool": "noop", "compensate": call} if compensated else call
+    events = Simulation().submit({"steps": [step]})
+    assert kinds(events) == ["execution.rejected"]
+    (problem,) = events[0]["data"]["problems"]
+    where = "plan.steps[0].compensate.inputs" if compensated else "plan.steps[0].inputs"
+    assert problem["field"] == where
+    assert "put everything into parameters" in problem["message"]
+
+
+@pytest.mark.parametrize("name", ["\u212aill", "ki\u217c\u217c", "kill\u200b", "\u00a0kill"])
+def test_a_tool_is_not_found_by_a_name_that_only_looks_like_it(name: str) -> None:
+    request = {"steps": [{"tool": name, "parameters": {"pid": 7}}]}
+    events = Simulation().submit(request)
+    assert kinds(events) == ["execution.rejected"]
+    assert "there is no tool" in events[0]["data"]["problems"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    "actor",
+    [
+        "mallory ",
+        " mallory",
+        "mallor\u0443",
+        "mallory\u200b",
+        "\uff4dallory",
+        "mal\nlory",
+        "",
+        "a" * 129,
+    ],
+)
+def test_an_actor_is_plain_ascii(actor: str) -> None:
+    events = Simulation().submit({"steps": [{"tool": "noop"}], "actor": actor})
+    assert kinds(events) == ["execution.rejected"]
+    assert events[0]["data"]["problems"][0]["field"] == "actor"
+    assert events[0]["data"]["actor"] == "anonymous"

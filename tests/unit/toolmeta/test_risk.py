@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
+
 from toolmeta import registry
 from toolmeta.effects import worst
 from toolmeta.model import Tool
-from toolmeta.risk import effect_of
+from toolmeta.risk import (
+    UNATTENDED,
+    approval_environments,
+    approval_required,
+    effect_of,
+    effects_of,
+)
 
 
 def raised(by: str) -> Tool:
@@ -26,3 +34,44 @@ def test_a_parameter_raises_the_effect_where_it_is_set() -> None:
 def test_the_worst_effect_counts() -> None:
     assert worst("read", "destroy", "modify") == "destroy"
     assert worst("read") == "read"
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("chmod", {"path": "/etc", "mode": "0777"}),
+        ("chown", {"path": "/etc", "owner": "app"}),
+        ("systemctl", {"action": "stop", "unit": "nginx.service"}),
+        ("systemctl", {"action": "restart", "unit": "nginx.service"}),
+        ("systemctl", {"action": "disable", "unit": "nginx.service"}),
+        ("psql", {"query": "drop table t", "write": True}),
+        ("curl", {"url": "https://example.org", "method": "DELETE"}),
+        ("curl", {"url": "https://example.org", "method": "PUT"}),
+        ("curl", {"url": "https://example.org", "method": "{{ item }}"}),
+        ("webhook_sender", {"url": "https://example.org"}),
+        ("webhook_sender", {"url": "https://example.org", "method": "DELETE"}),
+        ("asset_delete", {"id": "x"}),
+    ],
+)
+def test_in_prod_what_changes_something_needs_approval(
+    name: str, parameters: dict[str, object]
+) -> None:
+    tool = registry.load().get(name)
+    assert tool is not None
+    assert approval_required(tool, parameters, "prod")
+
+
+@pytest.mark.parametrize("name", sorted(UNATTENDED))
+def test_what_runs_unattended_in_prod_destroys_nothing(name: str) -> None:
+    tool = registry.load().get(name)
+    assert tool is not None
+    assert effects_of(tool) <= {"read", "modify"}
+    assert "prod" not in tool.risk.approval_in
+    assert not approval_required(tool, tool.example.parameters, "prod")
+
+
+@pytest.mark.parametrize("tool", registry.load().all(), ids=lambda tool: tool.name)
+def test_reading_needs_no_approval_and_destroying_in_prod_always_does(tool: Tool) -> None:
+    assert approval_environments(tool, "read") == frozenset()
+    assert "prod" in approval_environments(tool, "destroy")
+    assert ("prod" in approval_environments(tool, "modify")) == (tool.name not in UNATTENDED)

@@ -1,0 +1,44 @@
+"""Calls: everything of a plan that can ever run.
+
+What admission decides by the tools of a plan (action class, time class, mode, timeout, approval)
+is decided over these, so that no part of a plan escapes. A kind of step that runs a tool in a new
+place is added to `written` and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from streams.plans import Compensation, Plan, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One place of a plan that names a tool; a `for_each` step is one call for all its items."""
+
+    #: Where it stands, such as `plan.steps[0].compensate`.
+    field: str
+    step: Step | Compensation
+    #: How often it runs, one after the other, as far as the plan says so.
+    rounds: int
+
+
+def written(plan: Plan) -> Iterator[Call]:
+    """Every call of the plan: each step, then the compensation that may undo it."""
+    for index, step in enumerate(plan.steps):
+        field = f"plan.steps[{index}]"
+        yield Call(field, step, _rounds(step))
+        if step.compensate is not None:
+            yield Call(f"{field}.compensate", step.compensate, _items(step))
+
+
+def _items(step: Step) -> int:
+    """How many items the step has; 1 where only the run will tell."""
+    return max(1, len(step.for_each)) if isinstance(step.for_each, list) else 1
+
+
+def _rounds(step: Step) -> int:
+    """Items run at the same time, as many as `max_parallel` allows."""
+    items = _items(step)
+    return -(-items // min(step.max_parallel or items, items))

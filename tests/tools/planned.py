@@ -1,0 +1,33 @@
+"""Parameters as a plan may write them: secrets in files of the executor, references in the plan."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from toolmeta import literals, registry
+
+
+def planned(tool: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The same parameters with every literal secret written to a file and referred to."""
+    found = registry.load().get(tool)
+    if found is None:
+        return parameters
+    secrets = {problem.field for problem in literals.problems(found, parameters)}
+    spellings = {
+        spelling: f"parameters.{name}"
+        for name, shape in found.parameters.items()
+        for spelling in (name, *shape.aliases)
+    }
+    return {
+        name: _kept(value) if isinstance(value, str) and spellings.get(name) in secrets else value
+        for name, value in parameters.items()
+    }
+
+
+def _kept(value: str) -> dict[str, str]:
+    name = hashlib.sha256(value.encode()).hexdigest()[:16]
+    (Path(os.environ["RUNSTREAM_SECRETS_DIR"]) / name).write_text(value)
+    return {"type": "secret", "path": f"file/{name}"}

@@ -1,0 +1,86 @@
+"""Secrets are never written down: a literal or a template in their place is refused, unseen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.unit.router.simulation import Simulation, kinds
+from toolmeta import literals, registry
+from toolmeta.model import Tool
+
+CANARY = "canary-7c1f-secret"
+REFERENCE = {"type": "secret", "path": "env/DB"}
+SECRETS = [
+    (tool, name) for tool in registry.load().all() for name in sorted(literals.secrets_of(tool))
+]
+
+
+def submitted(step: dict[str, Any]) -> tuple[Simulation, list[dict[str, Any]]]:
+    """The events of a plan with this step after one that gives it an output."""
+    simulation = Simulation()
+    steps = [{"id": "x", "tool": "noop"}, {"id": "a", **step}]
+    return simulation, simulation.submit({"plan": {"steps": steps}})
+
+
+def assert_refused(step: dict[str, Any], field: str) -> None:
+    simulation, events = submitted(step)
+    assert kinds(events) == ["execution.rejected"]
+    problems = events[0]["data"]["problems"]
+    (problem,) = [item for item in problems if "takes a secret reference only" in item["message"]]
+    assert problem["field"] == field
+    assert '{"type": "secret", "path": "env/NAME"}' in problem["message"]
+    assert CANARY.encode() not in orjson.dumps([simulation.events, simulation.commands])
+    assert not any(CANARY.encode() in value for value in simulation.changelog.values())
+
+
+@pytest.mark.parametrize(
+    ("tool", "name"), SECRETS, ids=[f"{tool.name}-{name}" for tool, name in SECRETS]
+)
+def test_a_literal_secret_is_refused_without_being_repeated(tool: Tool, name: str) -> None:
+    step = {"tool": tool.name, "parameters": {**literals.as_planned(tool), name: CANARY}}
+    assert_refused(step, f"plan.steps[1].parameters.{name}")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [CANARY, f"{CANARY}{{{{ steps.x.output.password }}}}", [CANARY], {"value": CANARY}, 7,
+     {"Type": "secret", "path": CANARY}],
+)  # fmt: skip
+def test_nothing_but_a_reference_is_a_secret(value: Any) -> None:
+    parameters = {"query": "select 1", "password": value}
+    assert_refused({"tool": "psql", "parameters": parameters}, "plan.steps[1].parameters.password")
+
+
+def test_a_template_in_a_secret_parameter_is_refused() -> None:
+    parameters = {"query": "select 1", "password": "{{ steps.x.output.password }}"}
+    assert_refused({"tool": "psql", "parameters": parameters}, "plan.steps[1].parameters.password")
+
+
+def test_a_compensation_writes_no_secret_down_either() -> None:
+    undo = {"tool": "psql", "parameters": {"query": "select 1", "password": CANARY}}
+    step = {"tool": "noop", "compensate": undo}
+    assert_refused(step, "plan.steps[1].compensate.parameters.password")
+
+
+def test_a_secret_of_the_step_is_a_reference() -> None:
+    step = {"tool": "df", "parameters": {"host": "web-01"}, "secrets": {"ssh_password": CANARY}}
+    assert_refused(step, "plan.steps[1].secrets.ssh_password")
+
+
+def test_references_and_content_with_references_in_it_are_accepted() -> None:
+    psql = {"query": "select 1", "password": REFERENCE}
+    assert kinds(submitted({"tool": "psql", "parameters": psql})[1])[0] == "execution.accepted"
+    hook = {"url": "https://hooks.example.org", "headers": {"X-Team": "ops", "X-Key": REFERENCE}}
+    step = {"tool": "webhook_sender", "parameters": hook, "secrets": {"hmac_secret": REFERENCE}}
+    assert kinds(submitted(step)[1])[0] == "execution.accepted"
+
+
+def test_every_secret_parameter_is_known_to_be_a_secret_or_content() -> None:
+    """A new definition's secret is refused as a literal unless somebody decides otherwise."""
+    assert {name for _, name in SECRETS} == {
+        "access_key_id", "access_token", "account_key", "connection_string", "hmac_secret",
+        "password", "sas_token", "secret_access_key", "session_token", "token", "webhook_url",
+    }  # fmt: skip
