@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from tests.unit.toolmeta.samples import sample
 from toolmeta import registry
 from toolmeta.effects import worst
 from toolmeta.model import Tool
-from toolmeta.risk import effect_of
+from toolmeta.risk import action_class_of, effect_of
 
 
 def raised(by: str) -> Tool:
@@ -26,3 +31,37 @@ def test_a_parameter_raises_the_effect_where_it_is_set() -> None:
 def test_the_worst_effect_counts() -> None:
     assert worst("read", "destroy", "modify") == "destroy"
     assert worst("read") == "read"
+
+
+def test_a_parameter_that_raises_the_effect_raises_the_action_class() -> None:
+    tool = registry.load().get("docker_ps")
+    assert tool is not None
+    assert action_class_of(tool, {}) == "read"
+    assert action_class_of(tool, {"engine": "unix:///run/other.sock"}) == "modify"
+
+
+@pytest.mark.parametrize(
+    ("risk", "fault"),
+    [
+        ({"effect": "read"}, "why_read is needed"),
+        ({"effect": "modify", "why_read": "It only looks."}, "why_read is needed"),
+        ({"effect": "destroy"}, "needs an approval in prod"),
+        (
+            {"effect": "read", "why_read": "It only looks.", "raised_by": {"path": "destroy"}},
+            "needs an approval in prod",
+        ),
+        (
+            {
+                "effect": "modify",
+                "effect_by": {
+                    "parameter": "mode",
+                    "effects": {"fast": "modify", "slow": "destroy"},
+                },
+            },
+            "an operation has a worse effect than the tool",
+        ),
+    ],
+)
+def test_a_definition_whose_effects_contradict_is_refused(risk: dict[str, Any], fault: str) -> None:
+    with pytest.raises(registry.CatalogueError, match=fault):
+        sample(risk={"idempotent": True, "retry_safe": True, **risk})
