@@ -23,7 +23,7 @@ def tool_of(name: str) -> Tool:
 
 
 #: The path names a file that the program takes code, plug-ins or the server's address from.
-CONFIGURED: list[tuple[str, Parameters, str, str]] = [
+CONFIGURED: list[tuple[str, Parameters, str, Any]] = [
     *(
         (name, parameters, "kubeconfig", "/dev/stdin")
         for name, parameters in (
@@ -192,6 +192,7 @@ REFUSED: list[tuple[str, Parameters]] = [
             ".trace /etc/passwd\nselect 1;", "select 1;\n.testcase\nselect 2;",
             "-- a\n .trace /x\nselect 1;", "select data from fsdir('/etc/shadow')",
             'select data from "FsDir"(\'/etc/shadow\')', ".shell id", "\n\n.output /x",
+            "create virtual table temp.z using zipfile('/etc/x')", "select ZIPFILE('a', 1)",
         )
     ),
     *(
