@@ -100,6 +100,10 @@ def _aws(url: str, *words: str) -> Any:
     return json.loads(done.stdout) if done.stdout.strip() else None
 
 
+#: Several values of one option; words after an option would be refused.
+TWO_REGIONS = '--region-names=["eu-west-1", "eu-west-2"]'
+
+
 def test_aws(execute: Execute, aws: dict[str, str], credentials: dict[str, str]) -> None:
     at = {**aws, **credentials}
     who = execute("aws", {**at, "service": "sts", "verb": "get", "noun": "caller-identity"})
@@ -115,6 +119,8 @@ def test_aws(execute: Execute, aws: dict[str, str], credentials: dict[str, str])
     assert execute("aws", {**at, "service": "sqs", "verb": "list", "noun": "queues"}).output[
         "data"
     ]["QueueUrls"] == [url]
+    both = {"service": "ec2", "noun": "regions", "arguments": [TWO_REGIONS]}
+    assert len(execute("aws", {**at, **both}).output["data"]["Regions"]) == 2
     missing = {"service": "sqs", "verb": "get", "noun": "queue-url"}
     gone = execute("aws", {**at, **missing, "arguments": ["--queue-name=nobody"]})
     assert gone.error_class in ("not_found", "exit_status")
