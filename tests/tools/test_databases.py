@@ -152,6 +152,13 @@ def test_mysql_runs_no_commands_of_its_client(
     assert not canary.exists()
 
 
+def test_mysql_sends_the_server_no_file(execute: Execute, mariadb: int, tmp_path: Path) -> None:
+    file = tmp_path / "rows"
+    file.write_text("99\tstolen\t\\N\n")
+    load = f"load data local infile '{file}' into table orders"
+    assert execute("mysql", on(mariadb, query=load, write=True)).status == "failed"
+
+
 def test_mysql_faults_have_classes(execute: Execute, mariadb: int) -> None:
     refused = execute("mysql", on(mariadb, query="select 1", password="wrong"))
     assert refused.error_class == "login_refused"
