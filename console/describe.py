@@ -91,6 +91,9 @@ def risk(tool: Tool) -> list[tuple[str, str]]:
         by = facts.effect_by
         each = ", ".join(f"{value}: {effect}" for value, effect in by.effects.items())
         effect = f"{facts.effect} at worst; by {by.parameter}: {each}"
+    if facts.raised_by:
+        raised = ", ".join(f"{name}: {effect}" for name, effect in facts.raised_by.items())
+        effect = f"{effect}; at least, where set: {raised}"
     repeated = "safe to repeat" if facts.retry_safe else "not repeated after it may have acted"
     if facts.transient and facts.retry_safe:
         repeated += f"; tried again after {', '.join(sorted(facts.transient))}"

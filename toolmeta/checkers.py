@@ -106,6 +106,22 @@ def compile_shape(shape: Shape, *, guarded: bool = False) -> Check:
     return check
 
 
+def _refused_option(value: str, refused: tuple[str, ...]) -> str | None:
+    """The refused option that the text names.
+
+    Programs accept any beginning of a long option that is no other option's, and which those are
+    differs by version and subcommand: every beginning of a refused one counts as its name.
+    """
+    name = value[2:].partition("=")[0]
+    if not value.startswith("--") or not name:
+        return None
+    for option in refused:
+        known = option.rstrip("*")
+        if known.startswith(name) or (known != option and name.startswith(known)):
+            return known
+    return None
+
+
 def _string(shape: Shape, guarded: bool) -> Check:
     shortest = shape.min_length or 0
     longest = shape.max_length or MAX_STRING
@@ -128,6 +144,9 @@ def _string(shape: Shape, guarded: bool) -> Check:
             return f"must be {form.wanted}"
         if pattern is not None and not pattern(value):
             return f"must match {shape.pattern}"
+        option = _refused_option(value, shape.refused_options)
+        if option is not None:
+            return f"must not give the option --{option}, nor an abbreviation of it"
         if guarded and value.startswith("-"):
             return "must not begin with a dash, which the program would read as an option"
         return None

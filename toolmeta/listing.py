@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from toolmeta.definitions import read_all
-from toolmeta.effects import ACTION_CLASS_OF
+from toolmeta.effects import ACTION_CLASS_OF, worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,15 @@ def list_tools() -> list[ListedTool]:
 
 def _listed(text: str) -> ListedTool:
     data = json.loads(text)
-    effect = data["risk"]["effect"]
+    risk = data["risk"]
+    effect = risk["effect"]
+    at_worst = worst(effect, *risk.get("raised_by", {}).values())
     return ListedTool(
         name=data["name"],
         aliases=tuple(data.get("aliases", ())),
         domain=data["domain"],
         platform=data["platform"],
-        action_class=data.get("action_class") or ACTION_CLASS_OF[effect],
+        action_class=data.get("action_class") or ACTION_CLASS_OF[at_worst],
         effect=effect,
         description=data["description"],
     )

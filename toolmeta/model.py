@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from streams.vocabulary import ActionClass, Environment, SlaClass
-from toolmeta.effects import ACTION_CLASS_OF, Effect
+from toolmeta.effects import ACTION_CLASS_OF, Effect, worst
 from toolmeta.parameters import STRICT, Name, Parameter
 from toolmeta.template import Entry
 
@@ -149,8 +149,9 @@ class Tool(BaseModel):
 
     @cached_property
     def action_class(self) -> ActionClass:
-        """`read`, `modify` or `deploy`: as stated, else by the effect."""
-        return self.stated_action_class or ACTION_CLASS_OF[self.risk.effect]
+        """`read`, `modify` or `deploy`: as stated, else by the worst effect of its calls."""
+        worst_effect = worst(self.risk.effect, *self.risk.raised_by.values())
+        return self.stated_action_class or ACTION_CLASS_OF[worst_effect]
 
     @cached_property
     def secret_parameters(self) -> frozenset[str]:

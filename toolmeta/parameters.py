@@ -18,6 +18,8 @@ MAX_INTEGER: Final = 2**63 - 1
 
 Type = Literal["string", "integer", "number", "boolean", "array", "object", "duration", "any"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+#: Without its dashes; a star at the end stands for any rest.
+OptionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}\*?$")]
 Scalar = str | int | float | bool
 
 STRICT: Final = ConfigDict(
@@ -41,6 +43,7 @@ _APPLIES: Final[dict[str, frozenset[str]]] = {
     "max_items": frozenset({"array", "object"}),
     "lone": frozenset({"array"}),
     "secret": frozenset({"string", "any"}),
+    "refused_options": frozenset({"string"}),
 }
 
 
@@ -69,11 +72,14 @@ class Shape(BaseModel):
     secret: bool = Field(
         default=False, description="a secret reference is accepted; never part of an argv"
     )
+    refused_options: tuple[OptionName, ...] = Field(
+        default=(), description="long options that the text may neither name nor abbreviate"
+    )
 
     @model_validator(mode="after")
     def _has_effect(self) -> Shape:
         for name, types in _APPLIES.items():
-            if getattr(self, name) not in (None, False) and self.type not in types:
+            if getattr(self, name) not in (None, False, ()) and self.type not in types:
                 raise ValueError(f"{name} has no effect on a value of type {self.type}")
         if self.format is not None and self.format not in FORMATS:
             raise ValueError(f"unknown format {self.format!r}; known: {', '.join(sorted(FORMATS))}")

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from toolmeta.effects import worst
 from toolmeta.model import Tool
 from toolmeta.template import CHOICE, EACH_NAMES, Each, Entry, Flag, If, names, parts
 
+#: Domains whose effects are reviewed: each says why its reads are reads.
+REVIEWED: Final = frozenset({"automation"})
 #: Drivers that start a program.
 PROGRAM_DRIVERS: Final = frozenset({"command"})
 
@@ -17,6 +20,7 @@ def faults(tool: Tool) -> Iterator[str]:
     yield from _unknown_names(tool)
     yield from _run_faults(tool)
     yield from _secret_faults(tool)
+    yield from _effect_faults(tool)
     unused = set(tool.parameters) - _used(tool) - set(tool.target) - {"host"}
     for name in sorted(unused):
         yield f"parameter {name} is used nowhere"
@@ -127,6 +131,22 @@ def _run_faults(tool: Tool) -> Iterator[str]:
         shape = tool.parameters.get(run.wide)
         if shape is None or shape.type != "array":
             yield "wide must name an array parameter"
+
+
+def _effect_faults(tool: Tool) -> Iterator[str]:
+    risk = tool.risk
+    by_operation = tuple(risk.effect_by.effects.values()) if risk.effect_by else ()
+    # An operation that is not known yet counts as `effect`, so none may be worse.
+    if worst(risk.effect, *by_operation) != risk.effect:
+        yield "an operation has a worse effect than the tool"
+    if tool.domain not in REVIEWED:
+        return
+    can_read = "read" in (by_operation or (risk.effect,))
+    if can_read != (risk.why_read is not None):
+        yield "why_read is needed where a call can be a read, and only there"
+    raised = tuple(risk.raised_by.values())
+    if "destroy" in (risk.effect, *raised) and "prod" not in risk.approval_in:
+        yield "a call that can destroy needs an approval in prod"
 
 
 def _secret_faults(tool: Tool) -> Iterator[str]:

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from devstack.postgres import PostgresServer
+from tests.tools.catalogue import refusal
 from tests.tools.conftest import Execute, Result
 from tests.tools.running import free_port, listens, program, server
 
@@ -57,12 +58,10 @@ def test_sqlite_writes_only_when_told(execute: Execute, jobs: Path) -> None:
     database.close()
 
 
-@pytest.mark.parametrize("query", [".shell touch {}", ".output {}", ".system touch {}"])
-def test_sqlite_runs_no_commands(execute: Execute, jobs: Path, query: str) -> None:
-    canary = jobs.with_name("canary")
-    result = execute("sqlite3", {"path": str(jobs), "query": query.format(canary), "write": True})
-    assert result.error_class == "capability_missing", result
-    assert not canary.exists()
+@pytest.mark.parametrize("query", [".shell touch {}", "select 1;\n.trace {}", ".system touch {}"])
+def test_sqlite_runs_no_commands(jobs: Path, query: str) -> None:
+    parameters = {"path": str(jobs), "query": query.format("/srv/canary"), "write": True}
+    assert "must match" in refusal("sqlite3", parameters)
 
 
 def test_sqlite_says_what_is_wrong(execute: Execute, jobs: Path) -> None:
@@ -151,6 +150,13 @@ def test_mysql_runs_no_commands_of_its_client(
         result = execute("mysql", on(mariadb, query=query, write=True))
         assert result.status == "failed", result
     assert not canary.exists()
+
+
+def test_mysql_sends_the_server_no_file(execute: Execute, mariadb: int, tmp_path: Path) -> None:
+    file = tmp_path / "rows"
+    file.write_text("99\tstolen\t\\N\n")
+    load = f"load data local infile '{file}' into table orders"
+    assert execute("mysql", on(mariadb, query=load, write=True)).status == "failed"
 
 
 def test_mysql_faults_have_classes(execute: Execute, mariadb: int) -> None:

@@ -12,6 +12,7 @@ from defusedxml.ElementTree import fromstring
 
 _NIL: Final = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 _ENTRY: Final = re.compile(r"^(\d+); \d+ \d+ (.+?) (\S+) (\S+) ?(\S*)$")
+_SETTING: Final = re.compile(r"\A\s*defensive on\s*$", re.M)
 _ABSENT: Final = re.compile(r"Error: Table '([^']+)' doesn't exist")
 _DUMPED: Final = re.compile(r"done dumping (?P<name>.+) \((?P<documents>\d+) documents?\)")
 _BENCHMARK: Final = {
@@ -43,7 +44,11 @@ def mysql(stdout: str) -> dict[str, Any]:
 
 
 def sqlite(stdout: str) -> dict[str, Any]:
-    """The rows of the last statement of `sqlite3 -json`; a statement without rows has no output."""
+    """The rows of the last statement of `sqlite3 -json`; a statement without rows has no output.
+
+    The answer to `.dbconfig defensive on`, with which the program is started, is no row.
+    """
+    stdout = _SETTING.sub("", stdout, count=1)
     decoder = json.JSONDecoder()
     rows: list[dict[str, Any]] = []
     position = 0

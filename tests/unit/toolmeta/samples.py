@@ -57,7 +57,12 @@ BASE: dict[str, Any] = {
         "stdin": "{key}",
     },
     "output": {"type": "object"},
-    "risk": {"effect": "read", "idempotent": True, "retry_safe": True},
+    "risk": {
+        "effect": "read",
+        "why_read": "It reads one file.",
+        "idempotent": True,
+        "retry_safe": True,
+    },
     "example": {"parameters": {"path": "/a"}, "output": {}},
 }
 

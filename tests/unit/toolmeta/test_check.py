@@ -173,6 +173,7 @@ def test_effect_follows_the_operation() -> None:
         risk={
             "effect": "destroy",
             "effect_by": {"parameter": "mode", "effects": {"fast": "read", "slow": "destroy"}},
+            "why_read": "The fast mode only looks.",
             "idempotent": False,
             "retry_safe": False,
             "approval_in": ["prod"],
@@ -186,3 +187,30 @@ def test_effect_follows_the_operation() -> None:
     assert not may_repeat(tool, slow)
     assert approval_required(tool, slow, "prod")
     assert not approval_required(tool, slow, "dev")
+
+
+OPTIONS = sample(
+    parameters={
+        **BASE["parameters"],
+        "tags": {
+            "type": "array",
+            "items": {"type": "string", "refused_options": ["endpoint-url", "cli-*"]},
+            "description": "options",
+        },
+    },
+)
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--endpoint-url=x", "--endpoint-url", "--endpoint=x", "--e", "--cli", "--cli-input=x", "--c"],
+)
+def test_a_refused_option_is_refused_by_every_abbreviation(option: str) -> None:
+    found = check(OPTIONS, {"path": "/a", "tags": [option]}, references_allowed=False)
+    assert [item.field for item in found] == ["parameters.tags[0]"]
+    assert "must not give the option --" in found[0].message
+
+
+@pytest.mark.parametrize("option", ["--endpoints=x", "--end-time", "--click", "x", "--", "-e"])
+def test_other_options_are_accepted(option: str) -> None:
+    assert not check(OPTIONS, {"path": "/a", "tags": [option]}, references_allowed=False)

@@ -72,7 +72,7 @@ def test_one_name_for_two_tools_is_refused() -> None:
 
 
 def test_action_class_follows_the_effect_unless_stated() -> None:
-    risk = {**BASE["risk"], "effect": "destroy"}
+    risk = {"effect": "modify", "idempotent": True, "retry_safe": True}
     assert sample().action_class == "read"
     assert sample(risk=risk).action_class == "modify"
     assert sample(risk=risk, action_class="deploy").action_class == "deploy"

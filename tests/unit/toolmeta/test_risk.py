@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from tests.unit.toolmeta.samples import sample
 from toolmeta import registry
+from toolmeta.definitions import CatalogueError
 from toolmeta.effects import worst
 from toolmeta.model import Tool
 from toolmeta.risk import (
     UNATTENDED,
+    action_class_of,
     approval_environments,
     approval_required,
     effect_of,
@@ -75,3 +80,37 @@ def test_reading_needs_no_approval_and_destroying_in_prod_always_does(tool: Tool
     assert approval_environments(tool, "read") == frozenset()
     assert "prod" in approval_environments(tool, "destroy")
     assert ("prod" in approval_environments(tool, "modify")) == (tool.name not in UNATTENDED)
+
+
+def test_a_parameter_that_raises_the_effect_raises_the_action_class() -> None:
+    tool = registry.load().get("docker_ps")
+    assert tool is not None
+    assert action_class_of(tool, {}) == "read"
+    assert action_class_of(tool, {"engine": "unix:///run/other.sock"}) == "modify"
+
+
+@pytest.mark.parametrize(
+    ("risk", "fault"),
+    [
+        ({"effect": "read"}, "why_read is needed"),
+        ({"effect": "modify", "why_read": "It only looks."}, "why_read is needed"),
+        ({"effect": "destroy"}, "needs an approval in prod"),
+        (
+            {"effect": "read", "why_read": "It only looks.", "raised_by": {"path": "destroy"}},
+            "needs an approval in prod",
+        ),
+        (
+            {
+                "effect": "modify",
+                "effect_by": {
+                    "parameter": "mode",
+                    "effects": {"slow": "destroy"},
+                },
+            },
+            "an operation has a worse effect than the tool",
+        ),
+    ],
+)
+def test_a_definition_whose_effects_contradict_is_refused(risk: dict[str, Any], fault: str) -> None:
+    with pytest.raises(CatalogueError, match=fault):
+        sample(risk={"idempotent": True, "retry_safe": True, **risk})
