@@ -100,7 +100,7 @@ def _unknown_names(tool: Tool) -> Iterator[str]:
     read |= {name for item in tool.parameters.values() for name in item.required_if}
     read |= {tool.risk.effect_by.parameter} if tool.risk.effect_by else set()
     read |= set(tool.target) - {"host"}
-    read |= set(tool.risk.raised_by)
+    read |= set(tool.risk.raised_by) | set(tool.run.contacts)
     for name in sorted(read - declared):
         yield f"{name} is not a declared parameter"
     for name in sorted(set(tool.risk.raised_by) & declared):
@@ -123,6 +123,10 @@ def _run_faults(tool: Tool) -> Iterator[str]:
                 yield "a program tool names its program and its Debian package"
     elif run.argv or run.stdin is not None or run.env or run.call is None:
         yield f"driver {run.driver} needs a call and neither argv, stdin nor env"
+    for name in run.contacts:
+        contact = tool.parameters.get(name)
+        if contact is not None and contact.format not in ("host", "host-port", "ip"):
+            yield f"{name} names a host to send to, so its format is host, host-port or ip"
     if run.wide is not None:
         shape = tool.parameters.get(run.wide)
         if shape is None or shape.type != "array":
