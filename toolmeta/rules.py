@@ -104,8 +104,8 @@ def _unknown_names(tool: Tool) -> Iterator[str]:
     for name in sorted(read - declared):
         yield f"{name} is not a declared parameter"
     for name in sorted(set(tool.risk.raised_by) & declared):
-        if tool.parameters[name].default is not None:
-            yield f"{name} raises the effect, so it cannot have a default"
+        if tool.parameters[name].default not in (None, False):
+            yield f"{name} raises the effect, so only false can be its default"
     aliases = [alias for item in tool.parameters.values() for alias in item.aliases]
     if len(set(aliases)) < len(aliases) or declared & set(aliases):
         yield "a parameter's alias is also another name"
