@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from drivers import contacts
 from drivers.context import Failure, Outcome, Success
 from drivers.resources import Resources
 from tests.driver_kit import Run, settings
@@ -85,6 +86,26 @@ def test_a_metadata_service_is_refused_whatever_is_allowed() -> None:
     outcome = outcome_of(invocation, **changed)
     assert isinstance(outcome, Failure)
     assert outcome.error_class == "refused_address"
+
+
+def test_names_are_left_to_the_machine_where_the_program_runs() -> None:
+    """There is no such name here, and another machine may have another address for it."""
+
+    async def inside() -> list[Any]:
+        opened = Resources(settings(allow_private_addresses=False))
+        context = Run(opened, bound("traceroute", {"target": "web-01"})).context
+        found = []
+        for target in ("web-01", "10.0.0.1", "169.254.169.254", "metadata.google.internal"):
+            invocation = bound("traceroute", {"target": target})
+            found.append(await contacts.checked(invocation, context, here=False))
+        await opened.close()
+        return found
+
+    name, private, *metadata = asyncio.run(inside())
+    assert isinstance(name, Invocation)
+    assert name.argv[-1] == "web-01"
+    assert isinstance(private, Invocation)
+    assert all(isinstance(outcome, Failure) for outcome in metadata)
 
 
 def test_a_name_that_is_also_the_server_is_left_as_it_is() -> None:
