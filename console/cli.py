@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -18,6 +17,7 @@ from console import (
     processes,
     stack,
     submission,
+    terminal,
     tools,
     topics,
     watching,
@@ -42,7 +42,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        print(f"runstream {version('runstream')}")
+        terminal.tell(f"runstream {version('runstream')}")
         raise typer.Exit
 
 
@@ -94,6 +94,6 @@ def main(argv: list[str] | None = None) -> int:
         print_failure(failure)
         return failure.code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        terminal.say("interrupted")
         return Exit.INTERRUPTED
     return Exit.OK

@@ -77,7 +77,8 @@ def show(topic: _Topic, partition: _Partition, offset: _Offset, as_json: Json = 
         return
     out = terminal.out()
     for name, value in _headers(record).items():
-        out.print(f"{plain(name)}: {plain(value)}", markup=False, soft_wrap=True)
+        # On one line each, or a value could look like another header.
+        out.print(f"{one_line(name)}: {one_line(value, 4_000)}", markup=False, soft_wrap=True)
     for name, content in (("key", record.key), ("value", record.value)):
         encoding, text = next(iter(_shown(content).items()))
         out.print(f"\n{name} ({encoding}, {size(len(content or b''))})", style="bold")
@@ -279,5 +280,5 @@ def _confirm(yes: bool, question: str) -> None:
         return
     if not sys.stdin.isatty():
         raise Failure(f"{question} stdin is no terminal", Exit.USAGE, "add --yes")
-    if not typer.confirm(question, err=True):
+    if not typer.confirm(plain(question), err=True):
         raise Failure("nothing was done", Exit.FAILED)

@@ -71,7 +71,7 @@ def tell(view: ExecutionView, *, live: bool) -> None:
             terminal.say(f"  details: runstream show {view.execution_id}", "dim")
             terminal.say(f"  again from what failed: runstream rerun {view.execution_id}", "dim")
     if not sys.stdout.isatty():
-        print(f"{view.execution_id} {view.status}")
+        terminal.tell(f"{view.execution_id} {view.status}")
 
 
 def rejection(data: Rejected) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit, urlunsplit
 
 import typer
+
+from console import terminal
+from console.text import json_text
 
 if TYPE_CHECKING:
     from devstack.stack import LocalStack
@@ -94,7 +96,7 @@ def status(
     healthy = running and all(process.healthy for process in processes)
     if as_json:
         document = _as_json(found if running else None, state_dir, show_secrets=show_secrets)
-        typer.echo(json.dumps(document, indent=2))
+        terminal.tell(json_text(document, indent=2))
     elif found is not None and running:
         _print_addresses(found, state_dir, show_secrets=show_secrets)
         _print_table(processes)
@@ -130,7 +132,7 @@ def _stack(state_dir: Path, *, test_tools: bool = False) -> LocalStack:
 
 
 def _say(line: str) -> None:
-    typer.echo(line, err=True)
+    terminal.say(line)
 
 
 def _as_json(live: StackStatus | None, state_dir: Path, *, show_secrets: bool) -> dict[str, object]:
@@ -155,26 +157,28 @@ def _print_addresses(found: StackStatus | None, state_dir: Path, *, show_secrets
     if found is None:
         return
     url = found.database_url or ""
-    typer.echo(f"Kafka     {found.bootstrap_servers}")
+    terminal.tell(f"Kafka     {found.bootstrap_servers}")
     if show_secrets:
-        typer.echo(f"Postgres  {url}")
+        terminal.tell(f"Postgres  {url}")
     else:
-        typer.echo(f"Postgres  {without_password(url)} (status --show-secrets tells the password)")
-    typer.echo(f"State     {state_dir.absolute()} (logs in logs/)")
+        terminal.tell(
+            f"Postgres  {without_password(url)} (status --show-secrets tells the password)"
+        )
+    terminal.tell(f"State     {state_dir.absolute()} (logs in logs/)")
 
 
 def _print_table(processes: tuple[ProcessStatus, ...]) -> None:
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("Process", "State", "Pid", "Health port", "Restarts", "Last exit")
     for process in processes:
         table.add_row(
             process.name,
-            f"[{'green' if process.healthy else 'red'}]{process.state}[/]",
+            Text(process.state, style="green" if process.healthy else "red"),
             str(process.pid or "-"),
             str(process.http_port or "-"),
             str(process.restarts),
             "-" if process.last_exit is None else str(process.last_exit),
         )
-    Console().print(table)
+    terminal.out().print(table)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -212,4 +211,4 @@ def _print(
             ]
         terminal.data(document)
     else:
-        sys.stdout.write(f"{ident}\n")
+        terminal.tell(ident)

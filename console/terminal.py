@@ -1,14 +1,16 @@
-"""The terminal: data goes to stdout, messages for people go to stderr."""
+"""The terminal: data goes to stdout, messages for people go to stderr.
+
+Every command prints through here: no text of a plan, a tool or a record controls the terminal.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from console.text import plain
+from console.text import json_text, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,9 +52,9 @@ def style(status: str) -> str:
 
 @lru_cache(maxsize=2)
 def _console(stderr: bool, width: int | None) -> Console:
-    from rich.console import Console
+    from console.guarded import GuardedConsole
 
-    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+    return GuardedConsole(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
 
 
 def _width(stderr: bool) -> int | None:
@@ -83,16 +85,22 @@ def say(message: str, style: str = "") -> None:
     err().print(plain(message), style=style, soft_wrap=True)
 
 
+def tell(text: str) -> None:
+    """One line of text on stdout."""
+    sys.stdout.write(plain(text) + "\n")
+    sys.stdout.flush()
+
+
 def data(document: Any) -> None:
     """One JSON document on stdout, on one line where it is one of many or goes to a program."""
     indent = 2 if sys.stdout.isatty() else None
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=indent, default=str) + "\n")
+    sys.stdout.write(json_text(document, indent) + "\n")
     sys.stdout.flush()
 
 
 def line(document: Any) -> None:
     """One JSON document on exactly one line of stdout."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(json_text(document) + "\n")
     sys.stdout.flush()
 
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
 from typing import Any
 
-#: Control characters, C1 included: output of a tool must not control the terminal.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+#: What must not reach a terminal: control characters (C1 included), the marks, embeddings and
+#: isolates that turn the direction of text, other line separators, and lone surrogates, which no
+#: encoding has. Line feed and tab are text.
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def plain(text: object) -> str:
-    """`text` without control characters."""
+    """`text` with a replacement character for everything that could control a terminal."""
     return _CONTROL.sub("\ufffd", str(text).replace("\r\n", "\n"))
+
+
+def json_text(document: Any, indent: int | None = None) -> str:
+    """The document as JSON that controls no terminal: the same value, such characters escaped."""
+    text = json.dumps(document, ensure_ascii=False, indent=indent, default=str)
+    # Outside of strings JSON has none of these characters, and inside an escape means the same.
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def one_line(text: object, limit: int = 200) -> str:

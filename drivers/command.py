@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drivers import local
+from drivers import contacts, local
 from drivers.context import Failure, Outcome, RunContext
 from drivers.errors import fail
 from drivers.step_connection import connection_of_step
@@ -23,8 +23,11 @@ class CommandDriver:
         where = await connection_of_step(invocation, context)
         if isinstance(where, Failure):
             return where
+        reached = await contacts.checked(invocation, context, here=where.kind == "local")
+        if isinstance(reached, Failure):
+            return reached
         if where.kind == "local":
-            return await local.run(invocation, context)
+            return await local.run(reached, context)
         if where.kind != "ssh":
             message = (
                 f"{where.name} is a Windows host that is reached by PowerShell, and this tool "
@@ -34,4 +37,4 @@ class CommandDriver:
         # An executor that never leaves its machine needs no SSH library.
         from drivers import ssh
 
-        return await ssh.run(invocation, context, where)
+        return await ssh.run(reached, context, where)

@@ -150,7 +150,8 @@ class ExecutorSettings(DatabaseSettings):
     )
     allow_private_addresses: bool = Field(
         default=False,
-        description="let HTTP tools reach loopback, link-local and private addresses",
+        description="let tools reach loopback, link-local and private addresses; the metadata "
+        "service of a cloud is never reached",
     )
     network_scope: str = Field(
         default="",

@@ -15,6 +15,16 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Contact:
+    """A host, with a port or without, to which the program sends: part of one argument of argv."""
+
+    position: int
+    before: str
+    host: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class Invocation:
     """One bound call of a tool.
 
@@ -25,6 +35,8 @@ class Invocation:
     tool: str
     driver: str
     argv: tuple[str, ...] = ()
+    #: The hosts in argv that must be checked before the program starts.
+    contacts: tuple[Contact, ...] = ()
     stdin: str | None = None
     #: Environment variables added for the program; the rest is the driver's minimal environment.
     env: dict[str, str] = field(default_factory=dict)

@@ -46,6 +46,11 @@ class Run(BaseModel):
     wide: Name | None = Field(
         default=None, description="the array whose items are the user's own options, on purpose"
     )
+    contacts: tuple[Name, ...] = Field(
+        default=(),
+        description="parameters that name hosts to which the program sends: each is resolved and "
+        "checked before the start, and the program gets the address",
+    )
     stdin: str | None = None
     env: dict[str, str] = Field(default_factory=dict)
     call: str | None = None

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from streams.vocabulary import ActionClass, Environment
 from toolmeta.check import apply_defaults
-from toolmeta.effects import Effect, worst
+from toolmeta.effects import ACTION_CLASS_OF, Effect, worst
 from toolmeta.model import Tool
 from toolmeta.template import as_text
 
@@ -16,18 +16,19 @@ UNATTENDED: Final[dict[str, str]] = {
     "slack_cli": "a message to people",
     "teams_cli": "a message to people",
     "asset_create": "a record of the inventory; no machine is touched",
-    "asset_update": "a record of the inventory; no machine is touched",
-    "axis_vapix_ptz_control": "an operator turns cameras all day, and back",
-    "axis_vapix_light_control": "a lamp of a camera, switched on and off in operation",
-    "axis_vapix_daynight": "the day and night mode of a camera, switched in operation",
 }
 
 
 def effect_of(tool: Tool, parameters: dict[str, Any]) -> Effect:
     """What this call does; an operation that is not known yet counts as the tool's worst."""
     given = apply_defaults(tool, parameters)
-    raised = [effect for name, effect in tool.risk.raised_by.items() if given.get(name) is not None]
+    raised = [effect for name, effect in tool.risk.raised_by.items() if _set(given, name)]
     return worst(_by_operation(tool, given), *raised)
+
+
+def _set(given: dict[str, Any], name: str) -> bool:
+    """Whether the parameter has a value; a switch that is off has none."""
+    return given.get(name) is not None and given[name] is not False
 
 
 def effects_of(tool: Tool) -> frozenset[Effect]:
@@ -52,7 +53,8 @@ def _by_operation(tool: Tool, given: dict[str, Any]) -> Effect:
 
 def action_class_of(tool: Tool, parameters: dict[str, Any]) -> ActionClass:
     """`read` for a call that only reads, else the action class of the tool."""
-    return "read" if effect_of(tool, parameters) == "read" else tool.action_class
+    effect = effect_of(tool, parameters)
+    return "read" if effect == "read" else tool.stated_action_class or ACTION_CLASS_OF[effect]
 
 
 def approval_required(tool: Tool, parameters: dict[str, Any], environment: Environment) -> bool:

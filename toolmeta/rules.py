@@ -104,12 +104,12 @@ def _unknown_names(tool: Tool) -> Iterator[str]:
     read |= {name for item in tool.parameters.values() for name in item.required_if}
     read |= {tool.risk.effect_by.parameter} if tool.risk.effect_by else set()
     read |= set(tool.target) - {"host"}
-    read |= set(tool.risk.raised_by)
+    read |= set(tool.risk.raised_by) | set(tool.run.contacts)
     for name in sorted(read - declared):
         yield f"{name} is not a declared parameter"
     for name in sorted(set(tool.risk.raised_by) & declared):
-        if tool.parameters[name].default is not None:
-            yield f"{name} raises the effect, so it cannot have a default"
+        if tool.parameters[name].default not in (None, False):
+            yield f"{name} raises the effect, so only false can be its default"
     aliases = [alias for item in tool.parameters.values() for alias in item.aliases]
     if len(set(aliases)) < len(aliases) or declared & set(aliases):
         yield "a parameter's alias is also another name"
@@ -127,6 +127,10 @@ def _run_faults(tool: Tool) -> Iterator[str]:
                 yield "a program tool names its program and its Debian package"
     elif run.argv or run.stdin is not None or run.env or run.call is None:
         yield f"driver {run.driver} needs a call and neither argv, stdin nor env"
+    for name in run.contacts:
+        contact = tool.parameters.get(name)
+        if contact is not None and contact.format not in ("host", "host-port", "ip"):
+            yield f"{name} names a host to send to, so its format is host, host-port or ip"
     if run.wide is not None:
         shape = tool.parameters.get(run.wide)
         if shape is None or shape.type != "array":

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from drivers.cameras import rules
 from drivers.cameras.client import Camera
-from drivers.http.addresses import Unresolvable, is_public, resolve
+from drivers.http.addresses import RefusedAddress, Unresolvable, checked
 from drivers.resources import trusted
 from drivers.values import OUTPUT_BYTES, jsonable
 
@@ -135,17 +135,13 @@ async def _handshake(camera: Camera, headers: dict[str, str]) -> ClientConnectio
 async def _socket(camera: Camera) -> socket.socket:
     """Connected to an address that was checked, as the HTTP tools do it."""
     port = camera.port or (443 if camera.secure else 80)
+    allowed = camera.context.resources.settings.allow_private_addresses
     try:
-        addresses = await resolve(camera.host, port)
+        addresses = await checked(camera.host, port, allow_private=allowed)
     except Unresolvable as error:
         raise camera.failed("unreachable", f"{camera.subject}: {error}") from None
-    allowed = camera.context.resources.settings.allow_private_addresses
-    if not allowed and not all(map(is_public, addresses)):
-        message = (
-            f"{camera.subject}: the address is loopback, link-local, private or reserved; "
-            "RUNSTREAM_ALLOW_PRIVATE_ADDRESSES would allow it"
-        )
-        raise camera.failed("refused_address", message)
+    except RefusedAddress as error:
+        raise camera.failed("refused_address", f"{camera.subject}: {error}") from None
     address = addresses[0]
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     plain = socket.socket(family, socket.SOCK_STREAM)

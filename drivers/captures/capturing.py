@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Final, Literal, TypeVar
@@ -112,6 +113,18 @@ def missing(invocation: Invocation, program: str, *, raw: bool) -> Failure | Non
     return fail(invocation, "capability_missing", problem) if problem else None
 
 
+def absent(invocation: Invocation) -> Failure | None:
+    """The failure where `interface` is none of this machine's network interfaces, nor all of them.
+
+    Capturing programs take more than that for an interface: a host to connect to (`TCP@host`),
+    programs that they start (extcap), the journal, message buses, queues of the packet filter.
+    """
+    name = invocation.arguments.get("interface")
+    if name is None or name == "any" or name in (found for _, found in socket.if_nameindex()):
+        return None
+    return fail(invocation, "not_found", f"this executor has no network interface {name}")
+
+
 def timed(seconds: float, argv: list[str]) -> tuple[str, ...]:
     """The same program, interrupted after `seconds` as by Ctrl-C, its exit code kept."""
     kept = ["timeout", "--preserve-status", "--signal=INT", f"--kill-after={_KILL_AFTER_SECONDS}"]
@@ -132,7 +145,11 @@ async def capture(
     when to end; `seconds` is cut to the executor's limit. On failure or cancel
     nothing stays in the store.
     """
-    problem = missing(invocation, argv[0], raw=True) or missing(invocation, "timeout", raw=False)
+    problem = (
+        missing(invocation, argv[0], raw=True)
+        or missing(invocation, "timeout", raw=False)
+        or absent(invocation)
+    )
     if problem is not None:
         return problem
     store = CaptureStore(context.resources.settings)

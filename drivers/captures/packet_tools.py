@@ -22,6 +22,7 @@ from drivers.analysis.findings import Options, readable
 from drivers.captures import tshark
 from drivers.captures.capturing import (
     KeptErrors,
+    absent,
     capture,
     explained,
     in_thread,
@@ -120,7 +121,7 @@ async def _tshark(invocation: Invocation, context: RunContext) -> Outcome:
 async def _ngrep(invocation: Invocation, context: RunContext) -> Outcome:
     values = invocation.arguments
     live = not values.get("capture")
-    problem = missing(invocation, "ngrep", raw=live)
+    problem = missing(invocation, "ngrep", raw=live) or absent(invocation)
     if problem is not None:
         return problem
     # It drops its privileges to those of the user nobody; the time of each packet is shown in UTC.

@@ -11,19 +11,17 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import ip_address
 from typing import Final
 
 import httpx
 
-Address = IPv4Address | IPv6Address
+from drivers.http import ranges
+from drivers.http.ranges import Address
 
 _RESOLVE_SECONDS: Final = 10.0
 #: Further addresses of a name are tried where one cannot be connected to.
 _TRIED: Final = 3
-#: IPv4 inside IPv6 by translation (RFC 6052); such an address counts as the IPv4 one.
-_NAT64: Final = IPv6Network("64:ff9b::/96")
-_SITE_LOCAL: Final = IPv6Network("fec0::/10")
 
 
 class RefusedAddress(httpx.TransportError):
@@ -32,19 +30,6 @@ class RefusedAddress(httpx.TransportError):
 
 class Unresolvable(httpx.TransportError):
     """The name has no address; nothing was sent."""
-
-
-def is_public(address: Address) -> bool:
-    """Whether the address is a public one; an IPv4 address inside an IPv6 one counts as itself."""
-    if isinstance(address, IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is None and address in _NAT64:
-            inner = IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(inner)
-        if address.teredo is not None or address in _SITE_LOCAL:
-            return False
-    return address.is_global and not (address.is_multicast or address.is_reserved)
 
 
 async def resolve(host: str, port: int) -> list[Address]:
@@ -60,11 +45,27 @@ async def resolve(host: str, port: int) -> list[Address]:
     return list(dict.fromkeys(addresses))
 
 
+async def checked(host: str, port: int, *, allow_private: bool) -> list[Address]:
+    """The addresses to connect to, of which every one may be reached.
+
+    Raises RefusedAddress or Unresolvable. `allow_private` allows loopback, link-local and private
+    addresses, but never the metadata service of a cloud.
+    """
+    if ranges.names_metadata(host):
+        raise RefusedAddress("the name is that of a cloud's metadata service")
+    addresses = await resolve(host, port)
+    for address in addresses:
+        reason = ranges.refusal(address, allow_private=allow_private)
+        if reason is not None:
+            raise RefusedAddress(reason)
+    return addresses
+
+
 class GuardedTransport(httpx.AsyncBaseTransport):
     """HTTP/1.1 to checked addresses; no connection is kept, so none is shared between names."""
 
     def __init__(self, tls: ssl.SSLContext, *, allow_private: bool) -> None:
-        """`allow_private` turns the check off, not the pinning."""
+        """`allow_private` allows inner addresses; each is still resolved once and pinned."""
         self._allow_private = allow_private
         self._inner = httpx.AsyncHTTPTransport(
             verify=tls,
@@ -76,9 +77,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         """Send it; raises RefusedAddress or Unresolvable before anything is sent."""
         url = request.url
         port = url.port or (443 if url.scheme == "https" else 80)
-        addresses = await resolve(url.host, port)
-        if not self._allow_private and not all(map(is_public, addresses)):
-            raise RefusedAddress("the address is loopback, link-local, private or reserved")
+        addresses = await checked(url.host, port, allow_private=self._allow_private)
         failed: httpx.TransportError = Unresolvable("the name has no address")
         for address in addresses[:_TRIED]:
             pinned = httpx.Request(

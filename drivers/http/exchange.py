@@ -201,8 +201,7 @@ def _failure(invocation: Invocation, subject: str, seconds: float, error: Except
     causes = _causes(error)
     match error:
         case RefusedAddress():
-            message = f"{subject}: {error}; RUNSTREAM_ALLOW_PRIVATE_ADDRESSES would allow it"
-            return fail(invocation, "refused_address", message)
+            return fail(invocation, "refused_address", f"{subject}: {error}")
         case UnknownChallenge():
             return fail(invocation, "login_refused", f"{subject} asks for {error}")
         case Unresolvable():

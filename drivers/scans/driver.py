@@ -14,7 +14,7 @@ from ipaddress import IPv4Network
 from typing import Any, Final
 
 from drivers import local
-from drivers.captures.capturing import INTERRUPTED, KeptErrors, explained, missing, timed
+from drivers.captures.capturing import INTERRUPTED, KeptErrors, absent, explained, missing, timed
 from drivers.context import Failure, Outcome, RunContext
 from drivers.errors import fail
 from drivers.readers.program import not_installed
@@ -50,6 +50,7 @@ class ScanDriver:
             message = f"netdiscover scans whole /24 networks, and {targets[0]} is none"
             return fail(invocation, "invalid_parameters", message)
         problem = missing(invocation, program, raw=scan_argv.needs_raw(call, values))
+        problem = problem or absent(invocation)
         if problem is None and call == "nmap":
             problem = not_installed(invocation, "nmap")
         if problem is not None:

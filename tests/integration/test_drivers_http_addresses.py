@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from drivers.context import Failure, Outcome, Success
-from drivers.http import addresses
+from drivers.http import ranges
 from drivers.resources import Resources
 from tests.certificates import Authority
 from tests.driver_kit import settings
@@ -62,9 +62,9 @@ def test_a_redirect_to_the_inside_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
     async def body(server: Server, opened: Resources) -> tuple[Outcome, Server]:
         server.replies["/a"] = reply(302, Location=f"http://[::1]:{server.port}/inside")
-        real = addresses.is_public
+        real = ranges.is_public
         monkeypatch.setattr(
-            addresses, "is_public", lambda address: str(address) == "127.0.0.1" or real(address)
+            ranges, "is_public", lambda address: str(address) == "127.0.0.1" or real(address)
         )
         url = f"http://127.0.0.1:{server.port}/a"
         return await call(opened, "http", url=url, follow_redirects=True), server
@@ -91,7 +91,7 @@ def test_a_name_is_resolved_once_and_pinned(monkeypatch: pytest.MonkeyPatch) -> 
             return await real(host, port, **more)
 
         monkeypatch.setattr(loop, "getaddrinfo", rebinding)
-        monkeypatch.setattr(addresses, "is_public", lambda address: str(address) == "203.0.113.9")
+        monkeypatch.setattr(ranges, "is_public", lambda address: str(address) == "203.0.113.9")
         url = f"http://rebind.example:{server.port}/"
         outcome = await call(opened, "http", url=url, timeout=0.5)
         assert server.connections == 0

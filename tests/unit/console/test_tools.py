@@ -43,7 +43,7 @@ def test_show_tells_all_that_a_plan_needs(capsys: Capture) -> None:
     said = " ".join(capsys.readouterr().out.split())
     for words in (
         "also called Axis-VAPIX-PTZ-Control",
-        "modify at worst; by operation: get_position: read",
+        "destroy at worst; by operation: get_position: read",
         "not repeated after it may have acted",
         "(secret)",
         "Required when operation is move_to_preset_by_number.",

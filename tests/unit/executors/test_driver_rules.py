@@ -21,7 +21,7 @@ from drivers.cleanup import run_uncancelled
 from drivers.connections import is_here
 from drivers.context import Failure, Outcome, Success
 from drivers.errors import ERROR_CLASSES, fail, may_retry
-from drivers.http.addresses import is_public
+from drivers.http.ranges import is_public
 from drivers.registry import DRIVERS
 from drivers.resources import Resources
 from drivers.values import OUTPUT_BYTES, fitting, jsonable
