@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import socket
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -213,6 +213,16 @@ def variables(model: type[CommonSettings]) -> dict[str, str]:
         _variable(model, name): field.description or ""
         for name, field in model.model_fields.items()
     }
+
+
+def secret_variables() -> frozenset[str]:
+    """The environment variables of all processes that hold a password or an address with one."""
+    return frozenset(
+        _variable(model, name)
+        for model in _EVERY
+        for name, field in model.model_fields.items()
+        if SecretStr in (field.annotation, *get_args(field.annotation))
+    )
 
 
 def load(model: type[S], **overrides: Any) -> S:

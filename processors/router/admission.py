@@ -19,7 +19,7 @@ from streams.limits import MAX_PLAN_BYTES, MAX_SECRETS_BYTES, MAX_STEPS
 from streams.payloads import Accepted
 from streams.plans import Compensation, ExecutionRequest, Plan, RetryPolicy, Step
 from streams.topics import TEST_DOMAIN
-from toolmeta import risk
+from toolmeta import risk, secret_references
 from toolmeta.bind import target_names
 from toolmeta.check import check
 from toolmeta.invocation import Problem
@@ -109,6 +109,10 @@ def _tool(
     ):
         message = f"more than {MAX_SECRETS_BYTES} bytes; references to secrets are short"
         problems.append(Problem(f"{where}.secrets", message))
+    for name, value in (step.secrets or {}).items() if isinstance(step, Step) else ():
+        if secret_references.path_of(value) is None:
+            message = secret_references.fault_of(value)
+            problems.append(Problem(f"{where}.secrets.{name}"[:200], message))
     if isinstance(step, Step) and step.compensate is not None:
         _tool(step.compensate, index, registry, problems, ".compensate")
     return tool
@@ -315,6 +319,7 @@ def _runnable(
         max_backoff_seconds=retry.max_backoff_seconds,
         retry_safe=risk.may_repeat(tool, step.parameters),
         references=expressions.has_references(step.parameters),
+        secret_paths=secret_references.pointers(step.parameters),
         target=target,
         target_default=default,
     )
