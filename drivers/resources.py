@@ -13,7 +13,7 @@ from drivers.connections import AssetCache
 from drivers.rate_limits import RateLimiter
 from drivers.reaper import Reaper
 from drivers.secrets import Secrets
-from runtime.settings import ExecutorSettings
+from runtime.settings import ExecutorSettings, passwords
 
 if TYPE_CHECKING:  # each is loaded on first use: an executor of one domain needs few of them
     import httpx
@@ -34,7 +34,7 @@ class Resources:
         self.settings = settings
         self.reaper = Reaper()
         self.rate_limiter = RateLimiter()
-        self.secrets = Secrets(settings.secrets_dir, variables)
+        self.secrets = Secrets(settings.secrets_dir, variables, passwords(settings))
         self.remembered = AssetCache()
         #: Threads for WinRM: its library blocks.
         self.winrm_threads = asyncio.Semaphore(WINRM_THREADS)

@@ -7,12 +7,13 @@ process; or `"file/NAME"`: a file in `RUNSTREAM_SECRETS_DIR`, one of the tenant
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from drivers.masking import SHORTEST
+from drivers.known_secrets import KnownSecrets
+from drivers.secret_forms import SHORTEST
 from streams.commands import StepCommand
 from toolmeta.invocation import Problem
 from toolmeta.model import Tool
@@ -36,17 +37,26 @@ class Secrets:
     """Where this executor finds secrets."""
 
     def __init__(
-        self, directory: str | None = None, variables: Mapping[str, str] = _NOTHING
+        self,
+        directory: str | None = None,
+        variables: Mapping[str, str] = _NOTHING,
+        passwords: Iterable[str] = (),
     ) -> None:
         """`directory` holds the files, None: there are none; `variables` are those of `env/NAME`.
 
         They are given by name, without `SECRET_`: no process keeps them in its environment.
+        `passwords` are others that the process holds; no step can refer to them.
         """
+        #: What every attempt masks.
+        self.known = KnownSecrets([*variables.values(), *passwords])
         self._directory = None if directory is None else Path(directory)
         self._variables = variables
 
     def resolve(self, reference: Any, tenant: str) -> str:
-        """The secret of a reference; raises SecretError. Reads a small file or a variable."""
+        """The secret of a reference, from now on masked everywhere; raises SecretError.
+
+        Reads a small file or a variable.
+        """
         if not is_meant(reference):
             raise SecretError("This is no secret reference.")
         path = path_of(reference)
@@ -61,6 +71,7 @@ class Secrets:
                 f"The secret {kind}/{name} has fewer than {SHORTEST} characters or holds a NUL, "
                 "so it could not be masked."
             )
+        self.known.add(text)
         return text
 
     def resolved(

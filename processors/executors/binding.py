@@ -31,7 +31,7 @@ def binder(registry: Registry, drivers: Collection[str], secrets: Secrets | None
         parameters, values = resolved
         invocation = bind(tool, parameters)
         if isinstance(invocation, list):
-            masker = Masker(values)
+            masker = Masker(values, store.known)
             return [Problem(one.field, masker.text(one.message)) for one in invocation]
         if invocation.driver not in drivers:
             return [Problem("tool", f"this executor has no driver {invocation.driver!r}")]
