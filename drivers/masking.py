@@ -9,6 +9,8 @@ from drivers.known_secrets import KnownSecrets
 from drivers.secret_matcher import Matcher
 
 MASK: Final = b"***"
+#: Of a secret at the end of a text that was cut; fewer bytes stand there by chance.
+_CUT: Final = 6
 _DEPTH: Final = 80
 
 
@@ -56,9 +58,12 @@ class Masker:
         return bytes(done + data[position:])
 
     def text(self, text: str) -> str:
-        """`text` with every secret replaced."""
+        """`text` with every secret replaced, also one whose end was cut off with the text."""
         raw = text.encode("utf-8", "surrogatepass")
         masked = self.data(raw)
+        cut = self._matcher().held(masked)
+        if cut >= _CUT:
+            masked = masked[:-cut] + MASK
         if masked is raw:
             return text
         try:
