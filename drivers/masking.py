@@ -60,11 +60,9 @@ class Masker:
     def text(self, text: str) -> str:
         """`text` with every secret replaced, also one whose end was cut off with the text."""
         raw = text.encode("utf-8", "surrogatepass")
-        masked = self.data(raw)
-        cut = self._matcher().held(masked)
-        if cut >= _CUT:
-            masked = masked[:-cut] + MASK
-        if masked is raw:
+        done, held = self.split(raw)
+        masked = done + (self.data(held) if len(held) < _CUT else MASK)
+        if masked == raw:
             return text
         try:
             return masked.decode("utf-8", "surrogatepass")

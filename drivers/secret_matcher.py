@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,7 @@ from drivers.secret_forms import Forms, forms_of
 Span = tuple[int, int]
 
 _HEAD: Final = 4
+_KEY: Final = 256
 #: A line of base64 or hexadecimal is at least as long as this.
 _ENCODED_LINE: Final = 16
 _ENCODED: Final = rb"[A-Za-z0-9+/_=-]"
@@ -31,13 +33,35 @@ class _Automaton:
     def __init__(self, forms: Iterable[bytes]) -> None:
         self._sorted = sorted(forms)
         self.longest = max(map(len, self._sorted))
-        self._all = BytesAhoCorasick(self._sorted, matchkind=MatchKind.LeftmostLongest)
+        #: A long form is found by its beginning, since an automaton of all of it is large.
+        self._keys = sorted({form[:_KEY] for form in self._sorted})
+        self._all = BytesAhoCorasick(self._keys, matchkind=MatchKind.LeftmostLongest)
         heads = sorted({form[:_HEAD] for form in self._sorted})
         self._heads = BytesAhoCorasick(heads)
 
     def spans(self, data: bytes) -> list[Span]:
         """Where one of them is, from the left, the longest at each place."""
-        return [(start, end) for _, start, end in self._all.find_matches_as_indexes(data)]
+        found: list[Span] = []
+        reached = 0
+        for index, start, end in self._all.find_matches_as_indexes(data):
+            if start < reached:
+                continue
+            reached = max(end, start + self._length(index, data, start))
+            found.append((start, reached))
+        return found
+
+    def _length(self, index: int, data: bytes, start: int) -> int:
+        """How much of a form that begins with this key stands at `start`; 0 where the key is one."""
+        key = self._keys[index]
+        longest = 0
+        if len(key) == _KEY:
+            for at in range(bisect_left(self._sorted, key), len(self._sorted)):
+                form = self._sorted[at]
+                if not form.startswith(key):
+                    break
+                there = data[start : start + len(form)]
+                longest = max(longest, len(os.path.commonprefix([form, there])))
+        return longest
 
     def held(self, data: bytes) -> int:
         """Bytes at the end of `data` that are the beginning of one, and not yet all of it."""

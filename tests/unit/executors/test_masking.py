@@ -239,3 +239,18 @@ def test_what_one_attempt_resolved_is_masked_in_all() -> None:
     assert len(known.values) <= 201
     assert first.text("held-by-the-process own-value") == "*** ***"
     assert second.text("own-value another-value-999") == "own-value ***"
+
+
+def test_a_long_secret_is_masked_to_its_end() -> None:
+    secret = "".join(random.Random(3).choices("abcdefghijkl", k=6_000))
+    for shown in (secret, base64.encodebytes(secret.encode()).decode()):
+        data = f"a {shown} b".encode()
+        masker = Masker([secret])
+        found = masker.data(data)
+        assert found[:2] == b"a " and found[-2:] == b" b" and len(found) < 16
+        for cut in (5, 300, 5_000, len(data) - 3):
+            first, held = masker.split(data[:cut])
+            second, rest = masker.split(held + data[cut:])
+            assert first + second + masker.data(rest) == found
+    # What was cut is masked as far as it is known by then.
+    assert Masker([secret]).text("a " + secret[:1_000]) == "a ***"
