@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
@@ -19,17 +20,35 @@ class ProcessSpec(BaseModel):
 
     name: str
     argv: tuple[str, ...]
+    #: Whether it gets DATABASE_URL.
+    database: bool = True
+    #: Whether it gets the SECRET_ variables, and the passwords of other systems.
+    secrets: bool = True
 
 
-def console_command(name: str, *arguments: str) -> ProcessSpec:
+def console_command(
+    name: str, *arguments: str, database: bool = False, secrets: bool = False
+) -> ProcessSpec:
     """A `runstream` command, run by this interpreter."""
-    return ProcessSpec(name=name, argv=(sys.executable, "-m", "console", *arguments))
+    argv = (sys.executable, "-m", "console", *arguments)
+    return ProcessSpec(name=name, argv=argv, database=database, secrets=secrets)
+
+
+def executor(name: str, domains: Sequence[str]) -> ProcessSpec:
+    """An executor of these domains: it alone is given the secrets of steps.
+
+    It looks hosts up in the inventory, except in the `test` domain, which has no hosts.
+    """
+    words = [word for domain in domains for word in ("--domain", domain)]
+    return console_command(
+        name, "executor", *words, database=any(d != TEST_DOMAIN for d in domains), secrets=True
+    )
 
 
 #: Run at the same time, each to its end, before any process starts.
 PREPARATION: tuple[ProcessSpec, ...] = (
     console_command("topics-apply", "topics", "apply"),
-    console_command("migrate", "migrate"),
+    console_command("migrate", "migrate", database=True),
 )
 
 
@@ -42,7 +61,7 @@ def processes(*, test_tools: bool = False) -> tuple[ProcessSpec, ...]:
     served = [domain for domain in DOMAINS if test_tools or domain != TEST_DOMAIN]
     return (
         console_command("router", "router"),
-        console_command("executor", "executor", *(w for d in served for w in ("--domain", d))),
-        console_command("sink", "sink"),
+        executor("executor", served),
+        console_command("sink", "sink", database=True),
         console_command("projector", "projector"),
     )

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
@@ -24,6 +24,8 @@ from devstack.postgres import PostgresServer
 from devstack.probe import http_ready
 from devstack.processes import ProcessSpec
 from devstack.state import ALREADY_RUNNING, LaunchRequest, Phase, StackStatus, StateFolder
+from runtime import environment
+from runtime.settings import secret_variables
 
 _TICK_SECONDS = {"starting": 0.05, "ready": 0.5}
 #: Restarts after which a stack that has never been ready gives up.
@@ -41,10 +43,13 @@ class Supervisor:
     One thread starts all children, since they end with it; only probes run in other threads.
     """
 
-    def __init__(self, folder: StateFolder, request: LaunchRequest) -> None:
-        """Nothing runs yet."""
+    def __init__(
+        self, folder: StateFolder, request: LaunchRequest, credentials: Mapping[str, str]
+    ) -> None:
+        """Nothing runs yet; `credentials` are variables for the processes that act on systems."""
         self._folder = folder
         self._request = request
+        self._credentials = credentials
         self._mark = start_mark(os.getpid())
         self._stopping = False
         self._phase: Phase = "starting"
@@ -107,7 +112,7 @@ class Supervisor:
         ports = assign_ports(self._folder.ports, names)
         for spec in self._request.processes:
             port = ports[spec.name]
-            env = {**self._environment(spec.name), "RUNSTREAM_HTTP_PORT": str(port)}
+            env = {**self._environment(spec), "RUNSTREAM_HTTP_PORT": str(port)}
             member = Member(
                 Child(self._launch(spec, env)), http_ready(port), probe_every=5.0, http_port=port
             )
@@ -130,7 +135,7 @@ class Supervisor:
     def _prepare(self) -> None:
         """Run everything that has to be done before the processes, at once, each to its end."""
         specs = self._request.preparation
-        waiting = [Child(self._launch(spec, self._environment(spec.name))) for spec in specs]
+        waiting = [Child(self._launch(spec, self._environment(spec))) for spec in specs]
         if not waiting:
             return
         self._log(f"running {', '.join(spec.name for spec in specs)}", progress=True)
@@ -166,11 +171,14 @@ class Supervisor:
     def _launch(self, spec: ProcessSpec, env: dict[str, str]) -> Launch:
         return Launch(name=spec.name, argv=spec.argv, log=self._folder.log(spec.name), env=env)
 
-    def _environment(self, name: str) -> dict[str, str]:
-        return {
+    def _environment(self, spec: ProcessSpec) -> dict[str, str]:
+        """What is added to this process's own; credentials only where they are needed."""
+        given = dict(self._credentials) if spec.secrets else {}
+        if spec.database:
+            given["DATABASE_URL"] = self._database_url or ""
+        return given | {
             "KAFKA_BOOTSTRAP_SERVERS": self._bootstrap_servers or "",
-            "DATABASE_URL": self._database_url or "",
-            "RUNSTREAM_INSTANCE": name,
+            "RUNSTREAM_INSTANCE": spec.name,
             "RUNSTREAM_STATE_DIR": str(self._folder.path),
             "RUNSTREAM_TEST_TOOLS": str(self._request.test_tools).lower(),
             "PYTHONUNBUFFERED": "1",
@@ -247,6 +255,13 @@ def _failure(member: Member, what: str) -> str:
 
 def main(state_dir: Path) -> int:
     """Run the stack described in the folder's launch request."""
+    # Programs of steps run as the same user, and could read the environment of this process.
+    known = secret_variables()
+    credentials = environment.take(
+        lambda name: name.startswith(environment.VARIABLE_PREFIX) or name in known
+    )
+    credentials.pop("DATABASE_URL", None)
+    environment.forbid_reading()
     folder = StateFolder(state_dir)
     with folder.lock.open("w") as lock:
         try:
@@ -255,7 +270,7 @@ def main(state_dir: Path) -> int:
             return ALREADY_RUNNING
         end_leftovers(folder.read())
         request = LaunchRequest.model_validate_json(folder.launch.read_bytes())
-        return Supervisor(folder, request).run()
+        return Supervisor(folder, request, credentials).run()
 
 
 if __name__ == "__main__":

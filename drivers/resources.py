@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from drivers.connections import AssetCache
 from drivers.rate_limits import RateLimiter
 from drivers.reaper import Reaper
 from drivers.secrets import Secrets
-from runtime.settings import ExecutorSettings
+from runtime.settings import ExecutorSettings, passwords
 
 if TYPE_CHECKING:  # each is loaded on first use: an executor of one domain needs few of them
     import httpx
@@ -19,6 +21,7 @@ if TYPE_CHECKING:  # each is loaded on first use: an executor of one domain need
     from psycopg_pool import AsyncConnectionPool
 
 
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 #: Windows steps at once; further ones wait. An idle one costs a small thread.
 WINRM_THREADS: Final = 64
 
@@ -26,12 +29,12 @@ WINRM_THREADS: Final = 64
 class Resources:
     """Opened on first use, closed once on drain; for one event loop."""
 
-    def __init__(self, settings: ExecutorSettings) -> None:
-        """Opens nothing."""
+    def __init__(self, settings: ExecutorSettings, variables: Mapping[str, str] = _NOTHING) -> None:
+        """Opens nothing; `variables` are the secrets of `env/NAME`, by name."""
         self.settings = settings
         self.reaper = Reaper()
         self.rate_limiter = RateLimiter()
-        self.secrets = Secrets(settings.secrets_dir)
+        self.secrets = Secrets(settings.secrets_dir, variables, passwords(settings))
         self.remembered = AssetCache()
         #: Threads for WinRM: its library blocks.
         self.winrm_threads = asyncio.Semaphore(WINRM_THREADS)

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from prometheus_client import Gauge
 
-from runtime import health, logs, settings
+from runtime import environment, health, logs, settings
 
 S = TypeVar("S", bound=settings.CommonSettings)
 
@@ -26,6 +26,8 @@ Body = Callable[[S, logs.Log, health.Health, threading.Event], None]
 def run(app: str, model: type[S], parts: tuple[str, ...], body: Body[S]) -> int:
     """Run `body` until it returns or SIGTERM/SIGINT sets the stop event; returns the exit code.
 
+    Once its settings are read, no credential is left in the environment of the process.
+
     2: a setting is wrong (one line on stderr); 1: the body failed; 0: a clean stop. A second
     signal ends the process at once.
     """
@@ -34,6 +36,11 @@ def run(app: str, model: type[S], parts: tuple[str, ...], body: Body[S]) -> int:
     except settings.SettingsError as error:
         print(f"runstream {app}: {error}", file=sys.stderr)
         return 2
+    credentials = settings.secret_variables()
+    environment.take(
+        lambda name: name.startswith(environment.VARIABLE_PREFIX) or name in credentials
+    )
+    environment.forbid_reading()
     log = logs.configure(loaded, app)
     _BUILD.labels(version("runstream"), app).set(1)
     status = health.Health(parts)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import difflib
 import os
 import socket
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -214,6 +215,33 @@ def variables(model: type[CommonSettings]) -> dict[str, str]:
         _variable(model, name): field.description or ""
         for name, field in model.model_fields.items()
     }
+
+
+def secret_variables() -> frozenset[str]:
+    """The environment variables of all processes that hold a password or an address with one."""
+    return frozenset(
+        _variable(model, name)
+        for model in _EVERY
+        for name, field in model.model_fields.items()
+        if SecretStr in (field.annotation, *get_args(field.annotation))
+    )
+
+
+def passwords(settings: CommonSettings) -> list[str]:
+    """The secrets that were set for this process, and the passwords in them that are addresses."""
+    found: list[str] = []
+    for name in sorted(settings.model_fields_set):
+        value = getattr(settings, name)
+        if not isinstance(value, SecretStr):
+            continue
+        text = value.get_secret_value()
+        address = urlsplit(text) if "://" in text else None
+        if address is None or not name.endswith("database_url"):
+            found.append(text)
+        # A password that is the user's name is no secret, and stands in much harmless output.
+        elif address.password and unquote(address.password) != unquote(address.username or ""):
+            found.append(unquote(address.password))
+    return found
 
 
 def load(model: type[S], **overrides: Any) -> S:

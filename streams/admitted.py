@@ -44,6 +44,8 @@ class AdmittedStep:
     max_parallel: int | None = None
     assets: list[str] | None = None
     secrets: dict[str, Any] | None = None
+    #: Where `parameters` hold references to secrets, as JSON pointers: literals of the plan.
+    secret_paths: tuple[str, ...] = ()
     compensate: AdmittedStep | None = None
 
 

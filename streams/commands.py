@@ -99,6 +99,11 @@ class StepCommand(BaseModel):
     target: str | None = Field(default=None, description="the asset or host that it acts on")
     assets: list[str] | None = None
     secrets: dict[str, Any] | None = None
+    secret_paths: tuple[str, ...] = Field(
+        default=(),
+        description="JSON pointers into `parameters`: the only places where a reference to a "
+        "secret is one",
+    )
     timeout_seconds: float = Field(gt=0)
     lease_seconds: float = Field(gt=0)
     dispatched_at: AwareDatetime

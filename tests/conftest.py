@@ -10,19 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from devstack.processes import console_command
+from devstack.processes import console_command, executor
 from devstack.stack import LocalStack
 from tests.harness import Harness
 
 PROCESSES = (
     console_command("router", "router"),
-    console_command(
-        "executor-tools",
-        *("executor", "--domain", "automation", "--domain", "communication"),
-        *("--domain", "asset", "--domain", "network"),
-    ),
-    console_command("executor-test", "executor", "--domain", "test"),
-    console_command("sink", "sink"),
+    executor("executor-tools", ["automation", "communication", "asset", "network"]),
+    executor("executor-test", ["test"]),
+    console_command("sink", "sink", database=True),
     console_command("projector", "projector"),
 )
 

@@ -304,6 +304,4 @@ def _node_fault(item: Any, depth: int, shape: Shape, allowed: Allowed) -> str | 
 def _secret_fault(value: dict[str, Any], allowed: Allowed) -> str | None:
     if not allowed.secrets:
         return "is a secret reference that was not resolved"
-    if allowed.references and value.keys() == {"type", "path"} and is_reference(value["path"]):
-        return None
     return secret_references.fault(value)

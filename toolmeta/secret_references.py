@@ -1,7 +1,9 @@
 """Secret references: `{"type": "secret", "path": "env/NAME"}` or `"file/NAME"` in a plan.
 
-They are checked when a request is admitted, and resolved by the executor right before its tool
-is bound. A colon is accepted for the slash.
+They are literals of the plan: checked when a request is admitted, where `pointers` says at which
+places they stand, and resolved by the executor at those places only, right before its tool is
+bound. What rendering puts anywhere is data, whatever it looks like. A colon is accepted for the
+slash.
 """
 
 from __future__ import annotations
@@ -31,6 +33,32 @@ def path_of(value: Any) -> SecretPath | None:
         return None
     found = _PATH.fullmatch(value["path"])
     return None if found is None else SecretPath(found[1], found[2])
+
+
+def pointers(parameters: dict[str, Any]) -> tuple[str, ...]:
+    """The places of all well-formed references in parameters, as JSON pointers (RFC 6901)."""
+    found: list[str] = []
+    waiting: list[tuple[str, Any]] = [("", parameters)]
+    while waiting:
+        pointer, value = waiting.pop()
+        if path_of(value) is not None:
+            found.append(pointer)
+        elif type(value) is dict:
+            waiting.extend((f"{pointer}/{escape(name)}", item) for name, item in value.items())
+        elif type(value) is list:
+            waiting.extend((f"{pointer}/{index}", item) for index, item in enumerate(value))
+    return tuple(sorted(found))
+
+
+def escape(name: str) -> str:
+    """A name as a part of a JSON pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def fault_of(value: Any) -> str:
+    """What is wrong with a value of a step's `secrets` that is no well-formed reference."""
+    found = fault(value) if is_meant(value) else None
+    return found or f"is no secret reference; {_REMEDY}"
 
 
 def fault(value: dict[str, Any]) -> str | None:

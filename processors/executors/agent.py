@@ -109,7 +109,7 @@ class Agent:
 
     def _begin(self, lane: Lane, claimed: Claimed) -> None:
         start = claimed.start
-        masker = Masker(start.invocation.secrets)
+        masker = Masker(start.invocation.secrets, self._resources.secrets.known)
         output = MaskedPublisher(
             masker,
             start.command,

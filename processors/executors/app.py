@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -18,7 +18,7 @@ from processors.executors.cancellations import Cancellations
 from processors.executors.claim_builder import CLAIM_DECISIONS
 from processors.executors.control import ControlReader
 from processors.executors.lane import Lane, LaneParts
-from runtime import service
+from runtime import environment, service
 from runtime.health import Health
 from runtime.kafka import clients
 from runtime.kafka.dead_letters import count_from_zero
@@ -46,9 +46,13 @@ def main(domains: list[str]) -> int:
         sys.stderr.write(f"runstream executor: {wrong}; there are {', '.join(DOMAINS)}\n")
         return 2
 
+    prefix = environment.VARIABLE_PREFIX
+    taken = environment.take(lambda name: name.startswith(prefix))
+    variables = {name.removeprefix(prefix): value for name, value in taken.items()}
+
     def body(settings: ExecutorSettings, log: Log, health: Health, stop: threading.Event) -> None:
         sys.setswitchinterval(_SWITCH_SECONDS)
-        asyncio.run(serve(settings, log, health, stop, tuple(dict.fromkeys(domains))))
+        asyncio.run(serve(settings, log, health, stop, tuple(dict.fromkeys(domains)), variables))
 
     return service.run("executor", ExecutorSettings, ("kafka", "control"), body)
 
@@ -59,11 +63,12 @@ async def serve(
     health: Health,
     stop: threading.Event,
     domains: tuple[str, ...],
+    variables: Mapping[str, str],
 ) -> None:
     """Claim and run until `stop` is set, then drain; raises on a fault that needs an operator."""
     loop = asyncio.get_running_loop()
     publisher = Publisher(clients.producer(settings))
-    resources = Resources(settings)
+    resources = Resources(settings, variables)
     cancellations = Cancellations()
     agent = Agent(settings, log, publisher, resources, DRIVERS, cancellations)
     over = threading.Event()

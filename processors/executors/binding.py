@@ -29,9 +29,14 @@ def binder(registry: Registry, drivers: Collection[str], secrets: Secrets | None
         if isinstance(resolved, list):
             return resolved
         parameters, values = resolved
-        invocation = bind(tool, parameters)
+        try:
+            invocation = bind(tool, parameters)
+        except Exception as error:
+            # A defect; it is logged, and its text may quote a value that was resolved just now.
+            text = f"{tool.name} cannot be bound: {type(error).__name__}"
+            raise RuntimeError(text).with_traceback(error.__traceback__) from None
         if isinstance(invocation, list):
-            masker = Masker(values)
+            masker = Masker(values, store.known)
             return [Problem(one.field, masker.text(one.message)) for one in invocation]
         if invocation.driver not in drivers:
             return [Problem("tool", f"this executor has no driver {invocation.driver!r}")]

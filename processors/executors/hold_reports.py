@@ -32,7 +32,8 @@ class HoldReports:
     def hold(self, attempt: Attempt, reason: HoldReason, message: str) -> Iterator[None]:
         """Stop the time limit inside; raises NotBegun where it is too late afterwards."""
         attempt.wait()
-        self._change(attempt, "waiting", **reports.waiting(reason, message))
+        shown = attempt.context.masker.text(message)
+        self._change(attempt, "waiting", **reports.waiting(reason, shown))
         yield
         attempt.begin(clock.monotonic())
         self._change(attempt, "resumed")

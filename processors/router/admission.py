@@ -20,7 +20,7 @@ from streams.limits import MAX_PLAN_BYTES, MAX_SECRETS_BYTES, MAX_STEPS
 from streams.payloads import Accepted
 from streams.plans import Compensation, ExecutionRequest, Plan, RetryPolicy, Step
 from streams.topics import TEST_DOMAIN
-from toolmeta import literals, risk
+from toolmeta import literals, risk, secret_references
 from toolmeta.bind import target_names
 from toolmeta.check import check
 from toolmeta.invocation import Problem
@@ -106,6 +106,10 @@ def _tool(call: Call, registry: Registry, problems: list[Problem]) -> Tool | Non
     ):
         message = f"more than {MAX_SECRETS_BYTES} bytes; references to secrets are short"
         problems.append(Problem(f"{call.field}.secrets", message))
+    for name, value in (step.secrets or {}).items() if isinstance(step, Step) else ():
+        if secret_references.path_of(value) is None:
+            message = secret_references.fault_of(value)
+            problems.append(Problem(f"{call.field}.secrets.{name}"[:200], message))
     return tool
 
 
@@ -325,6 +329,7 @@ def _runnable(
         max_backoff_seconds=retry.max_backoff_seconds,
         retry_safe=risk.may_repeat(tool, step.parameters),
         references=expressions.has_references(step.parameters),
+        secret_paths=secret_references.pointers(step.parameters),
         target=target,
         target_default=default,
     )

@@ -113,6 +113,8 @@ class Writer:
             command["assets"] = spec.assets
         if spec.secrets:
             command["secrets"] = spec.secrets
+        if spec.secret_paths:
+            command["secret_paths"] = spec.secret_paths
         key = effect.target or execution.id
         given = _command_headers(decision, effect, "step.command")
         out.send(effect.topic, key.encode(), orjson.dumps(command), given)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from devstack.processes import processes
+from devstack.processes import PREPARATION, executor, processes
 from streams.topics import DOMAINS
 
 ROOT = Path(__file__).parents[3]
@@ -44,3 +44,17 @@ def test_the_image_installs_the_versions_that_the_tests_ran_with() -> None:
     installs = [line for line in lines if "pip install" in line]
     assert installs
     assert all("--constraint constraints.txt" in line for line in installs)
+
+
+def test_credentials_are_given_only_where_they_are_needed() -> None:
+    found = {spec.name: (spec.database, spec.secrets) for spec in (*PREPARATION, *processes())}
+    assert found == {
+        "topics-apply": (False, False),
+        "migrate": (True, False),
+        "router": (False, False),
+        "executor": (True, True),
+        "sink": (True, False),
+        "projector": (False, False),
+    }
+    # The test domain has no hosts to look up.
+    assert not executor("executor-test", ["test"]).database

@@ -12,6 +12,7 @@ from processors.executors.binding import binder
 from tests.driver_kit import command
 from toolmeta import registry
 from toolmeta.invocation import Invocation
+from toolmeta.secret_references import pointers
 
 CANARY = "canary-\x01-7f3a"
 
@@ -21,10 +22,7 @@ def reference(path: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Secrets:
-    monkeypatch.setenv("SECRET_TOKEN", CANARY)
-    monkeypatch.setenv("SECRET_TINY", "abc")
-    monkeypatch.setenv("PRIVATE", "not for steps")
+def store(tmp_path: Path) -> Secrets:
     folder = tmp_path / "secrets"
     (folder / "acme").mkdir(parents=True)
     (folder / "other").mkdir()
@@ -39,7 +37,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Secrets:
     (folder / "..data").mkdir()
     (folder / "..data" / "mounted").write_text("mounted-value")
     (folder / "mounted").symlink_to("..data/mounted")
-    return Secrets(str(folder))
+    return Secrets(str(folder), {"TOKEN": CANARY, "TINY": "abc"})
 
 
 @pytest.mark.parametrize(
@@ -75,7 +73,9 @@ def test_no_folder() -> None:
 
 
 def bound(store: Secrets, tool: str, parameters: dict[str, Any], **changed: Any) -> Any:
+    """As the router sends it: the references of `parameters` are recorded, if not given."""
     bind = binder(registry.load(), {"http", "winrm", "command"}, store)
+    changed.setdefault("secret_paths", pointers(parameters))
     return bind(command(tool=tool, parameters=parameters, **changed))
 
 
@@ -113,3 +113,38 @@ def test_secrets_of_the_step_fill_parameters_of_their_name(store: Secrets) -> No
     assert isinstance(
         bound(store, "df", {}, secrets={"ssh_key": reference("file/own")}), Invocation
     )
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Token": reference("file/own")},
+        {"X-Token": reference("nonsense")},
+        {"X-Token": reference("file/own"), "X-Other": "p"},
+    ],
+)
+def test_what_only_looks_like_a_reference_is_refused(store: Secrets, headers: Any) -> None:
+    given = {"url": "https://example.org/", "headers": headers}
+    for recorded in ((), ("/headers/X-Other",), ("/headers",), ("/headers/X-Token/path",)):
+        problems = bound(store, "curl", given, secret_paths=recorded)
+        assert isinstance(problems, list), problems
+        assert "acme-value" not in repr(problems)
+    problems = bound(store, "curl", given, secret_paths=())
+    assert problems[0].field == "parameters.headers.X-Token"
+    assert "is no reference of the plan" in problems[0].message
+
+
+def test_a_recorded_path_without_its_reference_is_refused(store: Secrets) -> None:
+    for value in ("text", reference("file/own") | {"more": 1}, {"type": "text"}, None):
+        given = {"url": "https://example.org/", "headers": {"X-Token": value}}
+        problems = bound(store, "curl", given, secret_paths=("/headers/X-Token",))
+        assert problems[0].field == "parameters.headers.X-Token"
+    problems = bound(store, "curl", {"url": "https://e.org/"}, secret_paths=("/headers/X-Token",))
+    assert problems[0].field == "parameters.headers.X-Token"
+
+
+def test_the_secrets_of_a_step_are_references_and_nothing_else(store: Secrets) -> None:
+    given = {"host": "win-01", "path": "C:\\a"}
+    for value in ("{{ steps.a.output }}", {"deep": reference("file/own")}, ["x"], 7):
+        problems = bound(store, "test_path", given, secrets={"password": value})
+        assert [one.field for one in problems] == ["secrets.password"]

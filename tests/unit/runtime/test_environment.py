@@ -1,0 +1,84 @@
+"""Credentials are in nobody's environment once a process has started."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from runtime.settings import secret_variables
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+
+CANARY = "canary-7f3a-value"
+_SCRIPT = """
+import os, sys
+from pathlib import Path
+from runtime import environment, service, settings
+model = getattr(settings, sys.argv[1])
+held = environment.take(lambda name: name.startswith("SECRET_")) if sys.argv[2] == "take" else {}
+def body(loaded, log, health, stop):
+    child = os.popen("cat /proc/$PPID/environ; cat /proc/self/environ; env").read()
+    url = getattr(loaded, "database_url", None)
+    print(sorted(held), url.get_secret_value() if url and sys.argv[2] == "take" else "")
+    print(os.environ["PATH"], os.environ["KEPT"], file=sys.stderr)
+    leaked = [part.split("=")[0] for part in child.replace("\\n", "\\0").split("\\0")
+              if "canary" in part]
+    print("leaked", leaked, "kept" in child, sep="|")
+sys.exit(service.run("executor", model, ("kafka",), body))
+"""
+
+
+@pytest.mark.parametrize("model", ["ExecutorSettings", "RouterSettings", "SinkSettings"])
+@pytest.mark.parametrize("mode", ["take", "drop"])
+def test_a_program_finds_no_credential_in_the_environment(model: str, mode: str) -> None:
+    variables = {name: f"postgresql://u:{CANARY}@h/{name}" for name in secret_variables()}
+    ended = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, model, mode],
+        env={**os.environ, **variables, "SECRET_A": CANARY, "SECRET_B": CANARY, "KEPT": "kept"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stderr
+    lines = ended.stdout.splitlines()
+    assert lines[-1] == "leaked|[]|True"
+    if mode == "take":
+        assert lines[0].startswith("['SECRET_A', 'SECRET_B']")
+        assert (CANARY in lines[0]) is (model != "RouterSettings")
+
+
+def test_every_secret_setting_is_a_credential() -> None:
+    assert {"DATABASE_URL", "SMTP_PASSWORD", "RUNSTREAM_SQL_DATABASE_URL"} <= secret_variables()
+    assert "KAFKA_BOOTSTRAP_SERVERS" not in secret_variables()
+
+
+_READ = """
+import ctypes, os
+from runtime import environment
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # as after an exec: a change of user had cleared it
+def read():
+    pid = os.fork()
+    if pid == 0:
+        try:
+            open(f"/proc/{os.getppid()}/environ").read()
+        except PermissionError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+before = read()
+environment.forbid_reading()
+print(before, read())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="changes its user")
+def test_no_process_of_the_same_user_may_read_it() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _READ], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ended.stdout == "True False\n", ended.stderr
