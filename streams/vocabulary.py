@@ -20,6 +20,6 @@ def stored_environment(value: Any) -> Any:
     return _SPELLINGS.get(value, value) if type(value) is str else value
 
 
-def stricter_than(environment: Environment) -> tuple[Environment, ...]:
-    """The environments that are stricter than this one; none for prod."""
-    return _BY_STRICTNESS[_BY_STRICTNESS.index(environment) + 1 :]
+def at_most(environment: Environment) -> tuple[Environment, ...]:
+    """The environments that are not stricter than this one, itself included."""
+    return _BY_STRICTNESS[: _BY_STRICTNESS.index(environment) + 1]

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from streams import ids
 from streams.commands import CancelStep, StepCommand
-from streams.vocabulary import Environment, stricter_than
+from streams.vocabulary import Environment, at_most
 from toolmeta.invocation import Invocation, Problem
 
 MAJOR_VERSION: Final = 1
@@ -137,7 +137,7 @@ def _expired(late: float, clock_ahead: float) -> str:
 def _other_environment(planned: Environment, served: Environment) -> str:
     """What is wrong, and what to do: never a way to run in an environment without its approvals."""
     text = f"The plan's environment is {planned}, and this executor serves {served}; "
-    if served in stricter_than(planned):
+    if planned in at_most(served):
         return (
             f"{text}nothing was started. Write `environment: {served}` in the plan: it then "
             f"waits for the approvals of {served}."
