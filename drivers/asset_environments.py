@@ -40,6 +40,8 @@ HOST_PARAMETERS: Final = frozenset(
 _URL: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://([^/?#\\]*)")
 #: As many as a scan may have; a larger network is refused.
 _MOST_ADDRESSES: Final = 4_096
+#: Names, unlike addresses, cost a question to DNS each.
+_MOST_NAMES: Final = 256
 _RESOLVE_SECONDS: Final = 5.0
 _CHECK_SECONDS: Final = 20.0
 
@@ -74,7 +76,9 @@ async def refusal(invocation: Invocation, context: RunContext) -> Failure | None
         async with asyncio.timeout(_CHECK_SECONDS):
             found = await _stricter(context, names)
     except TooManyHosts:
-        message = f"more than {_MOST_ADDRESSES} addresses are named: name fewer"
+        message = (
+            f"more than {_MOST_ADDRESSES} addresses or {_MOST_NAMES} names are named: name fewer"
+        )
         return fail(invocation, "invalid_parameters", message)
     except (psycopg.Error, PoolTimeout, TooManyRequests, TimeoutError) as error:
         message = f"the inventory cannot be asked about the step's hosts: {type(error).__name__}"
@@ -156,6 +160,8 @@ def places(written: str) -> Iterator[str]:
 async def _resolved(names: set[str]) -> set[str]:
     """The addresses and canonical names of those that are names; none where DNS has none."""
     unknown = sorted(name for name in names if not _is_address(name) and not is_here(name))
+    if len(unknown) > _MOST_NAMES:
+        raise TooManyHosts
     found = await asyncio.gather(*(_resolve(name) for name in unknown))
     return {place for one in found for place in one}
 

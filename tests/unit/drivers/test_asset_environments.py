@@ -185,8 +185,11 @@ def test_a_host_that_is_no_asset_may_be_used(monkeypatch: pytest.MonkeyPatch) ->
     assert fake.asked
 
 
-def test_a_network_that_is_too_large_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = refused(FakeInventory(set()), monkeypatch, parameters={"targets": ["10.0.0.0/8"]})
+@pytest.mark.parametrize("targets", [["10.0.0.0/8"], [f"web-{n}" for n in range(257)]])
+def test_more_than_can_be_looked_up_is_refused(
+    targets: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = refused(FakeInventory(set()), monkeypatch, parameters={"targets": targets})
     assert found is not None and found.error_class == "invalid_parameters"
 
 
