@@ -31,7 +31,11 @@ from streams.topics import all_topics
 SYSTEM = "system."
 BARE = "bare."
 #: The concurrency of an executor bounds its claims; no-op steps take no room, so it may be high.
-EXECUTOR = {"RUNSTREAM_CONCURRENCY": "1024", "RUNSTREAM_IMMEDIATE_CONCURRENCY": "256"}
+EXECUTOR = {
+    "RUNSTREAM_CONCURRENCY": "1024",
+    "RUNSTREAM_IMMEDIATE_CONCURRENCY": "256",
+    "RUNSTREAM_ENVIRONMENT": "dev",
+}
 
 
 def main() -> int:

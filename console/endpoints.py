@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _KEYS: Final = {
     "KAFKA_BOOTSTRAP_SERVERS": "bootstrap_servers",
     "DATABASE_URL": "database_url",
+    "RUNSTREAM_ENVIRONMENT": "environment",
 }
 
 

@@ -123,7 +123,8 @@ def _print_admitted(data: Accepted) -> None:
     out.print(title.append(f"  {count(len(steps), 'step')}", style="dim"))
     classes = f"{data.sla_class}, {data.mode}, {data.action_class}"
     facts = [
-        ("class", f"{classes}, priority {data.priority} in {data.environment}"),
+        ("class", f"{classes}, priority {data.priority}"),
+        ("environment", f"{data.environment}: executors of another one refuse it"),
         ("ends after", f"at most {seconds(data.timeout_seconds)}"),
         ("SLA", f"promised within {seconds(data.sla_seconds)}"),
     ]

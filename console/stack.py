@@ -10,7 +10,9 @@ from urllib.parse import urlsplit, urlunsplit
 import typer
 
 from console import terminal
+from console.exits import Exit, Failure
 from console.text import json_text
+from streams.vocabulary import Environment
 
 if TYPE_CHECKING:
     from devstack.stack import LocalStack
@@ -41,6 +43,15 @@ def up(
             help="Serve the tools of the test domain too; one runs any program.",
         ),
     ] = False,
+    environment: Annotated[
+        str,
+        typer.Option(
+            "--environment",
+            metavar="dev|staging|prod",
+            envvar="RUNSTREAM_ENVIRONMENT",
+            help="What the executors serve; they refuse the steps of plans of another one.",
+        ),
+    ] = "dev",
     state_dir: StateDir = DEFAULT_STATE_DIR,
 ) -> None:
     """Start Kafka, Postgres and all processes on this machine.
@@ -50,7 +61,7 @@ def up(
     """
     from devstack.errors import LocalStackError
 
-    stack = _stack(state_dir, test_tools=test_tools)
+    stack = _stack(state_dir, test_tools=test_tools, environment=_environment(environment))
     try:
         if stack.start(detach=detach):
             _say("The stack is ready.")
@@ -119,12 +130,27 @@ def without_password(url: str) -> str:
     return urlunsplit(parts._replace(netloc=place, query="***" if parts.query else ""))
 
 
-def _stack(state_dir: Path, *, test_tools: bool = False) -> LocalStack:
+def _environment(written: str) -> Environment:
+    from pydantic import TypeAdapter, ValidationError
+
+    from streams.plans import WrittenEnvironment
+
+    try:
+        return TypeAdapter[Environment](WrittenEnvironment).validate_python(written)
+    except ValidationError:
+        message = f"--environment: {written!r} is not dev, staging or prod"
+        raise Failure(message, Exit.USAGE) from None
+
+
+def _stack(
+    state_dir: Path, *, test_tools: bool = False, environment: Environment = "dev"
+) -> LocalStack:
     from devstack.stack import LocalStack
 
     return LocalStack(
         state_dir,
         test_tools=test_tools,
+        environment=environment,
         bootstrap_servers=os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or None,
         database_url=os.environ.get("DATABASE_URL") or None,
         report=_say,
@@ -142,6 +168,7 @@ def _as_json(live: StackStatus | None, state_dir: Path, *, show_secrets: bool) -
     return {
         "state": live.phase if live else "stopped",
         "state_dir": str(state_dir.absolute()),
+        "environment": live.environment if live else None,
         "bootstrap_servers": live.bootstrap_servers
         if live
         else environment.get("KAFKA_BOOTSTRAP_SERVERS"),
@@ -165,6 +192,7 @@ def _print_addresses(found: StackStatus | None, state_dir: Path, *, show_secrets
             f"Postgres  {without_password(url)} (status --show-secrets tells the password)"
         )
     terminal.tell(f"State     {state_dir.absolute()} (logs in logs/)")
+    terminal.tell(f"Serves    plans of the environment {found.environment}")
 
 
 def _print_table(processes: tuple[ProcessStatus, ...]) -> None:

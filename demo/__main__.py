@@ -103,6 +103,7 @@ def main() -> int:
         wanted.state_dir,
         # Some plans show a failure and a runaway program, which are test tools.
         test_tools=True,
+        environment="dev",
         bootstrap_servers=os.environ.get("KAFKA_BOOTSTRAP_SERVERS"),
         database_url=os.environ.get("DATABASE_URL"),
         report=lambda text: screen.print(f"[dim]{text}[/dim]"),

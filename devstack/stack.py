@@ -30,6 +30,7 @@ from devstack.state import (
     StackStatus,
     StateFolder,
 )
+from streams.vocabulary import Environment
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class LocalStack:
         processes: Sequence[ProcessSpec] | None = None,
         preparation: Sequence[ProcessSpec] = PREPARATION,
         test_tools: bool = False,
+        environment: Environment = "dev",
         bootstrap_servers: str | None = None,
         database_url: str | None = None,
         ready_seconds: float = 120.0,
@@ -59,7 +61,8 @@ class LocalStack:
         """Describe the stack; a server that is given an address is used rather than started.
 
         Without `processes` it runs what `runstream up` runs. With `test_tools` plans may use the
-        tools of the `test` domain, one of which runs any program.
+        tools of the `test` domain, one of which runs any program. The executors run the steps of
+        plans of `environment` only.
         """
         if processes is None:
             processes = default_processes(test_tools=test_tools)
@@ -70,6 +73,7 @@ class LocalStack:
             preparation=tuple(preparation),
             processes=tuple(processes),
             test_tools=test_tools,
+            environment=environment,
             ready_seconds=ready_seconds,
         )
         self._report = report

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from devstack.files import write_atomically
 from devstack.identity import is_same
 from devstack.processes import ProcessSpec
+from streams.vocabulary import Environment
 
 #: Exit code of a supervisor that finds the state folder in use by another one.
 ALREADY_RUNNING = 75
@@ -48,6 +49,8 @@ class StackStatus(_Record):
     database_url: str | None
     progress: tuple[str, ...]
     processes: tuple[ProcessStatus, ...]
+    #: What the executors serve.
+    environment: Environment = "dev"
 
     @property
     def is_running(self) -> bool:
@@ -63,6 +66,7 @@ class LaunchRequest(_Record):
     preparation: tuple[ProcessSpec, ...]
     processes: tuple[ProcessSpec, ...]
     test_tools: bool
+    environment: Environment
     ready_seconds: float
 
 

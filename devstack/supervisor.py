@@ -180,6 +180,7 @@ class Supervisor:
             "KAFKA_BOOTSTRAP_SERVERS": self._bootstrap_servers or "",
             "RUNSTREAM_INSTANCE": spec.name,
             "RUNSTREAM_STATE_DIR": str(self._folder.path),
+            "RUNSTREAM_ENVIRONMENT": self._request.environment,
             "RUNSTREAM_TEST_TOOLS": str(self._request.test_tools).lower(),
             "PYTHONUNBUFFERED": "1",
             # The clients have many threads; with few malloc arenas they leave less memory unused.
@@ -234,6 +235,7 @@ class Supervisor:
             database_url=self._database_url,
             progress=tuple(self._progress),
             processes=tuple(member.status() for member in self._members()),
+            environment=self._request.environment,
         )
         if status != self._last:
             self._folder.write(status)

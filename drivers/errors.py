@@ -38,6 +38,11 @@ _BEFORE: Final[dict[str, ErrorClass]] = {
         ("tls_failed", False, "no trusted TLS connection could be made"),
         ("refused_address", False, "the address is loopback, private or reserved"),
         ("out_of_scope", False, "the target is outside the networks that may be scanned"),
+        (
+            "environment",
+            False,
+            "an asset of the step belongs to a stricter environment than its plan",
+        ),
         ("store_full", False, "the capture store is full"),
         ("rate_limited", True, "the target asks to come back later"),
         ("mail_deferred", True, "the mail server took nothing and asks to try again later"),

@@ -9,11 +9,13 @@ from __future__ import annotations
 import difflib
 import os
 import socket
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from streams.vocabulary import Environment, stored_environment
 
 
 class SettingsError(Exception):
@@ -88,6 +90,10 @@ class RouterSettings(CommonSettings):
 class ExecutorSettings(DatabaseSettings):
     """An executor agent."""
 
+    environment: Annotated[Environment, BeforeValidator(stored_environment)] = Field(
+        description="dev, staging or prod: what this executor serves. It has no default; steps of "
+        "plans of another environment are refused",
+    )
     concurrency: int = Field(
         default=32, ge=1, le=1024, description="steps at once on the bulk lane of this process"
     )
@@ -258,4 +264,7 @@ def load(model: type[S], **overrides: Any) -> S:
         first = error.errors(include_url=False, include_input=False)[0]
         field = str(first["loc"][0]) if first["loc"] else "settings"
         name = _variable(model, field) if field in model.model_fields else field
+        if first["type"] == "missing":
+            meaning = variables(model).get(name, "")
+            raise SettingsError(f"{name} is not set: {meaning}") from None
         raise SettingsError(f"{name}: {first['msg']}") from None

@@ -10,9 +10,16 @@ ActionClass = Literal["read", "modify", "deploy"]
 #: Where a plan acts and an asset belongs, as it is stored, published and compared.
 Environment = Literal["dev", "staging", "prod"]
 
+#: The least strict first: what needs an approval in one may need none in those before it.
+_BY_STRICTNESS: Final[tuple[Environment, ...]] = ("dev", "staging", "prod")
 _SPELLINGS: Final = {"development": "dev", "production": "prod"}
 
 
 def stored_environment(value: Any) -> Any:
     """The stored name of an environment; what is no known spelling is left as it is."""
     return _SPELLINGS.get(value, value) if type(value) is str else value
+
+
+def at_most(environment: Environment) -> tuple[Environment, ...]:
+    """The environments that are not stricter than this one, itself included."""
+    return _BY_STRICTNESS[: _BY_STRICTNESS.index(environment) + 1]

@@ -27,6 +27,9 @@ PROCESSES = (
 # test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What every executor of the tests serves, also those that a test starts without the local stack.
+os.environ["RUNSTREAM_ENVIRONMENT"] = "dev"
+
 #: The variables that name servers of the machine's own.
 SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL")
 

@@ -58,7 +58,7 @@ def escape(name: str) -> str:
 def fault_of(value: Any) -> str:
     """What is wrong with a value of a step's `secrets` that is no well-formed reference."""
     found = fault(value) if is_meant(value) else None
-    return found or f"is no secret reference; {_REMEDY}"
+    return found or f"is no secret reference; {REMEDY}"
 
 
 def fault(value: dict[str, Any]) -> str | None:

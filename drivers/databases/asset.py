@@ -2,7 +2,8 @@
 
 Calls and arguments (facts: `ip_address`, `asset_type`, `status`, `environment`, `location`,
 `owner`, `os_type`, `os_version`, `service_type`, `tags`, `metadata`):
-`create`: `hostname` and facts; the same content again is no error, another is a conflict;
+`create`: `hostname` and facts, of the plan's environment where none is given; the same content
+again is no error, another is a conflict;
 `query`, `list`: facts as filters, a part of the `hostname`, `tags` that it has with these values,
 `tag_names` whatever their value, `limit` (100, at most 1000), `offset`; ordered by host name;
 `update`: `asset_id` or `hostname`, both must agree; `new_hostname`, the facts to set; `version`
@@ -21,12 +22,14 @@ import orjson
 import psycopg
 from psycopg_pool import PoolTimeout, TooManyRequests
 
+from drivers.asset_environments import stricter_asset
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.databases import inventory
 from drivers.databases.failures import failed
 from drivers.errors import fail
 from drivers.values import OUTPUT_BYTES, jsonable
-from streams.vocabulary import stored_environment
+from streams.commands import StepCommand
+from streams.vocabulary import at_most, stored_environment
 from toolmeta.invocation import Invocation
 
 _LIMIT: Final = 100
@@ -60,7 +63,7 @@ class AssetDriver:
         context.not_acting()
         try:
             async with pool.connection() as connection, connection.transaction():
-                outcome = await call(invocation, connection, context.command.tenant, arguments)
+                outcome = await call(invocation, connection, context.command, arguments)
                 # Until here a cancel rolls back; from here on it may come after the COMMIT.
                 context.acting()
                 return outcome
@@ -105,15 +108,20 @@ def _shown(row: Arguments) -> Arguments:
 
 
 async def _create(
-    invocation: Invocation, connection: inventory.Connection, tenant: str, arguments: Arguments
+    invocation: Invocation,
+    connection: inventory.Connection,
+    plan: StepCommand,
+    arguments: Arguments,
 ) -> Outcome:
     facts = _facts(arguments)
     if "hostname" not in facts:
         return fail(invocation, "invalid_parameters", "hostname is missing")
-    made = await inventory.insert(connection, tenant, facts)
+    made = await inventory.insert(
+        connection, plan.tenant, {"environment": plan.environment, **facts}
+    )
     if made is not None:
         return Success({"created": True, "asset": _shown(made)})
-    there = await inventory.locked(connection, tenant, {"hostname": facts["hostname"]})
+    there = await inventory.locked(connection, plan.tenant, {"hostname": facts["hostname"]})
     if not there:
         return fail(invocation, "busy", "the asset was created and deleted meanwhile")
     other = sorted(name for name, value in facts.items() if there[0][name] != value)
@@ -124,7 +132,10 @@ async def _create(
 
 
 async def _list(
-    invocation: Invocation, connection: inventory.Connection, tenant: str, arguments: Arguments
+    invocation: Invocation,
+    connection: inventory.Connection,
+    plan: StepCommand,
+    arguments: Arguments,
 ) -> Outcome:
     filters = _facts(arguments)
     if "hostname" in filters:
@@ -135,7 +146,7 @@ async def _list(
         filters["tag_names"] = arguments["tag_names"]
     limit = max(1, min(int(arguments.get("limit", _LIMIT)), _MOST))
     offset = max(0, int(arguments.get("offset", 0)))
-    rows = await inventory.select(connection, tenant, filters, limit, offset)
+    rows = await inventory.select(connection, plan.tenant, filters, limit, offset)
     assets: list[Arguments] = []
     room = OUTPUT_BYTES - 1_000
     for row in rows:
@@ -148,7 +159,7 @@ async def _list(
         {
             "assets": assets,
             "count": len(assets),
-            "total": await inventory.count(connection, tenant, filters),
+            "total": await inventory.count(connection, plan.tenant, filters),
             "limit": limit,
             "offset": offset,
             # Fewer than `limit`, because more would not fit: go on at offset + count.
@@ -158,9 +169,12 @@ async def _list(
 
 
 async def _update(
-    invocation: Invocation, connection: inventory.Connection, tenant: str, arguments: Arguments
+    invocation: Invocation,
+    connection: inventory.Connection,
+    plan: StepCommand,
+    arguments: Arguments,
 ) -> Outcome:
-    found = await _one(invocation, connection, tenant, arguments, _KEYS[:2])
+    found = await _one(invocation, connection, plan, arguments, _KEYS[:2])
     if isinstance(found, Failure):
         return found
     facts = _facts(arguments)
@@ -173,23 +187,26 @@ async def _update(
         return Success({"updated": False, "changed": [], "asset": _shown(found)})
     if (stale := _stale(invocation, found, arguments)) is not None:
         return stale
-    after = await inventory.update(connection, tenant, found["asset_id"], changes)
+    after = await inventory.update(connection, plan.tenant, found["asset_id"], changes)
     output = {"updated": True, "changed": sorted(changes), "asset": _shown(after or {})}
     return Success(output)
 
 
 async def _delete(
-    invocation: Invocation, connection: inventory.Connection, tenant: str, arguments: Arguments
+    invocation: Invocation,
+    connection: inventory.Connection,
+    plan: StepCommand,
+    arguments: Arguments,
 ) -> Outcome:
     if arguments.get("confirm") is not True:
         message = "an asset is deleted only with confirm: true"
         return fail(invocation, "invalid_parameters", message)
-    found = await _one(invocation, connection, tenant, arguments, _KEYS)
+    found = await _one(invocation, connection, plan, arguments, _KEYS)
     if isinstance(found, Failure):
         return found
     if (stale := _stale(invocation, found, arguments)) is not None:
         return stale
-    await inventory.delete(connection, tenant, found["asset_id"])
+    await inventory.delete(connection, plan.tenant, found["asset_id"])
     return Success({"deleted": True, "asset": _shown(found)})
 
 
@@ -200,17 +217,18 @@ _KEYS: Final = ("asset_id", "hostname", "ip_address")
 async def _one(
     invocation: Invocation,
     connection: inventory.Connection,
-    tenant: str,
+    plan: StepCommand,
     arguments: Arguments,
     keys: tuple[str, ...],
 ) -> Arguments | Failure:
-    """The one asset that the arguments mean, locked; everything that names it must fit."""
+    """The one asset that the arguments mean, locked; everything that names it must fit,
+    and the plan's environment must be at least as strict as its own."""
     given = [key for key in keys if key in arguments]
     if not given:
         message = f"{', '.join(keys[:-1])} or {keys[-1]} is missing"
         return fail(invocation, "invalid_parameters", message)
     key = given[0]
-    found = await inventory.locked(connection, tenant, {key: arguments[key]})
+    found = await inventory.locked(connection, plan.tenant, {key: arguments[key]})
     if not found:
         return fail(invocation, "not_found", f"there is no asset with {key} {arguments[key]}")
     if len(found) > 1:
@@ -220,6 +238,11 @@ async def _one(
         if found[0][other] != arguments[other]:
             message = f"{key} {arguments[key]} has the {other} {found[0][other]}"
             return fail(invocation, "conflict", f"{message}, not {arguments[other]}")
+    if found[0]["environment"] not in at_most(plan.environment):
+        # Else a plan of dev could make an asset of prod one of dev, or take it out of the
+        # inventory, and then act on it without an approval.
+        asset = (found[0]["hostname"], found[0]["environment"])
+        return fail(invocation, "environment", stricter_asset(*asset, plan.environment))
     return found[0]
 
 

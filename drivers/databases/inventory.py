@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from psycopg import AsyncConnection, sql
@@ -65,6 +66,32 @@ async def select(
         query.format(_COLUMNS, _TABLE, where), [*values, limit, offset]
     )
     return await cursor.fetchall()
+
+
+async def addresses(connection: Connection, tenant: str, hostnames: list[str]) -> list[str]:
+    """The addresses and names at which these assets are reached, as they are stored."""
+    query = sql.SQL(
+        "SELECT ip_address, metadata #>> '{{connection,address}}' AS address FROM {} "
+        "WHERE tenant = %s AND hostname = ANY(%s)"
+    ).format(_TABLE)
+    rows = await (await connection.execute(query, (tenant, hostnames))).fetchall()
+    return [value for row in rows for value in row.values() if value is not None]
+
+
+async def first_outside(
+    connection: Connection, tenant: str, environments: Sequence[str], names: list[str]
+) -> dict[str, Any] | None:
+    """`hostname` and `environment` of an asset in none of these environments that has one of the
+    names as its host name, its IP address or its connection's address; None where there is none.
+    """
+    query = sql.SQL(
+        "SELECT hostname, environment FROM {} WHERE tenant = %s AND environment <> ALL(%s) "
+        "AND (hostname = ANY(%s) OR ip_address = ANY(%s) "
+        "OR lower(rtrim(metadata #>> '{{connection,address}}', '.')) = ANY(%s)) "
+        "ORDER BY hostname LIMIT 1"
+    ).format(_TABLE)
+    values = (tenant, list(environments), names, names, names)
+    return await (await connection.execute(query, values)).fetchone()
 
 
 async def count(connection: Connection, tenant: str, filters: dict[str, Any]) -> int:

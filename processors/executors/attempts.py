@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from drivers import asset_environments
 from drivers.context import GRACE_SECONDS, Driver, Failure, Outcome, RunContext
 from drivers.output import OutputPublisher
 from processors.executors import lease
@@ -147,6 +148,9 @@ async def perform(attempt: Attempt, driver: Driver, permits: KeyedSemaphore) -> 
                 with context.hold("target_limit", _busy(target, permits)):
                     await permits.acquire(target)
                     permitted = True
+        refused = await asset_environments.refusal(attempt.invocation, context)
+        if refused is not None:
+            return refused
         attempt.begin(clock.monotonic())
         return await driver.run(attempt.invocation, context)
     except NotBegun as refused:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from streams import ids
 from streams.commands import CancelStep, StepCommand
+from streams.vocabulary import Environment, at_most
 from toolmeta.invocation import Invocation, Problem
 
 MAJOR_VERSION: Final = 1
@@ -45,7 +46,7 @@ class Refuse:
     """The attempt does not start, and the report says why."""
 
     command: StepCommand
-    reason: Literal["expired", "cancelled", "invalid"]
+    reason: Literal["expired", "cancelled", "invalid", "environment"]
     message: str
 
 
@@ -71,13 +72,15 @@ def decide(
     value: bytes | None,
     version: int | None,
     arrival: Arrival,
+    environment: Environment,
     cancelled: Callable[[str], CancelStep | None],
     claimed: Callable[[str], bool],
     bind: Bind,
 ) -> Decision:
     """What becomes of the record `value`.
 
-    `version` is the major version that its type names, None where it names none.
+    `version` is the major version that its type names, None where it names none;
+    `environment` is what this executor serves.
     """
     if version not in (None, MAJOR_VERSION):
         return Unreadable(
@@ -100,6 +103,8 @@ def decide(
     late = seconds_late(command, arrival)
     if late >= 0:
         return Refuse(command, "expired", _expired(late, arrival.clock_ahead))
+    if command.environment != environment:
+        return Refuse(command, "environment", _other_environment(command.environment, environment))
     bound = bind(command)
     if isinstance(bound, list):
         problems = "; ".join(f"{problem.field}: {problem.message}" for problem in bound)
@@ -127,6 +132,17 @@ def _expired(late: float, clock_ahead: float) -> str:
         side = "ahead of" if clock_ahead > 0 else "behind"
         text += f" The executor's clock is {abs(clock_ahead):.1f} s {side} the broker's."
     return text
+
+
+def _other_environment(planned: Environment, served: Environment) -> str:
+    """What is wrong, and what to do: never a way to run in an environment without its approvals."""
+    text = f"The plan's environment is {planned}, and this executor serves {served}; "
+    if planned in at_most(served):
+        return (
+            f"{text}nothing was started. Write `environment: {served}` in the plan: it then "
+            f"waits for the approvals of {served}."
+        )
+    return f"{text}nothing was started. Send the plan to the Runstream of {planned}."
 
 
 def _where(error: ValidationError) -> str:

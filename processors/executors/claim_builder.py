@@ -25,11 +25,12 @@ from runtime.logs import Log
 from streams import envelope
 from streams.commands import CancelStep, StepCommand
 from streams.envelope import Headers
+from streams.vocabulary import Environment
 
 #: What `ClaimBuilder.add` may return.
 CLAIM_DECISIONS: Final = (
     *("started", "refused_expired", "refused_cancelled", "refused_invalid"),
-    *("repeated", "dead_letter"),
+    *("refused_environment", "repeated", "dead_letter"),
 )
 
 
@@ -54,6 +55,8 @@ class ClaimBuilder:
     reports_topic: str
     #: The name without a prefix, for the metrics.
     step_topic: str
+    #: What this executor serves.
+    environment: Environment
     cancelled: Callable[[str], CancelStep | None]
     claimed: Callable[[str], bool]
     bind: Bind
@@ -80,6 +83,7 @@ class ClaimBuilder:
                 message.value(),
                 envelope.major_version(envelope.header(headers, "ce_type")),
                 arrival,
+                self.environment,
                 self.cancelled,
                 self.claimed,
                 self.bind,

@@ -155,6 +155,7 @@ class Lane(threading.Thread):
             self._topic,
             self._reports_topic,
             STEPS[self.domain, self.lane].name,
+            self._parts.settings.environment,
             self._parts.cancellations.get,
             self._claimed.__contains__,
             self._parts.bind,

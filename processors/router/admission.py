@@ -106,10 +106,6 @@ def _tool(call: Call, registry: Registry, problems: list[Problem]) -> Tool | Non
     ):
         message = f"more than {MAX_SECRETS_BYTES} bytes; references to secrets are short"
         problems.append(Problem(f"{call.field}.secrets", message))
-    for name, value in (step.secrets or {}).items() if isinstance(step, Step) else ():
-        if secret_references.path_of(value) is None:
-            message = secret_references.fault_of(value)
-            problems.append(Problem(f"{call.field}.secrets.{name}"[:200], message))
     return tool
 
 

@@ -45,6 +45,8 @@ from streams.reports import (
 PROGRESS_EVERY: Final = 1.0
 #: How many late reports of one step are written down.
 MAX_LATE: Final = 10
+#: Reasons of a refusal that lie in the command itself: each new attempt would be refused too.
+_AT_FAULT: Final = frozenset({"invalid", "environment"})
 
 
 def decide_report(execution: Execution, report: AnyReport, now: float) -> Decision:
@@ -180,7 +182,7 @@ def _refused(decision: Decision, step: StepState, report: Refused) -> None:
     error: StepError = {
         "class": report.reason,
         "message": report.message,
-        "transient": report.reason != "invalid",
+        "transient": report.reason not in _AT_FAULT,
     }
     failed = StepFailed(0.0, error, report=report.type)
     fail(decision, step, failed, timed_out=report.reason == "expired")

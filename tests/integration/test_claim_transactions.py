@@ -24,14 +24,14 @@ Report = tuple[Any, ...]
 
 
 def lane(bootstrap: str, name: str, clock_of: BrokerClock | None = None) -> Transactions:
-    settings = ExecutorSettings(bootstrap_servers=bootstrap)
+    settings = ExecutorSettings(environment="dev", bootstrap_servers=bootstrap)
     made = Transactions(clients.transactional(settings, name), clock_of=clock_of)
     assert made.open()
     return made
 
 
 def member(bootstrap: str, topic: str, **options: Any) -> Consumer:
-    settings = ExecutorSettings(bootstrap_servers=bootstrap)
+    settings = ExecutorSettings(environment="dev", bootstrap_servers=bootstrap)
     consumer = Consumer(clients.consumer(settings, f"{topic}-group", **options))
     consumer.subscribe([topic])
     deadline = time.monotonic() + 30
@@ -140,6 +140,6 @@ def test_the_broker_time_shows_how_far_a_clock_is_off(
     claims.measure_clock(prefix + REPORTS.name)
     assert 3_590 < broker.ahead_seconds < 3_610
     # Nothing of it is ever read.
-    settings = ExecutorSettings(bootstrap_servers=kafka)
+    settings = ExecutorSettings(environment="dev", bootstrap_servers=kafka)
     numbers = range(REPORTS.partitions)
     assert not list(read_to_end(settings, prefix + REPORTS.name, numbers))

@@ -15,7 +15,7 @@ from streams.topics import REPORTS
 
 
 def options(bootstrap: str) -> clients.Options:
-    return clients.producer(ExecutorSettings(bootstrap_servers=bootstrap))
+    return clients.producer(ExecutorSettings(environment="dev", bootstrap_servers=bootstrap))
 
 
 def read(bootstrap: str, topic: str, count: int) -> list[Message]:

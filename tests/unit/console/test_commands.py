@@ -67,6 +67,23 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, capsys: Captu
     assert "RUNSTREAM_TOPIC_PREFIX" in said
 
 
+def test_an_executor_that_was_not_told_its_environment_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.delenv("RUNSTREAM_ENVIRONMENT")
+    assert main(["executor", "--domain", "asset"]) == Exit.USAGE
+    assert "RUNSTREAM_ENVIRONMENT is not set: dev, staging or prod" in capsys.readouterr().err
+
+
+def test_an_executor_beside_a_local_stack_serves_what_the_stack_serves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RUNSTREAM_ENVIRONMENT")
+    stack_file('{"environment": "staging"}')
+    endpoints.adopt_local_stack()
+    assert os.environ["RUNSTREAM_ENVIRONMENT"] == "staging"
+
+
 def test_a_database_that_is_away_is_said_without_its_password(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

@@ -94,3 +94,43 @@ def test_up_serves_the_test_tools_on_purpose_only(
         monkeypatch.setenv("RUNSTREAM_TEST_TOOLS", variable)
     assert main(["up", "--detach", "--state-dir", str(tmp_path), *words]) == 1
     assert asked == [served]
+
+
+@pytest.mark.parametrize(
+    ("words", "variable", "served"),
+    [
+        ([], None, "dev"),
+        (["--environment", "production"], None, "prod"),
+        ([], "staging", "staging"),
+        (["--environment", "dev"], "prod", "dev"),
+    ],
+)
+def test_up_says_what_its_executors_serve(
+    words: list[str],
+    variable: str | None,
+    served: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    class FakeStack:
+        def __init__(self, state_dir: Path, *, environment: str, **options: Any) -> None:
+            asked.append(environment)
+
+        def start(self, *, detach: bool) -> bool:
+            raise LocalStackError("not in this test")
+
+    monkeypatch.setattr("devstack.stack.LocalStack", FakeStack)
+    monkeypatch.delenv("RUNSTREAM_ENVIRONMENT")
+    if variable is not None:
+        monkeypatch.setenv("RUNSTREAM_ENVIRONMENT", variable)
+    assert main(["up", "--detach", "--state-dir", str(tmp_path), *words]) == 1
+    assert asked == [served]
+
+
+def test_up_refuses_an_environment_that_it_does_not_know(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["up", "--environment", "live", "--state-dir", str(tmp_path)]) == 2
+    assert "'live' is not dev, staging or prod" in capfd.readouterr().err

@@ -39,6 +39,14 @@ def test_the_compose_file_does_not_serve_the_test_tools() -> None:
     assert "RUNSTREAM_TEST_TOOLS" not in (ROOT / "compose.yaml").read_text("utf-8")
 
 
+def test_every_executor_of_the_compose_file_is_told_its_environment() -> None:
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))["services"]
+    executors = [one for one in services.values() if one.get("command", [""])[0] == "executor"]
+    assert executors
+    for service in executors:
+        assert service["environment"]["RUNSTREAM_ENVIRONMENT"] == "${RUNSTREAM_ENVIRONMENT:-dev}"
+
+
 def test_the_image_installs_the_versions_that_the_tests_ran_with() -> None:
     lines = (ROOT / "Dockerfile").read_text("utf-8").splitlines()
     installs = [line for line in lines if "pip install" in line]

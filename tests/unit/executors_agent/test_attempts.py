@@ -19,8 +19,7 @@ from processors.executors.claim import Start
 from processors.executors.keyed_semaphore import KeyedSemaphore
 from processors.executors.slots import Slots
 from runtime import clock
-from runtime.settings import ExecutorSettings
-from tests.driver_kit import command
+from tests.driver_kit import command, settings
 from toolmeta.invocation import Invocation
 
 Act = Callable[[RunContext], Awaitable[Outcome]]
@@ -48,7 +47,7 @@ async def _nowhere(topic: str, key: bytes, value: bytes, headers: Any) -> None:
 def made(retry_safe: bool = True, age: float = 0.0, **changed: Any) -> Attempt:
     given = command(**changed)
     output = OutputPublisher(given, topic="o", source="s", publish=_nowhere)
-    context = RunContext(given, output, Resources(ExecutorSettings()), lambda percent, note: None)
+    context = RunContext(given, output, Resources(settings()), lambda percent, note: None)
     start = Start(given, "id", Invocation("any", "fake", retry_safe=retry_safe))
     return attempts.new_attempt(start, Slots(1), None, clock.monotonic() - age, output, context)
 
@@ -94,6 +93,26 @@ def test_an_exception_shows_its_type_and_nothing_of_its_text() -> None:
     kind, fields = asyncio.run(performed(made(), leak))
     assert kind == "failed"
     assert fields["failure"] == Failure("internal", "The driver failed with ValueError.")
+
+
+def test_a_step_that_may_not_act_on_its_hosts_does_not_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stricter = Failure("environment", "web-01 belongs to prod")
+    acted: list[RunContext] = []
+
+    async def refusal(invocation: Invocation, context: RunContext) -> Failure:
+        return stricter
+
+    async def act(context: RunContext) -> Outcome:
+        acted.append(context)
+        return Success({})
+
+    monkeypatch.setattr("drivers.asset_environments.refusal", refusal)
+    attempt = made()
+    kind, fields = asyncio.run(performed(attempt, act))
+    assert (kind, fields) == ("failed", {"failure": stricter})
+    assert not acted and not attempt.began
 
 
 @pytest.mark.parametrize("reason", ["cancelled", "superseded"])

@@ -46,6 +46,7 @@ def decided(value: bytes | None, version: int | None = 1, **given: Any) -> Decis
         value,
         version,
         given.get("arrival", Arrival(given.get("now", NOW))),
+        given.get("environment", "dev"),
         cancelled.get,
         claimed.__contains__,
         lambda command: found,
@@ -102,6 +103,34 @@ def test_a_cancelled_attempt_is_refused_and_another_attempt_is_not() -> None:
     assert isinstance(got, Refuse) and got.reason == "cancelled" and "timed_out" in got.message
     other = decided(orjson.dumps(command()), cancelled={f"{EXECUTION}:one:1": cancel})
     assert isinstance(other, Start)
+
+
+@pytest.mark.parametrize("served", ["dev", "staging", "prod"])
+@pytest.mark.parametrize("planned", ["dev", "staging", "prod"])
+def test_an_executor_starts_steps_of_its_own_environment_only(planned: Any, served: Any) -> None:
+    got = decided(orjson.dumps(command(environment=planned)), environment=served)
+    if planned == served:
+        assert isinstance(got, Start)
+        return
+    assert isinstance(got, Refuse) and got.reason == "environment"
+    assert f"environment is {planned}" in got.message and f"serves {served}" in got.message
+    lower = (planned, served) in {("dev", "staging"), ("dev", "prod"), ("staging", "prod")}
+    # The remedy is a plan that waits for the approvals of the stricter one, never a lower word.
+    assert (f"`environment: {served}`" in got.message) is lower
+    assert (f"Runstream of {planned}" in got.message) is not lower
+
+
+def test_a_step_of_another_environment_is_not_bound() -> None:
+    """Binding resolves secrets: a refused step must not reach them."""
+    touched: list[StepCommand] = []
+
+    def bind(command: StepCommand) -> Invocation:
+        touched.append(command)
+        return FINE
+
+    value = orjson.dumps(command(environment="dev"))
+    got = decide(value, 1, Arrival(NOW), "prod", lambda _: None, lambda _: False, bind)
+    assert isinstance(got, Refuse) and not touched
 
 
 def test_what_cannot_be_bound_is_refused_with_every_field() -> None:

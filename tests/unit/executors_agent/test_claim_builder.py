@@ -49,7 +49,7 @@ class Command:
 def claiming(bind: Any = lambda command: FINE, **given: Any) -> ClaimBuilder:
     log: Any = structlog.wrap_logger(structlog.ReturnLogger(), processors=[])
     return ClaimBuilder(
-        Reports("one"), "group", "p.steps.test", "p.steps.reports", "steps.test",
+        Reports("one"), "group", "p.steps.test", "p.steps.reports", "steps.test", "dev",
         lambda attempt: None, set().__contains__, bind, lambda topic: 8, log, **given,
     )  # fmt: skip
 

@@ -160,7 +160,10 @@ class World(RuleBasedStateMachine):
         if command is not None:
             self.simulation.report("cancelled", command, confirmed=True, evidence={})
 
-    @rule(pick=st.integers(0, 20), reason=st.sampled_from(["expired", "cancelled", "invalid"]))
+    @rule(
+        pick=st.integers(0, 20),
+        reason=st.sampled_from(["expired", "cancelled", "invalid", "environment"]),
+    )
     def refuse(self, pick: int, reason: str) -> None:
         command = self._command(pick)
         if command is not None:
