@@ -34,6 +34,7 @@ def command(kind: str, **fields: Any) -> AnyCommand:
         ("cancel", "execution.cancel_requested"),
         ("cancel", "execution.cancelled"),
         ("approve", "execution.approved"),
+        ("approve", "execution.approval_given"),
         ("reject", "execution.rejected"),
         ("pause", "execution.paused"),
         ("resume", "execution.resumed"),

@@ -67,6 +67,8 @@ def test_an_event_that_comes_twice_changes_nothing() -> None:
 
 def test_a_waiting_execution_says_why() -> None:
     assert "other than ci@acme" in view(event("execution.approval_requested", 1)).message
+    given = view(event("execution.approval_requested", 1), event("execution.approval_given", 2))
+    assert (given.message, given.status) == ("waits for 1 more approval", "pending_approval")
     assert "olga@acme" in view(event("execution.paused", 1)).message
     resumed = view(event("execution.paused", 1), event("execution.resumed", 2))
     assert (resumed.message, resumed.status) == ("", "running")
