@@ -15,6 +15,7 @@ import orjson
 
 from processors.router import expressions, policy
 from processors.router.calls import Call, written
+from processors.router.evaluation import Spent
 from streams.admitted import AdmittedPlan, AdmittedStep, encode_plan
 from streams.limits import MAX_PLAN_BYTES, MAX_SECRETS_BYTES, MAX_STEPS
 from streams.payloads import Accepted
@@ -143,13 +144,16 @@ def _check_references(
 ) -> None:
     position = {name: index for index, name in enumerate(names)}
     before: list[int] | None = None
+    spent = Spent()
     for index, step in enumerate(plan.steps):
         for field, text in _texts(step):
             where = f"plan.steps[{index}].{field}"
             try:
-                expressions.check(text)
+                expressions.check(text, spent)
             except expressions.ExpressionError as error:
                 problems.append(Problem(where, str(error)))
+                if error.error_class == expressions.LIMIT:
+                    return
                 continue
             for name in sorted(expressions.step_references(text)):
                 if name not in position:

@@ -8,6 +8,8 @@ from typing import Final
 
 from prometheus_client import Gauge
 
+from processors.router import expressions
+from processors.router.cel_worker import Worker
 from processors.router.partition import RouterPartition
 from processors.router.requests import RequestHandler
 from processors.router.store import StateStore
@@ -64,7 +66,12 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
         create=create,
     )
     _ACTIVE.set_function(lambda: sum(len(here.store.living) for here in partitions(processor)))
-    processor.run(stop)
+    worker = Worker()
+    expressions.evaluate_by(worker)
+    try:
+        processor.run(stop)
+    finally:
+        worker.close()
 
 
 def partitions(processor: Processor) -> list[RouterPartition]:

@@ -36,9 +36,11 @@ def dispatch(decision: Decision, step: StepState) -> None:
     parameters = spec.parameters
     if spec.references:
         try:
-            parameters = expressions.render(parameters, context_of(execution, step))
+            context = context_of(execution, step)
+            parameters = expressions.render(parameters, context, decision.spent)
         except expressions.ExpressionError as error:
-            fail_unstarted(decision, step, "reference", str(error))
+            error_class = "reference" if error.error_class == "expression" else error.error_class
+            fail_unstarted(decision, step, error_class, str(error))
             return
         size = len(orjson.dumps(parameters))
         if size > MAX_PARAMETERS_BYTES:

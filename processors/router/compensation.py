@@ -33,11 +33,11 @@ def _undo(decision: Decision, step: StepState) -> bool:
     execution = decision.execution
     spec = execution.spec(step).compensate
     assert spec is not None  # else there is nothing to undo  # noqa: S101
-    failure: str | None = None
+    failure: expressions.ExpressionError | None = None
     try:
-        unchanged = _unchanged(execution, step, spec.when)
+        unchanged = _unchanged(decision, step, spec.when)
     except expressions.ExpressionError as error:
-        unchanged, failure = None, str(error)
+        unchanged, failure = None, error
     if unchanged is not None:
         decision.emit("step.compensation_skipped", CompensationSkipped(unchanged), step.id)
         _after_last_item(decision, step)
@@ -47,7 +47,7 @@ def _undo(decision: Decision, step: StepState) -> bool:
     decision.changed_steps[by] = None
     undo = execution.steps[by]
     if failure is not None:
-        fail_unstarted(decision, undo, "expression", failure)
+        fail_unstarted(decision, undo, failure.error_class, str(failure))
     else:
         dispatch(decision, undo)
     return True
@@ -64,11 +64,12 @@ def _to_undo(execution: Execution, step: StepState) -> bool:
     )
 
 
-def _unchanged(execution: Execution, step: StepState, when: str | None) -> str | None:
+def _unchanged(decision: Decision, step: StepState, when: str | None) -> str | None:
     """Why there is nothing to undo; None where there is. Raises ExpressionError."""
     if when is not None:
         undo = StepState(undo_id(step.id), undoes=step.id)
-        true = expressions.condition(when, context_of(execution, undo))
+        context = context_of(decision.execution, undo)
+        true = expressions.condition(when, context, decision.spent)
         return None if true else "the condition of its compensation is false"
     if isinstance(step.output, dict):
         for name in ("changed", "created"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from processors.router.evaluation import Spent
 from processors.router.evolve import accepted, evolve
 from processors.router.state import Execution, FailedAttempt
 from streams.admitted import AdmittedStep
@@ -69,6 +70,8 @@ class Decision:
     head_changed: bool = False
     #: The steps that ended here and whose dependents are not looked at yet.
     ended: list[str] = field(default_factory=list)
+    #: The time that its expressions have taken.
+    spent: Spent = field(default_factory=Spent)
 
     @classmethod
     def accept(cls, execution_id: str, tenant: str, data: Accepted, now: float) -> Decision:

@@ -1,9 +1,9 @@
-"""Conditions and references: CEL, bounded before it is evaluated.
+"""Conditions and references: CEL, bounded before and while it is evaluated.
 
 `{{ steps.scan.output.open_ports }}` in a parameter is replaced by the value; where the text is
-exactly one reference the value keeps its type. Plain paths are looked up directly; everything else
-is CEL. The bounds: 2,000 characters, 32 levels of brackets, and no comprehension inside another
-one, so that the cost stays linear in the size of what is looked at.
+exactly one reference the value keeps its type. Plain paths are looked up here; everything else is
+CEL, which a process of its own compiles and evaluates, within limits of time and memory. It is
+given only what the expression names.
 """
 
 from __future__ import annotations
@@ -11,25 +11,29 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import cel
 import orjson
 
+from processors.router.cel_form import FormError, check_nesting, named_steps
+from processors.router.cel_tokens import NotTokens, tokens
+from processors.router.evaluation import (
+    MAX_VALUE_BYTES,
+    Evaluator,
+    LimitExceeded,
+    Refused,
+    Spent,
+)
+
 MAX_LENGTH: Final = 2_000
-MAX_BRACKETS: Final = 32
-MAX_VALUE_BYTES: Final = 256 * 1024
+#: The error class of an expression that used too much time or memory.
+LIMIT: Final = "expression_limit"
 
 _REFERENCE: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
-_PATH: Final = re.compile(
-    r"^[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*|\[\d{1,6}\]|\[\"[^\"\]]{1,200}\"\])*$"
-)
+_PATH: Final = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*|\[\d{1,6}\]|\[\"[^\"\]]{1,200}\"\])*")
 _PART: Final = re.compile(r"([A-Za-z_][\w-]*)|\[(\d+)\]|\[\"([^\"\]]+)\"\]")
-_STRING: Final = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
-_MACRO: Final = re.compile(r"\.(?:all|exists|exists_one|map|filter)\s*$")
-_STEP: Final = re.compile(r"\bsteps(?:\.([A-Za-z_][\w]*)|\[\s*[\"']([^\"']{1,80})[\"']\s*\])")
-_ANY_STEPS: Final = re.compile(r"\bsteps\b")
-_STEP_IN_PATH: Final = re.compile(r"^steps\.([A-Za-z][\w-]*)")
+_LITERALS: Final = frozenset({"true", "false", "null"})
+_evaluator: Evaluator | None = None
 
 
 class ExpressionError(Exception):
@@ -41,50 +45,57 @@ class ExpressionError(Exception):
         self.error_class = error_class
 
 
-def check(text: str) -> None:
+def evaluate_by(evaluator: Evaluator) -> None:
+    """Evaluate by this from now on; called once, when the process starts."""
+    global _evaluator  # noqa: PLW0603
+    _evaluator = evaluator
+
+
+class _Form(NamedTuple):
+    names: frozenset[str]
+    steps: frozenset[str]
+
+
+def check(text: str, spent: Spent | None = None) -> None:
     """Refuse an expression that is too large, nests too deep, or is not CEL (ExpressionError)."""
     text = text.strip()
+    _form(text)
+    if not _is_path(text):
+        _ask(text, None, spent or Spent())
+
+
+def step_references(text: str) -> frozenset[str]:
+    """The ids of the steps that an expression names; ExpressionError where its form is wrong."""
+    return _form(text.strip()).steps
+
+
+def _is_path(text: str) -> bool:
+    return text not in _LITERALS and _PATH.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=4_096)
+def _form(text: str) -> _Form:
     if not text:
         raise ExpressionError("the expression is empty")
     if len(text) > MAX_LENGTH:
         raise ExpressionError(
             f"the expression has {len(text)} characters; {MAX_LENGTH} are allowed"
         )
-    if not _PATH.match(text):
-        _check_nesting(text)
-        _compiled(text)
-
-
-def _check_nesting(text: str) -> None:
-    bare = _STRING.sub('""', text)
-    stack: list[bool] = []
-    for position, char in enumerate(bare):
-        if char in "([{":
-            macro = char == "(" and bool(_MACRO.search(bare, 0, position))
-            if macro and any(stack):
-                raise ExpressionError("a comprehension inside a comprehension is not allowed")
-            stack.append(macro)
-            if len(stack) > MAX_BRACKETS:
-                raise ExpressionError(f"brackets nest deeper than {MAX_BRACKETS} levels")
-        elif char in ")]}" and stack:
-            stack.pop()
-
-
-@lru_cache(maxsize=4_096)
-def _compiled(text: str) -> Any:
+    if _is_path(text):
+        parts = [name or quoted for name, _, quoted in _PART.findall(text)]
+        if parts[0] != "steps":
+            return _Form(frozenset(), frozenset())
+        if len(parts) > 1 and parts[1]:
+            return _Form(frozenset(), frozenset(parts[1:2]))
     try:
-        return cel.compile(text)
-    except (ValueError, RuntimeError) as error:
-        first = str(error).splitlines()[0][:300]
-        raise ExpressionError(f"not a CEL expression: {first}") from None
-
-
-def step_references(text: str) -> set[str]:
-    """The ids of the steps that an expression names."""
-    path = _STEP_IN_PATH.match(text.strip())
-    if path and _PATH.match(text.strip()):
-        return {path.group(1)}
-    return {first or second for first, second in _STEP.findall(text)}
+        found = tokens(text)
+        check_nesting(found)
+        steps = frozenset(named_steps(found))
+    except NotTokens as error:
+        raise ExpressionError(f"not a CEL expression: {error}") from None
+    except FormError as error:
+        raise ExpressionError(str(error)) from None
+    return _Form(frozenset(one.text for one in found if one.kind == "name"), steps)
 
 
 def references(value: Any) -> Iterator[str]:
@@ -106,75 +117,63 @@ def has_references(value: Any) -> bool:
     return next(references(value), None) is not None
 
 
-def evaluate(text: str, context: dict[str, Any]) -> Any:
+def evaluate(text: str, context: dict[str, Any], spent: Spent | None = None) -> Any:
     """The value of an expression; raises ExpressionError with the reason.
 
     `context` holds `steps`, `plan`, `execution` and, inside `for_each`, `item` and `index`.
     """
     text = text.strip()
-    if _PATH.match(text) and text not in ("true", "false", "null"):
+    if _is_path(text):
         return _look_up(text, context)
-    check(text)
+    form = _form(text)
+    named = {name: value for name, value in context.items() if name in form.names}
+    if "steps" in named:
+        steps = context["steps"]
+        named["steps"] = {name: steps[name] for name in form.steps if name in steps}
+    return _ask(text, named, spent or Spent())
+
+
+def _ask(text: str, context: dict[str, Any] | None, spent: Spent) -> Any:
+    """Compile, or evaluate with a context, in the other process; the time counts."""
+    assert _evaluator is not None, "the process that uses expressions calls evaluate_by"  # noqa: S101
     try:
-        value = _compiled(text).execute(_named(text, context))
-    except (KeyError, IndexError) as error:
-        raise ExpressionError(f"`{_short(text)}`: nothing is there: {error}") from None
-    except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
-        first = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-        raise ExpressionError(f"`{_short(text)}`: {first}") from None
-    return _as_json(text, value)
+        return _evaluator.ask(text, context, spent)
+    except Refused as error:
+        raise ExpressionError(f"`{_short(text)}`: {error}") from None
+    except LimitExceeded as error:
+        raise ExpressionError(f"`{_short(text)}`: {error}", LIMIT) from None
 
 
-def _named(text: str, context: dict[str, Any]) -> dict[str, Any]:
-    """The context with only the steps that the expression names, so that others cost nothing."""
-    names = step_references(text)
-    if len(_ANY_STEPS.findall(_STRING.sub('""', text))) > len(_STEP.findall(text)):
-        return context  # it looks at all of them, or chooses by a value
-    return {**context, "steps": {n: context["steps"][n] for n in names if n in context["steps"]}}
-
-
-def _as_json(text: str, value: Any) -> Any:
-    """Refuse what JSON cannot carry (durations, bytes, NaN) or what has grown too large."""
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    try:
-        raw = orjson.dumps(value)
-    except TypeError:
-        raise ExpressionError(f"`{_short(text)}`: the value is not JSON") from None
-    if len(raw) > MAX_VALUE_BYTES:
-        raise ExpressionError(f"`{_short(text)}`: the value has {len(raw)} bytes")
-    return orjson.loads(raw)
-
-
-def condition(text: str, context: dict[str, Any]) -> bool:
+def condition(text: str, context: dict[str, Any], spent: Spent | None = None) -> bool:
     """Evaluate a condition; ExpressionError where it does not give true or false."""
     inner = text.strip()
     if inner.startswith("{{") and inner.endswith("}}"):
         inner = inner[2:-2]
-    value = evaluate(inner, context)
+    value = evaluate(inner, context, spent)
     if not isinstance(value, bool):
         raise ExpressionError(f"`{_short(inner)}` is not true or false but {type(value).__name__}")
     return value
 
 
-def render(value: Any, context: dict[str, Any]) -> Any:
+def render(value: Any, context: dict[str, Any], spent: Spent | None = None) -> Any:
     """Replace every reference in a JSON value; ExpressionError where one cannot be resolved."""
+    spent = spent or Spent()
     if isinstance(value, str):
-        return _render_text(value, context) if "{{" in value else value
+        return _render_text(value, context, spent) if "{{" in value else value
     if isinstance(value, dict):
-        return {key: render(item, context) for key, item in value.items()}
+        return {key: render(item, context, spent) for key, item in value.items()}
     if isinstance(value, list):
-        return [render(item, context) for item in value]
+        return [render(item, context, spent) for item in value]
     return value
 
 
-def _render_text(text: str, context: dict[str, Any]) -> Any:
+def _render_text(text: str, context: dict[str, Any], spent: Spent) -> Any:
     whole = _REFERENCE.fullmatch(text.strip())
     if whole and whole.group(1).count("{{") == 0:
-        return evaluate(whole.group(1), context)
+        return evaluate(whole.group(1), context, spent)
 
     def replace(found: re.Match[str]) -> str:
-        value = evaluate(found.group(1), context)
+        value = evaluate(found.group(1), context, spent)
         return value if isinstance(value, str) else orjson.dumps(value).decode()
 
     rendered = _REFERENCE.sub(replace, text)

@@ -21,7 +21,8 @@ def expand(decision: Decision, step: StepState, spec: AdmittedStep) -> None:
     source: Any = spec.for_each
     if isinstance(source, str) and "{{" not in source:
         source = "{{" + source + "}}"
-    values = expressions.render(source, context_of(decision.execution, step))
+    context = context_of(decision.execution, step)
+    values = expressions.render(source, context, decision.spent)
     if not isinstance(values, list):
         raise expressions.ExpressionError(
             f"for_each gives {type(values).__name__}, and a list is needed"

@@ -88,7 +88,7 @@ def _start(decision: Decision, step: StepState) -> None:
     try:
         if spec.when is not None:
             context = context_of(decision.execution, step)
-            if not expressions.condition(spec.when, context):
+            if not expressions.condition(spec.when, context, decision.spent):
                 decision.emit("step.skipped", Skipped("its condition is false"), step.id)
                 return
         if spec.for_each is not None:

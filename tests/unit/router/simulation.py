@@ -7,6 +7,8 @@ from typing import Any
 
 import orjson
 
+from processors.router import expressions
+from processors.router.cel_worker import Worker
 from processors.router.partition import RouterPartition
 from processors.router.requests import RequestHandler
 from processors.router.store import StateStore
@@ -50,6 +52,9 @@ class Record:
 
     def headers(self) -> list[tuple[str, bytes]]:
         return self.raw_headers
+
+
+expressions.evaluate_by(Worker())
 
 
 class Captured:
