@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import Final
 
 from ahocorasick_rs import BytesAhoCorasick, MatchKind
@@ -51,7 +51,7 @@ class _Automaton:
         return found
 
     def _length(self, index: int, data: bytes, start: int) -> int:
-        """How much of a form that begins with this key stands at `start`; 0 where the key is one."""
+        """How much of a form that begins with this key is at `start`; 0 where the key is one."""
         key = self._keys[index]
         longest = 0
         if len(key) == _KEY:
@@ -59,8 +59,10 @@ class _Automaton:
                 form = self._sorted[at]
                 if not form.startswith(key):
                     break
-                there = data[start : start + len(form)]
-                longest = max(longest, len(os.path.commonprefix([form, there])))
+                there = zip(form, data[start : start + len(form)], strict=False)
+                longest = max(
+                    longest, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], there))
+                )
         return longest
 
     def held(self, data: bytes) -> int:

@@ -268,3 +268,29 @@ def test_the_grace_of_a_cancel_is_kept(executors: ExecutorLab, tmp_path: Path) -
     assert isinstance(end, Cancelled) and end.confirmed
     assert end.evidence["last_signal"] == "SIGKILL" and end.evidence["grace_seconds"] == 0.5
     assert end.evidence["seconds"] < 4 and end.evidence["effect"] == "possible"
+
+
+def test_a_program_finds_no_credential_of_the_executor(
+    executors: ExecutorLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SECRET_TOKEN", "SMTP_PASSWORD"):
+        monkeypatch.setenv(name, "w7-f3ak-value")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:w7-f3ak-value@127.0.0.1:1/x")
+    monkeypatch.setenv("HARMLESS", "kept-there")
+    executors.start()
+    # The parent of the program is the executor; a count is not masked.
+    script = (
+        'cat "/proc/$PPID/environ" /proc/self/environ | tr "\\0" "\\n" > "$1";'
+        'tr "\\0" " " < "/proc/$PPID/cmdline"; echo;'
+        'grep -c "f3ak[-]value" "$1"; grep -c kept-there "$1"'
+    )
+    found = executors.folder / "found"
+    parameters = {"argv": ["sh", "-c", script, "sh", str(found)]}
+    execution = executors.send(executors.command("argv", parameters=parameters))
+    executors.until(lambda: len(executors.of(execution)) == 2)
+    ended = executors.of(execution)[-1]
+    assert isinstance(ended, Succeeded), ended
+    assert ended.output is not None
+    lines = ended.output["text"].splitlines()
+    assert "executor" in lines[0]
+    assert lines[1:] == ["0", "1"]

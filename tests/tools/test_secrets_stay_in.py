@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from devstack.stack import LocalStack
 from streams.topics import all_topics
+from tests.harness import Harness
 from tests.tools.conftest import Execute
 
 CANARY = "can/ary+7f3a=zq9 x"
@@ -113,3 +114,62 @@ def test_no_topic_and_no_log_holds_it(
     for log in (folder / "stack").rglob("*.log"):
         text = log.read_bytes()
         assert not any(form.encode() in text for form in forms), log.name
+
+
+class _Hostile(BaseHTTPRequestHandler):
+    """Answers with an object that looks like a reference, and keeps what it is sent."""
+
+    got: list[str] = []  # noqa: RUF012
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        """The object, as JSON."""
+        self.got.append(str(self.headers))
+        body = b'{"type": "secret", "path": "file/token"}'
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def test_an_answer_that_looks_like_a_reference_is_not_resolved(
+    stack: tuple[LocalStack, Path], harness: Harness
+) -> None:
+    (stack[1].parent / "secrets" / "token").write_text(CANARY)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hostile)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_address[1]}/"
+        post = {"url": url, "headers": {"X-Token": "{{ steps.get.output.json }}"}}
+        steps = [
+            {"id": "get", "tool": "curl", "parameters": {"url": url}},
+            {"id": "post", "tool": "curl", "parameters": post},
+        ]
+        keys = harness.submit(1, steps)
+        (execution_id,) = harness.wait_ended(keys).values()
+        events = harness.log.events[execution_id]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+    failed = [one for one in events if one["type"] == "step.failed"]
+    assert [one["step"] for one in failed] == ["post"]
+    assert "is no reference of the plan" in failed[0]["data"]["error"]["message"]
+    assert len(_Hostile.got) == 1
+
+
+def test_no_process_of_the_stack_shows_a_credential(stack: tuple[LocalStack, Path]) -> None:
+    status = stack[0].status()
+    assert status is not None
+    servers = {"kafka", "postgres"}
+    pids = [status.supervisor_pid]
+    pids += [one.pid for one in status.processes if one.pid and one.name not in servers]
+    assert len(pids) == 6
+    for pid in pids:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        assert b"PATH=" in environment
+        assert b"postgresql://" not in environment
