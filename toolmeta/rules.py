@@ -9,8 +9,6 @@ from toolmeta.effects import worst
 from toolmeta.model import Tool
 from toolmeta.template import CHOICE, EACH_NAMES, Each, Entry, Flag, If, names, parts
 
-#: Domains whose effects are reviewed: each says why its reads are reads.
-REVIEWED: Final = frozenset({"automation"})
 #: Drivers that start a program.
 PROGRAM_DRIVERS: Final = frozenset({"command"})
 
@@ -143,14 +141,9 @@ def _effect_faults(tool: Tool) -> Iterator[str]:
     # An operation that is not known yet counts as `effect`, so none may be worse.
     if worst(risk.effect, *by_operation) != risk.effect:
         yield "an operation has a worse effect than the tool"
-    if tool.domain not in REVIEWED:
-        return
     can_read = "read" in (by_operation or (risk.effect,))
     if can_read != (risk.why_read is not None):
         yield "why_read is needed where a call can be a read, and only there"
-    raised = tuple(risk.raised_by.values())
-    if "destroy" in (risk.effect, *raised) and "prod" not in risk.approval_in:
-        yield "a call that can destroy needs an approval in prod"
 
 
 def _secret_faults(tool: Tool) -> Iterator[str]:

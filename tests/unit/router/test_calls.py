@@ -105,9 +105,9 @@ def test_an_operation_that_is_not_exactly_a_known_one_counts_as_the_worst(operat
 
 
 def test_text_in_place_of_a_switch_counts_as_the_worst() -> None:
-    tool = CATALOGUE.get("mysql")
+    tool = CATALOGUE.get("psql")
     assert tool is not None
-    assert risk.effect_of(tool, {"write": False}) == "read"
+    assert risk.effect_of(tool, {"write": False}) == "modify"
     assert risk.effect_of(tool, {"write": "false"}) == "destroy"
 
 

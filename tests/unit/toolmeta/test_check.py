@@ -127,9 +127,9 @@ def test_malformed_secret_reference_is_refused_with_the_remedy(
     assert words in nested.message
 
 
-def test_secret_path_may_hold_a_reference_until_it_is_bound() -> None:
+def test_secret_path_is_a_literal() -> None:
     late = {"type": "secret", "path": "env/{{ item.name }}"}
-    assert fields({"path": "/a", "key": late}, references=True) == []
+    assert fields({"path": "/a", "key": late}, references=True) == ["parameters.key"]
     assert fields({"path": "/a", "key": late}) == ["parameters.key"]
 
 

@@ -94,11 +94,6 @@ def test_a_parameter_that_raises_the_effect_raises_the_action_class() -> None:
     [
         ({"effect": "read"}, "why_read is needed"),
         ({"effect": "modify", "why_read": "It only looks."}, "why_read is needed"),
-        ({"effect": "destroy"}, "needs an approval in prod"),
-        (
-            {"effect": "read", "why_read": "It only looks.", "raised_by": {"path": "destroy"}},
-            "needs an approval in prod",
-        ),
         (
             {
                 "effect": "modify",
