@@ -195,7 +195,7 @@ def test_a_cancel_that_meets_the_commit_does_not_promise_a_rollback(database: st
         return run.context.stop
 
     stop = within(database, body)
-    assert "committing" in stop.evidence["cancel_unconfirmed"]
+    assert "may hold" in stop.evidence["cancel_unconfirmed"]
     assert not stop.ended and stop.effect == "possible"
     assert "statement" not in stop.evidence
 
