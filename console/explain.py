@@ -39,7 +39,9 @@ def explain(
     from console import planfile
     from console.options import login
     from console.request import Options, prepare
+    from processors.router import expressions
     from processors.router.admission import admit
+    from processors.router.cel_worker import Worker
     from processors.router.decoding import Undecodable
     from processors.router.request_decoder import Invalid, decode_request
     from streams.payloads import Accepted, Problem
@@ -56,7 +58,14 @@ def explain(
     elif isinstance(read, Invalid):
         found = [Problem(item.field, item.message) for item in read.problems]
     else:
-        admitted = admit(read.request, read.plan_hash, prepared.idempotency_key, registry.load())
+        worker = Worker()
+        expressions.evaluate_by(worker)
+        try:
+            admitted = admit(
+                read.request, read.plan_hash, prepared.idempotency_key, registry.load()
+            )
+        finally:
+            worker.close()
         found = (
             admitted
             if isinstance(admitted, Accepted)

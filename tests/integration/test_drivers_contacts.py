@@ -39,7 +39,9 @@ def bound(tool: str, parameters: dict[str, Any]) -> Invocation:
 
 def outcome_of(invocation: Invocation, **changed: Any) -> Outcome:
     async def inside() -> Outcome:
-        opened = Resources(settings(**{"allow_private_addresses": False, **changed}))
+        # Said here, since the stack of other tests leaves its own in the environment.
+        strict = {"allow_private_addresses": False, "network_scope": ""}
+        opened = Resources(settings(**{**strict, **changed}))
         try:
             return await Run(opened, invocation).outcome()
         finally:
