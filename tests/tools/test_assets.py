@@ -108,8 +108,9 @@ def test_filters_and_pages(inventory: Inventory) -> None:
             os_version="12" if number % 2 else "11",
             tags={"role": "web", **({"canary": "yes"} if number == 2 else {})},
         )
-    inventory("create", hostname="db-01", tags={"role": "db"})
-    inventory("create", hostname="lab-01", environment="development")
+    inventory("create", hostname="db-01", environment="production", tags={"role": "db"})
+    # The environment of the plan, which is dev here, where an asset names none.
+    inventory("create", hostname="lab-01")
 
     def found(**filters: Any) -> list[str]:
         output = inventory("query", **filters)
@@ -119,7 +120,7 @@ def test_filters_and_pages(inventory: Inventory) -> None:
     assert found(hostname="EB-0") == ["web-01", "web-02", "web-03", "web-04"]
     assert found(hostname="web", os_version="12") == ["web-01", "web-03"]
     assert found(environment="staging", hostname="web") == ["web-04"]
-    # Both spellings mean one environment, which is also that of an asset that names none.
+    # Both spellings mean one environment.
     production = ["db-01", "web-01", "web-02", "web-03"]
     assert found(environment="production") == found(environment="prod") == production
     [lab] = inventory("query", environment="dev")["assets"]

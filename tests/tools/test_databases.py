@@ -244,7 +244,7 @@ def test_postgres_clients_say_what_is_wrong(
 ) -> None:
     where = {key: value for key, value in postgres.items() if key != "dsn"}
     dump = {**where, "database": "shop", "path": str(tmp_path / "d")}
-    assert execute("pg_dump", {**dump, "password": "no"}).error_class == "login_refused"
+    assert execute("pg_dump", {**dump, "password": "wrong-password"}).error_class == "login_refused"
     assert execute("pg_dump", {**dump, "port": NOBODY}).error_class == "connection_refused"
     far = {**dump, "server": "no-such-host.invalid"}
     assert execute("pg_dump", far).error_class == "unreachable"
@@ -308,7 +308,9 @@ def test_redis_cli(execute: Execute, redis: int) -> None:
 def test_redis_cli_says_what_is_wrong(execute: Execute, redis: int) -> None:
     here = {"server": "127.0.0.1", "port": redis, "command": "GET", "arguments": ["a"]}
     assert execute("redis_cli", here).error_class == "login_refused"
-    assert execute("redis_cli", {**here, "password": "no"}).error_class == "login_refused"
+    assert (
+        execute("redis_cli", {**here, "password": "wrong-password"}).error_class == "login_refused"
+    )
     assert execute("redis_cli", {**here, "port": NOBODY}).error_class == "connection_refused"
     wrong = {**here, "password": "canary-password", "arguments": ["a", "b"]}
     assert execute("redis_cli", wrong).error_class == "database"
