@@ -24,6 +24,7 @@ from drivers.connections import is_here
 from drivers.context import Failure, RunContext
 from drivers.databases import inventory
 from drivers.errors import fail
+from drivers.scans.scope import MAX_ADDRESSES
 from streams.commands import StepCommand
 from streams.vocabulary import Environment, at_most
 from toolmeta.hosts import split_port
@@ -38,8 +39,6 @@ HOST_PARAMETERS: Final = frozenset(
     }
 )
 _URL: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://([^/?#\\]*)")
-#: As many as a scan may have; a larger network is refused.
-_MOST_ADDRESSES: Final = 4_096
 #: Names, unlike addresses, cost a question to DNS each.
 _MOST_NAMES: Final = 256
 _RESOLVE_SECONDS: Final = 5.0
@@ -71,15 +70,16 @@ async def refusal(invocation: Invocation, context: RunContext) -> Failure | None
         return None
     try:
         names = named_hosts(invocation, command)
+    except TooManyHosts:
+        # No scan is that large: its driver refuses it as out of scope.
+        return None if invocation.driver == "scan" else _too_many(invocation)
+    try:
         if not names:
             return None
         async with asyncio.timeout(_CHECK_SECONDS):
             found = await _stricter(context, names)
     except TooManyHosts:
-        message = (
-            f"more than {_MOST_ADDRESSES} addresses or {_MOST_NAMES} names are named: name fewer"
-        )
-        return fail(invocation, "invalid_parameters", message)
+        return _too_many(invocation)
     except (psycopg.Error, PoolTimeout, TooManyRequests, TimeoutError) as error:
         message = f"the inventory cannot be asked about the step's hosts: {type(error).__name__}"
         return fail(invocation, "unreachable", message)
@@ -87,6 +87,11 @@ async def refusal(invocation: Invocation, context: RunContext) -> Failure | None
         return None
     text = stricter_asset(found["hostname"], found["environment"], command.environment)
     return fail(invocation, "environment", text)
+
+
+def _too_many(invocation: Invocation) -> Failure:
+    message = f"more than {MAX_ADDRESSES} addresses or {_MOST_NAMES} names are named: name fewer"
+    return fail(invocation, "invalid_parameters", message)
 
 
 async def _stricter(context: RunContext, names: set[str]) -> dict[str, Any] | None:
@@ -115,7 +120,7 @@ def named_hosts(invocation: Invocation, command: StepCommand) -> set[str]:
     for value in written:
         for place in places(value):
             found.add(place)
-            if len(found) > _MOST_ADDRESSES:
+            if len(found) > MAX_ADDRESSES:
                 raise TooManyHosts
     return {name for name in found if name != "localhost" and not _is_loopback(name)}
 
@@ -150,7 +155,7 @@ def places(written: str) -> Iterator[str]:
         except ValueError:
             yield name[:253]
             continue
-        if network.num_addresses > _MOST_ADDRESSES:
+        if network.num_addresses > MAX_ADDRESSES:
             raise TooManyHosts
         for address in network:
             mapped = getattr(address, "ipv4_mapped", None)
