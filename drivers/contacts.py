@@ -23,6 +23,8 @@ async def checked(
     invocation: Invocation, context: RunContext, *, here: bool
 ) -> Invocation | Failure:
     """The invocation with every contact as an address, or why the program may not be started."""
+    if not invocation.contacts:
+        return invocation
     settings = context.resources.settings
     argv = list(invocation.argv)
     try:

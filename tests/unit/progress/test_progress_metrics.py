@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 from prometheus_client import REGISTRY
 
 from processors.progress import metrics
-from processors.progress.last_hour import LastHour
-from processors.progress.projector import Projector
-from processors.progress.records import StateBuilder
-from processors.progress.transport import Batch, OffsetRange
-from runtime.health import Health
-from runtime.logs import Log
+from processors.progress.transport import Batch
 from streams.events import encode_event
 from streams.lifecycle import ENDED, TRANSITIONS
 from tests.unit.progress.histories import Log as History
-
-
-class Silent:
-    """A logger that says nothing."""
-
-    def info(self, *args: Any, **fields: Any) -> None: ...
-
-    def warning(self, *args: Any, **fields: Any) -> None: ...
+from tests.unit.progress.projectors import restored_projector
 
 
 def executions(status: str) -> float | None:
@@ -47,14 +35,8 @@ def test_executions_are_shown_by_status_until_they_end() -> None:
     async def send(*record: Any) -> Any:
         return sent()
 
-    async def stored(partitions: list[int]) -> dict[int, StateBuilder]:
-        return {partition: StateBuilder() for partition in partitions}
-
     async def scenario() -> None:
-        projector = Projector(
-            cast(Log, Silent()), Health(("kafka", "publish")), LastHour(), stored, send
-        )
-        await projector.restore({0: OffsetRange(0, 0)})
+        projector = await restored_projector(send)
         log = History()
         log.accept(["a"])
         await projector.process(Batch(0, [(0, encode_event(log.events[-1]))], 0.0))

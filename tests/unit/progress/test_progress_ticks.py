@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
-from processors.progress.last_hour import LastHour
-from processors.progress.projector import Projector
-from processors.progress.records import StateBuilder
-from processors.progress.transport import Batch, OffsetRange
-from runtime.health import Health
-from runtime.logs import Log
+from processors.progress.transport import Batch
 from streams.envelope import Headers
 from streams.events import encode_event
 from streams.progress import ProgressSnapshot
 from tests.unit.progress.histories import Log as History
-from tests.unit.progress.test_progress_metrics import Silent
+from tests.unit.progress.projectors import restored_projector
 
 
 def test_a_state_that_was_held_back_is_published_by_the_next_ticks() -> None:
@@ -27,14 +22,8 @@ def test_a_state_that_was_held_back_is_published_by_the_next_ticks() -> None:
         published.append(ProgressSnapshot.model_validate_json(value).seq)
         return delivered()
 
-    async def stored(partitions: list[int]) -> dict[int, StateBuilder]:
-        return {partition: StateBuilder() for partition in partitions}
-
     async def scenario() -> None:
-        projector = Projector(
-            cast(Log, Silent()), Health(("kafka", "publish")), LastHour(), stored, send
-        )
-        await projector.restore({0: OffsetRange(0, 0)})
+        projector = await restored_projector(send)
         log = History()
         log.accept(["a"])
         log.add("execution.started", seconds=0.01)
