@@ -19,6 +19,8 @@ _SPEC: Final = b"1.0"
 
 #: Marks a record that the router sent on to its right partition, so that it does so only once.
 FORWARDED: Final = "runstream-forwarded"
+#: A signature over the value, as a compact JWS; see authority/.
+SIGNATURE: Final = "runstream-signature"
 #: How often a dead letter was redriven.
 HOPS: Final = "runstream-hops"
 

@@ -72,7 +72,10 @@ class Problem:
 class Rejected:
     """Nothing was run; either the only event of its id, or the end of an approval."""
 
-    reason: Literal["invalid", "conflict", "too_large", "not_approved", "approval_expired"]
+    reason: Literal[
+        "invalid", "conflict", "too_large", "not_approved", "approval_expired", "not_authentic",
+        "forbidden", "quota",
+    ]  # fmt: skip
     message: str
     problems: list[Problem] = field(default_factory=list)
     actor: str | None = None
@@ -322,6 +325,14 @@ class Audit:
     action: str
     allowed: bool
     message: str | None = None
+    rule: Annotated[str | None, Field(description="the rule of the policy that decided")] = None
+    key: Annotated[str | None, Field(description="id of the key that proved the actor")] = None
+    claimed_actor: Annotated[
+        str | None, Field(description="who a record without a signature says it is from")
+    ] = None
+    resource: Annotated[
+        str | None, Field(description="what it is about, such as `tool/df` or `asset/web-01`")
+    ] = None
 
 
 @dataclass(slots=True)

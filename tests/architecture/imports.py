@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: The packages of the product.
-PACKAGES = ("streams", "toolmeta", "drivers", "processors", "sinks", "runtime", "devstack",
-            "console", "ddl")  # fmt: skip
+PACKAGES = ("streams", "toolmeta", "authority", "drivers", "processors", "sinks", "runtime",
+            "devstack", "console", "ddl")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = (
     "streams",
     "toolmeta",
+    "authority",
     "drivers",
     "processors",
     "sinks",

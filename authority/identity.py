@@ -1,0 +1,35 @@
+"""Identity: on whose behalf a request or a control message is decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Whose key signed a record: what the registry of trusted keys says of the key."""
+
+    kid: str
+    tenant: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The actor that counts.
+
+    `kid` is the key that proved it, None where nothing did; `claimed` is the actor that a record
+    without proof named.
+    """
+
+    tenant: str
+    actor: str
+    kid: str | None = None
+    claimed: str | None = None
+
+
+def identify(signer: Signer | None, tenant: str, actor: str) -> Identity:
+    """The identity behind a record that names this tenant and actor."""
+    if signer is None:
+        return Identity(tenant, actor)
+    return Identity(signer.tenant, signer.actor, signer.kid)
