@@ -12,6 +12,15 @@ class Signer:
     kid: str
     tenant: str
     actor: str
+    #: When it was signed, in Unix milliseconds.
+    signed_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Forged:
+    """A signature that is there and proves nothing; the sentence says why."""
+
+    message: str
 
 
 @dataclass(frozen=True, slots=True)

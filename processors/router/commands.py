@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from authority.identity import Identity
 from processors.router.attempts import fail
 from processors.router.decision import Decision
 from processors.router.ending import request_end
@@ -32,24 +33,29 @@ def audit(decision: Decision, actor: str, action: str, allowed: bool, message: s
     decision.emit("audit.decision", Audit(actor, action, allowed, message))
 
 
-def decide_command(execution: Execution, command: Command, now: float) -> Decision:
-    """What follows from a command; a refusal is an `audit.decision` that says why."""
+def decide_command(
+    execution: Execution, command: Command, identity: Identity, now: float
+) -> Decision:
+    """What follows from a command; a refusal is an `audit.decision` that says why.
+
+    The actor that counts is that of `identity`, whatever the command names.
+    """
     decision = Decision(execution, now)
-    refusal = _refusal(execution, command, now)
+    refusal = _refusal(execution, command, identity, now)
     if refusal is not None:
-        audit(decision, command.actor, command.type, False, refusal)
+        audit(decision, identity.actor, command.type, False, refusal)
         return decision
-    by = By(command.actor, command.reason)
+    by = By(identity.actor, command.reason)
     match command:
         case Cancel():
-            reason = command.reason or f"cancelled by {command.actor}"
-            request_end(decision, "cancelled", command.actor, reason)
+            reason = command.reason or f"cancelled by {by.actor}"
+            request_end(decision, "cancelled", by.actor, reason)
             advance(decision)
         case Approve():
             _approve(decision, by)
         case Reject():
-            message = command.reason or f"{command.actor} rejected it"
-            data = Rejected("not_approved", message, actor=command.actor, name=execution.plan.name)
+            message = command.reason or f"{by.actor} rejected it"
+            data = Rejected("not_approved", message, actor=by.actor, name=execution.plan.name)
             decision.emit("execution.rejected", data)
         case Pause():
             decision.emit("execution.paused", by)
@@ -72,7 +78,7 @@ def _approve(decision: Decision, by: By) -> None:
     advance(decision, everything=True)
 
 
-def _refusal(execution: Execution, command: Command, now: float) -> str | None:
+def _refusal(execution: Execution, command: Command, identity: Identity, now: float) -> str | None:
     """Why the command cannot be followed, or None."""
     status = execution.status
     if status in ENDED:
@@ -82,7 +88,9 @@ def _refusal(execution: Execution, command: Command, now: float) -> str | None:
     if isinstance(command, Approve | Reject):
         if status != "pending_approval":
             return f"it does not wait for approval; it is {status}"
-        return _approval_refusal(execution, command, now) if isinstance(command, Approve) else None
+        if isinstance(command, Approve):
+            return _approval_refusal(execution, command, identity, now)
+        return None
     if execution.ending is not None:
         return "its end is already asked for"
     if isinstance(command, Pause):
@@ -97,8 +105,10 @@ def _refusal(execution: Execution, command: Command, now: float) -> str | None:
     return None
 
 
-def _approval_refusal(execution: Execution, command: Approve, now: float) -> str | None:
-    actor = command.actor
+def _approval_refusal(
+    execution: Execution, command: Approve, identity: Identity, now: float
+) -> str | None:
+    actor = identity.actor
     if same_actor(actor, ANONYMOUS):
         return "an approval names the actor who gives it"
     if any(same_actor(actor, other) for other in (execution.actor, *execution.earlier_actors)):
@@ -134,7 +144,7 @@ def _resume(decision: Decision, by: By) -> None:
 def _resolve(decision: Decision, command: Resolve, by: By) -> None:
     execution = decision.execution
     step = execution.steps[command.step]
-    audit(decision, command.actor, "resolve", True, f"{command.step} is {command.outcome}")
+    audit(decision, by.actor, "resolve", True, f"{command.step} is {command.outcome}")
     if command.outcome == "succeeded":
         data = StepSucceeded(0.0, command.output)
         decision.emit("step.succeeded", data, step.id, step.attempt)
@@ -142,7 +152,7 @@ def _resolve(decision: Decision, command: Resolve, by: By) -> None:
         # Another attempt is what the operator asks for, or does not, whatever the limit says.
         error: StepError = {
             "class": "resolved",
-            "message": f"{command.actor} resolved it as {command.outcome}",
+            "message": f"{by.actor} resolved it as {command.outcome}",
             "transient": False,
         }
         failed = StepFailed(0.0, error, output=command.output)

@@ -7,12 +7,14 @@ decide, and turns events and effects into records.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from confluent_kafka import Message
 from prometheus_client import Counter
 
+from authority.identity import Forged, Identity, Signer, identify
 from processors.router import decoding, policy
 from processors.router.changelog import Change, entry_record, records
 from processors.router.commands import audit, decide_command
@@ -45,6 +47,15 @@ _dead_letters = _REQUESTS.labels("dead_letter")
 _UNKNOWN = Counter("runstream_reports_unknown_total", "Reports of executions not known here")
 
 
+#: Whose key signed a record of this topic; None where it is not signed.
+Authenticate = Callable[[Message, topics.Topic], Signer | Forged | None]
+
+
+def unsigned(_message: Message, _topic: topics.Topic) -> Signer | Forged | None:
+    """Takes every record for one without a signature."""
+    return None
+
+
 @dataclass(slots=True)
 class RouterPartition:
     """The router's work on the partitions of one number."""
@@ -55,6 +66,7 @@ class RouterPartition:
     writer: Writer
     store: StateStore
     requests: RequestHandler
+    authenticate: Authenticate = unsigned
     timers: list[tuple[float, str]] = field(default_factory=list)
     #: The earliest timer that stands in the heap for an execution.
     scheduled: dict[str, float] = field(default_factory=dict)
@@ -139,7 +151,8 @@ class RouterPartition:
         self.writer.changelog(out, self.number, [entry_record(entry)])
 
     def _request(self, message: Message, now: float, out: Output) -> None:
-        match self.requests.decide(message.value(), now):
+        signer = self.authenticate(message, topics.REQUESTS)
+        match self.requests.decide(message.value(), signer, now):
             case decoding.Undecodable(error_class, text):
                 _dead_letters.inc()
                 self.writer.dead_letter(out, topics.REQUESTS, message, error_class, text)
@@ -206,23 +219,28 @@ class RouterPartition:
         if known is None:
             text = "no execution with this id is known"
             self.writer.dead_letter(out, topics.CONTROL, message, "unknown_execution", text)
-        elif isinstance(command, Rerun | Redrive):
-            self._rerun(known, command, now, out)
+            return
+        signer = self.authenticate(message, topics.CONTROL)
+        if isinstance(signer, Forged):
+            return
+        identity = identify(signer, known.tenant, command.actor)
+        if isinstance(command, Rerun | Redrive):
+            self._rerun(known, command, identity, now, out)
         elif isinstance(known, Execution):
-            self._write(decide_command(known, command, now), out)
+            self._write(decide_command(known, command, identity, now), out)
         else:
             why = f"the execution has ended as {known.status}"
-            refusal = Audit(command.actor, command.type, False, why)
+            refusal = Audit(identity.actor, command.type, False, why)
             self._append(known, "audit.decision", refusal, now, out)
 
     def _rerun(
         self,
-        known: Execution | DedupEntry | None,
+        known: Execution | DedupEntry,
         command: Rerun | Redrive,
+        identity: Identity,
         now: float,
         out: Output,
     ) -> None:
-        assert known is not None  # asked before  # noqa: S101
         route = route_of(known.id)
         wanted = command.new_execution_id if isinstance(command, Rerun) else None
         if wanted is None or route_of(wanted) != route or self.store.id_in_use(wanted):
@@ -231,10 +249,10 @@ class RouterPartition:
         origin = known if isinstance(known, Execution) else self.store.ended(known.id)
         data: Accepted | str = NOT_RERUNNABLE.format(known.status)
         if origin is not None:
-            data = rerun_of(origin, step, command.actor, wanted)
+            data = rerun_of(origin, step, identity.actor, wanted)
         allowed = not isinstance(data, str)
         told = f"rerun as {wanted}" if isinstance(data, Accepted) else data
-        decided = Audit(command.actor, command.type, allowed, told)
+        decided = Audit(identity.actor, command.type, allowed, told)
         if isinstance(known, Execution):
             decision = Decision(known, now)
             audit(decision, decided.actor, decided.action, allowed, told)

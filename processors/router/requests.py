@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from authority.identity import Forged, Signer
 from processors.router.admission import admit
 from processors.router.decoding import Undecodable
 from processors.router.request_decoder import Invalid, decode_request
@@ -77,8 +78,13 @@ class RequestHandler:
     store: StateStore
     random_bits: Callable[[], int]
 
-    def decide(self, value: bytes | None, now: float) -> RequestDecision:
-        """What becomes of a record; never raises for anything that a producer can send."""
+    def decide(
+        self, value: bytes | None, signer: Signer | Forged | None, now: float
+    ) -> RequestDecision:
+        """What becomes of a record; never raises for anything that a producer can send.
+
+        `signer` is whose key signed it, None where it is not signed.
+        """
         read = decode_request(value)
         if isinstance(read, Undecodable):
             return read
