@@ -85,6 +85,11 @@ class RouterSettings(CommonSettings):
     dedup_hours: float = Field(
         default=24.0, gt=0, le=168, description="how long an idempotency key is remembered"
     )
+    policy: str | None = Field(
+        default=None,
+        description="YAML file that says who may run and steer what (docs/policy.md), read again "
+        "when it changes; default is the built-in one",
+    )
 
 
 class ExecutorSettings(DatabaseSettings):

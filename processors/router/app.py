@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import secrets
 import threading
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import Gauge
 
+from authority.policy_file import PolicyError, PolicyFile
 from processors.router import expressions
 from processors.router.cel_worker import Worker
 from processors.router.partition import RouterPartition
@@ -22,8 +24,12 @@ from runtime.logs import Log
 from runtime.settings import RouterSettings
 from streams.topics import CONTROL, REPORTS, REQUESTS, ROUTER_PARTITIONS, ROUTER_STATE
 from toolmeta import registry
+from toolmeta.registry import Registry
 
 _ACTIVE = Gauge("runstream_executions_active", "Executions that have not ended")
+
+#: How often the policy file is looked at, in seconds.
+POLICY_SECONDS: Final = 1.0
 
 SOURCES = (REQUESTS, CONTROL, REPORTS)
 _ERROR_CLASSES: Final = (
@@ -39,6 +45,7 @@ def main() -> int:
 
 def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Event) -> None:
     tools = registry.load(test_tools=settings.test_tools)
+    policies = _policies(settings, tools, log)
     count_from_zero((topic.name for topic in SOURCES), _ERROR_CLASSES)
     group = f"{settings.topic_prefix}runstream-router"
     writer = Writer(settings.topic_prefix, group)
@@ -52,7 +59,12 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
             writer=writer,
             store=store,
             requests=RequestHandler(
-                number, ROUTER_PARTITIONS, tools, store, lambda: secrets.randbits(42)
+                number,
+                ROUTER_PARTITIONS,
+                tools,
+                store,
+                lambda: secrets.randbits(42),
+                lambda: policies.current,
             ),
         )
 
@@ -66,12 +78,39 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
         create=create,
     )
     _ACTIVE.set_function(lambda: sum(len(here.store.living) for here in partitions(processor)))
+    watcher = threading.Thread(
+        target=_watch, args=(policies, log, stop), name="policy", daemon=True
+    )
+    watcher.start()
     worker = Worker()
     expressions.evaluate_by(worker)
     try:
         processor.run(stop)
     finally:
         worker.close()
+
+
+def _policies(settings: RouterSettings, tools: Registry, log: Log) -> PolicyFile:
+    """The policy of the settings; ends the process where the file cannot be used at the start."""
+    path = None if settings.policy is None else Path(settings.policy)
+
+    def report(error: PolicyError) -> None:
+        log.error("policy_unusable", path=str(path), error=str(error), kept="the one before")
+
+    try:
+        found = PolicyFile(path, tools, report)
+    except PolicyError as error:
+        log.error("policy_unusable", path=str(path), error=str(error))
+        raise SystemExit(2) from None
+    log.info("policy_read", path=str(path or "built in"), rules=len(found.current.document.rules))
+    return found
+
+
+def _watch(policies: PolicyFile, log: Log, stop: threading.Event) -> None:
+    """Read the policy again when its file changes: away from the loop, which must not wait."""
+    while not stop.wait(POLICY_SECONDS):
+        if policies.refresh():
+            log.info("policy_read", rules=len(policies.current.document.rules))
 
 
 def partitions(processor: Processor) -> list[RouterPartition]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from authority.identity import Identity
+from authority.policy import Verdict
 from processors.router.attempts import fail
+from processors.router.authorisation import audit_of
 from processors.router.decision import Decision
 from processors.router.ending import request_end
 from processors.router.scheduling import advance
@@ -13,7 +15,6 @@ from streams.commands import Approve, Cancel, Pause, Reject, Resolve, Resume
 from streams.lifecycle import ENDED
 from streams.payloads import (
     ApprovalGiven,
-    Audit,
     By,
     NeedsAttention,
     Rejected,
@@ -28,22 +29,27 @@ from streams.timestamps import iso
 Command = Cancel | Approve | Reject | Pause | Resume | Resolve
 
 
-def audit(decision: Decision, actor: str, action: str, allowed: bool, message: str) -> None:
-    """Write down a decision about authority."""
-    decision.emit("audit.decision", Audit(actor, action, allowed, message))
-
-
 def decide_command(
-    execution: Execution, command: Command, identity: Identity, now: float
+    execution: Execution, command: Command, identity: Identity, verdict: Verdict, now: float
 ) -> Decision:
-    """What follows from a command; a refusal is an `audit.decision` that says why.
+    """What follows from a command, after the `audit.decision` that says whether it is followed.
 
-    The actor that counts is that of `identity`, whatever the command names.
+    The actor that counts is that of `identity`, whatever the command names; `verdict` is what the
+    policy says.
     """
     decision = Decision(execution, now)
-    refusal = _refusal(execution, command, identity, now)
-    if refusal is not None:
-        audit(decision, identity.actor, command.type, False, refusal)
+    refusal = verdict.message
+    if verdict.allowed:
+        refusal = _refusal(execution, command, identity, now) or ""
+    allowed = not refusal
+    told = refusal or verdict.message
+    if allowed and isinstance(command, Resolve):
+        told = f"{command.step} is {command.outcome}"
+    data = audit_of(
+        identity, command.type, allowed, told, verdict.rule, f"execution/{execution.id}"
+    )
+    decision.emit("audit.decision", data)
+    if not allowed:
         return decision
     by = By(identity.actor, command.reason)
     match command:
@@ -118,7 +124,12 @@ def _approval_refusal(
     expires = execution.approval_expires_at
     if expires is not None and expires <= now:
         return f"the time for its approval ended at {iso(expires)}"
-    if command.plan_hash not in (None, execution.plan_hash):
+    if command.plan_hash is None:
+        return (
+            "an approval names what is approved: read the plan, and give its hash as plan_hash "
+            "(execution.approval_requested carries it)"
+        )
+    if command.plan_hash != execution.plan_hash:
         return f"the plan has another hash: {execution.plan_hash}"
     return None
 
@@ -144,7 +155,6 @@ def _resume(decision: Decision, by: By) -> None:
 def _resolve(decision: Decision, command: Resolve, by: By) -> None:
     execution = decision.execution
     step = execution.steps[command.step]
-    audit(decision, by.actor, "resolve", True, f"{command.step} is {command.outcome}")
     if command.outcome == "succeeded":
         data = StepSucceeded(0.0, command.output)
         decision.emit("step.succeeded", data, step.id, step.attempt)

@@ -16,13 +16,14 @@ from prometheus_client import Counter
 
 from authority.identity import Forged, Identity, Signer, identify
 from processors.router import decoding, policy
+from processors.router.authorisation import audit_of, control, other_tenant
 from processors.router.changelog import Change, entry_record, records
-from processors.router.commands import audit, decide_command
+from processors.router.commands import decide_command
 from processors.router.deadlines import decide_deadline, next_deadline, restore_leases
 from processors.router.decision import Decision
 from processors.router.reports import decide_late_report, decide_report
 from processors.router.requests import Accept, Forward, Refuse, Repeat, RequestHandler
-from processors.router.reruns import NOT_RERUNNABLE, rerun_of
+from processors.router.reruns import decide_rerun
 from processors.router.scheduling import advance
 from processors.router.state import DedupEntry, Execution
 from processors.router.store import Restorer, StateStore
@@ -158,9 +159,9 @@ class RouterPartition:
                 self.writer.dead_letter(out, topics.REQUESTS, message, error_class, text)
             case Forward(route, home):
                 self.writer.forward(out, topics.REQUESTS, message, route, home)
-            case Accept(execution_id, tenant, data):
+            case Accept(execution_id, tenant, data, audit):
                 _accepted.inc()
-                self._accept(execution_id, tenant, data, now, out)
+                self._accept(execution_id, tenant, data, audit, now, out)
             case Repeat(known, duplicate):
                 _duplicates.inc()
                 if isinstance(known, Execution):
@@ -176,18 +177,28 @@ class RouterPartition:
     def _reject(self, refusal: Refuse, now: float, out: Output) -> None:
         execution_id, tenant = refusal.execution_id, refusal.tenant
         if refusal.keep:
-            entry = DedupEntry(execution_id, tenant, None, "", "rejected", 1, now)
+            seq = 1 if refusal.audit is None else 2
+            entry = DedupEntry(execution_id, tenant, None, "", "rejected", seq, now)
             self.store.put_entry(entry)
             self.writer.changelog(out, self.number, [entry_record(entry)])
-        event = Event(execution_id, 1, "execution.rejected", iso(now), tenant, refusal.data)
+        events = [Event(execution_id, 1, "execution.rejected", iso(now), tenant, refusal.data)]
+        if refusal.audit is not None:
+            events.append(Event(execution_id, 2, "audit.decision", iso(now), tenant, refusal.audit))
         home = partition_for(route_of(execution_id).encode(), self.count)
-        self.writer.events(out, [event], home)
+        self.writer.events(out, events, home)
 
     def _accept(
-        self, execution_id: str, tenant: str, data: Accepted, now: float, out: Output
+        self,
+        execution_id: str,
+        tenant: str,
+        data: Accepted,
+        audit: Audit,
+        now: float,
+        out: Output,
     ) -> None:
         decision = Decision.accept(execution_id, tenant, data, now)
         execution = decision.execution
+        decision.emit("audit.decision", audit)
         self.store.put(execution)
         self.changed[execution_id] = Change(new=True, head=True)
         if execution.approval_level > 0:
@@ -227,11 +238,16 @@ class RouterPartition:
         if isinstance(command, Rerun | Redrive):
             self._rerun(known, command, identity, now, out)
         elif isinstance(known, Execution):
-            self._write(decide_command(known, command, identity, now), out)
+            verdict = control(self.requests.policy(), identity, known, command.type)
+            self._write(decide_command(known, command, identity, verdict, now), out)
         else:
             why = f"the execution has ended as {known.status}"
-            refusal = Audit(identity.actor, command.type, False, why)
-            self._append(known, "audit.decision", refusal, now, out)
+            rule = None
+            if identity.tenant != known.tenant:
+                refused = other_tenant(identity)
+                why, rule = refused.message, refused.rule
+            data = audit_of(identity, command.type, False, why, rule, f"execution/{known.id}")
+            self._append(known, "audit.decision", data, now, out)
 
     def _rerun(
         self,
@@ -245,22 +261,24 @@ class RouterPartition:
         wanted = command.new_execution_id if isinstance(command, Rerun) else None
         if wanted is None or route_of(wanted) != route or self.store.id_in_use(wanted):
             wanted = self.requests.mint(route, now)
-        step = command.step if isinstance(command, Redrive) else command.from_step
-        origin = known if isinstance(known, Execution) else self.store.ended(known.id)
-        data: Accepted | str = NOT_RERUNNABLE.format(known.status)
-        if origin is not None:
-            data = rerun_of(origin, step, identity.actor, wanted)
-        allowed = not isinstance(data, str)
-        told = f"rerun as {wanted}" if isinstance(data, Accepted) else data
-        decided = Audit(identity.actor, command.type, allowed, told)
+        found = decide_rerun(
+            known,
+            known if isinstance(known, Execution) else self.store.ended(known.id),
+            command,
+            identity,
+            wanted,
+            self.requests.policy(),
+            self.requests.registry,
+        )
         if isinstance(known, Execution):
             decision = Decision(known, now)
-            audit(decision, decided.actor, decided.action, allowed, told)
+            decision.emit("audit.decision", found.audit)
             self._write(decision, out)
         else:
-            self._append(known, "audit.decision", decided, now, out)
-        if isinstance(data, Accepted):
-            self._accept(wanted, known.tenant, data, now, out)
+            self._append(known, "audit.decision", found.audit, now, out)
+        if found.run is not None:
+            data, audit = found.run
+            self._accept(wanted, known.tenant, data, audit, now, out)
 
     # -- time ------------------------------------------------------------------------------------
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from authority.identity import Forged, Signer
+from authority.identity import Forged, Signer, identify
+from authority.policy import Policy
 from processors.router.admission import admit
+from processors.router.authorisation import authorise
 from processors.router.decoding import Undecodable
 from processors.router.request_decoder import Invalid, decode_request
 from processors.router.state import DedupEntry, Execution
@@ -19,7 +21,7 @@ from streams.ids import (
     route_key,
     route_of,
 )
-from streams.payloads import Accepted, Duplicate, Rejected
+from streams.payloads import Accepted, Audit, Duplicate, Rejected
 from streams.payloads import Problem as RejectedBecause
 from streams.plans import ExecutionRequest
 from toolmeta.invocation import Problem
@@ -46,6 +48,8 @@ class Refuse:
     tenant: str
     data: Rejected
     keep: bool
+    #: The decision about authority that refused it.
+    audit: Audit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Accept:
     execution_id: str
     tenant: str
     data: Accepted
+    audit: Audit
 
 
 RequestDecision = Undecodable | Forward | Refuse | Repeat | Accept
@@ -77,6 +82,8 @@ class RequestHandler:
     registry: Registry
     store: StateStore
     random_bits: Callable[[], int]
+    #: The policy that counts now.
+    policy: Callable[[], Policy]
 
     def decide(
         self, value: bytes | None, signer: Signer | Forged | None, now: float
@@ -113,8 +120,23 @@ class RequestHandler:
                 name=request.plan.name,
             )
             return self._invalid(refusal, now)
+        identity = identify(
+            None if isinstance(signer, Forged) else signer, request.tenant, request.actor
+        )
+        found = authorise(self.policy(), identity, decided, self.registry)
+        if found.problems:
+            forbidden = Rejected(
+                "forbidden",
+                _summary(found.problems),
+                [RejectedBecause(problem.field, problem.message) for problem in found.problems],
+                actor=identity.actor,
+                name=decided.name,
+                idempotency_key=key,
+            )
+            wanted = request.execution_id
+            return self._refuse(wanted, request.tenant, forbidden, now, None, found.audit)
         execution_id = request.execution_id or self.mint(route, now)
-        return Accept(execution_id, request.tenant, decided)
+        return Accept(execution_id, request.tenant, decided, found.audit)
 
     def mint(self, route: str, now: float) -> str:
         """A fresh execution id for a route."""
@@ -158,12 +180,9 @@ class RequestHandler:
         return None
 
     def _invalid(self, refusal: Invalid, now: float) -> Refuse:
-        first = refusal.problems[0]
-        more = len(refusal.problems) - 1
-        message = f"{first.field}: {first.message}" + (f" (and {more} more)" if more else "")
         data = Rejected(
             refusal.reason,
-            message,
+            _summary(refusal.problems),
             [RejectedBecause(problem.field, problem.message) for problem in refusal.problems],
             actor=refusal.actor,
             name=refusal.name,
@@ -172,7 +191,13 @@ class RequestHandler:
         return self._refuse(refusal.execution_id, refusal.tenant, data, now, None)
 
     def _refuse(
-        self, wanted: str | None, tenant: str, data: Rejected, now: float, near: str | None
+        self,
+        wanted: str | None,
+        tenant: str,
+        data: Rejected,
+        now: float,
+        near: str | None,
+        audit: Audit | None = None,
     ) -> Refuse:
         if (
             wanted is not None
@@ -180,6 +205,12 @@ class RequestHandler:
             and partition_for(route_of(wanted).encode(), self.count) == self.number
             and not self.store.id_in_use(wanted)
         ):
-            return Refuse(wanted, tenant, data, keep=True)
+            return Refuse(wanted, tenant, data, keep=True, audit=audit)
         route = route_of(near) if near else f"{self.random_bits() & 0xFFFFFFFF:08x}"
-        return Refuse(self.mint(route, now), tenant, data, keep=False)
+        return Refuse(self.mint(route, now), tenant, data, keep=False, audit=audit)
+
+
+def _summary(problems: list[Problem]) -> str:
+    """The first problem in words, and how many more there are."""
+    first, more = problems[0], len(problems) - 1
+    return f"{first.field}: {first.message}" + (f" (and {more} more)" if more else "")
