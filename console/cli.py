@@ -14,6 +14,7 @@ from console import (
     explain,
     history,
     migrate,
+    policy,
     processes,
     stack,
     submission,
@@ -65,7 +66,7 @@ def root(
 #: The headings of `--help`, and the modules of their commands.
 _SECTIONS = (
     ("Plans and executions", (submission, watching, history, explain)),
-    ("Operators", (control,)),
+    ("Operators", (control, policy)),
     ("What there is", (tools, topics, dlq)),
     ("This machine", (stack, migrate)),
     ("Processes", (processes, docs)),

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, FiniteFloat
 
 from streams.admitted import AdmittedPlan
+from streams.explained import Explained
+from streams.problems import Problem
 from streams.reports import StepError, StreamSummary
 from streams.timestamps import Timestamp
 
@@ -58,14 +60,6 @@ class Accepted:
         Field(description="step -> output, for the steps that a rerun does not repeat"),
     ] = None
     unknown_fields: list[str] | None = None
-
-
-@dataclass(slots=True)
-class Problem:
-    """One reason for a rejection: the field and what to do about it."""
-
-    field: str
-    message: str
 
 
 @dataclass(slots=True)
@@ -347,7 +341,7 @@ Payload = (
     | CancelRequested | Ended | NeedsAttention | Waiting | Expanded | Dispatched | StepStarted
     | StepProgress | StepSucceeded | StepFailed | RetryScheduled | StepLost | StepCancelRequested
     | StepCancelled | Skipped | LateResult | CompensationScheduled | CompensationSkipped
-    | Compensated | Audit
+    | Compensated | Audit | Explained
     | Unknown
 )  # fmt: skip
 
@@ -356,6 +350,7 @@ EVENT_TYPES: Final[dict[str, type[Any]]] = {
     "execution.accepted": Accepted,
     "execution.rejected": Rejected,
     "execution.duplicate": Duplicate,
+    "execution.explained": Explained,
     "execution.approval_requested": ApprovalRequested,
     "execution.approval_given": ApprovalGiven,
     "execution.approved": By,

@@ -13,9 +13,9 @@ from typing import Any, Final, Literal
 
 from streams.vocabulary import Permission
 from toolmeta.check import apply_defaults
-from toolmeta.effects import Effect
+from toolmeta.effects import Effect, worst
 from toolmeta.model import Tool
-from toolmeta.risk import effect_of, is_set
+from toolmeta.risk import effect_of, effects_of, is_set
 
 _OF_EFFECT: Final[dict[Effect, Permission]] = {
     "read": "read",
@@ -66,6 +66,16 @@ def permission_of(tool: Tool, parameters: dict[str, Any]) -> Permission:
     if tool.risk.effect_by is None and not tool.risk.raised_by:
         return _of_every_call(tool)
     return _of_call(tool, parameters)
+
+
+def worst_permission(tool: Tool) -> Permission:
+    """The right that the worst call of the tool needs."""
+    effects = effects_of(tool)
+    if effects != {"read"} and tool.name in ABOVE_EFFECT:
+        return ABOVE_EFFECT[tool.name][0]
+    if "destroy" in tool.risk.raised_by.values():
+        return "execute"
+    return _OF_EFFECT[worst(*effects)]
 
 
 @lru_cache(maxsize=1_024)

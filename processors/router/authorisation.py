@@ -57,9 +57,17 @@ class Authorisation:
 class Decided:
     """One access that a plan needs, where in the plan, and what the policy says of it."""
 
-    field: str
+    #: Where the call stands, such as `plan.steps[0].compensate`.
+    call: str
+    #: What of the call needs it, such as `tool`.
+    place: str
     access: Access
     verdict: Verdict
+
+    @property
+    def field(self) -> str:
+        """The field of the plan that needs it."""
+        return f"{self.call}.{self.place}"
 
 
 def authorise(
@@ -90,12 +98,12 @@ def decisions(
     policy: Policy, identity: Identity, data: Accepted, registry: Registry
 ) -> Iterator[Decided]:
     """What the policy says of every access that the plan needs, in the order of the plan."""
-    for field, access in accesses(data, registry):
-        yield Decided(field, access, policy.decide(identity, access))
+    for call, place, access in accesses(data, registry):
+        yield Decided(call, place, access, policy.decide(identity, access))
 
 
-def accesses(data: Accepted, registry: Registry) -> Iterator[tuple[str, Access]]:
-    """Everything that the plan needs, each with the field that it follows from."""
+def accesses(data: Accepted, registry: Registry) -> Iterator[tuple[str, str, Access]]:
+    """Everything that the plan needs, each with the call and the part of it that need it."""
     environment: Any = data.environment
     level = data.approval_level
     for field, spec in admitted(data.plan):
@@ -103,15 +111,11 @@ def accesses(data: Accepted, registry: Registry) -> Iterator[tuple[str, Access]]
         # What is no longer in the catalogue can only be refused: a rerun after an upgrade.
         action = "admin" if tool is None else permission_of(tool, spec.parameters)
         for asset in assets_of(spec):
-            yield (
-                f"{field}.tool",
-                RunStep(spec.tool, spec.domain, action, asset, environment, level),
-            )
+            run = RunStep(spec.tool, spec.domain, action, asset, environment, level)
+            yield field, "tool", run
             for place, path in secrets_of(spec):
-                yield (
-                    f"{field}.{place}",
-                    UseSecret(path, spec.tool, spec.domain, asset, environment, level),
-                )
+                use = UseSecret(path, spec.tool, spec.domain, asset, environment, level)
+                yield field, place, use
 
 
 def assets_of(spec: AdmittedStep) -> list[str | None]:

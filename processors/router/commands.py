@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from authority.identity import Identity
 from authority.policy import Verdict
+from processors.router.approval import approval_refusal, approve
 from processors.router.attempts import fail
 from processors.router.authorisation import audit_of
 from processors.router.decision import Decision
 from processors.router.ending import request_end
 from processors.router.scheduling import advance
 from processors.router.state import Execution
-from streams.actors import ANONYMOUS, same_actor
 from streams.commands import Approve, Cancel, Pause, Reject, Resolve, Resume
 from streams.lifecycle import ENDED
 from streams.payloads import (
-    ApprovalGiven,
     By,
     NeedsAttention,
     Rejected,
@@ -58,7 +57,7 @@ def decide_command(
             request_end(decision, "cancelled", by.actor, reason)
             advance(decision)
         case Approve():
-            _approve(decision, by)
+            approve(decision, by)
         case Reject():
             message = command.reason or f"{by.actor} rejected it"
             data = Rejected("not_approved", message, actor=by.actor, name=execution.plan.name)
@@ -72,18 +71,6 @@ def decide_command(
     return decision
 
 
-def _approve(decision: Decision, by: By) -> None:
-    """Count an approval; with the last one that the level needs the execution goes on."""
-    execution = decision.execution
-    given, level = len(execution.approved_by) + 1, execution.approval_level
-    if given < level:
-        partial = ApprovalGiven(by.actor, given, level, by.reason)
-        decision.emit("execution.approval_given", partial)
-        return
-    decision.emit("execution.approved", by)
-    advance(decision, everything=True)
-
-
 def _refusal(execution: Execution, command: Command, identity: Identity, now: float) -> str | None:
     """Why the command cannot be followed, or None."""
     status = execution.status
@@ -95,7 +82,7 @@ def _refusal(execution: Execution, command: Command, identity: Identity, now: fl
         if status != "pending_approval":
             return f"it does not wait for approval; it is {status}"
         if isinstance(command, Approve):
-            return _approval_refusal(execution, command, identity, now)
+            return approval_refusal(execution, command, identity, now)
         return None
     if execution.ending is not None:
         return "its end is already asked for"
@@ -108,29 +95,6 @@ def _refusal(execution: Execution, command: Command, identity: Identity, now: fl
         return f"there is no step {command.step}"
     if step.status != "needs_attention":
         return f"step {command.step} does not need attention; it is {step.status}"
-    return None
-
-
-def _approval_refusal(
-    execution: Execution, command: Approve, identity: Identity, now: float
-) -> str | None:
-    actor = identity.actor
-    if same_actor(actor, ANONYMOUS):
-        return "an approval names the actor who gives it"
-    if any(same_actor(actor, other) for other in (execution.actor, *execution.earlier_actors)):
-        return f"{actor} asked for this execution and cannot approve it"
-    if any(same_actor(actor, other) for other in execution.approved_by):
-        return f"{actor} has approved it already; level {execution.approval_level} needs others"
-    expires = execution.approval_expires_at
-    if expires is not None and expires <= now:
-        return f"the time for its approval ended at {iso(expires)}"
-    if command.plan_hash is None:
-        return (
-            "an approval names what is approved: read the plan, and give its hash as plan_hash "
-            "(execution.approval_requested carries it)"
-        )
-    if command.plan_hash != execution.plan_hash:
-        return f"the plan has another hash: {execution.plan_hash}"
     return None
 
 

@@ -15,14 +15,15 @@ from confluent_kafka import Message
 from prometheus_client import Counter
 
 from authority.identity import Forged, Identity, Signer, identify
-from processors.router import decoding, policy
+from processors.router import decoding
+from processors.router.approval import approval_request
 from processors.router.authorisation import audit_of, control, other_tenant
 from processors.router.changelog import Change, entry_record, records
 from processors.router.commands import decide_command
 from processors.router.deadlines import decide_deadline, next_deadline, restore_leases
 from processors.router.decision import Decision
 from processors.router.reports import decide_late_report, decide_report
-from processors.router.requests import Accept, Forward, Refuse, Repeat, RequestHandler
+from processors.router.requests import Accept, Explain, Forward, Refuse, Repeat, RequestHandler
 from processors.router.reruns import decide_rerun
 from processors.router.scheduling import advance
 from processors.router.state import DedupEntry, Execution
@@ -34,7 +35,7 @@ from streams.commands import Redrive, Rerun
 from streams.events import Event
 from streams.ids import partition_for, route_of
 from streams.lifecycle import ENDED
-from streams.payloads import Accepted, ApprovalRequested, Audit, Payload
+from streams.payloads import Accepted, Audit, Payload
 from streams.timestamps import iso
 
 #: Entries of ended executions are looked through for expired ones this often, in seconds.
@@ -44,6 +45,7 @@ _REQUESTS = Counter("runstream_requests_total", "Requests by what became of them
 _accepted = _REQUESTS.labels("accepted")
 _duplicates = _REQUESTS.labels("duplicate")
 _rejected = _REQUESTS.labels("rejected")
+_explained = _REQUESTS.labels("explained")
 _dead_letters = _REQUESTS.labels("dead_letter")
 _UNKNOWN = Counter("runstream_reports_unknown_total", "Reports of executions not known here")
 
@@ -162,6 +164,12 @@ class RouterPartition:
             case Accept(execution_id, tenant, data, audit):
                 _accepted.inc()
                 self._accept(execution_id, tenant, data, audit, now, out)
+            case Explain(execution_id, tenant, told, keep):
+                _explained.inc()
+                if keep:
+                    self._keep(execution_id, tenant, "explained", 1, now, out)
+                event = Event(execution_id, 1, "execution.explained", iso(now), tenant, told)
+                self._send_home([event], out)
             case Repeat(known, duplicate):
                 _duplicates.inc()
                 if isinstance(known, Execution):
@@ -176,15 +184,24 @@ class RouterPartition:
 
     def _reject(self, refusal: Refuse, now: float, out: Output) -> None:
         execution_id, tenant = refusal.execution_id, refusal.tenant
-        if refusal.keep:
-            seq = 1 if refusal.audit is None else 2
-            entry = DedupEntry(execution_id, tenant, None, "", "rejected", seq, now)
-            self.store.put_entry(entry)
-            self.writer.changelog(out, self.number, [entry_record(entry)])
         events = [Event(execution_id, 1, "execution.rejected", iso(now), tenant, refusal.data)]
         if refusal.audit is not None:
             events.append(Event(execution_id, 2, "audit.decision", iso(now), tenant, refusal.audit))
-        home = partition_for(route_of(execution_id).encode(), self.count)
+        if refusal.keep:
+            self._keep(execution_id, tenant, "rejected", len(events), now, out)
+        self._send_home(events, out)
+
+    def _keep(
+        self, execution_id: str, tenant: str, status: str, seq: int, now: float, out: Output
+    ) -> None:
+        """Remember an id that no execution has, so that none gets it."""
+        entry = DedupEntry(execution_id, tenant, None, "", status, seq, now)
+        self.store.put_entry(entry)
+        self.writer.changelog(out, self.number, [entry_record(entry)])
+
+    def _send_home(self, events: list[Event], out: Output) -> None:
+        """Write all the events of an id to the partition of its route."""
+        home = partition_for(route_of(events[0].execution_id).encode(), self.count)
         self.writer.events(out, events, home)
 
     def _accept(
@@ -362,14 +379,3 @@ class RouterPartition:
             execution.plan.encoded = None
         self.changed.clear()
         self._drop_stale_timers()
-
-
-def approval_request(execution: Execution, now: float) -> ApprovalRequested:
-    """The data of `execution.approval_requested`."""
-    timings = policy.timings(execution.sla_class, execution.action_class)
-    return ApprovalRequested(
-        level=execution.approval_level,
-        plan_hash=execution.plan_hash,
-        requested_by=execution.actor,
-        expires_at=iso(now + timings.approval),
-    )

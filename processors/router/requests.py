@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from authority.identity import Forged, Signer, identify
-from authority.policy import Policy
+from authority.identity import Forged, Identity, Signer, identify
+from authority.policy import Control, Policy
 from processors.router.admission import admit
-from processors.router.authorisation import authorise
+from processors.router.authorisation import audit_of, authorise
 from processors.router.decoding import Undecodable
-from processors.router.request_decoder import Invalid, decode_request
+from processors.router.explanation import explanation
+from processors.router.request_decoder import Invalid, Readable, decode_request
 from processors.router.state import DedupEntry, Execution
 from processors.router.store import StateStore
+from streams.explained import Explained
 from streams.ids import (
     default_idempotency_key,
     is_execution_id,
@@ -22,8 +24,8 @@ from streams.ids import (
     route_of,
 )
 from streams.payloads import Accepted, Audit, Duplicate, Rejected
-from streams.payloads import Problem as RejectedBecause
 from streams.plans import ExecutionRequest
+from streams.problems import Problem as RejectedBecause
 from toolmeta.invocation import Problem
 from toolmeta.registry import Registry
 
@@ -58,6 +60,7 @@ class Repeat:
 
     known: Execution | DedupEntry
     data: Duplicate
+    now: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,22 @@ class Accept:
     audit: Audit
 
 
-RequestDecision = Undecodable | Forward | Refuse | Repeat | Accept
+@dataclass(frozen=True, slots=True)
+class Explain:
+    """Only asked what would become of it: an event of an id of its own, and nothing runs.
+
+    The id is remembered (`keep`), so that it is never used for anything else. `admitted` is the
+    plan as it would be accepted.
+    """
+
+    execution_id: str
+    tenant: str
+    data: Explained
+    keep: bool
+    admitted: Accepted | None = None
+
+
+RequestDecision = Undecodable | Forward | Refuse | Repeat | Accept | Explain
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +110,30 @@ class RequestHandler:
 
         `signer` is whose key signed it, None where it is not signed.
         """
+        return self._decide(value, signer, now, may_ask=False)
+
+    def explain(
+        self, value: bytes | None, signer: Signer | Forged | None, now: float
+    ) -> RequestDecision:
+        """The answer to a request that asks for an explanation, whoever may ask for one."""
+        return self._decide(value, signer, now, may_ask=True)
+
+    def _decide(
+        self,
+        value: bytes | None,
+        signer: Signer | Forged | None,
+        now: float,
+        *,
+        may_ask: bool,
+    ) -> RequestDecision:
         read = decode_request(value)
         if isinstance(read, Undecodable):
             return read
+        valid = None if isinstance(signer, Forged) else signer
         if isinstance(read, Invalid):
-            return self._invalid(read, now)
+            refusal = self._invalid(read, now)
+            identity = identify(valid, read.tenant, read.actor)
+            return self._explain(refusal, identity) if read.explain else refusal
         request = read.request
         key = request.idempotency_key or default_idempotency_key(
             read.plan, request.tenant, request.actor
@@ -105,9 +142,25 @@ class RequestHandler:
         home = partition_for(route.encode(), self.count)
         if home != self.number:
             return Forward(route, home)
+        identity = identify(valid, request.tenant, request.actor)
+        if request.explain and not may_ask:
+            asked = Control("explain", request.plan.environment, request.plan.approval_level, True)
+            verdict = self.policy().decide(identity, asked)
+            if not verdict.allowed:
+                problem = Problem("explain", verdict.message)
+                audit = audit_of(identity, "explain", False, verdict.message, verdict.rule)
+                return self._forbidden(request, key, identity, [problem], audit, now)
+        outcome, data = self._outcome(read, key, route, identity, now)
+        return self._explain(outcome, identity, data) if request.explain else outcome
+
+    def _outcome(
+        self, read: Readable, key: str, route: str, identity: Identity, now: float
+    ) -> tuple[Accept | Repeat | Refuse, Accepted | None]:
+        """What becomes of a request that belongs here, and its plan as admitted, if it was."""
+        request = read.request
         known, run = self.store.find_duplicate(request.tenant, key, now)
         if known is not None:
-            return self._repeated(known, request, read.plan_hash, key, now)
+            return self._repeated(known, request, read.plan_hash, key, now), None
         wrong = self._wrong_id(request, route)
         decided = [wrong] if wrong else admit(request, read.plan_hash, key, self.registry, run)
         if isinstance(decided, list):
@@ -119,24 +172,50 @@ class RequestHandler:
                 idempotency_key=key,
                 name=request.plan.name,
             )
-            return self._invalid(refusal, now)
-        identity = identify(
-            None if isinstance(signer, Forged) else signer, request.tenant, request.actor
-        )
+            return self._invalid(refusal, now), None
         found = authorise(self.policy(), identity, decided, self.registry)
         if found.problems:
-            forbidden = Rejected(
-                "forbidden",
-                _summary(found.problems),
-                [RejectedBecause(problem.field, problem.message) for problem in found.problems],
-                actor=identity.actor,
-                name=decided.name,
-                idempotency_key=key,
-            )
-            wanted = request.execution_id
-            return self._refuse(wanted, request.tenant, forbidden, now, None, found.audit)
+            refused = self._forbidden(request, key, identity, found.problems, found.audit, now)
+            return refused, decided
         execution_id = request.execution_id or self.mint(route, now)
-        return Accept(execution_id, request.tenant, decided, found.audit)
+        return Accept(execution_id, request.tenant, decided, found.audit), decided
+
+    def _explain(
+        self,
+        outcome: Accept | Repeat | Refuse,
+        identity: Identity,
+        data: Accepted | None = None,
+    ) -> Explain:
+        """The answer to a request that only asks what its outcome would be."""
+        known = outcome.known.id if isinstance(outcome, Repeat) else None
+        told = explanation(outcome.data, data, identity, self.policy(), self.registry, known)
+        if isinstance(outcome, Accept):
+            return Explain(outcome.execution_id, outcome.tenant, told, True, data)
+        if isinstance(outcome, Refuse):
+            return Explain(outcome.execution_id, outcome.tenant, told, outcome.keep, data)
+        ident, keep = self._place(
+            outcome.data.requested_execution_id, outcome.known.id, outcome.now
+        )
+        return Explain(ident, outcome.known.tenant, told, keep)
+
+    def _forbidden(
+        self,
+        request: ExecutionRequest,
+        key: str,
+        identity: Identity,
+        problems: list[Problem],
+        audit: Audit,
+        now: float,
+    ) -> Refuse:
+        data = Rejected(
+            "forbidden",
+            _summary(problems),
+            [RejectedBecause(problem.field, problem.message) for problem in problems],
+            actor=identity.actor,
+            name=request.plan.name,
+            idempotency_key=key,
+        )
+        return self._refuse(request.execution_id, request.tenant, data, now, None, audit)
 
     def mint(self, route: str, now: float) -> str:
         """A fresh execution id for a route."""
@@ -151,7 +230,7 @@ class RequestHandler:
         now: float,
     ) -> Refuse | Repeat:
         if known.plan_hash == plan_hash:
-            return Repeat(known, Duplicate(key, request.actor, request.execution_id))
+            return Repeat(known, Duplicate(key, request.actor, request.execution_id), now)
         message = f"the idempotency key was used for another plan by {known.id}"
         conflict = Rejected(
             "conflict",
@@ -199,15 +278,23 @@ class RequestHandler:
         near: str | None,
         audit: Audit | None = None,
     ) -> Refuse:
+        ident, keep = self._place(wanted, near, now)
+        return Refuse(ident, tenant, data, keep, audit)
+
+    def _place(self, wanted: str | None, near: str | None, now: float) -> tuple[str, bool]:
+        """The id of an answer of its own: the client's if it is good and belongs here; it is kept.
+
+        Else a fresh one, on the route of `near` where that is given.
+        """
         if (
             wanted is not None
             and is_execution_id(wanted)
             and partition_for(route_of(wanted).encode(), self.count) == self.number
             and not self.store.id_in_use(wanted)
         ):
-            return Refuse(wanted, tenant, data, keep=True, audit=audit)
+            return wanted, True
         route = route_of(near) if near else f"{self.random_bits() & 0xFFFFFFFF:08x}"
-        return Refuse(self.mint(route, now), tenant, data, keep=False, audit=audit)
+        return self.mint(route, now), False
 
 
 def _summary(problems: list[Problem]) -> str:
