@@ -51,14 +51,28 @@ def approve(
     execution_id: ExecutionId,
     plan_hash: Annotated[
         str | None,
-        typer.Option("--plan-hash", metavar="HASH", help="Refuse if the plan has another hash."),
+        typer.Option(
+            "--plan-hash",
+            metavar="HASH",
+            help="Of the plan that you have read; not given: it is shown now.",
+        ),
     ] = None,
     reason: Reason = None,
     actor: Actor = None,
     no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
-    """Approve an execution that waits for it; never by one who asked for it."""
+    """Approve an execution that waits for it; never by one who asked for it.
+
+    An approval names the hash of the plan, so that what runs is what was read.
+    """
+    from console import approving, endpoints
+    from runtime.settings import CommonSettings
+
+    if plan_hash is None:
+        ident = options.execution_id(execution_id)
+        settings = endpoints.load(CommonSettings)
+        plan_hash = approving.hash_of_what_is_shown(settings, ident, quiet=as_json)
     _send_and_report(
         "approve", execution_id, actor, no_wait, as_json, reason=reason, plan_hash=plan_hash
     )

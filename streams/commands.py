@@ -32,7 +32,12 @@ class Approve(_Control):
     """Approve an execution that waits for it; never by an actor who asked for it."""
 
     type: Literal["approve"] = "approve"
-    plan_hash: str | None = Field(default=None, description="refused if the plan has another hash")
+    plan_hash: str | None = Field(
+        default=None,
+        max_length=64,
+        description="of the plan that was read, from execution.approval_requested; refused without "
+        "it, or where the plan has another one",
+    )
 
 
 class Reject(_Control):

@@ -7,6 +7,9 @@ from typing import Any
 
 import orjson
 
+from authority.identity import Signer
+from authority.policy import Policy
+from authority.policy_file import parse
 from processors.router import expressions
 from processors.router.cel_worker import Worker
 from processors.router.partition import RouterPartition
@@ -14,6 +17,7 @@ from processors.router.requests import RequestHandler
 from processors.router.store import StateStore
 from processors.router.writing import Writer
 from streams import topics
+from streams.actors import ANONYMOUS
 from streams.events import Event, decode_event, encode_event
 from streams.ids import route_of
 from streams.limits import MAX_RECORD_BYTES
@@ -57,6 +61,15 @@ class Record:
 expressions.evaluate_by(Worker())
 
 
+#: Everybody may do everything: what the policy refuses has tests of its own.
+OPEN_POLICY = """
+version: 1
+rules:
+  - {id: everybody, effect: allow, actors: ["*", anonymous], actions: ["*"], secrets: ["*"]}
+  - {id: everybody-controls, effect: allow, actors: ["*", anonymous], controls: ["*"]}
+"""
+
+
 class Captured:
     """Keeps what is sent, in the place of a transaction."""
 
@@ -82,8 +95,9 @@ class Captured:
 class Simulation:
     """A router with one partition; every event it writes is checked against its contract."""
 
-    def __init__(self, *, test_tools: bool = True) -> None:
+    def __init__(self, *, test_tools: bool = True, policy: str = OPEN_POLICY) -> None:
         self.tools = registry.load(test_tools=test_tools)
+        self.policy: Policy = parse(policy, self.tools)
         self.now = START
         self.out = Captured()
         self.partition = self._fresh()
@@ -104,8 +118,26 @@ class Simulation:
             prefix="",
             writer=Writer("", "router"),
             store=store,
-            requests=RequestHandler(0, 1, self.tools, store, self._bits),
+            requests=RequestHandler(0, 1, self.tools, store, self._bits, lambda: self.policy),
+            authenticate=self._signer,
         )
+
+    def _signer(self, message: Any, topic: Topic) -> Signer | None:
+        """Takes every record that names an actor for one that this actor signed.
+
+        A command without a tenant is of the tenant of its execution.
+        """
+        try:
+            body = orjson.loads(message.value() or b"")
+        except orjson.JSONDecodeError:
+            return None
+        actor = body.get("actor") if isinstance(body, dict) else None
+        if not isinstance(actor, str) or actor == ANONYMOUS:
+            return None
+        about = body.get("execution_id")
+        of = [event.tenant for event in self.log if event.execution_id == about]
+        tenant = body.get("tenant") or (of[0] if of else "default")
+        return Signer("test-key", str(tenant), actor)
 
     def _bits(self) -> int:
         self._random += 1
@@ -124,7 +156,13 @@ class Simulation:
         return self.produce(topics.REQUESTS, raw)
 
     def control(self, kind: str, execution_id: str, **fields: Any) -> list[dict[str, Any]]:
-        """Produce a control command; returns the new events."""
+        """Produce a control command; returns the new events.
+
+        An approval names the hash of the plan that waits, unless `plan_hash` is given.
+        """
+        if kind == "approve" and "plan_hash" not in fields:
+            waiting = self.partition.store.living.get(execution_id)
+            fields["plan_hash"] = waiting.plan_hash if waiting else "0" * 64
         command = {"type": kind, "execution_id": execution_id, "actor": "operator", **fields}
         return self.produce(topics.CONTROL, orjson.dumps(command), route_of(execution_id).encode())
 
@@ -207,5 +245,9 @@ class Simulation:
 
 
 def kinds(events: list[dict[str, Any]]) -> list[str]:
-    """The types of some events."""
-    return [event["type"] for event in events]
+    """The types of some events, without the decisions that allow what the others tell."""
+    return [event["type"] for event in events if not _allows(event)]
+
+
+def _allows(event: dict[str, Any]) -> bool:
+    return event["type"] == "audit.decision" and bool(event["data"]["allowed"])
