@@ -13,6 +13,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from authority.policy_file import parse
 from console.cli import main
 from streams.commands import CONTROL_COMMAND, StepCommand
 from streams.events import EventRecord, decode_event
@@ -69,6 +70,9 @@ def arguments(tool: str, parameters: dict[str, Any]) -> None:
 @pytest.mark.parametrize("block", of("yaml"))
 def test_a_yaml_block_is_a_plan_or_a_part_of_one(block: Block, tmp_path: Path) -> None:
     document = yaml.safe_load(block.text)
+    if isinstance(document, dict) and "rules" in document:
+        parse(block.text, registry.load())
+        return
     if isinstance(document, dict) and "argv" in document:
         # A part of a definition of the catalogue.
         Run.model_validate_json(json.dumps({"driver": "command", **document}))

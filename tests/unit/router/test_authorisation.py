@@ -256,9 +256,8 @@ def test_the_calls_of_a_plan_are_the_same_before_and_after_admission() -> None:
 
 def test_every_parameter_that_may_name_the_target_counts() -> None:
     here = Simulation()
-    step = {
-        "tool": "mongosh", "parameters": {"server": "db-1:27017", "host": "Jump", "command": "ping"},
-    }  # fmt: skip
+    parameters = {"server": "db-1:27017", "host": "Jump", "command": "ping"}
+    step = {"tool": "mongosh", "parameters": parameters}
     here.submit({"actor": "root", "plan": {"steps": [step, {"tool": "noop"}]}})
     plan = next(iter(here.partition.store.living.values())).plan
     assert [assets_of(spec) for spec in plan.steps] == [["db-1", "jump"], ["localhost"]]
