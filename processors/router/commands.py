@@ -8,7 +8,7 @@ from processors.router.decision import Decision
 from processors.router.ending import request_end
 from processors.router.scheduling import advance
 from processors.router.state import Execution
-from streams.actors import ANONYMOUS, same_actor
+from streams.actors import same_actor
 from streams.commands import Approve, Cancel, Pause, Reject, Resolve, Resume
 from streams.lifecycle import ENDED
 from streams.payloads import (
@@ -28,9 +28,16 @@ from streams.timestamps import iso
 Command = Cancel | Approve | Reject | Pause | Resume | Resolve
 
 
-def audit(decision: Decision, actor: str, action: str, allowed: bool, message: str) -> None:
+def audited(identity: Identity, action: str, allowed: bool, message: str) -> Audit:
+    """A decision about authority: who asked, as far as that is proven."""
+    return Audit(
+        identity.actor, action, allowed, message, key=identity.kid, claimed_actor=identity.claimed
+    )
+
+
+def audit(decision: Decision, identity: Identity, action: str, allowed: bool, message: str) -> None:
     """Write down a decision about authority."""
-    decision.emit("audit.decision", Audit(actor, action, allowed, message))
+    decision.emit("audit.decision", audited(identity, action, allowed, message))
 
 
 def decide_command(
@@ -43,12 +50,12 @@ def decide_command(
     decision = Decision(execution, now)
     refusal = _refusal(execution, command, identity, now)
     if refusal is not None:
-        audit(decision, identity.actor, command.type, False, refusal)
+        audit(decision, identity, command.type, False, refusal)
         return decision
-    by = By(identity.actor, command.reason)
+    by = By(identity.actor, command.reason, identity.claimed)
     match command:
         case Cancel():
-            reason = command.reason or f"cancelled by {by.actor}"
+            reason = command.reason or f"cancelled by {_named(by)}"
             request_end(decision, "cancelled", by.actor, reason)
             advance(decision)
         case Approve():
@@ -62,8 +69,13 @@ def decide_command(
         case Resume():
             _resume(decision, by)
         case Resolve():
-            _resolve(decision, command, by)
+            _resolve(decision, command, by, identity)
     return decision
+
+
+def _named(by: By) -> str:
+    claimed = by.claimed_actor
+    return by.actor if claimed is None else f"{by.actor} (unsigned, named {claimed})"
 
 
 def _approve(decision: Decision, by: By) -> None:
@@ -88,6 +100,8 @@ def _refusal(execution: Execution, command: Command, identity: Identity, now: fl
     if isinstance(command, Approve | Reject):
         if status != "pending_approval":
             return f"it does not wait for approval; it is {status}"
+        if identity.kid is None:
+            return "an approval, and the refusal of one, must be signed by the actor who gives it"
         if isinstance(command, Approve):
             return _approval_refusal(execution, command, identity, now)
         return None
@@ -109,9 +123,8 @@ def _approval_refusal(
     execution: Execution, command: Approve, identity: Identity, now: float
 ) -> str | None:
     actor = identity.actor
-    if same_actor(actor, ANONYMOUS):
-        return "an approval names the actor who gives it"
-    if any(same_actor(actor, other) for other in (execution.actor, *execution.earlier_actors)):
+    asked = (execution.claimed_actor or execution.actor, execution.actor, *execution.earlier_actors)
+    if any(same_actor(actor, other) for other in asked):
         return f"{actor} asked for this execution and cannot approve it"
     if any(same_actor(actor, other) for other in execution.approved_by):
         return f"{actor} has approved it already; level {execution.approval_level} needs others"
@@ -141,10 +154,10 @@ def _resume(decision: Decision, by: By) -> None:
     advance(decision, everything=True)
 
 
-def _resolve(decision: Decision, command: Resolve, by: By) -> None:
+def _resolve(decision: Decision, command: Resolve, by: By, identity: Identity) -> None:
     execution = decision.execution
     step = execution.steps[command.step]
-    audit(decision, by.actor, "resolve", True, f"{command.step} is {command.outcome}")
+    audit(decision, identity, "resolve", True, f"{command.step} is {command.outcome}")
     if command.outcome == "succeeded":
         data = StepSucceeded(0.0, command.output)
         decision.emit("step.succeeded", data, step.id, step.attempt)

@@ -7,17 +7,17 @@ decide, and turns events and effects into records.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from confluent_kafka import Message
 from prometheus_client import Counter
 
-from authority.identity import Forged, Identity, Signer, identify
+from authority.identity import Forged, Identity, identify
 from processors.router import decoding, policy
+from processors.router.authentication import FORGED, Authentication, refuse_control
 from processors.router.changelog import Change, entry_record, records
-from processors.router.commands import audit, decide_command
+from processors.router.commands import audit, audited, decide_command
 from processors.router.deadlines import decide_deadline, next_deadline, restore_leases
 from processors.router.decision import Decision
 from processors.router.reports import decide_late_report, decide_report
@@ -29,11 +29,13 @@ from processors.router.store import Restorer, StateStore
 from processors.router.writing import Writer
 from runtime.kafka.processor import DecisionError, Output
 from streams import topics
+from streams.actors import ANONYMOUS
 from streams.commands import Redrive, Rerun
 from streams.events import Event
 from streams.ids import partition_for, route_of
 from streams.lifecycle import ENDED
-from streams.payloads import Accepted, ApprovalRequested, Audit, Payload
+from streams.payloads import SIGNATURE_RULE, Accepted, ApprovalRequested, Audit, Payload
+from streams.reports import RejectedCommand
 from streams.timestamps import iso
 
 #: Entries of ended executions are looked through for expired ones this often, in seconds.
@@ -45,15 +47,8 @@ _duplicates = _REQUESTS.labels("duplicate")
 _rejected = _REQUESTS.labels("rejected")
 _dead_letters = _REQUESTS.labels("dead_letter")
 _UNKNOWN = Counter("runstream_reports_unknown_total", "Reports of executions not known here")
-
-
-#: Whose key signed a record of this topic; None where it is not signed.
-Authenticate = Callable[[Message, topics.Topic], Signer | Forged | None]
-
-
-def unsigned(_message: Message, _topic: topics.Topic) -> Signer | Forged | None:
-    """Takes every record for one without a signature."""
-    return None
+#: Of one execution so many refused records are written down; the others are only counted.
+MAX_FORGED: Final = 20
 
 
 @dataclass(slots=True)
@@ -66,7 +61,7 @@ class RouterPartition:
     writer: Writer
     store: StateStore
     requests: RequestHandler
-    authenticate: Authenticate = unsigned
+    authentication: Authentication
     timers: list[tuple[float, str]] = field(default_factory=list)
     #: The earliest timer that stands in the heap for an execution.
     scheduled: dict[str, float] = field(default_factory=dict)
@@ -121,17 +116,51 @@ class RouterPartition:
             self.writer.dead_letter(out, topics.REPORTS, message, error_class, text)
             return
         execution = self.store.living.get(report.execution_id)
+        entry = None if execution is not None else self.store.entry(report.execution_id)
+        known = execution or entry
+        if known is None:
+            _UNKNOWN.inc()
+            return
+        found = None if execution is None else execution.steps.get(report.step)
+        domain = None if execution is None or found is None else execution.spec(found).domain
+        refusal = self.authentication.refuse_report(message, domain, now)
+        if refusal is not None:
+            self.writer.dead_letter(out, topics.REPORTS, message, "not_authentic", refusal)
+            self._forged(known, "report", refusal, now, out)
+            return
+        if isinstance(report, RejectedCommand):
+            self._forged(known, "command", report.message, now, out)
+            return
         if execution is not None:
             self._write(decide_report(execution, report, now), out)
             return
-        entry = self.store.entry(report.execution_id)
-        if entry is None:
-            _UNKNOWN.inc()
-            return
+        assert entry is not None  # one of both is known  # noqa: S101
         data = decide_late_report(entry, report)
         if data is not None:
             step, attempt = report.step, report.attempt
             self._append(entry, "step.late_result", data, now, out, step, attempt)
+
+    def _forged(
+        self,
+        known: Execution | DedupEntry,
+        action: str,
+        why: str,
+        now: float,
+        out: Output,
+        claimed: str | None = None,
+    ) -> None:
+        """Write down that a record about this execution was refused; that changes nothing else."""
+        FORGED.labels(action if action in ("report", "command") else "control").inc()
+        if known.forged >= MAX_FORGED:
+            return
+        data = Audit(ANONYMOUS, action, False, why, rule=SIGNATURE_RULE, claimed_actor=claimed)
+        if isinstance(known, Execution):
+            decision = Decision(known, now)
+            decision.emit("audit.decision", data)
+            self._write(decision, out)
+        else:
+            known.forged += 1
+            self._append(known, "audit.decision", data, now, out)
 
     def _append(
         self,
@@ -151,7 +180,7 @@ class RouterPartition:
         self.writer.changelog(out, self.number, [entry_record(entry)])
 
     def _request(self, message: Message, now: float, out: Output) -> None:
-        signer = self.authenticate(message, topics.REQUESTS)
+        signer = self.authentication.signer(message, topics.REQUESTS, now)
         match self.requests.decide(message.value(), signer, now):
             case decoding.Undecodable(error_class, text):
                 _dead_letters.inc()
@@ -220,9 +249,15 @@ class RouterPartition:
             text = "no execution with this id is known"
             self.writer.dead_letter(out, topics.CONTROL, message, "unknown_execution", text)
             return
-        signer = self.authenticate(message, topics.CONTROL)
-        if isinstance(signer, Forged):
+        signer = self.authentication.signer(message, topics.CONTROL, now)
+        wrong = refuse_control(signer, known, command.actor, self.requests.require_signatures)
+        if wrong is not None:
+            self._forged(known, command.type, wrong, now, out, command.actor)
             return
+        assert not isinstance(signer, Forged)  # refused above  # noqa: S101
+        if signer is not None:
+            # Every command that is followed leads to an event, and so to a record of this.
+            known.signed[signer.kid] = signer.signed_at
         identity = identify(signer, known.tenant, command.actor)
         if isinstance(command, Rerun | Redrive):
             self._rerun(known, command, identity, now, out)
@@ -230,7 +265,7 @@ class RouterPartition:
             self._write(decide_command(known, command, identity, now), out)
         else:
             why = f"the execution has ended as {known.status}"
-            refusal = Audit(identity.actor, command.type, False, why)
+            refusal = audited(identity, command.type, False, why)
             self._append(known, "audit.decision", refusal, now, out)
 
     def _rerun(
@@ -249,13 +284,13 @@ class RouterPartition:
         origin = known if isinstance(known, Execution) else self.store.ended(known.id)
         data: Accepted | str = NOT_RERUNNABLE.format(known.status)
         if origin is not None:
-            data = rerun_of(origin, step, identity.actor, wanted)
+            data = rerun_of(origin, step, identity, wanted)
         allowed = not isinstance(data, str)
         told = f"rerun as {wanted}" if isinstance(data, Accepted) else data
-        decided = Audit(identity.actor, command.type, allowed, told)
+        decided = audited(identity, command.type, allowed, told)
         if isinstance(known, Execution):
             decision = Decision(known, now)
-            audit(decision, decided.actor, decided.action, allowed, told)
+            audit(decision, identity, decided.action, allowed, told)
             self._write(decision, out)
         else:
             self._append(known, "audit.decision", decided, now, out)
@@ -343,6 +378,7 @@ class RouterPartition:
             self.writer.changelog(out, self.number, found)
             execution.plan.encoded = None
         self.changed.clear()
+        self.writer.commands.flush(out)
         self._drop_stale_timers()
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from authority.identity import Forged, Signer
+from authority.identity import Forged, Signer, identify, refuse_signer
 from processors.router.admission import admit
 from processors.router.decoding import Undecodable
 from processors.router.request_decoder import Invalid, decode_request
 from processors.router.state import DedupEntry, Execution
 from processors.router.store import StateStore
+from streams.actors import ANONYMOUS
+from streams.envelope import SIGNATURE
 from streams.ids import (
     default_idempotency_key,
     is_execution_id,
@@ -19,6 +21,7 @@ from streams.ids import (
     route_key,
     route_of,
 )
+from streams.lifecycle import REPEATABLE
 from streams.payloads import Accepted, Duplicate, Rejected
 from streams.payloads import Problem as RejectedBecause
 from streams.plans import ExecutionRequest
@@ -77,6 +80,8 @@ class RequestHandler:
     registry: Registry
     store: StateStore
     random_bits: Callable[[], int]
+    #: Whether a request without a signature is refused.
+    require_signatures: bool = False
 
     def decide(
         self, value: bytes | None, signer: Signer | Forged | None, now: float
@@ -89,7 +94,8 @@ class RequestHandler:
         if isinstance(read, Undecodable):
             return read
         if isinstance(read, Invalid):
-            return self._invalid(read, now)
+            wrong = self._not_authentic(signer, read.tenant, read.actor)
+            return self._forged(wrong, read, now) if wrong else self._invalid(read, now)
         request = read.request
         key = request.idempotency_key or default_idempotency_key(
             read.plan, request.tenant, request.actor
@@ -98,23 +104,66 @@ class RequestHandler:
         home = partition_for(route.encode(), self.count)
         if home != self.number:
             return Forward(route, home)
+        about = Invalid(
+            [],
+            tenant=request.tenant,
+            actor=request.actor,
+            execution_id=request.execution_id,
+            idempotency_key=key,
+            name=request.plan.name,
+        )
+        unproven = self._not_authentic(signer, request.tenant, request.actor)
+        if unproven is None and isinstance(signer, Signer):
+            unproven = self._replayed(request.tenant, key, signer)
+        if unproven is not None:
+            return self._forged(unproven, about, now)
         known, run = self.store.find_duplicate(request.tenant, key, now)
         if known is not None:
             return self._repeated(known, request, read.plan_hash, key, now)
         wrong = self._wrong_id(request, route)
         decided = [wrong] if wrong else admit(request, read.plan_hash, key, self.registry, run)
         if isinstance(decided, list):
-            refusal = Invalid(
-                decided,
-                tenant=request.tenant,
-                actor=request.actor,
-                execution_id=None if wrong else request.execution_id,
-                idempotency_key=key,
-                name=request.plan.name,
-            )
-            return self._invalid(refusal, now)
+            wanted = None if wrong else request.execution_id
+            return self._invalid(replace(about, problems=decided, execution_id=wanted), now)
+        if isinstance(signer, Signer):
+            decided.key, decided.signed_at = signer.kid, signer.signed_at
+        identity = identify(
+            None if isinstance(signer, Forged) else signer, request.tenant, request.actor
+        )
+        decided.actor, decided.claimed_actor = identity.actor, identity.claimed
         execution_id = request.execution_id or self.mint(route, now)
         return Accept(execution_id, request.tenant, decided)
+
+    def _not_authentic(self, signer: Signer | Forged | None, tenant: str, actor: str) -> str | None:
+        return refuse_signer(signer, tenant, actor, required=self.require_signatures)
+
+    def _replayed(self, tenant: str, key: str, signer: Signer) -> str | None:
+        """Why the signature does not start another execution for the key, or None.
+
+        A failed or cancelled execution may be asked for again, by a new signature only; while one
+        lives, or has completed, the same record is a duplicate like any other.
+        """
+        known = self.store.latest(tenant, key)
+        if known is None or known.status not in REPEATABLE or known.signed_at is None:
+            return None
+        if signer.signed_at > known.signed_at:
+            return None
+        return f"its signature was used for {known.id}, which has ended; sign it again"
+
+    def _forged(self, message: str, about: Invalid, now: float) -> Refuse:
+        """A rejection under an id of its own: what is not proven takes nobody's id away."""
+        data = Rejected(
+            "not_authentic",
+            message,
+            [RejectedBecause(SIGNATURE, message)],
+            actor=ANONYMOUS,
+            name=about.name,
+            idempotency_key=about.idempotency_key,
+        )
+        key = about.idempotency_key
+        bits = self.random_bits() & 0xFFFFFFFF
+        route = route_key(about.tenant, key) if key else f"{bits:08x}"
+        return Refuse(self.mint(route, now), about.tenant, data, keep=False)
 
     def mint(self, route: str, now: float) -> str:
         """A fresh execution id for a route."""

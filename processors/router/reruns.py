@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 
+from authority.identity import Identity
 from processors.router import policy
 from processors.router.state import Execution
 from streams.actors import same_actor
@@ -22,7 +23,7 @@ _REST_BYTES: Final = 16 * 1024
 
 
 def rerun_of(
-    execution: Execution, from_step: str | None, actor: str, new_id: str
+    execution: Execution, from_step: str | None, identity: Identity, new_id: str
 ) -> Accepted | str:
     """The data of the new execution's `execution.accepted`, or why there is none.
 
@@ -43,8 +44,9 @@ def rerun_of(
         if execution.steps[name].status == "succeeded" and name not in again
     }
     earlier = list(execution.earlier_actors)
-    if not any(same_actor(execution.actor, other) for other in earlier):
-        earlier.append(execution.actor)
+    for actor in (execution.actor, execution.claimed_actor):
+        if actor and not any(same_actor(actor, other) for other in earlier):
+            earlier.append(actor)
     if len(earlier) > MAX_EARLIER_ACTORS:
         return (
             f"more than {MAX_EARLIER_ACTORS} actors have asked for it, one after the other: "
@@ -59,7 +61,7 @@ def rerun_of(
     return Accepted(
         plan=execution.plan,
         plan_hash=execution.plan_hash,
-        actor=actor,
+        actor=identity.actor,
         environment=execution.environment,
         idempotency_key=f"rerun:{new_id}",
         sla_class=execution.sla_class,
@@ -73,6 +75,8 @@ def rerun_of(
         rerun_of=execution.id,
         earlier_actors=earlier,
         carried=carried,
+        key=identity.kid,
+        claimed_actor=identity.claimed,
     )
 
 
