@@ -14,7 +14,7 @@ class Signer:
     kid: str
     tenant: str
     actor: str
-    #: When it was signed, in Unix milliseconds.
+    #: When it was signed, in Unix microseconds.
     signed_at: int = 0
 
 

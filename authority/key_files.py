@@ -11,7 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from authority.keys import KeyFault, PrivateKey, TrustedKey, private_key, trusted_keys
+from authority.keys import (
+    MEMBER,
+    KeyFault,
+    KeyUse,
+    PrivateKey,
+    TrustedKey,
+    private_key,
+    trusted_keys,
+)
 
 #: A set of ten thousand keys is smaller.
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
@@ -33,6 +41,18 @@ def read_trusted(path: Path) -> dict[str, TrustedKey]:
         return trusted_keys(_document(path, _WRITABLE, f"chmod go-w {path}"))
     except KeyFault as fault:
         raise KeyFault(f"the trusted keys {path} cannot be used: {fault}") from None
+
+
+def read_public(path: Path, use: KeyUse) -> TrustedKey:
+    """The public part of the key in a file, for this use; raises KeyFault."""
+    try:
+        members = _document(path, 0, "")
+        public = {name: members[name] for name in ("kty", "crv", "x", "kid") if name in members}
+        told = use.model_dump(mode="json", exclude_none=True)
+        (key,) = trusted_keys({"keys": [{**public, MEMBER: told}]}).values()
+        return key
+    except KeyFault as fault:
+        raise KeyFault(f"{path} is no key: {fault}") from None
 
 
 def write_private(path: Path, key: PrivateKey) -> None:
@@ -87,7 +107,7 @@ def _document(path: Path, forbidden: int, remedy: str) -> Any:
             if status.st_mode & forbidden:
                 what = "read" if forbidden & stat.S_IRGRP else "change"
                 raise KeyFault(f"others can {what} it: {remedy}")
-            if status.st_uid not in (0, os.geteuid()):
+            if forbidden and status.st_uid not in (0, os.geteuid()):
                 raise KeyFault("it belongs to another user")
             raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:

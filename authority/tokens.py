@@ -69,8 +69,8 @@ class Token:
 
     @property
     def signed_at(self) -> int:
-        """When it was signed, in Unix milliseconds."""
-        return round(self.claims.iat * 1_000)
+        """When it was signed, in Unix microseconds."""
+        return round(self.claims.iat * 1_000_000)
 
 
 def digest(value: bytes) -> str:
@@ -87,7 +87,7 @@ def sign(key: PrivateKey, topic: str, cluster: str, values: Sequence[bytes], now
         raise ValueError(f"{len(values)} values; a token covers 1 to {MAX_RECORDS}")
     header = {"alg": ALGORITHM, "kid": key.kid, "typ": TYPE}
     claims = {
-        "iat": round(now, 3), "aud": cluster, "topic": topic,
+        "iat": round(now, 6), "aud": cluster, "topic": topic,
         "sha256": [digest(value) for value in values],
     }  # fmt: skip
     payload = orjson.dumps(claims)

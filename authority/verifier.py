@@ -20,7 +20,7 @@ REMEMBERED: Final = 1_024
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The key that signed a record, and when, in Unix milliseconds."""
+    """The key that signed a record, and when, in Unix microseconds."""
 
     key: TrustedKey
     signed_at: int

@@ -42,7 +42,7 @@ def command_check(verifier: Verifier, topic: str, partitions: int) -> RefuseComm
             return "it is not in the partition that the router writes it to: a copy"
         kind, milliseconds = message.timestamp()
         if isinstance(found, Proof) and kind == TIMESTAMP_LOG_APPEND_TIME:
-            late = (milliseconds - found.signed_at) / 1_000
+            late = milliseconds / 1_000 - found.signed_at / 1_000_000
             if late > MAX_TRANSIT_SECONDS:
                 return f"it was written {late:.0f} s after it was signed: a copy"
         return None

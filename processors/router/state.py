@@ -127,7 +127,7 @@ class Execution:
     earlier_actors: list[str] = field(default_factory=list)
     #: Whom a request without a signature named; that actor does not approve it either.
     claimed_actor: str | None = None
-    #: When its request was signed, in Unix milliseconds; None where it is not signed.
+    #: When its request was signed, in Unix microseconds; None where it is not signed.
     signed_at: int | None = None
     seq: int = 0
     status: str = "approved"
@@ -144,7 +144,7 @@ class Execution:
     ending_reason: str | None = None
     #: A step failed and the plan stops; compensations run where this is `compensate`.
     stopping: str | None = None
-    #: When each key last signed a command that was followed, in Unix milliseconds.
+    #: When each key last signed a command that was followed, in Unix microseconds.
     signed: dict[str, int] = field(default_factory=dict)
     #: How many records about it were refused for their signature.
     forged: int = 0

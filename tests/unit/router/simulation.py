@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
+from authority.identity import Forged, Signer
 from processors.router import expressions
+from processors.router.authentication import Authentication
 from processors.router.cel_worker import Worker
 from processors.router.partition import RouterPartition
 from processors.router.requests import RequestHandler
+from processors.router.signed_output import SignedOutput
 from processors.router.store import StateStore
 from processors.router.writing import Writer
 from streams import topics
+from streams.actors import ANONYMOUS
 from streams.events import Event, decode_event, encode_event
 from streams.ids import route_of
 from streams.limits import MAX_RECORD_BYTES
@@ -79,10 +84,47 @@ class Captured:
         self.records.append((name, key, value, headers))
 
 
+class EverybodySigns:
+    """Every record that names an actor is signed with a key of that actor."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+
+    def signer(self, message: Any, topic: Topic, now: float) -> Signer | Forged | None:
+        try:
+            record = orjson.loads(message.value() or b"")
+            actor, tenant = str(record["actor"]), str(record.get("tenant", "default"))
+        except (ValueError, KeyError, TypeError):
+            return None
+        if topic is topics.CONTROL:
+            store = self._simulation.partition.store
+            known = store.living.get(record["execution_id"]) or store.entry(record["execution_id"])
+            tenant = known.tenant if known is not None else tenant
+        if actor == ANONYMOUS:
+            return None
+        return Signer(f"key of {actor.lower()}", tenant, actor, round(now * 1_000_000))
+
+    def refuse_report(self, message: Any, domain: str | None, now: float) -> str | None:
+        return None
+
+
+def no_tokens(topic: str, values: Sequence[bytes]) -> list[bytes]:
+    """In the place of signatures, which nobody checks here."""
+    return [b"token"] * len(values)
+
+
 class Simulation:
     """A router with one partition; every event it writes is checked against its contract."""
 
-    def __init__(self, *, test_tools: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        test_tools: bool = True,
+        authentication: Authentication | None = None,
+        require_signatures: bool = False,
+    ) -> None:
+        self.authentication = authentication or EverybodySigns(self)
+        self.require_signatures = require_signatures
         self.tools = registry.load(test_tools=test_tools)
         self.now = START
         self.out = Captured()
@@ -102,9 +144,10 @@ class Simulation:
             number=0,
             count=1,
             prefix="",
-            writer=Writer("", "router"),
+            writer=Writer("", "router", SignedOutput(no_tokens)),
             store=store,
-            requests=RequestHandler(0, 1, self.tools, store, self._bits),
+            requests=RequestHandler(0, 1, self.tools, store, self._bits, self.require_signatures),
+            authentication=self.authentication,
         )
 
     def _bits(self) -> int:
@@ -172,11 +215,18 @@ class Simulation:
         """The oldest command that nobody has taken."""
         return self.commands.pop(0)
 
-    def produce(self, topic: Topic, raw: bytes, key: bytes | None = None) -> list[dict[str, Any]]:
+    def produce(
+        self,
+        topic: Topic,
+        raw: bytes,
+        key: bytes | None = None,
+        headers: list[tuple[str, bytes]] | None = None,
+    ) -> list[dict[str, Any]]:
         """Produce a record to a source topic; returns the new events."""
         seen = len(self.events)
         self.now = round(self.now + 0.001, 3)
-        self.partition.handle(Record(topic.name, raw, key), self.now, self.out)  # type: ignore[arg-type]
+        record: Any = Record(topic.name, raw, key, headers or [])
+        self.partition.handle(record, self.now, self.out)
         self._collect()
         return self.events[seen:]
 
