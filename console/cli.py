@@ -13,6 +13,7 @@ from console import (
     endpoints,
     explain,
     history,
+    keys,
     migrate,
     policy,
     processes,
@@ -68,7 +69,7 @@ _SECTIONS = (
     ("Plans and executions", (submission, watching, history, explain)),
     ("Operators", (control, policy)),
     ("What there is", (tools, topics, dlq)),
-    ("This machine", (stack, migrate)),
+    ("This machine", (stack, keys, migrate)),
     ("Processes", (processes, docs)),
 )
 

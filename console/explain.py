@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from console.request import Options
-    from processors.router.requests import Explain
+    from processors.router.outcomes import Explain
     from streams.admitted import AdmittedStep
     from streams.explained import Explained
     from streams.payloads import Accepted
@@ -78,7 +78,8 @@ def decide(
     from processors.router import expressions
     from processors.router.cel_worker import Worker
     from processors.router.decoding import Undecodable
-    from processors.router.requests import Explain, RequestHandler
+    from processors.router.outcomes import Explain
+    from processors.router.requests import RequestHandler
     from processors.router.store import StateStore
     from streams.explained import Explained
     from streams.problems import Problem

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from devstack.account import remove_folder
+from authority.keys import KeyFault
+from devstack.account import login_name, remove_folder
 from devstack.child import Child, Launch
 from devstack.cleanup import end_leftovers
 from devstack.errors import LocalStackError
@@ -132,6 +133,7 @@ class LocalStack:
             # A supervisor that was killed is a zombie until it is waited for.
             self._supervisor.poll()
         self._folder.make()
+        self._make_keys()
         write_atomically(self._folder.launch, self._request.model_dump_json(indent=1))
         self._supervisor = Child(self._launch(detach))
         self._supervisor.start()
@@ -207,6 +209,13 @@ class LocalStack:
         if status is not None and status.error is not None:
             return status.error
         return f"The supervisor ended:\n{log_tail(self._folder.log('supervisor'))}"
+
+    def _make_keys(self) -> None:
+        """Make what is missing of the stack's keys; the operator's is that of the login name."""
+        try:
+            self._folder.keys.complete(login_name())
+        except KeyFault as fault:
+            raise LocalStackError(str(fault)) from None
 
     def _launch(self, detach: bool) -> Launch:
         return Launch(

@@ -125,4 +125,7 @@ class CancelStep(BaseModel):
     attempt: Attempt
     reason: Literal["cancelled", "timed_out", "superseded"]
     grace_seconds: float = Field(default=5.0, ge=0, le=60)
+    executor: str | None = Field(
+        default=None, description="the instance that is to stop it; null: whichever has it"
+    )
     at: AwareDatetime

@@ -60,6 +60,13 @@ class Accepted:
         Field(description="step -> output, for the steps that a rerun does not repeat"),
     ] = None
     unknown_fields: list[str] | None = None
+    key: Annotated[str | None, Field(description="id of the key that proved the actor")] = None
+    signed_at: Annotated[
+        int | None, Field(description="when the request was signed, in Unix microseconds")
+    ] = None
+    claimed_actor: Annotated[
+        str | None, Field(description="who a request without a signature says it is from")
+    ] = None
 
 
 @dataclass(slots=True)
@@ -113,6 +120,9 @@ class By:
 
     actor: str
     reason: str | None = None
+    claimed_actor: Annotated[
+        str | None, Field(description="who a command without a signature says it is from")
+    ] = None
 
 
 @dataclass(slots=True)
@@ -344,6 +354,9 @@ Payload = (
     | Compensated | Audit | Explained
     | Unknown
 )  # fmt: skip
+
+#: The rule of an `audit.decision` that refuses a record for its signature.
+SIGNATURE_RULE: Final = "signature"
 
 #: Every event type with its payload.
 EVENT_TYPES: Final[dict[str, type[Any]]] = {

@@ -10,7 +10,7 @@ from processors.router import policy
 from processors.router.decision import Decision
 from processors.router.scheduling import advance
 from processors.router.state import Execution
-from streams.actors import ANONYMOUS, same_actor
+from streams.actors import same_actor
 from streams.commands import Approve
 from streams.payloads import ApprovalGiven, ApprovalRequested, By
 from streams.timestamps import iso
@@ -44,9 +44,8 @@ def approval_refusal(
 ) -> str | None:
     """Why this approval does not count, or None."""
     actor = identity.actor
-    if same_actor(actor, ANONYMOUS):
-        return "an approval names the actor who gives it"
-    if any(same_actor(actor, other) for other in (execution.actor, *execution.earlier_actors)):
+    asked = (execution.claimed_actor or execution.actor, execution.actor, *execution.earlier_actors)
+    if any(same_actor(actor, other) for other in asked):
         return f"{actor} asked for this execution and cannot approve it"
     if any(same_actor(actor, other) for other in execution.approved_by):
         return f"{actor} has approved it already; level {execution.approval_level} needs others"

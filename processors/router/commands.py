@@ -50,18 +50,18 @@ def decide_command(
     decision.emit("audit.decision", data)
     if not allowed:
         return decision
-    by = By(identity.actor, command.reason)
+    by = By(identity.actor, command.reason, identity.claimed)
     match command:
         case Cancel():
-            reason = command.reason or f"cancelled by {by.actor}"
+            reason = command.reason or f"cancelled by {_named(by)}"
             request_end(decision, "cancelled", by.actor, reason)
             advance(decision)
         case Approve():
             approve(decision, by)
         case Reject():
             message = command.reason or f"{by.actor} rejected it"
-            data = Rejected("not_approved", message, actor=by.actor, name=execution.plan.name)
-            decision.emit("execution.rejected", data)
+            ended = Rejected("not_approved", message, actor=by.actor, name=execution.plan.name)
+            decision.emit("execution.rejected", ended)
         case Pause():
             decision.emit("execution.paused", by)
         case Resume():
@@ -69,6 +69,11 @@ def decide_command(
         case Resolve():
             _resolve(decision, command, by)
     return decision
+
+
+def _named(by: By) -> str:
+    claimed = by.claimed_actor
+    return by.actor if claimed is None else f"{by.actor} (unsigned, named {claimed})"
 
 
 def _refusal(execution: Execution, command: Command, identity: Identity, now: float) -> str | None:
@@ -81,6 +86,8 @@ def _refusal(execution: Execution, command: Command, identity: Identity, now: fl
     if isinstance(command, Approve | Reject):
         if status != "pending_approval":
             return f"it does not wait for approval; it is {status}"
+        if identity.kid is None:
+            return "an approval, and the refusal of one, must be signed by the actor who gives it"
         if isinstance(command, Approve):
             return approval_refusal(execution, command, identity, now)
         return None

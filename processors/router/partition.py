@@ -7,23 +7,25 @@ decide, and turns events and effects into records.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from confluent_kafka import Message
 from prometheus_client import Counter
 
-from authority.identity import Forged, Identity, Signer, identify
+from authority.identity import Forged, Identity, identify
 from processors.router import decoding
+from processors.router.answers import Answers
 from processors.router.approval import approval_request
+from processors.router.authentication import FORGED, Authentication, refuse_control
 from processors.router.authorisation import audit_of, control, other_tenant
 from processors.router.changelog import Change, entry_record, records
 from processors.router.commands import decide_command
 from processors.router.deadlines import decide_deadline, next_deadline, restore_leases
 from processors.router.decision import Decision
+from processors.router.outcomes import Accept, Explain, Forward, Refuse, Repeat
 from processors.router.reports import decide_late_report, decide_report
-from processors.router.requests import Accept, Explain, Forward, Refuse, Repeat, RequestHandler
+from processors.router.requests import RequestHandler
 from processors.router.reruns import decide_rerun
 from processors.router.scheduling import advance
 from processors.router.state import DedupEntry, Execution
@@ -31,11 +33,13 @@ from processors.router.store import Restorer, StateStore
 from processors.router.writing import Writer
 from runtime.kafka.processor import DecisionError, Output
 from streams import topics
+from streams.actors import ANONYMOUS
 from streams.commands import Redrive, Rerun
 from streams.events import Event
 from streams.ids import partition_for, route_of
 from streams.lifecycle import ENDED
-from streams.payloads import Accepted, Audit, Payload
+from streams.payloads import SIGNATURE_RULE, Accepted, Audit, Payload
+from streams.reports import RejectedCommand
 from streams.timestamps import iso
 
 #: Entries of ended executions are looked through for expired ones this often, in seconds.
@@ -48,15 +52,8 @@ _rejected = _REQUESTS.labels("rejected")
 _explained = _REQUESTS.labels("explained")
 _dead_letters = _REQUESTS.labels("dead_letter")
 _UNKNOWN = Counter("runstream_reports_unknown_total", "Reports of executions not known here")
-
-
-#: Whose key signed a record of this topic; None where it is not signed.
-Authenticate = Callable[[Message, topics.Topic], Signer | Forged | None]
-
-
-def unsigned(_message: Message, _topic: topics.Topic) -> Signer | Forged | None:
-    """Takes every record for one without a signature."""
-    return None
+#: Of one execution so many refused records are written down; the others are only counted.
+MAX_FORGED: Final = 20
 
 
 @dataclass(slots=True)
@@ -69,7 +66,7 @@ class RouterPartition:
     writer: Writer
     store: StateStore
     requests: RequestHandler
-    authenticate: Authenticate = unsigned
+    authentication: Authentication
     timers: list[tuple[float, str]] = field(default_factory=list)
     #: The earliest timer that stands in the heap for an execution.
     scheduled: dict[str, float] = field(default_factory=dict)
@@ -124,17 +121,51 @@ class RouterPartition:
             self.writer.dead_letter(out, topics.REPORTS, message, error_class, text)
             return
         execution = self.store.living.get(report.execution_id)
+        entry = None if execution is not None else self.store.entry(report.execution_id)
+        known = execution or entry
+        if known is None:
+            _UNKNOWN.inc()
+            return
+        found = None if execution is None else execution.steps.get(report.step)
+        domain = None if execution is None or found is None else execution.spec(found).domain
+        refusal = self.authentication.refuse_report(message, domain, now)
+        if refusal is not None:
+            self.writer.dead_letter(out, topics.REPORTS, message, "not_authentic", refusal)
+            self._forged(known, "report", refusal, now, out)
+            return
+        if isinstance(report, RejectedCommand):
+            self._forged(known, "command", report.message, now, out)
+            return
         if execution is not None:
             self._write(decide_report(execution, report, now), out)
             return
-        entry = self.store.entry(report.execution_id)
-        if entry is None:
-            _UNKNOWN.inc()
-            return
+        assert entry is not None  # one of both is known  # noqa: S101
         data = decide_late_report(entry, report)
         if data is not None:
             step, attempt = report.step, report.attempt
             self._append(entry, "step.late_result", data, now, out, step, attempt)
+
+    def _forged(
+        self,
+        known: Execution | DedupEntry,
+        action: str,
+        why: str,
+        now: float,
+        out: Output,
+        claimed: str | None = None,
+    ) -> None:
+        """Write down that a record about this execution was refused; that changes nothing else."""
+        FORGED.labels(action if action in ("report", "command") else "control").inc()
+        if known.forged >= MAX_FORGED:
+            return
+        data = Audit(ANONYMOUS, action, False, why, rule=SIGNATURE_RULE, claimed_actor=claimed)
+        if isinstance(known, Execution):
+            decision = Decision(known, now)
+            decision.emit("audit.decision", data)
+            self._write(decision, out)
+        else:
+            known.forged += 1
+            self._append(known, "audit.decision", data, now, out)
 
     def _append(
         self,
@@ -154,7 +185,7 @@ class RouterPartition:
         self.writer.changelog(out, self.number, [entry_record(entry)])
 
     def _request(self, message: Message, now: float, out: Output) -> None:
-        signer = self.authenticate(message, topics.REQUESTS)
+        signer = self.authentication.signer(message, topics.REQUESTS, now)
         match self.requests.decide(message.value(), signer, now):
             case decoding.Undecodable(error_class, text):
                 _dead_letters.inc()
@@ -164,12 +195,9 @@ class RouterPartition:
             case Accept(execution_id, tenant, data, audit):
                 _accepted.inc()
                 self._accept(execution_id, tenant, data, audit, now, out)
-            case Explain(execution_id, tenant, told, keep):
+            case Explain() as explained:
                 _explained.inc()
-                if keep:
-                    self._keep(execution_id, tenant, "explained", 1, now, out)
-                event = Event(execution_id, 1, "execution.explained", iso(now), tenant, told)
-                self._send_home([event], out)
+                self._answer(explained, now, out)
             case Repeat(known, duplicate):
                 _duplicates.inc()
                 if isinstance(known, Execution):
@@ -180,29 +208,10 @@ class RouterPartition:
                     self._append(known, "execution.duplicate", duplicate, now, out)
             case Refuse() as refusal:
                 _rejected.inc()
-                self._reject(refusal, now, out)
+                self._answer(refusal, now, out)
 
-    def _reject(self, refusal: Refuse, now: float, out: Output) -> None:
-        execution_id, tenant = refusal.execution_id, refusal.tenant
-        events = [Event(execution_id, 1, "execution.rejected", iso(now), tenant, refusal.data)]
-        if refusal.audit is not None:
-            events.append(Event(execution_id, 2, "audit.decision", iso(now), tenant, refusal.audit))
-        if refusal.keep:
-            self._keep(execution_id, tenant, "rejected", len(events), now, out)
-        self._send_home(events, out)
-
-    def _keep(
-        self, execution_id: str, tenant: str, status: str, seq: int, now: float, out: Output
-    ) -> None:
-        """Remember an id that no execution has, so that none gets it."""
-        entry = DedupEntry(execution_id, tenant, None, "", status, seq, now)
-        self.store.put_entry(entry)
-        self.writer.changelog(out, self.number, [entry_record(entry)])
-
-    def _send_home(self, events: list[Event], out: Output) -> None:
-        """Write all the events of an id to the partition of its route."""
-        home = partition_for(route_of(events[0].execution_id).encode(), self.count)
-        self.writer.events(out, events, home)
+    def _answer(self, answer: Refuse | Explain, now: float, out: Output) -> None:
+        Answers(self.number, self.count, self.writer, self.store).write(answer, now, out)
 
     def _accept(
         self,
@@ -248,9 +257,15 @@ class RouterPartition:
             text = "no execution with this id is known"
             self.writer.dead_letter(out, topics.CONTROL, message, "unknown_execution", text)
             return
-        signer = self.authenticate(message, topics.CONTROL)
-        if isinstance(signer, Forged):
+        signer = self.authentication.signer(message, topics.CONTROL, now)
+        wrong = refuse_control(signer, known, command.actor, self.requests.require_signatures)
+        if wrong is not None:
+            self._forged(known, command.type, wrong, now, out, command.actor)
             return
+        assert not isinstance(signer, Forged)  # refused above  # noqa: S101
+        if signer is not None:
+            # Every command that is followed leads to an event, and so to a record of this.
+            known.signed[signer.kid] = signer.signed_at
         identity = identify(signer, known.tenant, command.actor)
         if isinstance(command, Rerun | Redrive):
             self._rerun(known, command, identity, now, out)
@@ -378,4 +393,5 @@ class RouterPartition:
             self.writer.changelog(out, self.number, found)
             execution.plan.encoded = None
         self.changed.clear()
+        self.writer.commands.flush(out)
         self._drop_stale_timers()

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from authority.identity import Forged, Identity, Signer, identify
+from authority.identity import Forged, Identity, Signer, identify, refuse_signer
 from authority.policy import Control, Policy
 from processors.router.admission import admit
 from processors.router.authorisation import audit_of, authorise
 from processors.router.decoding import Undecodable
 from processors.router.explanation import explanation
+from processors.router.outcomes import Accept, Explain, Forward, Refuse, Repeat, RequestDecision
 from processors.router.request_decoder import Invalid, Readable, decode_request
 from processors.router.state import DedupEntry, Execution
 from processors.router.store import StateStore
-from streams.explained import Explained
+from streams.actors import ANONYMOUS
+from streams.envelope import SIGNATURE
 from streams.ids import (
     default_idempotency_key,
     is_execution_id,
@@ -23,72 +25,12 @@ from streams.ids import (
     route_key,
     route_of,
 )
+from streams.lifecycle import REPEATABLE
 from streams.payloads import Accepted, Audit, Duplicate, Rejected
 from streams.plans import ExecutionRequest
 from streams.problems import Problem as RejectedBecause
 from toolmeta.invocation import Problem
 from toolmeta.registry import Registry
-
-
-@dataclass(frozen=True, slots=True)
-class Forward:
-    """It belongs to another partition."""
-
-    route: str
-    home: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """A rejection: the first and only event of an id of its own.
-
-    The client's own id is used where it is good and belongs here, so that the client can watch
-    it; then it is remembered (`keep`), so that it is never used for anything else.
-    """
-
-    execution_id: str
-    tenant: str
-    data: Rejected
-    keep: bool
-    #: The decision about authority that refused it.
-    audit: Audit | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Repeat:
-    """The same request again."""
-
-    known: Execution | DedupEntry
-    data: Duplicate
-    now: float
-
-
-@dataclass(frozen=True, slots=True)
-class Accept:
-    """A new execution, with the data of its `execution.accepted`."""
-
-    execution_id: str
-    tenant: str
-    data: Accepted
-    audit: Audit
-
-
-@dataclass(frozen=True, slots=True)
-class Explain:
-    """Only asked what would become of it: an event of an id of its own, and nothing runs.
-
-    The id is remembered (`keep`), so that it is never used for anything else. `admitted` is the
-    plan as it would be accepted.
-    """
-
-    execution_id: str
-    tenant: str
-    data: Explained
-    keep: bool
-    admitted: Accepted | None = None
-
-
-RequestDecision = Undecodable | Forward | Refuse | Repeat | Accept | Explain
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +44,8 @@ class RequestHandler:
     random_bits: Callable[[], int]
     #: The policy that counts now.
     policy: Callable[[], Policy]
+    #: Whether a request without a signature is refused.
+    require_signatures: bool = False
 
     def decide(
         self, value: bytes | None, signer: Signer | Forged | None, now: float
@@ -131,6 +75,9 @@ class RequestHandler:
             return read
         valid = None if isinstance(signer, Forged) else signer
         if isinstance(read, Invalid):
+            wrong = self._not_authentic(signer, read.tenant, read.actor)
+            if wrong is not None:
+                return self._forged(wrong, read, now)
             refusal = self._invalid(read, now)
             identity = identify(valid, read.tenant, read.actor)
             return self._explain(refusal, identity) if read.explain else refusal
@@ -142,6 +89,19 @@ class RequestHandler:
         home = partition_for(route.encode(), self.count)
         if home != self.number:
             return Forward(route, home)
+        about = Invalid(
+            [],
+            tenant=request.tenant,
+            actor=request.actor,
+            execution_id=request.execution_id,
+            idempotency_key=key,
+            name=request.plan.name,
+        )
+        unproven = self._not_authentic(signer, request.tenant, request.actor)
+        if unproven is None and valid is not None:
+            unproven = self._replayed(request.tenant, key, valid)
+        if unproven is not None:
+            return self._forged(unproven, about, now)
         identity = identify(valid, request.tenant, request.actor)
         if request.explain and not may_ask:
             asked = Control("explain", request.plan.environment, request.plan.approval_level, True)
@@ -149,33 +109,36 @@ class RequestHandler:
             if not verdict.allowed:
                 problem = Problem("explain", verdict.message)
                 audit = audit_of(identity, "explain", False, verdict.message, verdict.rule)
-                return self._forbidden(request, key, identity, [problem], audit, now)
-        outcome, data = self._outcome(read, key, route, identity, now)
+                return self._forbidden(about, identity, [problem], audit, now)
+        outcome, data = self._outcome(read, about, identity, valid, now)
         return self._explain(outcome, identity, data) if request.explain else outcome
 
     def _outcome(
-        self, read: Readable, key: str, route: str, identity: Identity, now: float
+        self,
+        read: Readable,
+        about: Invalid,
+        identity: Identity,
+        signer: Signer | None,
+        now: float,
     ) -> tuple[Accept | Repeat | Refuse, Accepted | None]:
         """What becomes of a request that belongs here, and its plan as admitted, if it was."""
-        request = read.request
+        request, key = read.request, about.idempotency_key or ""
+        route = route_key(request.tenant, key)
         known, run = self.store.find_duplicate(request.tenant, key, now)
         if known is not None:
             return self._repeated(known, request, read.plan_hash, key, now), None
         wrong = self._wrong_id(request, route)
         decided = [wrong] if wrong else admit(request, read.plan_hash, key, self.registry, run)
         if isinstance(decided, list):
-            refusal = Invalid(
-                decided,
-                tenant=request.tenant,
-                actor=request.actor,
-                execution_id=None if wrong else request.execution_id,
-                idempotency_key=key,
-                name=request.plan.name,
-            )
+            wanted = None if wrong else request.execution_id
+            refusal = replace(about, problems=decided, execution_id=wanted)
             return self._invalid(refusal, now), None
+        if signer is not None:
+            decided.key, decided.signed_at = signer.kid, signer.signed_at
+        decided.actor, decided.claimed_actor = identity.actor, identity.claimed
         found = authorise(self.policy(), identity, decided, self.registry)
         if found.problems:
-            refused = self._forbidden(request, key, identity, found.problems, found.audit, now)
+            refused = self._forbidden(about, identity, found.problems, found.audit, now)
             return refused, decided
         execution_id = request.execution_id or self.mint(route, now)
         return Accept(execution_id, request.tenant, decided, found.audit), decided
@@ -200,8 +163,7 @@ class RequestHandler:
 
     def _forbidden(
         self,
-        request: ExecutionRequest,
-        key: str,
+        about: Invalid,
         identity: Identity,
         problems: list[Problem],
         audit: Audit,
@@ -212,10 +174,41 @@ class RequestHandler:
             _summary(problems),
             [RejectedBecause(problem.field, problem.message) for problem in problems],
             actor=identity.actor,
-            name=request.plan.name,
-            idempotency_key=key,
+            name=about.name,
+            idempotency_key=about.idempotency_key,
         )
-        return self._refuse(request.execution_id, request.tenant, data, now, None, audit)
+        return self._refuse(about.execution_id, about.tenant, data, now, None, audit)
+
+    def _not_authentic(self, signer: Signer | Forged | None, tenant: str, actor: str) -> str | None:
+        return refuse_signer(signer, tenant, actor, required=self.require_signatures)
+
+    def _replayed(self, tenant: str, key: str, signer: Signer) -> str | None:
+        """Why the signature does not start another execution for the key, or None.
+
+        A failed or cancelled execution may be asked for again, by a new signature only; while one
+        lives, or has completed, the same record is a duplicate like any other.
+        """
+        known = self.store.latest(tenant, key)
+        if known is None or known.status not in REPEATABLE or known.signed_at is None:
+            return None
+        if signer.signed_at > known.signed_at:
+            return None
+        return f"its signature was used for {known.id}, which has ended; sign it again"
+
+    def _forged(self, message: str, about: Invalid, now: float) -> Refuse:
+        """A rejection under an id of its own: what is not proven takes nobody's id away."""
+        data = Rejected(
+            "not_authentic",
+            message,
+            [RejectedBecause(SIGNATURE, message)],
+            actor=ANONYMOUS,
+            name=about.name,
+            idempotency_key=about.idempotency_key,
+        )
+        key = about.idempotency_key
+        bits = self.random_bits() & 0xFFFFFFFF
+        route = route_key(about.tenant, key) if key else f"{bits:08x}"
+        return Refuse(self.mint(route, now), about.tenant, data, keep=False)
 
     def mint(self, route: str, now: float) -> str:
         """A fresh execution id for a route."""

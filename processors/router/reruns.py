@@ -63,7 +63,7 @@ def decide_rerun(
     if not verdict.allowed:
         return refuse(verdict.message, verdict.rule)
     step = command.step if isinstance(command, Redrive) else command.from_step
-    data = rerun_of(origin, step, identity.actor, new_id)
+    data = rerun_of(origin, step, identity, new_id)
     if isinstance(data, str):
         return refuse(data, verdict.rule)
     run = authorise(rules, identity, data, tools)
@@ -75,7 +75,7 @@ def decide_rerun(
 
 
 def rerun_of(
-    execution: Execution, from_step: str | None, actor: str, new_id: str
+    execution: Execution, from_step: str | None, identity: Identity, new_id: str
 ) -> Accepted | str:
     """The data of the new execution's `execution.accepted`, or why there is none.
 
@@ -96,8 +96,9 @@ def rerun_of(
         if execution.steps[name].status == "succeeded" and name not in again
     }
     earlier = list(execution.earlier_actors)
-    if not any(same_actor(execution.actor, other) for other in earlier):
-        earlier.append(execution.actor)
+    for actor in (execution.actor, execution.claimed_actor):
+        if actor and not any(same_actor(actor, other) for other in earlier):
+            earlier.append(actor)
     if len(earlier) > MAX_EARLIER_ACTORS:
         return (
             f"more than {MAX_EARLIER_ACTORS} actors have asked for it, one after the other: "
@@ -112,7 +113,7 @@ def rerun_of(
     return Accepted(
         plan=execution.plan,
         plan_hash=execution.plan_hash,
-        actor=actor,
+        actor=identity.actor,
         environment=execution.environment,
         idempotency_key=f"rerun:{new_id}",
         sla_class=execution.sla_class,
@@ -126,6 +127,8 @@ def rerun_of(
         rerun_of=execution.id,
         earlier_actors=earlier,
         carried=carried,
+        key=identity.kid,
+        claimed_actor=identity.claimed,
     )
 
 

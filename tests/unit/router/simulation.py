@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from authority.identity import Signer
+from authority.identity import Forged, Signer
 from authority.policy import Policy
 from authority.policy_file import parse
 from processors.router import expressions
+from processors.router.authentication import Authentication
 from processors.router.cel_worker import Worker
 from processors.router.partition import RouterPartition
 from processors.router.requests import RequestHandler
+from processors.router.signed_output import SignedOutput
 from processors.router.store import StateStore
 from processors.router.writing import Writer
 from streams import topics
@@ -92,10 +95,48 @@ class Captured:
         self.records.append((name, key, value, headers))
 
 
+class EverybodySigns:
+    """Every record that names an actor is signed with a key of that actor."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+
+    def signer(self, message: Any, topic: Topic, now: float) -> Signer | Forged | None:
+        try:
+            record = orjson.loads(message.value() or b"")
+            actor, tenant = str(record["actor"]), str(record.get("tenant", "default"))
+        except (ValueError, KeyError, TypeError):
+            return None
+        if topic is topics.CONTROL:
+            store = self._simulation.partition.store
+            known = store.living.get(record["execution_id"]) or store.entry(record["execution_id"])
+            tenant = record.get("tenant") or (known.tenant if known is not None else tenant)
+        if actor == ANONYMOUS:
+            return None
+        return Signer(f"key of {actor.lower()}", tenant, actor, round(now * 1_000_000))
+
+    def refuse_report(self, message: Any, domain: str | None, now: float) -> str | None:
+        return None
+
+
+def no_tokens(topic: str, values: Sequence[bytes]) -> list[bytes]:
+    """In the place of signatures, which nobody checks here."""
+    return [b"token"] * len(values)
+
+
 class Simulation:
     """A router with one partition; every event it writes is checked against its contract."""
 
-    def __init__(self, *, test_tools: bool = True, policy: str = OPEN_POLICY) -> None:
+    def __init__(
+        self,
+        *,
+        test_tools: bool = True,
+        authentication: Authentication | None = None,
+        require_signatures: bool = False,
+        policy: str = OPEN_POLICY,
+    ) -> None:
+        self.authentication = authentication or EverybodySigns(self)
+        self.require_signatures = require_signatures
         self.tools = registry.load(test_tools=test_tools)
         self.policy: Policy = parse(policy, self.tools)
         self.now = START
@@ -116,28 +157,19 @@ class Simulation:
             number=0,
             count=1,
             prefix="",
-            writer=Writer("", "router"),
+            writer=Writer("", "router", SignedOutput(no_tokens)),
             store=store,
-            requests=RequestHandler(0, 1, self.tools, store, self._bits, lambda: self.policy),
-            authenticate=self._signer,
+            requests=RequestHandler(
+                0,
+                1,
+                self.tools,
+                store,
+                self._bits,
+                lambda: self.policy,
+                self.require_signatures,
+            ),
+            authentication=self.authentication,
         )
-
-    def _signer(self, message: Any, topic: Topic) -> Signer | None:
-        """Takes every record that names an actor for one that this actor signed.
-
-        A command without a tenant is of the tenant of its execution.
-        """
-        try:
-            body = orjson.loads(message.value() or b"")
-        except orjson.JSONDecodeError:
-            return None
-        actor = body.get("actor") if isinstance(body, dict) else None
-        if not isinstance(actor, str) or actor == ANONYMOUS:
-            return None
-        about = body.get("execution_id")
-        of = [event.tenant for event in self.log if event.execution_id == about]
-        tenant = body.get("tenant") or (of[0] if of else "default")
-        return Signer("test-key", str(tenant), actor)
 
     def _bits(self) -> int:
         self._random += 1
@@ -210,11 +242,18 @@ class Simulation:
         """The oldest command that nobody has taken."""
         return self.commands.pop(0)
 
-    def produce(self, topic: Topic, raw: bytes, key: bytes | None = None) -> list[dict[str, Any]]:
+    def produce(
+        self,
+        topic: Topic,
+        raw: bytes,
+        key: bytes | None = None,
+        headers: list[tuple[str, bytes]] | None = None,
+    ) -> list[dict[str, Any]]:
         """Produce a record to a source topic; returns the new events."""
         seen = len(self.events)
         self.now = round(self.now + 0.001, 3)
-        self.partition.handle(Record(topic.name, raw, key), self.now, self.out)  # type: ignore[arg-type]
+        record: Any = Record(topic.name, raw, key, headers or [])
+        self.partition.handle(record, self.now, self.out)
         self._collect()
         return self.events[seen:]
 

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from processors.router.authorisation import assets_of
+from authority.identity import Identity
+from processors.router.authorisation import assets_of, control
 from processors.router.calls import admitted, written
+from processors.router.reruns import decide_rerun
+from streams.commands import Rerun
 from streams.plans import Plan
 from tests.unit.router.simulation import Simulation, kinds
 
@@ -56,7 +59,7 @@ def test_an_allowed_plan_has_one_decision_that_names_rules_key_and_plan() -> Non
     assert [event["seq"] for event in audits] == [2]
     data = audits[0]["data"]
     assert (data["actor"], data["action"], data["allowed"]) == ("ann", "run", True)
-    assert (data["rule"], data["key"]) == ("web", "test-key")
+    assert (data["rule"], data["key"]) == ("web", "key of ann")
     assert data["resource"] == f"plan/{accepted['data']['plan_hash']}"
 
 
@@ -164,14 +167,28 @@ def test_an_execution_of_another_tenant_cannot_be_steered() -> None:
         (event,) = here.control(kind, execution_id, tenant="other", **fields)
         assert event["type"] == "audit.decision", kind
         data = event["data"]
-        assert (data["allowed"], data["rule"]) == (False, "other-tenant"), kind
+        assert (data["allowed"], data["rule"]) == (False, "signature"), kind
         assert "running" not in data["message"]
     here.run(here.take())
     (event,) = here.control("rerun", execution_id, tenant="other")
-    assert event["data"]["rule"] == "other-tenant"
+    assert event["data"]["rule"] == "signature"
     (event,) = here.control("cancel", execution_id, tenant="other")
-    assert event["data"]["rule"] == "other-tenant"
+    assert event["data"]["rule"] == "signature"
     assert "completed" not in event["data"]["message"]
+
+
+def test_no_rule_gives_an_execution_of_another_tenant() -> None:
+    here = Simulation()
+    here.submit({"tenant": "acme", "actor": "ann", "steps": [{"tool": "noop"}]})
+    execution = next(iter(here.partition.store.living.values()))
+    for identity in (Identity("other", "ann", "k"), Identity("other", "anonymous")):
+        found = control(here.policy, identity, execution, "cancel")
+        assert (found.allowed, found.rule) == (False, "other-tenant")
+        command = Rerun(execution_id=execution.id)
+        refused = decide_rerun(
+            execution, execution, command, identity, "x", here.policy, here.tools
+        )
+        assert (refused.run, refused.audit.rule) == (None, "other-tenant")
 
 
 def test_every_command_that_is_followed_has_a_decision_that_names_its_rule() -> None:
