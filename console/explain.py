@@ -45,11 +45,16 @@ def explain(
 
     Needs neither Kafka nor a database, and runs nothing. Exit code 3 where it would be rejected.
     """
+    from console import signing
     from console.options import login
     from console.request import Options
+    from runtime.settings import CommonSettings
 
+    # Nothing is sent, so any actor may be asked about: by default the one whose key is here.
+    key = signing.private_key(endpoints.load(CommonSettings))
     chosen = Options(tenant, actor, None, environment)
-    found = decide(str(plan), chosen, login(), policy, anonymous=anonymous)
+    who = key.use.actor if key is not None and key.use.actor else login()
+    found = decide(str(plan), chosen, who, policy, anonymous=anonymous)
     data = found.data
     here = missing_here(data) if endpoints.stack_file().exists() else None
     if as_json:
@@ -87,8 +92,7 @@ def decide(
 
     tools = registry.load()
     rules = loaded(policy, tools)
-    document = planfile.load(plan)
-    prepared = prepare(document, chosen, login=login, unix_ms=0, random_bits=0)
+    prepared = prepare(planfile.load(plan), chosen, login=login, unix_ms=0, random_bits=0)
     body = orjson.loads(prepared.body)
     actor = str(body["actor"])
     signer = None if anonymous else Signer("this command", prepared.tenant, actor)
