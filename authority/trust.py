@@ -13,6 +13,8 @@ from authority.keys import KeyFault, TrustedKey
 
 #: How often the file is looked at, in seconds: within this time a revoked key counts no more.
 CHECK_SECONDS: Final = 2.0
+#: The same for a key that is not known: it may just have been added.
+UNKNOWN_SECONDS: Final = 0.1
 
 _Mark = tuple[int, int, int]
 
@@ -40,9 +42,9 @@ class TrustedKeys:
         #: Grows by one with every change of the keys.
         self.generation = 0
 
-    def refresh(self) -> None:
-        """Read the file again where it has changed; at most every CHECK_SECONDS."""
-        if self._monotonic() - self._checked_at < CHECK_SECONDS:
+    def refresh(self, seconds: float = CHECK_SECONDS) -> None:
+        """Read the file again where it has changed; at most once in so many seconds."""
+        if self._monotonic() - self._checked_at < seconds:
             return
         if not self._lock.acquire(blocking=False):
             return  # Another thread does it.
@@ -61,6 +63,8 @@ class TrustedKeys:
 
     def find(self, kid: str) -> TrustedKey | None:
         """The key of this id."""
+        if kid not in self._keys:
+            self.refresh(UNKNOWN_SECONDS)
         return self._keys.get(kid)
 
     def all(self) -> list[TrustedKey]:

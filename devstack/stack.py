@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from authority.key_folder import KeyFolder
 from authority.keys import KeyFault
 from devstack.account import login_name, remove_folder
 from devstack.child import Child, Launch
@@ -103,6 +104,11 @@ class LocalStack:
     def database_url(self) -> str:
         """Where Postgres clients connect."""
         return self._required().database_url or ""
+
+    @property
+    def keys(self) -> KeyFolder:
+        """The keys of the stack; made at its first start."""
+        return self._folder.keys
 
     def status(self) -> StackStatus | None:
         """The last status written, whether or not the stack still runs; None if never started."""

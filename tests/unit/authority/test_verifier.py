@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,11 +23,13 @@ from authority.verifier import (
     refuse_command,
     refuse_report,
 )
+from tests.forging import Genuine, hs256, part, rs256
 from tests.unit.authority.keyring import ALICE, CLUSTER, NETWORK, NOW, ROUTER, STRANGER, verifier
 
 VALUE = b'{"tenant":"acme","actor":"alice","plan":{"steps":[{"tool":"df"}]}}'
 TOPIC = "execution.requests"
 DAY = Window.within(86_400)
+WHOLE = Genuine(ALICE, CLUSTER, TOPIC, VALUE, NOW)
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +40,6 @@ def checks(tmp_path_factory: pytest.TempPathFactory) -> Verifier:
 def token(key: PrivateKey = ALICE, **changed: Any) -> str:
     given = {"topic": TOPIC, "cluster": CLUSTER, "values": [VALUE], "now": NOW, **changed}
     return sign(key, **given).decode()
-
-
-def part(data: Any) -> str:
-    raw = data if isinstance(data, bytes) else json.dumps(data).encode()
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def made_by_hand(header: dict[str, Any], claims: dict[str, Any] | None = None) -> str:
@@ -102,27 +94,11 @@ def test_what_is_signed_for_something_else_proves_nothing(
     assert isinstance(checks.check(VALUE, token(**changed), TOPIC, NOW, DAY), Forged)
 
 
-def hs256() -> str:
-    """Signed with the public key as if it were a shared secret."""
-    text = made_by_hand({"alg": "HS256"})
-    secret = json.dumps(ALICE.trusted.as_jwk()).encode()
-    return f"{text}.{part(hmac.digest(secret, text.encode(), hashlib.sha256))}"
-
-
-def rs256() -> str:
-    """With the attacker's own key in the header."""
-    key = rsa.generate_private_key(65_537, 2_048)
-    numbers = key.public_key().public_numbers()
-    jwk = {"kty": "RSA", "e": "AQAB", "n": part(numbers.n.to_bytes(256, "big"))}
-    text = made_by_hand({"alg": "RS256", "jwk": jwk})
-    return f"{text}.{part(key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
-
-
 FOREIGN = {
     "none": lambda: f"{made_by_hand({'alg': 'none'})}.",
     "None": lambda: f"{made_by_hand({'alg': 'None'})}.",
-    "HS256 with the public key": hs256,
-    "RS256": rs256,
+    "HS256 with the public key": lambda: hs256(WHOLE),
+    "RS256": lambda: rs256(WHOLE),
     "no algorithm": lambda: signed_by_hand({}),
     "an algorithm that is no text": lambda: signed_by_hand({"alg": ["EdDSA"]}),
     "another type": lambda: signed_by_hand({"alg": "EdDSA", "typ": "JWT"}),
