@@ -13,13 +13,15 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
 from authority.policy import Policy, tool_test
 from authority.policy_document import Document
 from toolmeta.registry import Registry
 
 MAX_BYTES: Final = 256 * 1024
+#: A policy has six; the reader's time grows with the square of the depth.
+MAX_DEPTH: Final = 16
 MAX_FAULTS: Final = 50
 _DEFAULT: Final = "default_policy.yaml"
 
@@ -91,9 +93,13 @@ def _yaml(text: str) -> Any:
     # The round-trip reader keeps lines, refuses a key that occurs twice, and reads YAML 1.2.
     reader = YAML(typ="rt", pure=True)
     try:
+        depth = 0
         for event in reader.parse(text):
+            line = event.start_mark.line + 1
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise PolicyError([Fault("", f"nested deeper than {MAX_DEPTH} levels", line)])
             if isinstance(event, AliasEvent):
-                line = event.start_mark.line + 1
                 message = "an alias stands for what is written elsewhere: write it out"
                 raise PolicyError([Fault("", message, line)])
         return YAML(typ="rt", pure=True).load(text)
@@ -107,8 +113,6 @@ def _yaml(text: str) -> Any:
         raise PolicyError([Fault("", words, mark.line + 1 if mark else None)]) from None
     except YAMLError as error:
         raise PolicyError([Fault("", f"it is not YAML: {error}")]) from None
-    except RecursionError:
-        raise PolicyError([Fault("", "it is nested too deep")]) from None
 
 
 def _fault(found: dict[str, Any], content: Any) -> Fault:

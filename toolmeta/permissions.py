@@ -27,7 +27,7 @@ _OF_EFFECT: Final[dict[Effect, Permission]] = {
 ABOVE_EFFECT: Final[dict[str, tuple[Literal["execute", "admin"], str]]] = {
     "at": ("execute", "runs the plan's script later"),
     "aws_lambda": ("execute", "runs a function, or removes it"),
-    "command": ("execute", "runs the plan's program"),
+    "argv": ("execute", "runs the plan's program"),
     "crictl": ("execute", "runs programs in containers"),
     "crontab": ("execute", "runs the plan's lines again and again"),
     "docker": ("execute", "runs programs in containers, which may have the host's files"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ from processors.router.signed_output import SignedOutput
 from processors.router.store import StateStore
 from processors.router.writing import Writer
 from streams import topics
-from streams.actors import ANONYMOUS
+from streams.actors import ACTOR, ANONYMOUS
 from streams.events import Event, decode_event, encode_event
 from streams.ids import route_of
 from streams.limits import MAX_RECORD_BYTES
@@ -111,8 +112,8 @@ class EverybodySigns:
             store = self._simulation.partition.store
             known = store.living.get(record["execution_id"]) or store.entry(record["execution_id"])
             tenant = record.get("tenant") or (known.tenant if known is not None else tenant)
-        if actor == ANONYMOUS:
-            return None
+        if actor == ANONYMOUS or re.fullmatch(ACTOR, actor) is None:
+            return None  # Nobody has a key of such a name.
         return Signer(f"key of {actor.lower()}", tenant, actor, round(now * 1_000_000))
 
     def refuse_report(self, message: Any, domain: str | None, now: float) -> str | None:
@@ -249,13 +250,24 @@ class Simulation:
         key: bytes | None = None,
         headers: list[tuple[str, bytes]] | None = None,
     ) -> list[dict[str, Any]]:
-        """Produce a record to a source topic; returns the new events."""
+        """Produce a record to a source topic; returns the new events.
+
+        Left out are decisions that allow what the other events tell; see `decisions`.
+        """
         seen = len(self.events)
         self.now = round(self.now + 0.001, 3)
         record: Any = Record(topic.name, raw, key, headers or [])
         self.partition.handle(record, self.now, self.out)
         self._collect()
-        return self.events[seen:]
+        return [event for event in self.events[seen:] if not _allows(event)]
+
+    def decisions(self, execution_id: str) -> list[dict[str, Any]]:
+        """The data of every decision about authority in the log of an execution."""
+        return [
+            event["data"]
+            for event in self.events
+            if event["type"] == "audit.decision" and event["execution_id"] == execution_id
+        ]
 
     def _collect(self) -> None:
         self.partition.flush(self.out)
@@ -284,8 +296,8 @@ class Simulation:
 
 
 def kinds(events: list[dict[str, Any]]) -> list[str]:
-    """The types of some events, without the decisions that allow what the others tell."""
-    return [event["type"] for event in events if not _allows(event)]
+    """The types of some events."""
+    return [event["type"] for event in events]
 
 
 def _allows(event: dict[str, Any]) -> bool:

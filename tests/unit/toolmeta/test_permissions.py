@@ -35,7 +35,7 @@ def right(name: str, **parameters: Any) -> str:
         ("sudo", {"operation": "run"}, "admin"),
         ("useradd", {}, "admin"),
         ("iptables", {"operation": "list"}, "read"),
-        ("iptables", {}, "admin"),
+        ("iptables", {"operation": "append"}, "admin"),
         # A configuration of the plan's is code, though the call would only read.
         ("kubectl_get", {"resource": "pods"}, "read"),
         ("kubectl_get", {"resource": "pods", "kubeconfig": "/tmp/x"}, "execute"),
