@@ -8,8 +8,9 @@ other: whoever asks for it must be allowed to run what it runs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from authority.identity import Identity
@@ -32,6 +33,7 @@ from streams.payloads import Accepted, Audit
 from toolmeta import secret_references
 from toolmeta.bind import target_key
 from toolmeta.invocation import Problem
+from toolmeta.model import Tool
 from toolmeta.permissions import permission_of
 from toolmeta.registry import Registry
 
@@ -110,7 +112,7 @@ def accesses(data: Accepted, registry: Registry) -> Iterator[tuple[str, str, Acc
         tool = registry.get(spec.tool)
         # What is no longer in the catalogue can only be refused: a rerun after an upgrade.
         action = "admin" if tool is None else permission_of(tool, spec.parameters)
-        for asset in assets_of(spec):
+        for asset in assets_of(spec, () if tool is None else _names_of_targets(tool)):
             run = RunStep(spec.tool, spec.domain, action, asset, environment, level)
             yield field, "tool", run
             for place, path in secrets_of(spec):
@@ -118,13 +120,24 @@ def accesses(data: Accepted, registry: Registry) -> Iterator[tuple[str, str, Acc
                 yield field, place, use
 
 
-def assets_of(spec: AdmittedStep) -> list[str | None]:
+@lru_cache(maxsize=1_024)
+def _names_of_targets(tool: Tool) -> tuple[str, ...]:
+    """Every parameter that can name what a call of the tool acts on, or where it runs."""
+    found: list[str] = []
+    for name in dict.fromkeys((*tool.target, "host")):
+        shape = tool.parameters.get(name)
+        found += (name, *shape.aliases) if shape is not None else ()
+    return tuple(found)
+
+
+def assets_of(spec: AdmittedStep, names: Iterable[str]) -> list[str | None]:
     """What a call acts on, each once; None stands for what only the run will tell.
 
-    Every parameter that can name the target counts, not only the first, and so do `assets`.
+    Every parameter that can name a target counts, not only the first that is set, and so do
+    `assets`: a database client acts on its server, and on the host where it runs.
     """
     found: dict[str | None, None] = {}
-    for name in spec.target:
+    for name in dict.fromkeys((*spec.target, *names)):
         value = spec.parameters.get(name)
         if value is None or value == "":
             continue

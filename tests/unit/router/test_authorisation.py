@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from authority.identity import Identity
-from processors.router.authorisation import assets_of, control
+from processors.router.authorisation import control
 from processors.router.calls import admitted, written
 from processors.router.reruns import decide_rerun
 from streams.commands import Rerun
@@ -272,6 +272,6 @@ def test_every_parameter_that_may_name_the_target_counts() -> None:
     here = Simulation()
     parameters = {"server": "db-1", "host": "Jump", "command": "ping"}
     step = {"tool": "mongosh", "parameters": parameters}
-    here.submit({"actor": "root", "plan": {"steps": [step, {"tool": "noop"}]}})
-    plan = next(iter(here.partition.store.living.values())).plan
-    assert [assets_of(spec) for spec in plan.steps] == [["db-1", "jump"], ["localhost"]]
+    steps = [step, {"tool": "noop"}]
+    (told,) = here.submit({"actor": "root", "explain": True, "plan": {"steps": steps}})
+    assert [call["assets"] for call in told["data"]["calls"]] == [["db-1", "jump"], ["localhost"]]
