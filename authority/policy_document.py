@@ -133,4 +133,4 @@ class Document(BaseModel):
 
 def _fault(field: str, message: str) -> PydanticCustomError:
     # Braces would be taken for a template; names and patterns of a policy have none.
-    return PydanticCustomError("policy", message, {"field": field})  # type: ignore[arg-type]
+    return PydanticCustomError("policy", message, {"field": field})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as with_default
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat
@@ -30,12 +31,12 @@ class ExplainedCall:
     max_attempts: int
     step: Annotated[str | None, Field(description="null for a compensation")] = None
     message: Annotated[str | None, Field(description="why it is not allowed")] = None
-    secrets: Annotated[list[str], Field(description="paths, never values")] = field(
+    secrets: Annotated[list[str], Field(description="paths, never values")] = with_default(
         default_factory=list
     )
     templates: Annotated[
         list[str], Field(description="parameters that the run fills; the others are literals")
-    ] = field(default_factory=list)
+    ] = with_default(default_factory=list)
     invocation: Annotated[
         dict[str, Any] | None,
         Field(description="what would be called, secrets masked; null where the run will tell"),
@@ -50,7 +51,7 @@ class Explained:
     actor: str
     reason: Annotated[str | None, Field(description="as in execution.rejected")] = None
     message: str | None = None
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = with_default(default_factory=list)
     duplicate_of: str | None = None
     plan_hash: str | None = None
     environment: str | None = None
@@ -64,5 +65,5 @@ class Explained:
     approval_seconds: Annotated[
         FiniteFloat | None, Field(description="how long they would have")
     ] = None
-    calls: list[ExplainedCall] = field(default_factory=list)
+    calls: list[ExplainedCall] = with_default(default_factory=list)
     calls_left_out: Annotated[int, Field(description="what a record has no room for")] = 0

@@ -10,15 +10,12 @@ from typing import Any
 
 import orjson
 import pytest
-from confluent_kafka.admin import AdminClient
 
 from authority.key_files import changing_trusted
-from authority.key_folder import KeyFolder
 from authority.keys import KeyUse, PrivateKey
 from authority.tokens import sign
-from runtime.kafka.cluster import cluster_id
 from streams.envelope import SIGNATURE
-from streams.ids import route_of
+from streams.ids import mint_execution_id, route_key, route_of
 from streams.topics import CONTROL, EVENTS, REQUESTS, Topic
 from tests.integration.router_lab import EXECUTOR, RouterLab, router_lab
 from tests.integration.test_router_group import USED
@@ -49,22 +46,14 @@ class PolicyLab:
         self.lab = lab
         self.file = folder / "policy.yaml"
         self.file.write_text(policy)
-        keys = KeyFolder(folder / "keys")
-        keys.complete("root")
-        self._trusted = keys.trusted
+        self._trusted = lab.keys.folder.trusted
         self._keys: dict[tuple[str, str], PrivateKey] = {}
         for actor in ("ann", "bob", "carol", "dan"):
             self._add("default", actor)
         self._add("other", "ann")
-        admin = AdminClient({"bootstrap.servers": lab.stack.bootstrap_servers})
-        self._cluster = cluster_id(admin, lab.prefix + EVENTS.name)
-        for name, role, settings in (
-            ("router", "router", {"policy": self.file}),
-            ("executor", "executor", {}),
-        ):
-            files = {"signing_key": keys.private(role), "trusted_keys": keys.trusted}
-            arguments = () if role == "router" else (EXECUTOR,)
-            lab.start(name, *arguments, **files, **settings)
+        self._cluster = lab.keys.cluster(EVENTS)
+        lab.start("router", policy=self.file)
+        lab.start("executor", EXECUTOR)
 
     def _add(self, tenant: str, actor: str) -> None:
         key = PrivateKey.generate(KeyUse(role="actor", tenant=tenant, actor=actor))
@@ -79,7 +68,7 @@ class PolicyLab:
         self, topic: Topic, body: dict[str, Any], key: bytes | None, signer: str | None, tenant: str
     ) -> None:
         value = orjson.dumps(body)
-        headers = []
+        headers: Any = []
         if signer is not None:
             pair = self._keys[tenant, signer]
             token = sign(pair, topic.name, self._cluster, [value], time.time())
@@ -104,8 +93,6 @@ class PolicyLab:
         if signer is not None:
             body["actor"] = signer
         if explain:
-            from streams.ids import mint_execution_id, route_key
-
             body["explain"] = True
             body["execution_id"] = mint_execution_id(route_key(tenant, key), 1, 1)
         self.send(REQUESTS, body, None, signer, tenant)
