@@ -24,6 +24,7 @@ from streams.reports import REPORT, OutputChunk
 from streams.topics import TOPICS
 from streams.topology import APPS
 from tests.docs.blocks import ROOT, Block, blocks
+from tests.unit.router.simulation import OPEN_POLICY
 from toolmeta import registry
 from toolmeta.check import check
 from toolmeta.model import Run
@@ -57,7 +58,9 @@ def admitted(plan: Any, folder: Path) -> None:
     """The plan, or the whole request, is admitted and nothing of it is misspelled."""
     file = folder / "plan.json"
     file.write_text(json.dumps(plan))
-    assert main(["explain", str(file)]) == 0
+    policy = folder / "policy.yaml"
+    policy.write_text(OPEN_POLICY)
+    assert main(["explain", str(file), "--policy", str(policy)]) == 0
     assert surplus(Plan.model_validate(plan.get("plan", plan))) == []
 
 
