@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from streams.actors import ANONYMOUS, same_actor
+
 
 @dataclass(frozen=True, slots=True)
 class Signer:
@@ -12,6 +14,15 @@ class Signer:
     kid: str
     tenant: str
     actor: str
+    #: When it was signed, in Unix microseconds.
+    signed_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Forged:
+    """A signature that is there and proves nothing; the sentence says why."""
+
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,5 +42,23 @@ class Identity:
 def identify(signer: Signer | None, tenant: str, actor: str) -> Identity:
     """The identity behind a record that names this tenant and actor."""
     if signer is None:
-        return Identity(tenant, actor)
+        return Identity(tenant, ANONYMOUS, claimed=None if actor == ANONYMOUS else actor)
     return Identity(signer.tenant, signer.actor, signer.kid)
+
+
+def refuse_signer(
+    signer: Signer | Forged | None, tenant: str, actor: str, *, required: bool
+) -> str | None:
+    """Why a record that names this tenant and actor does not count, or None.
+
+    Whatever is signed must be signed well; `required` says whether it must be signed.
+    """
+    if signer is None:
+        return "it is not signed, and only signed ones are taken here" if required else None
+    if isinstance(signer, Forged):
+        return signer.message
+    if signer.tenant != tenant:
+        return f"the key {signer.kid} is of the tenant {signer.tenant}, and it names {tenant}"
+    if not same_actor(signer.actor, actor):
+        return f"the key {signer.kid} is of the actor {signer.actor}, and it names {actor}"
+    return None

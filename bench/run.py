@@ -23,6 +23,7 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from authority.key_folder import KeyFolder
 from bench.load import Load, bare_request, system_request
 from devstack.kafka import KafkaServer
 from devstack.ports import assign_ports
@@ -124,6 +125,7 @@ def _create_topics(bootstrap: str) -> None:
 
 @contextmanager
 def _system(bootstrap: str, folder: Path) -> Iterator[dict[str, int]]:
+    KeyFolder(folder / "keys").complete("bench")
     console = [sys.executable, "-m", "console"]
     commands = [[*console, "router"], [*console, "executor", "--domain", "test"]]
     with _processes(bootstrap, folder, SYSTEM, commands, ready=True) as pids:
@@ -155,6 +157,7 @@ def _processes(
                 "RUNSTREAM_HTTP_PORT": str(ports[name]),
                 "RUNSTREAM_LOG_LEVEL": "warning",
                 "RUNSTREAM_TEST_TOOLS": "true",
+                **_keys(folder, command),
             }
             started.append(subprocess.Popen(command, env=environment))
             if ready:
@@ -166,6 +169,18 @@ def _processes(
             process.terminate()
         for process in reversed(started):
             process.wait(30)
+
+
+def _keys(folder: Path, command: list[str]) -> dict[str, str]:
+    """The keys of a process of the system; the bare loop has none."""
+    keys = KeyFolder(folder / "keys")
+    for name in ("router", "executor"):
+        if "console" in command and name in command:
+            return {
+                "RUNSTREAM_SIGNING_KEY": str(keys.private(name)),
+                "RUNSTREAM_TRUSTED_KEYS": str(keys.trusted),
+            }
+    return {}
 
 
 def _cpu_seconds(pid: int) -> float:

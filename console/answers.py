@@ -39,8 +39,11 @@ def verdict(command: AnyCommand, event: Event) -> Verdict | None:
     if event.execution_id != command.execution_id:
         return None
     if isinstance(event.data, Audit):
-        if event.data.action != command.type or event.data.actor != command.actor:
+        asked = event.data.claimed_actor or event.data.actor
+        if event.data.action != command.type or asked != command.actor:
             return None
+        if event.data.allowed and command.type in _FOLLOWS and not isinstance(command, Resolve):
+            return None  # What it leads to follows, and says more.
         return Verdict(event.data.allowed, event.data.message or "", event)
     if event.type not in _FOLLOWS.get(command.type, ()):
         return None

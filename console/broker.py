@@ -5,16 +5,19 @@ from __future__ import annotations
 from time import sleep
 from typing import TYPE_CHECKING, Final
 
-from console import endpoints
+from console import endpoints, signing
 from console.exits import Exit, Failure
 from runtime.clock import monotonic
 from runtime.kafka import clients
+from runtime.kafka.cluster import cluster_id
+from streams.envelope import SIGNATURE
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, KafkaException, Message
     from confluent_kafka.admin import AdminClient
     from confluent_kafka.admin._metadata import ClusterMetadata
 
+    from authority.keys import PrivateKey
     from runtime.settings import CommonSettings
     from streams.envelope import Headers
     from streams.topics import Topic
@@ -86,7 +89,13 @@ def partitions(settings: CommonSettings, topic: Topic) -> int:
 
 
 def send(
-    settings: CommonSettings, topic: Topic, *, key: str, value: bytes, headers: Headers
+    settings: CommonSettings,
+    topic: Topic,
+    *,
+    key: str,
+    value: bytes,
+    headers: Headers,
+    sign_with: PrivateKey | None,
 ) -> tuple[int, int]:
     """Produce one record with acks=all; returns its partition and offset, raises Failure."""
     from confluent_kafka import KafkaException, Producer
@@ -105,10 +114,15 @@ def send(
         "enable.idempotence": False,
     }
     producer = Producer(clients.producer(settings, **options))
+    given = list(headers)
+    if sign_with is not None:
+        try:
+            cluster = cluster_id(producer, name)
+        except KafkaException:
+            raise unreachable(settings) from None
+        given.append((SIGNATURE, signing.token(sign_with, topic, cluster, value)))
     try:
-        producer.produce(
-            name, key=key.encode(), value=value, headers=list(headers), on_delivery=delivered
-        )
+        producer.produce(name, key=key.encode(), value=value, headers=given, on_delivery=delivered)
     except KafkaException as error:
         raise Failure(f"{name}: {error.args[0].str()}", Exit.FAILED) from None
     producer.flush(PROBE_SECONDS + 2)

@@ -13,7 +13,9 @@ from console import (
     endpoints,
     explain,
     history,
+    keys,
     migrate,
+    policy,
     processes,
     stack,
     submission,
@@ -65,9 +67,9 @@ def root(
 #: The headings of `--help`, and the modules of their commands.
 _SECTIONS = (
     ("Plans and executions", (submission, watching, history, explain)),
-    ("Operators", (control,)),
+    ("Operators", (control, policy)),
     ("What there is", (tools, topics, dlq)),
-    ("This machine", (stack, migrate)),
+    ("This machine", (stack, keys, migrate)),
     ("Processes", (processes, docs)),
 )
 

@@ -14,6 +14,7 @@ from console.exits import Exit, Failure
 from console.options import Actor, ExecutionId, Json, JsonLines, NoWait, Quiet, Reason, Timeout
 
 if TYPE_CHECKING:
+    from authority.keys import PrivateKey
     from console.answers import Verdict
     from runtime.settings import CommonSettings
     from streams.commands import AnyCommand
@@ -51,14 +52,28 @@ def approve(
     execution_id: ExecutionId,
     plan_hash: Annotated[
         str | None,
-        typer.Option("--plan-hash", metavar="HASH", help="Refuse if the plan has another hash."),
+        typer.Option(
+            "--plan-hash",
+            metavar="HASH",
+            help="Of the plan that you have read; not given: it is shown now.",
+        ),
     ] = None,
     reason: Reason = None,
     actor: Actor = None,
     no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
-    """Approve an execution that waits for it; never by one who asked for it."""
+    """Approve an execution that waits for it; never by one who asked for it.
+
+    An approval names the hash of the plan, so that what runs is what was read.
+    """
+    from console import approving, endpoints
+    from runtime.settings import CommonSettings
+
+    if plan_hash is None:
+        ident = options.execution_id(execution_id)
+        settings = endpoints.load(CommonSettings)
+        plan_hash = approving.hash_of_what_is_shown(settings, ident, quiet=as_json)
     _send_and_report(
         "approve", execution_id, actor, no_wait, as_json, reason=reason, plan_hash=plan_hash
     )
@@ -178,26 +193,28 @@ def _send_and_report(
     """Send one command and wait for the response by default; raises Failure where refused."""
     from pydantic import ValidationError
 
-    from console import endpoints
+    from console import endpoints, signing
     from runtime.settings import CommonSettings
     from streams.commands import CONTROL_COMMAND
 
+    settings = endpoints.load(CommonSettings)
+    key = signing.private_key(settings)
+    who = signing.actor_of(key, actor, options.login())
     ident = options.execution_id(execution_id)
     chosen = {name: value for name, value in fields.items() if value is not None}
-    given = {"type": kind, "execution_id": ident, "actor": actor or options.login(), **chosen}
+    given = {"type": kind, "execution_id": ident, "actor": who, **chosen}
     try:
         command = CONTROL_COMMAND.validate_python(given)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"][1:])
         raise Failure(f"{where}: {first['msg']}", Exit.USAGE) from None
-    settings = endpoints.load(CommonSettings)
     if no_wait:
-        _produce(settings, command)
+        _produce(settings, command, key)
         if as_json:
             terminal.data({"execution_id": ident, "command": kind, "answer": None})
         return None
-    found = _await_verdict(settings, command)
+    found = _await_verdict(settings, command, key)
     if as_json:
         from console.lines import document
 
@@ -219,7 +236,9 @@ def _send_and_report(
     return found
 
 
-def _await_verdict(settings: CommonSettings, command: AnyCommand) -> Verdict:
+def _await_verdict(
+    settings: CommonSettings, command: AnyCommand, key: PrivateKey | None
+) -> Verdict:
     from console.answers import verdict
     from console.eventlog import EventLog
     from console.follow import parse
@@ -228,7 +247,7 @@ def _await_verdict(settings: CommonSettings, command: AnyCommand) -> Verdict:
 
     ident = command.execution_id
     with EventLog(settings, route_of(ident)) as log:
-        _produce(settings, command)
+        _produce(settings, command, key)
         until = monotonic() + RESPONSE_SECONDS
         while (left := until - monotonic()) > 0:
             value = log.next(min(left, 0.2))
@@ -244,7 +263,7 @@ def _await_verdict(settings: CommonSettings, command: AnyCommand) -> Verdict:
     )
 
 
-def _produce(settings: CommonSettings, command: AnyCommand) -> None:
+def _produce(settings: CommonSettings, command: AnyCommand, key: PrivateKey | None) -> None:
     from console import broker
     from runtime.clock import iso, now
     from streams.envelope import headers
@@ -260,4 +279,4 @@ def _produce(settings: CommonSettings, command: AnyCommand) -> None:
         subject=ident,
     )
     body = command.model_dump_json(exclude_unset=True).encode()
-    broker.send(settings, CONTROL, key=route_of(ident), value=body, headers=head)
+    broker.send(settings, CONTROL, key=route_of(ident), value=body, headers=head, sign_with=key)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from console import endpoints, options, terminal
+from console import endpoints, options, signing, terminal
 from console.exits import Exit, Failure
 from console.options import Actor, Json, JsonLines
 from console.text import count, one_line, plain, size, timestamp
@@ -112,7 +112,9 @@ def redrive(
         _confirm(yes, f"redrive {count(len(found), 'dead letter')} of {source.dlq}?")
     else:
         raise Failure("name PARTITION and OFFSET, or --all, or --class", Exit.USAGE)
-    outcome = redriving.redrive(settings, found, actor or options.login())
+    signs = signing.private_key(settings)
+    who = signing.actor_of(signs, actor, options.login())
+    outcome = redriving.redrive(settings, found, who, signs)
     if as_json:
         terminal.data(
             {

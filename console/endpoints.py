@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from console.exits import Exit, Failure
 
 if TYPE_CHECKING:
+    from authority.key_folder import KeyFolder
     from runtime.settings import CommonSettings
 
     S = TypeVar("S", bound=CommonSettings)
@@ -49,6 +50,27 @@ def adopt_local_stack() -> None:
         value = stack.get(key) if isinstance(stack, dict) else None
         if isinstance(value, str) and value:
             os.environ[name] = value
+
+
+def local_keys(bootstrap_servers: str) -> KeyFolder | None:
+    """The keys of the local stack, where these brokers are its own."""
+    from authority.key_folder import KeyFolder
+
+    try:
+        stack = json.loads(stack_file().read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(stack, dict) or stack.get("bootstrap_servers") != bootstrap_servers:
+        return None
+    return KeyFolder(stack_file().parent / "keys")
+
+
+def adopt_keys(role: Literal["router", "executor"]) -> None:
+    """Let a process that is started by hand beside the local stack use the stack's keys."""
+    folder = local_keys(os.environ.get("KAFKA_BOOTSTRAP_SERVERS", ""))
+    if folder is not None:
+        os.environ.setdefault("RUNSTREAM_SIGNING_KEY", str(folder.private(role).absolute()))
+        os.environ.setdefault("RUNSTREAM_TRUSTED_KEYS", str(folder.trusted.absolute()))
 
 
 def load(model: type[S]) -> S:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from console import terminal
+from console import endpoints, terminal
 from console.exits import Exit
-from console.options import Actor, Json, PlanPath
+from console.options import Actor, Json, PlanPath, PolicyPath
 from console.text import count, one_line, people, plain, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from console.request import Options
+    from processors.router.outcomes import Explain
+    from processors.router.plan_cache import PlanCache
     from streams.admitted import AdmittedStep
-    from streams.payloads import Accepted, Problem
+    from streams.explained import Explained
+    from streams.payloads import Accepted
 
 
 def register(app: typer.Typer) -> None:
@@ -30,72 +36,134 @@ def explain(
     environment: Annotated[
         str | None, typer.Option("--environment", metavar="dev|staging|prod")
     ] = None,
+    policy: PolicyPath = None,
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="As for a request without a signature.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Say what the router would make of a plan: order, classes, limits, or every problem.
+    """Say what the router would make of a plan: rights, approvals, calls, or every problem.
 
     Needs neither Kafka nor a database, and runs nothing. Exit code 3 where it would be rejected.
     """
-    from console import planfile
+    from console import signing
     from console.options import login
-    from console.request import Options, prepare
+    from console.request import Options
+    from runtime.settings import CommonSettings
+
+    # Nothing is sent, so any actor may be asked about: by default the one whose key is here.
+    key = signing.private_key(endpoints.load(CommonSettings))
+    chosen = Options(tenant, actor, None, environment)
+    who = key.use.actor if key is not None and key.use.actor else login()
+    found = decide(str(plan), chosen, who, policy, anonymous=anonymous)
+    data = found.data
+    here = missing_here(data) if endpoints.stack_file().exists() else None
+    if as_json:
+        terminal.data(_document(found, here))
+    else:
+        from console import explanation, outcome
+
+        if data.answer == "rejected":
+            outcome.problems(data.problems, data.message or "")
+        if found.admitted is not None:
+            _print_admitted(found.admitted, data)
+            explanation.calls(data, here)
+    raise typer.Exit(Exit.REJECTED if data.answer == "rejected" else Exit.OK)
+
+
+def decide(
+    plan: str, chosen: Options, login: str, policy: Path | None, *, anonymous: bool = False
+) -> Explain:
+    """What the router would answer to the plan in a file, by its own decision."""
+    import orjson
+
+    from authority.identity import Signer
+    from console import planfile
+    from console.policy import loaded
+    from console.request import prepare
     from processors.router import expressions
-    from processors.router.admission import admit
     from processors.router.cel_worker import Worker
     from processors.router.decoding import Undecodable
-    from processors.router.request_decoder import Invalid, decode_request
-    from streams.payloads import Accepted, Problem
+    from processors.router.outcomes import Explain
+    from processors.router.plan_cache import PlanCache
+    from processors.router.requests import RequestHandler
+    from processors.router.store import StateStore
+    from streams.explained import Explained
+    from streams.problems import Problem
     from toolmeta import registry
 
-    document = planfile.load(str(plan))
-    prepared = prepare(
-        document, Options(tenant, actor, None, environment),
-        login=login(), unix_ms=0, random_bits=0,
-    )  # fmt: skip
-    read = decode_request(prepared.body)
-    if isinstance(read, Undecodable):
-        found: Accepted | list[Problem] = [Problem("plan", read.message)]
-    elif isinstance(read, Invalid):
-        found = [Problem(item.field, item.message) for item in read.problems]
-    else:
-        worker = Worker()
-        expressions.evaluate_by(worker)
-        try:
-            admitted = admit(
-                read.request, read.plan_hash, prepared.idempotency_key, registry.load()
-            )
-        finally:
-            worker.close()
-        found = (
-            admitted
-            if isinstance(admitted, Accepted)
-            else [Problem(item.field, item.message) for item in admitted]
-        )
-    if as_json:
-        terminal.data(_document(found))
-    elif isinstance(found, Accepted):
-        _print_admitted(found)
-    else:
-        from console import outcome
-
-        outcome.problems(found, "")
-    raise typer.Exit(Exit.OK if isinstance(found, Accepted) else Exit.REJECTED)
+    tools = registry.load()
+    rules = loaded(policy, tools)
+    prepared = prepare(planfile.load(plan), chosen, login=login, unix_ms=0, random_bits=0)
+    body = orjson.loads(prepared.body)
+    actor = str(body["actor"])
+    signer = None if anonymous else Signer("this command", prepared.tenant, actor)
+    handler = RequestHandler(0, 1, PlanCache(tools), StateStore(1.0), lambda: 0, lambda: rules)
+    worker = Worker()
+    expressions.evaluate_by(worker)
+    try:
+        found = handler.explain(orjson.dumps({**body, "explain": True}), signer, 0.0)
+    finally:
+        worker.close()
+    if isinstance(found, Explain):
+        return found
+    message = found.message if isinstance(found, Undecodable) else "it cannot be explained"
+    told = Explained("rejected", actor, "invalid", message, [Problem("plan", message)])
+    return Explain(prepared.execution_id, prepared.tenant, told, keep=False)
 
 
-def _document(found: Accepted | list[Problem]) -> dict[str, Any]:
-    """What would be in `execution.accepted`, or why there would be none."""
+def missing_here(data: Explained) -> Missing:
+    """What the calls need and this machine, whose executor would run them, does not have."""
+    from console import programs
+    from toolmeta import registry
+
+    tools = registry.load()
+    named = {call.tool for call in data.calls}
+    wanted = [tool for tool in tools.all() if tool.name in named]
+    lacking = {item.tool: item.remedy or "" for item in programs.inspect(wanted) if item.missing}
+    paths = dict.fromkeys(path for call in data.calls for path in call.secrets)
+    unknown = [path for path in paths if not _is_here(path)]
+    return Missing(lacking, unknown)
+
+
+def _is_here(path: str) -> bool:
+    """Whether the variable or file of a secret is here; of other sources nothing can be said."""
+    import os
+
+    source, _, name = path.partition("/")
+    if source == "env":
+        return f"SECRET_{name}" in os.environ
+    folder = os.environ.get("RUNSTREAM_SECRETS_DIR")
+    return source != "file" or (folder is not None and (Path(folder) / name).exists())
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What is not here: remedies by tool, and paths of secrets."""
+
+    programs: dict[str, str]
+    secrets: list[str]
+
+
+def _document(found: Explain, here: Missing | None) -> dict[str, Any]:
+    """What would be in `execution.accepted`, or why there would be none, and all that is known."""
     import orjson
 
     from streams.admitted import encode_plan
 
-    if isinstance(found, list):
-        problems = [{"field": item.field, "message": item.message} for item in found]
-        return {"admitted": False, "problems": problems}
-    data: dict[str, Any] = orjson.loads(orjson.dumps(found))
-    # A submission without a key gets a new one each time.
-    del data["idempotency_key"]
-    data["plan"] = orjson.loads(encode_plan(found.plan))
-    return {"admitted": True, "problems": [], **data}
+    told: dict[str, Any] = orjson.loads(orjson.dumps(found.data))
+    problems = told.pop("problems")
+    result: dict[str, Any] = {"admitted": found.data.answer != "rejected", "problems": problems}
+    if found.admitted is not None:
+        data: dict[str, Any] = orjson.loads(orjson.dumps(found.admitted))
+        # A submission without a key gets a new one each time.
+        del data["idempotency_key"]
+        data["plan"] = orjson.loads(encode_plan(found.admitted.plan))
+        result |= data
+    result |= told
+    if here is not None:
+        result["missing_here"] = {"programs": here.programs, "secrets": here.secrets}
+    return result
 
 
 def waves(steps: Sequence[AdmittedStep]) -> list[list[AdmittedStep]]:
@@ -122,13 +190,15 @@ def waves(steps: Sequence[AdmittedStep]) -> list[list[AdmittedStep]]:
     return groups
 
 
-def _print_admitted(data: Accepted) -> None:
+def _print_admitted(data: Accepted, told: Explained) -> None:
     from rich.table import Table
     from rich.text import Text
 
     out = terminal.out()
     steps = data.plan.steps
-    title = Text().append("would be admitted", "green").append(f"  {plain(data.name or 'plan')}")
+    refused = told.answer == "rejected"
+    verdict = ("would be rejected", "red") if refused else ("would be admitted", "green")
+    title = Text().append(*verdict).append(f"  {plain(data.name or 'plan')}")
     out.print(title.append(f"  {count(len(steps), 'step')}", style="dim"))
     classes = f"{data.sla_class}, {data.mode}, {data.action_class}"
     facts = [
@@ -138,7 +208,9 @@ def _print_admitted(data: Accepted) -> None:
         ("SLA", f"promised within {seconds(data.sla_seconds)}"),
     ]
     if data.approval_level:
-        facts.append(("approval", f"by {people(data.approval_level)} other than {data.actor}"))
+        limit = f", within {seconds(told.approval_seconds)}"
+        who = f"by {people(data.approval_level)} other than {data.actor}{limit}"
+        facts += [("approval", who), ("plan hash", data.plan_hash)]
     if data.unknown_fields:
         facts.append(("not understood", f"{', '.join(data.unknown_fields)}: kept, not used"))
     grid = Table.grid(padding=(0, 2))

@@ -14,6 +14,14 @@ from streams.ids import is_execution_id
 PlanPath = Annotated[
     Path, typer.Argument(metavar="PLAN", help="YAML or JSON file, or - for stdin.")
 ]
+PolicyPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        metavar="FILE",
+        help="The policy; RUNSTREAM_POLICY, else the built-in one, if not given.",
+    ),
+]
 ExecutionId = Annotated[str, typer.Argument(metavar="ID", help="The execution id.")]
 Actor = Annotated[
     str | None,

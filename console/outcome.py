@@ -11,7 +11,8 @@ from console.lines import ending
 from console.streams import lost, tail
 from console.text import brief, count, one_line, plain
 from console.view import ExecutionView, StepView
-from streams.payloads import Ended, Problem, Rejected
+from streams.payloads import Ended, Rejected
+from streams.problems import Problem
 
 _TAIL_LINES = 8
 #: Columns that a message needs beside the field that it is about.

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from console import endpoints
 from console.exits import Exit, Failure
 
 
@@ -19,6 +20,7 @@ def router() -> None:
     """Run a router: it admits plans, dispatches steps and keeps the event log."""
     from processors.router import app
 
+    endpoints.adopt_keys("router")
     raise typer.Exit(app.main())
 
 
@@ -38,6 +40,7 @@ def executor(
         )
     from processors.executors import app
 
+    endpoints.adopt_keys("executor")
     raise typer.Exit(app.main(list(dict.fromkeys(domain))))
 
 

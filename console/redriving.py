@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from console import broker
+from console import broker, signing
 from runtime.clock import iso, now
 from runtime.kafka import clients
+from runtime.kafka.cluster import cluster_id
 from runtime.kafka.dead_letters import without_error
 from streams import envelope
 from streams.commands import Redrive
@@ -20,6 +21,7 @@ from streams.topics import CONTROL
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer
 
+    from authority.keys import PrivateKey
     from console.dead_letters import DeadLetterRecord
     from runtime.settings import CommonSettings
 
@@ -35,7 +37,12 @@ class Outcome:
     refused: list[tuple[DeadLetterRecord, str]] = field(default_factory=list)
 
 
-def redrive(settings: CommonSettings, records: Iterable[DeadLetterRecord], actor: str) -> Outcome:
+def redrive(
+    settings: CommonSettings,
+    records: Iterable[DeadLetterRecord],
+    actor: str,
+    signs: PrivateKey | None,
+) -> Outcome:
     """Redrive each dead letter and wait until the broker has it.
 
     The dead letters stay on their topic. To redrive twice is safe: readers recognise duplicates by
@@ -54,7 +61,7 @@ def redrive(settings: CommonSettings, records: Iterable[DeadLetterRecord], actor
             continue
         try:
             if record.exhausted:
-                _command(settings, producer, record, actor, outcome)
+                _command(settings, producer, record, actor, signs, outcome)
             else:
                 count = partitions.get(record.source.name)
                 if count is None:
@@ -105,6 +112,7 @@ def _command(
     producer: Producer,
     record: DeadLetterRecord,
     actor: str,
+    signs: PrivateKey | None,
     outcome: Outcome,
 ) -> None:
     execution_id, step = _step_of(record) or ("", "")
@@ -117,9 +125,14 @@ def _command(
         time=time,
         subject=execution_id,
     )
+    name = clients.topic_name(settings, CONTROL)
+    value = command.model_dump_json(exclude_none=True).encode()
+    if signs is not None:
+        cluster = cluster_id(producer, name)
+        head.append((envelope.SIGNATURE, signing.token(signs, CONTROL, cluster, value)))
     producer.produce(
-        clients.topic_name(settings, CONTROL),
-        command.model_dump_json(exclude_none=True).encode(),
+        name,
+        value,
         key=route_of(execution_id).encode(),
         headers=list(head),
         on_delivery=_note(record, outcome),

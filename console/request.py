@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from console import signing
 from console.exits import Exit, Failure
 from streams.ids import is_execution_id, mint_execution_id, route_key, route_of
+
+if TYPE_CHECKING:
+    from authority.keys import PrivateKey
 
 _AROUND: Final[tuple[str, ...]] = ("execution_id", "tenant", "actor", "idempotency_key")
 
@@ -38,9 +42,17 @@ class Options:
 
 
 def prepare(
-    document: dict[str, Any], options: Options, *, login: str, unix_ms: int, random_bits: int
+    document: dict[str, Any],
+    options: Options,
+    *,
+    login: str,
+    unix_ms: int,
+    random_bits: int,
+    key: PrivateKey | None = None,
 ) -> Prepared:
     """Complete a request: options win over the file, and the file over the defaults.
+
+    Tenant and actor are those of the key that signs it; raises Failure where others are named.
 
     Without a key in either, each call makes a new one of `random_bits`, so that running a plan
     twice runs it twice. Raises Failure for an execution id that does not belong to the key.
@@ -49,9 +61,9 @@ def prepare(
     plan = request["plan"]
     if options.environment is not None and isinstance(plan, dict):
         request["plan"] = {**plan, "environment": options.environment}
-    tenant = str(options.tenant or request.get("tenant") or "default")
-    key = str(options.key or request.get("idempotency_key") or f"cli-{random_bits:022x}")
-    route = route_key(tenant, key)
+    tenant = str(signing.tenant_of(key, options.tenant or request.get("tenant")) or "default")
+    name = str(options.key or request.get("idempotency_key") or f"cli-{random_bits:022x}")
+    route = route_key(tenant, name)
     ident = request.get("execution_id")
     if ident is None:
         ident = mint_execution_id(route, unix_ms, random_bits)
@@ -64,11 +76,11 @@ def prepare(
     around: dict[str, Any] = {
         "execution_id": ident,
         "tenant": tenant,
-        "actor": options.actor or request.get("actor") or login,
-        "idempotency_key": key,
+        "actor": signing.actor_of(key, options.actor or request.get("actor"), login),
+        "idempotency_key": name,
     }
     body = json.dumps(request | around, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Prepared(ident, tenant, key, body.encode())
+    return Prepared(ident, tenant, name, body.encode())
 
 
 def _whole(document: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from console.exits import Exit
 from console.options import Actor, Json, JsonLines, NoWait, PlanPath, Quiet, Timeout, login
 
 if TYPE_CHECKING:
+    from authority.keys import PrivateKey
     from console.eventlog import EventLog
     from console.request import Prepared
     from runtime.settings import CommonSettings
@@ -56,8 +57,8 @@ def run(
     Exit codes: 0 completed, 1 failed or partial, 2 usage, 3 rejected, 4 cancelled, 5 timed out,
     6 no broker. Ctrl-C ends the watching only.
     """
-    prepared = _prepare(plan, tenant, actor, key, environment)
-    raise typer.Exit(_run(prepared, timeout, as_json, jsonl, quiet))
+    prepared, signs = _prepare(plan, tenant, actor, key, environment)
+    raise typer.Exit(_run(prepared, signs, timeout, as_json, jsonl, quiet))
 
 
 def submit(
@@ -73,29 +74,34 @@ def submit(
     quiet: Quiet = False,
 ) -> None:
     """Submit a plan and print its execution id once the router has admitted it."""
-    prepared = _prepare(plan, tenant, actor, key, environment)
+    prepared, signs = _prepare(plan, tenant, actor, key, environment)
     if follow:
-        raise typer.Exit(_run(prepared, timeout, as_json, False, quiet))
-    raise typer.Exit(_submit(prepared, no_wait, as_json, quiet))
+        raise typer.Exit(_run(prepared, signs, timeout, as_json, False, quiet))
+    raise typer.Exit(_submit(prepared, signs, no_wait, as_json, quiet))
 
 
 def _prepare(
     plan: Path, tenant: str | None, actor: str | None, key: str | None, environment: str | None
-) -> Prepared:
-    from console import planfile
+) -> tuple[Prepared, PrivateKey | None]:
+    """The request, and the key that signs it."""
+    from console import endpoints, planfile, signing
     from console.request import Options, prepare
     from runtime.clock import now
+    from runtime.settings import CommonSettings
 
-    return prepare(
+    signs = signing.private_key(endpoints.load(CommonSettings))
+    prepared = prepare(
         planfile.load(str(plan)),
         Options(tenant, actor, key, environment),
         login=login(),
         unix_ms=int(now() * 1000),
         random_bits=secrets.randbits(86),
+        key=signs,
     )
+    return prepared, signs
 
 
-def produce(settings: CommonSettings, prepared: Prepared) -> None:
+def produce(settings: CommonSettings, prepared: Prepared, signs: PrivateKey | None) -> None:
     """Put the request on its topic; the broker has it when this returns."""
     from console import broker
     from runtime.clock import iso, now
@@ -109,10 +115,14 @@ def produce(settings: CommonSettings, prepared: Prepared) -> None:
         time=iso(now()),
         subject=prepared.execution_id,
     )
-    broker.send(settings, REQUESTS, key=prepared.route, value=prepared.body, headers=head)
+    broker.send(
+        settings, REQUESTS, key=prepared.route, value=prepared.body, headers=head, sign_with=signs
+    )
 
 
-def _submit(prepared: Prepared, no_wait: bool, as_json: bool, quiet: bool) -> Exit:
+def _submit(
+    prepared: Prepared, signs: PrivateKey | None, no_wait: bool, as_json: bool, quiet: bool
+) -> Exit:
     from console import endpoints, outcome
     from console.follow import FIRST_EVENT_SECONDS, NO_RESPONSE, response
     from runtime.settings import CommonSettings
@@ -120,11 +130,11 @@ def _submit(prepared: Prepared, no_wait: bool, as_json: bool, quiet: bool) -> Ex
 
     settings = endpoints.load(CommonSettings)
     if no_wait:
-        produce(settings, prepared)
+        produce(settings, prepared, signs)
         _print(prepared, prepared.execution_id, "submitted", as_json)
         return Exit.OK
     with _log(settings, prepared) as log:
-        produce(settings, prepared)
+        produce(settings, prepared, signs)
         event = response(log, prepared, FIRST_EVENT_SECONDS)
     if event is None:
         if not quiet:
@@ -144,7 +154,14 @@ def _submit(prepared: Prepared, no_wait: bool, as_json: bool, quiet: bool) -> Ex
     return Exit.OK
 
 
-def _run(prepared: Prepared, timeout: float, as_json: bool, jsonl: bool, quiet: bool) -> Exit:
+def _run(
+    prepared: Prepared,
+    signs: PrivateKey | None,
+    timeout: float,
+    as_json: bool,
+    jsonl: bool,
+    quiet: bool,
+) -> Exit:
     from console import endpoints
     from console.follow import FIRST_EVENT_SECONDS, NO_RESPONSE, detachable, response, unfinished
     from console.watching import watch_execution
@@ -155,7 +172,7 @@ def _run(prepared: Prepared, timeout: float, as_json: bool, jsonl: bool, quiet: 
     settings = endpoints.load(CommonSettings)
     until = monotonic() + timeout
     with _log(settings, prepared) as log, detachable(prepared.execution_id):
-        produce(settings, prepared)
+        produce(settings, prepared, signs)
         event = response(log, prepared, min(timeout, FIRST_EVENT_SECONDS))
         if event is None and timeout > FIRST_EVENT_SECONDS:
             if not quiet:

@@ -48,12 +48,32 @@ class Demo:
         target.write_text(text.replace("@WEB_PORT@", str(self._ports["web"])), "utf-8")
         return str(target)
 
-    def runstream(self, *words: str, quiet: bool = False) -> subprocess.CompletedProcess[str]:
-        """Run a command as a user would; with `quiet` its output is captured."""
-        screen.print(f"[dim]$ runstream {' '.join(_shown(word) for word in words)}[/dim]")
+    def runstream(
+        self, *words: str, quiet: bool = False, actor: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as a user would; with `quiet` its output is captured.
+
+        It is signed by `actor`, or by the operator of the stack.
+        """
+        variables, shown = {}, ""
+        if actor is not None:
+            variables = {"RUNSTREAM_SIGNING_KEY": str(self._stack.keys.private(actor))}
+            shown = f"RUNSTREAM_SIGNING_KEY={actor}.jwk "
+        screen.print(f"[dim]$ {shown}runstream {' '.join(_shown(word) for word in words)}[/dim]")
         return subprocess.run(
-            [RUNSTREAM, *words], text=True, capture_output=quiet, check=False, timeout=180
+            [RUNSTREAM, *words],
+            text=True,
+            capture_output=quiet,
+            check=False,
+            timeout=180,
+            env={**os.environ, **variables},
         )
+
+    def key(self, actor: str) -> None:
+        """Make a key for somebody else, and trust it."""
+        file = self._stack.keys.private(actor)
+        if not file.exists():
+            self.runstream("keys", "new", "actor", "--actor", actor, "--out", str(file))
 
     def run(self, name: str, expected: int, wanted: str) -> None:
         """Run a plan, watch it live, and compare the exit code."""
@@ -65,9 +85,9 @@ class Demo:
         """Record an outcome."""
         self.outcomes.append((name, wanted, good))
 
-    def submit(self, name: str, *words: str) -> str:
+    def submit(self, name: str, actor: str | None = None) -> str:
         """Submit a plan without watching it; returns its execution id."""
-        done = self.runstream("submit", self.plan(name), "--json", *words, quiet=True)
+        done = self.runstream("submit", self.plan(name), "--json", quiet=True, actor=actor)
         execution_id: str = json.loads(done.stdout)["execution_id"]
         return execution_id
 
@@ -152,10 +172,12 @@ def _plans(demo: Demo, mailbox: Mailbox) -> None:
 def _approval(demo: Demo) -> None:
     name = "5-needs-approval"
     screen.rule(f"[bold]{name}")
-    execution_id = demo.submit(name, "--actor", "ann")
-    own = demo.runstream("approve", execution_id, "--actor", "ann")
+    demo.key("ann")
+    demo.key("bob")
+    execution_id = demo.submit(name, "ann")
+    own = demo.runstream("approve", execution_id, actor="ann")
     demo.note(name, "ann may not approve her own plan", own.returncode == 3)
-    demo.runstream("approve", execution_id, "--actor", "bob", "--reason", "looks good")
+    demo.runstream("approve", execution_id, "--reason", "looks good", actor="bob")
     done = demo.runstream("watch", execution_id)
     demo.note(name, "completed once bob has approved it", done.returncode == 0)
 

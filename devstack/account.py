@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import os
 import pwd
@@ -20,6 +21,14 @@ class Account:
     name: str
     uid: int
     gid: int
+
+
+def login_name() -> str:
+    """The login name of the user of this process; `operator` where there is none."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "operator"
 
 
 def database_account() -> Account | None:

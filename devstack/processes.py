@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -24,6 +25,8 @@ class ProcessSpec(BaseModel):
     database: bool = True
     #: Whether it gets the SECRET_ variables, and the passwords of other systems.
     secrets: bool = True
+    #: Which of the stack's keys it signs with.
+    key: Literal["router", "executor"] | None = None
 
 
 def console_command(
@@ -31,7 +34,10 @@ def console_command(
 ) -> ProcessSpec:
     """A `runstream` command, run by this interpreter."""
     argv = (sys.executable, "-m", "console", *arguments)
-    return ProcessSpec(name=name, argv=argv, database=database, secrets=secrets)
+    key: Literal["router", "executor"] | None = None
+    if arguments[0] == "router" or arguments[0] == "executor":
+        key = arguments[0]
+    return ProcessSpec(name=name, argv=argv, database=database, secrets=secrets, key=key)
 
 
 def executor(name: str, domains: Sequence[str]) -> ProcessSpec:

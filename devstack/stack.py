@@ -13,7 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from devstack.account import remove_folder
+from authority.key_folder import KeyFolder
+from authority.keys import KeyFault
+from devstack.account import login_name, remove_folder
 from devstack.child import Child, Launch
 from devstack.cleanup import end_leftovers
 from devstack.errors import LocalStackError
@@ -103,6 +105,11 @@ class LocalStack:
         """Where Postgres clients connect."""
         return self._required().database_url or ""
 
+    @property
+    def keys(self) -> KeyFolder:
+        """The keys of the stack; made at its first start."""
+        return self._folder.keys
+
     def status(self) -> StackStatus | None:
         """The last status written, whether or not the stack still runs; None if never started."""
         return self._folder.read()
@@ -132,6 +139,7 @@ class LocalStack:
             # A supervisor that was killed is a zombie until it is waited for.
             self._supervisor.poll()
         self._folder.make()
+        self._make_keys()
         write_atomically(self._folder.launch, self._request.model_dump_json(indent=1))
         self._supervisor = Child(self._launch(detach))
         self._supervisor.start()
@@ -207,6 +215,13 @@ class LocalStack:
         if status is not None and status.error is not None:
             return status.error
         return f"The supervisor ended:\n{log_tail(self._folder.log('supervisor'))}"
+
+    def _make_keys(self) -> None:
+        """Make what is missing of the stack's keys; the operator's is that of the login name."""
+        try:
+            self._folder.keys.complete(login_name())
+        except KeyFault as fault:
+            raise LocalStackError(str(fault)) from None
 
     def _launch(self, detach: bool) -> Launch:
         return Launch(

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from authority.key_folder import KeyFolder
 from devstack.files import write_atomically
 from devstack.identity import is_same
 from devstack.processes import ProcessSpec
@@ -83,6 +84,7 @@ class StateFolder:
         self.kafka = self.path / "kafka"
         self.postgres = self.path / "postgres"
         self.logs = self.path / "logs"
+        self.keys = KeyFolder(self.path / "keys")
 
     def make(self) -> None:
         """Make the folder with mode 711: the database's account has to pass through it."""

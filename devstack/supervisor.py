@@ -176,6 +176,12 @@ class Supervisor:
         given = dict(self._credentials) if spec.secrets else {}
         if spec.database:
             given["DATABASE_URL"] = self._database_url or ""
+        # Also where it signs nothing: a key that the caller has set is a person's.
+        key = "" if spec.key is None else str(self._folder.keys.private(spec.key))
+        given |= {
+            "RUNSTREAM_SIGNING_KEY": key,
+            "RUNSTREAM_TRUSTED_KEYS": str(self._folder.keys.trusted),
+        }
         return given | {
             "KAFKA_BOOTSTRAP_SERVERS": self._bootstrap_servers or "",
             "RUNSTREAM_INSTANCE": spec.name,

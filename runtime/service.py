@@ -66,6 +66,9 @@ def run(app: str, model: type[S], parts: tuple[str, ...], body: Body[S]) -> int:
     log.info("starting")
     try:
         body(loaded, log, status, stop)
+    except settings.SettingsError as error:
+        print(f"runstream {app}: {error}", file=sys.stderr)
+        return 2
     except Exception:
         log.exception("stopped by an error")
         return 1

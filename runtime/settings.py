@@ -67,6 +67,16 @@ class CommonSettings(BaseSettings):
     drain_seconds: float = Field(
         default=25.0, ge=0, le=600, description="how long a stop may take after SIGTERM"
     )
+    signing_key: str | None = Field(
+        default=None,
+        description="file of the private key that this process or command signs with; routers and "
+        "executors need one (runstream keys)",
+    )
+    trusted_keys: str | None = Field(
+        default=None,
+        description="file of the public keys whose signatures count; routers and executors need "
+        "it, and read it again when it changes",
+    )
 
 
 class DatabaseSettings(CommonSettings):
@@ -84,6 +94,16 @@ class RouterSettings(CommonSettings):
 
     dedup_hours: float = Field(
         default=24.0, gt=0, le=168, description="how long an idempotency key is remembered"
+    )
+    policy: str | None = Field(
+        default=None,
+        description="YAML file that says who may run and steer what (docs/policy.md), read again "
+        "when it changes; default is the built-in one",
+    )
+    require_signatures: bool = Field(
+        default=False,
+        description="refuse requests and control messages that are not signed; otherwise those "
+        "are from nobody (anonymous), whatever actor they name",
     )
 
 

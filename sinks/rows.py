@@ -67,6 +67,8 @@ def refold(events: Iterable[EventRow]) -> Patches:
 
 def _apply(patches: Patches, row: EventRow) -> None:
     event = row.event
+    if event.type == "execution.explained":
+        return  # It is in the log; there is no execution of which a row could tell.
     execution = patches.execution(event)
     before = execution.get("status")
     status = execution_status(before, event)

@@ -32,7 +32,12 @@ class Approve(_Control):
     """Approve an execution that waits for it; never by an actor who asked for it."""
 
     type: Literal["approve"] = "approve"
-    plan_hash: str | None = Field(default=None, description="refused if the plan has another hash")
+    plan_hash: str | None = Field(
+        default=None,
+        max_length=64,
+        description="of the plan that was read, from execution.approval_requested; refused without "
+        "it, or where the plan has another one",
+    )
 
 
 class Reject(_Control):
@@ -120,4 +125,7 @@ class CancelStep(BaseModel):
     attempt: Attempt
     reason: Literal["cancelled", "timed_out", "superseded"]
     grace_seconds: float = Field(default=5.0, ge=0, le=60)
+    executor: str | None = Field(
+        default=None, description="the instance that is to stop it; null: whichever has it"
+    )
     at: AwareDatetime

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final, Protocol
 
 Headers = list[tuple[str, bytes]]
 
@@ -19,7 +19,7 @@ _SPEC: Final = b"1.0"
 
 #: Marks a record that the router sent on to its right partition, so that it does so only once.
 FORWARDED: Final = "runstream-forwarded"
-#: A signature over the value, as a compact JWS; see authority/.
+#: A signature over the value, as a compact JWS; see docs/signatures.md.
 SIGNATURE: Final = "runstream-signature"
 #: How often a dead letter was redriven.
 HOPS: Final = "runstream-hops"
@@ -59,6 +59,18 @@ def header(given: Iterable[tuple[str, bytes | str | None]] | None, name: str) ->
             except UnicodeDecodeError:
                 found = None
     return found
+
+
+class _Message(Protocol):
+    def headers(self) -> Any: ...
+
+
+def message_headers(message: _Message) -> list[tuple[str, Any]]:
+    """The headers of a record; none where a key is not text: hostile, and not needed."""
+    try:
+        return list(message.headers() or ())
+    except (UnicodeDecodeError, ValueError):
+        return []
 
 
 def trace_parent(given: Iterable[tuple[str, bytes | str | None]] | None) -> bytes | None:

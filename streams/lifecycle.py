@@ -46,8 +46,10 @@ TERMINAL_EVENTS: Final = frozenset(
         "execution.timed_out",
     }
 )
-#: The types that may follow the end and change no status.
-ASIDES: Final = frozenset({"execution.duplicate", "step.late_result", "audit.decision"})
+#: The types that may follow the end and change no status, and the one that is of no execution.
+ASIDES: Final = frozenset(
+    {"execution.duplicate", "execution.explained", "step.late_result", "audit.decision"}
+)
 
 #: The statuses of an execution and their legal successors.
 TRANSITIONS: Final[dict[str, frozenset[str]]] = {

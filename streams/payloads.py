@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, FiniteFloat
 
 from streams.admitted import AdmittedPlan
+from streams.explained import Explained
+from streams.problems import Problem
 from streams.reports import StepError, StreamSummary
 from streams.timestamps import Timestamp
 
@@ -58,14 +60,13 @@ class Accepted:
         Field(description="step -> output, for the steps that a rerun does not repeat"),
     ] = None
     unknown_fields: list[str] | None = None
-
-
-@dataclass(slots=True)
-class Problem:
-    """One reason for a rejection: the field and what to do about it."""
-
-    field: str
-    message: str
+    key: Annotated[str | None, Field(description="id of the key that proved the actor")] = None
+    signed_at: Annotated[
+        int | None, Field(description="when the request was signed, in Unix microseconds")
+    ] = None
+    claimed_actor: Annotated[
+        str | None, Field(description="who a request without a signature says it is from")
+    ] = None
 
 
 @dataclass(slots=True)
@@ -119,6 +120,9 @@ class By:
 
     actor: str
     reason: str | None = None
+    claimed_actor: Annotated[
+        str | None, Field(description="who a command without a signature says it is from")
+    ] = None
 
 
 @dataclass(slots=True)
@@ -347,15 +351,19 @@ Payload = (
     | CancelRequested | Ended | NeedsAttention | Waiting | Expanded | Dispatched | StepStarted
     | StepProgress | StepSucceeded | StepFailed | RetryScheduled | StepLost | StepCancelRequested
     | StepCancelled | Skipped | LateResult | CompensationScheduled | CompensationSkipped
-    | Compensated | Audit
+    | Compensated | Audit | Explained
     | Unknown
 )  # fmt: skip
+
+#: The rule of an `audit.decision` that refuses a record for its signature.
+SIGNATURE_RULE: Final = "signature"
 
 #: Every event type with its payload.
 EVENT_TYPES: Final[dict[str, type[Any]]] = {
     "execution.accepted": Accepted,
     "execution.rejected": Rejected,
     "execution.duplicate": Duplicate,
+    "execution.explained": Explained,
     "execution.approval_requested": ApprovalRequested,
     "execution.approval_given": ApprovalGiven,
     "execution.approved": By,

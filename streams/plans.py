@@ -33,7 +33,7 @@ Seconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)]
 StepId = Annotated[str, Field(pattern=STEP_ID)]
 
 #: The fields of a request that are not the plan's; in the bare form they stand beside its steps.
-AROUND: Final = ("execution_id", "tenant", "actor", "idempotency_key")
+AROUND: Final = ("execution_id", "tenant", "actor", "idempotency_key", "explain")
 
 _OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, populate_by_name=True)
 
@@ -135,6 +135,10 @@ class ExecutionRequest(BaseModel):
     tenant: str = Field(default="default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
     actor: Actor = ANONYMOUS
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=256)
+    explain: bool = Field(
+        default=False,
+        description="answer with execution.explained what would become of it, and run nothing",
+    )
 
     @model_validator(mode="before")
     @classmethod

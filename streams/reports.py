@@ -122,7 +122,17 @@ class Refused(_Report):
     message: str = Field(max_length=2_000)
 
 
-AnyReport = Started | Waiting | Resumed | Heartbeat | Succeeded | Failed | Cancelled | Refused
+class RejectedCommand(_Report):
+    """A command that no router has signed names this attempt; it says nothing about the attempt."""
+
+    type: Literal["rejected_command"] = "rejected_command"
+    message: str = Field(max_length=2_000)
+
+
+AnyReport = (
+    Started | Waiting | Resumed | Heartbeat | Succeeded | Failed | Cancelled | Refused
+    | RejectedCommand
+)  # fmt: skip
 Report = Annotated[AnyReport, Field(discriminator="type")]
 REPORT: TypeAdapter[AnyReport] = TypeAdapter(Report)
 

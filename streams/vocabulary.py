@@ -9,6 +9,8 @@ Mode = Literal["immediate", "background"]
 ActionClass = Literal["read", "modify", "deploy"]
 #: Where a plan acts and an asset belongs, as it is stored, published and compared.
 Environment = Literal["dev", "staging", "prod"]
+#: The right that a call needs; see toolmeta/permissions.py.
+Permission = Literal["read", "write", "execute", "delete", "admin"]
 
 #: The least strict first: what needs an approval in one may need none in those before it.
 _BY_STRICTNESS: Final[tuple[Environment, ...]] = ("dev", "staging", "prod")

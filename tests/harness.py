@@ -16,9 +16,15 @@ import orjson
 import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from authority.key_files import read_private
+from authority.key_folder import OPERATOR
+from authority.tokens import sign
 from devstack.stack import LocalStack
+from streams.envelope import SIGNATURE
+from streams.ids import route_of
 from streams.lifecycle import TERMINAL_EVENTS
-from streams.topics import EVENTS, PROGRESS, REQUESTS, Topic, dead_letter_topic
+from streams.topics import CONTROL, EVENTS, PROGRESS, REQUESTS, Topic, dead_letter_topic
+from tests.signing import cluster_of
 
 #: Longer than a lease, a restart and the work that is left, on a busy machine.
 PATIENCE_SECONDS = 150.0
@@ -103,10 +109,28 @@ class Harness:
     def close(self) -> None:
         self._consumer.close()
 
-    def produce(self, value: bytes, key: bytes | None = None, topic: str = REQUESTS.name) -> None:
-        """Produce as any client does: its own key or none, no headers, no partition."""
-        self._producer.produce(self.prefix + topic, value=value, key=key)
+    def produce(
+        self,
+        value: bytes,
+        key: bytes | None = None,
+        topic: str = REQUESTS.name,
+        headers: list[tuple[str, bytes]] | None = None,
+    ) -> None:
+        """Produce as any client does: its own key or none, no headers by default, no partition."""
+        given: Any = headers or []
+        self._producer.produce(self.prefix + topic, value=value, key=key, headers=given)
         self._producer.poll(0)
+
+    def control(self, kind: str, execution_id: str, **fields: Any) -> None:
+        """Send a command as the operator of the stack, signed with the stack's own key."""
+        private = read_private(self.stack.keys.private(OPERATOR))
+        command = {"type": kind, "execution_id": execution_id, "actor": private.use.actor, **fields}
+        value = orjson.dumps(command)
+        cluster = cluster_of(self.stack.bootstrap_servers, self.prefix + CONTROL.name)
+        token = sign(private, CONTROL.name, cluster, [value], time.time())
+        key = route_of(execution_id).encode()
+        self.produce(value, key, CONTROL.name, [(SIGNATURE, token)])
+        self.flush()
 
     def flush(self) -> None:
         assert self._producer.flush(60) == 0

@@ -24,11 +24,11 @@ def effect_of(tool: Tool, parameters: dict[str, Any]) -> Effect:
     if tool.risk.effect_by is None and not tool.risk.raised_by:
         return tool.risk.effect
     given = apply_defaults(tool, parameters)
-    raised = [effect for name, effect in tool.risk.raised_by.items() if _set(given, name)]
+    raised = [effect for name, effect in tool.risk.raised_by.items() if is_set(given, name)]
     return worst(_by_operation(tool, given), *raised)
 
 
-def _set(given: dict[str, Any], name: str) -> bool:
+def is_set(given: dict[str, Any], name: str) -> bool:
     """Whether the parameter has a value; a switch that is off has none."""
     return given.get(name) is not None and given[name] is not False
 

@@ -17,7 +17,7 @@ from processors.executors.hold_reports import HoldReports
 from processors.executors.keyed_semaphore import KeyedSemaphore
 from processors.executors.lane import Claimed, Lane
 from processors.executors.masked_output import MaskedPublisher, masked
-from processors.executors.reports import Reports
+from processors.executors.reports import Reports, Tokens
 from processors.executors.result_sender import ResultSender
 from runtime import clock
 from runtime.kafka import clients
@@ -50,6 +50,7 @@ class Agent:
         resources: Resources,
         drivers: Mapping[str, Driver],
         cancellations: Cancellations,
+        tokens: Tokens,
     ) -> None:
         """Nothing runs, and no timer: deadlines are watched while there are attempts."""
         self._settings = settings
@@ -58,10 +59,10 @@ class Agent:
         self._resources = resources
         self._drivers = drivers
         self._cancellations = cancellations
-        self._reports = Reports(settings.instance)
+        self._reports = Reports(settings.instance, tokens)
         self._reports_topic = clients.topic_name(settings, REPORTS)
         self._output_topic = clients.topic_name(settings, OUTPUT)
-        self._results = ResultSender(publisher, self._reports_topic, log)
+        self._results = ResultSender(publisher, self._reports_topic, log, self._reports)
         self._permits = KeyedSemaphore(settings.target_concurrency)
         self._hold_reports = HoldReports(publisher, self._reports_topic, self._reports)
         self._running: dict[str, Attempt] = {}
@@ -208,6 +209,7 @@ class Agent:
             return
         self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
         now = clock.monotonic()
+        due: list[Attempt] = []
         for attempt in [*self._running.values()]:
             if attempt.ending is None:
                 if attempt.deadline is not None and now >= attempt.deadline:
@@ -218,12 +220,15 @@ class Agent:
                 self._report_without_driver(attempt)
                 continue
             if attempt.lease.heartbeat_due(now) and not attempt.heartbeat_in_flight:
-                self._send_heartbeat(attempt, now)
+                due.append(attempt)
+        records = self._reports.sign([self._heartbeat(attempt, now) for attempt in due])
+        for attempt, record in zip(due, records, strict=True):
+            self._send_heartbeat(attempt, record, now)
 
-    def _send_heartbeat(self, attempt: Attempt, now: float) -> None:
+    def _heartbeat(self, attempt: Attempt, now: float) -> reports.Record:
         attempt.lease.heartbeat_at = now
         attempt.heartbeats += 1
-        record = self._reports.record(
+        return self._reports.record(
             attempt.command,
             "heartbeat",
             clock.iso(round(clock.now(), 3)),
@@ -235,6 +240,8 @@ class Agent:
                 attempt.output.bytes_total,
             ),
         )
+
+    def _send_heartbeat(self, attempt: Attempt, record: reports.Record, now: float) -> None:
         try:
             self._publisher.publish_soon(
                 self._reports_topic, *record, partial(self._heartbeat_delivered, attempt, now)

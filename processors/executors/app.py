@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+from authority import process
+from authority.keys import KeyFault
+from authority.process import ProcessKeys
 from drivers.registry import DRIVERS
 from drivers.resources import Resources
 from processors.executors import metrics
@@ -18,14 +21,14 @@ from processors.executors.cancellations import Cancellations
 from processors.executors.claim_builder import CLAIM_DECISIONS
 from processors.executors.control import ControlReader
 from processors.executors.lane import Lane, LaneParts
-from runtime import environment, service
+from runtime import clock, environment, service
 from runtime.health import Health
 from runtime.kafka import clients
 from runtime.kafka.dead_letters import count_from_zero
 from runtime.kafka.publisher import Publisher
 from runtime.logs import Log
 from runtime.readiness import Readiness
-from runtime.settings import ExecutorSettings
+from runtime.settings import ExecutorSettings, SettingsError
 from streams.topics import DOMAINS, STEPS
 from toolmeta import registry
 
@@ -35,7 +38,7 @@ _SWITCH_SECONDS: Final = 0.0005
 #: The part of a stop that is kept for killing what did not finish, and for the last reports.
 _CLEAN_SHARE: Final = 0.3
 _LANES: Final = ("bulk", "immediate")
-_ERROR_CLASSES: Final = ("not_a_command", "unknown_version", "decision_failed")
+_ERROR_CLASSES: Final = ("not_a_command", "unknown_version", "decision_failed", "not_authentic")
 
 
 def main(domains: list[str]) -> int:
@@ -67,16 +70,18 @@ async def serve(
 ) -> None:
     """Claim and run until `stop` is set, then drain; raises on a fault that needs an operator."""
     loop = asyncio.get_running_loop()
+    keys = _keys(settings, log, domains)
     publisher = Publisher(clients.producer(settings))
     resources = Resources(settings, variables)
     cancellations = Cancellations()
-    agent = Agent(settings, log, publisher, resources, DRIVERS, cancellations)
+    agent = Agent(settings, log, publisher, resources, DRIVERS, cancellations, keys.signer.tokens)
     over = threading.Event()
     control = ControlReader(
         settings,
         log,
         Readiness("control", ("control",), health, log),
         cancellations,
+        keys,
         lambda attempt, cancel: _post(loop, partial(agent.cancel, attempt, cancel)),
         over,
         stop,
@@ -88,6 +93,7 @@ async def serve(
         kafka=Readiness("kafka", tuple(f"lane-{d}-{n}" for d, n in named), health, log),
         cancellations=cancellations,
         bind=binder(registry.load(), DRIVERS, resources.secrets),
+        keys=keys,
         hand_over=lambda lane, batch: _post(loop, partial(agent.begin, lane, batch)),
         control_loaded=control.loaded,
         may_claim=agent.may_claim,
@@ -121,6 +127,20 @@ async def serve(
     for failed in (control.failed, *(lane.failed for lane in lanes)):
         if failed is not None:
             raise failed
+
+
+def _keys(settings: ExecutorSettings, log: Log, domains: tuple[str, ...]) -> ProcessKeys:
+    try:
+        return process.load(
+            "executor",
+            settings.signing_key,
+            settings.trusted_keys,
+            lambda fault: log.error("trusted keys not read", why=fault),
+            clock.now,
+            domains,
+        )
+    except KeyFault as fault:
+        raise SettingsError(str(fault)) from None
 
 
 def _post(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

@@ -36,11 +36,6 @@ class Cancellations:
             while len(self._known) > self._limit:
                 self._known.popitem(last=False)
 
-    def forget(self, attempt: str) -> None:
-        """Its record was deleted from the topic."""
-        with self._lock:
-            self._known.pop(attempt, None)
-
     def expire(self, now: float) -> None:
         """Drop what is too old, in order of arrival (Unix seconds)."""
         with self._lock:

@@ -59,13 +59,21 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
+class Forged:
+    """No router has written this record for this place: it is reported, and never followed."""
+
+    command: StepCommand
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Skip:
     """This process claimed the same attempt before; it is not started again, nor reported."""
 
     command: StepCommand
 
 
-Decision = Start | Refuse | Unreadable | Skip
+Decision = Start | Refuse | Unreadable | Forged | Skip
 
 
 def decide(
@@ -76,11 +84,12 @@ def decide(
     cancelled: Callable[[str], CancelStep | None],
     claimed: Callable[[str], bool],
     bind: Bind,
+    refuse: Callable[[StepCommand], str | None],
 ) -> Decision:
     """What becomes of the record `value`.
 
-    `version` is the major version that its type names, None where it names none;
-    `environment` is what this executor serves.
+    `version` is the major version that its type names, None where it names none; `environment` is
+    what this executor serves; `refuse` says why the record is not the router's, None where it is.
     """
     if version not in (None, MAJOR_VERSION):
         return Unreadable(
@@ -94,6 +103,9 @@ def decide(
         return Unreadable("not_a_command", _where(error))
     if not ids.is_execution_id(command.execution_id):
         return Unreadable("not_a_command", "execution_id is not a UUIDv8 in canonical form.")
+    refusal = refuse(command)
+    if refusal is not None:
+        return Forged(command, refusal)
     attempt = ids.attempt_id(command.execution_id, command.step, command.attempt)
     if claimed(attempt):
         return Skip(command)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
+from processors.executors.authentication import RefuseCommand
 from processors.executors.claim import (
     Arrival,
     Bind,
+    Forged,
     Refuse,
     Skip,
     Start,
@@ -30,7 +33,7 @@ from streams.vocabulary import Environment
 #: What `ClaimBuilder.add` may return.
 CLAIM_DECISIONS: Final = (
     *("started", "refused_expired", "refused_cancelled", "refused_invalid"),
-    *("refused_environment", "repeated", "dead_letter"),
+    *("refused_environment", "repeated", "not_authentic", "dead_letter"),
 )
 
 
@@ -62,6 +65,7 @@ class ClaimBuilder:
     bind: Bind
     partitions_of: Callable[[str], int]
     log: Log
+    refuse: RefuseCommand
     #: How far this machine's clock is ahead of the broker's, in seconds.
     clock_ahead: float = 0.0
     outputs: list[Output] = field(default_factory=list)
@@ -74,7 +78,7 @@ class ClaimBuilder:
 
         A command on which the decision itself raises becomes a dead letter.
         """
-        headers = _headers(message)
+        headers = envelope.message_headers(message)
         arrival = Arrival(clock.now(), self.clock_ahead, _appended_at(message, headers))
         try:
             decision = guarded(
@@ -87,6 +91,7 @@ class ClaimBuilder:
                 self.cancelled,
                 self.claimed,
                 self.bind,
+                partial(self.refuse, message, headers),
             )
         except Undecidable as error:
             cause = error.__cause__ or error
@@ -109,9 +114,24 @@ class ClaimBuilder:
             case Skip(command):
                 self.log.warning("claimed before", **_names(command))
                 return "repeated"
+            case Forged(command, text):
+                # Anybody may have written it: it must not stop this lane as a dead letter that
+                # counts would, and its report changes nothing of the attempt.
+                self._report(command, "rejected_command", arrival.now, trace, message=text[:2_000])
+                self._dead_letter(message, "not_authentic", text, counts=False)
+                return "not_authentic"
             case Unreadable(error_class, text):
                 self._dead_letter(message, error_class, text)
                 return "dead_letter"
+
+    def sign(self) -> list[Output]:
+        """All outputs, the reports with their signatures."""
+        made = [output for output in self.outputs if output.topic == self.reports_topic]
+        signed = iter(self.reports.sign([(o.key, o.value, o.headers) for o in made]))
+        return [
+            Output(output.topic, *next(signed)) if output.topic == self.reports_topic else output
+            for output in self.outputs
+        ]
 
     def _report(
         self, command: StepCommand, kind: str, now: float, trace: bytes | None, **fields: Any
@@ -119,7 +139,9 @@ class ClaimBuilder:
         record = self.reports.record(command, kind, clock.iso(now), trace, **fields)
         self.outputs.append(Output(self.reports_topic, *record))
 
-    def _dead_letter(self, message: Message, error_class: str, text: str) -> None:
+    def _dead_letter(
+        self, message: Message, error_class: str, text: str, *, counts: bool = True
+    ) -> None:
         record = dead_letter(
             self.topic,
             message,
@@ -130,7 +152,7 @@ class ClaimBuilder:
             app="executor",
         )
         record = fitting(record, self.partitions_of(record.topic))
-        self.dead_letters += 1
+        self.dead_letters += counts
         WRITTEN.labels(self.step_topic, error_class).inc()
         self.log.warning(
             "dead letter", error_class=error_class, partition=message.partition(),
@@ -148,13 +170,6 @@ def _appended_at(message: Message, headers: list[tuple[str, Any]]) -> float | No
     if kind != TIMESTAMP_LOG_APPEND_TIME or envelope.header(headers, envelope.HOPS) is not None:
         return None
     return milliseconds / 1_000
-
-
-def _headers(message: Message) -> list[tuple[str, Any]]:
-    try:
-        return list(message.headers() or ())  # type: ignore[arg-type]
-    except (UnicodeDecodeError, ValueError):
-        return []  # keys that are not text: hostile, and not needed
 
 
 def _names(command: StepCommand) -> dict[str, Any]:

@@ -15,10 +15,13 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from authority.process import ProcessKeys
 from processors.executors import metrics
+from processors.executors.authentication import refuse_cancel
 from processors.executors.cancellations import Cancellations
 from runtime import clock
 from runtime.kafka import clients
+from runtime.kafka.cluster import cluster_id
 from runtime.kafka.guard import Undecidable, guarded
 from runtime.kafka.outage import PASSING, Outage
 from runtime.kafka.restore import Unread, end_offsets
@@ -38,7 +41,8 @@ _EXPIRE_SECONDS: Final = 600.0
 class ControlReader(threading.Thread):
     """Reads all partitions from their beginning, without a group, for as long as it lives.
 
-    Only the router writes there, so an unreadable record is a defect: counted and logged.
+    Only what the router has signed counts. Everything else is logged and counted: nobody waits for
+    an answer to it.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class ControlReader(threading.Thread):
         log: Log,
         readiness: Readiness,
         cancellations: Cancellations,
+        keys: ProcessKeys,
         cancel: Callable[[str, CancelStep], None],
         stop: threading.Event,
         process_stop: threading.Event,
@@ -59,6 +64,7 @@ class ControlReader(threading.Thread):
         self._log = log
         self._outage = Outage(readiness, self.name)
         self._cancellations = cancellations
+        self._keys = keys
         self._cancel = cancel
         self._stop_event = stop
         self._process_stop = process_stop
@@ -93,6 +99,7 @@ class ControlReader(threading.Thread):
             )
         )
         try:
+            self._keys.on_cluster(cluster_id(consumer, self._topic))
             found = consumer.list_topics(self._topic, timeout=5.0).topics[self._topic]
             if found.error is not None:
                 raise KafkaException(found.error)
@@ -139,11 +146,18 @@ class ControlReader(threading.Thread):
             self._on_error(error)
 
     def _apply(self, message: Message) -> None:
-        value = message.value()
-        if value is None:
-            self._cancellations.forget((message.key() or b"").decode("utf-8", "replace"))
+        refusal = refuse_cancel(self._keys.verifier, message)
+        if refusal is not None:
+            # A record without a value too: nobody can sign one, and the router writes none.
+            metrics.CONTROL_UNREADABLE.inc()
+            self._log.warning(
+                "cancel refused", why=refusal, partition=message.partition(),
+                offset=message.offset(),
+            )  # fmt: skip
             return
-        cancel = CancelStep.model_validate_json(value)
+        cancel = CancelStep.model_validate_json(message.value() or b"")
+        if cancel.executor not in (None, self._settings.instance):
+            return
         attempt = ids.attempt_id(cancel.execution_id, cancel.step, cancel.attempt)
         self._cancellations.add(attempt, cancel, clock.now())
         # No attempt of this process runs before the topic is read, except after a reconnect, and

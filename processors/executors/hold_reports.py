@@ -44,7 +44,7 @@ class HoldReports:
         record = self._reports.record(
             attempt.command, kind, time, attempt.traceparent, attempt.changes, **fields
         )
-        self._try(attempt, attempt.changes, record)
+        self._try(attempt, attempt.changes, self._reports.sign([record])[0])
 
     def _try(self, attempt: Attempt, number: int, record: Record) -> None:
         if attempt.reported or attempt.changes != number:

@@ -10,7 +10,9 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
+from authority.process import ProcessKeys
 from processors.executors import metrics
+from processors.executors.authentication import command_check
 from processors.executors.cancellations import Cancellations
 from processors.executors.claim import Bind, Start
 from processors.executors.claim_builder import ClaimBuilder, Output
@@ -57,6 +59,7 @@ class LaneParts:
     kafka: Readiness
     cancellations: Cancellations
     bind: Bind
+    keys: ProcessKeys
     #: Passes a committed batch to the event loop.
     hand_over: Callable[[Lane, list[Claimed]], None]
     #: Set once every cancel that was there at the start is known.
@@ -81,7 +84,7 @@ class Lane(threading.Thread):
         self._topic = clients.topic_name(settings, STEPS[domain, lane])
         self._reports_topic = clients.topic_name(settings, REPORTS)
         self._group = f"{settings.topic_prefix}runstream-executor-{domain}-{lane}"
-        self._reports = Reports(settings.instance)
+        self._reports = Reports(settings.instance, parts.keys.signer.tokens)
         self._clock = BrokerClock()
         self._outage = Outage(parts.kafka, self.name)
         self._limit = DlqLimit()
@@ -149,18 +152,22 @@ class Lane(threading.Thread):
             self._probe(consumer)
 
     def _claim(self, consumer: LaneConsumer, batch: list[Message]) -> None:
+        step_topic = STEPS[self.domain, self.lane].name
         builder = ClaimBuilder(
             self._reports,
             self._group,
             self._topic,
             self._reports_topic,
-            STEPS[self.domain, self.lane].name,
+            step_topic,
             self._parts.settings.environment,
             self._parts.cancellations.get,
             self._claimed.__contains__,
             self._parts.bind,
             self._transactions.partitions_of,
             self._log,
+            command_check(
+                self._parts.keys.verifier, step_topic, self._transactions.partitions_of(self._topic)
+            ),
             self._clock.ahead_seconds,
         )
         offsets: dict[tuple[str, int], int] = {}
@@ -171,7 +178,7 @@ class Lane(threading.Thread):
             offsets[where] = int(message.offset() or 0) + 1
         self._limit.check(len(batch), builder.dead_letters)
         began = clock.monotonic()
-        outcome = self._commit(builder.outputs, offsets, consumer)
+        outcome = self._commit(builder.sign(), offsets, consumer)
         if outcome is not Outcome.COMMITTED:
             metrics.CLAIMS_FAILED.labels(self.domain, self.lane, outcome.value).inc()
             if not self._recover(consumer, outcome, offsets):
@@ -206,6 +213,7 @@ class Lane(threading.Thread):
         """Get the transactional producer ready, staying in the group meanwhile."""
         while not self._parts.stop.is_set():
             if self._transactions.open():
+                self._parts.keys.on_cluster(self._transactions.cluster(self._topic))
                 self._transactions.measure_clock(self._reports_topic)
                 if not self._outage.has_failed:
                     self._outage.recovered()

@@ -5,7 +5,7 @@ The models of `streams.reports` say what is valid; a test holds everything made 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from streams import envelope, ids
 from streams.commands import StepCommand
 from streams.limits import MAX_OUTPUT_BYTES
 from streams.reports import StepError, StreamSummary
+from streams.topics import REPORTS
 
 #: Of the parts, as JSON text. With the output and the names of execution, step and executor they
 #: stay below `limits.MAX_REPORT_BYTES`, whatever a tool returned, wrote or said.
@@ -27,14 +28,17 @@ _MESSAGE: Final = 2_000
 _NOTE: Final = 500
 
 Record = tuple[bytes, bytes, envelope.Headers]
+#: The signature of each value, in their order, for the topic of this name.
+Tokens = Callable[[str, Sequence[bytes]], list[bytes]]
 
 
 class Reports:
     """Builds the records of `steps.reports` of one executor."""
 
-    def __init__(self, instance: str) -> None:
-        """`instance` is this process's name in every report."""
+    def __init__(self, instance: str, tokens: Tokens) -> None:
+        """`instance` is this process's name in every report; `tokens` signs them."""
         self.instance = instance
+        self._tokens = tokens
         self.source = f"runstream/executor/{instance}"
 
     def record(
@@ -69,6 +73,14 @@ class Reports:
             traceparent=traceparent,
         )
         return ids.route_of(execution).encode(), orjson.dumps(body), headers
+
+    def sign(self, made: Sequence[Record]) -> list[Record]:
+        """These records with their signatures: together they cost little more than one."""
+        tokens = self._tokens(REPORTS.name, [value for _, value, _ in made])
+        return [
+            (key, value, [*headers, (envelope.SIGNATURE, token)])
+            for (key, value, headers), token in zip(made, tokens, strict=True)
+        ]
 
 
 def end_fields(

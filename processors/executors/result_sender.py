@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from typing import Final
 
-from processors.executors.reports import Record
+from processors.executors.reports import Record, Reports
 from runtime.kafka.publisher import DeliveryError, Publisher, PublisherFull
 from runtime.logs import Log
 
@@ -19,9 +19,11 @@ class ResultSender:
     There are never more than claims were made, and claiming stops while `waiting` is high.
     """
 
-    def __init__(self, publisher: Publisher, topic: str, log: Log) -> None:
-        """`topic` is the name of `steps.reports` on this cluster."""
+    def __init__(self, publisher: Publisher, topic: str, log: Log, reports: Reports) -> None:
+        """`topic` is the name of `steps.reports` on this cluster; `reports` signs."""
         self._publisher = publisher
+        self._reports = reports
+        self._unsigned: list[Record] = []
         self._topic = topic
         self._log = log
         self._loop = asyncio.get_running_loop()
@@ -31,9 +33,14 @@ class ResultSender:
         self.waiting = 0
 
     def send(self, record: Record) -> None:
-        """Take a last report; it is at most `limits.MAX_REPORT_BYTES` long."""
+        """Take a last report; it is at most `limits.MAX_REPORT_BYTES` long.
+
+        Attempts that end in the same turn of the loop have their reports signed together.
+        """
         self.waiting += 1
-        self._send(record)
+        if not self._unsigned:
+            self._loop.call_soon(self._sign)
+        self._unsigned.append(record)
 
     async def flush(self, timeout_seconds: float) -> int:
         """Wait until all are delivered or the time is over; returns how many are not."""
@@ -41,6 +48,11 @@ class ResultSender:
             self._none_left = self._none_left or self._loop.create_future()
             await asyncio.wait((self._none_left,), timeout=timeout_seconds)
         return self.waiting
+
+    def _sign(self) -> None:
+        made, self._unsigned = self._unsigned, []
+        for record in self._reports.sign(made):
+            self._send(record)
 
     def _send(self, record: Record) -> None:
         try:

@@ -221,8 +221,10 @@ def _accepted(
     tools = {call.field: tool for call, tool in calls}
     estimate = sum(tool.estimate_seconds * call.rounds for call, tool in calls)
     sla = plan.sla_class or policy.sla_class(estimate)
-    action = plan.action_class or policy.action_class(
-        plan.type, [risk.action_class_of(tool, call.step.parameters) for call, tool in calls]
+    action = policy.action_class(
+        plan.action_class,
+        plan.type,
+        [risk.action_class_of(tool, call.step.parameters) for call, tool in calls],
     )
     steps = tuple(
         _spec(step, name, index, waits, sla, action, tools)

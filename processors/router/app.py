@@ -4,33 +4,53 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from confluent_kafka.admin import AdminClient
 from prometheus_client import Gauge
 
+from authority import process
+from authority.keys import KeyFault
+from authority.policy_file import PolicyError, PolicyFile
+from authority.process import ProcessKeys
+from authority.verifier import Window
 from processors.router import expressions
+from processors.router.authentication import Signatures
 from processors.router.cel_worker import Worker
 from processors.router.partition import RouterPartition
 from processors.router.plan_cache import PlanCache
 from processors.router.requests import RequestHandler
+from processors.router.signed_output import SignedOutput
 from processors.router.store import StateStore
 from processors.router.writing import Writer
-from runtime import service
+from runtime import clock, service
 from runtime.health import Health
+from runtime.kafka import clients
+from runtime.kafka.broker_clock import BrokerClock
+from runtime.kafka.cluster import cluster_id
 from runtime.kafka.dead_letters import count_from_zero
 from runtime.kafka.processor import Processor
 from runtime.logs import Log
-from runtime.settings import RouterSettings
+from runtime.settings import RouterSettings, SettingsError
 from streams.topics import CONTROL, REPORTS, REQUESTS, ROUTER_PARTITIONS, ROUTER_STATE
 from toolmeta import registry
+from toolmeta.registry import Registry
 
 _ACTIVE = Gauge("runstream_executions_active", "Executions that have not ended")
+
+#: How often the policy file is looked at, in seconds.
+POLICY_SECONDS: Final = 1.0
 
 SOURCES = (REQUESTS, CONTROL, REPORTS)
 _ERROR_CLASSES: Final = (
     *("empty", "invalid", "too_large", "not_json", "not_an_object"),
-    *("no_route_key", "misrouted", "unknown_execution", "decision_failed"),
+    *("no_route_key", "misrouted", "unknown_execution", "decision_failed", "not_authentic"),
 )
+#: Partitions that are restored together ask for the cluster's id once.
+_ASK_SECONDS: Final = 10.0
 
 
 def main() -> int:
@@ -39,13 +59,21 @@ def main() -> int:
 
 
 def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Event) -> None:
-    plans = PlanCache(registry.load(test_tools=settings.test_tools))
+    tools = registry.load(test_tools=settings.test_tools)
+    plans = PlanCache(tools)
+    policies = _policies(settings, tools, log)
     count_from_zero((topic.name for topic in SOURCES), _ERROR_CLASSES)
     group = f"{settings.topic_prefix}runstream-router"
-    writer = Writer(settings.topic_prefix, group)
+    broker_clock = BrokerClock()
+    keys = _keys(settings, log, lambda: clock.now() - broker_clock.ahead_seconds)
+    remembered = settings.dedup_hours * 3_600
+    authentication = Signatures(keys.verifier, Window.within(remembered))
+    cluster = _Cluster(settings, keys)
 
     def create(number: int) -> RouterPartition:
-        store = StateStore(settings.dedup_hours * 3_600)
+        cluster.refresh()
+        store = StateStore(remembered)
+        writer = Writer(settings.topic_prefix, group, SignedOutput(keys.signer.tokens))
         return RouterPartition(
             number=number,
             count=ROUTER_PARTITIONS,
@@ -53,8 +81,15 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
             writer=writer,
             store=store,
             requests=RequestHandler(
-                number, ROUTER_PARTITIONS, plans, store, lambda: secrets.randbits(42)
+                number,
+                ROUTER_PARTITIONS,
+                plans,
+                store,
+                lambda: secrets.randbits(42),
+                lambda: policies.current,
+                settings.require_signatures,
             ),
+            authentication=authentication,
         )
 
     processor = Processor(
@@ -65,14 +100,72 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
         sources=SOURCES,
         changelog=ROUTER_STATE,
         create=create,
+        broker_clock=broker_clock,
     )
     _ACTIVE.set_function(lambda: sum(len(here.store.living) for here in partitions(processor)))
+    watcher = threading.Thread(
+        target=_watch, args=(policies, log, stop), name="policy", daemon=True
+    )
+    watcher.start()
     worker = Worker()
     expressions.evaluate_by(worker)
     try:
         processor.run(stop)
     finally:
         worker.close()
+
+
+def _policies(settings: RouterSettings, tools: Registry, log: Log) -> PolicyFile:
+    """The policy of the settings; raises SettingsError where it cannot be used at the start."""
+    path = None if settings.policy is None else Path(settings.policy)
+
+    def report(error: PolicyError) -> None:
+        log.error("policy_unusable", path=str(path), error=str(error), kept="the one before")
+
+    try:
+        found = PolicyFile(path, tools, report)
+    except PolicyError as error:
+        raise SettingsError(f"RUNSTREAM_POLICY: {path}: {error}") from None
+    log.info("policy_read", path=str(path or "built in"), rules=len(found.current.document.rules))
+    return found
+
+
+def _watch(policies: PolicyFile, log: Log, stop: threading.Event) -> None:
+    """Read the policy again when its file changes: away from the loop, which must not wait."""
+    while not stop.wait(POLICY_SECONDS):
+        if policies.refresh():
+            log.info("policy_read", rules=len(policies.current.document.rules))
+
+
+def _keys(settings: RouterSettings, log: Log, now: Callable[[], float]) -> ProcessKeys:
+    try:
+        return process.load(
+            "router",
+            settings.signing_key,
+            settings.trusted_keys,
+            lambda fault: log.error("trusted keys not read", why=fault),
+            now,
+        )
+    except KeyFault as fault:
+        raise SettingsError(str(fault)) from None
+
+
+@dataclass(slots=True)
+class _Cluster:
+    """Tells the keys on which cluster this process works."""
+
+    settings: RouterSettings
+    keys: ProcessKeys
+    asked_at: float = -_ASK_SECONDS
+
+    def refresh(self) -> None:
+        """Ask the broker, unless that was just done; raises KafkaException."""
+        now = clock.monotonic()
+        if now - self.asked_at < _ASK_SECONDS:
+            return
+        client = AdminClient(clients.common(self.settings))
+        self.keys.on_cluster(cluster_id(client, clients.topic_name(self.settings, ROUTER_STATE)))
+        self.asked_at = now
 
 
 def partitions(processor: Processor) -> list[RouterPartition]:

@@ -165,9 +165,15 @@ def _delay(execution: Execution, step: StepState, spec: AdmittedStep, data: Step
     return delay
 
 
-def cancel_attempt(decision: Decision, step: StepState, attempt: int, reason: str) -> None:
-    """Tell whoever runs, or might still claim, this attempt to end it."""
-    decision.effects.append(CancelAttempt(step.id, attempt, reason))
+def cancel_attempt(
+    decision: Decision,
+    step: StepState,
+    attempt: int,
+    reason: str,
+    executor: str | None = None,
+) -> None:
+    """Tell whoever runs, or might still claim, this attempt to end it; or one instance only."""
+    decision.effects.append(CancelAttempt(step.id, attempt, reason, executor))
 
 
 def ask_to_cancel(decision: Decision, step: StepState, why: str, reason: str) -> None:

@@ -2,7 +2,7 @@
 
 What admission decides by the tools of a plan (action class, time class, mode, timeout, approval)
 is decided over these, so that no part of a plan escapes. A kind of step that runs a tool in a new
-place is added to `written` and nowhere else.
+place is added to `written`, and to `admitted`, which names the same places of the plan as admitted.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from streams.admitted import AdmittedPlan, AdmittedStep
 from streams.plans import Compensation, Plan, Step
 
 
@@ -31,6 +32,15 @@ def written(plan: Plan) -> Iterator[Call]:
         yield Call(field, step, _rounds(step))
         if step.compensate is not None:
             yield Call(f"{field}.compensate", step.compensate, _items(step))
+
+
+def admitted(plan: AdmittedPlan) -> Iterator[tuple[str, AdmittedStep]]:
+    """Every call of an admitted plan: where it stands in what was written, and what runs there."""
+    for index, step in enumerate(plan.steps):
+        field = f"plan.steps[{index}]"
+        yield field, step
+        if step.compensate is not None:
+            yield f"{field}.compensate", step.compensate
 
 
 def _items(step: Step) -> int:

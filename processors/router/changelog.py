@@ -38,12 +38,12 @@ _PLAN: Final = ".plan"
 _FIXED: Final = (
     "id", "tenant", "actor", "idempotency_key", "plan_hash", "mode", "sla_class", "action_class",
     "environment", "priority", "timeout_seconds", "approval_level", "accepted_at", "run",
-    "rerun_of", "earlier_actors",
+    "rerun_of", "earlier_actors", "claimed_actor", "signed_at",
 )  # fmt: skip
 #: What changes.
 _HEAD: Final = (
     "seq", "status", "approval_expires_at", "approved_by", "started_at", "ended_at", "paused_at",
-    "paused_seconds", "ending", "ending_reason", "stopping",
+    "paused_seconds", "ending", "ending_reason", "stopping", "signed", "forged",
 )  # fmt: skip
 _fixed_of: Final = attrgetter(*_FIXED)
 _head_of: Final = attrgetter(*_HEAD)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from authority.identity import Identity
+from authority.policy import Verdict
+from processors.router.approval import approval_refusal, approve
 from processors.router.attempts import fail
+from processors.router.authorisation import audit_of
 from processors.router.decision import Decision
 from processors.router.ending import request_end
 from processors.router.scheduling import advance
 from processors.router.state import Execution
-from streams.actors import ANONYMOUS, same_actor
 from streams.commands import Approve, Cancel, Pause, Reject, Resolve, Resume
 from streams.lifecycle import ENDED
 from streams.payloads import (
-    ApprovalGiven,
-    Audit,
     By,
     NeedsAttention,
     Rejected,
@@ -27,30 +28,40 @@ from streams.timestamps import iso
 Command = Cancel | Approve | Reject | Pause | Resume | Resolve
 
 
-def audit(decision: Decision, actor: str, action: str, allowed: bool, message: str) -> None:
-    """Write down a decision about authority."""
-    decision.emit("audit.decision", Audit(actor, action, allowed, message))
+def decide_command(
+    execution: Execution, command: Command, identity: Identity, verdict: Verdict, now: float
+) -> Decision:
+    """What follows from a command, after the `audit.decision` that says whether it is followed.
 
-
-def decide_command(execution: Execution, command: Command, now: float) -> Decision:
-    """What follows from a command; a refusal is an `audit.decision` that says why."""
+    The actor that counts is that of `identity`, whatever the command names; `verdict` is what the
+    policy says.
+    """
     decision = Decision(execution, now)
-    refusal = _refusal(execution, command, now)
-    if refusal is not None:
-        audit(decision, command.actor, command.type, False, refusal)
+    refusal = verdict.message
+    if verdict.allowed:
+        refusal = _refusal(execution, command, identity, now) or ""
+    allowed = not refusal
+    told = refusal or verdict.message
+    if allowed and isinstance(command, Resolve):
+        told = f"{command.step} is {command.outcome}"
+    data = audit_of(
+        identity, command.type, allowed, told, verdict.rule, f"execution/{execution.id}"
+    )
+    decision.emit("audit.decision", data)
+    if not allowed:
         return decision
-    by = By(command.actor, command.reason)
+    by = By(identity.actor, command.reason, identity.claimed)
     match command:
         case Cancel():
-            reason = command.reason or f"cancelled by {command.actor}"
-            request_end(decision, "cancelled", command.actor, reason)
+            reason = command.reason or f"cancelled by {_named(by)}"
+            request_end(decision, "cancelled", by.actor, reason)
             advance(decision)
         case Approve():
-            _approve(decision, by)
+            approve(decision, by)
         case Reject():
-            message = command.reason or f"{command.actor} rejected it"
-            data = Rejected("not_approved", message, actor=command.actor, name=execution.plan.name)
-            decision.emit("execution.rejected", data)
+            message = command.reason or f"{by.actor} rejected it"
+            ended = Rejected("not_approved", message, actor=by.actor, name=execution.plan.name)
+            decision.emit("execution.rejected", ended)
         case Pause():
             decision.emit("execution.paused", by)
         case Resume():
@@ -60,19 +71,12 @@ def decide_command(execution: Execution, command: Command, now: float) -> Decisi
     return decision
 
 
-def _approve(decision: Decision, by: By) -> None:
-    """Count an approval; with the last one that the level needs the execution goes on."""
-    execution = decision.execution
-    given, level = len(execution.approved_by) + 1, execution.approval_level
-    if given < level:
-        partial = ApprovalGiven(by.actor, given, level, by.reason)
-        decision.emit("execution.approval_given", partial)
-        return
-    decision.emit("execution.approved", by)
-    advance(decision, everything=True)
+def _named(by: By) -> str:
+    claimed = by.claimed_actor
+    return by.actor if claimed is None else f"{by.actor} (unsigned, named {claimed})"
 
 
-def _refusal(execution: Execution, command: Command, now: float) -> str | None:
+def _refusal(execution: Execution, command: Command, identity: Identity, now: float) -> str | None:
     """Why the command cannot be followed, or None."""
     status = execution.status
     if status in ENDED:
@@ -82,7 +86,11 @@ def _refusal(execution: Execution, command: Command, now: float) -> str | None:
     if isinstance(command, Approve | Reject):
         if status != "pending_approval":
             return f"it does not wait for approval; it is {status}"
-        return _approval_refusal(execution, command, now) if isinstance(command, Approve) else None
+        if identity.kid is None:
+            return "an approval, and the refusal of one, must be signed by the actor who gives it"
+        if isinstance(command, Approve):
+            return approval_refusal(execution, command, identity, now)
+        return None
     if execution.ending is not None:
         return "its end is already asked for"
     if isinstance(command, Pause):
@@ -94,22 +102,6 @@ def _refusal(execution: Execution, command: Command, now: float) -> str | None:
         return f"there is no step {command.step}"
     if step.status != "needs_attention":
         return f"step {command.step} does not need attention; it is {step.status}"
-    return None
-
-
-def _approval_refusal(execution: Execution, command: Approve, now: float) -> str | None:
-    actor = command.actor
-    if same_actor(actor, ANONYMOUS):
-        return "an approval names the actor who gives it"
-    if any(same_actor(actor, other) for other in (execution.actor, *execution.earlier_actors)):
-        return f"{actor} asked for this execution and cannot approve it"
-    if any(same_actor(actor, other) for other in execution.approved_by):
-        return f"{actor} has approved it already; level {execution.approval_level} needs others"
-    expires = execution.approval_expires_at
-    if expires is not None and expires <= now:
-        return f"the time for its approval ended at {iso(expires)}"
-    if command.plan_hash not in (None, execution.plan_hash):
-        return f"the plan has another hash: {execution.plan_hash}"
     return None
 
 
@@ -134,7 +126,6 @@ def _resume(decision: Decision, by: By) -> None:
 def _resolve(decision: Decision, command: Resolve, by: By) -> None:
     execution = decision.execution
     step = execution.steps[command.step]
-    audit(decision, command.actor, "resolve", True, f"{command.step} is {command.outcome}")
     if command.outcome == "succeeded":
         data = StepSucceeded(0.0, command.output)
         decision.emit("step.succeeded", data, step.id, step.attempt)
@@ -142,7 +133,7 @@ def _resolve(decision: Decision, command: Resolve, by: By) -> None:
         # Another attempt is what the operator asks for, or does not, whatever the limit says.
         error: StepError = {
             "class": "resolved",
-            "message": f"{command.actor} resolved it as {command.outcome}",
+            "message": f"{by.actor} resolved it as {command.outcome}",
             "transient": False,
         }
         failed = StepFailed(0.0, error, output=command.output)

@@ -36,6 +36,8 @@ class CancelAttempt:
     step: str
     attempt: int
     reason: str
+    #: The instance that is meant; None: whichever has the attempt.
+    executor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,11 @@ from streams.lifecycle import (
     step_status,
 )
 from streams.payloads import (
+    SIGNATURE_RULE,
     Accepted,
     ApprovalGiven,
     ApprovalRequested,
+    Audit,
     CancelRequested,
     CompensationScheduled,
     CompensationSkipped,
@@ -69,6 +71,8 @@ def accepted(event: Event, at: float) -> Execution:
         run=data.run,
         rerun_of=data.rerun_of,
         earlier_actors=data.earlier_actors or [],
+        claimed_actor=data.claimed_actor,
+        signed_at=data.signed_at,
         seq=event.seq,
         steps={spec.id: StepState(spec.id) for spec in data.plan.steps},
     )
@@ -99,6 +103,8 @@ def _execution(execution: Execution, event: Event, at: float) -> None:
         execution.ending = data.ending
         execution.ending_reason = data.reason
         return
+    if isinstance(data, Audit) and data.rule == SIGNATURE_RULE:
+        execution.forged += 1
     status = execution_status(execution.status, event)
     assert status is not None  # there is one before  # noqa: S101
     check_transition(execution.status, status)

@@ -13,25 +13,33 @@ from typing import Final
 from confluent_kafka import Message
 from prometheus_client import Counter
 
-from processors.router import decoding, policy
+from authority.identity import Forged, Identity, identify
+from processors.router import decoding
+from processors.router.answers import Answers
+from processors.router.approval import approval_request
+from processors.router.authentication import FORGED, Authentication, refuse_control
+from processors.router.authorisation import audit_of, control, other_tenant
 from processors.router.changelog import Change, entry_record, records
-from processors.router.commands import audit, decide_command
+from processors.router.commands import decide_command
 from processors.router.deadlines import decide_deadline, next_deadline, restore_leases
 from processors.router.decision import Decision
+from processors.router.outcomes import Accept, Explain, Forward, Refuse, Repeat
 from processors.router.reports import decide_late_report, decide_report
-from processors.router.requests import Accept, Forward, Refuse, Repeat, RequestHandler
-from processors.router.reruns import NOT_RERUNNABLE, rerun_of
+from processors.router.requests import RequestHandler
+from processors.router.reruns import decide_rerun
 from processors.router.scheduling import advance
 from processors.router.state import DedupEntry, Execution
 from processors.router.store import Restorer, StateStore
 from processors.router.writing import Writer
 from runtime.kafka.processor import DecisionError, Output
 from streams import topics
+from streams.actors import ANONYMOUS
 from streams.commands import Redrive, Rerun
 from streams.events import Event
 from streams.ids import partition_for, route_of
 from streams.lifecycle import ENDED
-from streams.payloads import Accepted, ApprovalRequested, Audit, Payload
+from streams.payloads import SIGNATURE_RULE, Accepted, Audit, Payload
+from streams.reports import RejectedCommand
 from streams.timestamps import iso
 
 #: Entries of ended executions are looked through for expired ones this often, in seconds.
@@ -41,8 +49,11 @@ _REQUESTS = Counter("runstream_requests_total", "Requests by what became of them
 _accepted = _REQUESTS.labels("accepted")
 _duplicates = _REQUESTS.labels("duplicate")
 _rejected = _REQUESTS.labels("rejected")
+_explained = _REQUESTS.labels("explained")
 _dead_letters = _REQUESTS.labels("dead_letter")
 _UNKNOWN = Counter("runstream_reports_unknown_total", "Reports of executions not known here")
+#: Of one execution so many refused records are written down; the others are only counted.
+MAX_FORGED: Final = 20
 
 
 @dataclass(slots=True)
@@ -55,6 +66,7 @@ class RouterPartition:
     writer: Writer
     store: StateStore
     requests: RequestHandler
+    authentication: Authentication
     timers: list[tuple[float, str]] = field(default_factory=list)
     #: The earliest timer that stands in the heap for an execution.
     scheduled: dict[str, float] = field(default_factory=dict)
@@ -109,17 +121,51 @@ class RouterPartition:
             self.writer.dead_letter(out, topics.REPORTS, message, error_class, text)
             return
         execution = self.store.living.get(report.execution_id)
+        entry = None if execution is not None else self.store.entry(report.execution_id)
+        known = execution or entry
+        if known is None:
+            _UNKNOWN.inc()
+            return
+        found = None if execution is None else execution.steps.get(report.step)
+        domain = None if execution is None or found is None else execution.spec(found).domain
+        refusal = self.authentication.refuse_report(message, domain, now)
+        if refusal is not None:
+            self.writer.dead_letter(out, topics.REPORTS, message, "not_authentic", refusal)
+            self._forged(known, "report", refusal, now, out)
+            return
+        if isinstance(report, RejectedCommand):
+            self._forged(known, "command", report.message, now, out)
+            return
         if execution is not None:
             self._write(decide_report(execution, report, now), out)
             return
-        entry = self.store.entry(report.execution_id)
-        if entry is None:
-            _UNKNOWN.inc()
-            return
+        assert entry is not None  # one of both is known  # noqa: S101
         data = decide_late_report(entry, report)
         if data is not None:
             step, attempt = report.step, report.attempt
             self._append(entry, "step.late_result", data, now, out, step, attempt)
+
+    def _forged(
+        self,
+        known: Execution | DedupEntry,
+        action: str,
+        why: str,
+        now: float,
+        out: Output,
+        claimed: str | None = None,
+    ) -> None:
+        """Write down that a record about this execution was refused; that changes nothing else."""
+        FORGED.labels(action if action in ("report", "command") else "control").inc()
+        if known.forged >= MAX_FORGED:
+            return
+        data = Audit(ANONYMOUS, action, False, why, rule=SIGNATURE_RULE, claimed_actor=claimed)
+        if isinstance(known, Execution):
+            decision = Decision(known, now)
+            decision.emit("audit.decision", data)
+            self._write(decision, out)
+        else:
+            known.forged += 1
+            self._append(known, "audit.decision", data, now, out)
 
     def _append(
         self,
@@ -139,15 +185,19 @@ class RouterPartition:
         self.writer.changelog(out, self.number, [entry_record(entry)])
 
     def _request(self, message: Message, now: float, out: Output) -> None:
-        match self.requests.decide(message.value(), now):
+        signer = self.authentication.signer(message, topics.REQUESTS, now)
+        match self.requests.decide(message.value(), signer, now):
             case decoding.Undecodable(error_class, text):
                 _dead_letters.inc()
                 self.writer.dead_letter(out, topics.REQUESTS, message, error_class, text)
             case Forward(route, home):
                 self.writer.forward(out, topics.REQUESTS, message, route, home)
-            case Accept(execution_id, tenant, data):
+            case Accept(execution_id, tenant, data, audit):
                 _accepted.inc()
-                self._accept(execution_id, tenant, data, now, out)
+                self._accept(execution_id, tenant, data, audit, now, out)
+            case Explain() as explained:
+                _explained.inc()
+                self._answer(explained, now, out)
             case Repeat(known, duplicate):
                 _duplicates.inc()
                 if isinstance(known, Execution):
@@ -158,23 +208,23 @@ class RouterPartition:
                     self._append(known, "execution.duplicate", duplicate, now, out)
             case Refuse() as refusal:
                 _rejected.inc()
-                self._reject(refusal, now, out)
+                self._answer(refusal, now, out)
 
-    def _reject(self, refusal: Refuse, now: float, out: Output) -> None:
-        execution_id, tenant = refusal.execution_id, refusal.tenant
-        if refusal.keep:
-            entry = DedupEntry(execution_id, tenant, None, "", "rejected", 1, now)
-            self.store.put_entry(entry)
-            self.writer.changelog(out, self.number, [entry_record(entry)])
-        event = Event(execution_id, 1, "execution.rejected", iso(now), tenant, refusal.data)
-        home = partition_for(route_of(execution_id).encode(), self.count)
-        self.writer.events(out, [event], home)
+    def _answer(self, answer: Refuse | Explain, now: float, out: Output) -> None:
+        Answers(self.number, self.count, self.writer, self.store).write(answer, now, out)
 
     def _accept(
-        self, execution_id: str, tenant: str, data: Accepted, now: float, out: Output
+        self,
+        execution_id: str,
+        tenant: str,
+        data: Accepted,
+        audit: Audit,
+        now: float,
+        out: Output,
     ) -> None:
         decision = Decision.accept(execution_id, tenant, data, now)
         execution = decision.execution
+        decision.emit("audit.decision", audit)
         self.store.put(execution)
         self.changed[execution_id] = Change(new=True, head=True)
         if execution.approval_level > 0:
@@ -206,43 +256,61 @@ class RouterPartition:
         if known is None:
             text = "no execution with this id is known"
             self.writer.dead_letter(out, topics.CONTROL, message, "unknown_execution", text)
-        elif isinstance(command, Rerun | Redrive):
-            self._rerun(known, command, now, out)
+            return
+        signer = self.authentication.signer(message, topics.CONTROL, now)
+        wrong = refuse_control(signer, known, command.actor, self.requests.require_signatures)
+        if wrong is not None:
+            self._forged(known, command.type, wrong, now, out, command.actor)
+            return
+        assert not isinstance(signer, Forged)  # refused above  # noqa: S101
+        if signer is not None:
+            # Every command that is followed leads to an event, and so to a record of this.
+            known.signed[signer.kid] = signer.signed_at
+        identity = identify(signer, known.tenant, command.actor)
+        if isinstance(command, Rerun | Redrive):
+            self._rerun(known, command, identity, now, out)
         elif isinstance(known, Execution):
-            self._write(decide_command(known, command, now), out)
+            verdict = control(self.requests.policy(), identity, known, command.type)
+            self._write(decide_command(known, command, identity, verdict, now), out)
         else:
             why = f"the execution has ended as {known.status}"
-            refusal = Audit(command.actor, command.type, False, why)
-            self._append(known, "audit.decision", refusal, now, out)
+            rule = None
+            if identity.tenant != known.tenant:
+                refused = other_tenant(identity)
+                why, rule = refused.message, refused.rule
+            data = audit_of(identity, command.type, False, why, rule, f"execution/{known.id}")
+            self._append(known, "audit.decision", data, now, out)
 
     def _rerun(
         self,
-        known: Execution | DedupEntry | None,
+        known: Execution | DedupEntry,
         command: Rerun | Redrive,
+        identity: Identity,
         now: float,
         out: Output,
     ) -> None:
-        assert known is not None  # asked before  # noqa: S101
         route = route_of(known.id)
         wanted = command.new_execution_id if isinstance(command, Rerun) else None
         if wanted is None or route_of(wanted) != route or self.store.id_in_use(wanted):
             wanted = self.requests.mint(route, now)
-        step = command.step if isinstance(command, Redrive) else command.from_step
-        origin = known if isinstance(known, Execution) else self.store.ended(known.id)
-        data: Accepted | str = NOT_RERUNNABLE.format(known.status)
-        if origin is not None:
-            data = rerun_of(origin, step, command.actor, wanted)
-        allowed = not isinstance(data, str)
-        told = f"rerun as {wanted}" if isinstance(data, Accepted) else data
-        decided = Audit(command.actor, command.type, allowed, told)
+        found = decide_rerun(
+            known,
+            known if isinstance(known, Execution) else self.store.ended(known.id),
+            command,
+            identity,
+            wanted,
+            self.requests.policy(),
+            self.requests.plans.registry,
+        )
         if isinstance(known, Execution):
             decision = Decision(known, now)
-            audit(decision, decided.actor, decided.action, allowed, told)
+            decision.emit("audit.decision", found.audit)
             self._write(decision, out)
         else:
-            self._append(known, "audit.decision", decided, now, out)
-        if isinstance(data, Accepted):
-            self._accept(wanted, known.tenant, data, now, out)
+            self._append(known, "audit.decision", found.audit, now, out)
+        if found.run is not None:
+            data, audit = found.run
+            self._accept(wanted, known.tenant, data, audit, now, out)
 
     # -- time ------------------------------------------------------------------------------------
 
@@ -325,15 +393,5 @@ class RouterPartition:
             self.writer.changelog(out, self.number, found)
             execution.plan.encoded = None
         self.changed.clear()
+        self.writer.commands.flush(out)
         self._drop_stale_timers()
-
-
-def approval_request(execution: Execution, now: float) -> ApprovalRequested:
-    """The data of `execution.approval_requested`."""
-    timings = policy.timings(execution.sla_class, execution.action_class)
-    return ApprovalRequested(
-        level=execution.approval_level,
-        plan_hash=execution.plan_hash,
-        requested_by=execution.actor,
-        expires_at=iso(now + timings.approval),
-    )

@@ -40,7 +40,8 @@ class PlanCache:
         if known is None:
             found = admit(request, plan_hash, idempotency_key, self.registry, run)
             if isinstance(found, Accepted):
-                self._keep(plan_hash, found)
+                # A copy: who asked for it is filled in by whoever gets it.
+                self._keep(plan_hash, copy(found))
             return found
         self._plans.move_to_end(plan_hash)
         data = copy(known[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,16 +58,24 @@ def mode(sla: str) -> str:
     return "immediate" if sla == "fast" else "background"
 
 
-def action_class(plan_type: str | None, tool_classes: list[str]) -> str:
-    """The plan's own type decides by its words; without one, the heaviest of its tools does."""
-    if plan_type:
-        words = plan_type.lower()
-        if any(word in words for word in ("read", "query", "get")):
-            return "read"
-        if any(word in words for word in ("deploy", "install", "create")):
-            return "deploy"
-        return "modify"
-    return max(tool_classes, key=lambda name: _SEVERITY[name], default="read")
+def action_class(stated: str | None, plan_type: str | None, tool_classes: Iterable[str]) -> str:
+    """The heaviest of what the plan states, what the words of its type say, and its tools.
+
+    What a plan says of itself can only make it heavier: shorter times and another place in the
+    statistics are not the author's to choose.
+    """
+    said = [stated or "read", "read" if plan_type is None else _class_of_type(plan_type)]
+    return max([*said, *tool_classes], key=lambda name: _SEVERITY[name])
+
+
+def _class_of_type(plan_type: str) -> str:
+    """What the words of a plan's type say."""
+    words = plan_type.lower()
+    if any(word in words for word in ("read", "query", "get")):
+        return "read"
+    if any(word in words for word in ("deploy", "install", "create")):
+        return "deploy"
+    return "modify"
 
 
 def timings(sla: str, action: str) -> Timings:

@@ -107,6 +107,9 @@ def _lease(decision: Decision, step: StepState) -> None:
 
 def _started(decision: Decision, step: StepState, report: Started) -> None:
     if step.claimed:
+        if report.executor != step.executor and step.status != "cancelling":
+            # A claim is reported once, so this is another one: the command was in the topic twice.
+            cancel_attempt(decision, step, report.attempt, "superseded", report.executor)
         return
     _run(decision)
     decision.emit("step.started", StepStarted(report.executor), step.id, report.attempt)
@@ -178,6 +181,9 @@ def _evidence(evidence: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _refused(decision: Decision, step: StepState, report: Refused) -> None:
+    if step.claimed:
+        # Its command was in the topic twice, and the other one was claimed.
+        return
     if decision.execution.ending is not None:
         evidence = {"started": False}
         data = StepCancelled(True, report.message, evidence, report=report.type)
@@ -196,6 +202,8 @@ def _refused(decision: Decision, step: StepState, report: Refused) -> None:
 def _late(decision: Decision, step: StepState, report: AnyReport) -> None:
     """Record what an attempt that no longer counts came to, once for each kind of report."""
     if not is_late(StepEntry(step.attempt, step.reported, step.late), report):
+        if isinstance(report, Started):
+            cancel_attempt(decision, step, report.attempt, "superseded", report.executor)
         return
     data = late_result(report)
     if isinstance(report, Started):

@@ -38,6 +38,8 @@ class Invalid:
     idempotency_key: str | None = None
     #: The name of the plan, where there is one.
     name: str | None = None
+    #: The request asks only what would become of it.
+    explain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def decode_request(value: bytes | None) -> Readable | Invalid | Undecodable:
             return Invalid(problems, **_sender_of(request))
     try:
         plan = _as_written(orjson.loads(value))
-        canonical = orjson.dumps(plan, option=orjson.OPT_SORT_KEYS)
+        canonical = _canonical(plan, request.plan.environment)
     except (orjson.JSONDecodeError, TypeError) as error:
         return Invalid([Problem("plan", f"it is not plain JSON: {error}")], **_sender_of(request))
     return Readable(request, plan, hashlib.sha256(canonical).hexdigest())
@@ -85,6 +87,27 @@ def _as_written(body: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name not in AROUND}
 
 
+def _canonical(plan: dict[str, Any], environment: str) -> bytes:
+    """The plan as JSON in one spelling: sorted keys, `parameters` for `inputs`, its environment.
+
+    Approvals and repetitions are bound to the hash of this. Two plans that differ in anything else
+    differ here, however the difference is spelled.
+    """
+    steps = [_one_spelling(step) for step in plan["steps"]]
+    return orjson.dumps(
+        {**plan, "steps": steps, "environment": environment}, option=orjson.OPT_SORT_KEYS
+    )
+
+
+def _one_spelling(step: dict[str, Any]) -> dict[str, Any]:
+    if "inputs" in step:
+        step = {"parameters": step["inputs"], **step}
+        del step["inputs"]
+    if isinstance(step.get("compensate"), dict):
+        step = {**step, "compensate": _one_spelling(step["compensate"])}
+    return step
+
+
 def _sender_of(request: ExecutionRequest) -> dict[str, Any]:
     return {
         "tenant": request.tenant,
@@ -92,6 +115,7 @@ def _sender_of(request: ExecutionRequest) -> dict[str, Any]:
         "execution_id": request.execution_id,
         "idempotency_key": request.idempotency_key,
         "name": request.plan.name,
+        "explain": request.explain,
     }
 
 
@@ -106,11 +130,12 @@ def _sender(value: bytes) -> dict[str, Any]:
     plan = loose.get("plan")
     named = {"name": plan.get("name") if isinstance(plan, dict) else loose.get("name")}
     given = {**loose, **named}
-    told = {
+    told: dict[str, Any] = {
         name: given[name]
         for name, limit in _SENDER_LIMITS.items()
         if isinstance(given.get(name), str) and 0 < len(given[name]) <= limit
     }
+    told["explain"] = loose.get("explain") is True
     if not re.fullmatch(ACTOR, told.get("actor", ANONYMOUS)):
         del told["actor"]
     return told

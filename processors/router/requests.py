@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from authority.identity import Forged, Identity, Signer, identify, refuse_signer
+from authority.policy import Control, Policy
+from processors.router.authorisation import audit_of, authorise
 from processors.router.decoding import Undecodable
+from processors.router.explanation import explanation
+from processors.router.outcomes import Accept, Explain, Forward, Refuse, Repeat, RequestDecision
 from processors.router.plan_cache import PlanCache
-from processors.router.request_decoder import Invalid, decode_request
+from processors.router.request_decoder import Invalid, Readable, decode_request
 from processors.router.state import DedupEntry, Execution
 from processors.router.store import StateStore
+from streams.actors import ANONYMOUS
+from streams.envelope import SIGNATURE
 from streams.ids import (
     default_idempotency_key,
     is_execution_id,
@@ -18,52 +25,11 @@ from streams.ids import (
     route_key,
     route_of,
 )
-from streams.payloads import Accepted, Duplicate, Rejected
-from streams.payloads import Problem as RejectedBecause
+from streams.lifecycle import REPEATABLE
+from streams.payloads import Accepted, Audit, Duplicate, Rejected
 from streams.plans import ExecutionRequest
+from streams.problems import Problem as RejectedBecause
 from toolmeta.invocation import Problem
-
-
-@dataclass(frozen=True, slots=True)
-class Forward:
-    """It belongs to another partition."""
-
-    route: str
-    home: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """A rejection: the first and only event of an id of its own.
-
-    The client's own id is used where it is good and belongs here, so that the client can watch
-    it; then it is remembered (`keep`), so that it is never used for anything else.
-    """
-
-    execution_id: str
-    tenant: str
-    data: Rejected
-    keep: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Repeat:
-    """The same request again."""
-
-    known: Execution | DedupEntry
-    data: Duplicate
-
-
-@dataclass(frozen=True, slots=True)
-class Accept:
-    """A new execution, with the data of its `execution.accepted`."""
-
-    execution_id: str
-    tenant: str
-    data: Accepted
-
-
-RequestDecision = Undecodable | Forward | Refuse | Repeat | Accept
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +41,45 @@ class RequestHandler:
     plans: PlanCache
     store: StateStore
     random_bits: Callable[[], int]
+    #: The policy that counts now.
+    policy: Callable[[], Policy]
+    #: Whether a request without a signature is refused.
+    require_signatures: bool = False
 
-    def decide(self, value: bytes | None, now: float) -> RequestDecision:
-        """What becomes of a record; never raises for anything that a producer can send."""
+    def decide(
+        self, value: bytes | None, signer: Signer | Forged | None, now: float
+    ) -> RequestDecision:
+        """What becomes of a record; never raises for anything that a producer can send.
+
+        `signer` is whose key signed it, None where it is not signed.
+        """
+        return self._decide(value, signer, now, may_ask=False)
+
+    def explain(
+        self, value: bytes | None, signer: Signer | Forged | None, now: float
+    ) -> RequestDecision:
+        """The answer to a request that asks for an explanation, whoever may ask for one."""
+        return self._decide(value, signer, now, may_ask=True)
+
+    def _decide(
+        self,
+        value: bytes | None,
+        signer: Signer | Forged | None,
+        now: float,
+        *,
+        may_ask: bool,
+    ) -> RequestDecision:
         read = decode_request(value)
         if isinstance(read, Undecodable):
             return read
+        valid = None if isinstance(signer, Forged) else signer
         if isinstance(read, Invalid):
-            return self._invalid(read, now)
+            wrong = self._not_authentic(signer, read.tenant, read.actor)
+            if wrong is not None:
+                return self._forged(wrong, read, now)
+            refusal = self._invalid(read, now)
+            identity = identify(valid, read.tenant, read.actor)
+            return self._explain(refusal, identity) if read.explain else refusal
         request = read.request
         key = request.idempotency_key or default_idempotency_key(
             read.plan, request.tenant, request.actor
@@ -91,23 +88,126 @@ class RequestHandler:
         home = partition_for(route.encode(), self.count)
         if home != self.number:
             return Forward(route, home)
+        about = Invalid(
+            [],
+            tenant=request.tenant,
+            actor=request.actor,
+            execution_id=request.execution_id,
+            idempotency_key=key,
+            name=request.plan.name,
+        )
+        unproven = self._not_authentic(signer, request.tenant, request.actor)
+        if unproven is None and valid is not None:
+            unproven = self._replayed(request.tenant, key, valid)
+        if unproven is not None:
+            return self._forged(unproven, about, now)
+        identity = identify(valid, request.tenant, request.actor)
+        if request.explain and not may_ask:
+            asked = Control("explain", request.plan.environment, request.plan.approval_level, True)
+            verdict = self.policy().decide(identity, asked)
+            if not verdict.allowed:
+                problem = Problem("explain", verdict.message)
+                audit = audit_of(identity, "explain", False, verdict.message, verdict.rule)
+                return self._forbidden(about, identity, [problem], audit, now)
+        outcome, data = self._outcome(read, about, identity, valid, now)
+        return self._explain(outcome, identity, data) if request.explain else outcome
+
+    def _outcome(
+        self,
+        read: Readable,
+        about: Invalid,
+        identity: Identity,
+        signer: Signer | None,
+        now: float,
+    ) -> tuple[Accept | Repeat | Refuse, Accepted | None]:
+        """What becomes of a request that belongs here, and its plan as admitted, if it was."""
+        request, key = read.request, about.idempotency_key or ""
+        route = route_key(request.tenant, key)
         known, run = self.store.find_duplicate(request.tenant, key, now)
         if known is not None:
-            return self._repeated(known, request, read.plan_hash, key, now)
+            return self._repeated(known, request, read.plan_hash, key, now), None
         wrong = self._wrong_id(request, route)
         decided = [wrong] if wrong else self.plans.admit(request, read.plan_hash, key, run)
         if isinstance(decided, list):
-            refusal = Invalid(
-                decided,
-                tenant=request.tenant,
-                actor=request.actor,
-                execution_id=None if wrong else request.execution_id,
-                idempotency_key=key,
-                name=request.plan.name,
-            )
-            return self._invalid(refusal, now)
+            wanted = None if wrong else request.execution_id
+            refusal = replace(about, problems=decided, execution_id=wanted)
+            return self._invalid(refusal, now), None
+        if signer is not None:
+            decided.key, decided.signed_at = signer.kid, signer.signed_at
+        decided.actor, decided.claimed_actor = identity.actor, identity.claimed
+        found = authorise(self.policy(), identity, decided, self.plans.registry)
+        if found.problems:
+            refused = self._forbidden(about, identity, found.problems, found.audit, now)
+            return refused, decided
         execution_id = request.execution_id or self.mint(route, now)
-        return Accept(execution_id, request.tenant, decided)
+        return Accept(execution_id, request.tenant, decided, found.audit), decided
+
+    def _explain(
+        self,
+        outcome: Accept | Repeat | Refuse,
+        identity: Identity,
+        data: Accepted | None = None,
+    ) -> Explain:
+        """The answer to a request that only asks what its outcome would be."""
+        known = outcome.known.id if isinstance(outcome, Repeat) else None
+        told = explanation(outcome.data, data, identity, self.policy(), self.plans.registry, known)
+        if isinstance(outcome, Accept):
+            return Explain(outcome.execution_id, outcome.tenant, told, True, data)
+        if isinstance(outcome, Refuse):
+            return Explain(outcome.execution_id, outcome.tenant, told, outcome.keep, data)
+        ident, keep = self._place(
+            outcome.data.requested_execution_id, outcome.known.id, outcome.now
+        )
+        return Explain(ident, outcome.known.tenant, told, keep)
+
+    def _forbidden(
+        self,
+        about: Invalid,
+        identity: Identity,
+        problems: list[Problem],
+        audit: Audit,
+        now: float,
+    ) -> Refuse:
+        data = Rejected(
+            "forbidden",
+            _summary(problems),
+            [RejectedBecause(problem.field, problem.message) for problem in problems],
+            actor=identity.actor,
+            name=about.name,
+            idempotency_key=about.idempotency_key,
+        )
+        return self._refuse(about.execution_id, about.tenant, data, now, None, audit)
+
+    def _not_authentic(self, signer: Signer | Forged | None, tenant: str, actor: str) -> str | None:
+        return refuse_signer(signer, tenant, actor, required=self.require_signatures)
+
+    def _replayed(self, tenant: str, key: str, signer: Signer) -> str | None:
+        """Why the signature does not start another execution for the key, or None.
+
+        A failed or cancelled execution may be asked for again, by a new signature only; while one
+        lives, or has completed, the same record is a duplicate like any other.
+        """
+        known = self.store.latest(tenant, key)
+        if known is None or known.status not in REPEATABLE or known.signed_at is None:
+            return None
+        if signer.signed_at > known.signed_at:
+            return None
+        return f"its signature was used for {known.id}, which has ended; sign it again"
+
+    def _forged(self, message: str, about: Invalid, now: float) -> Refuse:
+        """A rejection under an id of its own: what is not proven takes nobody's id away."""
+        data = Rejected(
+            "not_authentic",
+            message,
+            [RejectedBecause(SIGNATURE, message)],
+            actor=ANONYMOUS,
+            name=about.name,
+            idempotency_key=about.idempotency_key,
+        )
+        key = about.idempotency_key
+        bits = self.random_bits() & 0xFFFFFFFF
+        route = route_key(about.tenant, key) if key else f"{bits:08x}"
+        return Refuse(self.mint(route, now), about.tenant, data, keep=False)
 
     def mint(self, route: str, now: float) -> str:
         """A fresh execution id for a route."""
@@ -122,7 +222,7 @@ class RequestHandler:
         now: float,
     ) -> Refuse | Repeat:
         if known.plan_hash == plan_hash:
-            return Repeat(known, Duplicate(key, request.actor, request.execution_id))
+            return Repeat(known, Duplicate(key, request.actor, request.execution_id), now)
         message = f"the idempotency key was used for another plan by {known.id}"
         conflict = Rejected(
             "conflict",
@@ -151,12 +251,9 @@ class RequestHandler:
         return None
 
     def _invalid(self, refusal: Invalid, now: float) -> Refuse:
-        first = refusal.problems[0]
-        more = len(refusal.problems) - 1
-        message = f"{first.field}: {first.message}" + (f" (and {more} more)" if more else "")
         data = Rejected(
             refusal.reason,
-            message,
+            _summary(refusal.problems),
             [RejectedBecause(problem.field, problem.message) for problem in refusal.problems],
             actor=refusal.actor,
             name=refusal.name,
@@ -165,14 +262,34 @@ class RequestHandler:
         return self._refuse(refusal.execution_id, refusal.tenant, data, now, None)
 
     def _refuse(
-        self, wanted: str | None, tenant: str, data: Rejected, now: float, near: str | None
+        self,
+        wanted: str | None,
+        tenant: str,
+        data: Rejected,
+        now: float,
+        near: str | None,
+        audit: Audit | None = None,
     ) -> Refuse:
+        ident, keep = self._place(wanted, near, now)
+        return Refuse(ident, tenant, data, keep, audit)
+
+    def _place(self, wanted: str | None, near: str | None, now: float) -> tuple[str, bool]:
+        """The id of an answer of its own: the client's if it is good and belongs here; it is kept.
+
+        Else a fresh one, on the route of `near` where that is given.
+        """
         if (
             wanted is not None
             and is_execution_id(wanted)
             and partition_for(route_of(wanted).encode(), self.count) == self.number
             and not self.store.id_in_use(wanted)
         ):
-            return Refuse(wanted, tenant, data, keep=True)
+            return wanted, True
         route = route_of(near) if near else f"{self.random_bits() & 0xFFFFFFFF:08x}"
-        return Refuse(self.mint(route, now), tenant, data, keep=False)
+        return self.mint(route, now), False
+
+
+def _summary(problems: list[Problem]) -> str:
+    """The first problem in words, and how many more there are."""
+    first, more = problems[0], len(problems) - 1
+    return f"{first.field}: {first.message}" + (f" (and {more} more)" if more else "")

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
+from authority.identity import Identity
+from authority.policy import Policy
 from processors.router import policy
-from processors.router.state import Execution
+from processors.router.authorisation import audit_of, authorise, control, other_tenant
+from processors.router.state import DedupEntry, Execution
 from streams.actors import same_actor
 from streams.admitted import encode_plan
+from streams.commands import Redrive, Rerun
 from streams.lifecycle import RERUNNABLE
 from streams.limits import MAX_RECORD_BYTES
-from streams.payloads import Accepted
+from streams.payloads import Accepted, Audit
+from toolmeta.registry import Registry
 
 NOT_RERUNNABLE: Final = "only what failed, stopped or timed out can be run again; it is {}"
 #: Actors that a chain of reruns remembers.
@@ -21,8 +27,55 @@ MAX_EARLIER_ACTORS: Final = 50
 _REST_BYTES: Final = 16 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class RerunDecision:
+    """What follows from a rerun: the decision, and the new execution with its own, if allowed."""
+
+    audit: Audit
+    run: tuple[Accepted, Audit] | None
+
+
+def decide_rerun(
+    known: Execution | DedupEntry,
+    origin: Execution | None,
+    command: Rerun | Redrive,
+    identity: Identity,
+    new_id: str,
+    rules: Policy,
+    tools: Registry,
+) -> RerunDecision:
+    """Whether the identity may have `known` run again as `new_id`.
+
+    `origin` is all that is known of it, None where too little is left. Whoever asks needs the
+    right to ask, and the rights to run everything that it runs.
+    """
+    resource = f"execution/{known.id}"
+
+    def refuse(message: str, rule: str | None) -> RerunDecision:
+        return RerunDecision(audit_of(identity, command.type, False, message, rule, resource), None)
+
+    if identity.tenant != known.tenant:
+        verdict = other_tenant(identity)
+        return refuse(verdict.message, verdict.rule)
+    if origin is None:
+        return refuse(NOT_RERUNNABLE.format(known.status), None)
+    verdict = control(rules, identity, origin, command.type)
+    if not verdict.allowed:
+        return refuse(verdict.message, verdict.rule)
+    step = command.step if isinstance(command, Redrive) else command.from_step
+    data = rerun_of(origin, step, identity, new_id)
+    if isinstance(data, str):
+        return refuse(data, verdict.rule)
+    run = authorise(rules, identity, data, tools)
+    if run.problems:
+        return refuse(run.audit.message or "", run.audit.rule)
+    told = f"rerun as {new_id}"
+    audit = audit_of(identity, command.type, True, told, verdict.rule, resource)
+    return RerunDecision(audit, (data, run.audit))
+
+
 def rerun_of(
-    execution: Execution, from_step: str | None, actor: str, new_id: str
+    execution: Execution, from_step: str | None, identity: Identity, new_id: str
 ) -> Accepted | str:
     """The data of the new execution's `execution.accepted`, or why there is none.
 
@@ -43,8 +96,9 @@ def rerun_of(
         if execution.steps[name].status == "succeeded" and name not in again
     }
     earlier = list(execution.earlier_actors)
-    if not any(same_actor(execution.actor, other) for other in earlier):
-        earlier.append(execution.actor)
+    for actor in (execution.actor, execution.claimed_actor):
+        if actor and not any(same_actor(actor, other) for other in earlier):
+            earlier.append(actor)
     if len(earlier) > MAX_EARLIER_ACTORS:
         return (
             f"more than {MAX_EARLIER_ACTORS} actors have asked for it, one after the other: "
@@ -59,7 +113,7 @@ def rerun_of(
     return Accepted(
         plan=execution.plan,
         plan_hash=execution.plan_hash,
-        actor=actor,
+        actor=identity.actor,
         environment=execution.environment,
         idempotency_key=f"rerun:{new_id}",
         sla_class=execution.sla_class,
@@ -73,6 +127,8 @@ def rerun_of(
         rerun_of=execution.id,
         earlier_actors=earlier,
         carried=carried,
+        key=identity.kid,
+        claimed_actor=identity.claimed,
     )
 
 

@@ -125,6 +125,10 @@ class Execution:
     rerun_of: str | None = None
     #: Who asked for the executions that this one repeats; none of them approves it.
     earlier_actors: list[str] = field(default_factory=list)
+    #: Whom a request without a signature named; that actor does not approve it either.
+    claimed_actor: str | None = None
+    #: When its request was signed, in Unix microseconds; None where it is not signed.
+    signed_at: int | None = None
     seq: int = 0
     status: str = "approved"
     approval_expires_at: float | None = None
@@ -140,6 +144,10 @@ class Execution:
     ending_reason: str | None = None
     #: A step failed and the plan stops; compensations run where this is `compensate`.
     stopping: str | None = None
+    #: When each key last signed a command that was followed, in Unix microseconds.
+    signed: dict[str, int] = field(default_factory=dict)
+    #: How many records about it were refused for their signature.
+    forged: int = 0
     steps: dict[str, StepState] = field(default_factory=dict)
     # Derived from the plan and the steps:
     specs: dict[str, AdmittedStep] = field(default_factory=dict)
@@ -185,6 +193,9 @@ class DedupEntry:
     ended_at: float
     run: int = 1
     steps: dict[str, StepEntry] = field(default_factory=dict)
+    signed_at: int | None = None
+    signed: dict[str, int] = field(default_factory=dict)
+    forged: int = 0
 
 
 def dedup_entry(execution: Execution) -> DedupEntry:
@@ -203,6 +214,9 @@ def dedup_entry(execution: Execution) -> DedupEntry:
             for step in execution.steps.values()
             if step.attempt
         },
+        execution.signed_at,
+        execution.signed,
+        execution.forged,
     )
 
 

@@ -13,6 +13,7 @@ from prometheus_client import Counter
 
 from processors.router.changelog import ChangelogRecord
 from processors.router.decision import CancelAttempt, DeadLetterStep, Decision, Dispatch, Effect
+from processors.router.signed_output import SignedOutput
 from runtime.kafka import dead_letters
 from runtime.kafka.processor import Output
 from streams.envelope import FORWARDED, Headers, header, headers
@@ -53,6 +54,8 @@ class Writer:
 
     prefix: str
     group: str
+    #: Where commands go: executors take signed ones only.
+    commands: SignedOutput
 
     def events(self, out: Output, events: list[Event], partition: int) -> None:
         """Write the events of one execution under its route key.
@@ -85,13 +88,13 @@ class Writer:
         for effect in decision.effects:
             match effect:
                 case Dispatch():
-                    self._dispatch(out, decision, effect)
+                    self._dispatch(decision, effect)
                 case CancelAttempt():
-                    self._cancel(out, decision, effect)
+                    self._cancel(decision, effect)
                 case DeadLetterStep():
                     self._exhausted(out, decision, effect)
 
-    def _dispatch(self, out: Output, decision: Decision, effect: Dispatch) -> None:
+    def _dispatch(self, decision: Decision, effect: Dispatch) -> None:
         execution, spec = decision.execution, effect.spec
         command: dict[str, Any] = {
             "execution_id": execution.id,
@@ -117,10 +120,10 @@ class Writer:
             command["secret_paths"] = spec.secret_paths
         key = effect.target or execution.id
         given = _command_headers(decision, effect, "step.command")
-        out.send(effect.topic, key.encode(), orjson.dumps(command), given)
+        self.commands.add(effect.topic, key.encode(), orjson.dumps(command), given)
         _dispatched(spec.domain).inc()
 
-    def _cancel(self, out: Output, decision: Decision, effect: CancelAttempt) -> None:
+    def _cancel(self, decision: Decision, effect: CancelAttempt) -> None:
         ident = attempt_id(decision.execution.id, effect.step, effect.attempt)
         command = {
             "execution_id": decision.execution.id,
@@ -130,8 +133,10 @@ class Writer:
             "grace_seconds": GRACE_SECONDS,
             "at": iso(decision.now),
         }
+        if effect.executor is not None:
+            command["executor"] = effect.executor
         given = _command_headers(decision, effect, "step.cancel")
-        out.send(EXECUTORS_CONTROL, ident.encode(), orjson.dumps(command), given)
+        self.commands.add(EXECUTORS_CONTROL, ident.encode(), orjson.dumps(command), given)
 
     def _exhausted(self, out: Output, decision: Decision, effect: DeadLetterStep) -> None:
         execution, spec = decision.execution, effect.spec

@@ -22,6 +22,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from runtime import clock
 from runtime.health import Health
 from runtime.kafka import clients
+from runtime.kafka.broker_clock import BrokerClock
 from runtime.kafka.deciding import Deciding
 from runtime.kafka.dlq_limit import DlqLimit, DlqLimitReached
 from runtime.kafka.outage import CONFIGURATION, PASSING, Outage, reason
@@ -63,6 +64,8 @@ class Processor:
     changelog: Topic
     create: Callable[[int], Partition]
     limit: DlqLimit = field(default_factory=DlqLimit)
+    #: Measures the broker's time by the records of each transaction.
+    broker_clock: BrokerClock | None = None
     _deciding: Deciding | None = None
     #: Partitions that were assigned and are not restored yet.
     _assigned: set[int] = field(default_factory=set)
@@ -99,7 +102,7 @@ class Processor:
     def _session(self, stop: threading.Event, outage: Outage) -> None:
         """From a new producer and consumer until the stop or an error that ends both."""
         options = clients.transactional(self.settings, f"{self.group}-{self.settings.instance}")
-        transactions = Transactions(options, self.settings.topic_prefix)
+        transactions = Transactions(options, self.settings.topic_prefix, self.broker_clock)
         consumer = Consumer(
             clients.consumer(
                 self.settings,
@@ -126,6 +129,8 @@ class Processor:
         try:
             if not transactions.open():
                 raise KafkaException(transactions.last_error)
+            if self.broker_clock is not None:
+                transactions.measure_clock(clients.topic_name(self.settings, self.changelog))
             names = [clients.topic_name(self.settings, topic) for topic in self.sources]
             consumer.subscribe(names, on_assign=self._on_assign, on_revoke=self._on_revoke)
             while not stop.is_set():

@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from runtime import clock
 from runtime.kafka.broker_clock import BrokerClock
 from runtime.kafka.calls import CallThread
+from runtime.kafka.cluster import cluster_id
 from runtime.kafka.offsets import CommitMark, Offsets, membership
 from runtime.kafka.outcome import (
     REFUSED_RECORD,
@@ -92,9 +93,14 @@ class Transactions:
         """Drop the producer with everything that is not committed; it may be opened again."""
         self._calls.close()
         self._begun = False
+        self._partitions.clear()
         if self._producer is not None:
             self._producer.purge()
             self._producer = None
+
+    def cluster(self, topic: str) -> str:
+        """The id of the cluster that has the topic of this full name; raises KafkaException."""
+        return cluster_id(self._opened(), topic)
 
     def partitions_of(self, topic: str) -> int:
         """How many partitions the topic of this full name has; raises KafkaException."""

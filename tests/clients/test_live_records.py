@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from devstack.stack import LocalStack
 from streams.schemas import FILES
-from streams.topics import CONTROL, TOPICS, Topic
+from streams.topics import TOPICS, Topic
 from tests import node_kit
 from tests.harness import Harness
 
@@ -119,11 +119,7 @@ def test_what_is_written_is_valid_for_what_is_published(
         harness.produce(orjson.dumps(request))
     harness.flush()
 
-    def command(kind: str, execution_id: str, **fields: Any) -> None:
-        value = {"type": kind, "execution_id": execution_id, "actor": "tester", **fields}
-        harness.produce(orjson.dumps(value), execution_id[-8:].encode(), CONTROL.name)
-        harness.flush()
-
+    command = harness.control
     held = keys["a pause and a cancel"]
     running = _first(harness, held, "step.started")
     command("pause", running, reason="look first")

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from authority.policy_file import parse
 from console.cli import main
 from streams.commands import CONTROL_COMMAND, StepCommand
 from streams.events import EventRecord, decode_event
@@ -23,6 +24,7 @@ from streams.reports import REPORT, OutputChunk
 from streams.topics import TOPICS
 from streams.topology import APPS
 from tests.docs.blocks import ROOT, Block, blocks
+from tests.unit.router.simulation import OPEN_POLICY
 from toolmeta import registry
 from toolmeta.check import check
 from toolmeta.model import Run
@@ -56,7 +58,9 @@ def admitted(plan: Any, folder: Path) -> None:
     """The plan, or the whole request, is admitted and nothing of it is misspelled."""
     file = folder / "plan.json"
     file.write_text(json.dumps(plan))
-    assert main(["explain", str(file)]) == 0
+    policy = folder / "policy.yaml"
+    policy.write_text(OPEN_POLICY)
+    assert main(["explain", str(file), "--policy", str(policy)]) == 0
     assert surplus(Plan.model_validate(plan.get("plan", plan))) == []
 
 
@@ -69,6 +73,9 @@ def arguments(tool: str, parameters: dict[str, Any]) -> None:
 @pytest.mark.parametrize("block", of("yaml"))
 def test_a_yaml_block_is_a_plan_or_a_part_of_one(block: Block, tmp_path: Path) -> None:
     document = yaml.safe_load(block.text)
+    if isinstance(document, dict) and "rules" in document:
+        parse(block.text, registry.load())
+        return
     if isinstance(document, dict) and "argv" in document:
         # A part of a definition of the catalogue.
         Run.model_validate_json(json.dumps({"driver": "command", **document}))

@@ -21,6 +21,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, Topic
 from streams import envelope, ids
 from streams.reports import REPORT, AnyReport
 from streams.topics import EXECUTORS_CONTROL, REPORTS, STEPS, Topic
+from tests.signing import Keyring
 
 _PROCESS = "import sys; from processors.executors.app import main; sys.exit(main(sys.argv[1:]))"
 EXECUTOR = ("-c", _PROCESS, "test")
@@ -37,6 +38,7 @@ class ExecutorLab:
         self.reports: list[AnyReport] = []
         self.headers: list[dict[str, bytes]] = []
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.keys = Keyring(folder, bootstrap, prefix)
         self._random = random.Random(7)
         self._producer = Producer(
             {
@@ -74,6 +76,7 @@ class ExecutorLab:
             "RUNSTREAM_INSTANCE": instance,
             "RUNSTREAM_LEDGER": str(self.ledger_path),
             "RUNSTREAM_LOG_FORMAT": "json",
+            **self.keys.environment(("executor",)),
             **{f"RUNSTREAM_{name.upper()}": str(value) for name, value in settings.items()},
         }
         with (self.folder / f"{instance}.log").open("ab") as log:
@@ -115,14 +118,18 @@ class ExecutorLab:
             subject=execution,
             traceparent=b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         )
-        self.raw(STEPS["test", lane], orjson.dumps(command), execution.encode(), headers)
+        topic, value = STEPS["test", lane], orjson.dumps(command)
+        key = str(command.get("target") or execution).encode()
+        self.raw(topic, value, key, [*headers, self.keys.header("router", topic, value)])
         return execution
 
     def cancel(self, command: dict[str, Any], reason: str = "cancelled", **more: Any) -> None:
         """Cancel an attempt as the router would."""
         names = {name: command[name] for name in ("execution_id", "step", "attempt")}
         body = {**names, "reason": reason, "at": datetime.now(UTC).isoformat(), **more}
-        self.raw(EXECUTORS_CONTROL, orjson.dumps(body), ids.attempt_id(**names).encode(), [])
+        value = orjson.dumps(body)
+        signature = self.keys.header("router", EXECUTORS_CONTROL, value)
+        self.raw(EXECUTORS_CONTROL, value, ids.attempt_id(**names).encode(), [signature])
 
     def raw(self, topic: Topic, value: bytes, key: bytes, headers: Any) -> None:
         """Write any bytes."""

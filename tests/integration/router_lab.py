@@ -16,8 +16,10 @@ from typing import Any
 import orjson
 from confluent_kafka.admin import AdminClient
 
+from streams.topics import REPORTS
 from tests.harness import Harness
 from tests.integration.groups import members
+from tests.signing import Keyring
 
 ROUTER = ("-m", "console", "router")
 EXECUTOR = ("-m", "console", "executor", "--domain", "test")
@@ -41,6 +43,7 @@ class RouterLab(Harness):
         super().__init__(stack, ledger, prefix)
         self.folder = folder
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.keys = Keyring(folder, bootstrap, prefix)
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
 
     def start(self, name: str, arguments: tuple[str, ...] = ROUTER, **settings: Any) -> None:
@@ -53,6 +56,7 @@ class RouterLab(Harness):
             "RUNSTREAM_TEST_TOOLS": "true",
             "RUNSTREAM_LEDGER": str(self.ledger),
             "RUNSTREAM_LOG_FORMAT": "json",
+            **self.keys.environment(arguments),
             **{f"RUNSTREAM_{key.upper()}": str(value) for key, value in settings.items()},
         }
         with (self.folder / f"{name}.log").open("ab") as log:
@@ -104,7 +108,9 @@ class RouterLab(Harness):
 
     def raw_report(self, value: dict[str, Any], key: bytes) -> None:
         """Put a report on the topic as an executor would."""
-        self.produce(orjson.dumps(value), key=key, topic="steps.reports")
+        raw = orjson.dumps(value)
+        signature = self.keys.header("executor", REPORTS, raw)
+        self.produce(raw, key=key, topic=REPORTS.name, headers=[signature])
 
     def close(self) -> None:
         for process in self.processes.values():

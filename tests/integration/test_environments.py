@@ -14,7 +14,6 @@ import pytest
 
 from devstack.processes import console_command
 from devstack.stack import LocalStack
-from streams import ids
 from tests.conftest import SERVERS
 from tests.harness import PATIENCE_SECONDS, Harness
 
@@ -91,10 +90,6 @@ def test_leaving_the_environment_out_saves_no_approval(prod: Harness) -> None:
     waiting = _events(prod, key, "execution.approval_requested")
     assert "step.dispatched" not in [event["type"] for event in waiting]
     execution_id = waiting[0]["execution_id"]
-    approve = {"type": "approve", "execution_id": execution_id, "actor": "olga"}
-    prod.produce(
-        orjson.dumps(approve), ids.route_of(execution_id).encode(), topic="execution.control"
-    )
-    prod.flush()
+    prod.control("approve", execution_id)
     _events(prod, key, "execution.completed")
     assert _names(prod) == []

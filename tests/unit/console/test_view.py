@@ -14,7 +14,8 @@ from console.lines import document, sentence
 from console.view import ExecutionView
 from streams.events import Event, decode_event
 from streams.lifecycle import TERMINAL_EVENTS
-from streams.payloads import EVENT_TYPES, Problem
+from streams.payloads import EVENT_TYPES
+from streams.problems import Problem
 
 IDENT = "01a1f7c1-4180-8a94-9234-56783662e997"
 EXAMPLES = files("streams").joinpath("examples")

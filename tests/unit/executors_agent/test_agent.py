@@ -25,6 +25,7 @@ from streams.commands import CancelStep
 from streams.reports import REPORT, AnyReport, Cancelled, Failed, Heartbeat, Succeeded
 from tests.driver_kit import command, until
 from tests.unit.executors_agent.test_attempts import FakeDriver
+from tests.unit.executors_agent.test_reports import no_tokens
 from toolmeta.invocation import Invocation
 
 
@@ -61,6 +62,7 @@ class Lab:
             Resources(settings),
             {"fake": FakeDriver(act)},
             Cancellations(),
+            no_tokens,
         )
 
     def begin(self, name: str, **changed: Any) -> None:

@@ -9,7 +9,16 @@ import orjson
 import pytest
 
 from processors.executors.binding import binder
-from processors.executors.claim import Arrival, Decision, Refuse, Skip, Start, Unreadable, decide
+from processors.executors.claim import (
+    Arrival,
+    Decision,
+    Forged,
+    Refuse,
+    Skip,
+    Start,
+    Unreadable,
+    decide,
+)
 from streams.commands import CancelStep, StepCommand
 from toolmeta.invocation import Invocation, Problem
 from toolmeta.registry import load
@@ -50,7 +59,16 @@ def decided(value: bytes | None, version: int | None = 1, **given: Any) -> Decis
         cancelled.get,
         claimed.__contains__,
         lambda command: found,
+        lambda command: given.get("refusal"),
     )
+
+
+def test_a_command_that_is_not_the_router_s_is_never_followed() -> None:
+    got = decided(orjson.dumps(command()), refusal="it is not signed")
+    assert isinstance(got, Forged) and got.message == "it is not signed"
+    # Before anything else is decided about it: an answer would be about the genuine one.
+    late = decided(orjson.dumps(command()), now=NOW + 600, refusal="a copy")
+    assert isinstance(late, Forged)
 
 
 def test_a_good_command_starts() -> None:

@@ -11,8 +11,9 @@ import structlog
 from processors.executors.claim_builder import CLAIM_DECISIONS, ClaimBuilder
 from processors.executors.reports import Reports
 from streams.commands import StepCommand
-from streams.envelope import HOPS
+from streams.envelope import HOPS, SIGNATURE
 from tests.unit.executors_agent.test_claim import FINE, command
+from tests.unit.executors_agent.test_reports import no_tokens
 from toolmeta.invocation import Invocation
 
 
@@ -46,11 +47,13 @@ class Command:
         return 2, self.appended_ms
 
 
-def claiming(bind: Any = lambda command: FINE, **given: Any) -> ClaimBuilder:
+def claiming(
+    bind: Any = lambda command: FINE, refuse: Any = lambda *given: None, **given: Any
+) -> ClaimBuilder:
     log: Any = structlog.wrap_logger(structlog.ReturnLogger(), processors=[])
     return ClaimBuilder(
-        Reports("one"), "group", "p.steps.test", "p.steps.reports", "steps.test", "dev",
-        lambda attempt: None, set().__contains__, bind, lambda topic: 8, log, **given,
+        Reports("one", no_tokens), "group", "p.steps.test", "p.steps.reports", "steps.test", "dev",
+        lambda attempt: None, set().__contains__, bind, lambda topic: 8, log, refuse, **given,
     )  # fmt: skip
 
 
@@ -92,3 +95,21 @@ def test_validity_counts_from_the_append_unless_a_dead_letter_was_sent_again(
     assert claiming(clock_ahead=3_600.0).add(record(ms)) == "started"
     again = record(ms, headers=[(HOPS, b"1")])
     assert claiming(clock_ahead=3_600.0).add(again) == "refused_expired"
+
+
+def test_a_forged_command_is_a_dead_letter_and_a_report_that_ends_nothing() -> None:
+    made = claiming(refuse=lambda *given: "it is not signed")
+    assert made.add(record()) == "not_authentic"
+    assert not made.starts and made.dead_letters == 0
+    report, letter = made.outputs
+    assert orjson.loads(report.value or b"")["type"] == "rejected_command"
+    assert dict(letter.headers)["runstream-error-class"] == b"not_authentic"
+
+
+def test_reports_of_a_claim_are_signed_and_dead_letters_are_not() -> None:
+    made = claiming(refuse=lambda message, headers, step: "forged" if step.attempt == 2 else None)
+    made.add(record(attempt=1))
+    made.add(record(attempt=2))
+    signed = [SIGNATURE in dict(output.headers) for output in made.sign()]
+    assert signed == [True, True, False]
+    assert [output.topic for output in made.sign()] == [output.topic for output in made.outputs]

@@ -21,6 +21,7 @@ from runtime.kafka.publisher import DeliveryError
 from streams.reports import REPORT, AnyReport, Resumed, Waiting
 from tests.driver_kit import until
 from tests.unit.executors_agent.test_attempts import left, made
+from tests.unit.executors_agent.test_reports import no_tokens
 
 
 class FakePublisher:
@@ -48,7 +49,8 @@ def _no_hold(before: int) -> AbstractContextManager[None]:
 
 
 def holder(publisher: FakePublisher) -> HoldReports:
-    return HoldReports(publisher, "steps.reports", Reports("here"))  # type: ignore[arg-type]
+    given: Any = publisher
+    return HoldReports(given, "steps.reports", Reports("here", no_tokens))
 
 
 def test_waiting_and_resumed_are_reported_and_the_time_limit_starts_afterwards() -> None:

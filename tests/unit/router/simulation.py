@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
+from authority.identity import Forged, Signer
+from authority.policy import Policy
+from authority.policy_file import parse
 from processors.router import expressions
+from processors.router.authentication import Authentication
 from processors.router.cel_worker import Worker
 from processors.router.partition import RouterPartition
 from processors.router.plan_cache import PlanCache
 from processors.router.requests import RequestHandler
+from processors.router.signed_output import SignedOutput
 from processors.router.store import StateStore
 from processors.router.writing import Writer
 from streams import topics
+from streams.actors import ACTOR, ANONYMOUS
 from streams.events import Event, decode_event, encode_event
 from streams.ids import route_of
 from streams.limits import MAX_RECORD_BYTES
@@ -58,6 +66,15 @@ class Record:
 expressions.evaluate_by(Worker())
 
 
+#: Everybody may do everything: what the policy refuses has tests of its own.
+OPEN_POLICY = """
+version: 1
+rules:
+  - {id: everybody, effect: allow, actors: ["*", anonymous], actions: ["*"], secrets: ["*"]}
+  - {id: everybody-controls, effect: allow, actors: ["*", anonymous], controls: ["*"]}
+"""
+
+
 class Captured:
     """Keeps what is sent, in the place of a transaction."""
 
@@ -80,11 +97,50 @@ class Captured:
         self.records.append((name, key, value, headers))
 
 
+class EverybodySigns:
+    """Every record that names an actor is signed with a key of that actor."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+
+    def signer(self, message: Any, topic: Topic, now: float) -> Signer | Forged | None:
+        try:
+            record = orjson.loads(message.value() or b"")
+            actor, tenant = str(record["actor"]), str(record.get("tenant", "default"))
+        except (ValueError, KeyError, TypeError):
+            return None
+        if topic is topics.CONTROL:
+            store = self._simulation.partition.store
+            known = store.living.get(record["execution_id"]) or store.entry(record["execution_id"])
+            tenant = record.get("tenant") or (known.tenant if known is not None else tenant)
+        if actor == ANONYMOUS or re.fullmatch(ACTOR, actor) is None:
+            return None  # Nobody has a key of such a name.
+        return Signer(f"key of {actor.lower()}", tenant, actor, round(now * 1_000_000))
+
+    def refuse_report(self, message: Any, domain: str | None, now: float) -> str | None:
+        return None
+
+
+def no_tokens(topic: str, values: Sequence[bytes]) -> list[bytes]:
+    """In the place of signatures, which nobody checks here."""
+    return [b"token"] * len(values)
+
+
 class Simulation:
     """A router with one partition; every event it writes is checked against its contract."""
 
-    def __init__(self, *, test_tools: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        test_tools: bool = True,
+        authentication: Authentication | None = None,
+        require_signatures: bool = False,
+        policy: str = OPEN_POLICY,
+    ) -> None:
+        self.authentication = authentication or EverybodySigns(self)
+        self.require_signatures = require_signatures
         self.tools = registry.load(test_tools=test_tools)
+        self.policy: Policy = parse(policy, self.tools)
         self.now = START
         self.out = Captured()
         self.partition = self._fresh()
@@ -103,9 +159,18 @@ class Simulation:
             number=0,
             count=1,
             prefix="",
-            writer=Writer("", "router"),
+            writer=Writer("", "router", SignedOutput(no_tokens)),
             store=store,
-            requests=RequestHandler(0, 1, PlanCache(self.tools), store, self._bits),
+            requests=RequestHandler(
+                0,
+                1,
+                PlanCache(self.tools),
+                store,
+                self._bits,
+                lambda: self.policy,
+                self.require_signatures,
+            ),
+            authentication=self.authentication,
         )
 
     def _bits(self) -> int:
@@ -125,7 +190,13 @@ class Simulation:
         return self.produce(topics.REQUESTS, raw)
 
     def control(self, kind: str, execution_id: str, **fields: Any) -> list[dict[str, Any]]:
-        """Produce a control command; returns the new events."""
+        """Produce a control command; returns the new events.
+
+        An approval names the hash of the plan that waits, unless `plan_hash` is given.
+        """
+        if kind == "approve" and "plan_hash" not in fields:
+            waiting = self.partition.store.living.get(execution_id)
+            fields["plan_hash"] = waiting.plan_hash if waiting else "0" * 64
         command = {"type": kind, "execution_id": execution_id, "actor": "operator", **fields}
         return self.produce(topics.CONTROL, orjson.dumps(command), route_of(execution_id).encode())
 
@@ -173,13 +244,31 @@ class Simulation:
         """The oldest command that nobody has taken."""
         return self.commands.pop(0)
 
-    def produce(self, topic: Topic, raw: bytes, key: bytes | None = None) -> list[dict[str, Any]]:
-        """Produce a record to a source topic; returns the new events."""
+    def produce(
+        self,
+        topic: Topic,
+        raw: bytes,
+        key: bytes | None = None,
+        headers: list[tuple[str, bytes]] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Produce a record to a source topic; returns the new events.
+
+        Left out are decisions that allow what the other events tell; see `decisions`.
+        """
         seen = len(self.events)
         self.now = round(self.now + 0.001, 3)
-        self.partition.handle(Record(topic.name, raw, key), self.now, self.out)  # type: ignore[arg-type]
+        record: Any = Record(topic.name, raw, key, headers or [])
+        self.partition.handle(record, self.now, self.out)
         self._collect()
-        return self.events[seen:]
+        return [event for event in self.events[seen:] if not _allows(event)]
+
+    def decisions(self, execution_id: str) -> list[dict[str, Any]]:
+        """The data of every decision about authority in the log of an execution."""
+        return [
+            event["data"]
+            for event in self.events
+            if event["type"] == "audit.decision" and event["execution_id"] == execution_id
+        ]
 
     def _collect(self) -> None:
         self.partition.flush(self.out)
@@ -210,3 +299,7 @@ class Simulation:
 def kinds(events: list[dict[str, Any]]) -> list[str]:
     """The types of some events."""
     return [event["type"] for event in events]
+
+
+def _allows(event: dict[str, Any]) -> bool:
+    return event["type"] == "audit.decision" and bool(event["data"]["allowed"])

@@ -220,7 +220,9 @@ class World(RuleBasedStateMachine):
                 self.ended.add(event.execution_id)
         self.folded_events = len(simulation.log)
         for execution in simulation.partition.store.living.values():
-            assert comparable(self.folded[execution.id]) == comparable(execution)
+            # What guards against copies of commands is in the changelog only.
+            folded = {**comparable(self.folded[execution.id]), "signed": execution.signed}
+            assert folded == comparable(execution)
 
     @rule()
     def the_changelog_is_the_state(self) -> None:

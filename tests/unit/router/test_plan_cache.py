@@ -37,6 +37,17 @@ def test_each_acceptance_is_its_own() -> None:
     assert two.plan is one.plan
 
 
+def test_who_signed_one_request_is_not_told_of_another() -> None:
+    cache = PlanCache(TOOLS)
+    read = _read("ann", name="patch")
+    signed = cache.admit(read.request, read.plan_hash, "key-1", 1)
+    assert isinstance(signed, Accepted)
+    signed.key, signed.signed_at, signed.claimed_actor = "ann-1", 7, "ann"
+    unsigned = cache.admit(read.request, read.plan_hash, "key-2", 1)
+    assert isinstance(unsigned, Accepted)
+    assert (unsigned.key, unsigned.signed_at, unsigned.claimed_actor) == (None, None, None)
+
+
 def test_what_makes_a_difference_to_admission_is_part_of_the_hash() -> None:
     cache = PlanCache(TOOLS)
     for plan in ({}, {"environment": "prod"}, {"approval_level": 2}, {"timeout_seconds": 7}):

@@ -1,0 +1,157 @@
+"""Verifier: whether a record was signed by a trusted key, for this topic of this cluster."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from authority.identity import Forged, Signer
+from authority.keys import TrustedKey
+from authority.tokens import Token, digest, verify
+from authority.trust import TrustedKeys
+
+#: How far a signer's clock may be ahead, in seconds.
+MAX_SKEW_SECONDS: Final = 120.0
+#: Tokens that are remembered as good: the records that one token covers lie close together.
+REMEMBERED: Final = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The key that signed a record, and when, in Unix microseconds."""
+
+    key: TrustedKey
+    signed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How old, and how far ahead, a signature may be when its record is read, in seconds."""
+
+    age: float
+    ahead: float = MAX_SKEW_SECONDS
+
+    @classmethod
+    def within(cls, remembered: float) -> Window:
+        """The window of records that are known for `remembered` seconds after they are read.
+
+        Both sides together are no longer than that: what is signed ahead must not outlast it.
+        """
+        ahead = min(MAX_SKEW_SECONDS, remembered / 2)
+        return cls(remembered - ahead, ahead)
+
+
+class Verifier:
+    """Verifies the signatures of records on one cluster; safe from every thread."""
+
+    def __init__(self, trusted: TrustedKeys) -> None:
+        """`cluster` must be set before the first record."""
+        self._trusted = trusted
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, Token] = OrderedDict()
+        self._generation = trusted.generation
+        #: The id of the Kafka cluster.
+        self.cluster: str | None = None
+
+    def check(
+        self,
+        value: bytes | None,
+        token: str | None,
+        topic: str,
+        now: float,
+        window: Window | None = None,
+    ) -> Proof | Forged | None:
+        """Who signed the value of a record of this topic; None where nobody did. Never raises.
+
+        `topic` is without a prefix; `now` is in Unix seconds. Without a window its time may be any.
+        """
+        if token is None:
+            return None
+        found = self._token(token)
+        if isinstance(found, Forged):
+            return found
+        wrong = _mismatch(found, value, topic, self.cluster, now, window)
+        return Forged(wrong) if wrong else Proof(found.key, found.signed_at)
+
+    def _token(self, token: str) -> Token | Forged:
+        self._trusted.refresh()
+        with self._lock:
+            if self._generation != self._trusted.generation:
+                self._generation = self._trusted.generation
+                self._known.clear()
+            known = self._known.get(token)
+        if known is not None:
+            return known
+        found = verify(token, self._trusted.find)
+        if isinstance(found, Token):
+            with self._lock:
+                self._known[token] = found
+                if len(self._known) > REMEMBERED:
+                    self._known.popitem(last=False)
+        return found
+
+
+def _mismatch(
+    token: Token,
+    value: bytes | None,
+    topic: str,
+    cluster: str | None,
+    now: float,
+    window: Window | None,
+) -> str | None:
+    claims = token.claims
+    if value is None or digest(value) not in token.digests:
+        return "the signature is for another value"
+    if claims.topic != topic:
+        return f"the signature is for the topic {claims.topic[:64]!r}"
+    if claims.aud != cluster:
+        return f"the signature is for the cluster {claims.aud[:64]!r}, and this is {cluster!r}"
+    refusal = token.key.use.refusal(now)
+    if refusal is not None:
+        return f"the key {token.key.kid} does not count: {refusal}"
+    if claims.exp is not None and now >= claims.exp:
+        return "the signature has expired"
+    if window is None:
+        return None
+    if claims.iat - now > window.ahead:
+        return f"the signature is {claims.iat - now:.0f} s ahead of the clock here"
+    if now - claims.iat > window.age:
+        return f"the signature is {now - claims.iat:.0f} s old; {window.age:.0f} are allowed"
+    return None
+
+
+def as_signer(found: Proof | Forged | None) -> Signer | Forged | None:
+    """Whose request or control message it is; only a key of the role actor signs these."""
+    if not isinstance(found, Proof):
+        return found
+    use = found.key.use
+    if use.actor is None:
+        return Forged(f"the key {found.key.kid} is that of a {use.role}, and signs nothing here")
+    return Signer(found.key.kid, use.tenant, use.actor, found.signed_at)
+
+
+def refuse_command(found: Proof | Forged | None) -> str | None:
+    """Why a command or a cancel is not the router's, or None."""
+    if found is None:
+        return "it is not signed"
+    if isinstance(found, Forged):
+        return found.message
+    if found.key.use.role != "router":
+        return f"the key {found.key.kid} is not that of a router"
+    return None
+
+
+def refuse_report(found: Proof | Forged | None, domain: str | None) -> str | None:
+    """Why a report is not that of an executor of this domain (None: of any), or None."""
+    if found is None:
+        return "it is not signed"
+    if isinstance(found, Forged):
+        return found.message
+    use = found.key.use
+    if use.role != "executor":
+        return f"the key {found.key.kid} is not that of an executor"
+    if domain is not None and domain not in use.domains:
+        return f"the key {found.key.kid} is for {', '.join(use.domains)}, and the step is {domain}"
+    return None

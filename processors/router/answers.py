@@ -1,0 +1,45 @@
+"""Answers that are of no execution: rejections and explanations, each under an id of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from processors.router.changelog import entry_record
+from processors.router.outcomes import Explain, Refuse
+from processors.router.state import DedupEntry
+from processors.router.store import StateStore
+from processors.router.writing import Writer
+from runtime.kafka.processor import Output
+from streams.events import Event
+from streams.ids import partition_for, route_of
+from streams.payloads import Payload
+from streams.timestamps import iso
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Writes the answers of one partition."""
+
+    number: int
+    count: int
+    writer: Writer
+    store: StateStore
+
+    def write(self, answer: Refuse | Explain, now: float, out: Output) -> None:
+        """All events of the answer's id, in the partition of its route."""
+        status = "explained" if isinstance(answer, Explain) else "rejected"
+        payloads: list[tuple[str, Payload]] = [(f"execution.{status}", answer.data)]
+        if isinstance(answer, Refuse) and answer.audit is not None:
+            payloads.append(("audit.decision", answer.audit))
+        ident, tenant = answer.execution_id, answer.tenant
+        if answer.keep:
+            # The client chose the id: no execution gets it from now on.
+            entry = DedupEntry(ident, tenant, None, "", status, len(payloads), now)
+            self.store.put_entry(entry)
+            self.writer.changelog(out, self.number, [entry_record(entry)])
+        events = [
+            Event(ident, seq, kind, iso(now), tenant, data)
+            for seq, (kind, data) in enumerate(payloads, 1)
+        ]
+        home = partition_for(route_of(ident).encode(), self.count)
+        self.writer.events(out, events, home)

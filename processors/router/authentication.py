@@ -1,0 +1,67 @@
+"""Authentication: who signed the records that the router reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from confluent_kafka import Message
+from prometheus_client import Counter
+
+from authority.identity import Forged, Signer, refuse_signer
+from authority.verifier import Verifier, Window, as_signer, refuse_report
+from processors.router.state import DedupEntry, Execution
+from streams.envelope import SIGNATURE, header, message_headers
+from streams.topics import REPORTS, Topic
+
+FORGED: Final = Counter(
+    "runstream_not_authentic_total",
+    "Records refused for their signature, by what they are",
+    ["record"],
+)
+
+
+class Authentication(Protocol):
+    """What a partition asks about the signature of a record."""
+
+    def signer(self, message: Message, topic: Topic, now: float) -> Signer | Forged | None:
+        """Whose key signed a request or a control message; None where it is not signed."""
+
+    def refuse_report(self, message: Message, domain: str | None, now: float) -> str | None:
+        """Why a report is not that of an executor of this domain (None: of any), or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signatures:
+    """By the trusted keys; signatures of requests and control messages count in a window."""
+
+    verifier: Verifier
+    window: Window
+
+    def signer(self, message: Message, topic: Topic, now: float) -> Signer | Forged | None:
+        """See Authentication."""
+        token = header(message_headers(message), SIGNATURE)
+        return as_signer(self.verifier.check(message.value(), token, topic.name, now, self.window))
+
+    def refuse_report(self, message: Message, domain: str | None, now: float) -> str | None:
+        """See Authentication; a report that is read twice changes nothing, so any age will do."""
+        token = header(message_headers(message), SIGNATURE)
+        found = self.verifier.check(message.value(), token, REPORTS.name, now)
+        return refuse_report(found, domain)
+
+
+def refuse_control(
+    signer: Signer | Forged | None, known: Execution | DedupEntry, actor: str, required: bool
+) -> str | None:
+    """Why a control message that names this actor does not count, or None.
+
+    Of one key each message must be signed later than the one before, so that a copy of an earlier
+    one has no effect.
+    """
+    wrong = refuse_signer(signer, known.tenant, actor, required=required)
+    if wrong is not None or not isinstance(signer, Signer):
+        return wrong
+    last = known.signed.get(signer.kid)
+    if last is None or signer.signed_at > last:
+        return None
+    return f"what the key {signer.kid} signed at this time or later was followed already"

@@ -1,0 +1,205 @@
+"""Authorisation: whether the policy lets somebody run a plan, or steer an execution; pure.
+
+A plan is allowed where every call that can ever run is: its tool with the right that the call
+needs, on every asset that it names, and every secret that it refers to. A rerun is a plan like any
+other: whoever asks for it must be allowed to run what it runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from authority.identity import Identity
+from authority.policy import (
+    LOCAL,
+    Access,
+    Control,
+    Policy,
+    RunStep,
+    UseSecret,
+    Verdict,
+    resource_of,
+)
+from authority.policy_document import Verb
+from processors.router.calls import admitted
+from processors.router.state import Execution
+from streams.actors import same_actor
+from streams.admitted import AdmittedStep
+from streams.payloads import Accepted, Audit
+from toolmeta import secret_references
+from toolmeta.bind import target_key
+from toolmeta.invocation import Problem
+from toolmeta.model import Tool
+from toolmeta.permissions import permission_of
+from toolmeta.registry import Registry
+
+#: The rule of decisions about an execution of another tenant; no policy can change it.
+OTHER_TENANT: Final = "other-tenant"
+MAX_PROBLEMS: Final = 20
+#: Rules that one `audit.decision` names.
+_MAX_RULES: Final = 10
+_HERE: Final = frozenset({LOCAL, "127.0.0.1", "::1"})
+_EACH_ITEM: Final = re.compile(r"\{\{\s*item\s*\}\}")
+_COLON: Final = re.compile(r"^([a-z]+):")
+
+
+@dataclass(frozen=True, slots=True)
+class Authorisation:
+    """What the policy says of a plan: one decision for all of it, and each refusal by its field."""
+
+    audit: Audit
+    problems: list[Problem]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """One access that a plan needs, where in the plan, and what the policy says of it."""
+
+    #: Where the call stands, such as `plan.steps[0].compensate`.
+    call: str
+    #: What of the call needs it, such as `tool`.
+    place: str
+    access: Access
+    verdict: Verdict
+
+    @property
+    def field(self) -> str:
+        """The field of the plan that needs it."""
+        return f"{self.call}.{self.place}"
+
+
+def authorise(
+    policy: Policy, identity: Identity, data: Accepted, registry: Registry
+) -> Authorisation:
+    """Whether the identity may run all of this plan; `problems` is empty where it may."""
+    rules: dict[str, None] = {}
+    refused: list[Decided] = []
+    for decided in decisions(policy, identity, data, registry):
+        if decided.verdict.allowed:
+            rules[decided.verdict.rule] = None
+        elif len(refused) < MAX_PROBLEMS:
+            refused.append(decided)
+    if not refused:
+        named = ", ".join(list(rules)[:_MAX_RULES])
+        message = f"the plan may run in {data.environment}"
+        return Authorisation(
+            audit_of(identity, "run", True, message, named, f"plan/{data.plan_hash}"), []
+        )
+    first = refused[0]
+    problems = [Problem(item.field, item.verdict.message) for item in refused]
+    verdict, resource = first.verdict, resource_of(first.access)
+    told = f"{first.field}: {verdict.message}"
+    return Authorisation(audit_of(identity, "run", False, told, verdict.rule, resource), problems)
+
+
+def decisions(
+    policy: Policy, identity: Identity, data: Accepted, registry: Registry
+) -> Iterator[Decided]:
+    """What the policy says of every access that the plan needs, in the order of the plan."""
+    for call, place, access in accesses(data, registry):
+        yield Decided(call, place, access, policy.decide(identity, access))
+
+
+def accesses(data: Accepted, registry: Registry) -> Iterator[tuple[str, str, Access]]:
+    """Everything that the plan needs, each with the call and the part of it that need it."""
+    environment: Any = data.environment
+    level = data.approval_level
+    for field, spec in admitted(data.plan):
+        tool = registry.get(spec.tool)
+        # What is no longer in the catalogue can only be refused: a rerun after an upgrade.
+        action = "admin" if tool is None else permission_of(tool, spec.parameters)
+        for asset in assets_of(spec, () if tool is None else _names_of_targets(tool)):
+            run = RunStep(spec.tool, spec.domain, action, asset, environment, level)
+            yield field, "tool", run
+            for place, path in secrets_of(spec):
+                use = UseSecret(path, spec.tool, spec.domain, asset, environment, level)
+                yield field, place, use
+
+
+@lru_cache(maxsize=1_024)
+def _names_of_targets(tool: Tool) -> tuple[str, ...]:
+    """Every parameter that can name what a call of the tool acts on, or where it runs."""
+    found: list[str] = []
+    for name in dict.fromkeys((*tool.target, "host")):
+        shape = tool.parameters.get(name)
+        found += (name, *shape.aliases) if shape is not None else ()
+    return tuple(found)
+
+
+def assets_of(spec: AdmittedStep, names: Iterable[str]) -> list[str | None]:
+    """What a call acts on, each once; None stands for what only the run will tell.
+
+    Every parameter that can name a target counts, not only the first that is set, and so do
+    `assets`: a database client acts on its server, and on the host where it runs.
+    """
+    found: dict[str | None, None] = {}
+    for name in dict.fromkeys((*spec.target, *names)):
+        value = spec.parameters.get(name)
+        if value is None or value == "":
+            continue
+        if isinstance(value, str) and _EACH_ITEM.fullmatch(value.strip()):
+            items = spec.for_each if isinstance(spec.for_each, list) else [None]
+            found.update((_asset(item), None) for item in items)
+        else:
+            found[_asset(value)] = None
+    if not found and spec.target_default is not None:
+        found[spec.target_default] = None
+    for value in spec.assets or ():
+        found[_asset(value)] = None
+    return list(found) or [LOCAL]
+
+
+def _asset(value: Any) -> str | None:
+    key = target_key(value)
+    return LOCAL if key in _HERE else key
+
+
+def secrets_of(spec: AdmittedStep) -> Iterator[tuple[str, str]]:
+    """The path of every secret that a call refers to, and where."""
+    for pointer in spec.secret_paths:
+        value: Any = spec.parameters
+        for part in pointer.split("/")[1:]:
+            name = part.replace("~1", "/").replace("~0", "~")
+            value = value[int(name)] if isinstance(value, list) else value[name]
+        yield "parameters" + pointer.replace("/", "."), _path(value)
+    for name, value in (spec.secrets or {}).items():
+        if secret_references.is_meant(value):
+            yield f"secrets.{name}", _path(value)
+
+
+def _path(reference: dict[str, Any]) -> str:
+    # A colon after the source means the slash.
+    return _COLON.sub(r"\1/", str(reference["path"]))
+
+
+def control(policy: Policy, identity: Identity, execution: Execution, verb: Verb) -> Verdict:
+    """Whether the identity may do this to an execution; never to one of another tenant."""
+    if identity.tenant != execution.tenant:
+        return other_tenant(identity)
+    environment: Any = execution.environment
+    own = same_actor(identity.actor, execution.actor)
+    return policy.decide(identity, Control(verb, environment, execution.approval_level, own))
+
+
+def other_tenant(identity: Identity) -> Verdict:
+    """The refusal of whatever somebody asks of an execution that is not their tenant's."""
+    message = f"{identity.actor} of tenant {identity.tenant} has no execution with this id"
+    return Verdict(False, OTHER_TENANT, message)
+
+
+def audit_of(
+    identity: Identity,
+    action: str,
+    allowed: bool,
+    message: str,
+    rule: str | None = None,
+    resource: str | None = None,
+) -> Audit:
+    """The data of an `audit.decision` about this identity."""
+    return Audit(
+        identity.actor, action, allowed, message, rule, identity.kid, identity.claimed, resource
+    )

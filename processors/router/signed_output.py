@@ -1,0 +1,41 @@
+"""Commands are signed together: one token for those of a batch that go to the same topic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from runtime.kafka.processor import Output
+from streams.envelope import SIGNATURE, Headers
+from streams.topics import Topic
+
+#: The token of each value, in their order, for the topic of this name.
+Tokens = Callable[[str, Sequence[bytes]], list[bytes]]
+
+
+class _Held(NamedTuple):
+    key: bytes
+    value: bytes
+    headers: Headers
+
+
+@dataclass(slots=True)
+class SignedOutput:
+    """Holds the commands of one partition back until the batch is over; keeps their order."""
+
+    tokens: Tokens
+    _held: dict[Topic, list[_Held]] = field(default_factory=dict)
+
+    def add(self, topic: Topic, key: bytes, value: bytes, headers: Headers) -> None:
+        """Send this when the batch is over."""
+        self._held.setdefault(topic, []).append(_Held(key, value, headers))
+
+    def flush(self, out: Output) -> None:
+        """Sign and send what was added."""
+        for topic, held in self._held.items():
+            tokens = self.tokens(topic.name, [record.value for record in held])
+            for record, token in zip(held, tokens, strict=True):
+                given: Headers = [*record.headers, (SIGNATURE, token)]
+                out.send(topic, record.key, record.value, given)
+        self._held.clear()
