@@ -12,7 +12,8 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         iproute2 iputils-ping openssh-client procps tcpdump nmap \
     && rm -rf /var/lib/apt/lists/*
-RUN useradd --create-home --uid 10001 runstream
+RUN useradd --create-home --uid 10001 runstream \
+    && install --directory --owner=runstream --mode=700 /keys
 COPY --from=build /opt/runstream /opt/runstream
 ENV PATH=/opt/runstream/bin:$PATH PYTHONUNBUFFERED=1
 USER runstream

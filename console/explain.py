@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from console.request import Options
     from processors.router.outcomes import Explain
-    from processors.router.plan_cache import PlanCache
     from streams.admitted import AdmittedStep
     from streams.explained import Explained
     from streams.payloads import Accepted

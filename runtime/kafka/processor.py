@@ -130,7 +130,8 @@ class Processor:
             if not transactions.open():
                 raise KafkaException(transactions.last_error)
             if self.broker_clock is not None:
-                transactions.measure_clock(clients.topic_name(self.settings, self.changelog))
+                # Not by the changelog: a compacted topic refuses a record without a key.
+                transactions.measure_clock(clients.topic_name(self.settings, self.sources[-1]))
             names = [clients.topic_name(self.settings, topic) for topic in self.sources]
             consumer.subscribe(names, on_assign=self._on_assign, on_revoke=self._on_revoke)
             while not stop.is_set():

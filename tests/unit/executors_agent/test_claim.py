@@ -147,7 +147,9 @@ def test_a_step_of_another_environment_is_not_bound() -> None:
         return FINE
 
     value = orjson.dumps(command(environment="dev"))
-    got = decide(value, 1, Arrival(NOW), "prod", lambda _: None, lambda _: False, bind)
+    got = decide(
+        value, 1, Arrival(NOW), "prod", lambda _: None, lambda _: False, bind, lambda _: None
+    )
     assert isinstance(got, Refuse) and not touched
 
 

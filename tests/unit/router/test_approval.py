@@ -41,7 +41,7 @@ def test_an_approval_by_a_look_alike_is_a_dead_letter(actor: str) -> None:
     assert not simulation.commands
 
 
-def test_an_approval_names_its_actor() -> None:
+def test_an_approval_is_signed() -> None:
     simulation, execution_id = waiting()
     assert refused(simulation.control("approve", execution_id, actor="anonymous"), "signed")
 
