@@ -34,6 +34,9 @@ class Crashes:
     """The marks of one session; one thread."""
 
     consumer: Any
+    #: Per source partition the record that this process marked last, with its count before: where
+    #: that mark is found again, Kafka had failed and not the process. Shared by all sessions.
+    survived: dict[tuple[str, int], tuple[int, int]]
     #: How many records of a partition are still decided one by one.
     careful: dict[int, int] = field(default_factory=dict)
     #: For an offset at which a predecessor ended: how often it did while deciding it alone.
@@ -45,7 +48,8 @@ class Crashes:
     def taken(self, topics: Iterable[str], partitions: Sequence[int]) -> None:
         """Read the marks of partitions that were assigned, and mark them; raises KafkaException.
 
-        The marks are sent and not waited for: a lost one costs one more end of the process.
+        Returns when the broker has the marks: one that came later than the offsets of the first
+        transaction would take them back.
         """
         wanted = [TopicPartition(topic, number) for topic in topics for number in partitions]
         marked = []
@@ -60,11 +64,14 @@ class Crashes:
                 count = mark.removeprefix(_DECIDING)
                 here = (one.topic, one.partition, offset)
                 self._ended[here] = int(count) if count.isdigit() else 1
+                last, before = self.survived.get(here[:2], (-1, 0))
+                if last == offset:
+                    self._ended[here] = before
                 continue
             self._taken[one.topic, one.partition] = offset
             marked.append(TopicPartition(one.topic, one.partition, offset, _TAKEN))
         if marked:
-            self.consumer.commit(offsets=marked, asynchronous=True)
+            self.consumer.commit(offsets=marked, asynchronous=False)
         self._settled_at = clock.monotonic() + SETTLED_SECONDS
 
     def moved(self, offsets: Mapping[tuple[str, int], int]) -> None:
@@ -73,11 +80,14 @@ class Crashes:
             self._taken.pop(where, None)
 
     def settle(self, *, now: bool = False) -> None:
-        """Remove the marks that are left, once their time is over or `now`."""
+        """Remove the marks that are left, once their time is over or `now`.
+
+        Raises KafkaException.
+        """
         if not self._taken or (not now and clock.monotonic() < self._settled_at):
             return
         left = [TopicPartition(*where, offset, "") for where, offset in self._taken.items()]
-        self.consumer.commit(offsets=left, asynchronous=True)
+        self.consumer.commit(offsets=left, asynchronous=False)
         self._taken.clear()
         self.careful.clear()
 
@@ -92,8 +102,9 @@ class Crashes:
         """
         topic, number, offset = _place(message)
         self._taken.pop((topic, number), None)
-        count = self._ended.get((topic, number, offset), 0) + 1
-        mark = TopicPartition(topic, number, offset, f"{_DECIDING}{count}")
+        before = self._ended.get((topic, number, offset), 0)
+        self.survived[topic, number] = (offset, before)
+        mark = TopicPartition(topic, number, offset, f"{_DECIDING}{before + 1}")
         self.consumer.commit(offsets=[mark], asynchronous=False)
 
     def decided(self, message: Message) -> None:

@@ -12,6 +12,7 @@ Source: `consume-transform-produce` with offsets in the transaction, KIP-98 and 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -65,6 +66,7 @@ class Processor:
     create: Callable[[int], Partition]
     limit: DlqLimit = field(default_factory=DlqLimit)
     _deciding: Deciding | None = None
+    _survived: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     #: Partitions that were assigned and are not restored yet.
     _assigned: set[int] = field(default_factory=set)
     _is_member: bool = False
@@ -121,7 +123,7 @@ class Processor:
             self.log,
             self._restore,
             self.limit,
-            Crashes(consumer),
+            Crashes(consumer, self._survived),
         )
         self._is_member, self._idle_since, self._trouble = False, None, None
         self._assigned.clear()
@@ -202,6 +204,8 @@ class Processor:
         self._is_member = False
         self._assigned.clear()
         if self._deciding is not None:
+            with contextlib.suppress(KafkaException):  # Then their next owner is careful.
+                self._deciding.crashes.settle(now=True)
             self._deciding.revoked()
 
     def _restore_assigned(self, deciding: Deciding) -> None:

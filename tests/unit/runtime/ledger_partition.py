@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from runtime.kafka.crashes import Crashes
 from runtime.kafka.deciding import Deciding
@@ -50,6 +50,7 @@ class FakeBroker:
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
     marks: dict[tuple[str, int], str] = field(default_factory=dict)
     commits: int = 0
+    is_away: bool = False
     refuses: bytes | None = None
     refused_record: KafkaError | None = None
     last_error: KafkaError | None = None
@@ -64,6 +65,8 @@ class FakeBroker:
         self._open.append((name, key, value))
 
     def commit(self, offsets: dict[tuple[str, int], int], consumer: Any) -> Outcome:
+        if self.is_away:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
         if any(value == self.refuses for name, _, value in self._open if name == EVENTS.name):
             self.refused_record = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
             return self.abort()
@@ -170,12 +173,17 @@ class Committing:
 class Loop:
     """The deciding part of the loop over one partition, restored from the broker in memory."""
 
-    def __init__(self, broker: FakeBroker | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        broker: FakeBroker | None = None,
+        survived: dict[tuple[str, int], tuple[int, int]] | None = None,
+        **settings: Any,
+    ) -> None:
         self.broker = broker or FakeBroker()
         self.settings = settings
         self.restores = 0
         transactions: Any = self.broker
-        self.crashes = Crashes(Committing(self.broker))
+        self.crashes = Crashes(Committing(self.broker), {} if survived is None else survived)
         self.deciding = Deciding(
             transactions, None, "", _SILENT, self.restore, DlqLimit(), self.crashes
         )

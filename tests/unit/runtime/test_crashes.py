@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
+from confluent_kafka import KafkaException
 
 from runtime.kafka import crashes
 from streams.topics import EVENTS
@@ -79,3 +80,19 @@ def test_marks_are_removed_when_the_process_stops_or_has_run_a_while(
     assert (broker.marks, broker.offsets) == ({WHERE: ""}, {WHERE: 7})
     assert not Loop(broker).crashes.careful
     assert Loop(broker).crashes.careful
+
+
+def test_sessions_that_kafka_ended_are_not_counted() -> None:
+    broker = FakeBroker()
+    Loop(broker)  # is killed
+    survived: dict[tuple[str, int], tuple[int, int]] = {}
+    broker.is_away = True
+    for _ in range(5):
+        loop = Loop(broker, survived)
+        with pytest.raises(KafkaException):
+            loop.decide_from(0, [b"a"])
+        broker.abort()
+    broker.is_away = False
+    Loop(broker, survived).decide_from(0, [b"a"])
+    assert broker.of("source.dlq") == []
+    assert broker.of(EVENTS.name) == [b"a"]
