@@ -29,6 +29,7 @@ SOURCES = (REQUESTS, CONTROL, REPORTS)
 _ERROR_CLASSES: Final = (
     *("empty", "invalid", "too_large", "not_json", "not_an_object"),
     *("no_route_key", "misrouted", "unknown_execution", "decision_failed"),
+    "decision_crashed",
 )
 
 

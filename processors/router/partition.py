@@ -96,11 +96,13 @@ class RouterPartition:
         else:
             self._control(message, now, out)
 
-    def dead_letter(self, message: Message, out: Output) -> None:
+    def dead_letter(self, message: Message, error_class: str, out: Output) -> None:
         """Send a record on which a decision failed to its dead-letter topic."""
         topic = topics.TOPICS[str(message.topic())[len(self.prefix) :]]
         text = "the router could not decide about it; the error is in the router's log"
-        self.writer.dead_letter(out, topic, message, "decision_failed", text)
+        if error_class == "decision_crashed":
+            text = "the router's process ended each time that it decided about it"
+        self.writer.dead_letter(out, topic, message, error_class, text)
 
     def _report(self, message: Message, now: float, out: Output) -> None:
         report = decoding.decode_report(message.value())

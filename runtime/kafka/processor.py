@@ -12,6 +12,7 @@ Source: `consume-transform-produce` with offsets in the transaction, KIP-98 and 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from runtime import clock
 from runtime.health import Health
 from runtime.kafka import clients
+from runtime.kafka.crashes import Crashes
 from runtime.kafka.deciding import Deciding
 from runtime.kafka.dlq_limit import DlqLimit, DlqLimitReached
 from runtime.kafka.outage import CONFIGURATION, PASSING, Outage, reason
@@ -64,6 +66,7 @@ class Processor:
     create: Callable[[int], Partition]
     limit: DlqLimit = field(default_factory=DlqLimit)
     _deciding: Deciding | None = None
+    _survived: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     #: Partitions that were assigned and are not restored yet.
     _assigned: set[int] = field(default_factory=set)
     _is_member: bool = False
@@ -120,6 +123,7 @@ class Processor:
             self.log,
             self._restore,
             self.limit,
+            Crashes(consumer, self._survived),
         )
         self._is_member, self._idle_since, self._trouble = False, None, None
         self._assigned.clear()
@@ -131,6 +135,7 @@ class Processor:
             while not stop.is_set():
                 self._run_batch(self._deciding, outage)
             self._commit_lazily(self._deciding)
+            self._deciding.crashes.settle(now=True)
         finally:
             self._close(self._deciding)
 
@@ -145,6 +150,7 @@ class Processor:
         deciding.decide(batch)
         if deciding.offsets and clock.monotonic() - self._committed_at > LAZY_COMMIT_SECONDS:
             self._commit_lazily(deciding)
+        deciding.crashes.settle()
         self._report(batch, deciding, outage)
 
     def _report(self, batch: list[Message], deciding: Deciding, outage: Outage) -> None:
@@ -185,6 +191,7 @@ class Processor:
         if deciding.offsets:
             offsets = [TopicPartition(*where, at) for where, at in deciding.offsets.items()]
             deciding.consumer.commit(offsets=offsets, asynchronous=True)
+            deciding.crashes.moved(deciding.offsets)
             deciding.offsets.clear()
         self._committed_at = clock.monotonic()
 
@@ -197,11 +204,15 @@ class Processor:
         self._is_member = False
         self._assigned.clear()
         if self._deciding is not None:
+            with contextlib.suppress(KafkaException):  # Then their next owner is careful.
+                self._deciding.crashes.settle(now=True)
             self._deciding.revoked()
 
     def _restore_assigned(self, deciding: Deciding) -> None:
         numbers, self._assigned = sorted(self._assigned), set()
         try:
+            names = [clients.topic_name(self.settings, topic) for topic in self.sources]
+            deciding.crashes.taken(names, numbers)
             self._restore(numbers)
         except BaseException:
             deciding.revoked()
