@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 from typing import Final
@@ -68,6 +69,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     )
     _ACTIVE.set_function(lambda: sum(len(here.store.living) for here in partitions(processor)))
     worker = Worker()
+    os.register_at_fork(after_in_child=worker.forked)  # See runtime/kafka/trial.py.
     expressions.evaluate_by(worker)
     try:
         processor.run(stop)

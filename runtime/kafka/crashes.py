@@ -5,22 +5,29 @@ process that takes partitions marks their offsets `taken`; a commit of progress 
 and SETTLED_SECONDS later, or when the process stops, what is left of the marks is removed. Who
 finds a mark knows that its predecessor ended before it got any further: it decides the next
 records one by one, each marked `deciding:n` before. A record that was marked LIMIT times, and is
-still the next one, has ended the process each time.
+still the next one, is suspected; a mark does not say why the process ended, so only `trial` proves
+it.
+
+Marks are committed by the producer of the transactions: commits of one client keep their order, so
+none takes back the offsets of a later transaction, and each is checked for the generation.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from runtime import clock
+from runtime.kafka.outcome import Outcome
 from runtime.kafka.restore import NO_PROGRESS_SECONDS
+from runtime.kafka.transaction import Transactions
 
-#: How often a record may end the process while it is decided alone; at most two times before,
-#: with the records of its batch, and nobody can tell which of them it was.
+#: How often the process may end while a record is decided alone, until that record is suspected;
+#: at most two times before, with the records of its batch, and nobody can tell which it was.
 LIMIT: Final = 2
 SETTLED_SECONDS: Final = 30.0
 #: As many records of a partition are decided one by one; the batch that ended held no more.
@@ -34,6 +41,7 @@ class Crashes:
     """The marks of one session; one thread."""
 
     consumer: Any
+    transactions: Transactions
     #: Per source partition the record that this process marked last, with its count before: where
     #: that mark is found again, Kafka had failed and not the process. Shared by all sessions.
     survived: dict[tuple[str, int], tuple[int, int]]
@@ -48,36 +56,39 @@ class Crashes:
     def taken(self, topics: Iterable[str], partitions: Sequence[int]) -> None:
         """Read the marks of partitions that were assigned, and mark them; raises KafkaException.
 
-        Returns when the broker has the marks: one that came later than the offsets of the first
-        transaction would take them back.
+        `topics` are full names. Returns when the broker has the marks.
         """
         wanted = [TopicPartition(topic, number) for topic in topics for number in partitions]
-        marked = []
+        marked: dict[tuple[str, int], int] = {}
         for one in self.consumer.committed(wanted, timeout=NO_PROGRESS_SECONDS):
             if one.error is not None:
                 raise KafkaException(one.error)
+            where = (one.topic, one.partition)
             offset = max(one.offset, 0)  # Below 0 where nothing is committed.
             mark = one.metadata or ""
             if mark.startswith(_DECIDING) or mark == _TAKEN:
                 self.careful[one.partition] = CAREFUL_RECORDS
             if mark.startswith(_DECIDING):
-                count = mark.removeprefix(_DECIDING)
-                here = (one.topic, one.partition, offset)
-                self._ended[here] = int(count) if count.isdigit() else 1
-                last, before = self.survived.get(here[:2], (-1, 0))
-                if last == offset:
-                    self._ended[here] = before
-                continue
-            self._taken[one.topic, one.partition] = offset
-            marked.append(TopicPartition(one.topic, one.partition, offset, _TAKEN))
+                self._ended[(*where, offset)] = self._times(where, offset, mark)
+            else:
+                marked[where] = offset
         if marked:
-            self.consumer.commit(offsets=marked, asynchronous=False)
+            self._commit(marked, _TAKEN)
+        self._taken |= marked
         self._settled_at = clock.monotonic() + SETTLED_SECONDS
+
+    def _times(self, where: tuple[str, int], offset: int, mark: str) -> int:
+        last, before = self.survived.get(where, (-1, 0))
+        if last == offset:
+            return before
+        count = mark.removeprefix(_DECIDING)
+        return int(count) if count.isdigit() else 1
 
     def moved(self, offsets: Mapping[tuple[str, int], int]) -> None:
         """These offsets are committed, which has overwritten their marks."""
-        for where in offsets:
-            self._taken.pop(where, None)
+        if self._taken:
+            for where in offsets:
+                self._taken.pop(where, None)
 
     def settle(self, *, now: bool = False) -> None:
         """Remove the marks that are left, once their time is over or `now`.
@@ -86,13 +97,25 @@ class Crashes:
         """
         if not self._taken or (not now and clock.monotonic() < self._settled_at):
             return
-        left = [TopicPartition(*where, offset, "") for where, offset in self._taken.items()]
-        self.consumer.commit(offsets=left, asynchronous=False)
+        self._commit(self._taken, "")
         self._taken.clear()
         self.careful.clear()
 
-    def ends_the_process(self, message: Message) -> bool:
-        """Whether this record has ended the process as often as it may."""
+    def given_back(self) -> None:
+        """The partitions go to other members: remove the marks that are left, waiting for nothing.
+
+        A rebalance must not wait for a broker that does not answer. Whatever comes of this, no
+        transaction of this generation follows, and a later generation's offsets are safe from it:
+        the broker refuses commits of an older one. Where it is lost, the next owner is careful.
+        """
+        left = [TopicPartition(*where, offset, "") for where, offset in self._taken.items()]
+        if left:
+            with contextlib.suppress(KafkaException):
+                self.consumer.commit(offsets=left, asynchronous=True)
+        self.clear()
+
+    def is_suspected(self, message: Message) -> bool:
+        """Whether the process has ended LIMIT times while this record was decided alone."""
         return self._ended.get(_place(message), 0) >= LIMIT
 
     def deciding(self, message: Message) -> None:
@@ -104,8 +127,7 @@ class Crashes:
         self._taken.pop((topic, number), None)
         before = self._ended.get((topic, number, offset), 0)
         self.survived[topic, number] = (offset, before)
-        mark = TopicPartition(topic, number, offset, f"{_DECIDING}{before + 1}")
-        self.consumer.commit(offsets=[mark], asynchronous=False)
+        self._commit({(topic, number): offset}, f"{_DECIDING}{before + 1}")
 
     def decided(self, message: Message) -> None:
         """The record did not end the process."""
@@ -122,6 +144,10 @@ class Crashes:
         self.careful.clear()
         self._ended.clear()
         self._taken.clear()
+
+    def _commit(self, offsets: Mapping[tuple[str, int], int], text: str) -> None:
+        if self.transactions.commit(offsets, self.consumer, text) is not Outcome.COMMITTED:
+            raise KafkaException(self.transactions.last_error or KafkaError(KafkaError._FAIL))
 
 
 def _place(message: Message) -> tuple[str, int, int]:

@@ -23,6 +23,7 @@ from runtime.kafka.guard import Undecidable, guarded
 from runtime.kafka.outcome import Outcome
 from runtime.kafka.partition import DecisionError, Partition
 from runtime.kafka.transaction import Transactions
+from runtime.kafka.trial import Discarded, ends_the_process
 from runtime.logs import Log
 
 #: The timers of a partition whose `tick` raises for no key that it can name wait this long.
@@ -60,7 +61,8 @@ class Deciding:
         DlqLimitReached where too many records cannot be decided about.
         """
         now, failed = clock.now(), 0
-        if any((message.partition() or 0) in self.crashes.careful for message in messages):
+        careful = self.crashes.careful
+        if careful and any((message.partition() or 0) in careful for message in messages):
             failed = self._carefully(messages)
         else:
             try:
@@ -72,6 +74,16 @@ class Deciding:
             self.limit.count(len(messages), failed)
             for topic, count in Counts(str(message.topic()) for message in messages).items():
                 _RECORDS.labels(topic.removeprefix(self.prefix)).inc(count)
+
+    def commit_offsets(self) -> None:
+        """Commit the offsets of batches that produced nothing; raises KafkaException.
+
+        By the producer of the transactions, since commits of two clients may overtake each other:
+        one of the consumer that the broker gets late would take back the offsets of a transaction,
+        and its records would be decided again.
+        """
+        if self.offsets:
+            self._commit_transaction({})
 
     def revoked(self) -> None:
         """No partition is assigned any more; everything that was produced is committed."""
@@ -124,7 +136,10 @@ class Deciding:
         if not self.transactions.has_begun:
             self.offsets |= offsets
             self.positions |= offsets
-            return
+        else:
+            self._commit_transaction(offsets)
+
+    def _commit_transaction(self, offsets: dict[tuple[str, int], int]) -> None:
         outcome = self.transactions.commit(self.offsets | offsets, self.consumer)
         if outcome is Outcome.COMMITTED:
             self.crashes.moved(self.offsets | offsets)
@@ -176,11 +191,7 @@ class Deciding:
         for message in messages:
             if message.partition() not in self.partitions:
                 continue
-            if self.crashes.ends_the_process(message):
-                self.log.error(
-                    "the process ended each time that this record was decided about",
-                    topic=message.topic(), partition=message.partition(), offset=message.offset(),
-                )  # fmt: skip
+            if self.crashes.is_suspected(message) and self._ends_the_process(message):
                 self.limit.check(len(messages), failed + 1)
                 self._dead_letter(message, "decision_crashed")
                 failed += 1
@@ -191,6 +202,28 @@ class Deciding:
         for number in self._due(clock.now()):
             self._tick(number)
         return failed
+
+    def _ends_the_process(self, message: Message) -> bool:
+        """Whether this record ends a copy of this process, which is what makes it a dead letter.
+
+        The process may have been ended by others each time, while it waited for the broker.
+        """
+        number = message.partition() or 0
+        partition = self.partitions[number]
+
+        def decide() -> None:
+            out = Discarded()
+            partition.handle(message, clock.now(), out)
+            partition.flush(out)
+
+        ended = ends_the_process(decide)
+        self.log.error(
+            "the process has ended each time that this record was decided about",
+            topic=message.topic(), partition=number, offset=message.offset(), ends_a_copy=ended,
+        )  # fmt: skip
+        # The copy may have written to the files of this partition's state.
+        self.restore([number])
+        return ended
 
     def _dead_letter(self, message: Message, error_class: str) -> None:
         number = message.partition() or 0

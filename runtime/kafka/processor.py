@@ -12,7 +12,6 @@ Source: `consume-transform-produce` with offsets in the transaction, KIP-98 and 
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -123,7 +122,7 @@ class Processor:
             self.log,
             self._restore,
             self.limit,
-            Crashes(consumer, self._survived),
+            Crashes(consumer, transactions, self._survived),
         )
         self._is_member, self._idle_since, self._trouble = False, None, None
         self._assigned.clear()
@@ -187,12 +186,8 @@ class Processor:
         return min(max(due - clock.now(), 0.0), MAX_WAIT_SECONDS)
 
     def _commit_lazily(self, deciding: Deciding) -> None:
-        """Nothing was produced, so repeating it changes nothing; no transaction is needed."""
-        if deciding.offsets:
-            offsets = [TopicPartition(*where, at) for where, at in deciding.offsets.items()]
-            deciding.consumer.commit(offsets=offsets, asynchronous=True)
-            deciding.crashes.moved(deciding.offsets)
-            deciding.offsets.clear()
+        """Nothing was produced, so repeating it changes nothing, and it need not be soon."""
+        deciding.commit_offsets()
         self._committed_at = clock.monotonic()
 
     def _on_assign(self, consumer: Any, assigned: list[TopicPartition]) -> None:
@@ -204,8 +199,7 @@ class Processor:
         self._is_member = False
         self._assigned.clear()
         if self._deciding is not None:
-            with contextlib.suppress(KafkaException):  # Then their next owner is careful.
-                self._deciding.crashes.settle(now=True)
+            self._deciding.crashes.given_back()
             self._deciding.revoked()
 
     def _restore_assigned(self, deciding: Deciding) -> None:

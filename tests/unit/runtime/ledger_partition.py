@@ -44,13 +44,18 @@ class Input:
 
 @dataclass
 class FakeBroker:
-    """Takes the place of the transactions: what is committed, and nothing else, is kept."""
+    """Takes the place of the transactions: what is committed, and nothing else, is kept.
+
+    `kill_at` counts commits of a process: it is killed before the commit if the number is even,
+    after it if it is odd.
+    """
 
     committed: list[tuple[str, bytes | None, bytes | None]] = field(default_factory=list)
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
     marks: dict[tuple[str, int], str] = field(default_factory=dict)
     commits: int = 0
-    is_away: bool = False
+    takes_no_records: bool = False
+    kill_at: int | None = None
     refuses: bytes | None = None
     refused_record: KafkaError | None = None
     last_error: KafkaError | None = None
@@ -64,19 +69,29 @@ class FakeBroker:
         self.has_begun = True
         self._open.append((name, key, value))
 
-    def commit(self, offsets: dict[tuple[str, int], int], consumer: Any) -> Outcome:
-        if self.is_away:
+    def commit(
+        self, offsets: dict[tuple[str, int], int], consumer: Any, text: str | None = None
+    ) -> Outcome:
+        if self.takes_no_records and self._open:
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        self._die_if_due()
         if any(value == self.refuses for name, _, value in self._open if name == EVENTS.name):
             self.refused_record = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
             return self.abort()
         self.refused_record = None
         self.committed += self._open
         self.offsets |= offsets
-        self.marks |= dict.fromkeys(offsets, "0:1")
+        self.marks |= dict.fromkeys(offsets, "0:1" if text is None else text)
         self.commits += 1
         self.abort()
+        self._die_if_due()
         return Outcome.COMMITTED
+
+    def _die_if_due(self) -> None:
+        if self.kill_at is not None:
+            self.kill_at -= 1
+            if self.kill_at < 0:
+                raise SystemExit
 
     def abort(self) -> Outcome:
         self._open.clear()
@@ -119,6 +134,9 @@ class Totals:
             raise KeyError("a defect")
         if how == "crash":
             raise SystemExit
+        if how == "nothing":
+            self.changed.discard(key)
+            return
         self.flush_fails |= how == "flush"
         out.send(EVENTS, key.encode(), message.value())
 
@@ -165,6 +183,7 @@ class Committing:
         return found
 
     def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        assert asynchronous, "nobody may wait for the broker in a rebalance"
         for one in offsets:
             self.broker.offsets[one.topic, one.partition] = one.offset
             self.broker.marks[one.topic, one.partition] = one.metadata or ""
@@ -183,9 +202,11 @@ class Loop:
         self.settings = settings
         self.restores = 0
         transactions: Any = self.broker
-        self.crashes = Crashes(Committing(self.broker), {} if survived is None else survived)
+        self.consumer = Committing(self.broker)
+        known = {} if survived is None else survived
+        self.crashes = Crashes(self.consumer, transactions, known)
         self.deciding = Deciding(
-            transactions, None, "", _SILENT, self.restore, DlqLimit(), self.crashes
+            transactions, self.consumer, "", _SILENT, self.restore, DlqLimit(), self.crashes
         )
         self.crashes.taken(["source"], [0])
         self.restore([0])

@@ -6,6 +6,8 @@ from typing import Final
 
 import pytest
 from confluent_kafka import KafkaException
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runtime.kafka import crashes
 from streams.topics import EVENTS
@@ -16,8 +18,8 @@ WHERE: Final = ("source", 0)
 
 def run(broker: FakeBroker, texts: list[bytes]) -> bool:
     """A process that takes the partition and reads what is not committed; whether it survives."""
-    loop = Loop(broker)
     try:
+        loop = Loop(broker)
         loop.decide_from(broker.offsets.get(WHERE, 0), texts)
     except SystemExit:
         broker.abort()  # What a new producer of the same name does.
@@ -58,15 +60,55 @@ def test_a_process_that_was_killed_for_another_reason_loses_nothing() -> None:
     assert broker.of(EVENTS.name) == [b"a", b"b"]
 
 
+@given(st.lists(st.integers(0, 12), max_size=33))
+def test_kills_make_no_dead_letter_wherever_they_meet_the_process(kills: list[int]) -> None:
+    broker = FakeBroker()
+    texts = [b"a", b"b", b"c:nothing", b"d", b"e", b"f"]
+    for kill in kills:
+        broker.kill_at = kill
+        run(broker, texts)
+    broker.kill_at = None
+    assert run(broker, texts)
+    assert broker.of("source.dlq") == []
+    assert broker.of(EVENTS.name) == [b"a", b"b", b"d", b"e", b"f"]
+
+
+def test_a_record_that_the_process_was_killed_with_often_is_decided_all_the_same() -> None:
+    broker = FakeBroker(offsets={WHERE: 1}, marks={WHERE: "deciding:9"})
+    assert run(broker, [b"a", b"b", b"c"])
+    assert broker.of("source.dlq") == []
+    assert broker.of(EVENTS.name) == [b"b", b"c"]
+
+
+def test_in_normal_running_there_is_one_commit_per_batch_and_one_per_assignment() -> None:
+    broker = FakeBroker()
+    loop = Loop(broker)
+    for at in range(50):
+        loop.decide_from(at, [b"a"] * (at + 1))
+        loop.crashes.settle()
+    assert broker.commits == 51
+    loop.crashes.settle(now=True)
+    assert broker.commits == 51
+
+
+def test_a_rebalance_waits_for_no_broker() -> None:
+    broker = FakeBroker(offsets={WHERE: 7})
+    loop = Loop(broker)
+    assert broker.marks == {WHERE: "taken"}
+    loop.crashes.given_back()
+    assert (broker.marks, broker.offsets) == ({WHERE: ""}, {WHERE: 7})
+
+
 def test_batches_are_whole_again_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crashes, "CAREFUL_RECORDS", 2)
     broker = FakeBroker()
     Loop(broker)
     loop = Loop(broker)
+    before = broker.commits
     loop.decide_from(0, [b"a", b"b"])
-    assert broker.commits == 2
+    assert broker.commits == before + 4  # a mark and a decision each
     loop.decide_from(2, [b"a", b"b", b"c", b"d"])
-    assert broker.commits == 3
+    assert broker.commits == before + 5
 
 
 def test_marks_are_removed_when_the_process_stops_or_has_run_a_while(
@@ -86,13 +128,13 @@ def test_sessions_that_kafka_ended_are_not_counted() -> None:
     broker = FakeBroker()
     Loop(broker)  # is killed
     survived: dict[tuple[str, int], tuple[int, int]] = {}
-    broker.is_away = True
+    broker.takes_no_records = True
     for _ in range(5):
         loop = Loop(broker, survived)
         with pytest.raises(KafkaException):
             loop.decide_from(0, [b"a"])
         broker.abort()
-    broker.is_away = False
+    broker.takes_no_records = False
     Loop(broker, survived).decide_from(0, [b"a"])
     assert broker.of("source.dlq") == []
     assert broker.of(EVENTS.name) == [b"a"]
