@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from console import (
+    audit,
     control,
     dlq,
     docs,
@@ -65,7 +66,7 @@ def root(
 #: The headings of `--help`, and the modules of their commands.
 _SECTIONS = (
     ("Plans and executions", (submission, watching, history, explain)),
-    ("Operators", (control,)),
+    ("Operators", (control, audit)),
     ("What there is", (tools, topics, dlq)),
     ("This machine", (stack, migrate)),
     ("Processes", (processes, docs)),

@@ -12,6 +12,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from streams.admitted import encode_plan
+from streams.chain import CHAIN_LENGTH
 from streams.limits import MAX_ATTEMPTS, MAX_INTEGER
 from streams.payloads import EVENT_TYPES, Accepted, Payload, Unknown
 from streams.timestamps import Timestamp, unix
@@ -29,6 +30,8 @@ class Event:
     data: Payload
     step: str | None = None
     attempt: int | None = None
+    #: Set when the event is written; see `streams.chain`.
+    chain: str | None = None
 
     def unix(self) -> float:
         """When it happened, in Unix seconds."""
@@ -48,6 +51,12 @@ class EventRecord(BaseModel):
     step: str | None = None
     attempt: int | None = Field(default=None, ge=1, le=MAX_ATTEMPTS)
     data: dict[str, Any] = Field(default_factory=dict)
+    chain: str | None = Field(
+        default=None,
+        min_length=CHAIN_LENGTH,
+        max_length=CHAIN_LENGTH,
+        description="hash over this event and all before it of its execution; see docs/audit.md",
+    )
 
 
 #: Reads and describes the payload of each type.
@@ -80,6 +89,8 @@ def encode_event(event: Event) -> bytes:
     elif isinstance(data, Unknown):
         data = data.fields
     body["data"] = data
+    if event.chain is not None:
+        body["chain"] = event.chain
     return orjson.dumps(body)
 
 
@@ -102,4 +113,5 @@ def typed(record: EventRecord) -> Event:
         data,
         record.step,
         record.attempt,
+        record.chain,
     )

@@ -30,7 +30,7 @@ from streams import topics
 from streams.commands import Redrive, Rerun
 from streams.events import Event
 from streams.ids import partition_for, route_of
-from streams.lifecycle import ENDED
+from streams.lifecycle import ASIDES, ENDED
 from streams.payloads import Accepted, ApprovalRequested, Audit, Payload
 from streams.timestamps import iso
 
@@ -135,9 +135,9 @@ class RouterPartition:
     ) -> None:
         """One more event of an execution of which only the entry is left."""
         entry.seq += 1
-        self.store.put_entry(entry)
         event = Event(entry.id, entry.seq, kind, iso(now), entry.tenant, data, step, attempt)
-        self.writer.events(out, [event], self.number)
+        entry.chain = self.writer.events(out, [event], self.number, entry.chain, ended=True)
+        self.store.put_entry(entry)
         self.writer.changelog(out, self.number, [entry_record(entry)])
 
     def _request(self, message: Message, now: float, out: Output) -> None:
@@ -164,13 +164,13 @@ class RouterPartition:
 
     def _reject(self, refusal: Refuse, now: float, out: Output) -> None:
         execution_id, tenant = refusal.execution_id, refusal.tenant
-        if refusal.keep:
-            entry = DedupEntry(execution_id, tenant, None, "", "rejected", 1, now)
-            self.store.put_entry(entry)
-            self.writer.changelog(out, self.number, [entry_record(entry)])
         event = Event(execution_id, 1, "execution.rejected", iso(now), tenant, refusal.data)
         home = partition_for(route_of(execution_id).encode(), self.count)
-        self.writer.events(out, [event], home)
+        chain = self.writer.events(out, [event], home, None)
+        if refusal.keep:
+            entry = DedupEntry(execution_id, tenant, None, "", "rejected", 1, now, chain=chain)
+            self.store.put_entry(entry)
+            self.writer.changelog(out, self.number, [entry_record(entry)])
 
     def _accept(
         self, execution_id: str, tenant: str, data: Accepted, now: float, out: Output
@@ -298,7 +298,10 @@ class RouterPartition:
         execution = decision.execution
         self.suspended.discard(execution.id)
         if decision.events:
-            self.writer.events(out, decision.events, self.number)
+            ended = execution.status in ENDED and decision.events[-1].type in ASIDES
+            execution.chain = self.writer.events(
+                out, decision.events, self.number, execution.chain, ended=ended
+            )
         self.writer.effects(out, decision)
         if not decision.events:
             return

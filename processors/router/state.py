@@ -126,6 +126,8 @@ class Execution:
     #: Who asked for the executions that this one repeats; none of them approves it.
     earlier_actors: list[str] = field(default_factory=list)
     seq: int = 0
+    #: That of the last event; None where an earlier version wrote it.
+    chain: str | None = None
     status: str = "approved"
     approval_expires_at: float | None = None
     #: Who has approved it so far, while the level needs more.
@@ -184,6 +186,7 @@ class DedupEntry:
     seq: int
     ended_at: float
     run: int = 1
+    chain: str | None = None
     steps: dict[str, StepEntry] = field(default_factory=dict)
 
 
@@ -198,6 +201,7 @@ def dedup_entry(execution: Execution) -> DedupEntry:
         execution.seq,
         execution.ended_at or execution.accepted_at,
         execution.run,
+        execution.chain,
         {
             step.id: StepEntry(step.attempt, step.reported, step.late)
             for step in execution.steps.values()
