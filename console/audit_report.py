@@ -75,6 +75,9 @@ def tell_verified(result: Verified) -> None:
         terminal.say(f"  {one.message}", "red")
     if result.bad > len(result.findings):
         terminal.say(f"  and {result.bad - len(result.findings)} more", "red")
+    if result.only is not None and not result.events:
+        terminal.say(f"{result.source}: no events of it are here", "yellow")
+        return
     looked = f"{count(result.executions, 'execution')}, {count(result.events, 'event')}"
     bad = f"{count(result.bad, 'finding')}" if result.bad else "every chain holds"
     terminal.say(f"{result.source}: {looked}: {bad}", "bold red" if result.bad else "green")

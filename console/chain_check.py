@@ -77,7 +77,7 @@ class Rules:
     anchor: Anchor | None = None
 
 
-def linked(value: bytes, signature: str | None) -> Linked:
+def linked(value: bytes, signature: str | None = None) -> Linked:
     """The event in a record; raises ValueError where it is none."""
     tree = orjson.loads(value)
     record = EventRecord.model_validate(tree)
