@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -175,7 +174,6 @@ def test_show_is_a_report_of_people_attempts_and_changes(lab: Lab, capsys: Captu
 
 
 def test_no_json_value_changes_its_canonical_form_in_postgres(database: str) -> None:
-    random.seed(0)
     with psycopg.connect(database, autocommit=True) as connection:
 
         @settings(max_examples=300, deadline=None)
