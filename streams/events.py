@@ -6,13 +6,14 @@ What each type says is in `streams.payloads`; which status follows from it in `s
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, Final
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from streams.admitted import encode_plan
-from streams.chain import CHAIN_LENGTH
+from streams.chain import CHAIN_LENGTH, canonical, is_plain, link_form, with_chain
 from streams.limits import MAX_ATTEMPTS, MAX_INTEGER
 from streams.payloads import EVENT_TYPES, Accepted, Payload, Unknown
 from streams.timestamps import Timestamp, unix
@@ -68,8 +69,44 @@ PAYLOADS: Final[dict[str, TypeAdapter[Any]]] = {
 _ACCEPTED: Final = tuple(item.name for item in fields(Accepted))
 
 
+#: Fields of payloads are written in their order, which makes them readable, and hashed sorted.
+_SORTED: Final = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
+
+
 def encode_event(event: Event) -> bytes:
     """The event as JSON; raises TypeError where the payload is none."""
+    body = _body(event)
+    if event.chain is not None:
+        body["chain"] = event.chain
+    return orjson.dumps(body)
+
+
+def encode_chained(event: Event, previous: str) -> bytes:
+    """The same for an event without a chain, which it is given: the one that follows `previous`.
+
+    The chain is `streams.chain.link` of the event; to sort the fields here takes half as long as
+    to read the JSON again.
+    """
+    body = _body(event)
+    value = orjson.dumps(body)
+    if isinstance(event.data, Accepted) or not is_plain(value):
+        form = canonical(value)
+    else:
+        form = orjson.dumps(body, default=_as_dict, option=_SORTED)
+    event.chain = link_form(previous, form)
+    return with_chain(value, event.chain)
+
+
+@cache
+def _names(payload: type[Any]) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(payload))
+
+
+def _as_dict(payload: Any) -> dict[str, Any]:
+    return {name: getattr(payload, name) for name in _names(type(payload))}
+
+
+def _body(event: Event) -> dict[str, Any]:
     body: dict[str, Any] = {
         "execution_id": event.execution_id,
         "seq": event.seq,
@@ -89,9 +126,7 @@ def encode_event(event: Event) -> bytes:
     elif isinstance(data, Unknown):
         data = data.fields
     body["data"] = data
-    if event.chain is not None:
-        body["chain"] = event.chain
-    return orjson.dumps(body)
+    return body
 
 
 def decode_event(value: bytes) -> Event:

@@ -15,9 +15,9 @@ from processors.router.changelog import ChangelogRecord
 from processors.router.decision import CancelAttempt, DeadLetterStep, Decision, Dispatch, Effect
 from runtime.kafka import dead_letters
 from runtime.kafka.processor import Output
-from streams.chain import link, start, with_chain
+from streams.chain import start
 from streams.envelope import FORWARDED, SIGNATURE, Headers, header, headers
-from streams.events import Event, encode_event
+from streams.events import Event, encode_chained
 from streams.ids import attempt_id, route_of
 from streams.lifecycle import TERMINAL_EVENTS
 from streams.limits import MAX_RECORD_BYTES
@@ -77,9 +77,8 @@ class Writer:
         key = route_of(execution_id).encode()
         for event in events:
             kind = event.type
-            value = encode_event(event)
-            chain = event.chain = link(chain or start(execution_id), value)
-            value = with_chain(value, chain)
+            value = encode_chained(event, chain or start(execution_id))
+            chain = event.chain
             if len(value) > MAX_RECORD_BYTES:
                 raise ValueError(f"{kind} {event.seq} of {execution_id} has {len(value)} bytes")
             given: Headers = [
@@ -90,7 +89,7 @@ class Writer:
                 *_CONSTANT,
             ]
             ended |= kind in TERMINAL_EVENTS
-            if ended and self.anchor is not None:
+            if ended and self.anchor is not None and chain is not None:
                 given.append((SIGNATURE, self.anchor(chain).encode()))
             out.send(EVENTS, key, value, given, partition)
             if kind in TERMINAL_EVENTS:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from sinks.records import EventRow, read_event
 from streams.chain import CHAIN_LENGTH, canonical, link, start, with_chain
-from streams.events import Event, decode_event, encode_event
+from streams.events import Event, decode_event, encode_chained, encode_event
 from streams.payloads import Unknown
+from tests.unit.progress.histories import histories
 from tests.unit.sinks.stories import execution_id
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
@@ -79,6 +80,7 @@ def test_the_chain_stands_in_the_record_and_takes_no_part_in_itself(data: dict[s
     one.chain = link(start(one.execution_id), value)
     assert len(one.chain) == CHAIN_LENGTH
     assert encode_event(one) == with_chain(value, one.chain)
+    assert encode_chained(event(data), start(one.execution_id)) == encode_event(one)
     assert decode_event(with_chain(value, one.chain)).chain == one.chain
     tree = orjson.loads(with_chain(value, one.chain))
     del tree["chain"]
@@ -92,6 +94,13 @@ def test_what_readers_tell_apart_has_another_chain(
     first, second = encode_event(event(one)), encode_event(event(other))
     same = as_jsonb(orjson.loads(stored(first))) == as_jsonb(orjson.loads(stored(second)))
     assert (link("x", first) == link("x", second)) == same
+
+
+@given(histories())
+def test_the_chain_of_every_payload_is_that_of_its_json(events: list[Event]) -> None:
+    for one in events:
+        value = encode_event(one)
+        assert encode_chained(one, "x") == with_chain(value, link("x", value))
 
 
 def test_the_number_one_is_not_one_point_zero() -> None:
