@@ -5,7 +5,8 @@ What each type says is in `streams.payloads`; which status follows from it in `s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Hashable
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, Final
 
@@ -98,7 +99,8 @@ def encode_chained(event: Event, previous: str) -> bytes:
 
 
 @cache
-def _names(payload: type[Any]) -> tuple[str, ...]:
+def _names(payload: Hashable) -> tuple[str, ...]:
+    assert isinstance(payload, type) and is_dataclass(payload)  # noqa: S101
     return tuple(item.name for item in fields(payload))
 
 

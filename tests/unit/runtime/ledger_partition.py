@@ -54,6 +54,8 @@ class FakeBroker:
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
     marks: dict[tuple[str, int], str] = field(default_factory=dict)
     commits: int = 0
+    #: Commits of marks alone.
+    marked: int = 0
     takes_no_records: bool = False
     kill_at: int | None = None
     refuses: bytes | None = None
@@ -82,7 +84,8 @@ class FakeBroker:
         self.committed += self._open
         self.offsets |= offsets
         self.marks |= dict.fromkeys(offsets, "0:1" if text is None else text)
-        self.commits += 1
+        self.commits += text is None
+        self.marked += text is not None
         self.abort()
         self._die_if_due()
         return Outcome.COMMITTED

@@ -16,7 +16,7 @@ from streams.payloads import Unknown
 from tests.unit.progress.histories import histories
 from tests.unit.sinks.stories import execution_id
 
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 NUMBERS = st.one_of(
     st.integers(-(2**63), 2**64 - 1),
     st.floats(allow_nan=False, allow_infinity=False),
