@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from console import (
+    audit,
     control,
     dlq,
     docs,
@@ -67,7 +68,7 @@ def root(
 #: The headings of `--help`, and the modules of their commands.
 _SECTIONS = (
     ("Plans and executions", (submission, watching, history, explain)),
-    ("Operators", (control, policy)),
+    ("Operators", (control, audit, policy)),
     ("What there is", (tools, topics, dlq)),
     ("This machine", (stack, keys, migrate)),
     ("Processes", (processes, docs)),

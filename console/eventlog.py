@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from time import sleep
 from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from console import broker
 from runtime.clock import monotonic
@@ -15,7 +15,7 @@ from streams.ids import partition_for
 from streams.topics import EVENTS
 
 if TYPE_CHECKING:
-    from confluent_kafka import KafkaError, TopicPartition
+    from confluent_kafka import KafkaError, Message, TopicPartition
 
     from runtime.settings import CommonSettings
 
@@ -26,6 +26,8 @@ MARGIN_MS: Final = 10 * 60_000
 MAX_AWAY_SECONDS: Final = 60.0
 
 _BATCH: Final = 500
+
+T = TypeVar("T")
 
 
 def _leaderless() -> tuple[int, ...]:
@@ -59,7 +61,7 @@ class EventLog:
         self._settings = settings
         self._away_since: float | None = None
         # At most one batch: it is filled only when it is empty.
-        self._buffer: deque[bytes] = deque()
+        self._buffer: deque[Message] = deque()
         count = broker.partitions(settings, EVENTS)
         options = clients.consumer(settings, "runstream-cli", error_cb=self._on_error)
         # An idle watcher costs the broker little; a new record ends the wait at once.
@@ -69,7 +71,7 @@ class EventLog:
         )
         self.partition: int = place.partition
         try:
-            self.end = self._retried(lambda: self._end_of(place))
+            self.begin, self.end = self._retried(lambda: self._ends_of(place))
             place.offset = self.end
             if since_ms is not None:
                 wanted = max(since_ms - MARGIN_MS, 0)
@@ -79,10 +81,12 @@ class EventLog:
             self._consumer.close()
             raise broker.refused(settings, place.topic, error) from None
         self._next = place.offset
+        #: Whether records from before the first one that is read have expired.
+        self.is_truncated: bool = place.offset == self.begin > 0
 
-    def _end_of(self, place: TopicPartition) -> int:
-        _, end = self._consumer.get_watermark_offsets(place, timeout=broker.PROBE_SECONDS)
-        return end
+    def _ends_of(self, place: TopicPartition) -> tuple[int, int]:
+        begin, end = self._consumer.get_watermark_offsets(place, timeout=broker.PROBE_SECONDS)
+        return begin, end
 
     def _offset_at(self, place: TopicPartition, unix_ms: int) -> int:
         """The first record at or after that time, else the end."""
@@ -96,7 +100,7 @@ class EventLog:
             raise KafkaException(found.error)
         return found.offset if found.offset >= 0 else self.end
 
-    def _retried(self, question: Callable[[], int]) -> int:
+    def _retried(self, question: Callable[[], T]) -> T:
         """The result, retried while the partition has no leader, at most PROBE_SECONDS."""
         from confluent_kafka import KafkaException
 
@@ -130,6 +134,12 @@ class EventLog:
 
         Raises Failure when the brokers have been away for MAX_AWAY_SECONDS.
         """
+        message = self.next_message(timeout)
+        value = None if message is None else message.value()
+        return value if isinstance(value, bytes) else None
+
+    def next_message(self, timeout: float) -> Message | None:
+        """The same with key and headers; it has a value."""
         if not self._buffer:
             self._fetch(timeout)
         return self._buffer.popleft() if self._buffer else None
@@ -143,9 +153,8 @@ class EventLog:
             if message.error() is None:
                 self._away_since = None
                 self._next = (message.offset() or 0) + 1
-                value = message.value()
-                if isinstance(value, bytes):
-                    self._buffer.append(value)
+                if isinstance(message.value(), bytes):
+                    self._buffer.append(message)
 
     def _check(self) -> None:
         from confluent_kafka import KafkaException, TopicPartition

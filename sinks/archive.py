@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from runtime.kafka.dead_letters import PREFIX, SourceRecord
-from sinks.escape import visible
 from sinks.records import timestamp
+from streams.escape import visible
 
 #: What the table keeps of a key or value; the record itself stays on its topic for 30 days.
 KEPT_BYTES: Final = 64 * 1024

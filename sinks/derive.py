@@ -188,5 +188,5 @@ def _event_row(row: EventRow) -> tuple[Any, ...]:
     event = row.event
     return (
         row.event_id, event.execution_id, event.seq, event.type, event.at, event.tenant,
-        event.step, event.attempt, row.data_json,
+        event.step, event.attempt, row.data_json, event.chain, row.signature,
     )  # fmt: skip

@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from sinks.escape import NUL_IN_JSON, visible_tree
-from streams.envelope import header, major_version
+from streams.envelope import SIGNATURE, header, major_version
+from streams.escape import NUL_IN_JSON, visible_tree
 from streams.events import Event, EventRecord, typed
 from streams.ids import event_id
 from streams.payloads import Unknown
@@ -37,6 +37,8 @@ class EventRow(NamedTuple):
     event_id: str
     event: Event
     data_json: str
+    #: Of the end of an execution and of what follows it, where the router signs.
+    signature: str | None = None
 
 
 class OutputRow(NamedTuple):
@@ -65,7 +67,10 @@ def read_event(value: bytes | None, headers: GivenHeaders) -> EventRow | Unreada
     except ValidationError as error:
         return _invalid(error, "data")
     return EventRow(
-        event_id(event.execution_id, event.seq), event, orjson.dumps(record.data).decode()
+        event_id(event.execution_id, event.seq),
+        event,
+        orjson.dumps(record.data).decode(),
+        header(headers, SIGNATURE) if headers else None,
     )
 
 

@@ -100,7 +100,9 @@ def _columns(text: str) -> dict[str, MergeRule]:
 
 EVENTS: Final = Table(
     "execution_events",
-    _columns("event_id:key execution_id seq event_type at tenant step attempt data"),
+    _columns(
+        "event_id:key execution_id seq event_type at tenant step attempt data chain signature"
+    ),
 )
 OUTPUT: Final = Table(
     "output",

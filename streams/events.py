@@ -5,13 +5,16 @@ What each type says is in `streams.payloads`; which status follows from it in `s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Hashable
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from typing import Any, Final
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from streams.admitted import encode_plan
+from streams.chain import CHAIN_LENGTH, canonical, is_plain, link_form, with_chain
 from streams.limits import MAX_ATTEMPTS, MAX_INTEGER
 from streams.payloads import EVENT_TYPES, Accepted, Payload, Unknown
 from streams.timestamps import Timestamp, unix
@@ -29,6 +32,8 @@ class Event:
     data: Payload
     step: str | None = None
     attempt: int | None = None
+    #: Set when the event is written; see `streams.chain`.
+    chain: str | None = None
 
     def unix(self) -> float:
         """When it happened, in Unix seconds."""
@@ -48,6 +53,12 @@ class EventRecord(BaseModel):
     step: str | None = None
     attempt: int | None = Field(default=None, ge=1, le=MAX_ATTEMPTS)
     data: dict[str, Any] = Field(default_factory=dict)
+    chain: str | None = Field(
+        default=None,
+        min_length=CHAIN_LENGTH,
+        max_length=CHAIN_LENGTH,
+        description="hash over this event and all before it of its execution; see docs/audit.md",
+    )
 
 
 #: Reads and describes the payload of each type.
@@ -59,8 +70,45 @@ PAYLOADS: Final[dict[str, TypeAdapter[Any]]] = {
 _ACCEPTED: Final = tuple(item.name for item in fields(Accepted))
 
 
+#: Fields of payloads are written in their order, which makes them readable, and hashed sorted.
+_SORTED: Final = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
+
+
 def encode_event(event: Event) -> bytes:
     """The event as JSON; raises TypeError where the payload is none."""
+    body = _body(event)
+    if event.chain is not None:
+        body["chain"] = event.chain
+    return orjson.dumps(body)
+
+
+def encode_chained(event: Event, previous: str) -> bytes:
+    """The same for an event without a chain, which it is given: the one that follows `previous`.
+
+    The chain is `streams.chain.link` of the event; to sort the fields here takes half as long as
+    to read the JSON again.
+    """
+    body = _body(event)
+    value = orjson.dumps(body)
+    if isinstance(event.data, Accepted) or not is_plain(value):
+        form = canonical(value)
+    else:
+        form = orjson.dumps(body, default=_as_dict, option=_SORTED)
+    event.chain = link_form(previous, form)
+    return with_chain(value, event.chain)
+
+
+@cache
+def _names(payload: Hashable) -> tuple[str, ...]:
+    assert isinstance(payload, type) and is_dataclass(payload)  # noqa: S101
+    return tuple(item.name for item in fields(payload))
+
+
+def _as_dict(payload: Any) -> dict[str, Any]:
+    return {name: getattr(payload, name) for name in _names(type(payload))}
+
+
+def _body(event: Event) -> dict[str, Any]:
     body: dict[str, Any] = {
         "execution_id": event.execution_id,
         "seq": event.seq,
@@ -80,7 +128,7 @@ def encode_event(event: Event) -> bytes:
     elif isinstance(data, Unknown):
         data = data.fields
     body["data"] = data
-    return orjson.dumps(body)
+    return body
 
 
 def decode_event(value: bytes) -> Event:
@@ -102,4 +150,5 @@ def typed(record: EventRecord) -> Event:
         data,
         record.step,
         record.attempt,
+        record.chain,
     )

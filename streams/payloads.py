@@ -197,6 +197,13 @@ class Dispatched:
     lease_seconds: FiniteFloat
     expires_at: Timestamp
     target: str | None = None
+    secret_paths: Annotated[
+        tuple[str, ...],
+        Field(description="where the parameters refer to secrets, as JSON pointers"),
+    ] = ()
+    secrets: Annotated[
+        dict[str, Any] | None, Field(description="references to secrets beside the parameters")
+    ] = None
 
 
 @dataclass(slots=True)

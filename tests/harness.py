@@ -15,10 +15,13 @@ from typing import Any
 import orjson
 import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from psycopg.rows import dict_row
 
 from authority.key_files import read_private
 from authority.key_folder import OPERATOR
 from authority.tokens import sign
+from console.chain_check import Checked, Rules, check, linked
+from console.chain_sources import Progress, verify_tables
 from devstack.stack import LocalStack
 from streams.envelope import SIGNATURE
 from streams.ids import route_of
@@ -228,11 +231,14 @@ class Harness:
     # -- checks ----------------------------------------------------------------------------------
 
     def check_log(self, ids: Iterable[str]) -> None:
-        """Every execution ended once, its numbers have no gap, and no event id stands twice."""
+        """Every execution ended once, without a gap, its chain holds, and no id stands twice."""
         for execution_id in ids:
             events = self.log.events[execution_id]
             assert len(self.log.ends(execution_id)) == 1, execution_id
             assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+            known = Checked(execution_id)
+            for event in events:
+                assert check(known, linked(orjson.dumps(event)), Rules()) is None, event
         assert max(self.log.ids.values()) == 1
 
     def check_ledger(self, ids: Iterable[str]) -> int:
@@ -270,9 +276,16 @@ class Harness:
                         [list(wanted)],
                     ).fetchall()
                     assert dict(statuses) == self._statuses(wanted)
+                    self._check_stored_chains(wanted)
                     return expected
             assert time.monotonic() < deadline, (row, expected)
             time.sleep(0.2)
+
+    def _check_stored_chains(self, ids: set[str]) -> None:
+        with psycopg.connect(self.stack.database_url, row_factory=dict_row) as connection:
+            for execution_id in ids:
+                found = verify_tables(connection, execution_id, Rules(), Progress(print))
+                assert not found.bad, found
 
     def _statuses(self, ids: set[str]) -> dict[str, int]:
         names = {"execution.timed_out": "timeout"}

@@ -32,14 +32,14 @@ class Answers:
         if isinstance(answer, Refuse) and answer.audit is not None:
             payloads.append(("audit.decision", answer.audit))
         ident, tenant = answer.execution_id, answer.tenant
-        if answer.keep:
-            # The client chose the id: no execution gets it from now on.
-            entry = DedupEntry(ident, tenant, None, "", status, len(payloads), now)
-            self.store.put_entry(entry)
-            self.writer.changelog(out, self.number, [entry_record(entry)])
         events = [
             Event(ident, seq, kind, iso(now), tenant, data)
             for seq, (kind, data) in enumerate(payloads, 1)
         ]
         home = partition_for(route_of(ident).encode(), self.count)
-        self.writer.events(out, events, home)
+        chain = self.writer.events(out, events, home, None)
+        if answer.keep:
+            # The client chose the id: no execution gets it from now on.
+            entry = DedupEntry(ident, tenant, None, "", status, len(payloads), now, chain=chain)
+            self.store.put_entry(entry)
+            self.writer.changelog(out, self.number, [entry_record(entry)])

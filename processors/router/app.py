@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 from collections.abc import Callable
@@ -48,6 +49,7 @@ SOURCES = (REQUESTS, CONTROL, REPORTS)
 _ERROR_CLASSES: Final = (
     *("empty", "invalid", "too_large", "not_json", "not_an_object"),
     *("no_route_key", "misrouted", "unknown_execution", "decision_failed", "not_authentic"),
+    "decision_crashed",
 )
 #: Partitions that are restored together ask for the cluster's id once.
 _ASK_SECONDS: Final = 10.0
@@ -108,6 +110,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     )
     watcher.start()
     worker = Worker()
+    os.register_at_fork(after_in_child=worker.forked)  # See runtime/kafka/trial.py.
     expressions.evaluate_by(worker)
     try:
         processor.run(stop)

@@ -65,6 +65,8 @@ def dispatch(decision: Decision, step: StepState) -> None:
         lease_seconds=spec.lease_seconds,
         expires_at=expires_at,
         target=target,
+        secret_paths=spec.secret_paths,
+        secrets=spec.secrets,
     )
     decision.emit("step.dispatched", data, step.id, attempt)
     decision.effects.append(Dispatch(topic, spec, step.id, attempt, parameters, target, expires_at))

@@ -79,6 +79,11 @@ class Worker:
             raise Refused(answer["error"])
         return answer["value"]
 
+    def forked(self) -> None:
+        """In a copy of this process: leave the child to the original."""
+        self._child = None
+        self._lock = threading.Lock()
+
     def close(self) -> int:
         """End the child, if there is one; the next question starts another.
 

@@ -8,8 +8,8 @@ One format, whatever the size of the plan:
 - `<execution id>/<step>`: one record per step that anything happened to.
 
 Every record carries the number of the last event when it was written, so the latest of all is the
-number of the execution's last event. The plan and the steps of an ended execution stay as long as
-a rerun may start from it.
+number of the execution's last event; one of those that were written with it carries its chain.
+The plan and the steps of an ended execution stay as long as a rerun may start from it.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _FIXED: Final = (
 )  # fmt: skip
 #: What changes.
 _HEAD: Final = (
-    "seq", "status", "approval_expires_at", "approved_by", "started_at", "ended_at", "paused_at",
-    "paused_seconds", "ending", "ending_reason", "stopping", "signed", "forged",
+    "seq", "chain", "status", "approval_expires_at", "approved_by", "started_at", "ended_at",
+    "paused_at", "paused_seconds", "ending", "ending_reason", "stopping", "signed", "forged",
 )  # fmt: skip
 _fixed_of: Final = attrgetter(*_FIXED)
 _head_of: Final = attrgetter(*_HEAD)
@@ -85,10 +85,13 @@ def records(execution: Execution, change: Change) -> Iterator[ChangelogRecord]:
     if change.head:
         head = dict(zip(_HEAD, _head_of(execution), strict=True))
         yield ChangelogRecord(execution.id.encode(), orjson.dumps({"head": head}))
+    chain = None if change.head else execution.chain
     for name in change.steps:
-        step = execution.steps[name]
         key = f"{execution.id}/{name}".encode()
-        yield ChangelogRecord(key, orjson.dumps(_step_fields(step, execution.seq)))
+        body = _step_fields(execution.steps[name], execution.seq)
+        if chain is not None:
+            body["c"], chain = chain, None
+        yield ChangelogRecord(key, orjson.dumps(body))
 
 
 def ended_records(
@@ -172,7 +175,12 @@ def restore_execution(head: bytes | None, parts: dict[str, bytes]) -> Execution:
     if head is not None:
         for name, value in orjson.loads(head)["head"].items():
             setattr(execution, name, value)
-    execution.seq = max([execution.seq, *(body.pop("s") for body in found.values())])
+    for body in found.values():
+        seq, chain = body.pop("s"), body.pop("c", None)
+        if seq > execution.seq:
+            execution.seq, execution.chain = seq, chain
+        elif seq == execution.seq:
+            execution.chain = chain or execution.chain
     execution.steps = {spec.id: StepState(spec.id) for spec in plan.steps}
     for spec in plan.steps:
         body = found.get(spec.id, {})

@@ -74,6 +74,7 @@ def accepted(event: Event, at: float) -> Execution:
         claimed_actor=data.claimed_actor,
         signed_at=data.signed_at,
         seq=event.seq,
+        chain=event.chain,
         steps={spec.id: StepState(spec.id) for spec in data.plan.steps},
     )
     for name, output in (data.carried or {}).items():
@@ -91,6 +92,8 @@ def evolve(execution: Execution, event: Event, at: float) -> None:
     Raises IllegalTransition where the status of the execution cannot follow: a defect.
     """
     execution.seq = event.seq
+    if event.chain is not None:  # A decision has none yet; it gets it when its events are written.
+        execution.chain = event.chain
     if event.step is None:
         _execution(execution, event, at)
     else:

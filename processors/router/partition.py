@@ -37,7 +37,7 @@ from streams.actors import ANONYMOUS
 from streams.commands import Redrive, Rerun
 from streams.events import Event
 from streams.ids import partition_for, route_of
-from streams.lifecycle import ENDED
+from streams.lifecycle import ASIDES, ENDED
 from streams.payloads import SIGNATURE_RULE, Accepted, Audit, Payload
 from streams.reports import RejectedCommand
 from streams.timestamps import iso
@@ -108,11 +108,13 @@ class RouterPartition:
         else:
             self._control(message, now, out)
 
-    def dead_letter(self, message: Message, out: Output) -> None:
+    def dead_letter(self, message: Message, error_class: str, out: Output) -> None:
         """Send a record on which a decision failed to its dead-letter topic."""
         topic = topics.TOPICS[str(message.topic())[len(self.prefix) :]]
         text = "the router could not decide about it; the error is in the router's log"
-        self.writer.dead_letter(out, topic, message, "decision_failed", text)
+        if error_class == "decision_crashed":
+            text = "the router's process ended each time that it decided about it"
+        self.writer.dead_letter(out, topic, message, error_class, text)
 
     def _report(self, message: Message, now: float, out: Output) -> None:
         report = decoding.decode_report(message.value())
@@ -179,9 +181,9 @@ class RouterPartition:
     ) -> None:
         """One more event of an execution of which only the entry is left."""
         entry.seq += 1
-        self.store.put_entry(entry)
         event = Event(entry.id, entry.seq, kind, iso(now), entry.tenant, data, step, attempt)
-        self.writer.events(out, [event], self.number)
+        entry.chain = self.writer.events(out, [event], self.number, entry.chain, ended=True)
+        self.store.put_entry(entry)
         self.writer.changelog(out, self.number, [entry_record(entry)])
 
     def _request(self, message: Message, now: float, out: Output) -> None:
@@ -364,7 +366,10 @@ class RouterPartition:
         execution = decision.execution
         self.suspended.discard(execution.id)
         if decision.events:
-            self.writer.events(out, decision.events, self.number)
+            ended = execution.status in ENDED and decision.events[-1].type in ASIDES
+            execution.chain = self.writer.events(
+                out, decision.events, self.number, execution.chain, ended=ended
+            )
         self.writer.effects(out, decision)
         if not decision.events:
             return

@@ -130,6 +130,8 @@ class Execution:
     #: When its request was signed, in Unix microseconds; None where it is not signed.
     signed_at: int | None = None
     seq: int = 0
+    #: That of the last event; None where an earlier version wrote it.
+    chain: str | None = None
     status: str = "approved"
     approval_expires_at: float | None = None
     #: Who has approved it so far, while the level needs more.
@@ -192,6 +194,7 @@ class DedupEntry:
     seq: int
     ended_at: float
     run: int = 1
+    chain: str | None = None
     steps: dict[str, StepEntry] = field(default_factory=dict)
     signed_at: int | None = None
     signed: dict[str, int] = field(default_factory=dict)
@@ -209,6 +212,7 @@ def dedup_entry(execution: Execution) -> DedupEntry:
         execution.seq,
         execution.ended_at or execution.accepted_at,
         execution.run,
+        execution.chain,
         {
             step.id: StepEntry(step.attempt, step.reported, step.late)
             for step in execution.steps.values()

@@ -133,7 +133,7 @@ class StateStore:
         if not parts or entry is None:
             return None
         execution = restore_execution(None, parts)
-        execution.status, execution.seq = entry.status, entry.seq
+        execution.status, execution.seq, execution.chain = entry.status, entry.seq, entry.chain
         execution.ended_at = entry.ended_at
         return execution
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -16,8 +16,9 @@ from processors.router.decision import CancelAttempt, DeadLetterStep, Decision, 
 from processors.router.signed_output import SignedOutput
 from runtime.kafka import dead_letters
 from runtime.kafka.processor import Output
-from streams.envelope import FORWARDED, Headers, header, headers
-from streams.events import Event, encode_event
+from streams.chain import start
+from streams.envelope import FORWARDED, SIGNATURE, Headers, header, headers
+from streams.events import Event, encode_chained
 from streams.ids import attempt_id, route_of
 from streams.lifecycle import TERMINAL_EVENTS
 from streams.limits import MAX_RECORD_BYTES
@@ -56,19 +57,31 @@ class Writer:
     group: str
     #: Where commands go: executors take signed ones only.
     commands: SignedOutput
+    #: Signs the chain of an end and of what follows it, for the header `runstream-signature`.
+    anchor: Callable[[str], str] | None = None
 
-    def events(self, out: Output, events: list[Event], partition: int) -> None:
-        """Write the events of one execution under its route key.
+    def events(
+        self,
+        out: Output,
+        events: list[Event],
+        partition: int,
+        chain: str | None,
+        *,
+        ended: bool = False,
+    ) -> str | None:
+        """Write the events of one execution under its route key; returns the chain after them.
 
-        Raises ValueError where one is beyond its budget: a defect, since every decision that can
-        grow checks its own.
+        `chain` is that of the event before the first of them, None where there is none; `ended`
+        says that the execution had ended before. Raises ValueError where one is beyond its budget:
+        a defect, since every decision that can grow checks its own.
         """
         execution_id = events[0].execution_id
         subject = execution_id.encode()
         key = route_of(execution_id).encode()
         for event in events:
             kind = event.type
-            value = encode_event(event)
+            value = encode_chained(event, chain or start(execution_id))
+            chain = event.chain
             if len(value) > MAX_RECORD_BYTES:
                 raise ValueError(f"{kind} {event.seq} of {execution_id} has {len(value)} bytes")
             given: Headers = [
@@ -78,10 +91,14 @@ class Writer:
                 ("ce_subject", subject),
                 *_CONSTANT,
             ]
+            ended |= kind in TERMINAL_EVENTS
+            if ended and self.anchor is not None and chain is not None:
+                given.append((SIGNATURE, self.anchor(chain).encode()))
             out.send(EVENTS, key, value, given, partition)
             if kind in TERMINAL_EVENTS:
                 _ENDED.labels(kind.removeprefix("execution.")).inc()
         _EVENTS.inc(len(events))
+        return chain
 
     def effects(self, out: Output, decision: Decision) -> None:
         """Write the commands and dead letters of a decision, in its order."""

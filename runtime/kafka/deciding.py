@@ -17,11 +17,13 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from prometheus_client import Counter
 
 from runtime import clock
+from runtime.kafka.crashes import Crashes
 from runtime.kafka.dlq_limit import DlqLimit
 from runtime.kafka.guard import Undecidable, guarded
 from runtime.kafka.outcome import Outcome
 from runtime.kafka.partition import DecisionError, Partition
 from runtime.kafka.transaction import Transactions
+from runtime.kafka.trial import Discarded, ends_the_process
 from runtime.logs import Log
 
 #: The timers of a partition whose `tick` raises for no key that it can name wait this long.
@@ -41,6 +43,7 @@ class Deciding:
     #: Replaces these partitions by new ones, restored from the changelog.
     restore: Callable[[Iterable[int]], None]
     limit: DlqLimit
+    crashes: Crashes
     partitions: dict[int, Partition] = field(default_factory=dict)
     #: The next offsets of what was decided and not committed, since nothing was produced.
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -58,15 +61,29 @@ class Deciding:
         DlqLimitReached where too many records cannot be decided about.
         """
         now, failed = clock.now(), 0
-        try:
-            self._decide(messages, self._due(now), now)
-        except Undecidable as error:
-            self._log(error, records=len(messages))
-            failed = self._one_by_one(messages)
+        careful = self.crashes.careful
+        if careful and any((message.partition() or 0) in careful for message in messages):
+            failed = self._carefully(messages)
+        else:
+            try:
+                self._decide(messages, self._due(now), now)
+            except Undecidable as error:
+                self._log(error, records=len(messages))
+                failed = self._one_by_one(messages)
         if messages:
             self.limit.count(len(messages), failed)
             for topic, count in Counts(str(message.topic()) for message in messages).items():
                 _RECORDS.labels(topic.removeprefix(self.prefix)).inc(count)
+
+    def commit_offsets(self) -> None:
+        """Commit the offsets of batches that produced nothing; raises KafkaException.
+
+        By the producer of the transactions, since commits of two clients may overtake each other:
+        one of the consumer that the broker gets late would take back the offsets of a transaction,
+        and its records would be decided again.
+        """
+        if self.offsets:
+            self._commit_transaction({})
 
     def revoked(self) -> None:
         """No partition is assigned any more; everything that was produced is committed."""
@@ -74,6 +91,7 @@ class Deciding:
         self.offsets.clear()
         self.positions.clear()
         self.paused.clear()
+        self.crashes.clear()
 
     def next_deadline(self) -> float | None:
         """When the next timer is due, in Unix seconds."""
@@ -118,9 +136,13 @@ class Deciding:
         if not self.transactions.has_begun:
             self.offsets |= offsets
             self.positions |= offsets
-            return
+        else:
+            self._commit_transaction(offsets)
+
+    def _commit_transaction(self, offsets: dict[tuple[str, int], int]) -> None:
         outcome = self.transactions.commit(self.offsets | offsets, self.consumer)
         if outcome is Outcome.COMMITTED:
+            self.crashes.moved(self.offsets | offsets)
             self.offsets.clear()
             self.positions |= offsets
         elif self.transactions.refused_record is not None and outcome is not Outcome.UNKNOWN:
@@ -137,24 +159,75 @@ class Deciding:
         self._discard(numbers.union(self._due(clock.now())) & self.partitions.keys())
         failed = 0
         for message in messages:
-            try:
-                self._decide([message], [], clock.now())
-            except Undecidable as error:
-                self._log(
-                    error,
-                    topic=message.topic(), partition=message.partition(), offset=message.offset(),
-                )  # fmt: skip
-                failed += 1
-                self.limit.check(len(messages), failed)
-                self._discard([message.partition() or 0])
-                self._dead_letter(message)
+            failed += self._alone(message, len(messages), failed)
         for number in self._due(clock.now()):
             self._tick(number)
         return failed
 
-    def _dead_letter(self, message: Message) -> None:
+    def _alone(self, message: Message, records: int, failed: int) -> bool:
+        """One record in its own transaction; returns whether it became a dead letter.
+
+        `records` and `failed` are those of the batch, for the limit.
+        """
+        try:
+            self._decide([message], [], clock.now())
+        except Undecidable as error:
+            self._log(
+                error,
+                topic=message.topic(), partition=message.partition(), offset=message.offset(),
+            )  # fmt: skip
+            self.limit.check(records, failed + 1)
+            self._discard([message.partition() or 0])
+            self._dead_letter(message, "decision_failed")
+            return True
+        return False
+
+    def _carefully(self, messages: Sequence[Message]) -> int:
+        """One transaction for each record, since one of them may have ended the process before.
+
+        Timers come after. Returns how many records became dead letters.
+        """
+        failed = 0
+        for message in messages:
+            if message.partition() not in self.partitions:
+                continue
+            if self.crashes.is_suspected(message) and self._ends_the_process(message):
+                self.limit.check(len(messages), failed + 1)
+                self._dead_letter(message, "decision_crashed")
+                failed += 1
+            else:
+                self.crashes.deciding(message)
+                failed += self._alone(message, len(messages), failed)
+            self.crashes.decided(message)
+        for number in self._due(clock.now()):
+            self._tick(number)
+        return failed
+
+    def _ends_the_process(self, message: Message) -> bool:
+        """Whether this record ends a copy of this process, which is what makes it a dead letter.
+
+        The process may have been ended by others each time, while it waited for the broker.
+        """
         number = message.partition() or 0
-        self.partitions[number].dead_letter(message, self.transactions)
+        partition = self.partitions[number]
+
+        def decide() -> None:
+            out = Discarded()
+            partition.handle(message, clock.now(), out)
+            partition.flush(out)
+
+        ended = ends_the_process(decide)
+        self.log.error(
+            "the process has ended each time that this record was decided about",
+            topic=message.topic(), partition=number, offset=message.offset(), ends_a_copy=ended,
+        )  # fmt: skip
+        # The copy may have written to the files of this partition's state.
+        self.restore([number])
+        return ended
+
+    def _dead_letter(self, message: Message, error_class: str) -> None:
+        number = message.partition() or 0
+        self.partitions[number].dead_letter(message, error_class, self.transactions)
         self._commit({(str(message.topic()), number): (message.offset() or 0) + 1})
 
     def _tick(self, number: int) -> None:

@@ -29,7 +29,7 @@ class CommitMark:
     def next(self, offsets: Offsets) -> list[TopicPartition]:
         """The offsets of the next transaction, marked."""
         self._count += 1
-        return [TopicPartition(*where, offset, str(self)) for where, offset in offsets.items()]
+        return marked(offsets, str(self))
 
     def is_on(self, offsets: Offsets, consumer: Consumer) -> bool:
         """Whether exactly these offsets are committed with the latest mark.
@@ -44,6 +44,11 @@ class CommitMark:
             and one.metadata == str(self)
             for one in found
         )
+
+
+def marked(offsets: Offsets, text: str) -> list[TopicPartition]:
+    """The offsets with this text as their metadata."""
+    return [TopicPartition(*where, offset, text) for where, offset in offsets.items()]
 
 
 def membership(consumer: Consumer) -> Any:

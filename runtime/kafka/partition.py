@@ -63,8 +63,11 @@ class Partition(Protocol):
     def handle(self, message: Message, now: float, out: Output) -> None:
         """Decide about one record."""
 
-    def dead_letter(self, message: Message, out: Output) -> None:
-        """Send a record that cannot be decided about to its dead-letter topic."""
+    def dead_letter(self, message: Message, error_class: str, out: Output) -> None:
+        """Send a record that cannot be decided about to its dead-letter topic.
+
+        `error_class` is `decision_failed`, or `decision_crashed` where it ended the process.
+        """
 
     def next_deadline(self) -> float | None:
         """When `tick` is due, in Unix seconds."""

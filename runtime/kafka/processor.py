@@ -23,6 +23,7 @@ from runtime import clock
 from runtime.health import Health
 from runtime.kafka import clients
 from runtime.kafka.broker_clock import BrokerClock
+from runtime.kafka.crashes import Crashes
 from runtime.kafka.deciding import Deciding
 from runtime.kafka.dlq_limit import DlqLimit, DlqLimitReached
 from runtime.kafka.outage import CONFIGURATION, PASSING, Outage, reason
@@ -67,6 +68,7 @@ class Processor:
     #: Measures the broker's time by the records of each transaction.
     broker_clock: BrokerClock | None = None
     _deciding: Deciding | None = None
+    _survived: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     #: Partitions that were assigned and are not restored yet.
     _assigned: set[int] = field(default_factory=set)
     _is_member: bool = False
@@ -123,6 +125,7 @@ class Processor:
             self.log,
             self._restore,
             self.limit,
+            Crashes(consumer, transactions, self._survived),
         )
         self._is_member, self._idle_since, self._trouble = False, None, None
         self._assigned.clear()
@@ -137,6 +140,7 @@ class Processor:
             while not stop.is_set():
                 self._run_batch(self._deciding, outage)
             self._commit_lazily(self._deciding)
+            self._deciding.crashes.settle(now=True)
         finally:
             self._close(self._deciding)
 
@@ -151,6 +155,7 @@ class Processor:
         deciding.decide(batch)
         if deciding.offsets and clock.monotonic() - self._committed_at > LAZY_COMMIT_SECONDS:
             self._commit_lazily(deciding)
+        deciding.crashes.settle()
         self._report(batch, deciding, outage)
 
     def _report(self, batch: list[Message], deciding: Deciding, outage: Outage) -> None:
@@ -187,11 +192,8 @@ class Processor:
         return min(max(due - clock.now(), 0.0), MAX_WAIT_SECONDS)
 
     def _commit_lazily(self, deciding: Deciding) -> None:
-        """Nothing was produced, so repeating it changes nothing; no transaction is needed."""
-        if deciding.offsets:
-            offsets = [TopicPartition(*where, at) for where, at in deciding.offsets.items()]
-            deciding.consumer.commit(offsets=offsets, asynchronous=True)
-            deciding.offsets.clear()
+        """Nothing was produced, so repeating it changes nothing, and it need not be soon."""
+        deciding.commit_offsets()
         self._committed_at = clock.monotonic()
 
     def _on_assign(self, consumer: Any, assigned: list[TopicPartition]) -> None:
@@ -203,11 +205,14 @@ class Processor:
         self._is_member = False
         self._assigned.clear()
         if self._deciding is not None:
+            self._deciding.crashes.given_back()
             self._deciding.revoked()
 
     def _restore_assigned(self, deciding: Deciding) -> None:
         numbers, self._assigned = sorted(self._assigned), set()
         try:
+            names = [clients.topic_name(self.settings, topic) for topic in self.sources]
+            deciding.crashes.taken(names, numbers)
             self._restore(numbers)
         except BaseException:
             deciding.revoked()

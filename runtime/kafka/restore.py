@@ -45,6 +45,16 @@ class Unread:
 
 def end_offsets(settings: CommonSettings, topic: str, partitions: Sequence[int]) -> dict[int, int]:
     """The high watermarks of partitions of the topic of this full name; raises KafkaException."""
+    return {number: high for number, (_, high) in watermarks(settings, topic, partitions).items()}
+
+
+def watermarks(
+    settings: CommonSettings, topic: str, partitions: Sequence[int]
+) -> dict[int, tuple[int, int]]:
+    """The first offset and the high watermark of each partition of the topic of this full name.
+
+    Raises KafkaException.
+    """
     consumer = Consumer(
         clients.consumer(
             settings, f"{settings.instance}-ends", **{"isolation.level": "read_uncommitted"}
@@ -54,7 +64,7 @@ def end_offsets(settings: CommonSettings, topic: str, partitions: Sequence[int])
         return {
             number: consumer.get_watermark_offsets(
                 TopicPartition(topic, number), timeout=_CALL_SECONDS
-            )[1]
+            )
             for number in partitions
         }
     finally:

@@ -10,9 +10,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from console.chain_check import Checked, Rules, check, linked
 from processors.router.evolve import accepted, evolve
 from processors.router.state import Execution, StepState
 from processors.router.store import Restorer, StateStore
+from streams.events import encode_event
 from streams.lifecycle import ASIDES, ENDED, TERMINAL_EVENTS
 from streams.limits import MAX_OUTPUT_BYTES
 from tests.unit.router.simulation import Simulation
@@ -96,6 +98,7 @@ class World(RuleBasedStateMachine):
         self.opened = 0
         self.folded_events = self.checked_events = 0
         self.seen: dict[str, int] = {}
+        self.checked: dict[str, Checked] = {}
         self.ended: set[str] = set()
         self.attempts: set[tuple[Any, ...]] = set()
 
@@ -203,7 +206,10 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def the_log_is_the_state(self) -> None:
-        """Folding the events gives the live state; only new events are folded each time."""
+        """Folding the events gives the live state, and their chain holds.
+
+        Only new events are folded each time.
+        """
         simulation = self.simulation
         for event in simulation.log[self.folded_events :]:
             folded = self.folded.get(event.execution_id)
@@ -214,6 +220,8 @@ class World(RuleBasedStateMachine):
             if event.seq != self.seen.get(event.execution_id, 0) + 1:
                 raise AssertionError(f"number {event.seq} of {event.execution_id}")
             self.seen[event.execution_id] = event.seq
+            known = self.checked.setdefault(event.execution_id, Checked(event.execution_id))
+            assert check(known, linked(encode_event(event)), Rules()) is None
             after = event.execution_id in self.ended
             assert not after or event.type in ASIDES, event.type
             if event.type in TERMINAL_EVENTS:

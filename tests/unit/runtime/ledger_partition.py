@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from runtime.kafka.crashes import Crashes
 from runtime.kafka.deciding import Deciding
 from runtime.kafka.dlq_limit import DlqLimit
 from runtime.kafka.outcome import Outcome
@@ -43,11 +44,20 @@ class Input:
 
 @dataclass
 class FakeBroker:
-    """Takes the place of the transactions: what is committed, and nothing else, is kept."""
+    """Takes the place of the transactions: what is committed, and nothing else, is kept.
+
+    `kill_at` counts commits of a process: it is killed before the commit if the number is even,
+    after it if it is odd.
+    """
 
     committed: list[tuple[str, bytes | None, bytes | None]] = field(default_factory=list)
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
+    marks: dict[tuple[str, int], str] = field(default_factory=dict)
     commits: int = 0
+    #: Commits of marks alone.
+    marked: int = 0
+    takes_no_records: bool = False
+    kill_at: int | None = None
     refuses: bytes | None = None
     refused_record: KafkaError | None = None
     last_error: KafkaError | None = None
@@ -61,16 +71,30 @@ class FakeBroker:
         self.has_begun = True
         self._open.append((name, key, value))
 
-    def commit(self, offsets: dict[tuple[str, int], int], consumer: Any) -> Outcome:
+    def commit(
+        self, offsets: dict[tuple[str, int], int], consumer: Any, text: str | None = None
+    ) -> Outcome:
+        if self.takes_no_records and self._open:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        self._die_if_due()
         if any(value == self.refuses for name, _, value in self._open if name == EVENTS.name):
             self.refused_record = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
             return self.abort()
         self.refused_record = None
         self.committed += self._open
         self.offsets |= offsets
-        self.commits += 1
+        self.marks |= dict.fromkeys(offsets, "0:1" if text is None else text)
+        self.commits += text is None
+        self.marked += text is not None
         self.abort()
+        self._die_if_due()
         return Outcome.COMMITTED
+
+    def _die_if_due(self) -> None:
+        if self.kill_at is not None:
+            self.kill_at -= 1
+            if self.kill_at < 0:
+                raise SystemExit
 
     def abort(self) -> Outcome:
         self._open.clear()
@@ -111,10 +135,15 @@ class Totals:
         self.changed.add(key)
         if how == "handle":
             raise KeyError("a defect")
+        if how == "crash":
+            raise SystemExit
+        if how == "nothing":
+            self.changed.discard(key)
+            return
         self.flush_fails |= how == "flush"
         out.send(EVENTS, key.encode(), message.value())
 
-    def dead_letter(self, message: Any, out: Any) -> None:
+    def dead_letter(self, message: Any, error_class: str, out: Any) -> None:
         out.send_named("source.dlq", None, message.value())
 
     def next_deadline(self) -> float | None:
@@ -142,15 +171,47 @@ class Totals:
         self.changed.clear()
 
 
+class Committing:
+    """The consumer's side of the committed offsets, with their marks."""
+
+    def __init__(self, broker: FakeBroker) -> None:
+        self.broker = broker
+
+    def committed(self, wanted: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        found = []
+        for one in wanted:
+            where = (one.topic, one.partition)
+            offset = self.broker.offsets.get(where, -1001)
+            found.append(TopicPartition(*where, offset, self.broker.marks.get(where, "")))
+        return found
+
+    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        assert asynchronous, "nobody may wait for the broker in a rebalance"
+        for one in offsets:
+            self.broker.offsets[one.topic, one.partition] = one.offset
+            self.broker.marks[one.topic, one.partition] = one.metadata or ""
+
+
 class Loop:
     """The deciding part of the loop over one partition, restored from the broker in memory."""
 
-    def __init__(self, **settings: Any) -> None:
-        self.broker = FakeBroker()
+    def __init__(
+        self,
+        broker: FakeBroker | None = None,
+        survived: dict[tuple[str, int], tuple[int, int]] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.broker = broker or FakeBroker()
         self.settings = settings
         self.restores = 0
         transactions: Any = self.broker
-        self.deciding = Deciding(transactions, None, "", _SILENT, self.restore, DlqLimit())
+        self.consumer = Committing(self.broker)
+        known = {} if survived is None else survived
+        self.crashes = Crashes(self.consumer, transactions, known)
+        self.deciding = Deciding(
+            transactions, self.consumer, "", _SILENT, self.restore, DlqLimit(), self.crashes
+        )
+        self.crashes.taken(["source"], [0])
         self.restore([0])
 
     def restore(self, numbers: Iterable[int]) -> None:
@@ -168,5 +229,9 @@ class Loop:
         self.deciding.partitions[0] = fresh
 
     def decide(self, texts: list[bytes]) -> None:
-        messages: Any = [Input(at, text) for at, text in enumerate(texts)]
+        self.decide_from(0, texts)
+
+    def decide_from(self, first: int, texts: list[bytes]) -> None:
+        """The records from this offset on."""
+        messages: Any = [Input(at, text) for at, text in enumerate(texts) if at >= first]
         self.deciding.decide(messages)

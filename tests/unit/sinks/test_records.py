@@ -5,8 +5,8 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from sinks.escape import visible_tree
 from sinks.records import EventRow, OutputRow, Unreadable, read_event, read_output
+from streams.escape import visible_tree
 from streams.payloads import Accepted, Unknown
 from tests.unit.sinks.stories import Story
 

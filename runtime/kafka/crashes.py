@@ -1,0 +1,154 @@
+"""Records that end the process: noticed by marks in the metadata of the committed offsets.
+
+What is committed survives a kill, and is read by whichever process takes the partition over. A
+process that takes partitions marks their offsets `taken`; a commit of progress overwrites the mark,
+and SETTLED_SECONDS later, or when the process stops, what is left of the marks is removed. Who
+finds a mark knows that its predecessor ended before it got any further: it decides the next
+records one by one, each marked `deciding:n` before. A record that was marked LIMIT times, and is
+still the next one, is suspected; a mark does not say why the process ended, so only `trial` proves
+it.
+
+Marks are committed by the producer of the transactions: commits of one client keep their order, so
+none takes back the offsets of a later transaction, and each is checked for the generation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+
+from runtime import clock
+from runtime.kafka.outcome import Outcome
+from runtime.kafka.restore import NO_PROGRESS_SECONDS
+from runtime.kafka.transaction import Transactions
+
+#: How often the process may end while a record is decided alone, until that record is suspected;
+#: at most two times before, with the records of its batch, and nobody can tell which it was.
+LIMIT: Final = 2
+SETTLED_SECONDS: Final = 30.0
+#: As many records of a partition are decided one by one; the batch that ended held no more.
+CAREFUL_RECORDS: Final = 1_000
+_TAKEN: Final = "taken"
+_DECIDING: Final = "deciding:"
+
+
+@dataclass(slots=True)
+class Crashes:
+    """The marks of one session; one thread."""
+
+    consumer: Any
+    transactions: Transactions
+    #: Per source partition the record that this process marked last, with its count before: where
+    #: that mark is found again, Kafka had failed and not the process. Shared by all sessions.
+    survived: dict[tuple[str, int], tuple[int, int]]
+    #: How many records of a partition are still decided one by one.
+    careful: dict[int, int] = field(default_factory=dict)
+    #: For an offset at which a predecessor ended: how often it did while deciding it alone.
+    _ended: dict[tuple[str, int, int], int] = field(default_factory=dict)
+    #: The offsets that are marked `taken`, until they are settled.
+    _taken: dict[tuple[str, int], int] = field(default_factory=dict)
+    _settled_at: float = 0.0
+
+    def taken(self, topics: Iterable[str], partitions: Sequence[int]) -> None:
+        """Read the marks of partitions that were assigned, and mark them; raises KafkaException.
+
+        `topics` are full names. Returns when the broker has the marks.
+        """
+        wanted = [TopicPartition(topic, number) for topic in topics for number in partitions]
+        marked: dict[tuple[str, int], int] = {}
+        for one in self.consumer.committed(wanted, timeout=NO_PROGRESS_SECONDS):
+            if one.error is not None:
+                raise KafkaException(one.error)
+            where = (one.topic, one.partition)
+            offset = max(one.offset, 0)  # Below 0 where nothing is committed.
+            mark = one.metadata or ""
+            if mark.startswith(_DECIDING) or mark == _TAKEN:
+                self.careful[one.partition] = CAREFUL_RECORDS
+            if mark.startswith(_DECIDING):
+                self._ended[(*where, offset)] = self._times(where, offset, mark)
+            else:
+                marked[where] = offset
+        if marked:
+            self._commit(marked, _TAKEN)
+        self._taken |= marked
+        self._settled_at = clock.monotonic() + SETTLED_SECONDS
+
+    def _times(self, where: tuple[str, int], offset: int, mark: str) -> int:
+        last, before = self.survived.get(where, (-1, 0))
+        if last == offset:
+            return before
+        count = mark.removeprefix(_DECIDING)
+        return int(count) if count.isdigit() else 1
+
+    def moved(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        """These offsets are committed, which has overwritten their marks."""
+        if self._taken:
+            for where in offsets:
+                self._taken.pop(where, None)
+
+    def settle(self, *, now: bool = False) -> None:
+        """Remove the marks that are left, once their time is over or `now`.
+
+        Raises KafkaException.
+        """
+        if not self._taken or (not now and clock.monotonic() < self._settled_at):
+            return
+        self._commit(self._taken, "")
+        self._taken.clear()
+        self.careful.clear()
+
+    def given_back(self) -> None:
+        """The partitions go to other members: remove the marks that are left, waiting for nothing.
+
+        A rebalance must not wait for a broker that does not answer. Whatever comes of this, no
+        transaction of this generation follows, and a later generation's offsets are safe from it:
+        the broker refuses commits of an older one. Where it is lost, the next owner is careful.
+        """
+        left = [TopicPartition(*where, offset, "") for where, offset in self._taken.items()]
+        if left:
+            with contextlib.suppress(KafkaException):
+                self.consumer.commit(offsets=left, asynchronous=True)
+        self.clear()
+
+    def is_suspected(self, message: Message) -> bool:
+        """Whether the process has ended LIMIT times while this record was decided alone."""
+        return self._ended.get(_place(message), 0) >= LIMIT
+
+    def deciding(self, message: Message) -> None:
+        """Mark the record that is decided next; returns when the broker has the mark.
+
+        Everything before it in its partition must have been decided. Raises KafkaException.
+        """
+        topic, number, offset = _place(message)
+        self._taken.pop((topic, number), None)
+        before = self._ended.get((topic, number, offset), 0)
+        self.survived[topic, number] = (offset, before)
+        self._commit({(topic, number): offset}, f"{_DECIDING}{before + 1}")
+
+    def decided(self, message: Message) -> None:
+        """The record did not end the process."""
+        self._ended.pop(_place(message), None)
+        number = message.partition() or 0
+        left = self.careful.get(number, 0) - 1
+        if left > 0:
+            self.careful[number] = left
+        else:
+            self.careful.pop(number, None)
+
+    def clear(self) -> None:
+        """No partition is assigned any more."""
+        self.careful.clear()
+        self._ended.clear()
+        self._taken.clear()
+
+    def _commit(self, offsets: Mapping[tuple[str, int], int], text: str) -> None:
+        if self.transactions.commit(offsets, self.consumer, text) is not Outcome.COMMITTED:
+            raise KafkaException(self.transactions.last_error or KafkaError(KafkaError._FAIL))
+
+
+def _place(message: Message) -> tuple[str, int, int]:
+    return str(message.topic()), message.partition() or 0, message.offset() or 0

@@ -1,0 +1,49 @@
+"""The trail says who asked, who approved, what ran where with which secrets, and what changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from console.trail import trail
+from tests.unit.router.simulation import Simulation
+
+PLAN: dict[str, Any] = {
+    "name": "notify",
+    "approval_level": 2,
+    "steps": [
+        {
+            "id": "tell",
+            "tool": "noop",
+            "parameters": {"value": {"token": {"type": "secret", "path": "env/TOKEN"}}},
+        },
+    ],
+}
+
+
+def test_everything_of_an_execution_is_in_its_events() -> None:
+    router = Simulation()
+    request = {"tenant": "acme", "actor": "ann", "idempotency_key": "k", "plan": PLAN}
+    ident = router.submit(request)[0]["execution_id"]
+    router.control("approve", ident, actor="ann")
+    router.control("approve", ident, actor="bob", reason="looked at it")
+    router.control("approve", ident, actor="eve")
+    command = router.take()
+    router.run(command, {"changed": True})
+    found = trail(ident, [orjson.loads(orjson.dumps(event)) for event in router.events])
+    assert found.tenant == "acme"
+    assert found.asked is not None and found.ended is not None
+    assert found.asked.facts["actor"] == "ann"
+    assert [(one.what, one.facts.get("actor")) for one in found.approvals] == [
+        ("requested", None), ("given", "bob"), ("approved", "eve"),
+    ]  # fmt: skip
+    assert found.approvals[1].facts["reason"] == "looked at it"
+    assert [(one.what, one.facts["actor"]) for one in found.decisions[:1]] == [("refused", "ann")]
+    (attempt,) = found.attempts
+    assert (attempt.step, attempt.attempt, attempt.tool) == ("tell", 1, "noop")
+    assert attempt.parameters == command["parameters"]
+    assert attempt.secrets == {"/value/token": "env/TOKEN"}
+    assert (attempt.executor, attempt.status, attempt.changed) == ("agent-1", "succeeded", True)
+    assert found.ended.what == "completed"
+    assert found.chain == router.events[-1]["chain"]
