@@ -13,6 +13,7 @@ from console import (
     endpoints,
     explain,
     history,
+    locks,
     migrate,
     processes,
     stack,
@@ -65,7 +66,7 @@ def root(
 #: The headings of `--help`, and the modules of their commands.
 _SECTIONS = (
     ("Plans and executions", (submission, watching, history, explain)),
-    ("Operators", (control,)),
+    ("Operators", (control, locks)),
     ("What there is", (tools, topics, dlq)),
     ("This machine", (stack, migrate)),
     ("Processes", (processes, docs)),

@@ -23,6 +23,8 @@ from streams.payloads import (
     Ended,
     Expanded,
     LateResult,
+    LockAcquired,
+    LockEnded,
     NeedsAttention,
     Rejected,
     Resumed,
@@ -79,6 +81,11 @@ def _execution(event: Event) -> str:
             return f"{data.action} by {data.actor} {answer}{_because(data.message)}"
         case Ended() as data:
             return f"{kind} {ending(data)}"
+        case LockAcquired(tokens=tokens):
+            return f"locked {one_line(', '.join(tokens), 120)}"
+        case LockEnded(tokens=tokens):
+            what = "unlocked" if event.type == "lock.released" else "lost the lock of"
+            return f"{what} {one_line(', '.join(tokens), 120)}"
     return kind
 
 

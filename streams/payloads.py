@@ -164,10 +164,10 @@ class Waiting:
     """Why a step that could run does not run yet.
 
     `no_executor`: nobody claims it; `target_limit`, `rate_limit`: claimed, and held back by its
-    executor before anything began.
+    executor before anything began; `lock`: another execution has an asset that it needs.
     """
 
-    reason: Literal["no_executor", "target_limit", "rate_limit"]
+    reason: Literal["no_executor", "target_limit", "rate_limit", "lock"]
     message: str
     until: Timestamp | None = None
 
@@ -193,6 +193,10 @@ class Dispatched:
     lease_seconds: FiniteFloat
     expires_at: Timestamp
     target: str | None = None
+    fencing_tokens: Annotated[
+        dict[str, int] | None,
+        Field(description="asset -> token of its lock; null for a step that locks nothing"),
+    ] = None
 
 
 @dataclass(slots=True)
@@ -318,6 +322,22 @@ class Compensated:
 
 
 @dataclass(slots=True)
+class LockAcquired:
+    """The execution holds these assets until it ends, or its lease does."""
+
+    tokens: Annotated[dict[str, int], Field(description="asset -> fencing token")]
+    step: Annotated[str | None, Field(description="the step that needed them first")] = None
+    lease_seconds: FiniteFloat | None = None
+
+
+@dataclass(slots=True)
+class LockEnded:
+    """The execution does not hold these assets any more."""
+
+    tokens: Annotated[dict[str, int], Field(description="asset -> fencing token that it had")]
+
+
+@dataclass(slots=True)
 class Audit:
     """A decision about authority."""
 
@@ -347,7 +367,7 @@ Payload = (
     | CancelRequested | Ended | NeedsAttention | Waiting | Expanded | Dispatched | StepStarted
     | StepProgress | StepSucceeded | StepFailed | RetryScheduled | StepLost | StepCancelRequested
     | StepCancelled | Skipped | LateResult | CompensationScheduled | CompensationSkipped
-    | Compensated | Audit
+    | Compensated | Audit | LockAcquired | LockEnded
     | Unknown
 )  # fmt: skip
 
@@ -389,5 +409,8 @@ EVENT_TYPES: Final[dict[str, type[Any]]] = {
     "step.compensation_scheduled": CompensationScheduled,
     "step.compensation_skipped": CompensationSkipped,
     "step.compensated": Compensated,
+    "lock.acquired": LockAcquired,
+    "lock.released": LockEnded,
+    "lock.expired": LockEnded,
     "audit.decision": Audit,
 }

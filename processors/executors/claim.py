@@ -46,7 +46,7 @@ class Refuse:
     """The attempt does not start, and the report says why."""
 
     command: StepCommand
-    reason: Literal["expired", "cancelled", "invalid", "environment"]
+    reason: Literal["expired", "cancelled", "invalid", "environment", "fenced"]
     message: str
 
 
@@ -76,11 +76,13 @@ def decide(
     cancelled: Callable[[str], CancelStep | None],
     claimed: Callable[[str], bool],
     bind: Bind,
+    fenced: Callable[[StepCommand], str | None] = lambda command: None,
 ) -> Decision:
     """What becomes of the record `value`.
 
     `version` is the major version that its type names, None where it names none;
-    `environment` is what this executor serves.
+    `environment` is what this executor serves; `fenced` says whether a lock that the command
+    names has gone to somebody else.
     """
     if version not in (None, MAJOR_VERSION):
         return Unreadable(
@@ -105,6 +107,9 @@ def decide(
         return Refuse(command, "expired", _expired(late, arrival.clock_ahead))
     if command.environment != environment:
         return Refuse(command, "environment", _other_environment(command.environment, environment))
+    lost = fenced(command)
+    if lost is not None:
+        return Refuse(command, "fenced", lost)
     bound = bind(command)
     if isinstance(bound, list):
         problems = "; ".join(f"{problem.field}: {problem.message}" for problem in bound)

@@ -17,6 +17,7 @@ from processors.executors.claim import (
     Unreadable,
     decide,
 )
+from processors.executors.fencing import Fences
 from processors.executors.reports import Reports
 from runtime import clock
 from runtime.kafka.dead_letters import WRITTEN, HeaderList, dead_letter, fitting
@@ -30,7 +31,7 @@ from streams.vocabulary import Environment
 #: What `ClaimBuilder.add` may return.
 CLAIM_DECISIONS: Final = (
     *("started", "refused_expired", "refused_cancelled", "refused_invalid"),
-    *("refused_environment", "repeated", "dead_letter"),
+    *("refused_environment", "refused_fenced", "repeated", "dead_letter"),
 )
 
 
@@ -64,6 +65,8 @@ class ClaimBuilder:
     log: Log
     #: How far this machine's clock is ahead of the broker's, in seconds.
     clock_ahead: float = 0.0
+    #: Of this process, not of the batch.
+    fences: Fences = field(default_factory=Fences)
     outputs: list[Output] = field(default_factory=list)
     #: Each with the trace header of its command.
     starts: list[tuple[Start, bytes | None]] = field(default_factory=list)
@@ -87,6 +90,7 @@ class ClaimBuilder:
                 self.cancelled,
                 self.claimed,
                 self.bind,
+                self.fences.check,
             )
         except Undecidable as error:
             cause = error.__cause__ or error

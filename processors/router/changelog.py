@@ -43,7 +43,7 @@ _FIXED: Final = (
 #: What changes.
 _HEAD: Final = (
     "seq", "status", "approval_expires_at", "approved_by", "started_at", "ended_at", "paused_at",
-    "paused_seconds", "ending", "ending_reason", "stopping",
+    "paused_seconds", "ending", "ending_reason", "stopping", "locks", "locks_lost",
 )  # fmt: skip
 _fixed_of: Final = attrgetter(*_FIXED)
 _head_of: Final = attrgetter(*_HEAD)

@@ -7,8 +7,10 @@ from typing import Any
 
 import orjson
 
+from processors.locks.partition import KeeperPartition
 from processors.router import expressions
 from processors.router.cel_worker import Worker
+from processors.router.hosting import Hosted
 from processors.router.partition import RouterPartition
 from processors.router.requests import RequestHandler
 from processors.router.store import StateStore
@@ -17,6 +19,7 @@ from streams import topics
 from streams.events import Event, decode_event, encode_event
 from streams.ids import route_of
 from streams.limits import MAX_RECORD_BYTES
+from streams.locks import LOCK_ANSWER, LOCK_COMMAND
 from streams.topics import Topic
 from toolmeta import registry
 
@@ -86,8 +89,11 @@ class Simulation:
         self.tools = registry.load(test_tools=test_tools)
         self.now = START
         self.out = Captured()
-        self.partition = self._fresh()
-        self.partition.restored(self.now)
+        self.hosted = self._fresh()
+        self.hosted.restored(self.now)
+        #: Records of the lock topics that nobody has read; read at once unless `slow_locks`.
+        self.lock_records: list[tuple[Topic, bytes, bytes]] = []
+        self.slow_locks = False
         self.events: list[dict[str, Any]] = []
         self.log: list[Event] = []
         self.commands: list[dict[str, Any]] = []
@@ -96,9 +102,9 @@ class Simulation:
         self.changelog: dict[bytes, bytes] = {}
         self._random = 0
 
-    def _fresh(self) -> RouterPartition:
+    def _fresh(self) -> Hosted:
         store = StateStore(86_400)
-        return RouterPartition(
+        router = RouterPartition(
             number=0,
             count=1,
             prefix="",
@@ -106,6 +112,12 @@ class Simulation:
             store=store,
             requests=RequestHandler(0, 1, self.tools, store, self._bits),
         )
+        return Hosted(router, KeeperPartition(0))
+
+    @property
+    def partition(self) -> RouterPartition:
+        """The router's part of what runs here."""
+        return self.hosted.router
 
     def _bits(self) -> int:
         self._random += 1
@@ -113,10 +125,10 @@ class Simulation:
 
     def restart(self) -> None:
         """Throw the partition away and restore it from the changelog."""
-        self.partition = self._fresh()
+        self.hosted = self._fresh()
         for key, value in self.changelog.items():
-            self.partition.restore(key, value)
-        self.partition.restored(self.now)
+            self.hosted.restore(key, value)
+        self.hosted.restored(self.now)
 
     def submit(self, request: Any) -> list[dict[str, Any]]:
         """Produce a request; returns the new events."""
@@ -159,12 +171,12 @@ class Simulation:
         seen = len(self.events)
         end = round(self.now + seconds, 3)
         while True:
-            due = self.partition.next_deadline()
+            due = self.hosted.next_deadline()
             if due is None or due > end:
                 break
             self.now = max(self.now, round(due + 0.0005, 3))
-            self.partition.tick(self.now, self.out)
-            self._collect()
+            self.hosted.tick(self.now, self.out)
+            self._settle()
         self.now = end
         return self.events[seen:]
 
@@ -176,12 +188,32 @@ class Simulation:
         """Produce a record to a source topic; returns the new events."""
         seen = len(self.events)
         self.now = round(self.now + 0.001, 3)
-        self.partition.handle(Record(topic.name, raw, key), self.now, self.out)  # type: ignore[arg-type]
+        self._handle(topic, raw, key)
+        self._settle()
+        return self.events[seen:]
+
+    def _handle(self, topic: Topic, raw: bytes, key: bytes | None) -> None:
+        self.hosted.handle(Record(topic.name, raw, key), self.now, self.out)  # type: ignore[arg-type]
+
+    def _settle(self) -> None:
+        """Write what was decided and, unless locks are slow, read what it says about locks."""
+        self._collect()
+        while self.lock_records and not self.slow_locks:
+            self.read_locks()
+
+    def read_locks(self, position: int = 0, *, again: bool = False) -> list[dict[str, Any]]:
+        """Read one record of the lock topics, and where `again` leave it to be read once more."""
+        seen = len(self.events)
+        topic, key, raw = self.lock_records[position]
+        if not again:
+            del self.lock_records[position]
+        self.now = round(self.now + 0.001, 3)
+        self._handle(topic, raw, key)
         self._collect()
         return self.events[seen:]
 
     def _collect(self) -> None:
-        self.partition.flush(self.out)
+        self.hosted.flush(self.out)
         for name, key, value, headers in self.out.records:
             if name == topics.EVENTS.name:
                 assert value is not None
@@ -190,7 +222,13 @@ class Simulation:
                 assert len(value) <= MAX_RECORD_BYTES
                 self.log.append(event)
                 self.events.append(orjson.loads(value))
-            elif name == topics.ROUTER_STATE.name:
+            elif name in (topics.LOCK_COMMANDS.name, topics.LOCK_GRANTS.name):
+                assert key is not None
+                assert value is not None
+                adapter = LOCK_COMMAND if name == topics.LOCK_COMMANDS.name else LOCK_ANSWER
+                adapter.validate_json(value)
+                self.lock_records.append((topics.TOPICS[name], key, value))
+            elif name in (topics.ROUTER_STATE.name, topics.LOCKS_STATE.name):
                 assert key is not None
                 assert len(value or b"") <= MAX_RECORD_BYTES
                 if value is None:
