@@ -21,7 +21,7 @@ Token = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
 MAX_ASSETS = MAX_LOCK_BYTES // 24
 Tokens = Annotated[
     dict[Asset, Token],
-    Field(max_length=MAX_ASSETS, description="asset -> fencing token, which grows with each grant"),
+    Field(description="asset -> fencing token, which grows with each grant"),
 ]
 
 
@@ -56,7 +56,26 @@ class Release(_Message):
     type: Literal["release"] = "release"
 
 
-AnyLockCommand = Acquire | Renew | Release
+class AssetNames(BaseModel):
+    """Under which names the inventory has an asset; none: it has been removed."""
+
+    model_config = _OPEN
+
+    asset_id: int = Field(ge=1, le=MAX_INTEGER)
+    names: list[Asset] = Field(max_length=8)
+
+
+class Name(_Message):
+    """Whoever locks an asset by one of these names locks it by all of them.
+
+    From the result of an asset tool, which the execution ran.
+    """
+
+    type: Literal["name"] = "name"
+    assets: list[AssetNames] = Field(max_length=10_000)
+
+
+AnyLockCommand = Acquire | Renew | Release | Name
 LOCK_COMMAND: TypeAdapter[AnyLockCommand] = TypeAdapter(
     Annotated[AnyLockCommand, Field(discriminator="type")]
 )

@@ -20,6 +20,7 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from processors.locks.names import MAX_BYTES, OVERHEAD, Names
 from processors.locks.state import Party
 from streams.locks import Acquire, AnyLockAnswer, Expired, Granted, Queued, Refused, Release, Renew
 
@@ -33,6 +34,8 @@ class Keeper:
 
     parties: dict[str, Party] = field(default_factory=dict)
     holders: dict[Key, str] = field(default_factory=dict)
+    #: An asset is locked under all of its names.
+    names: Names = field(default_factory=Names)
     #: The executions that wait for an asset; without order.
     queues: dict[Key, dict[str, None]] = field(default_factory=dict)
     #: The last number given out: fencing tokens, arrivals and seniority are drawn from it.
@@ -50,9 +53,11 @@ class Keeper:
         """Grant, queue or refuse a request; one that came before is answered as it stands."""
         party = self.parties.get(command.execution_id)
         held = party.tokens if party is not None else {}
-        wanted = [asset for asset in dict.fromkeys(command.assets) if asset not in held]
+        room = MAX_BYTES - sum(len(asset.encode()) + OVERHEAD for asset in held)
+        asked = self.names.expand(command.tenant, command.assets, room)
+        wanted = [asset for asset in asked if asset not in held]
         if party is not None and not wanted:
-            tokens = {asset: party.tokens[asset] for asset in command.assets}
+            tokens = {asset: party.tokens[asset] for asset in asked}
             return [_granted(party, command.request, tokens)]
         if party is None:
             self.counter += 1

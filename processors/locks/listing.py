@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from processors.locks.keeper import Keeper
+from processors.locks.names import is_record
 from processors.locks.state import COUNTER, decode
 
 
@@ -32,7 +33,8 @@ def listing(records: Iterable[tuple[bytes, bytes | None]]) -> list[LockedAsset]:
             latest[key] = value
     latest.pop(COUNTER, None)
     keeper = Keeper()
-    keeper.restored((decode(key, value) for key, value in latest.items()), 0, 0.0)
+    parties = (decode(key, value) for key, value in latest.items() if not is_record(key))
+    keeper.restored(parties, 0, 0.0)
     return [_asset(keeper, *key) for key in sorted({*keeper.holders, *keeper.queues})]
 
 

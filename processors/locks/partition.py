@@ -9,6 +9,7 @@ from prometheus_client import Counter
 from pydantic import ValidationError
 
 from processors.locks.keeper import Keeper
+from processors.locks.names import is_record
 from processors.locks.state import (
     COUNTER,
     Party,
@@ -22,7 +23,16 @@ from runtime.kafka.partition import Output
 from streams.envelope import headers
 from streams.ids import route_of
 from streams.limits import MAX_RECORD_BYTES
-from streams.locks import LOCK_COMMAND, Acquire, AnyLockAnswer, Expired, Granted, Refused, Release
+from streams.locks import (
+    LOCK_COMMAND,
+    Acquire,
+    AnyLockAnswer,
+    Expired,
+    Granted,
+    Name,
+    Refused,
+    Release,
+)
 from streams.timestamps import iso
 from streams.topics import LOCK_GRANTS, LOCKS_STATE
 
@@ -60,7 +70,12 @@ class KeeperPartition:
         records, self._records = self._records, {}
         try:
             counter = decode_counter(records.pop(COUNTER, encode_counter(0)))
-            parties: list[Party] = [decode(key, value) for key, value in records.items()]
+            parties: list[Party] = []
+            for key, value in records.items():
+                if is_record(key):
+                    self.keeper.names.restore(key, value)
+                else:
+                    parties.append(decode(key, value))
         except (KeyError, TypeError, ValueError) as error:
             raise LockStateError(f"{LOCKS_STATE.name}, partition {self.number}") from error
         self.written = counter
@@ -82,6 +97,8 @@ class KeeperPartition:
             answers = self.keeper.acquire(command, now)
         elif isinstance(command, Release):
             answers = self.keeper.release(command, now)
+        elif isinstance(command, Name):
+            self.keeper.names.learn(command.tenant, command.assets)
         else:
             self.keeper.renew(command, now)
         self._send(answers, now, out)
@@ -103,6 +120,8 @@ class KeeperPartition:
             value = None if party is None else encode(party)
             out.send(LOCKS_STATE, key_of(execution_id), value, None, self.number)
         keeper.changed.clear()
+        for key, names in keeper.names.records():
+            out.send(LOCKS_STATE, key, names, None, self.number)
         if keeper.granted > self.written:
             # Whoever holds nothing is forgotten; that no token is given twice must last.
             self.written = keeper.granted

@@ -82,7 +82,8 @@ def _ask(
         wanted |= dict.fromkeys(_of_items(decision, step, spec, context or {}))
     wanted |= dict.fromkeys(planned(execution.plan.steps))
     fresh = sorted(key for key in wanted if key not in execution.locks)
-    size = sum(len(key.encode()) + _OVERHEAD for key in (*execution.locks, *fresh))
+    known = {*execution.locks, *execution.locks_lost, *fresh}
+    size = sum(len(key.encode()) + _OVERHEAD for key in known)
     if size > MAX_LOCK_BYTES:
         raise TooManyLocks(
             f"the execution would lock {len(fresh) + len(execution.locks)} assets; their names "

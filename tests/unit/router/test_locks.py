@@ -293,3 +293,31 @@ def test_what_is_not_a_lock_message_is_a_dead_letter() -> None:
     assert [name for name, _, _ in simulation.dead] == (
         [topics.LOCK_COMMANDS.dlq] * 4 + [topics.LOCK_GRANTS.dlq] * 4
     )
+
+
+def test_the_inventorys_names_of_one_asset_are_one() -> None:
+    simulation = Simulation()
+    submit(simulation, "inventory", {"tool": "asset_list"})
+    row = {"asset_id": 17, "hostname": "Web-01", "ip_address": "192.0.2.10",
+           "metadata": {"connection": {"address": "web.example.org:22"}}}  # fmt: skip
+    simulation.run(simulation.take(), {"assets": [row], "count": 1, "total": 1})
+    one = submit(simulation, "one", change("web-01"))
+    two = submit(simulation, "two", change("192.0.2.10"))
+    three = submit(simulation, "three", change("WEB.example.org"))
+    simulation.restart()
+    (acquired,) = of(simulation, one, "lock.acquired")
+    names = {"web-01", "192.0.2.10", "web.example.org", "17"}
+    assert acquired["data"]["tokens"].keys() == names
+    assert of(simulation, two, "step.waiting")
+    simulation.run(simulation.take())
+    assert of(simulation, two, "step.dispatched")
+    assert not of(simulation, three, "step.dispatched")
+
+
+def test_a_result_that_names_no_asset_teaches_nothing() -> None:
+    simulation = Simulation()
+    simulation.slow_locks = True
+    for key, output in enumerate([None, {}, {"asset": None}, {"assets": [1, {"asset_id": "x"}]}]):
+        submit(simulation, str(key), {"tool": "asset_list"})
+        simulation.run(simulation.take(), output)
+    assert simulation.lock_records == []
