@@ -50,12 +50,17 @@ class Keeper:
     # -- commands --------------------------------------------------------------------------------
 
     def acquire(self, command: Acquire, now: float) -> list[AnyLockAnswer]:
-        """Grant, queue or refuse a request; one that came before is answered as it stands."""
+        """Grant, queue or refuse a request; one that came before is answered as it stands.
+
+        Whoever asks lives: its lease starts again.
+        """
         party = self.parties.get(command.execution_id)
         held = party.tokens if party is not None else {}
         room = MAX_BYTES - sum(len(asset.encode()) + OVERHEAD for asset in held)
         asked = self.names.expand(command.tenant, command.assets, room)
         wanted = [asset for asset in asked if asset not in held]
+        if party is not None and party.senior:
+            party.expires_at = now + party.lease_seconds
         if party is not None and not wanted:
             tokens = {asset: party.tokens[asset] for asset in asked}
             return [_granted(party, command.request, tokens)]
@@ -225,7 +230,7 @@ class Keeper:
         self.changed[party.execution_id] = None
         return self._serve(touched, now)
 
-    def _ahead(self, party: Party, asset: str) -> list[str]:
+    def ahead(self, party: Party, asset: str) -> list[str]:
         """The holder of an asset first, then who waits for it and is served before `party`."""
         key = (party.tenant, asset)
         found = [self.holders[key]] if key in self.holders else []
@@ -239,7 +244,7 @@ class Keeper:
         found: set[str] = set()
         for assets in party.requests.values():
             for asset in assets:
-                found.update(self._ahead(party, asset))
+                found.update(self.ahead(party, asset))
         return found
 
     def _waits_for_itself(self, party: Party) -> bool:
@@ -257,7 +262,7 @@ class Keeper:
     def _blocked(self, party: Party, request: str) -> tuple[str, list[str]]:
         """The first asset that the request waits for, and who is before it there."""
         for asset in party.requests[request]:
-            ahead = self._ahead(party, asset)
+            ahead = self.ahead(party, asset)
             if ahead:
                 return asset, ahead
         raise AssertionError("a request that waits for nobody is granted")

@@ -20,6 +20,4 @@ def decide_lock_answer(execution: Execution, answer: AnyLockAnswer, now: float) 
         if step is not None and not step.in_flight and step.status not in STEP_ENDED:
             fail_unstarted(decision, step, "deadlock", locks.refusal(answer))
     advance(decision, everything=True)
-    if execution.lock_needs is not None:
-        execution.lock_needs.news.clear()
     return decision

@@ -157,8 +157,9 @@ def _tell(decision: Decision, step: StepState, missing: list[str]) -> None:
     asset = next((key for key in missing if key in needs.blocked), None)
     if asset is not None:
         message = needs.blocked[asset]
-        if step.waiting == "lock" and asset not in needs.news:
+        if step.waiting == "lock" and needs.told.get(step.id) == message:
             return
+        needs.told[step.id] = message
     elif step.status == "waiting" and step.waiting != "lock":
         message = f"it asks for the lock of {missing[0]}"
     else:
@@ -178,9 +179,7 @@ def apply(decision: Decision, answer: AnyLockAnswer) -> None:
         case Queued(asset=asset, holder=holder, held=held):
             needs = execution.lock_needs = execution.lock_needs or LockNeeds()
             message = f"{asset} is {'locked by' if held else 'kept free for'} {holder}"
-            if needs.blocked.get(asset) != message:
-                needs.blocked[asset] = message
-                needs.news.add(asset)
+            needs.blocked[asset] = message
         case Expired(tokens=tokens):
             held_here = execution.locks
             ended = {name: token for name, token in tokens.items() if held_here.get(name) == token}

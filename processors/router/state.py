@@ -110,8 +110,8 @@ class LockNeeds:
     asked: set[str] = field(default_factory=set)
     #: asset -> why the execution does not have it
     blocked: dict[str, str] = field(default_factory=dict)
-    #: The assets of `blocked` of which no step has said so yet.
-    news: set[str] = field(default_factory=set)
+    #: step -> what it said last of why it waits
+    told: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
