@@ -8,6 +8,7 @@ import orjson
 
 from console.text import brief, count, counts, one_line, people, seconds
 from streams.events import Event, encode_event
+from streams.lock_payloads import LockAcquired, LockEnded
 from streams.payloads import (
     Accepted,
     ApprovalGiven,
@@ -23,8 +24,6 @@ from streams.payloads import (
     Ended,
     Expanded,
     LateResult,
-    LockAcquired,
-    LockEnded,
     NeedsAttention,
     Rejected,
     Resumed,

@@ -9,14 +9,13 @@ import orjson
 from sinks.patches import Handler, Patches, introduce, put
 from streams.admitted import encode_plan
 from streams.events import Event
+from streams.lock_payloads import LockAcquired, LockEnded
 from streams.payloads import (
     Accepted,
     ApprovalRequested,
     By,
     CancelRequested,
     Ended,
-    LockAcquired,
-    LockEnded,
     NeedsAttention,
     Nothing,
     Rejected,

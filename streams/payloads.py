@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, FiniteFloat
 
 from streams.admitted import AdmittedPlan
+from streams.lock_payloads import LockAcquired, LockEnded
 from streams.reports import StepError, StreamSummary
 from streams.timestamps import Timestamp
 
@@ -193,10 +194,7 @@ class Dispatched:
     lease_seconds: FiniteFloat
     expires_at: Timestamp
     target: str | None = None
-    fencing_tokens: Annotated[
-        dict[str, int] | None,
-        Field(description="asset -> token of its lock; null for a step that locks nothing"),
-    ] = None
+    fencing_tokens: Annotated[dict[str, int] | None, Field(description="by asset")] = None
 
 
 @dataclass(slots=True)
@@ -319,22 +317,6 @@ class Compensated:
     """The step was undone; `by` is the step that did, the last one of several items."""
 
     by: str
-
-
-@dataclass(slots=True)
-class LockAcquired:
-    """The execution holds these assets until it ends, or its lease does."""
-
-    tokens: Annotated[dict[str, int], Field(description="asset -> fencing token")]
-    step: Annotated[str | None, Field(description="the step that needed them first")] = None
-    lease_seconds: FiniteFloat | None = None
-
-
-@dataclass(slots=True)
-class LockEnded:
-    """The execution does not hold these assets any more."""
-
-    tokens: Annotated[dict[str, int], Field(description="asset -> fencing token that it had")]
 
 
 @dataclass(slots=True)

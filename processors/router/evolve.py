@@ -24,6 +24,7 @@ from streams.lifecycle import (
     execution_status,
     step_status,
 )
+from streams.lock_payloads import LockAcquired, LockEnded
 from streams.payloads import (
     Accepted,
     ApprovalGiven,
@@ -34,8 +35,6 @@ from streams.payloads import (
     Dispatched,
     Expanded,
     LateResult,
-    LockAcquired,
-    LockEnded,
     RetryScheduled,
     StepCancelled,
     StepFailed,

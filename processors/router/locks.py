@@ -18,6 +18,7 @@ from processors.router.decision import AskKeeper, Decision
 from processors.router.state import Execution, LockNeeds, StepState
 from streams.admitted import AdmittedStep
 from streams.limits import MAX_LOCK_BYTES
+from streams.lock_payloads import LockAcquired, LockEnded
 from streams.locks import (
     Acquire,
     AnyLockAnswer,
@@ -28,7 +29,7 @@ from streams.locks import (
     Release,
     Renew,
 )
-from streams.payloads import LockAcquired, LockEnded, Waiting
+from streams.payloads import Waiting
 from streams.timestamps import iso
 from toolmeta.bind import target_key
 from toolmeta.checkers import is_reference
@@ -154,7 +155,8 @@ def _of_items(
 def _tell(decision: Decision, step: StepState, missing: list[str]) -> None:
     """Say why the step waits, once it is known; at once where it waited for something else."""
     needs = decision.execution.lock_needs or LockNeeds()
-    asset = next((key for key in missing if key in needs.blocked), None)
+    # What is asked is granted together: it may be another asset of the plan that is not free.
+    asset = next((key for key in (*missing, *needs.blocked) if key in needs.blocked), None)
     if asset is not None:
         message = needs.blocked[asset]
         if step.waiting == "lock" and needs.told.get(step.id) == message:

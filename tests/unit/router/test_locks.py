@@ -52,6 +52,15 @@ def test_the_second_plan_waits_until_the_first_has_ended() -> None:
     assert kinds(of(simulation, two))[-1] == "execution.completed"
 
 
+def test_a_step_waits_with_a_reason_for_another_asset_of_its_plan() -> None:
+    simulation = Simulation()
+    one = submit(simulation, "one", change("db-01"))
+    two = submit(simulation, "two", change("web-01"), change("db-01"))
+    (waiting,) = of(simulation, two, "step.waiting")
+    assert waiting["step"] == "step_1"
+    assert waiting["data"]["message"] == f"db-01 is locked by {one}"
+
+
 def test_the_token_is_in_the_event_and_in_every_command_of_the_execution() -> None:
     simulation = Simulation()
     one = submit(simulation, "one", change("web-01"), change("web-01", "db-01"))

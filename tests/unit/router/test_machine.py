@@ -15,7 +15,8 @@ from processors.router.state import Execution, StepState
 from processors.router.store import Restorer, StateStore
 from streams.lifecycle import ASIDES, ENDED, TERMINAL_EVENTS
 from streams.limits import MAX_OUTPUT_BYTES
-from streams.payloads import Dispatched, LockAcquired, LockEnded
+from streams.lock_payloads import LockAcquired, LockEnded
+from streams.payloads import Dispatched
 from tests.unit.router.simulation import Simulation
 
 #: Never written down: leases and progress, and what follows from plan and steps.
