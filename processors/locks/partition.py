@@ -143,7 +143,7 @@ def _ident(answer: AnyLockAnswer) -> str:
     """The same for an answer that is given again with the same content."""
     match answer:
         case Granted(tokens=tokens) | Expired(tokens=tokens):
-            what = max(tokens.values())
+            what = str(max(tokens.values()))
         case Refused(request=request, holder=holder):
             what = f"{request}:{holder}"
         case _:

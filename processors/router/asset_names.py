@@ -23,7 +23,9 @@ def learned(spec: AdmittedStep, output: Any) -> list[AssetNames]:
     gone = spec.tool == _DELETE
     found: list[AssetNames] = []
     for row in rows:
-        asset_id = row.get("asset_id") if isinstance(row, dict) else None
+        if not isinstance(row, dict):
+            continue
+        asset_id = row.get("asset_id")
         if type(asset_id) is int and 0 < asset_id <= MAX_INTEGER:
             names = [] if gone else list(dict.fromkeys(_names(row, asset_id)))
             found.append(AssetNames(asset_id=asset_id, names=names))

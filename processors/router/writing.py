@@ -18,7 +18,6 @@ from processors.router.decision import (
     DeadLetterStep,
     Decision,
     Dispatch,
-    Effect,
 )
 from runtime.kafka import dead_letters
 from runtime.kafka.processor import Output
@@ -225,7 +224,9 @@ class Writer:
             out.send(ROUTER_STATE, key, value, None, partition)
 
 
-def _command_headers(decision: Decision, effect: Effect, kind: str) -> Headers:
+def _command_headers(
+    decision: Decision, effect: Dispatch | CancelAttempt | DeadLetterStep, kind: str
+) -> Headers:
     subject = decision.execution.id
     return [
         ("ce_id", attempt_id(subject, effect.step, effect.attempt).encode()),

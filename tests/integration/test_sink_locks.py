@@ -26,7 +26,7 @@ def test_the_latest_holder_is_the_one_that_is_shown(database: str, order: str) -
     two = Story(2).add("lock.acquired", tokens={"web-01": 9})
     with psycopg.connect(database) as connection:
         for table in TABLES:
-            connection.execute(table.incoming)  # type: ignore[call-overload]
+            connection.execute(table.incoming)
         batches = {
             "one, two": [one.rows(), two.rows()],
             "two, one": [two.rows(), one.rows()],
