@@ -63,7 +63,10 @@ class Keeper:
             party.expires_at = now + party.lease_seconds
         if party is not None and not wanted:
             tokens = {asset: party.tokens[asset] for asset in asked}
-            return [_granted(party, command.request, tokens)]
+            if command.request in party.requests:
+                self.changed[party.execution_id] = None
+            freed = self._withdraw(party, command.request)
+            return [_granted(party, command.request, tokens), *self._serve(freed, now)]
         if party is None:
             self.counter += 1
             party = Party(

@@ -115,6 +115,16 @@ def test_a_repeated_request_is_answered_and_changes_nothing() -> None:
     assert keeper.release(release(3), 4.0) == []
 
 
+def test_a_request_is_replaced_by_one_for_what_is_held_already() -> None:
+    keeper = Keeper()
+    keeper.acquire(acquire(1, "web"), 0.0)
+    keeper.acquire(acquire(2, "db"), 0.0)
+    keeper.acquire(acquire(2, "web"), 1.0)
+    assert granted(keeper.acquire(acquire(2, "db"), 2.0)) == [(ident(2), ["db"])]
+    assert granted(keeper.release(release(1), 3.0)) == []
+    assert not keeper.parties[ident(2)].requests
+
+
 def test_no_token_is_given_twice_although_nothing_is_held() -> None:
     keeper = Keeper()
     (first,) = keeper.acquire(acquire(1, "web"), 0.0)
@@ -262,7 +272,7 @@ class Everybody(RuleBasedStateMachine):
 
 
 Everybody.TestCase.settings = settings(
-    max_examples=50,
+    max_examples=40,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
