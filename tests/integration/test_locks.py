@@ -39,7 +39,7 @@ class Changes:
         self.resolved: set[tuple[str, str]] = set()
 
     def step(self, asset: str, others: list[str]) -> dict[str, Any]:
-        """A change; it fails at its executor, which cannot reach the asset, and the plan goes on."""
+        """A change; it fails where the asset cannot be reached, and the plan goes on."""
         argv = {"tool": "argv", "parameters": {"argv": ["true"]}, "on_failure": "continue"}
         return {**argv, "assets": [asset, *others]}
 
