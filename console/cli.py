@@ -15,6 +15,7 @@ from console import (
     explain,
     history,
     keys,
+    locks,
     migrate,
     policy,
     processes,
@@ -68,7 +69,7 @@ def root(
 #: The headings of `--help`, and the modules of their commands.
 _SECTIONS = (
     ("Plans and executions", (submission, watching, history, explain)),
-    ("Operators", (control, audit, policy)),
+    ("Operators", (control, locks, audit, policy)),
     ("What there is", (tools, topics, dlq)),
     ("This machine", (stack, keys, migrate)),
     ("Processes", (processes, docs)),

@@ -11,14 +11,13 @@ from console.lines import document, sentence
 from console.text import clock
 from console.view import ExecutionView
 from streams.events import Event
+from streams.payloads import Waiting
 
 #: Redraws per second of the board.
 _RATE: Final = 10
 
 #: Events whose line would only repeat the next one.
-_QUIET_TYPES: Final = frozenset(
-    {"step.dispatched", "step.waiting", "execution.queued", "execution.rejected"}
-)
+_QUIET_TYPES: Final = frozenset({"step.dispatched", "execution.queued", "execution.rejected"})
 
 _STYLES: Final = {
     "succeeded": "green",
@@ -35,6 +34,13 @@ _STYLES: Final = {
     "cancel_requested": "magenta",
     "cancelled": "magenta",
 }
+
+
+def _quiet(event: Event) -> bool:
+    """A wait for a lock may be long, and says who has it."""
+    if isinstance(event.data, Waiting):
+        return event.data.reason != "lock"
+    return event.type in _QUIET_TYPES
 
 
 class Display:
@@ -65,7 +71,7 @@ class Display:
         """Show one event that was not seen before."""
         if self._jsonl:
             terminal.line(document(event))
-        elif not self._silent and not self.live and event.type not in _QUIET_TYPES:
+        elif not self._silent and not self.live and not _quiet(event):
             kind = event.type.partition(".")[2]
             terminal.say(f"{clock(event.unix())}  {sentence(event)}", _STYLES.get(kind, ""))
 

@@ -8,6 +8,7 @@ import orjson
 
 from console.text import brief, count, counts, one_line, people, seconds
 from streams.events import Event, encode_event
+from streams.lock_payloads import LockAcquired, LockEnded
 from streams.payloads import (
     Accepted,
     ApprovalGiven,
@@ -79,6 +80,11 @@ def _execution(event: Event) -> str:
             return f"{data.action} by {data.actor} {answer}{_because(data.message)}"
         case Ended() as data:
             return f"{kind} {ending(data)}"
+        case LockAcquired(tokens=tokens):
+            return f"locked {one_line(', '.join(tokens), 120)}"
+        case LockEnded(tokens=tokens):
+            what = "unlocked" if event.type == "lock.released" else "lost the lock of"
+            return f"{what} {one_line(', '.join(tokens), 120)}"
     return kind
 
 

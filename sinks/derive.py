@@ -18,6 +18,7 @@ from sinks.tables import (
     DERIVED,
     EVENTS,
     EXECUTIONS,
+    LOCKS,
     QUEUE,
     STEPS,
     Table,
@@ -45,6 +46,11 @@ _UNQUEUE: Final = """
 DELETE FROM execution.execution_queue AS q
 USING unnest(%s::uuid[], %s::text[], %s::int[]) AS gone (execution_id, step, attempt)
 WHERE (q.execution_id, q.step, q.attempt) = (gone.execution_id, gone.step, gone.attempt)
+"""
+_UNLOCK: Final = """
+DELETE FROM execution.execution_locks AS l
+USING unnest(%s::uuid[], %s::text[]) AS gone (execution_id, asset)
+WHERE (l.execution_id, l.asset) = (gone.execution_id, gone.asset)
 """
 #: Where the terminal event names no error, the execution gets that of the first failed step.
 _EXPLAIN: Final = """
@@ -145,10 +151,27 @@ def _write_rest(cursor: Cursor[Any], patches: Patches) -> None:
     if patches.audits:
         copy(cursor, AUDIT, _rows(AUDIT, patches.audits))
         cursor.execute(AUDIT.insert)
+    _write_locks(cursor, patches)
     gone = [key for key, row in patches.queue.items() if row is None]
     if gone:
         cursor.execute(_UNQUEUE, [list(column) for column in zip(*gone, strict=True)])
     _end(cursor, patches.ended)
+
+
+def _write_locks(cursor: Cursor[Any], patches: Patches) -> None:
+    """An asset has one row: that of the highest token among those who hold it."""
+    gone = [key for key, row in patches.locks.items() if row is None]
+    if gone:
+        cursor.execute(_UNLOCK, [list(column) for column in zip(*gone, strict=True)])
+    latest: dict[tuple[str, str], Patch] = {}
+    for row in patches.locks.values():
+        if row is not None:
+            known = latest.get((row["tenant"], row["asset"]))
+            if known is None or known["fencing_token"] < row["fencing_token"]:
+                latest[row["tenant"], row["asset"]] = row
+    if latest:
+        copy(cursor, LOCKS, _rows(LOCKS, latest.values()))
+        cursor.execute(LOCKS.upsert)
 
 
 def _end(cursor: Cursor[Any], ended: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ import orjson
 from sinks.patches import Handler, Patches, introduce, put
 from streams.admitted import encode_plan
 from streams.events import Event
+from streams.lock_payloads import LockAcquired, LockEnded
 from streams.payloads import (
     Accepted,
     ApprovalRequested,
@@ -116,6 +117,25 @@ def _ended(patches: Patches, event: Event, data: Ended) -> None:
         put(execution, error_class="timed_out", error_message=message)
 
 
+def _lock_acquired(patches: Patches, event: Event, data: LockAcquired) -> None:
+    for asset, token in data.tokens.items():
+        patches.locks[event.execution_id, asset] = {
+            "tenant": event.tenant,
+            "asset": asset,
+            "execution_id": event.execution_id,
+            "step": data.step,
+            "fencing_token": token,
+            "acquired_at": event.at,
+            "lease_seconds": data.lease_seconds,
+            "last_seq": event.seq,
+        }
+
+
+def _lock_ended(patches: Patches, event: Event, data: LockEnded) -> None:
+    for asset in data.tokens:
+        patches.locks[event.execution_id, asset] = None
+
+
 #: Types that are absent change the log, the status, the last number and nothing else.
 EXECUTION_HANDLERS: Final[dict[str, Handler]] = {
     "execution.accepted": _accepted,
@@ -132,4 +152,7 @@ EXECUTION_HANDLERS: Final[dict[str, Handler]] = {
     "execution.failed": _ended,
     "execution.cancelled": _ended,
     "execution.timed_out": _ended,
+    "lock.acquired": _lock_acquired,
+    "lock.released": _lock_ended,
+    "lock.expired": _lock_ended,
 }

@@ -30,6 +30,8 @@ class Patches:
     #: None: the attempt has left the queue.
     queue: dict[AttemptKey, Patch | None] = field(default_factory=dict)
     approvals: dict[str, Patch] = field(default_factory=dict)
+    #: (execution, asset) -> the lock; None: the execution does not hold it any more.
+    locks: dict[tuple[str, str], Patch | None] = field(default_factory=dict)
     audits: list[Patch] = field(default_factory=list)
     #: Steps that are stored as `cancelling`.
     cancelling: frozenset[StepKey] = frozenset()

@@ -35,6 +35,8 @@ class Table:
     json: frozenset[str] = frozenset()
     #: Column → SQL for a value that a patch cannot hold; `new` is the patch's row.
     inherited: tuple[tuple[str, str], ...] = ()
+    #: The number by which a row is newer than the stored one.
+    order: str = "last_seq"
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -70,7 +72,7 @@ class Table:
 
     @property
     def upsert(self) -> str:
-        """Statement: merge; a row whose event number is the same or larger stays as it is."""
+        """Statement: merge; a row whose number (`order`) is the same or larger stays as it is."""
         names = ", ".join(map(quoted, self.columns))
         given = dict(self.inherited)
         values = ", ".join(given.get(name, f"new.{quoted(name)}") for name in self.columns)
@@ -83,7 +85,7 @@ class Table:
             f"INSERT INTO execution.{self.name} AS old ({names}) "  # noqa: S608
             f"SELECT {values} FROM incoming_{self.name} AS new "
             f"ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {merged} "
-            "WHERE excluded.last_seq > old.last_seq"
+            f"WHERE excluded.{self.order} > old.{self.order}"
         )
 
 
@@ -173,6 +175,14 @@ APPROVALS: Final = Table(
         "expires_at decided_by decided_at reason last_seq"
     ),
 )
+LOCKS: Final = Table(
+    "execution_locks",
+    _columns(
+        "tenant:key asset:key execution_id step fencing_token acquired_at lease_seconds last_seq"
+    ),
+    # Event numbers of two executions say nothing about which came first; tokens do.
+    order="fencing_token",
+)
 AUDIT: Final = Table(
     "audit",
     _columns("event_id:key execution_id seq at tenant actor action allowed message data"),
@@ -188,7 +198,8 @@ TABLES: Final = (
     ATTEMPTS,
     QUEUE,
     APPROVALS,
+    LOCKS,
     AUDIT,
 )
 #: What is derived from the events of one execution.
-DERIVED: Final = (EXECUTIONS, STEPS, ATTEMPTS, QUEUE, APPROVALS, AUDIT)
+DERIVED: Final = (EXECUTIONS, STEPS, ATTEMPTS, QUEUE, APPROVALS, LOCKS, AUDIT)

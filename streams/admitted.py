@@ -36,6 +36,8 @@ class AdmittedStep:
     references: bool = False
     target: tuple[str, ...] = ()
     target_default: str | None = None
+    #: Whether it locks what it acts on, and `assets`: it may change something there.
+    locks: bool = False
     depends_on: tuple[str, ...] = ()
     on_failure: str = "stop"
     description: str | None = None

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
 from streams.actors import ANONYMOUS, Actor
+from streams.locks import Tokens
 from streams.plans import StepId
 from streams.reports import Attempt
 from streams.vocabulary import Environment
@@ -103,6 +104,10 @@ class StepCommand(BaseModel):
     environment: Environment
     target: str | None = Field(default=None, description="the asset or host that it acts on")
     assets: list[str] | None = None
+    fencing_tokens: Tokens | None = Field(
+        default=None,
+        description="of the locks that this step needs; a lower one than was seen is refused",
+    )
     secrets: dict[str, Any] | None = None
     secret_paths: tuple[str, ...] = Field(
         default=(),

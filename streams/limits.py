@@ -36,6 +36,8 @@ MAX_ITEMS_BYTES: Final = 512 * _KIB
 MAX_SECRETS_BYTES: Final = 64 * _KIB
 #: What the router keeps of a report that came too late: its evidence, as JSON.
 MAX_EVIDENCE_BYTES: Final = 16 * _KIB
+#: The names of everything that one execution locks, with what its record adds to each.
+MAX_LOCK_BYTES: Final = 128 * _KIB
 
 MAX_STEPS: Final = 1_000
 #: Steps of one execution, the items of `for_each` steps and compensations included.

@@ -13,6 +13,7 @@ from pydantic import Field, FiniteFloat
 
 from streams.admitted import AdmittedPlan
 from streams.explained import Explained
+from streams.lock_payloads import LockAcquired, LockEnded
 from streams.problems import Problem
 from streams.reports import StepError, StreamSummary
 from streams.timestamps import Timestamp
@@ -168,10 +169,10 @@ class Waiting:
     """Why a step that could run does not run yet.
 
     `no_executor`: nobody claims it; `target_limit`, `rate_limit`: claimed, and held back by its
-    executor before anything began.
+    executor before anything began; `lock`: another execution has an asset that it needs.
     """
 
-    reason: Literal["no_executor", "target_limit", "rate_limit"]
+    reason: Literal["no_executor", "target_limit", "rate_limit", "lock"]
     message: str
     until: Timestamp | None = None
 
@@ -204,6 +205,7 @@ class Dispatched:
     secrets: Annotated[
         dict[str, Any] | None, Field(description="references to secrets beside the parameters")
     ] = None
+    fencing_tokens: Annotated[dict[str, int] | None, Field(description="by asset")] = None
 
 
 @dataclass(slots=True)
@@ -358,7 +360,7 @@ Payload = (
     | CancelRequested | Ended | NeedsAttention | Waiting | Expanded | Dispatched | StepStarted
     | StepProgress | StepSucceeded | StepFailed | RetryScheduled | StepLost | StepCancelRequested
     | StepCancelled | Skipped | LateResult | CompensationScheduled | CompensationSkipped
-    | Compensated | Audit | Explained
+    | Compensated | Audit | Explained | LockAcquired | LockEnded
     | Unknown
 )  # fmt: skip
 
@@ -404,5 +406,8 @@ EVENT_TYPES: Final[dict[str, type[Any]]] = {
     "step.compensation_scheduled": CompensationScheduled,
     "step.compensation_skipped": CompensationSkipped,
     "step.compensated": Compensated,
+    "lock.acquired": LockAcquired,
+    "lock.released": LockEnded,
+    "lock.expired": LockEnded,
     "audit.decision": Audit,
 }

@@ -118,7 +118,7 @@ class Refused(_Report):
     """The claim was not made: nothing was started and nothing will be."""
 
     type: Literal["refused"] = "refused"
-    reason: Literal["expired", "cancelled", "draining", "invalid", "environment"]
+    reason: Literal["expired", "cancelled", "draining", "invalid", "environment", "fenced"]
     message: str = Field(max_length=2_000)
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from streams.commands import CONTROL_COMMAND, CancelStep, StepCommand
 from streams.events import PAYLOADS, EventRecord
+from streams.locks import LOCK_ANSWER, LOCK_COMMAND
 from streams.payloads import EVENT_TYPES
 from streams.plans import ExecutionRequest
 from streams.progress import ProgressSnapshot
@@ -28,11 +29,15 @@ FILES: Final = {
     "OutputChunk": "output-chunk",
     "Event": "event",
     "ProgressSnapshot": "progress-snapshot",
+    "LockCommand": "lock-command",
+    "LockAnswer": "lock-answer",
 }
 
 _DESCRIPTIONS: Final = {
     "ControlCommand": "What an operator tells an execution.",
     "Report": "What an executor says about an attempt that it claimed.",
+    "LockCommand": "What an execution asks of the lock keeper.",
+    "LockAnswer": "What the lock keeper tells an execution.",
 }
 
 
@@ -47,6 +52,8 @@ def message_schemas() -> dict[str, Schema]:
         "OutputChunk": _document("OutputChunk", _model(OutputChunk)),
         "Event": _document("Event", _event()),
         "ProgressSnapshot": _document("ProgressSnapshot", _model(ProgressSnapshot)),
+        "LockCommand": _document("LockCommand", _adapter(LOCK_COMMAND)),
+        "LockAnswer": _document("LockAnswer", _adapter(LOCK_ANSWER)),
     }
 
 

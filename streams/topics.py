@@ -136,6 +136,32 @@ ROUTER_STATE: Final = Topic(
     retention_days=None,
 )
 
+LOCK_COMMANDS: Final = Topic(
+    "locks.commands",
+    key="tenant",
+    carries="LockCommand",
+    writers=("router",),
+    readers=("router",),
+    dead_letters=True,
+)
+LOCK_GRANTS: Final = Topic(
+    "locks.grants",
+    key="route key",
+    carries="LockAnswer",
+    writers=("router",),
+    readers=("router",),
+    dead_letters=True,
+)
+LOCKS_STATE: Final = Topic(
+    "locks.state",
+    key="`lock/` and the execution id; written to the partition of its tenant",
+    carries="lock changelog",
+    writers=("router",),
+    readers=("router", "cli"),
+    cleanup="compact",
+    retention_days=None,
+)
+
 
 def _steps(domain: str, lane: str) -> Topic:
     return Topic(
@@ -167,6 +193,9 @@ TOPICS: Final[dict[str, Topic]] = {
         OUTPUT,
         PROGRESS,
         ROUTER_STATE,
+        LOCK_COMMANDS,
+        LOCK_GRANTS,
+        LOCKS_STATE,
     )
 }
 

@@ -46,7 +46,7 @@ class Refuse:
     """The attempt does not start, and the report says why."""
 
     command: StepCommand
-    reason: Literal["expired", "cancelled", "invalid", "environment"]
+    reason: Literal["expired", "cancelled", "invalid", "environment", "fenced"]
     message: str
 
 
@@ -85,11 +85,13 @@ def decide(
     claimed: Callable[[str], bool],
     bind: Bind,
     refuse: Callable[[StepCommand], str | None],
+    fenced: Callable[[StepCommand], str | None] = lambda command: None,
 ) -> Decision:
     """What becomes of the record `value`.
 
     `version` is the major version that its type names, None where it names none; `environment` is
-    what this executor serves; `refuse` says why the record is not the router's, None where it is.
+    what this executor serves; `refuse` says why the record is not the router's, None where it is;
+    `fenced` says whether a lock that the command names has gone to somebody else.
     """
     if version not in (None, MAJOR_VERSION):
         return Unreadable(
@@ -117,6 +119,9 @@ def decide(
         return Refuse(command, "expired", _expired(late, arrival.clock_ahead))
     if command.environment != environment:
         return Refuse(command, "environment", _other_environment(command.environment, environment))
+    lost = fenced(command)
+    if lost is not None:
+        return Refuse(command, "fenced", lost)
     bound = bind(command)
     if isinstance(bound, list):
         problems = "; ".join(f"{problem.field}: {problem.message}" for problem in bound)

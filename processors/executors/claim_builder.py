@@ -20,6 +20,7 @@ from processors.executors.claim import (
     Unreadable,
     decide,
 )
+from processors.executors.fencing import Fences
 from processors.executors.reports import Reports
 from runtime import clock
 from runtime.kafka.dead_letters import WRITTEN, HeaderList, dead_letter, fitting
@@ -33,7 +34,7 @@ from streams.vocabulary import Environment
 #: What `ClaimBuilder.add` may return.
 CLAIM_DECISIONS: Final = (
     *("started", "refused_expired", "refused_cancelled", "refused_invalid"),
-    *("refused_environment", "repeated", "not_authentic", "dead_letter"),
+    *("refused_environment", "refused_fenced", "repeated", "not_authentic", "dead_letter"),
 )
 
 
@@ -68,6 +69,8 @@ class ClaimBuilder:
     refuse: RefuseCommand
     #: How far this machine's clock is ahead of the broker's, in seconds.
     clock_ahead: float = 0.0
+    #: Of this process, not of the batch.
+    fences: Fences = field(default_factory=Fences)
     outputs: list[Output] = field(default_factory=list)
     #: Each with the trace header of its command.
     starts: list[tuple[Start, bytes | None]] = field(default_factory=list)
@@ -92,6 +95,7 @@ class ClaimBuilder:
                 self.claimed,
                 self.bind,
                 partial(self.refuse, message, headers),
+                self.fences.check,
             )
         except Undecidable as error:
             cause = error.__cause__ or error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -16,6 +16,7 @@ from processors.executors.authentication import command_check
 from processors.executors.cancellations import Cancellations
 from processors.executors.claim import Bind, Start
 from processors.executors.claim_builder import ClaimBuilder, Output
+from processors.executors.fencing import Fences
 from processors.executors.lane_consumer import LaneConsumer, options
 from processors.executors.reports import Reports
 from processors.executors.slots import Slots
@@ -67,6 +68,8 @@ class LaneParts:
     #: Whether results leave fast enough to claim more.
     may_claim: Callable[[], bool]
     stop: threading.Event
+    #: Of all lanes of this process.
+    fences: Fences = field(default_factory=Fences)
 
 
 class Lane(threading.Thread):
@@ -169,6 +172,7 @@ class Lane(threading.Thread):
                 self._parts.keys.verifier, step_topic, self._transactions.partitions_of(self._topic)
             ),
             self._clock.ahead_seconds,
+            self._parts.fences,
         )
         offsets: dict[tuple[str, int], int] = {}
         decisions: Counter[str] = Counter()

@@ -21,7 +21,7 @@ from streams.limits import MAX_PLAN_BYTES, MAX_SECRETS_BYTES, MAX_STEPS
 from streams.payloads import Accepted
 from streams.plans import Compensation, ExecutionRequest, Plan, RetryPolicy, Step
 from streams.topics import TEST_DOMAIN
-from toolmeta import literals, risk, secret_references
+from toolmeta import literals, locking, risk, secret_references
 from toolmeta.bind import target_names
 from toolmeta.check import check
 from toolmeta.invocation import Problem
@@ -282,7 +282,7 @@ def _spec(
     wanted = step.retry.max_attempts if step.retry else None
     attempts = policy.max_attempts(sla, wanted)
     tool = tools[f"plan.steps[{index}]"]
-    spec = _runnable(step, name, tool, sla, action, attempts, retry)
+    spec = _runnable(step, name, tool, sla, action, attempts, retry, step.assets)
     spec.depends_on = tuple(depends_on)
     spec.on_failure = step.on_failure
     spec.description = step.description
@@ -294,7 +294,9 @@ def _spec(
     if step.compensate is not None:
         undo_tool = tools[f"plan.steps[{index}].compensate"]
         attempts = policy.max_attempts(sla, None)
-        undo = _runnable(step.compensate, "", undo_tool, sla, action, attempts, _NO_RETRY)
+        undo = _runnable(
+            step.compensate, "", undo_tool, sla, action, attempts, _NO_RETRY, step.assets
+        )
         undo.when = step.compensate.when
         spec.compensate = undo
     return spec
@@ -313,6 +315,7 @@ def _runnable(
     action: str,
     max_attempts: int,
     retry: RetryPolicy,
+    assets: list[str] | None,
 ) -> AdmittedStep:
     target, default = target_names(tool)
     return AdmittedStep(
@@ -330,4 +333,5 @@ def _runnable(
         secret_paths=secret_references.pointers(step.parameters),
         target=target,
         target_default=default,
+        locks=locking.locks(tool, step.parameters, assets=bool(assets)),
     )

@@ -18,9 +18,11 @@ from authority.keys import KeyFault
 from authority.policy_file import PolicyError, PolicyFile
 from authority.process import ProcessKeys
 from authority.verifier import Window
+from processors.locks.partition import KeeperPartition
 from processors.router import expressions
 from processors.router.authentication import Signatures
 from processors.router.cel_worker import Worker
+from processors.router.hosting import Hosted
 from processors.router.partition import RouterPartition
 from processors.router.plan_cache import PlanCache
 from processors.router.requests import RequestHandler
@@ -36,16 +38,27 @@ from runtime.kafka.dead_letters import count_from_zero
 from runtime.kafka.processor import Processor
 from runtime.logs import Log
 from runtime.settings import RouterSettings, SettingsError
-from streams.topics import CONTROL, REPORTS, REQUESTS, ROUTER_PARTITIONS, ROUTER_STATE
+from streams.topics import (
+    CONTROL,
+    LOCK_COMMANDS,
+    LOCK_GRANTS,
+    LOCKS_STATE,
+    REPORTS,
+    REQUESTS,
+    ROUTER_PARTITIONS,
+    ROUTER_STATE,
+)
 from toolmeta import registry
 from toolmeta.registry import Registry
 
 _ACTIVE = Gauge("runstream_executions_active", "Executions that have not ended")
+_HELD = Gauge("runstream_locks_held", "Assets that are locked")
+_WANTED = Gauge("runstream_locks_wanted", "Assets for which executions wait")
 
 #: How often the policy file is looked at, in seconds.
 POLICY_SECONDS: Final = 1.0
 
-SOURCES = (REQUESTS, CONTROL, REPORTS)
+SOURCES = (REQUESTS, CONTROL, REPORTS, LOCK_COMMANDS, LOCK_GRANTS)
 _ERROR_CLASSES: Final = (
     *("empty", "invalid", "too_large", "not_json", "not_an_object"),
     *("no_route_key", "misrouted", "unknown_execution", "decision_failed", "not_authentic"),
@@ -72,11 +85,11 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     authentication = Signatures(keys.verifier, Window.within(remembered))
     cluster = _Cluster(settings, keys)
 
-    def create(number: int) -> RouterPartition:
+    def create(number: int) -> Hosted:
         cluster.refresh()
         store = StateStore(remembered)
         writer = Writer(settings.topic_prefix, group, SignedOutput(keys.signer.tokens))
-        return RouterPartition(
+        router = RouterPartition(
             number=number,
             count=ROUTER_PARTITIONS,
             prefix=settings.topic_prefix,
@@ -93,6 +106,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
             ),
             authentication=authentication,
         )
+        return Hosted(router, KeeperPartition(number))
 
     processor = Processor(
         settings=settings,
@@ -100,11 +114,13 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
         health=health,
         group=group,
         sources=SOURCES,
-        changelog=ROUTER_STATE,
+        changelogs=(ROUTER_STATE, LOCKS_STATE),
         create=create,
         broker_clock=broker_clock,
     )
     _ACTIVE.set_function(lambda: sum(len(here.store.living) for here in partitions(processor)))
+    _HELD.set_function(lambda: sum(len(here.keeper.keeper.holders) for here in _hosted(processor)))
+    _WANTED.set_function(lambda: sum(len(here.keeper.keeper.queues) for here in _hosted(processor)))
     watcher = threading.Thread(
         target=_watch, args=(policies, log, stop), name="policy", daemon=True
     )
@@ -173,5 +189,9 @@ class _Cluster:
 
 def partitions(processor: Processor) -> list[RouterPartition]:
     """The partitions that are here now; safe from the metrics thread."""
+    return [hosted.router for hosted in _hosted(processor)]
+
+
+def _hosted(processor: Processor) -> list[Hosted]:
     found = list(processor.partitions.values())
-    return [partition for partition in found if isinstance(partition, RouterPartition)]
+    return [partition for partition in found if isinstance(partition, Hosted)]

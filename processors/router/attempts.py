@@ -12,7 +12,7 @@ from zlib import crc32
 
 import orjson
 
-from processors.router import expressions, policy
+from processors.router import expressions, locks, policy
 from processors.router.decision import CancelAttempt, DeadLetterStep, Decision, Dispatch
 from processors.router.state import Execution, StepState
 from streams.admitted import AdmittedStep
@@ -30,10 +30,14 @@ _AT_ONCE: Final = frozenset({"lost", "executor_stopped", "draining"})
 
 
 def dispatch(decision: Decision, step: StepState) -> None:
-    """Send the next attempt of a step to its domain, or fail the step where that cannot be."""
+    """Send the next attempt of a step to its domain, or fail the step where that cannot be.
+
+    A step that needs a lock which the execution does not hold stays as it is, and asks for it.
+    """
     execution = decision.execution
     spec = execution.spec(step)
     parameters = spec.parameters
+    context: dict[str, Any] | None = None
     if spec.references:
         try:
             context = context_of(execution, step)
@@ -50,11 +54,20 @@ def dispatch(decision: Decision, step: StepState) -> None:
             )
             fail_unstarted(decision, step, "too_large", message)
             return
+    target = _target(spec, parameters)
+    tokens: dict[str, int] | None = None
+    if spec.locks:
+        try:
+            tokens = locks.fencing_tokens(decision, step, spec, target, context)
+        except locks.TooManyLocks as error:
+            fail_unstarted(decision, step, "too_large", str(error))
+            return
+        if tokens is None:
+            return
     if execution.mode == "background" and execution.status == "approved":
         decision.emit("execution.queued")
     attempt = step.attempt + 1
     topic = _topic(execution, spec)
-    target = _target(spec, parameters)
     expires_at = iso(decision.now + policy.QUEUE_SECONDS)
     data = Dispatched(
         tool=spec.tool,
@@ -67,9 +80,13 @@ def dispatch(decision: Decision, step: StepState) -> None:
         target=target,
         secret_paths=spec.secret_paths,
         secrets=spec.secrets,
+        fencing_tokens=tokens or None,
     )
     decision.emit("step.dispatched", data, step.id, attempt)
-    decision.effects.append(Dispatch(topic, spec, step.id, attempt, parameters, target, expires_at))
+    command = Dispatch(
+        topic, spec, step.id, attempt, parameters, target, expires_at, tokens or None
+    )
+    decision.effects.append(command)
 
 
 def may_start(execution: Execution) -> bool:

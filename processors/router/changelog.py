@@ -44,6 +44,7 @@ _FIXED: Final = (
 _HEAD: Final = (
     "seq", "chain", "status", "approval_expires_at", "approved_by", "started_at", "ended_at",
     "paused_at", "paused_seconds", "ending", "ending_reason", "stopping", "signed", "forged",
+    "locks", "locks_lost",
 )  # fmt: skip
 _fixed_of: Final = attrgetter(*_FIXED)
 _head_of: Final = attrgetter(*_HEAD)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from processors.router import policy
+from processors.router import locks, policy
 from processors.router.attempts import cancel_attempt, fail
 from processors.router.decision import Decision
 from processors.router.ending import request_end
@@ -38,6 +38,9 @@ def next_deadline(execution: Execution, steps: Iterable[StepState] | None = None
     if execution.status in ENDED:
         return None
     earliest = _execution_deadline(execution)
+    renewal = execution.renew_at
+    if renewal is not None and (earliest is None or renewal < earliest):
+        earliest = renewal
     for step in execution.steps.values() if steps is None else steps:
         if step.in_flight or step.retry_at is not None:
             due = _step_deadline(execution, step)
@@ -72,7 +75,8 @@ def _step_deadline(execution: Execution, step: StepState) -> float | None:
 
 
 def restore_leases(execution: Execution, now: float) -> None:
-    """After a restart every running attempt gets a whole lease."""
+    """After a restart every running attempt gets a whole lease, and locks are renewed."""
+    locks.restored(execution, now)
     for step in execution.steps.values():
         if step.claimed:
             renew_lease(step, now + execution.spec(step).lease_seconds)
@@ -92,11 +96,14 @@ def decide_deadline(execution: Execution, now: float) -> Decision:
         seconds = execution.timeout_seconds
         reason = f"the execution ran longer than its {seconds:g} s"
         request_end(decision, "timeout", "runstream", reason)
+    renews = execution.renew_at is not None and execution.renew_at <= now
+    if renews:
+        locks.renew(decision)
     for step in list(execution.steps.values()):
         due = _step_deadline(execution, step)
         if due is not None and due <= now:
             _step_due(decision, step)
-    advance(decision)
+    advance(decision, everything=renews)
     return decision
 
 

@@ -11,6 +11,7 @@ from processors.router.state import Execution, FailedAttempt
 from streams.admitted import AdmittedStep
 from streams.events import Event
 from streams.lifecycle import ends_step
+from streams.locks import AnyLockCommand
 from streams.payloads import Accepted, Nothing, Payload
 from streams.timestamps import iso
 from streams.topics import Topic
@@ -27,6 +28,7 @@ class Dispatch:
     parameters: dict[str, Any]
     target: str | None
     expires_at: str
+    fencing_tokens: dict[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,13 @@ class CancelAttempt:
 
 
 @dataclass(frozen=True, slots=True)
+class AskKeeper:
+    """Tell the lock keeper what the execution needs, or that it lives, or has ended."""
+
+    command: AnyLockCommand
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetterStep:
     """Send a step that failed for the last time to its dead-letter topic, with its attempts."""
 
@@ -52,7 +61,7 @@ class DeadLetterStep:
     failures: tuple[FailedAttempt, ...]
 
 
-Effect = Dispatch | CancelAttempt | DeadLetterStep
+Effect = Dispatch | CancelAttempt | AskKeeper | DeadLetterStep
 
 _NOTHING = Nothing()
 

@@ -16,7 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from streams.commands import CONTROL_COMMAND, AnyCommand, Resolve
 from streams.ids import is_execution_id
-from streams.limits import MAX_CONTROL_BYTES, MAX_INTEGER, MAX_REPORT_BYTES
+from streams.limits import MAX_CONTROL_BYTES, MAX_INTEGER, MAX_RECORD_BYTES, MAX_REPORT_BYTES
+from streams.locks import LOCK_ANSWER, AnyLockAnswer
 from streams.reports import REPORT, AnyReport, Cancelled, Failed, Succeeded
 from toolmeta.invocation import Problem
 
@@ -53,6 +54,12 @@ def decode_command(value: bytes | None) -> AnyCommand | Undecodable:
     if isinstance(found, Undecodable) or is_execution_id(found.execution_id):
         return found
     return Undecodable("invalid", "execution_id is not the id of an execution")
+
+
+def decode_lock_answer(value: bytes | None) -> AnyLockAnswer | Undecodable:
+    """The answer in a record of `locks.grants`; never raises."""
+    found: AnyLockAnswer | Undecodable = _decode(value, LOCK_ANSWER, MAX_RECORD_BYTES, nul=False)
+    return found
 
 
 def _decode(value: bytes | None, adapter: TypeAdapter[Any], limit: int, *, nul: bool) -> Any:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Literal
 
+from processors.router import locks
 from processors.router.attempts import ask_to_cancel
 from processors.router.decision import Decision
 from processors.router.state import Execution, StepState
@@ -66,6 +67,7 @@ def skip_the_rest(decision: Decision) -> None:
 def finish(decision: Decision) -> None:
     """By the reference rule: no failure completes, no success fails, anything else is partial."""
     execution = decision.execution
+    locks.release(decision)
     counts = _counts(execution.steps[name] for name in execution.specs)
     undos = [step for step in execution.steps.values() if step.undoes is not None]
     began = execution.started_at or execution.accepted_at

@@ -24,6 +24,7 @@ from streams.lifecycle import (
     execution_status,
     step_status,
 )
+from streams.lock_payloads import LockAcquired, LockEnded
 from streams.payloads import (
     SIGNATURE_RULE,
     Accepted,
@@ -108,6 +109,15 @@ def _execution(execution: Execution, event: Event, at: float) -> None:
         return
     if isinstance(data, Audit) and data.rule == SIGNATURE_RULE:
         execution.forged += 1
+    if isinstance(data, LockAcquired):
+        execution.locks.update(data.tokens)
+        return
+    if isinstance(data, LockEnded):
+        for asset in data.tokens:
+            del execution.locks[asset]
+        if event.type == "lock.expired":
+            execution.locks_lost.update(data.tokens)
+        return
     status = execution_status(execution.status, event)
     assert status is not None  # there is one before  # noqa: S101
     check_transition(execution.status, status)
@@ -151,8 +161,10 @@ def _step(execution: Execution, step: StepState, event: Event, at: float) -> Non
         case RetryScheduled(at=when):
             step.waiting = "backoff"
             step.retry_at = unix(when)
-        case Waiting(reason):
+        case Waiting(reason, until=until):
             step.waiting = reason
+            if reason == "lock" and until is not None:
+                step.retry_at = unix(until)
         case Expanded(values=values):
             _expanded(execution, step, values, at)
         case CompensationScheduled(by):

@@ -88,7 +88,7 @@ def _call(
         tool=spec.tool,
         action=action,
         assets=[one.access.asset for one in decided if isinstance(one.access, RunStep)],
-        locks=action != "read",
+        locks=spec.locks,
         approval=tool is not None and approval_required(tool, spec.parameters, environment),
         allowed=not refused,
         rule=counts.rule,

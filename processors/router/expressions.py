@@ -60,7 +60,7 @@ def check(text: str, spent: Spent | None = None) -> None:
     """Refuse an expression that is too large, nests too deep, or is not CEL (ExpressionError)."""
     text = text.strip()
     _form(text)
-    if not _is_path(text):
+    if not is_path(text):
         _ask(text, None, spent or Spent())
 
 
@@ -69,7 +69,8 @@ def step_references(text: str) -> frozenset[str]:
     return _form(text.strip()).steps
 
 
-def _is_path(text: str) -> bool:
+def is_path(text: str) -> bool:
+    """Whether the expression is a plain path, which is looked up and not evaluated."""
     return text not in _LITERALS and _PATH.fullmatch(text) is not None
 
 
@@ -81,7 +82,7 @@ def _form(text: str) -> _Form:
         raise ExpressionError(
             f"the expression has {len(text)} characters; {MAX_LENGTH} are allowed"
         )
-    if _is_path(text):
+    if is_path(text):
         parts = [name or quoted for name, _, quoted in _PART.findall(text)]
         if parts[0] != "steps":
             return _Form(frozenset(), frozenset())
@@ -123,7 +124,7 @@ def evaluate(text: str, context: dict[str, Any], spent: Spent | None = None) -> 
     `context` holds `steps`, `plan`, `execution` and, inside `for_each`, `item` and `index`.
     """
     text = text.strip()
-    if _is_path(text):
+    if is_path(text):
         return _look_up(text, context)
     form = _form(text)
     named = {name: value for name, value in context.items() if name in form.names}

@@ -23,6 +23,8 @@ from processors.router.changelog import Change, entry_record, records
 from processors.router.commands import decide_command
 from processors.router.deadlines import decide_deadline, next_deadline, restore_leases
 from processors.router.decision import Decision
+from processors.router.lock_answers import decide_lock_answer
+from processors.router.locks import give_back
 from processors.router.outcomes import Accept, Explain, Forward, Refuse, Repeat
 from processors.router.reports import decide_late_report, decide_report
 from processors.router.requests import RequestHandler
@@ -105,6 +107,8 @@ class RouterPartition:
             self._report(message, now, out)
         elif name == topics.REQUESTS.name:
             self._request(message, now, out)
+        elif name == topics.LOCK_GRANTS.name:
+            self._lock_answer(message, now, out)
         else:
             self._control(message, now, out)
 
@@ -168,6 +172,18 @@ class RouterPartition:
         else:
             known.forged += 1
             self._append(known, "audit.decision", data, now, out)
+
+    def _lock_answer(self, message: Message, now: float, out: Output) -> None:
+        answer = decoding.decode_lock_answer(message.value())
+        if isinstance(answer, decoding.Undecodable):
+            error_class, text = answer.error_class, answer.message
+            self.writer.dead_letter(out, topics.LOCK_GRANTS, message, error_class, text)
+            return
+        execution = self.store.living.get(answer.execution_id)
+        if execution is not None and execution.status not in ENDED:
+            self._write(decide_lock_answer(execution, answer, now), out)
+        elif (unwanted := give_back(answer)) is not None:
+            self.writer.ask_keeper(out, unwanted, now)
 
     def _append(
         self,

@@ -16,6 +16,11 @@ MAX_LEASE_SECONDS: Final = 60.0
 #: An execution whose first step no executor claims ends after this long.
 QUEUE_SECONDS: Final = 3_600.0
 
+#: The locks of an execution are others' after this long without a renewal by the router.
+LOCK_LEASE_SECONDS: Final = 60.0
+#: A step that waits for a lock fails after this long.
+LOCK_WAIT_SECONDS: Final = 3_600.0
+
 #: An attempt that its executor neither ends nor loses is given up this long after its timeout.
 OVERDUE_SECONDS: Final = 30.0
 

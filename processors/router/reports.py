@@ -11,13 +11,15 @@ from typing import Any, Final
 
 import orjson
 
+from processors.router.asset_names import learned
 from processors.router.attempts import cancel_attempt, fail
-from processors.router.decision import Decision
+from processors.router.decision import AskKeeper, Decision
 from processors.router.evolve import renew_lease, told_progress
 from processors.router.scheduling import advance
 from processors.router.state import DedupEntry, Execution, StepEntry, StepState, report_bit
 from streams.lifecycle import ENDED
 from streams.limits import MAX_EVIDENCE_BYTES
+from streams.locks import Name
 from streams.payloads import (
     LateResult,
     Nothing,
@@ -73,6 +75,7 @@ def decide_report(execution: Execution, report: AnyReport, now: float) -> Decisi
                 report.type,
             )
             decision.emit("step.succeeded", succeeded, step.id, report.attempt)
+            _learn_names(decision, step, report)
         case Heartbeat():
             _heartbeat(decision, step, report)
             return decision
@@ -98,6 +101,15 @@ def decide_report(execution: Execution, report: AnyReport, now: float) -> Decisi
             _refused(decision, step, report)
     advance(decision)
     return decision
+
+
+def _learn_names(decision: Decision, step: StepState, report: Succeeded) -> None:
+    """Tell the lock keeper which names the inventory has for one asset."""
+    execution = decision.execution
+    assets = learned(execution.spec(step), report.output)
+    if assets:
+        command = Name(execution_id=execution.id, tenant=execution.tenant, assets=assets)
+        decision.effects.append(AskKeeper(command))
 
 
 def _lease(decision: Decision, step: StepState) -> None:

@@ -47,8 +47,11 @@ def _follow(decision: Decision) -> None:
 
 
 def retry(decision: Decision, step: StepState) -> None:
-    """The back-off of a step is over."""
-    if may_start(decision.execution) or step.undoes is not None:
+    """The back-off of a step is over, or the time that it waits for a lock at most."""
+    if step.waiting == "lock":
+        message = "it did not get the lock that it needs in time; see its step.waiting events"
+        fail_unstarted(decision, step, "lock_timeout", message)
+    elif may_start(decision.execution) or step.undoes is not None:
         dispatch(decision, step)
 
 
@@ -61,7 +64,9 @@ def _start_all(decision: Decision) -> None:
         elif step.items is not None and step.status == "running":
             items.start_items(decision, step)
     for step in list(execution.steps.values()):
-        if step.undoes is not None and step.status == "pending":
+        undoes = step.undoes is not None
+        waits = step.waiting == "lock" and (undoes or may_start(execution))
+        if waits or (undoes and step.status == "pending"):
             dispatch(decision, step)
 
 

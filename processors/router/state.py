@@ -103,6 +103,18 @@ def undo_id(step: str) -> str:
 
 
 @dataclass(slots=True)
+class LockNeeds:
+    """What an execution has asked of the lock keeper; in memory only, and asked again."""
+
+    #: Not answered by a grant yet.
+    asked: set[str] = field(default_factory=set)
+    #: asset -> why the execution does not have it
+    blocked: dict[str, str] = field(default_factory=dict)
+    #: step -> what it said last of why it waits
+    told: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Execution:
     """One admitted execution."""
 
@@ -150,7 +162,14 @@ class Execution:
     signed: dict[str, int] = field(default_factory=dict)
     #: How many records about it were refused for their signature.
     forged: int = 0
+    #: asset -> fencing token, of what it holds
+    locks: dict[str, int] = field(default_factory=dict)
+    #: The same of what it held until the lease ended: no grant of such a token counts again.
+    locks_lost: dict[str, int] = field(default_factory=dict)
     steps: dict[str, StepState] = field(default_factory=dict)
+    # Derived: what it has asked for, and when its locks are renewed.
+    lock_needs: LockNeeds | None = None
+    renew_at: float | None = None
     # Derived from the plan and the steps:
     specs: dict[str, AdmittedStep] = field(default_factory=dict)
     dependents: dict[str, tuple[str, ...]] = field(default_factory=dict)

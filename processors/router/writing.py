@@ -12,7 +12,13 @@ from confluent_kafka import Message
 from prometheus_client import Counter
 
 from processors.router.changelog import ChangelogRecord
-from processors.router.decision import CancelAttempt, DeadLetterStep, Decision, Dispatch, Effect
+from processors.router.decision import (
+    AskKeeper,
+    CancelAttempt,
+    DeadLetterStep,
+    Decision,
+    Dispatch,
+)
 from processors.router.signed_output import SignedOutput
 from runtime.kafka import dead_letters
 from runtime.kafka.processor import Output
@@ -22,9 +28,10 @@ from streams.events import Event, encode_chained
 from streams.ids import attempt_id, route_of
 from streams.lifecycle import TERMINAL_EVENTS
 from streams.limits import MAX_RECORD_BYTES
+from streams.locks import AnyLockCommand
 from streams.payloads import EVENT_TYPES
 from streams.timestamps import iso
-from streams.topics import EVENTS, EXECUTORS_CONTROL, ROUTER_STATE, Topic
+from streams.topics import EVENTS, EXECUTORS_CONTROL, LOCK_COMMANDS, ROUTER_STATE, Topic
 
 SOURCE: Final = "runstream/router"
 #: What an executor gives a program between the request to end and the kill.
@@ -108,6 +115,8 @@ class Writer:
                     self._dispatch(decision, effect)
                 case CancelAttempt():
                     self._cancel(decision, effect)
+                case AskKeeper(command):
+                    self.ask_keeper(out, command, decision.now)
                 case DeadLetterStep():
                     self._exhausted(out, decision, effect)
 
@@ -131,6 +140,8 @@ class Writer:
         }
         if spec.assets:
             command["assets"] = spec.assets
+        if effect.fencing_tokens:
+            command["fencing_tokens"] = effect.fencing_tokens
         if spec.secrets:
             command["secrets"] = spec.secrets
         if spec.secret_paths:
@@ -154,6 +165,18 @@ class Writer:
             command["executor"] = effect.executor
         given = _command_headers(decision, effect, "step.cancel")
         self.commands.add(EXECUTORS_CONTROL, ident.encode(), orjson.dumps(command), given)
+
+    def ask_keeper(self, out: Output, command: AnyLockCommand, now: float) -> None:
+        """Write a command to the lock keeper, to the partition of its tenant."""
+        execution_id = command.execution_id
+        given = headers(
+            ident=f"{execution_id}:{command.type}:{now:.3f}",
+            kind=f"lock.{command.type}",
+            source=SOURCE,
+            time=iso(now),
+            subject=execution_id,
+        )
+        out.send(LOCK_COMMANDS, command.tenant.encode(), command.model_dump_json().encode(), given)
 
     def _exhausted(self, out: Output, decision: Decision, effect: DeadLetterStep) -> None:
         execution, spec = decision.execution, effect.spec
@@ -223,7 +246,9 @@ class Writer:
             out.send(ROUTER_STATE, key, value, None, partition)
 
 
-def _command_headers(decision: Decision, effect: Effect, kind: str) -> Headers:
+def _command_headers(
+    decision: Decision, effect: Dispatch | CancelAttempt | DeadLetterStep, kind: str
+) -> Headers:
     subject = decision.execution.id
     return [
         ("ce_id", attempt_id(subject, effect.step, effect.attempt).encode()),

@@ -62,7 +62,8 @@ class Processor:
     health: Health
     group: str
     sources: Sequence[Topic]
-    changelog: Topic
+    #: What `create`d partitions are restored from; their keys say what is whose.
+    changelogs: Sequence[Topic]
     create: Callable[[int], Partition]
     limit: DlqLimit = field(default_factory=DlqLimit)
     #: Measures the broker's time by the records of each transaction.
@@ -229,9 +230,10 @@ class Processor:
         committed = settled_offsets(self._deciding.consumer, names, wanted)
         # What was decided since, and is not committed because nothing was produced, is further on.
         self._deciding.positions = committed | self._deciding.positions
-        for number, key, value in read_changelog(self.settings, self.changelog, wanted):
-            fresh[number].restore(key, value)
-            records += 1
+        for changelog in self.changelogs:
+            for number, key, value in read_changelog(self.settings, changelog, wanted):
+                fresh[number].restore(key, value)
+                records += 1
         for number, partition in fresh.items():
             partition.restored(clock.now())
             if number in self._deciding.partitions:

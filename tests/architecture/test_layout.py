@@ -94,14 +94,17 @@ def test_the_apps_subscribe_to_their_declared_edges() -> None:
     from processors.router.app import SOURCES as ROUTER_READS
     from sinks.app import READS as SINK_READS
 
-    assert {*ROUTER_READS, topics.ROUTER_STATE} == set(ROUTER.reads)
+    assert {*ROUTER_READS, topics.ROUTER_STATE, topics.LOCKS_STATE} == set(ROUTER.reads)
     assert set(SINK_READS) == set(SINK.reads)
     assert {topics.EVENTS, topics.PROGRESS} == set(PROJECTOR.reads)
     assert {*topics.STEPS.values(), topics.EXECUTORS_CONTROL} == set(EXECUTOR.reads)
 
 
 def test_topics_that_meet_in_the_router_have_equal_partitions() -> None:
-    met = (topics.REQUESTS, topics.CONTROL, topics.REPORTS, topics.EVENTS, topics.ROUTER_STATE)
+    met = (
+        *(topics.REQUESTS, topics.CONTROL, topics.REPORTS, topics.EVENTS, topics.ROUTER_STATE),
+        *(topics.LOCK_COMMANDS, topics.LOCK_GRANTS, topics.LOCKS_STATE),
+    )
     assert {topic.partitions for topic in met} == {topics.ROUTER_PARTITIONS}
 
 

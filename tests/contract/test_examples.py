@@ -15,6 +15,7 @@ from streams.commands import CONTROL_COMMAND, CancelStep, StepCommand
 from streams.events import PAYLOADS, EventRecord, decode_event, encode_event, typed
 from streams.ids import is_execution_id
 from streams.lifecycle import TERMINAL_EVENTS
+from streams.locks import LOCK_ANSWER, LOCK_COMMAND
 from streams.payloads import EVENT_TYPES
 from streams.plans import ExecutionRequest
 from streams.progress import ProgressSnapshot
@@ -35,6 +36,8 @@ VALIDATORS: dict[str, TypeAdapter[Any]] = {
     "output-chunk": TypeAdapter(OutputChunk),
     "event": TypeAdapter(EventRecord),
     "progress-snapshot": TypeAdapter(ProgressSnapshot),
+    "lock-command": LOCK_COMMAND,
+    "lock-answer": LOCK_ANSWER,
 }
 SCHEMAS = {FILES[name]: schema for name, schema in message_schemas().items()}
 
@@ -107,7 +110,7 @@ def test_published_schema_refuses_an_event_without_its_data(kind: str) -> None:
 
 
 def test_every_command_and_report_has_an_example() -> None:
-    for name in ("control-command", "report"):
+    for name in ("control-command", "report", "lock-command", "lock-answer"):
         definitions = SCHEMAS[name]["$defs"]
         for variant in SCHEMAS[name]["oneOf"]:
             kind = definitions[variant["$ref"].rpartition("/")[2]]["properties"]["type"]["const"]

@@ -35,7 +35,7 @@ class TestTopic:
         assert set(topic.cleanup.split(",")) <= {"compact", "delete"}
 
     def test_its_message_is_described(self, topic: Topic) -> None:
-        internal = {"RouterChangelog", "DeadLetter"}
+        internal = {"RouterChangelog", "LockChangelog", "DeadLetter"}
         assert message_name(topic) in set(FILES) | internal
 
 
@@ -64,7 +64,8 @@ def test_a_dead_letter_topic_keeps_the_partition_and_the_size() -> None:
 def test_what_others_may_write_or_that_carries_work_has_dead_letters() -> None:
     """Only what an application writes for itself does without them."""
     without = {topic.name for topic in TOPICS.values() if not topic.dead_letters}
-    assert without == {"execution.progress", "router.state", "executors.control"}
+    own = {"execution.progress", "router.state", "executors.control", "locks.state"}
+    assert without == own
     for name in without:
         (writer,) = TOPICS[name].writers
         assert writer in PROCESSES

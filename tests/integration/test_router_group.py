@@ -15,6 +15,9 @@ from streams.topics import (
     DEAD_LETTERS,
     EVENTS,
     EXECUTORS_CONTROL,
+    LOCK_COMMANDS,
+    LOCK_GRANTS,
+    LOCKS_STATE,
     OUTPUT,
     REPORTS,
     REQUESTS,
@@ -25,15 +28,18 @@ from tests.integration.breaking_router import MARK
 from tests.integration.router_lab import EXECUTOR, STEPS, RouterLab, router_lab
 from tests.integration.stopping_router import POINTS
 
-_READ = (REQUESTS, CONTROL, REPORTS, STEPS_OF["test", "bulk"], STEPS_OF["test", "immediate"])
+_READ = (
+    *(REQUESTS, CONTROL, REPORTS, LOCK_COMMANDS, LOCK_GRANTS),
+    *(STEPS_OF["test", "bulk"], STEPS_OF["test", "immediate"]),
+)
 #: What routers and an executor of the test domain read and write.
 USED = (
     *_READ,
     *(DEAD_LETTERS[topic.name] for topic in _READ),
-    *(EVENTS, OUTPUT, EXECUTORS_CONTROL, ROUTER_STATE),
+    *(EVENTS, OUTPUT, EXECUTORS_CONTROL, ROUTER_STATE, LOCKS_STATE),
 )
-#: Three source topics of eight partitions each.
-ALL = 24
+#: Five source topics of eight partitions each.
+ALL = 40
 
 
 @pytest.fixture

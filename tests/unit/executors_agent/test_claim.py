@@ -19,6 +19,7 @@ from processors.executors.claim import (
     Unreadable,
     decide,
 )
+from processors.executors.fencing import Fences
 from streams.commands import CancelStep, StepCommand
 from toolmeta.invocation import Invocation, Problem
 from toolmeta.registry import load
@@ -60,6 +61,7 @@ def decided(value: bytes | None, version: int | None = 1, **given: Any) -> Decis
         claimed.__contains__,
         lambda command: found,
         lambda command: given.get("refusal"),
+        given.get("fences", Fences()).check,
     )
 
 
@@ -211,3 +213,31 @@ def test_the_catalogue_and_the_drivers_decide_what_binds() -> None:
         {"tool": "df"},
     ):
         assert isinstance(bound(**wrong), list)
+
+
+def test_a_command_whose_lock_has_gone_to_somebody_else_is_refused() -> None:
+    fences = Fences()
+    for token, kind in ((5, Start), (5, Start), (7, Start), (6, Refuse), (7, Start)):
+        got = decided(orjson.dumps(command(fencing_tokens={"web-01": token})), fences=fences)
+        assert type(got) is kind
+        if isinstance(got, Refuse):
+            assert got.reason == "fenced"
+            assert "web-01" in got.message and "7" in got.message
+
+
+def test_tokens_of_other_assets_and_tenants_say_nothing() -> None:
+    fences = Fences()
+    for tenant, asset, token in (("a", "web-01", 9), ("b", "web-01", 3), ("a", "db-01", 1)):
+        value = command(tenant=tenant, fencing_tokens={asset: token})
+        assert isinstance(decided(orjson.dumps(value), fences=fences), Start)
+
+
+def test_the_tokens_that_are_remembered_are_bounded() -> None:
+    fences = Fences()
+    for number in range(20_050):
+        given = command(fencing_tokens={f"host-{number}": 2})
+        assert fences.check(StepCommand.model_validate(given)) is None
+    old = StepCommand.model_validate(command(fencing_tokens={"host-0": 1}))
+    new = StepCommand.model_validate(command(fencing_tokens={"host-20049": 1}))
+    assert fences.check(old) is None
+    assert fences.check(new) is not None

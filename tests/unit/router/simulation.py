@@ -12,9 +12,11 @@ import orjson
 from authority.identity import Forged, Signer
 from authority.policy import Policy
 from authority.policy_file import parse
+from processors.locks.partition import KeeperPartition
 from processors.router import expressions
 from processors.router.authentication import Authentication
 from processors.router.cel_worker import Worker
+from processors.router.hosting import Hosted
 from processors.router.partition import RouterPartition
 from processors.router.plan_cache import PlanCache
 from processors.router.requests import RequestHandler
@@ -26,6 +28,7 @@ from streams.actors import ACTOR, ANONYMOUS
 from streams.events import Event, decode_event, encode_event
 from streams.ids import route_of
 from streams.limits import MAX_RECORD_BYTES
+from streams.locks import LOCK_ANSWER, LOCK_COMMAND
 from streams.topics import Topic
 from toolmeta import registry
 
@@ -143,8 +146,11 @@ class Simulation:
         self.policy: Policy = parse(policy, self.tools)
         self.now = START
         self.out = Captured()
-        self.partition = self._fresh()
-        self.partition.restored(self.now)
+        self.hosted = self._fresh()
+        self.hosted.restored(self.now)
+        #: Records of the lock topics that nobody has read; read at once unless `slow_locks`.
+        self.lock_records: list[tuple[Topic, bytes, bytes]] = []
+        self.slow_locks = False
         self.events: list[dict[str, Any]] = []
         self.log: list[Event] = []
         self.commands: list[dict[str, Any]] = []
@@ -153,9 +159,9 @@ class Simulation:
         self.changelog: dict[bytes, bytes] = {}
         self._random = 0
 
-    def _fresh(self) -> RouterPartition:
+    def _fresh(self) -> Hosted:
         store = StateStore(86_400)
-        return RouterPartition(
+        router = RouterPartition(
             number=0,
             count=1,
             prefix="",
@@ -172,6 +178,12 @@ class Simulation:
             ),
             authentication=self.authentication,
         )
+        return Hosted(router, KeeperPartition(0))
+
+    @property
+    def partition(self) -> RouterPartition:
+        """The router's part of what runs here."""
+        return self.hosted.router
 
     def _bits(self) -> int:
         self._random += 1
@@ -179,10 +191,10 @@ class Simulation:
 
     def restart(self) -> None:
         """Throw the partition away and restore it from the changelog."""
-        self.partition = self._fresh()
+        self.hosted = self._fresh()
         for key, value in self.changelog.items():
-            self.partition.restore(key, value)
-        self.partition.restored(self.now)
+            self.hosted.restore(key, value)
+        self.hosted.restored(self.now)
 
     def submit(self, request: Any) -> list[dict[str, Any]]:
         """Produce a request; returns the new events."""
@@ -231,12 +243,12 @@ class Simulation:
         seen = len(self.events)
         end = round(self.now + seconds, 3)
         while True:
-            due = self.partition.next_deadline()
+            due = self.hosted.next_deadline()
             if due is None or due > end:
                 break
             self.now = max(self.now, round(due + 0.0005, 3))
-            self.partition.tick(self.now, self.out)
-            self._collect()
+            self.hosted.tick(self.now, self.out)
+            self._settle()
         self.now = end
         return self.events[seen:]
 
@@ -257,8 +269,34 @@ class Simulation:
         """
         seen = len(self.events)
         self.now = round(self.now + 0.001, 3)
+        self._handle(topic, raw, key, headers)
+        self._settle()
+        return [event for event in self.events[seen:] if not _allows(event)]
+
+    def _handle(
+        self,
+        topic: Topic,
+        raw: bytes,
+        key: bytes | None,
+        headers: list[tuple[str, bytes]] | None = None,
+    ) -> None:
         record: Any = Record(topic.name, raw, key, headers or [])
-        self.partition.handle(record, self.now, self.out)
+        self.hosted.handle(record, self.now, self.out)
+
+    def _settle(self) -> None:
+        """Write what was decided and, unless locks are slow, read what it says about locks."""
+        self._collect()
+        while self.lock_records and not self.slow_locks:
+            self.read_locks()
+
+    def read_locks(self, position: int = 0, *, again: bool = False) -> list[dict[str, Any]]:
+        """Read one record of the lock topics, and where `again` leave it to be read once more."""
+        seen = len(self.events)
+        topic, key, raw = self.lock_records[position]
+        if not again:
+            del self.lock_records[position]
+        self.now = round(self.now + 0.001, 3)
+        self._handle(topic, raw, key)
         self._collect()
         return [event for event in self.events[seen:] if not _allows(event)]
 
@@ -271,7 +309,7 @@ class Simulation:
         ]
 
     def _collect(self) -> None:
-        self.partition.flush(self.out)
+        self.hosted.flush(self.out)
         for name, key, value, headers in self.out.records:
             if name == topics.EVENTS.name:
                 assert value is not None
@@ -280,7 +318,13 @@ class Simulation:
                 assert len(value) <= MAX_RECORD_BYTES
                 self.log.append(event)
                 self.events.append(orjson.loads(value))
-            elif name == topics.ROUTER_STATE.name:
+            elif name in (topics.LOCK_COMMANDS.name, topics.LOCK_GRANTS.name):
+                assert key is not None
+                assert value is not None
+                adapter = LOCK_COMMAND if name == topics.LOCK_COMMANDS.name else LOCK_ANSWER
+                adapter.validate_json(value)
+                self.lock_records.append((topics.TOPICS[name], key, value))
+            elif name in (topics.ROUTER_STATE.name, topics.LOCKS_STATE.name):
                 assert key is not None
                 assert len(value or b"") <= MAX_RECORD_BYTES
                 if value is None:

@@ -17,10 +17,15 @@ from processors.router.store import Restorer, StateStore
 from streams.events import encode_event
 from streams.lifecycle import ASIDES, ENDED, TERMINAL_EVENTS
 from streams.limits import MAX_OUTPUT_BYTES
+from streams.lock_payloads import LockAcquired, LockEnded
+from streams.payloads import Dispatched
 from tests.unit.router.simulation import Simulation
 
 #: Never written down: leases and progress, and what follows from plan and steps.
-DERIVED = {"lease_until", "progress", "progress_at", "specs", "dependents"}
+DERIVED = {
+    *("lease_until", "progress", "progress_at", "specs", "dependents"),
+    *("lock_needs", "renew_at"),
+}
 STEP_FIELDS = [item.name for item in fields(StepState) if item.name not in DERIVED]
 HEAD_FIELDS = [item.name for item in fields(Execution) if item.name not in {*DERIVED, "steps"}]
 
@@ -32,6 +37,8 @@ OUTPUTS = st.sampled_from([
 ])  # fmt: skip
 
 
+#: A call of `argv` locks the assets that its step names.
+ASSETS = st.lists(st.sampled_from(["web-01", "web-02", "db-01"]), max_size=2, unique=True)
 KINDS = ["started", "heartbeat", "succeeded", "waiting", "resumed"]
 
 
@@ -48,6 +55,7 @@ def step(draw: st.DrawFn, index: int, undo: bool) -> dict[str, Any]:
     made: dict[str, Any] = {"id": f"s{index}", "tool": draw(st.sampled_from(["noop", "argv"]))}
     if made["tool"] == "argv":
         made["parameters"] = {"argv": ["true"]}
+        made["assets"] = draw(ASSETS)
     elif index and draw(st.booleans()):
         part = draw(st.sampled_from(["", ".x", ".list", ".list[0]", ".text"]))
         reference = f"{{{{ steps.s{draw(st.integers(0, index - 1))}.output{part} }}}}"
@@ -57,6 +65,8 @@ def step(draw: st.DrawFn, index: int, undo: bool) -> dict[str, Any]:
         made["on_failure"] = "compensate"
     if undo or draw(st.booleans()):
         made["compensate"] = {"tool": "noop"}
+        if draw(st.integers(0, 3)) == 0:
+            made["compensate"] = {"tool": "argv", "parameters": {"argv": ["true"]}}
         if draw(st.integers(0, 3)) == 0:
             made["compensate"]["when"] = draw(st.sampled_from(["true", "false", "output.x == 1"]))
     if draw(st.integers(0, 4)) == 0:
@@ -101,6 +111,10 @@ class World(RuleBasedStateMachine):
         self.checked: dict[str, Checked] = {}
         self.ended: set[str] = set()
         self.attempts: set[tuple[Any, ...]] = set()
+        #: asset -> its holder, and the highest token, by the events.
+        self.held: dict[str, str] = {}
+        self.tokens: dict[str, int] = {}
+        self.locked_events = 0
 
     @initialize(plan=plans())
     def submit_first(self, plan: dict[str, Any]) -> None:
@@ -239,7 +253,8 @@ class World(RuleBasedStateMachine):
         fresh = StateStore(86_400)
         restorer = Restorer(fresh)
         for key, value in self.simulation.changelog.items():
-            restorer.add(key, value)
+            if not key.startswith(b"lock/"):
+                restorer.add(key, value)
         restorer.finish()
         assert fresh.living.keys() == live.living.keys()
         for execution_id, execution in live.living.items():
@@ -256,6 +271,36 @@ class World(RuleBasedStateMachine):
             known, live_run = live.find_duplicate("default", key, self.simulation.now)
             assert (found and found.id, run) == (known and known.id, live_run)
 
+    @rule(slow=st.booleans())
+    def lock_records_wait(self, slow: bool) -> None:
+        self.simulation.slow_locks = slow
+
+    @rule(pick=st.integers(0, 20), again=st.booleans())
+    def read_locks(self, pick: int, again: bool) -> None:
+        """Records of the lock topics are read in any order, some of them twice."""
+        waiting = len(self.simulation.lock_records)
+        if waiting:
+            self.simulation.read_locks(pick % waiting, again=again)
+
+    @invariant()
+    def an_asset_is_locked_by_one_execution(self) -> None:
+        """By the events, and with a token that nobody had before."""
+        for event in self.simulation.log[self.locked_events :]:
+            data = event.data
+            if isinstance(data, LockAcquired):
+                for asset, token in data.tokens.items():
+                    assert self.held.setdefault(asset, event.execution_id) == event.execution_id
+                    assert token > self.tokens.get(asset, 0)
+                    self.tokens[asset] = token
+            elif isinstance(data, LockEnded):
+                for asset in data.tokens:
+                    assert self.held.pop(asset) == event.execution_id
+            elif isinstance(data, Dispatched):
+                for asset, token in (data.fencing_tokens or {}).items():
+                    assert self.held[asset] == event.execution_id
+                    assert token == self.tokens[asset]
+        self.locked_events = len(self.simulation.log)
+
     @invariant()
     def no_attempt_is_dispatched_or_started_twice(self) -> None:
         for event in self.simulation.events[self.checked_events :]:
@@ -268,6 +313,7 @@ class World(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Left alone with willing executors and an operator, everything ends."""
         simulation = self.simulation
+        simulation.slow_locks = False
         self.the_changelog_is_the_state()
         for _ in range(60):
             for execution in list(simulation.partition.store.living.values()):
@@ -282,6 +328,7 @@ class World(RuleBasedStateMachine):
                 simulation.run(simulation.take(), {"x": 1})
             simulation.wait(120)
             if all(e.status in ENDED for e in simulation.partition.store.living.values()):
+                assert not simulation.hosted.keeper.keeper.parties
                 return
         stuck = {
             e.id: (e.status, [(s.id, s.status, s.in_flight) for s in e.steps.values()])

@@ -39,7 +39,7 @@ class LoopStatus:
         self.outage = Outage(Readiness("kafka", ("loop",), self.health, log), "loop")
         unused: Any = None
         self.processor = Processor(
-            CommonSettings(), log, self.health, "g", (REQUESTS,), ROUTER_STATE, unused
+            CommonSettings(), log, self.health, "g", (REQUESTS,), (ROUTER_STATE,), unused
         )
         self.consumer = Answering()
 

@@ -1,0 +1,43 @@
+"""Locking: which calls lock what they act on, and under which key. Pure."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, ip_address
+from typing import Any, Final
+
+from toolmeta.bind import target_key
+from toolmeta.model import Tool
+from toolmeta.risk import effect_of
+
+#: Parameters of `target` that name a machine or an asset; a URL or an interface is neither.
+_NAMES_AN_ASSET: Final = frozenset({"host", "server", "hostname", "asset_id", "ip_address"})
+#: Its tools send messages to people; what they contact is not changed by that.
+_MESSAGES: Final = "communication"
+
+
+def locks(tool: Tool, parameters: dict[str, Any], *, assets: bool) -> bool:
+    """Whether a step with this call locks: it may change something, and what is named.
+
+    `assets`: the step names assets besides its parameters. A call that only reads never locks.
+    """
+    if tool.domain == _MESSAGES or effect_of(tool, parameters) == "read":
+        return False
+    return assets or not _NAMES_AN_ASSET.isdisjoint(tool.target)
+
+
+def lock_key(target: Any) -> str | None:
+    """The key under which a host or asset is locked, or None where it names no single one.
+
+    Upper and lower case, a trailing dot, a port, and the spellings of one address are one. A
+    loopback name or address says which machine it is only together with the executor: no asset.
+    """
+    key = target_key(target)
+    if key is None or "/" in key or key in ("localhost", "localhost.localdomain"):
+        return None
+    try:
+        address = ip_address(key.partition("%")[0])
+    except ValueError:
+        return key
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return None if address.is_loopback else str(address)
