@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # each is loaded on first use: an executor of one domain need
     from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool
 
+    from drivers.proxy import GuardProxy
+
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 #: Windows steps at once; further ones wait. An idle one costs a small thread.
@@ -40,6 +42,7 @@ class Resources:
         self.winrm_threads = asyncio.Semaphore(WINRM_THREADS)
         self._http: httpx.AsyncClient | None = None
         self._pool: AsyncConnectionPool[AsyncConnection[dict[str, Any]]] | None = None
+        self._proxy: GuardProxy | None = None
         self._opening = asyncio.Lock()
 
     async def http(self) -> httpx.AsyncClient:
@@ -67,6 +70,17 @@ class Resources:
             follow_redirects=False,
             headers={"User-Agent": "runstream"},
         )
+
+    async def proxy(self) -> GuardProxy:
+        """The proxy of programs that take URLs; listens from the first use on."""
+        async with self._opening:
+            if self._proxy is None:
+                from drivers.proxy import GuardProxy
+
+                started = GuardProxy()
+                await started.start()
+                self._proxy = started
+        return self._proxy
 
     async def database(self) -> AsyncConnectionPool[AsyncConnection[dict[str, Any]]]:
         """The pool on `settings.database_url`: rows as dicts, at most 8 connections."""
@@ -124,6 +138,9 @@ class Resources:
         await asyncio.to_thread(self.reaper.close)
         http, self._http = self._http, None
         pool, self._pool = self._pool, None
+        proxy, self._proxy = self._proxy, None
+        if proxy is not None:
+            await proxy.close()
         if http is not None:
             await http.aclose()
         if pool is not None:

@@ -162,8 +162,11 @@ class ExecutorSettings(DatabaseSettings):
     )
     network_scope: str = Field(
         default="",
-        description="IPv4 networks that scan tools may be pointed at, comma separated; none by "
-        "default, and then nothing may be scanned",
+        description="IPv4 networks that scan tools may be pointed at, comma separated, each with "
+        "ports or without (10.1.0.0/16:22+8000-8100); none by default: nothing may be scanned",
+    )
+    scan_max_rate: int = Field(
+        default=1_000, ge=1, le=10_000, description="packets a second of one scan, at most"
     )
     capture_dir: str | None = Field(
         default=None, description="folder of packet captures; default is captures in the state_dir"
