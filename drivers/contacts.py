@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -94,6 +93,17 @@ async def checked(invocation: Invocation, context: RunContext, *, here: bool) ->
     return Checked(replace(invocation, argv=tuple(argv), env=env), proxy, granted)
 
 
+async def addresses_of(
+    invocation: Invocation, context: RunContext, host: str, port: int | None
+) -> list[Address] | Failure:
+    """The addresses of a host that a driver connects to by itself, each of them checked."""
+    try:
+        reach = reach_of(context.resources.settings)
+    except ValueError as error:
+        return fail(invocation, "not_configured", f"{SETTING}: {error}")
+    return await _peer(invocation, reach, host, port, here=True)
+
+
 async def _peer(
     invocation: Invocation, reach: Reach, host: str, port: int | None, *, here: bool
 ) -> list[Address] | Failure:
@@ -126,11 +136,8 @@ async def _addresses(invocation: Invocation, host: str) -> list[Address] | Failu
 
 
 def _literal(host: str) -> list[Address]:
-    """The address that the text is; none for a name."""
-    try:
-        return [ip_address(host.partition("%")[0])]
-    except ValueError:
-        return []
+    found = ranges.literal(host)
+    return [] if found is None else [found]
 
 
 def _fitting(found: list[Address], argv: list[str]) -> Address:

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from toolmeta.check import apply_defaults, checker_of
 from toolmeta.checkers import Allowed, is_reference
+from toolmeta.contacts import contacts_of
 from toolmeta.durations import seconds_of
 from toolmeta.hosts import ascii_lower, split_port
-from toolmeta.contacts import contacts_of
 from toolmeta.invocation import Invocation, Problem
 from toolmeta.model import Tool
 from toolmeta.risk import may_repeat

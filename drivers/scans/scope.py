@@ -1,9 +1,10 @@
 """The network scope: which addresses the scan tools may be pointed at; pure.
 
 Default deny: without `RUNSTREAM_NETWORK_SCOPE` nothing may be scanned. A target is an IPv4
-address, an IPv4 network or a host name. An entry of the scope may name ports. Names are resolved once, every IPv4 address of a name must
-lie in the scope, and the program is given the addresses, so that a name cannot resolve to another
-one afterwards. Ranges of octets (`10.0.0.1-9`), lists and wildcards are refused.
+address, an IPv4 network or a host name. An entry of the scope may name ports. Names are resolved
+once, every IPv4 address of a name must lie in the scope, and the program is given the addresses, so
+that a name cannot resolve to another one afterwards. Ranges of octets (`10.0.0.1-9`), lists and
+wildcards are refused.
 """
 
 from __future__ import annotations

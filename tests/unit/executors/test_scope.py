@@ -126,7 +126,8 @@ PORTS = parse_scope("10.1.0.0/16:22+80+8000-8100,10.1.9.0/24")
 @pytest.mark.parametrize(
     ("target", "ports", "allowed"),
     [("10.1.2.3", "22", True), ("10.1.2.3", "22,8000-8100", True), ("10.1.2.3", "23", False),
-     ("10.1.2.3", "8000-8101", False), ("10.1.2.3", "22,443", False), ("10.1.9.3", "1-65535", True)],
+     ("10.1.2.3", "8000-8101", False), ("10.1.2.3", "22,443", False),
+     ("10.1.9.3", "1-65535", True)],
 )  # fmt: skip
 def test_an_entry_of_the_scope_may_name_ports(target: str, ports: str, allowed: bool) -> None:
     if allowed:
