@@ -13,8 +13,10 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from runtime.quotas import Quotas, QuotasSetting
+from runtime.rates import RateLimits, RateLimitsSetting
 from streams.vocabulary import Environment, stored_environment
 
 
@@ -85,6 +87,10 @@ class RouterSettings(CommonSettings):
     dedup_hours: float = Field(
         default=24.0, gt=0, le=168, description="how long an idempotency key is remembered"
     )
+    quotas: Annotated[QuotasSetting, NoDecode] = Field(
+        default_factory=Quotas,
+        description="what tenants may have, as JSON or the path of a YAML file; see limits.md",
+    )
 
 
 class ExecutorSettings(DatabaseSettings):
@@ -102,6 +108,15 @@ class ExecutorSettings(DatabaseSettings):
     )
     target_concurrency: int = Field(
         default=4, ge=1, le=256, description="steps at once against one target"
+    )
+    quotas: Annotated[QuotasSetting, NoDecode] = Field(
+        default_factory=Quotas,
+        description="what tenants may have, as JSON or the path of a YAML file; see limits.md",
+    )
+    rate_limits: Annotated[RateLimitsSetting, NoDecode] = Field(
+        default_factory=RateLimits,
+        description="rates by tool, target, receiver and tenant, as JSON or the path of a YAML "
+        "file; see limits.md",
     )
     group_protocol: Literal["classic", "consumer"] = Field(
         default="classic", description="Kafka rebalance protocol; consumer is KIP-848"
@@ -266,8 +281,10 @@ def load(model: type[S], **overrides: Any) -> S:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = str(first["loc"][0]) if first["loc"] else "settings"
+        inner = ".".join(str(part) for part in first["loc"][1:])
         name = _variable(model, field) if field in model.model_fields else field
-        if first["type"] == "missing":
+        if first["type"] == "missing" and not inner:
             meaning = variables(model).get(name, "")
             raise SettingsError(f"{name} is not set: {meaning}") from None
-        raise SettingsError(f"{name}: {first['msg']}") from None
+        where = f"{name}: {inner}" if inner else name
+        raise SettingsError(f"{where}: {first['msg']}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from functools import lru_cache
 from typing import Final
 
 from prometheus_client import Gauge
@@ -11,6 +12,7 @@ from prometheus_client import Gauge
 from processors.router import expressions
 from processors.router.cel_worker import Worker
 from processors.router.partition import RouterPartition
+from processors.router.quotas import Quota
 from processors.router.requests import RequestHandler
 from processors.router.store import StateStore
 from processors.router.writing import Writer
@@ -43,6 +45,11 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     group = f"{settings.topic_prefix}runstream-router"
     writer = Writer(settings.topic_prefix, group)
 
+    @lru_cache(maxsize=10_000)
+    def quota_of(tenant: str) -> Quota:
+        found = settings.quotas.of(tenant)
+        return Quota(found.active_executions, found.executions_per_hour, found.steps_per_hour)
+
     def create(number: int) -> RouterPartition:
         store = StateStore(settings.dedup_hours * 3_600)
         return RouterPartition(
@@ -52,7 +59,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
             writer=writer,
             store=store,
             requests=RequestHandler(
-                number, ROUTER_PARTITIONS, tools, store, lambda: secrets.randbits(42)
+                number, ROUTER_PARTITIONS, tools, store, lambda: secrets.randbits(42), quota_of
             ),
         )
 

@@ -232,6 +232,9 @@ class RouterPartition:
         data: Accepted | str = NOT_RERUNNABLE.format(known.status)
         if origin is not None:
             data = rerun_of(origin, step, command.actor, wanted)
+        if isinstance(data, Accepted):
+            over = self.requests.over_quota(known.tenant, len(data.plan.steps), now)
+            data = over.message if over is not None else data
         allowed = not isinstance(data, str)
         told = f"rerun as {wanted}" if isinstance(data, Accepted) else data
         decided = Audit(command.actor, command.type, allowed, told)

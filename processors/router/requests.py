@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from processors.router.admission import admit
 from processors.router.decoding import Undecodable
+from processors.router.quotas import OverQuota, QuotaOf, unlimited
 from processors.router.request_decoder import Invalid, decode_request
 from processors.router.state import DedupEntry, Execution
 from processors.router.store import StateStore
@@ -76,6 +77,7 @@ class RequestHandler:
     registry: Registry
     store: StateStore
     random_bits: Callable[[], int]
+    quota_of: QuotaOf = unlimited
 
     def decide(self, value: bytes | None, now: float) -> RequestDecision:
         """What becomes of a record; never raises for anything that a producer can send."""
@@ -95,6 +97,9 @@ class RequestHandler:
         known, run = self.store.find_duplicate(request.tenant, key, now)
         if known is not None:
             return self._repeated(known, request, read.plan_hash, key, now)
+        over = self.over_quota(request.tenant, len(request.plan.steps), now)
+        if over is not None:
+            return self._over_quota(over, request, key, now)
         wrong = self._wrong_id(request, route)
         decided = [wrong] if wrong else admit(request, read.plan_hash, key, self.registry, run)
         if isinstance(decided, list):
@@ -109,6 +114,10 @@ class RequestHandler:
             return self._invalid(refusal, now)
         execution_id = request.execution_id or self.mint(route, now)
         return Accept(execution_id, request.tenant, decided)
+
+    def over_quota(self, tenant: str, steps: int, now: float) -> OverQuota | None:
+        """Why the tenant may not have one more execution with so many steps now, or None."""
+        return self.store.usage.over(tenant, self.quota_of(tenant), steps, now, self.count)
 
     def mint(self, route: str, now: float) -> str:
         """A fresh execution id for a route."""
@@ -135,6 +144,19 @@ class RequestHandler:
             conflicts_with=known.id,
         )
         return self._refuse(request.execution_id, request.tenant, conflict, now, known.id)
+
+    def _over_quota(
+        self, over: OverQuota, request: ExecutionRequest, key: str, now: float
+    ) -> Refuse:
+        data = Rejected(
+            "quota",
+            over.message,
+            [RejectedBecause(over.quota, over.message)],
+            actor=request.actor,
+            name=request.plan.name,
+            idempotency_key=key,
+        )
+        return self._refuse(request.execution_id, request.tenant, data, now, None)
 
     def _wrong_id(self, request: ExecutionRequest, route: str) -> Problem | None:
         wanted = request.execution_id
