@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
@@ -91,6 +92,20 @@ async def checked(invocation: Invocation, context: RunContext, *, here: bool) ->
     context.masker.add(granted.password)
     env |= proxy.variables(granted)
     return Checked(replace(invocation, argv=tuple(argv), env=env), proxy, granted)
+
+
+def refused_elsewhere(invocation: Invocation, named: Iterable[str]) -> Failure | None:
+    """Why another machine may not be told to contact these hosts and URLs; names are its own."""
+    for text in named:
+        try:
+            host = urlsplit(text).hostname if "://" in text else split_port(text)[0]
+        except ValueError:
+            return fail(invocation, "invalid_parameters", "a URL is not well formed")
+        address = ranges.literal(host or "")
+        if ranges.names_metadata(host or "") or (address and ranges.is_metadata(address)):
+            message = f"{host}: the address may be that of a cloud's metadata service"
+            return fail(invocation, "refused_address", message)
+    return None
 
 
 async def addresses_of(

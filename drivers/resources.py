@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from drivers.connections import AssetCache
-from drivers.rate_limits import RateLimiter
+from drivers.output_quota import OutputQuota
+from drivers.pacing import Pacing
 from drivers.reaper import Reaper
 from drivers.secrets import Secrets
 from runtime.settings import ExecutorSettings, passwords
@@ -35,7 +36,8 @@ class Resources:
         """Opens nothing; `variables` are the secrets of `env/NAME`, by name."""
         self.settings = settings
         self.reaper = Reaper()
-        self.rate_limiter = RateLimiter()
+        self.output_quota = OutputQuota(settings.quotas)
+        self.pacing = Pacing(settings.rate_limits)
         self.secrets = Secrets(settings.secrets_dir, variables, passwords(settings))
         self.remembered = AssetCache()
         #: Threads for WinRM: its library blocks.

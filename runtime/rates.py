@@ -39,10 +39,14 @@ class RateLimit(BaseModel):
         """Whether it needs the receiver, which only the driver knows."""
         return "receiver" in self.per or self.receivers != ("*",)
 
+    def is_for(self, tool: str) -> bool:
+        """Whether steps of this tool can fall under it."""
+        return _any(tool, self.tools)
+
     def matches(self, tool: str, tenant: str, target: str | None, receiver: str | None) -> bool:
         """Whether a step falls under it; a step without a target matches `*` only."""
         return (
-            _any(tool, self.tools)
+            self.is_for(tool)
             and _any(tenant, self.tenants)
             and _any(target or "", self.targets)
             and _any(receiver or "", self.receivers)
