@@ -257,7 +257,7 @@ def _accepted(
         environment=plan.environment,
         idempotency_key=idempotency_key,
         sla_class=sla,
-        mode=lanes.mode_of(plan.mode, sla, timed),
+        mode=lanes.mode_of(plan.mode, sla, estimate, timed),
         action_class=action,
         priority=plan.priority or policy.priority(sla),
         timeout_seconds=float(timeout),

@@ -28,13 +28,17 @@ class Timed:
     timeout_seconds: float
 
 
-def mode_of(wanted: str | None, sla: str, timed: Sequence[Timed]) -> str:
-    """The mode of a plan: as wanted (see `problems`), else by its class and what its steps need."""
+def mode_of(wanted: str | None, sla: str, estimate: float, timed: Sequence[Timed]) -> str:
+    """The mode of a plan: as wanted (see `problems`), else by its class and what its steps need.
+
+    A class that the plan states makes nothing shorter: `estimate` seconds count too.
+    """
     if wanted is not None:
         return wanted
     short = all(one.timeout_seconds <= IMMEDIATE_SECONDS for one in timed)
     known = not any(_items_unknown(one.call) for one in timed)
-    return policy.mode(sla) if short and known else "background"
+    fits = short and known and policy.sla_class(estimate) == "fast"
+    return policy.mode(sla) if fits else "background"
 
 
 def problems(wanted: str | None, estimate: float, timed: Sequence[Timed]) -> list[Problem]:
