@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
 
+from drivers import local
 from drivers.context import Failure, Outcome, RunContext
 from drivers.errors import fail
 from drivers.http import ranges
@@ -91,7 +92,10 @@ async def checked(invocation: Invocation, context: RunContext, *, here: bool) ->
     granted = proxy.admit(reach)
     context.masker.add(granted.password)
     env |= proxy.variables(granted)
-    return Checked(replace(invocation, argv=tuple(argv), env=env), proxy, granted)
+    start = tuple(argv)
+    if local.program_of(argv[0]) is not None:
+        start = proxy.enclosed(start)
+    return Checked(replace(invocation, argv=start, env=env), proxy, granted)
 
 
 def refused_elsewhere(invocation: Invocation, named: Iterable[str]) -> Failure | None:

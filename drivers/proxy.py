@@ -1,9 +1,9 @@
 """An HTTP proxy for programs that take URLs: it connects to checked addresses only.
 
-It listens on loopback, serves CONNECT and plain HTTP (RFC 9110, section 9.3.6; RFC 9112, section
-3.2), and only for who knows the password of a running step. A name is resolved once for each
-connection, every address of it is checked, and the connection is made to a checked one, so that
-redirects and records that change between check and use lead nowhere.
+It listens on loopback and on a socket in the file system, serves CONNECT and plain HTTP (RFC 9110,
+section 9.3.6; RFC 9112, section 3.2), and only for who knows the password of a running step. A name
+is resolved once for each connection, every address of it is checked, and the connection is made to
+a checked one, so that redirects and records that change between check and use lead nowhere.
 """
 
 from __future__ import annotations
@@ -12,8 +12,12 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import os
 import secrets
+import sys
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,6 +25,7 @@ from drivers.http import ranges
 from drivers.reach import Reach
 from toolmeta.hosts import split_port
 
+_ENCLOSED: Final = str(Path(__file__).with_name("enclosed.py"))
 _HEAD_BYTES: Final = 32 * 1024
 _HEAD_SECONDS: Final = 20.0
 _CONNECT_SECONDS: Final = 10.0
@@ -49,6 +54,8 @@ class Pass:
     reach: Reach
     password: str = field(default_factory=lambda: secrets.token_urlsafe(18), repr=False)
     refused: list[str] = field(default_factory=list)
+    #: What is open for the step.
+    connections: set[asyncio.StreamWriter] = field(default_factory=set, repr=False)
 
 
 class GuardProxy:
@@ -57,12 +64,34 @@ class GuardProxy:
     def __init__(self) -> None:
         """Listens nowhere yet."""
         self._passes: dict[str, Pass] = {}
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._port = 0
         self._open = 0
 
     async def start(self) -> None:
-        """Listen on a free port of loopback."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=_HEAD_BYTES)
+        """Listen on a free port of loopback, and on a socket in the file system.
+
+        The socket is for programs in a network namespace of their own; the password keeps others
+        out, and programs may run as another user.
+        """
+        self._folder = tempfile.TemporaryDirectory(prefix="runstream-proxy-")
+        os.chmod(self._folder.name, 0o711)  # noqa: PTH101, S103
+        here = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=_HEAD_BYTES)
+        self._port = here.sockets[0].getsockname()[1]
+        file = await asyncio.start_unix_server(self._serve, self.socket, limit=_HEAD_BYTES)
+        os.chmod(self.socket, 0o666)  # noqa: PTH101, S103
+        self._servers = [here, file]
+
+    @property
+    def socket(self) -> str:
+        """The path of the socket in the file system."""
+        assert self._folder is not None  # noqa: S101  # started before anything is asked
+        return f"{self._folder.name}/socket"
+
+    def enclosed(self, argv: tuple[str, ...]) -> tuple[str, ...]:
+        """The program as one that has a network namespace of its own, where one can be made."""
+        return (sys.executable, "-I", _ENCLOSED, self.socket, str(self._port), "--", *argv)
 
     def admit(self, reach: Reach) -> Pass:
         """A pass for one step, valid until `dismiss`."""
@@ -71,23 +100,26 @@ class GuardProxy:
         return granted
 
     def dismiss(self, granted: Pass) -> None:
-        """End the right of a step; its open connections end with its program."""
+        """End the right of a step, and its connections."""
         self._passes.pop(granted.password, None)
+        for writer in granted.connections:
+            writer.transport.abort()
 
     def variables(self, granted: Pass) -> dict[str, str]:
         """The environment of a program that goes through the proxy; for loopback names too."""
-        assert self._server is not None  # noqa: S101  # started before a pass is given
-        port = self._server.sockets[0].getsockname()[1]
-        url = f"http://step:{granted.password}@127.0.0.1:{port}"
+        url = f"http://step:{granted.password}@127.0.0.1:{self._port}"
         named = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
         found = {name: url for one in named for name in (one, one.lower())}
         return {**found, "NO_PROXY": "", "no_proxy": ""}
 
     async def close(self) -> None:
         """Stop listening."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open += 1
@@ -120,6 +152,8 @@ class GuardProxy:
             writer.write(f"{answer}{more}Connection: close\r\n\r\n".encode() + body)
             await writer.drain()
             return
+        ends = {writer, peer}
+        granted.connections |= ends
         try:
             if onward is None:
                 writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -135,6 +169,7 @@ class GuardProxy:
                 peer.write("\r\n".join(lines).encode("latin-1"))
             await _relay(reader, writer, peer_reader, peer)
         finally:
+            granted.connections -= ends
             peer.close()
 
 

@@ -178,7 +178,7 @@ async def addresses(hosts: list[str], *, private: bool) -> dict[str, int]:
 async def rebinding() -> dict[str, str]:
     """A name that is public when it is checked and of the inside afterwards."""
     found = {}
-    for tool, parameters in [
+    asked: list[tuple[str, dict[str, Any]]] = [
         ("aws", {"service": "sts", "verb": "get", "noun": "caller-identity",
                  "access_key_id": "x", "secret_access_key": "y", "region": "eu-central-1",
                  "endpoint_url": "http://rebinding.example:8080"}),
@@ -186,7 +186,8 @@ async def rebinding() -> dict[str, str]:
         ("curl", {"url": "http://rebinding.example:8080/"}),
         ("ping", {"target": "rebinding.example", "count": 1, "timeout": 1}),
         ("openssl", {"server": "rebinding.example", "port": 8080}),
-    ]:  # fmt: skip
+    ]  # fmt: skip
+    for tool, parameters in asked:
         definition = load().get(tool)
         assert definition is not None
         if parameters.get("kubeconfig") == "@":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -125,7 +126,7 @@ def test_a_name_is_resolved_once_for_a_connection(monkeypatch: pytest.MonkeyPatc
 
     async def resolve(host: str, _port: int) -> list[Any]:
         asked.append(host)
-        return [addresses.ip_address("192.0.2.1" if len(asked) == 1 else "127.0.0.1")]
+        return [ip_address("192.0.2.1" if len(asked) == 1 else "127.0.0.1")]
 
     monkeypatch.setattr(addresses, "resolve", resolve)
     monkeypatch.setattr("drivers.http.ranges.is_public", lambda address: "192.0" in str(address))

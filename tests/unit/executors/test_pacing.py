@@ -160,7 +160,7 @@ def test_pauses_are_bounded() -> None:
         ('[{"name": "A", "per_second": 1}]', "limits.0.name"),
         ('[{"name": "a", "per_second": 1, "per": ["actor"]}]', "limits.0.per.0"),
         ('[{"name": "a", "per_second": 1}, {"name": "a", "per_second": 2}]', "the same name"),
-        ('[{"name": "a", "persecond": 1}]', "persecond"),
+        ('[{"name": "a", "per_second": 1, "brst": 2}]', "limits.0.brst"),
         ("/no/such/file", "neither JSON nor a file"),
         ("[{", "not valid YAML or JSON"),
     ],

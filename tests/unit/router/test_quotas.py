@@ -115,7 +115,7 @@ def test_a_rerun_counts_and_is_refused_over_the_quota() -> None:
     router.submit(request(2))
     (audit,) = router.control("rerun", execution)
     assert (audit["type"], audit["data"]["allowed"]) == ("audit.decision", False)
-    assert "active_executions" in audit["data"]["reason"]
+    assert "active_executions" in audit["data"]["message"]
     router.run(router.take())
     events = router.control("rerun", execution)
     assert any(event["type"] == "execution.accepted" for event in events)
