@@ -49,13 +49,13 @@ class Pacing:
             await self._acquire(limit, context, None, "")
 
     async def receiver(
-        self, context: RunContext, host: str, path: str = "", shown: str = ""
+        self, context: RunContext, host: str, endpoint: str = "", shown: str = ""
     ) -> None:
-        """Return when `host` may be sent something; with a `path` that has limits of its own.
+        """Return when `host` may be sent something; each `endpoint` there has rates of its own.
 
-        A path may be a secret: only its digest is kept. `shown` names the receiver in messages.
+        An endpoint (port, path) may hold a secret: only its digest is kept. `shown` names the receiver in messages.
         """
-        key = _receiver(host, path)
+        key = _receiver(host, endpoint)
         shown = shown or host
         while (left := self._paused.get(key, 0.0) - clock.monotonic()) > 0:
             until = clock.iso(round(clock.now() + left, 3))
@@ -65,9 +65,9 @@ class Pacing:
         for limit in self._of_receivers:
             await self._acquire(limit, context, host, key, shown)
 
-    def pause(self, host: str, path: str, seconds: float) -> None:
+    def pause(self, host: str, endpoint: str, seconds: float) -> None:
         """Send nothing to the receiver for so long: it said so."""
-        key = _receiver(host, path)
+        key = _receiver(host, endpoint)
         self._paused[key] = max(self._paused.get(key, 0.0), clock.monotonic() + seconds)
         self._paused.move_to_end(key)
         for old in list(islice(self._paused, max(0, len(self._paused) - _PAUSED))):
@@ -96,8 +96,9 @@ class Pacing:
         await self._limiter.acquire(key, self._rates[limit.name], _hold(context, limit, whose))
 
 
-def _receiver(host: str, path: str) -> str:
-    digest = blake2b(path.encode("utf-8", "replace"), digest_size=12).hexdigest() if path else ""
+def _receiver(host: str, endpoint: str) -> str:
+    text = endpoint.encode("utf-8", "replace")
+    digest = blake2b(text, digest_size=12).hexdigest() if endpoint else ""
     return f"{host}#{digest}"
 
 

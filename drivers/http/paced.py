@@ -24,12 +24,13 @@ async def paced(
         return await exchange(invocation, context, request)  # It says what is wrong with it.
     parts = urlsplit(request.url)
     host = (parts.hostname or "").lower()
-    path = parts.path if by_path else ""
+    port = parts.port or (443 if parts.scheme.lower() == "https" else 80)
+    endpoint = f"{port}{parts.path if by_path else ''}"
     pacing = context.resources.pacing
-    await pacing.receiver(context, host, path, request.subject)
+    await pacing.receiver(context, host, endpoint, request.subject)
     response = await exchange(invocation, context, request)
     if isinstance(response, Response) and response.status in _BUSY:
         seconds = retry_after(response.headers.get("retry-after"))
         if seconds:
-            pacing.pause(host, path, seconds)
+            pacing.pause(host, endpoint, seconds)
     return response

@@ -72,8 +72,8 @@ class Trap(threading.Thread):
     def run(self) -> None:
         while True:
             data, (_, protocol, kind, *_rest) = self._raw.recvfrom(2_048)
-            # A packet over loopback is seen when it is sent and when it arrives.
-            if kind == socket.PACKET_HOST:
+            # Each is seen when it is sent and when it arrives.
+            if kind != socket.PACKET_OUTGOING:
                 continue
             if protocol == 0x0800:
                 source, target = struct.unpack("!4s4s", data[12:20])

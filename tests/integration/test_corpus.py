@@ -38,9 +38,11 @@ def namespace() -> Iterator[str]:
         inside = ("ip", "-n", name)
         for argv in (
             ("link", "set", "lo", "up"),
-            ("link", "add", "trap0", "type", "dummy"),
+            ("link", "add", "trap0", "type", "veth", "peer", "name", "trap1"),
             ("addr", "add", "198.18.7.1/24", "dev", "trap0"),
-            ("link", "set", "trap0", "up"),
+            # Without ARP, so that packets leave for neighbours who do not exist.
+            ("link", "set", "trap0", "arp", "off", "up"),
+            ("link", "set", "trap1", "up"),
             ("route", "add", "default", "dev", "trap0"),
         ):
             done = _run(*inside, *argv)
