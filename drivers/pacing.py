@@ -53,11 +53,13 @@ class Pacing:
     ) -> None:
         """Return when `host` may be sent something; each `endpoint` there has rates of its own.
 
-        An endpoint (port, path) may hold a secret: only its digest is kept. `shown` names the receiver in messages.
+        An endpoint (port, path) may hold a secret: only its digest is kept. `shown` names the
+        receiver in messages.
         """
         key = _receiver(host, endpoint)
         shown = shown or host
-        while (left := self._paused.get(key, 0.0) - clock.monotonic()) > 0:
+        paused = _paused(context, key)
+        while (left := self._paused.get(paused, 0.0) - clock.monotonic()) > 0:
             until = clock.iso(round(clock.now() + left, 3))
             message = f"{shown} asked to be left alone until {until} (Retry-After)"
             with context.hold("rate_limit", message):
@@ -65,9 +67,12 @@ class Pacing:
         for limit in self._of_receivers:
             await self._acquire(limit, context, host, key, shown)
 
-    def pause(self, host: str, endpoint: str, seconds: float) -> None:
-        """Send nothing to the receiver for so long: it said so."""
-        key = _receiver(host, endpoint)
+    def pause(self, context: RunContext, host: str, endpoint: str, seconds: float) -> None:
+        """Send nothing of this tenant's to the receiver for so long: it said so.
+
+        Of the tenant only: its login may be what is limited, and no other one should wait for that.
+        """
+        key = _paused(context, _receiver(host, endpoint))
         self._paused[key] = max(self._paused.get(key, 0.0), clock.monotonic() + seconds)
         self._paused.move_to_end(key)
         for old in list(islice(self._paused, max(0, len(self._paused) - _PAUSED))):
@@ -100,6 +105,10 @@ def _receiver(host: str, endpoint: str) -> str:
     text = endpoint.encode("utf-8", "replace")
     digest = blake2b(text, digest_size=12).hexdigest() if endpoint else ""
     return f"{host}#{digest}"
+
+
+def _paused(context: RunContext, receiver: str) -> str:
+    return f"{context.command.tenant}\n{receiver}"
 
 
 def _hold(

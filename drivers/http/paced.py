@@ -32,5 +32,5 @@ async def paced(
     if isinstance(response, Response) and response.status in _BUSY:
         seconds = retry_after(response.headers.get("retry-after"))
         if seconds:
-            pacing.pause(host, endpoint, seconds)
+            pacing.pause(context, host, endpoint, seconds)
     return response

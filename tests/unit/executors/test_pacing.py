@@ -92,7 +92,7 @@ def test_what_shares_a_limit(
     run(body)
 
 
-def test_a_receiver_that_asks_to_be_left_alone_is_by_everybody(
+def test_a_receiver_that_asks_to_be_left_alone_is_by_the_whole_tenant(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def body() -> None:
@@ -106,8 +106,10 @@ def test_a_receiver_that_asks_to_be_left_alone_is_by_everybody(
             now += seconds
 
         monkeypatch.setattr(asyncio, "sleep", sleep)
-        pacing.pause("hooks.example.org", "", 30.0)
-        other, same = Held(), Held()
+        other, same, stranger = Held(), Held(), Held(tenant="stranger")
+        pacing.pause(same.context, "hooks.example.org", "", 30.0)
+        await pacing.receiver(stranger.context, "hooks.example.org")
+        assert stranger.messages == []
         await pacing.receiver(other.context, "other.example.org")
         await pacing.receiver(same.context, "hooks.example.org", shown="the webhook")
         assert other.messages == []
@@ -133,7 +135,7 @@ def test_a_path_that_is_a_secret_is_not_kept() -> None:
             pacing.receiver(held.context, "hooks.slack.com", "/services/T0/B0/s3cr3t", "Slack")
         )
         await until(lambda: bool(held.messages))
-        pacing.pause("hooks.slack.com", "/services/T0/B0/s3cr3t", 5.0)
+        pacing.pause(held.context, "hooks.slack.com", "/services/T0/B0/s3cr3t", 5.0)
         kept = f"{held.messages} {list(pacing._paused)} {list(pacing._limiter._buckets)}"
         assert "s3cr3t" not in kept
         assert "receiver Slack" in held.messages[0]
@@ -144,9 +146,9 @@ def test_a_path_that_is_a_secret_is_not_kept() -> None:
 
 def test_pauses_are_bounded() -> None:
     async def body() -> None:
-        pacing = limits()
+        pacing, held = limits(), Held()
         for number in range(10_100):
-            pacing.pause(f"h{number}", "", 10.0)
+            pacing.pause(held.context, f"h{number}", "", 10.0)
         assert len(pacing._paused) == 10_000
 
     run(body)
