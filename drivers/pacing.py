@@ -11,17 +11,29 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from hashlib import blake2b
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import Final, Literal, Protocol
 
 from drivers.rate_limits import Rate, RateLimiter
 from runtime import clock
 from runtime.rates import RateLimit, RateLimits
-
-if TYPE_CHECKING:
-    from drivers.context import RunContext
+from streams.commands import StepCommand
 
 #: Receivers that asked for a pause and are remembered; then the oldest is forgotten.
 _PAUSED: Final = 10_000
+
+
+class Step(Protocol):
+    """What is asked of a step: whose it is, and how it is held back."""
+
+    @property
+    def command(self) -> StepCommand:
+        """The command of the attempt."""
+        ...
+
+    @property
+    def hold(self) -> Callable[[Literal["rate_limit"], str], AbstractContextManager[None]]:
+        """See `RunContext.hold`."""
+        ...
 
 
 class Pacing:
@@ -37,7 +49,7 @@ class Pacing:
         #: Receiver → until when it asked to be left alone, in monotonic seconds.
         self._paused: OrderedDict[str, float] = OrderedDict()
 
-    async def step(self, context: RunContext) -> None:
+    async def step(self, context: Step) -> None:
         """Return when a step of this tool, tenant and target may act."""
         tool = context.command.tool
         limits = self._of_tool.get(tool)
@@ -48,9 +60,7 @@ class Pacing:
         for limit in limits:
             await self._acquire(limit, context, None, "")
 
-    async def receiver(
-        self, context: RunContext, host: str, endpoint: str = "", shown: str = ""
-    ) -> None:
+    async def receiver(self, context: Step, host: str, endpoint: str = "", shown: str = "") -> None:
         """Return when `host` may be sent something; each `endpoint` there has rates of its own.
 
         An endpoint (port, path) may hold a secret: only its digest is kept. `shown` names the
@@ -67,7 +77,7 @@ class Pacing:
         for limit in self._of_receivers:
             await self._acquire(limit, context, host, key, shown)
 
-    def pause(self, context: RunContext, host: str, endpoint: str, seconds: float) -> None:
+    def pause(self, context: Step, host: str, endpoint: str, seconds: float) -> None:
         """Send nothing of this tenant's to the receiver for so long: it said so.
 
         Of the tenant only: its login may be what is limited, and no other one should wait for that.
@@ -81,7 +91,7 @@ class Pacing:
     async def _acquire(
         self,
         limit: RateLimit,
-        context: RunContext,
+        context: Step,
         host: str | None,
         receiver: str,
         shown: str = "",
@@ -107,12 +117,12 @@ def _receiver(host: str, endpoint: str) -> str:
     return f"{host}#{digest}"
 
 
-def _paused(context: RunContext, receiver: str) -> str:
+def _paused(context: Step, receiver: str) -> str:
     return f"{context.command.tenant}\n{receiver}"
 
 
 def _hold(
-    context: RunContext, limit: RateLimit, whose: str
+    context: Step, limit: RateLimit, whose: str
 ) -> Callable[[int], AbstractContextManager[None]]:
     def hold(before: int) -> AbstractContextManager[None]:
         until = clock.iso(round(clock.now() + (before + 1) / limit.per_second, 3))
