@@ -30,7 +30,7 @@ def build() -> dict[str, str]:
     """Every generated file: path below the folder → content; the same on every machine."""
     import yaml
 
-    from console import effects_page, pages, tool_pages
+    from console import contacts_page, effects_page, pages, tool_pages
     from streams import asyncapi, schemas
 
     class Flat(yaml.SafeDumper):
@@ -52,6 +52,7 @@ def build() -> dict[str, str]:
     files["events.md"] = pages.events()
     files["settings.md"] = pages.settings_page()
     files["effects.md"] = effects_page.page()
+    files["contacts.md"] = contacts_page.page()
     files |= tool_pages.pages()
     return files
 

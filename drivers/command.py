@@ -27,7 +27,10 @@ class CommandDriver:
         if isinstance(reached, Failure):
             return reached
         if where.kind == "local":
-            return await local.run(reached, context)
+            try:
+                return reached.explained(await local.run(reached.invocation, context))
+            finally:
+                reached.end()
         if where.kind != "ssh":
             message = (
                 f"{where.name} is a Windows host that is reached by PowerShell, and this tool "
@@ -37,4 +40,4 @@ class CommandDriver:
         # An executor that never leaves its machine needs no SSH library.
         from drivers import ssh
 
-        return await ssh.run(reached, context, where)
+        return await ssh.run(reached.invocation, context, where)

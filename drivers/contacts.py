@@ -1,53 +1,144 @@
-"""The hosts to which a program sends: checked before it starts, and replaced by their address.
+"""The peers of a program: checked before it starts, and replaced by their address.
 
 A program that gets an address resolves nothing, so that no record can change between check and use.
-On another machine (SSH) names are resolved there, so only literal addresses and the names of
-metadata services can be checked here.
+One that takes URLs or a configuration gets a proxy that checks each of its connections. On another
+machine (SSH) names are resolved there, so only literal addresses and the names of metadata services
+can be checked here.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from ipaddress import IPv4Address, ip_address
+import asyncio
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+from urllib.parse import urlsplit
 
-from drivers.context import Failure, RunContext
+from drivers import local
+from drivers.context import Failure, Outcome, RunContext
 from drivers.errors import fail
 from drivers.http import ranges
 from drivers.http.ranges import Address
-from drivers.scans.scope import SETTING, parse_scope
+from drivers.proxy import GuardProxy, Pass
+from drivers.reach import Reach, reach_of
+from drivers.scans.scope import SETTING
 from toolmeta.hosts import split_port
 from toolmeta.invocation import Contact, Invocation
 
+_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s;,\"']+")
 
-async def checked(
-    invocation: Invocation, context: RunContext, *, here: bool
-) -> Invocation | Failure:
-    """The invocation with every contact as an address, or why the program may not be started."""
-    if not invocation.contacts:
-        return invocation
-    settings = context.resources.settings
-    argv = list(invocation.argv)
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A program with every peer checked; `end` it after the run."""
+
+    invocation: Invocation
+    proxy: GuardProxy | None = None
+    granted: Pass | None = None
+
+    def end(self) -> None:
+        """Close the way through the proxy."""
+        if self.proxy is not None and self.granted is not None:
+            self.proxy.dismiss(self.granted)
+
+    def explained(self, outcome: Outcome) -> Outcome:
+        """The outcome; a failure after the proxy refused an address says that."""
+        if self.granted is None or not self.granted.refused or not isinstance(outcome, Failure):
+            return outcome
+        found = fail(self.invocation, "refused_address", self.granted.refused[0])
+        return replace(found, output=outcome.output)
+
+
+async def checked(invocation: Invocation, context: RunContext, *, here: bool) -> Checked | Failure:
+    """The invocation with its peers checked, or why the program may not be started."""
+    contacts = invocation.contacts
+    if not contacts:
+        return Checked(invocation)
     try:
-        scope = parse_scope(settings.network_scope)
+        reach = reach_of(context.resources.settings)
     except ValueError as error:
         return fail(invocation, "not_configured", f"{SETTING}: {error}")
-    for contact in invocation.contacts:
+    argv, env = list(invocation.argv), dict(invocation.env)
+    added: list[tuple[int, str]] = []
+    for contact in contacts.hosts:
         host, port = split_port(contact.host)
-        if ranges.names_metadata(host):
-            message = f"{host}: the name is that of a cloud's metadata service"
-            return fail(invocation, "refused_address", message)
-        found = await _addresses(invocation, host) if here else _literal(host)
+        found = await _peer(invocation, reach, host, port or contacts.port, here=here)
         if isinstance(found, Failure):
             return found
-        for address in found:
-            scoped = isinstance(address, IPv4Address) and any(address in net for net in scope)
-            allowed = settings.allow_private_addresses or scoped or not here
-            reason = ranges.refusal(address, allow_private=allowed)
-            if reason is not None:
-                return fail(invocation, "refused_address", f"{host}: {reason}")
-        if here:
-            argv[contact.position] = _argument(contact, _fitting(found, argv), port)
-    return replace(invocation, argv=tuple(argv))
+        if not here or contacts.name_kept:
+            continue
+        address = _fitting(found, argv)
+        if contacts.address_variable is not None:
+            env[contacts.address_variable] = str(address)
+            continue
+        text = _replaced(contact, address, port)
+        if isinstance(contact.place, str):
+            env[contact.place] = text
+            continue
+        argv[contact.place] = text
+        if contacts.name_option is not None and not _literal(host):
+            added.append((contact.place, host))
+    if contacts.name_option is not None and contacts.name_option not in argv:
+        for place, host in reversed(added):
+            argv[place + 1 : place + 1] = [contacts.name_option, host]
+    for text in contacts.proxied:
+        problem = await _chosen(invocation, reach, text, here=here)
+        if problem is not None:
+            return problem
+    if not contacts.proxied or not here:
+        return Checked(replace(invocation, argv=tuple(argv), env=env))
+    proxy = await context.resources.proxy()
+    granted = proxy.admit(reach)
+    context.masker.add(granted.password)
+    env |= proxy.variables(granted)
+    start = tuple(argv)
+    if local.program_of(argv[0]) is not None:
+        start = proxy.enclosed(start)
+    return Checked(replace(invocation, argv=start, env=env), proxy, granted)
+
+
+def refused_elsewhere(invocation: Invocation, named: Iterable[str]) -> Failure | None:
+    """Why another machine may not be told to contact these hosts and URLs; names are its own."""
+    for text in named:
+        try:
+            host = urlsplit(text).hostname if "://" in text else split_port(text)[0]
+        except ValueError:
+            return fail(invocation, "invalid_parameters", "a URL is not well formed")
+        address = ranges.literal(host or "")
+        if ranges.names_metadata(host or "") or (address and ranges.is_metadata(address)):
+            message = f"{host}: the address may be that of a cloud's metadata service"
+            return fail(invocation, "refused_address", message)
+    return None
+
+
+async def addresses_of(
+    invocation: Invocation, context: RunContext, host: str, port: int | None
+) -> list[Address] | Failure:
+    """The addresses of a host that a driver connects to by itself, each of them checked."""
+    try:
+        reach = reach_of(context.resources.settings)
+    except ValueError as error:
+        return fail(invocation, "not_configured", f"{SETTING}: {error}")
+    return await _peer(invocation, reach, host, port, here=True)
+
+
+async def _peer(
+    invocation: Invocation, reach: Reach, host: str, port: int | None, *, here: bool
+) -> list[Address] | Failure:
+    if ranges.names_metadata(host):
+        message = f"{host}: the name is that of a cloud's metadata service"
+        return fail(invocation, "refused_address", message)
+    found = await _addresses(invocation, host) if here else _literal(host)
+    if isinstance(found, Failure):
+        return found
+    # What is private is known where the program runs; metadata services are the same everywhere.
+    own = reach if here else Reach(allow_private=True)
+    for address in found:
+        reason = own.refusal(address, port)
+        if reason is not None:
+            return fail(invocation, "refused_address", f"{host}: {reason}")
+    return found
 
 
 async def _addresses(invocation: Invocation, host: str) -> list[Address] | Failure:
@@ -64,10 +155,8 @@ async def _addresses(invocation: Invocation, host: str) -> list[Address] | Failu
 
 
 def _literal(host: str) -> list[Address]:
-    try:
-        return [ip_address(host)]
-    except ValueError:
-        return []
+    found = ranges.literal(host)
+    return [] if found is None else [found]
 
 
 def _fitting(found: list[Address], argv: list[str]) -> Address:
@@ -76,7 +165,32 @@ def _fitting(found: list[Address], argv: list[str]) -> Address:
     return next((address for address in found if address.version == version), found[0])
 
 
-def _argument(contact: Contact, address: Address, port: int | None) -> str:
-    bare = f"[{address}]" if port is not None and address.version == 6 else str(address)
+def _replaced(contact: Contact, address: Address, port: int | None) -> str:
+    joined = port is not None or contact.after.startswith(":") or contact.before.endswith("://")
+    bare = f"[{address}]" if joined and address.version == 6 else str(address)
     text = bare if port is None else f"{bare}:{port}"
     return f"{contact.before}{text}{contact.after}"
+
+
+async def _chosen(invocation: Invocation, reach: Reach, text: str, *, here: bool) -> Failure | None:
+    """Why a URL, a connection string or a credentials file may not choose the peers."""
+    urls = _URL.findall(text)
+    if here and text == invocation.env.get("KUBECONFIG"):
+        # Most executors never meet such a file.
+        from drivers.kubeconfig import Unusable, servers
+
+        try:
+            urls = await asyncio.to_thread(servers, text)
+        except Unusable as error:
+            return fail(invocation, "invalid_parameters", f"kubeconfig {text}: {error}")
+    for url in urls:
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            return fail(invocation, "invalid_parameters", "a URL is not well formed")
+        if host:
+            found = await _peer(invocation, reach, host, port, here=here)
+            if isinstance(found, Failure):
+                return found
+    return None

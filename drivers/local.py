@@ -87,6 +87,11 @@ async def run(invocation: Invocation, context: RunContext) -> Outcome:
         reaper.release(mark)
 
 
+def program_of(name: str) -> str | None:
+    """The path of a program on this machine, found as `run` finds it."""
+    return shutil.which(name, path=minimal_environment({})["PATH"])
+
+
 def minimal_environment(added: dict[str, str]) -> dict[str, str]:
     """PATH, HOME and LANG, then what the tool adds; nothing else of the executor's own."""
     path = os.environ.get("PATH", "").split(":")

@@ -14,6 +14,8 @@ from streams import envelope, ids
 from streams.commands import StepCommand
 from streams.reports import EXCERPT_BYTES, OutputChunk, StreamSummary
 
+#: Takes so many bytes from what may still be published, and says how many it got.
+Allow = Callable[[int], int]
 #: Delivers one record: topic, key, value, headers. Called in order; it must hand the record to the
 #: producer before it first waits, and return when the broker has it.
 Publish = Callable[[str, bytes, bytes, envelope.Headers], Awaitable[None]]
@@ -42,6 +44,8 @@ class _Stream:
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.digest = hashlib.sha256()
         self.total = 0
+        #: Where publishing ends, once that is known to be before the limit of every stream.
+        self.limit: int | None = None
         self.index = 0
         self.offset = 0
         self.lost_bytes = 0
@@ -90,14 +94,20 @@ class OutputPublisher:
         publish: Publish,
         mask: Mask = bytes,
         limit_bytes: int = PUBLISHED_BYTES,
+        allow: Allow = int,
     ) -> None:
-        """`topic` is the name on this cluster, `source` the executor's CloudEvents source."""
+        """`topic` is the name on this cluster, `source` the executor's CloudEvents source.
+
+        `allow` is what the tenant may still publish: once it gives less than was asked for, the
+        rest of the stream is counted only, as it is beyond `limit_bytes`.
+        """
         self._command = command
         self._topic = topic
         self._source = source
         self._publish = publish
         self._mask = mask
         self._limit = limit_bytes
+        self._allow = allow
         self._streams: dict[Stream, _Stream] = {}
         self._slots = asyncio.Semaphore(_IN_FLIGHT)
         self._in_flight: set[asyncio.Task[None]] = set()
@@ -113,14 +123,19 @@ class OutputPublisher:
         state.total += len(data)
         masked = self._mask(data)
         state.keep(masked)
-        room = self._limit - state.offset
+        room = (self._limit if state.limit is None else state.limit) - state.offset
         if room <= 0:
             return
         published = masked[:room]
+        allowed = self._allow(len(published))
+        if allowed < len(published):
+            published = published[:allowed]
+            state.limit = state.offset + allowed
+        limit = self._limit if state.limit is None else state.limit
         step = CHUNK_BYTES if _is_text(published) else _BINARY_CHUNK_BYTES
         for start in range(0, len(published), step):
             piece = published[start : start + step]
-            await self._send(stream, state, piece, last=state.offset + len(piece) >= self._limit)
+            await self._send(stream, state, piece, last=state.offset + len(piece) >= limit)
 
     async def close(self) -> None:
         """Wait until everything is delivered; at the end of the attempt, also of a cancelled one.
@@ -128,7 +143,7 @@ class OutputPublisher:
         A character that was cut off by the end of the stream is published as U+FFFD.
         """
         for name, state in self._streams.items():
-            if state.offset < self._limit and state.decoder.getstate()[0]:
+            if state.limit is None and state.offset < self._limit and state.decoder.getstate()[0]:
                 await self._send(name, state, b"", last=False, final=True)
         while self._in_flight:
             await asyncio.wait(self._in_flight)

@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from drivers.connections import AssetCache
-from drivers.rate_limits import RateLimiter
+from drivers.output_quota import OutputQuota
+from drivers.pacing import Pacing
 from drivers.reaper import Reaper
 from drivers.secrets import Secrets
 from runtime.settings import ExecutorSettings, passwords
@@ -19,6 +20,8 @@ if TYPE_CHECKING:  # each is loaded on first use: an executor of one domain need
     import httpx
     from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool
+
+    from drivers.proxy import GuardProxy
 
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
@@ -33,13 +36,15 @@ class Resources:
         """Opens nothing; `variables` are the secrets of `env/NAME`, by name."""
         self.settings = settings
         self.reaper = Reaper()
-        self.rate_limiter = RateLimiter()
+        self.output_quota = OutputQuota(settings.quotas)
+        self.pacing = Pacing(settings.rate_limits)
         self.secrets = Secrets(settings.secrets_dir, variables, passwords(settings))
         self.remembered = AssetCache()
         #: Threads for WinRM: its library blocks.
         self.winrm_threads = asyncio.Semaphore(WINRM_THREADS)
         self._http: httpx.AsyncClient | None = None
         self._pool: AsyncConnectionPool[AsyncConnection[dict[str, Any]]] | None = None
+        self._proxy: GuardProxy | None = None
         self._opening = asyncio.Lock()
 
     async def http(self) -> httpx.AsyncClient:
@@ -67,6 +72,17 @@ class Resources:
             follow_redirects=False,
             headers={"User-Agent": "runstream"},
         )
+
+    async def proxy(self) -> GuardProxy:
+        """The proxy of programs that take URLs; listens from the first use on."""
+        async with self._opening:
+            if self._proxy is None:
+                from drivers.proxy import GuardProxy
+
+                started = GuardProxy()
+                await started.start()
+                self._proxy = started
+        return self._proxy
 
     async def database(self) -> AsyncConnectionPool[AsyncConnection[dict[str, Any]]]:
         """The pool on `settings.database_url`: rows as dicts, at most 8 connections."""
@@ -124,6 +140,9 @@ class Resources:
         await asyncio.to_thread(self.reaper.close)
         http, self._http = self._http, None
         pool, self._pool = self._pool, None
+        proxy, self._proxy = self._proxy, None
+        if proxy is not None:
+            await proxy.close()
         if http is not None:
             await http.aclose()
         if pool is not None:

@@ -11,6 +11,7 @@ from drivers.connections import Asset, Connection, asset_of, connection_of
 from drivers.context import Failure, RunContext
 from drivers.databases import inventory
 from drivers.errors import fail
+from drivers.http import ranges
 from drivers.secrets import SecretError
 from toolmeta.hosts import split_port
 from toolmeta.invocation import Invocation
@@ -39,9 +40,14 @@ async def connection_of_step(invocation: Invocation, context: RunContext) -> Con
             message = f"there is no asset {named} in the inventory: name the host"
             return fail(invocation, "not_found", message)
     try:
-        return connection_of(named, asset)
+        where = connection_of(named, asset)
     except ValueError as error:
         return fail(invocation, "invalid_parameters", str(error))
+    address = ranges.literal(where.address)
+    if ranges.names_metadata(where.address) or (address and ranges.is_metadata(address)):
+        message = f"{where.name}: the address may be that of a cloud's metadata service"
+        return fail(invocation, "refused_address", message)
+    return where
 
 
 async def _look_up(context: RunContext, hostname: str) -> Asset | None:

@@ -13,8 +13,10 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from runtime.quotas import Quotas, QuotasSetting
+from runtime.rates import RateLimits, RateLimitsSetting
 from streams.vocabulary import Environment, stored_environment
 
 
@@ -105,6 +107,10 @@ class RouterSettings(CommonSettings):
         description="refuse requests and control messages that are not signed; otherwise those "
         "are from nobody (anonymous), whatever actor they name",
     )
+    quotas: Annotated[QuotasSetting, NoDecode] = Field(
+        default_factory=Quotas,
+        description="what tenants may have, as JSON or the path of a YAML file; see limits.md",
+    )
 
 
 class ExecutorSettings(DatabaseSettings):
@@ -122,6 +128,15 @@ class ExecutorSettings(DatabaseSettings):
     )
     target_concurrency: int = Field(
         default=4, ge=1, le=256, description="steps at once against one target"
+    )
+    quotas: Annotated[QuotasSetting, NoDecode] = Field(
+        default_factory=Quotas,
+        description="what tenants may have, as JSON or the path of a YAML file; see limits.md",
+    )
+    rate_limits: Annotated[RateLimitsSetting, NoDecode] = Field(
+        default_factory=RateLimits,
+        description="rates by tool, target, receiver and tenant, as JSON or the path of a YAML "
+        "file; see limits.md",
     )
     group_protocol: Literal["classic", "consumer"] = Field(
         default="classic", description="Kafka rebalance protocol; consumer is KIP-848"
@@ -182,8 +197,11 @@ class ExecutorSettings(DatabaseSettings):
     )
     network_scope: str = Field(
         default="",
-        description="IPv4 networks that scan tools may be pointed at, comma separated; none by "
-        "default, and then nothing may be scanned",
+        description="IPv4 networks that scan tools may be pointed at, comma separated, each with "
+        "ports or without (10.1.0.0/16:22+8000-8100); none by default: nothing may be scanned",
+    )
+    scan_max_rate: int = Field(
+        default=1_000, ge=1, le=10_000, description="packets a second of one scan, at most"
     )
     capture_dir: str | None = Field(
         default=None, description="folder of packet captures; default is captures in the state_dir"
@@ -283,8 +301,10 @@ def load(model: type[S], **overrides: Any) -> S:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = str(first["loc"][0]) if first["loc"] else "settings"
+        inner = ".".join(str(part) for part in first["loc"][1:])
         name = _variable(model, field) if field in model.model_fields else field
-        if first["type"] == "missing":
+        if first["type"] == "missing" and not inner:
             meaning = variables(model).get(name, "")
             raise SettingsError(f"{name} is not set: {meaning}") from None
-        raise SettingsError(f"{name}: {first['msg']}") from None
+        where = f"{name}: {inner}" if inner else name
+        raise SettingsError(f"{where}: {first['msg']}") from None

@@ -75,6 +75,11 @@ def route_of(execution_id: str) -> str:
     return execution_id[-8:].lower()
 
 
+def minted_ms(execution_id: str) -> int:
+    """The Unix milliseconds in an execution id; for an id that a client proposed, its word."""
+    return int(execution_id.replace("-", "")[:12], 16)
+
+
 def is_execution_id(text: str) -> bool:
     """Whether `text` is a UUIDv8 in canonical form."""
     return _EXECUTION_ID.fullmatch(text) is not None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final
 
 from toolmeta.check import apply_defaults, checker_of
 from toolmeta.checkers import Allowed, is_reference
+from toolmeta.contacts import contacts_of
 from toolmeta.durations import seconds_of
 from toolmeta.hosts import ascii_lower, split_port
-from toolmeta.invocation import Contact, Invocation, Problem
+from toolmeta.invocation import Invocation, Problem
 from toolmeta.model import Tool
 from toolmeta.risk import may_repeat
 from toolmeta.template import as_text, fill, fill_value, render
@@ -110,20 +110,6 @@ def _text(value: Any) -> Any:
     return value
 
 
-def _contacts(tool: Tool, values: dict[str, Any]) -> Iterator[Contact]:
-    """Where in argv the hosts stand that the program sends to."""
-    for name in tool.run.contacts:
-        host = values.get(name)
-        if type(host) is not str:
-            continue
-        # No argument may hold a NUL, so that it marks the place of the host alone.
-        marked = render(tool.run.argv, {**values, name: "\x00"})
-        for position, argument in enumerate(marked):
-            before, found, after = argument.partition("\x00")
-            if found:
-                yield Contact(position, before, host, after)
-
-
 def _invocation(tool: Tool, argv: tuple[str, ...], values: dict[str, Any]) -> Invocation:
     run = tool.run
     env = {name: fill(text, values) for name, text in run.env.items()}
@@ -138,7 +124,7 @@ def _invocation(tool: Tool, argv: tuple[str, ...], values: dict[str, Any]) -> In
         tool=tool.name,
         driver=run.driver,
         argv=argv,
-        contacts=tuple(_contacts(tool, values)),
+        contacts=contacts_of(tool, values),
         stdin=None if run.stdin is None else fill(run.stdin, values),
         env={name: text for name, text in env.items() if text is not None},
         call=run.call,

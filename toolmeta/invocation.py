@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +16,37 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A host, with a port or without, to which the program sends: part of one argument of argv."""
+    """A host, with a port or without, to which the program sends."""
 
-    position: int
+    #: Where it stands: in this argument of argv, or in this environment variable.
+    place: int | str
     before: str
     host: str
     after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contacts:
+    """The peers of one call of a program that are checked before it starts."""
+
+    hosts: tuple[Contact, ...] = ()
+    #: The port that the call names apart from the host.
+    port: int | None = None
+    #: The program gets the name of a host, although its address was checked.
+    name_kept: bool = False
+    #: The option by which the program gets the name of a host beside its address.
+    name_option: str | None = None
+    #: The environment variable in which the program gets the address beside the name.
+    address_variable: str | None = None
+    #: URLs, paths and connection strings that choose the peers: the program gets a proxy.
+    proxied: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to check."""
+        return bool(self.hosts or self.proxied)
+
+
+_NONE: Final = Contacts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +60,8 @@ class Invocation:
     tool: str
     driver: str
     argv: tuple[str, ...] = ()
-    #: The hosts in argv that must be checked before the program starts.
-    contacts: tuple[Contact, ...] = ()
+    #: The peers that must be checked before the program starts.
+    contacts: Contacts = _NONE
     stdin: str | None = None
     #: Environment variables added for the program; the rest is the driver's minimal environment.
     env: dict[str, str] = field(default_factory=dict)

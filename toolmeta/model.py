@@ -36,6 +36,44 @@ class FailureRule(BaseModel):
         return self
 
 
+class Contacts(BaseModel):
+    """The peers of a program: which parameters name them, and how each is checked.
+
+    Read on the page of contacts too, so that every gap is said.
+    """
+
+    model_config = STRICT
+
+    hosts: tuple[Name, ...] = Field(
+        default=(),
+        description="parameters that name a host, alone or in an address such as tcp://host:port: "
+        "resolved and checked before the start, and the program gets the address",
+    )
+    name_option: str | None = Field(
+        default=None, description="the option that still tells the program the name (SNI)"
+    )
+    address_variable: str | None = Field(
+        default=None,
+        description="the environment variable that takes the address, where the name must stay",
+    )
+    name_kept_if: Name | None = Field(
+        default=None,
+        description="a boolean with which the program compares a certificate with the name, and "
+        "takes no address beside it: the name is checked and left to the program",
+    )
+    proxied: tuple[Name, ...] = Field(
+        default=(),
+        description="parameters that choose peers by URL or by a configuration: where one is set, "
+        "the program connects through the proxy of the executor, which checks every address",
+    )
+    fixed: str | None = Field(
+        default=None, max_length=300, description="the peers that no parameter of a plan chooses"
+    )
+    gap: str | None = Field(
+        default=None, max_length=400, description="what is not checked here, and why it cannot be"
+    )
+
+
 class Run(BaseModel):
     """How a tool runs: a program's arguments, or a call of a driver that starts no program."""
 
@@ -46,10 +84,8 @@ class Run(BaseModel):
     wide: Name | None = Field(
         default=None, description="the array whose items are the user's own options, on purpose"
     )
-    contacts: tuple[Name, ...] = Field(
-        default=(),
-        description="parameters that name hosts to which the program sends: each is resolved and "
-        "checked before the start, and the program gets the address",
+    contacts: Contacts = Field(
+        default_factory=Contacts, description="whom the program sends to, and how that is checked"
     )
     stdin: str | None = None
     env: dict[str, str] = Field(default_factory=dict)

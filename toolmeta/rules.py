@@ -19,6 +19,7 @@ def faults(tool: Tool) -> Iterator[str]:
     yield from _run_faults(tool)
     yield from _secret_faults(tool)
     yield from _effect_faults(tool)
+    yield from _contact_faults(tool)
     unused = set(tool.parameters) - _used(tool) - set(tool.target) - {"host"}
     for name in sorted(unused):
         yield f"parameter {name} is used nowhere"
@@ -102,7 +103,7 @@ def _unknown_names(tool: Tool) -> Iterator[str]:
     read |= {name for item in tool.parameters.values() for name in item.required_if}
     read |= {tool.risk.effect_by.parameter} if tool.risk.effect_by else set()
     read |= set(tool.target) - {"host"}
-    read |= set(tool.risk.raised_by) | set(tool.run.contacts)
+    read |= set(tool.risk.raised_by) | _contact_names(tool)
     for name in sorted(read - declared):
         yield f"{name} is not a declared parameter"
     for name in sorted(set(tool.risk.raised_by) & declared):
@@ -125,10 +126,6 @@ def _run_faults(tool: Tool) -> Iterator[str]:
                 yield "a program tool names its program and its Debian package"
     elif run.argv or run.stdin is not None or run.env or run.call is None:
         yield f"driver {run.driver} needs a call and neither argv, stdin nor env"
-    for name in run.contacts:
-        contact = tool.parameters.get(name)
-        if contact is not None and contact.format not in ("host", "host-port", "ip"):
-            yield f"{name} names a host to send to, so its format is host, host-port or ip"
     if run.wide is not None:
         shape = tool.parameters.get(run.wide)
         if shape is None or shape.type != "array":
@@ -144,6 +141,25 @@ def _effect_faults(tool: Tool) -> Iterator[str]:
     can_read = "read" in (by_operation or (risk.effect,))
     if can_read != (risk.why_read is not None):
         yield "why_read is needed where a call can be a read, and only there"
+
+
+def _contact_names(tool: Tool) -> set[str]:
+    contacts = tool.run.contacts
+    kept = {contacts.name_kept_if} if contacts.name_kept_if else set()
+    return {*contacts.hosts, *contacts.proxied, *kept}
+
+
+def _contact_faults(tool: Tool) -> Iterator[str]:
+    contacts, programs = tool.run.contacts, tool.run.driver in PROGRAM_DRIVERS
+    if programs and tool.risk.needs_network and not contacts.model_fields_set:
+        yield "a program that needs the network says in contacts whom it sends to"
+    if not programs and contacts.model_fields_set - {"gap", "fixed"}:
+        yield f"driver {tool.run.driver} checks its own peers"
+    shaped = ("host", "host-port", "ip")
+    for name in contacts.hosts:
+        shape = tool.parameters.get(name)
+        if shape is not None and shape.format not in shaped and shape.pattern is None:
+            yield f"{name} names a host to send to, so it has a format or a pattern"
 
 
 def _secret_faults(tool: Tool) -> Iterator[str]:

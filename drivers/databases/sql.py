@@ -21,7 +21,8 @@ from psycopg.rows import dict_row
 
 from drivers.cleanup import run_uncancelled
 from drivers.connections import stated_endpoint
-from drivers.context import Outcome, RunContext, Success
+from drivers.contacts import addresses_of
+from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.databases.failures import failed, unconnected
 from drivers.errors import fail
 from drivers.values import OUTPUT_BYTES, jsonable
@@ -41,7 +42,10 @@ _CONNECT_SECONDS: Final = 10
 #: Arguments and their names in libpq; port and sslmode have defaults, so they have no effect
 #: without a host.
 _ACCOUNT: Final = {"database": "dbname", "user": "user", "password": "password"}
-_ELSEWHERE: Final = {**_ACCOUNT, "host": "host", "port": "port", "sslmode": "sslmode"}
+_ELSEWHERE: Final = {
+    **_ACCOUNT, "host": "host", "address": "hostaddr", "port": "port", "sslmode": "sslmode"
+}  # fmt: skip
+_PORT: Final = 5432
 
 
 class SqlDriver:
@@ -64,7 +68,17 @@ class SqlDriver:
             return fail(invocation, "invalid_parameters", message)
         context.not_acting()
         try:
-            connection = await _connect(_endpoint(arguments), context)
+            endpoint = _endpoint(arguments)
+            if endpoint.get("host") is not None:
+                host, port = str(endpoint["host"]), endpoint.get("port") or _PORT
+                found = await addresses_of(invocation, context, host, port)
+                if isinstance(found, Failure):
+                    return found
+                # libpq connects to these, and compares the certificate with the name.
+                addresses = ",".join(str(address) for address in found)
+                names = ",".join([host] * len(found))
+                endpoint = {**endpoint, "host": names, "address": addresses}
+            connection = await _connect(endpoint, context)
         except ValueError as error:
             return fail(invocation, "invalid_parameters", str(error))
         except psycopg.Error as error:

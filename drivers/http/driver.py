@@ -27,9 +27,9 @@ from drivers.http.exchange import (
     Request,
     Response,
     checked_url,
-    exchange,
     status_failure,
 )
+from drivers.http.paced import paced
 from drivers.output import escaped
 from drivers.program_output import PARSED_BYTES
 from drivers.values import fitting, jsonable
@@ -60,7 +60,7 @@ class HttpDriver:
         keep = min(int(arguments.get("max_bytes") or _KEEP_BYTES), _MOST_BYTES)
         subject = urlsplit(url).hostname or "the server"
         begun = time.monotonic()
-        response = await exchange(
+        response = await paced(
             invocation,
             context,
             Request(

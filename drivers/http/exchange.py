@@ -245,7 +245,7 @@ def status_failure(
     invocation: Invocation, subject: str, response: Response, output: dict[str, Any]
 ) -> Failure:
     """The failure for a status outside 2xx; with Retry-After 429 and 503 give the time to wait."""
-    wait = _retry_after(response.headers.get("retry-after"))
+    wait = retry_after(response.headers.get("retry-after"))
     message = f"{subject} answered {response.status}"
     if response.status == 429 or (response.status == 503 and wait is not None):
         if wait is not None:
@@ -256,7 +256,7 @@ def status_failure(
     return fail(invocation, error_class, message, output)
 
 
-def _retry_after(value: str | None) -> float | None:
+def retry_after(value: str | None) -> float | None:
     """Seconds of a Retry-After header (RFC 9110, section 10.2.3): a number or a date."""
     if value is None:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from pydantic import SecretStr
@@ -12,11 +12,7 @@ from drivers.context import Failure, Outcome, RunContext
 from drivers.errors import fail
 from drivers.http.exchange import Request
 from drivers.messages.webhook import deliver
-from drivers.rate_limits import Rate
 from toolmeta.invocation import Invocation
-
-#: Slack documents one message a second for each webhook, and short bursts beyond it.
-_RATE: Final = Rate(per_second=1.0, burst=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +43,7 @@ def chat_message(
 async def post(
     invocation: Invocation, context: RunContext, url: str, subject: str, document: dict[str, Any]
 ) -> Outcome:
-    """Send a JSON document to the webhook once, at the rate of a chat."""
+    """Send a JSON document to the webhook once; each webhook has a rate of its own."""
     headers = {"Content-Type": "application/json"}
     request = Request("POST", url, subject, headers, orjson.dumps(document))
-    return await deliver(invocation, context, request, _RATE)
+    return await deliver(invocation, context, request, by_path=True)

@@ -49,6 +49,9 @@ class SmtpDriver:
         ):
             message_text = "SMTP_USER needs SMTP_USE_TLS: the password would travel in the clear"
             return fail(invocation, "not_configured", message_text)
+        await context.resources.pacing.receiver(
+            context, settings.smtp_host, shown="the mail server"
+        )
         client = await _client(settings)
         where = f"the mail server {settings.smtp_host}:{settings.smtp_port}"
         refusal = await _open(invocation, client, settings, where)

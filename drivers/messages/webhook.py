@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from contextlib import AbstractContextManager
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import orjson
 
@@ -23,18 +21,14 @@ from drivers.errors import fail
 from drivers.http.exchange import (
     DEFAULT_SECONDS,
     Request,
-    checked_url,
-    exchange,
     status_failure,
 )
+from drivers.http.paced import paced
 from drivers.output import escaped
-from drivers.rate_limits import Rate
 from toolmeta.invocation import Invocation
 
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 _SECONDS: Final = 60.0
-#: More than for a chat, whose messages are read by people.
-_RATE: Final = Rate(per_second=5.0, burst=20)
 #: Of the response, in the result.
 _KEPT_CHARACTERS: Final = 500
 
@@ -73,14 +67,13 @@ def _content(payload: Any, headers: dict[str, str]) -> bytes | None:
 
 
 async def deliver(
-    invocation: Invocation, context: RunContext, request: Request, rate: Rate = _RATE
+    invocation: Invocation, context: RunContext, request: Request, *, by_path: bool = False
 ) -> Outcome:
-    """Send the request as soon as the rate of its receiver allows it.
+    """Send the request as soon as the rate of its receiver allows it (`by_path`: see `paced`).
 
     The output holds the status and the first 500 characters, never the address.
     """
-    await _wait_for_receiver(context, request, rate)
-    response = await exchange(invocation, context, request)
+    response = await paced(invocation, context, request, by_path=by_path)
     if isinstance(response, Failure):
         return response
     text = response.text
@@ -92,18 +85,3 @@ async def deliver(
     if 200 <= response.status < 300:
         return Success(output)
     return status_failure(invocation, request.subject, response, output)
-
-
-async def _wait_for_receiver(context: RunContext, request: Request, rate: Rate) -> None:
-    """Wait until the receiver may get another message; the command's expiry bounds the wait."""
-    if checked_url(request.url) is not None:
-        return  # `exchange` reports it.
-
-    def hold(before: int) -> AbstractContextManager[None]:
-        limit = f"{rate.per_second:g} messages a second from this executor"
-        message = f"{request.subject} gets at most {limit}"
-        more = f"; {before} wait before this one" if before else ""
-        return context.hold("rate_limit", message + more)
-
-    receiver = urlsplit(request.url).netloc.lower()
-    await context.resources.rate_limiter.acquire(receiver, rate, hold)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from typing import Any, Final, Literal, cast
 
 from drivers.cleanup import run_uncancelled
 from drivers.connections import Connection
+from drivers.contacts import refused_elsewhere
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail
 from drivers.secrets import SecretError
@@ -25,6 +27,8 @@ HTTP_PORT: Final = 5985
 #: For the host to confirm a stop; a thread that waits for an unreachable host ends a little later.
 STOP_SECONDS: Final = 20.0
 _WAIT_SECONDS: Final = 0.5
+#: Parameters of cmdlets and scripts that name whom the host is to contact.
+_PEERS: Final = ("Uri", "ComputerName", "Server")
 _AUTH: Final = ("negotiate", "ntlm", "kerberos", "basic")
 
 
@@ -36,6 +40,9 @@ class WinrmDriver:
         if invocation.host is None and not context.command.assets:
             message = "name the Windows host: host, or an asset of the inventory"
             return fail(invocation, "invalid_parameters", message)
+        refused = refused_elsewhere(invocation, _named(invocation.arguments))
+        if refused is not None:
+            return refused
         where = await connection_of_step(invocation, context)
         if isinstance(where, Failure):
             return where
@@ -59,6 +66,16 @@ class WinrmDriver:
             message = f"there is no password for {where.name}: give a secret reference"
             return fail(invocation, "not_configured", message)
         return await _run_session(invocation, context, target, commands)
+
+
+def _named(arguments: dict[str, Any]) -> Iterator[str]:
+    """The hosts and URLs that a cmdlet is to contact from there."""
+    parameters = arguments.get("parameters") or {}
+    for name in _PEERS:
+        value = parameters.get(name)
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, str):
+                yield one
 
 
 def _target(invocation: Invocation, context: RunContext, where: Connection) -> Any:

@@ -10,7 +10,6 @@ import asyncio
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Network
 from typing import Any, Final
 
 from drivers import local
@@ -20,9 +19,19 @@ from drivers.errors import fail
 from drivers.readers.program import not_installed
 from drivers.scans import argv as scan_argv
 from drivers.scans.report import KeptOutput, read_report
-from drivers.scans.scope import SETTING, BadTarget, OutOfScope, check_targets, parse_scope
+from drivers.scans.scope import (
+    EVERY_PORT,
+    SETTING,
+    BadTarget,
+    OutOfScope,
+    Ports,
+    check_targets,
+    parse_ports,
+    parse_scope,
+)
 from toolmeta.invocation import Invocation
 
+RATE: Final = "RUNSTREAM_SCAN_MAX_RATE"
 _RESOLVE_SECONDS: Final = 10.0
 
 _PROGRAMS: Final[dict[str, tuple[str, Callable[[dict[str, Any], list[str]], list[str]]]]] = {
@@ -41,6 +50,11 @@ class ScanDriver:
         call, values = str(invocation.call), invocation.arguments
         program, build = _PROGRAMS[call]
         passive = call == "netdiscover" and not values.get("range")
+        most = context.resources.settings.scan_max_rate
+        rate = values.get("rate") or values.get("max_rate") or 0
+        if rate > most:
+            message = f"{rate} packets a second; this executor sends at most {most} ({RATE})"
+            return fail(invocation, "out_of_scope", message)
         targets: list[str] | Failure = []
         if not passive:
             targets = await _allowed(invocation, context, _targets(call, values))
@@ -55,6 +69,10 @@ class ScanDriver:
             problem = not_installed(invocation, "nmap")
         if problem is not None:
             return problem
+        values = {**values, "max_rate": rate or most}
+        if call == "nmap" and _ports_limited(context):
+            # Looking whether a host is up would ask ports that the scope may not allow.
+            values["skip_discovery"] = True
         argv = tuple(build(values, targets))
         codes = invocation.success_codes
         if passive:
@@ -86,17 +104,34 @@ def _targets(call: str, values: dict[str, Any]) -> list[str]:
     return [*named, *([values["gateway"]] if values.get("gateway") else [])]
 
 
+def _ports(call: str, values: dict[str, Any]) -> Ports:
+    """The ports that the scan asks; ARP asks none."""
+    # Looking for hosts asks 80 and 443, and a guess of the system a port by chance.
+    beyond = values.get("technique") == "ping" or values.get("detect_os")
+    if values.get("ports") and not beyond:
+        return parse_ports(str(values["ports"]))
+    return EVERY_PORT if call in ("nmap", "masscan") else ()
+
+
+def _ports_limited(context: RunContext) -> bool:
+    return any(entry.ports for entry in parse_scope(context.resources.settings.network_scope))
+
+
 async def _allowed(
     invocation: Invocation, context: RunContext, targets: list[str]
 ) -> list[str] | Failure:
     """The targets as addresses, or why they may not be scanned."""
     try:
-        scope: tuple[IPv4Network, ...] = parse_scope(context.resources.settings.network_scope)
+        scope = parse_scope(context.resources.settings.network_scope)
     except ValueError as error:
         return fail(invocation, "not_configured", f"{SETTING}: {error}")
     try:
+        ports = _ports(str(invocation.call), invocation.arguments)
+    except ValueError as error:
+        return fail(invocation, "invalid_parameters", f"ports: {error}")
+    try:
         async with asyncio.timeout(_RESOLVE_SECONDS):
-            found = await asyncio.to_thread(check_targets, targets, scope, _resolve)
+            found = await asyncio.to_thread(check_targets, targets, scope, _resolve, ports)
     except OutOfScope as error:
         return fail(invocation, "out_of_scope", str(error))
     except BadTarget as error:

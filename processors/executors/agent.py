@@ -117,6 +117,7 @@ class Agent:
             topic=self._output_topic,
             source=self._reports.source,
             publish=self._publisher.publish,
+            allow=partial(self._resources.output_quota.take, start.command.tenant),
         )
         context = RunContext(start.command, output, self._resources, _no_progress, masker=masker)
         attempt = attempts.new_attempt(

@@ -142,6 +142,8 @@ async def perform(attempt: Attempt, driver: Driver, permits: KeyedSemaphore) -> 
     try:
         if attempt.ending is not None:
             return None
+        # Before the permit of its target, which others could use meanwhile.
+        await context.resources.pacing.step(context)
         if target is not None:
             permitted = permits.try_acquire(target)
             if not permitted:

@@ -13,7 +13,7 @@ from typing import Final
 
 import orjson
 
-from processors.router import expressions, policy
+from processors.router import expressions, lanes, policy
 from processors.router.calls import Call, written
 from processors.router.evaluation import Spent
 from streams.admitted import AdmittedPlan, AdmittedStep, encode_plan
@@ -57,6 +57,8 @@ def admit(
         return problems[:MAX_PROBLEMS]
     found = [(call, tool) for call, tool in calls if tool is not None]
     data = _accepted(request, plan_hash, idempotency_key, names, found, dependencies)
+    if isinstance(data, list):
+        return data[:MAX_PROBLEMS]
     data.run = run
     size = len(encode_plan(data.plan))
     if size > MAX_PLAN_BYTES:
@@ -216,7 +218,7 @@ def _accepted(
     names: list[str],
     calls: list[tuple[Call, Tool]],
     dependencies: list[list[str]],
-) -> Accepted:
+) -> Accepted | list[Problem]:
     plan = request.plan
     tools = {call.field: tool for call, tool in calls}
     estimate = sum(tool.estimate_seconds * call.rounds for call, tool in calls)
@@ -226,6 +228,10 @@ def _accepted(
         plan.type,
         [risk.action_class_of(tool, call.step.parameters) for call, tool in calls],
     )
+    timed = [lanes.Timed(call, _step_timeout(call.step, tool, sla, action)) for call, tool in calls]
+    problems = lanes.problems(plan.mode, estimate, timed)
+    if problems:
+        return problems
     steps = tuple(
         _spec(step, name, index, waits, sla, action, tools)
         for index, (step, name, waits) in enumerate(
@@ -235,7 +241,7 @@ def _accepted(
     timeout = plan.timeout_seconds or policy.execution_timeout(
         sla,
         action,
-        [_step_timeout(call.step, tool, sla, action) * call.rounds for call, tool in calls],
+        [one.timeout_seconds * one.call.rounds for one in timed],
     )
     level = plan.approval_level
     if any(
@@ -249,7 +255,7 @@ def _accepted(
         environment=plan.environment,
         idempotency_key=idempotency_key,
         sla_class=sla,
-        mode=plan.mode or policy.mode(sla),
+        mode=lanes.mode_of(plan.mode, sla, estimate, timed),
         action_class=action,
         priority=plan.priority or policy.priority(sla),
         timeout_seconds=float(timeout),

@@ -7,6 +7,7 @@ import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ from processors.router.cel_worker import Worker
 from processors.router.hosting import Hosted
 from processors.router.partition import RouterPartition
 from processors.router.plan_cache import PlanCache
+from processors.router.quotas import Quota
 from processors.router.requests import RequestHandler
 from processors.router.signed_output import SignedOutput
 from processors.router.store import StateStore
@@ -85,6 +87,11 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     authentication = Signatures(keys.verifier, Window.within(remembered))
     cluster = _Cluster(settings, keys)
 
+    @lru_cache(maxsize=10_000)
+    def quota_of(tenant: str) -> Quota:
+        found = settings.quotas.of(tenant)
+        return Quota(found.active_executions, found.executions_per_hour, found.steps_per_hour)
+
     def create(number: int) -> Hosted:
         cluster.refresh()
         store = StateStore(remembered)
@@ -103,6 +110,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
                 lambda: secrets.randbits(42),
                 lambda: policies.current,
                 settings.require_signatures,
+                quota_of,
             ),
             authentication=authentication,
         )

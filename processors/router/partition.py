@@ -311,14 +311,18 @@ class RouterPartition:
         wanted = command.new_execution_id if isinstance(command, Rerun) else None
         if wanted is None or route_of(wanted) != route or self.store.id_in_use(wanted):
             wanted = self.requests.mint(route, now)
+        origin = known if isinstance(known, Execution) else self.store.ended(known.id)
+        steps = 0 if origin is None else len(origin.plan.steps)
+        over = self.requests.over_quota(known.tenant, steps, now)
         found = decide_rerun(
             known,
-            known if isinstance(known, Execution) else self.store.ended(known.id),
+            origin,
             command,
             identity,
             wanted,
             self.requests.policy(),
             self.requests.plans.registry,
+            None if over is None else over.message,
         )
         if isinstance(known, Execution):
             decision = Decision(known, now)

@@ -12,6 +12,7 @@ from processors.router.decoding import Undecodable
 from processors.router.explanation import explanation
 from processors.router.outcomes import Accept, Explain, Forward, Refuse, Repeat, RequestDecision
 from processors.router.plan_cache import PlanCache
+from processors.router.quotas import OverQuota, QuotaOf, unlimited
 from processors.router.request_decoder import Invalid, Readable, decode_request
 from processors.router.state import DedupEntry, Execution
 from processors.router.store import StateStore
@@ -45,6 +46,7 @@ class RequestHandler:
     policy: Callable[[], Policy]
     #: Whether a request without a signature is refused.
     require_signatures: bool = False
+    quota_of: QuotaOf = unlimited
 
     def decide(
         self, value: bytes | None, signer: Signer | Forged | None, now: float
@@ -126,6 +128,9 @@ class RequestHandler:
         known, run = self.store.find_duplicate(request.tenant, key, now)
         if known is not None:
             return self._repeated(known, request, read.plan_hash, key, now), None
+        over = self.over_quota(request.tenant, len(request.plan.steps), now)
+        if over is not None:
+            return self._over_quota(over, about, identity, now), None
         wrong = self._wrong_id(request, route)
         decided = [wrong] if wrong else self.plans.admit(request, read.plan_hash, key, run)
         if isinstance(decided, list):
@@ -209,6 +214,10 @@ class RequestHandler:
         route = route_key(about.tenant, key) if key else f"{bits:08x}"
         return Refuse(self.mint(route, now), about.tenant, data, keep=False)
 
+    def over_quota(self, tenant: str, steps: int, now: float) -> OverQuota | None:
+        """Why the tenant may not have one more execution with so many steps now, or None."""
+        return self.store.usage.over(tenant, self.quota_of(tenant), steps, now, self.count)
+
     def mint(self, route: str, now: float) -> str:
         """A fresh execution id for a route."""
         return mint_execution_id(route, int(now * 1000), self.random_bits())
@@ -234,6 +243,19 @@ class RequestHandler:
             conflicts_with=known.id,
         )
         return self._refuse(request.execution_id, request.tenant, conflict, now, known.id)
+
+    def _over_quota(
+        self, over: OverQuota, about: Invalid, identity: Identity, now: float
+    ) -> Refuse:
+        data = Rejected(
+            "quota",
+            over.message,
+            [RejectedBecause(over.quota, over.message)],
+            actor=identity.actor,
+            name=about.name,
+            idempotency_key=about.idempotency_key,
+        )
+        return self._refuse(about.execution_id, about.tenant, data, now, None)
 
     def _wrong_id(self, request: ExecutionRequest, route: str) -> Problem | None:
         wanted = request.execution_id

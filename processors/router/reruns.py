@@ -43,11 +43,13 @@ def decide_rerun(
     new_id: str,
     rules: Policy,
     tools: Registry,
+    over_quota: str | None = None,
 ) -> RerunDecision:
     """Whether the identity may have `known` run again as `new_id`.
 
-    `origin` is all that is known of it, None where too little is left. Whoever asks needs the
-    right to ask, and the rights to run everything that it runs.
+    `origin` is all that is known of it, None where too little is left; `over_quota` says why the
+    tenant may have nothing more now. Whoever asks needs the right to ask, and the rights to run
+    everything that it runs.
     """
     resource = f"execution/{known.id}"
 
@@ -66,6 +68,8 @@ def decide_rerun(
     data = rerun_of(origin, step, identity, new_id)
     if isinstance(data, str):
         return refuse(data, verdict.rule)
+    if over_quota is not None:
+        return refuse(over_quota, verdict.rule)
     run = authorise(rules, identity, data, tools)
     if run.problems:
         return refuse(run.audit.message or "", run.audit.rule)

@@ -30,6 +30,7 @@ from processors.router.changelog import (
     restore_execution,
     tombstones,
 )
+from processors.router.quotas import Usage
 from processors.router.state import DedupEntry, Execution, dedup_entry
 from streams.lifecycle import REPEATABLE, RERUNNABLE
 
@@ -72,6 +73,7 @@ class StateStore:
 
     remember_seconds: float
     living: dict[str, Execution] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
     #: (tenant, idempotency key) -> id, of living executions.
     _keys: dict[tuple[str, str], str] = field(default_factory=dict)
     _ended: sqlite3.Connection = field(default_factory=_database)
@@ -79,6 +81,7 @@ class StateStore:
     def put(self, execution: Execution) -> None:
         """Remember a living execution."""
         self.living[execution.id] = execution
+        self.usage.accepted(execution.tenant, len(execution.plan.steps), execution.accepted_at)
         key = (execution.tenant, execution.idempotency_key)
         known = self.living.get(self._keys.get(key, ""))
         if known is None or known.run <= execution.run:
@@ -96,6 +99,7 @@ class StateStore:
     def end(self, execution: Execution, change: Change) -> Iterator[ChangelogRecord]:
         """Keep of an execution that has ended what may still be asked for; gives its records."""
         del self.living[execution.id]
+        self.usage.ended(execution.tenant)
         key = (execution.tenant, execution.idempotency_key)
         if self._keys.get(key) == execution.id:
             del self._keys[key]
@@ -162,11 +166,22 @@ class StateStore:
         old = known.ended_at is not None and now - known.ended_at >= self.remember_seconds
         return (None if again or old else known), known.run + 1
 
+    def count_ended(self) -> None:
+        """Count what ended in the last hour that the changelog knows of; after a restart only."""
+        query = "SELECT body FROM entry WHERE key IS NOT NULL AND ended_at > ? - 3600"
+        newest = self._ended.execute("SELECT max(ended_at) FROM entry").fetchone()[0]
+        for (body,) in self._ended.execute(query, (newest or 0.0,)):
+            entry = entry_of(orjson.loads(body))
+            # Of a plan's own steps; items and compensations have names of their own form.
+            steps = sum("[" not in name and "." not in name for name in entry.steps)
+            self.usage.restored(entry.tenant, steps, entry.id, entry.ended_at)
+
     def expire(self, now: float) -> tuple[list[ChangelogRecord], bool]:
         """Drop what ended longer ago than is remembered, a bounded number of entries.
 
         Returns the tombstones to write, and whether there may be more to drop.
         """
+        self.usage.expire(now)
         limit = now - self.remember_seconds
         ids = self._ended.execute(
             "SELECT id FROM entry WHERE ended_at < ? LIMIT ?", (limit, EXPIRE_BATCH)
@@ -246,3 +261,4 @@ class Restorer:
                 self.store.keep_parts(execution_id, parts)
         self._heads.clear()
         self._parts.clear()
+        self.store.count_ended()

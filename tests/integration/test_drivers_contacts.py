@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,20 +16,39 @@ from drivers.context import Failure, Outcome, Success
 from drivers.resources import Resources
 from tests.driver_kit import Run, settings
 from toolmeta.bind import bind
-from toolmeta.invocation import Contact, Invocation
+from toolmeta.invocation import Contact, Invocation, Problem
+from toolmeta.model import Tool
 from toolmeta.registry import load
 
+TARGETS = ("web-01", "10.0.0.1", "169.254.169.254", "metadata.google.internal")
 REFUSED = """
 10.0.0.1 127.0.0.1 192.168.1.1 172.16.0.1 100.64.0.1 169.254.169.254 168.63.129.16 192.0.0.192
+0x7f.1 2130706433 0177.0.0.1 127.1 2852039166 127.0.0.1. 169.254.169.254.
 localhost metadata.google.internal Metadata ::1 ::ffff:127.0.0.1 64:ff9b::7f00:1 2002:a9fe:a9fe::
 fd00:ec2::254
 """
-CALLS: list[tuple[str, str, dict[str, Any]]] = [
-    ("dig", "server", {"name": "example.org"}),
-    ("host", "server", {"name": "example.org"}),
-    ("nslookup", "server", {"name": "example.org"}),
-    ("traceroute", "target", {}),
+#: Every parameter of the catalogue that names a host, with the example that it stands in.
+HOSTS = [(tool, name) for tool in load().all() for name in tool.run.contacts.hosts]
+#: Every parameter that chooses peers by a URL.
+URLS = [
+    (tool, name)
+    for tool in load().all()
+    for name in tool.run.contacts.proxied
+    if name not in ("kubeconfig", "config_dir")
 ]
+KUBECONFIGS = [tool for tool in load().all() if "kubeconfig" in tool.run.contacts.proxied]
+
+
+def call_of(tool: Tool, name: str, host: str) -> Invocation | list[Problem]:
+    """The tool's own example with one parameter set to a host, in the form that it takes."""
+    given = {**tool.example.parameters, name: f"tcp://{host}:2375" if name == "engine" else host}
+    if tool.name == "openssl":
+        given["action"] = "connect"
+    if tool.name == "az_storage" and name == "connection_string":
+        given = {key: value for key, value in given.items() if key != "account_key"}
+        given[name] = f"BlobEndpoint={host};AccountName=x;AccountKey=eA=="
+    given.pop("socket", None)
+    return bind(tool, given)
 
 
 def bound(tool: str, parameters: dict[str, Any]) -> Invocation:
@@ -50,30 +72,175 @@ def outcome_of(invocation: Invocation, **changed: Any) -> Outcome:
     return asyncio.run(inside())
 
 
+def checked_here(invocation: Invocation, **changed: Any) -> contacts.Checked | Failure:
+    async def inside() -> contacts.Checked | Failure:
+        strict = {"allow_private_addresses": False, "network_scope": ""}
+        opened = Resources(settings(**{**strict, **changed}))
+        try:
+            return await contacts.checked(invocation, Run(opened, invocation).context, here=True)
+        finally:
+            await opened.close()
+
+    return asyncio.run(inside())
+
+
+def refusal(invocation: Invocation) -> str | None:
+    found = checked_here(invocation)
+    return found.error_class if isinstance(found, Failure) else None
+
+
+def reached_env(invocation: Invocation) -> dict[str, str]:
+    found = checked_here(invocation)
+    assert isinstance(found, contacts.Checked)
+    return found.invocation.env
+
+
 def echoed(invocation: Invocation) -> Invocation:
     """The same call of a program that only prints its arguments."""
     return replace(invocation, argv=("/bin/echo", *invocation.argv[1:]), parser="field:text")
 
 
-@pytest.mark.parametrize(("tool", "parameter", "more"), CALLS)
-@pytest.mark.parametrize("host", REFUSED.split())
-def test_inner_hosts_are_refused_before_the_program_starts(
-    tool: str, parameter: str, more: dict[str, Any], host: str
+@pytest.mark.parametrize(("tool", "name"), HOSTS, ids=lambda item: getattr(item, "name", item))
+def test_inner_hosts_are_refused_before_the_program_starts(tool: Tool, name: str) -> None:
+    assert len(HOSTS) > 20
+    for host in REFUSED.split():
+        written = f"[{host}]" if name == "engine" and ":" in host else host
+        invocation = call_of(tool, name, written)
+        if not isinstance(invocation, Invocation):
+            continue  # It is not even a value of the parameter.
+        outcome = outcome_of(echoed(invocation))
+        assert isinstance(outcome, Failure), host
+        assert outcome.error_class == "refused_address", (host, outcome)
+
+
+@pytest.mark.parametrize(("tool", "name"), HOSTS, ids=lambda item: getattr(item, "name", item))
+def test_the_program_gets_the_address_that_was_checked(tool: Tool, name: str) -> None:
+    invocation = call_of(tool, name, "localhost")
+    assert isinstance(invocation, Invocation), invocation
+    reached = checked_here(invocation, allow_private_addresses=True)
+    assert isinstance(reached, contacts.Checked)
+    stated = tool.run.contacts
+    before = [*invocation.argv, *invocation.env.values()]
+    after = [*reached.invocation.argv, *reached.invocation.env.values()]
+    if stated.address_variable is not None:
+        assert reached.invocation.env[stated.address_variable] in ("127.0.0.1", "::1")
+        return
+    changed = [text for text in after if text not in before]
+    assert any("127.0.0.1" in text or "::1" in text for text in changed)
+    named = [text for text in after if "localhost" in text]
+    assert named == (["localhost"] if stated.name_option is not None else [])
+
+
+@pytest.mark.parametrize(("tool", "name"), URLS, ids=lambda item: getattr(item, "name", item))
+def test_inner_urls_are_refused_before_the_program_starts(tool: Tool, name: str) -> None:
+    assert {item.name for item, _ in URLS} >= {"aws", "gcloud_compute", "helm_install"}
+    for host in REFUSED.split():
+        written = f"[{host}]" if ":" in host else host
+        invocation = call_of(tool, name, f"http://{written}:8080/a")
+        if not isinstance(invocation, Invocation):
+            continue
+        outcome = outcome_of(echoed(invocation))
+        assert isinstance(outcome, Failure), host
+        assert outcome.error_class == "refused_address", (host, outcome)
+
+
+@pytest.mark.parametrize("tool", KUBECONFIGS, ids=lambda item: str(item.name))
+def test_a_kubeconfig_of_the_callers_leads_to_checked_servers_only(
+    tool: Tool, tmp_path: Path
 ) -> None:
-    outcome = outcome_of(echoed(bound(tool, {**more, parameter: host})))
+    file = tmp_path / "kubeconfig"
+    invocation = bind(tool, {**tool.example.parameters, "kubeconfig": str(file)})
+    assert isinstance(invocation, Invocation)
+    for key, url in [("server", "https://127.0.0.1:6443"), ("proxy-url", "http://10.0.0.1:3128")]:
+        file.write_text(f"clusters: [{{name: a, cluster: {{{key}: '{url}'}}}}]")
+        assert refusal(invocation) == "refused_address"
+    for text in ("a: [", "clusters: 7"):
+        file.write_text(text)
+        assert refusal(invocation) == "invalid_parameters"
+    file.write_text("clusters: [{name: a, cluster: {server: 'https://1.1.1.1:6443'}}]")
+    assert refusal(invocation) is None
+    both = bind(tool, {**tool.example.parameters, "kubeconfig": f"/nowhere:{tmp_path}/inner"})
+    (tmp_path / "inner").write_text("clusters: [{cluster: {server: 'http://[::1]/'}}]")
+    if isinstance(both, Invocation):
+        assert refusal(both) == "refused_address"
+    device = bind(tool, {**tool.example.parameters, "kubeconfig": "/dev/null"})
+    if isinstance(device, Invocation):
+        assert refusal(device) == "invalid_parameters"
+
+
+def test_a_program_that_takes_urls_gets_the_proxy_and_only_then() -> None:
+    asked = bound("aws", {"service": "sts", "noun": "caller-identity", "verb": "get"})
+    assert "HTTPS_PROXY" not in reached_env(asked)
+    elsewhere = bound(
+        "aws",
+        {"service": "sts", "noun": "caller-identity", "verb": "get",
+         "endpoint_url": "https://1.1.1.1/"},
+    )  # fmt: skip
+    env = reached_env(elsewhere)
+    assert env["HTTPS_PROXY"] == env["http_proxy"] == env["all_proxy"]
+    assert env["HTTPS_PROXY"].startswith("http://step:")
+    assert env["NO_PROXY"] == ""
+
+
+def test_a_program_with_a_proxy_has_no_other_way_out(tmp_path: Path) -> None:
+    """It does not heed the proxy: a server of this machine is not there for it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        file = tmp_path / "kubeconfig"
+        file.write_text("clusters: []")
+        definition = load().get("kubectl_get")
+        assert definition is not None
+        invocation = bind(definition, {"resource": "pods", "kubeconfig": str(file)})
+        assert isinstance(invocation, Invocation)
+        script = (
+            "import socket, sys\n"
+            f"try: socket.create_connection(('127.0.0.1', {port}), 5); print('connected')\n"
+            "except OSError as error: print('refused')\n"
+        )
+        other = replace(invocation, argv=(sys.executable, "-c", script), parser="field:text")
+        outcome = outcome_of(other)
+        assert isinstance(outcome, Success)
+        if outcome.output["text"] == "connected":
+            pytest.skip("network namespaces cannot be made here")
+        assert outcome.output["text"] == "refused"
+
+
+def test_a_name_that_is_compared_with_a_certificate_is_checked_and_left() -> None:
+    invocation = bound("mongodump", {"server": "localhost", "path": "/tmp/x", "tls": True})
+    reached = checked_here(invocation, allow_private_addresses=True)
+    assert isinstance(reached, contacts.Checked)
+    assert "--host=localhost" in reached.invocation.argv
+    assert isinstance(checked_here(invocation), Failure)
+
+
+def test_openssl_still_asks_for_the_name() -> None:
+    reached = checked_here(bound("openssl", {"server": "localhost"}), allow_private_addresses=True)
+    assert isinstance(reached, contacts.Checked)
+    argv = reached.invocation.argv
+    assert argv[argv.index("-servername") + 1] == "localhost"
+    assert argv[argv.index("-host") + 1] in ("127.0.0.1", "::1")
+    given = bound("openssl", {"server": "localhost", "server_name": "www.example.org"})
+    reached = checked_here(given, allow_private_addresses=True)
+    assert isinstance(reached, contacts.Checked)
+    assert reached.invocation.argv.count("-servername") == 1
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "10.0.0.1", "[::1]:5432", "localhost", "168.63.129.16"]
+)
+def test_psql_connects_to_checked_servers_only(host: str) -> None:
+    outcome = outcome_of(bound("psql", {"host": host, "query": "select 1"}))
     assert isinstance(outcome, Failure)
     assert outcome.error_class == "refused_address"
 
 
-@pytest.mark.parametrize(("tool", "parameter", "more"), CALLS)
-def test_the_program_gets_the_address_that_was_checked(
-    tool: str, parameter: str, more: dict[str, Any]
-) -> None:
-    invocation = echoed(bound(tool, {**more, parameter: "localhost"}))
-    outcome = outcome_of(invocation, allow_private_addresses=True)
-    assert isinstance(outcome, Success)
-    assert "localhost" not in outcome.output["text"]
-    assert any(text in outcome.output["text"] for text in ("127.0.0.1", "::1"))
+@pytest.mark.parametrize(
+    "host", ["169.254.169.254", "metadata.google.internal", "[fd00:ec2::254]:22"]
+)
+def test_a_step_does_not_log_in_to_a_metadata_service(host: str) -> None:
+    outcome = outcome_of(bound("uptime", {"host": host}), allow_private_addresses=True)
+    assert isinstance(outcome, Failure)
+    assert outcome.error_class == "refused_address"
 
 
 def test_the_network_scope_allows_its_own_addresses() -> None:
@@ -97,22 +264,22 @@ def test_names_are_left_to_the_machine_where_the_program_runs() -> None:
         opened = Resources(settings(allow_private_addresses=False))
         context = Run(opened, bound("traceroute", {"target": "web-01"})).context
         found = []
-        for target in ("web-01", "10.0.0.1", "169.254.169.254", "metadata.google.internal"):
+        for target in TARGETS:
             invocation = bound("traceroute", {"target": target})
             found.append(await contacts.checked(invocation, context, here=False))
         await opened.close()
         return found
 
     name, private, *metadata = asyncio.run(inside())
-    assert isinstance(name, Invocation)
-    assert name.argv[-1] == "web-01"
-    assert isinstance(private, Invocation)
+    assert isinstance(name, contacts.Checked)
+    assert name.invocation.argv[-1] == "web-01"
+    assert isinstance(private, contacts.Checked)
     assert all(isinstance(outcome, Failure) for outcome in metadata)
 
 
 def test_a_name_that_is_also_the_server_is_left_as_it_is() -> None:
     invocation = bound("host", {"name": "ns.example.org", "server": "ns.example.org"})
-    (contact,) = invocation.contacts
+    (contact,) = invocation.contacts.hosts
     assert contact == Contact(len(invocation.argv) - 1, "", "ns.example.org", "")
     asked = bound("dig", {"name": "ns.example.org", "server": "ns.example.org"})
-    assert asked.contacts == (Contact(1, "@", "ns.example.org", ""),)
+    assert asked.contacts.hosts == (Contact(1, "@", "ns.example.org", ""),)

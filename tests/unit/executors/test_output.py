@@ -193,3 +193,20 @@ def test_lost_output_is_said_in_the_result() -> None:
         return stderr.lost_bytes, stdout.lost_bytes
 
     assert asyncio.run(inside()) == (4, 8)
+
+
+def test_a_tenant_that_used_up_its_output_publishes_nothing_more() -> None:
+    left = [10]
+
+    def allow(wanted: int) -> int:
+        granted = min(wanted, left[0])
+        left[0] -= granted
+        return granted
+
+    broker, summary = written(b"1234567", b"89abcdef", b"ghi", allow=allow)
+    assert [(chunk.text, "truncated" in chunk.model_dump_json()) for chunk in broker.chunks] == [
+        ("1234567", False),
+        ("89a", True),
+    ]
+    assert summary.bytes == 18
+    assert summary.head == "123456789abcdefghi"

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.capabilities import may
+from drivers.reach import Reach
 from drivers.scans import argv as scan_argv
-from drivers.scans.scope import BadTarget, OutOfScope, check_targets, parse_scope
+from drivers.scans.scope import (
+    EVERY_PORT,
+    BadTarget,
+    OutOfScope,
+    check_targets,
+    parse_ports,
+    parse_scope,
+)
 
 SCOPE = parse_scope("10.1.0.0/16, 192.0.2.0/24")
 NAMES = {
@@ -109,3 +118,53 @@ def test_capability_comes_from_the_process_or_the_file() -> None:
     assert may({"CapEff": 0, "CapBnd": raw, "NoNewPrivs": 0}, raw)
     assert not may({"CapEff": 0, "CapBnd": raw, "NoNewPrivs": 1}, raw)
     assert not may({"CapEff": 0, "CapBnd": 0}, raw)
+
+
+PORTS = parse_scope("10.1.0.0/16:22+80+8000-8100,10.1.9.0/24")
+
+
+@pytest.mark.parametrize(
+    ("target", "ports", "allowed"),
+    [("10.1.2.3", "22", True), ("10.1.2.3", "22,8000-8100", True), ("10.1.2.3", "23", False),
+     ("10.1.2.3", "8000-8101", False), ("10.1.2.3", "22,443", False),
+     ("10.1.9.3", "1-65535", True)],
+)  # fmt: skip
+def test_an_entry_of_the_scope_may_name_ports(target: str, ports: str, allowed: bool) -> None:
+    if allowed:
+        assert check_targets([target], PORTS, _resolve, parse_ports(ports)) == [target]
+    else:
+        with pytest.raises(OutOfScope, match="name `ports`"):
+            check_targets([target], PORTS, _resolve, parse_ports(ports))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "10.1.0.0/16:",
+        "10.1.0.0/16:0x16",
+        "10.1.0.0/16:90-80",
+        "10.1.0.0/16:65536",
+        "10.1.0.0/16:22/80",
+        "10.1.0.0/16:²²",
+    ],
+)
+def test_wrong_ports_of_the_scope_are_said(text: str) -> None:
+    with pytest.raises(ValueError, match="port"):
+        parse_scope(text)
+
+
+def test_a_scan_that_names_no_ports_asks_every_port() -> None:
+    with pytest.raises(OutOfScope, match="name `ports`"):
+        check_targets(["10.1.2.3"], PORTS, _resolve, EVERY_PORT)
+    assert check_targets(["10.1.2.3"], PORTS, _resolve) == ["10.1.2.3"]
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "allowed"),
+    [("10.1.2.3", 22, True), ("10.1.2.3", None, True), ("10.1.2.3", 23, False),
+     ("10.2.0.1", 22, False), ("::ffff:10.1.2.3", 22, True), ("169.254.169.254", 80, False),
+     ("1.1.1.1", 443, True)],
+)  # fmt: skip
+def test_what_a_program_may_be_sent_to(address: str, port: int | None, allowed: bool) -> None:
+    reach = Reach(allow_private=False, scope=PORTS)
+    assert (reach.refusal(ip_address(address), port) is None) is allowed
