@@ -47,7 +47,9 @@ TERMINAL_EVENTS: Final = frozenset(
     }
 )
 #: The types that may follow the end and change no status.
-ASIDES: Final = frozenset({"execution.duplicate", "step.late_result", "audit.decision"})
+ASIDES: Final = frozenset(
+    {"execution.duplicate", "step.late_result", "audit.decision", "audit.secret_used"}
+)
 
 #: The statuses of an execution and their legal successors.
 TRANSITIONS: Final[dict[str, frozenset[str]]] = {

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, FiniteFloat
 
 from streams.admitted import AdmittedPlan
-from streams.reports import StepError, StreamSummary
+from streams.reports import SecretUse, StepError, StreamSummary
 from streams.timestamps import Timestamp
 
 #: Which report of the executor ended the attempt.
@@ -336,6 +336,16 @@ class Audit:
 
 
 @dataclass(slots=True)
+class SecretsUsed:
+    """An attempt gets these secrets; written before it can use them."""
+
+    actor: Annotated[str, Field(description="for whom the attempt runs")]
+    tool: str
+    executor: str
+    uses: list[SecretUse]
+
+
+@dataclass(slots=True)
 class Unknown:
     """The payload of a type that a later version writes."""
 
@@ -347,7 +357,7 @@ Payload = (
     | CancelRequested | Ended | NeedsAttention | Waiting | Expanded | Dispatched | StepStarted
     | StepProgress | StepSucceeded | StepFailed | RetryScheduled | StepLost | StepCancelRequested
     | StepCancelled | Skipped | LateResult | CompensationScheduled | CompensationSkipped
-    | Compensated | Audit
+    | Compensated | Audit | SecretsUsed
     | Unknown
 )  # fmt: skip
 
@@ -390,4 +400,5 @@ EVENT_TYPES: Final[dict[str, type[Any]]] = {
     "step.compensation_skipped": CompensationSkipped,
     "step.compensated": Compensated,
     "audit.decision": Audit,
+    "audit.secret_used": SecretsUsed,
 }
