@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import signal
 import socket
 import struct
@@ -30,7 +31,7 @@ _CREDENTIALS: Final = struct.Struct("3i")
 
 
 def main(arguments: list[str]) -> int:
-    """Serve the socket whose number is the only argument; returns the exit code."""
+    """Serve the socket of this number, as the user of this name, if any; returns the exit code."""
     environment.forbid_reading()
     # Stopping is the executor's: its steps may still need secrets while it drains.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> int:
     with socket.socket(fileno=int(arguments[0])) as connection:
         if not is_parent(connection):
             return 2
-        return asyncio.run(serve(connection))
+        return asyncio.run(serve(connection, *arguments[1:2]))
 
 
 def is_parent(connection: socket.socket) -> bool:
@@ -50,11 +51,31 @@ def is_parent(connection: socket.socket) -> bool:
     return bool(pid == os.getppid())
 
 
-async def serve(connection: socket.socket) -> int:
+def become(user: str) -> None:
+    """Give up root for another user; raises ValueError."""
+    try:
+        account = pwd.getpwnam(user)
+        os.setgroups([])
+        os.setgid(account.pw_gid)
+        os.setuid(account.pw_uid)
+    except KeyError:
+        raise ValueError(f"RUNSTREAM_SECRETS_USER: there is no user {user}") from None
+    except PermissionError:
+        text = "RUNSTREAM_SECRETS_USER: only an executor of root can start another user's process"
+        raise ValueError(text) from None
+    os.environ["HOME"] = account.pw_dir
+    environment.forbid_reading()
+
+
+async def serve(connection: socket.socket, user: str | None = None) -> int:
     """Answer until the other end is closed."""
     reader, writer = await asyncio.open_connection(sock=connection, limit=MAX_LINE)
     try:
-        resolver = Resolver(CONFIG.validate_json(await reader.readline()))
+        config = CONFIG.validate_json(await reader.readline())
+        # The libraries are loaded first: they may lie where only this executor's user can read.
+        resolver = Resolver(config)
+        if user is not None:
+            become(user)
     except ValidationError:
         return 2
     except ValueError as error:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pwd
 import socket
 import subprocess
 import sys
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -84,24 +83,20 @@ class SecretBroker:
 
     def _popen(self, theirs: socket.socket, ours: socket.socket) -> subprocess.Popen[bytes]:
         kept = {name: value for name, value in os.environ.items() if name in _INHERITED}
+        user = () if self._user is None else (self._user,)
         try:
-            own_user: dict[str, Any] = {}
-            if self._user is not None:
-                own_user = {"user": self._user, "extra_groups": [],
-                            "group": pwd.getpwnam(self._user).pw_gid}  # fmt: skip
             return subprocess.Popen(
-                [sys.executable, "-P", "-m", "drivers.secret_broker", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "drivers.secret_broker", str(theirs.fileno()), *user],
                 pass_fds=(theirs.fileno(),),
                 env=kept,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
-                **own_user,
             )
-        except (OSError, ValueError, LookupError) as error:
+        except OSError as error:
             ours.close()
-            raise BrokerFault(f"RUNSTREAM_SECRETS_USER: {error}") from None
+            raise BrokerFault(f"the secret broker cannot be started: {error}") from None
 
     async def resolve(self, path: SecretPath, use: Use) -> Resolved:
         """Ask for one use of one secret; raises SecretError."""

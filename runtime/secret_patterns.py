@@ -86,7 +86,8 @@ PATTERNS: Final = (
     ),
     _pattern(
         "ssh_key", "private-lines:",
-        rb"(?i:private-lines:)[ \t]{0,4}+[0-9]{1,4}+\r?\n([A-Za-z0-9+/=\r\n]{16,8192}+)",
+        rb"(?i:private-lines:)[ \t]{0,4}+[0-9]{1,4}+\r?\n"
+        rb"([A-Za-z0-9+/=]{16,80}+(?:\r?\n[A-Za-z0-9+/=]{16,80}+){0,200})",
     ),
     _pattern(
         "db_connection", "://",

@@ -44,10 +44,11 @@ class Vault:
         session = requests.Session()
         # Neither proxies nor authorities from the environment; and a redirect would get the token.
         session.trust_env = False
+        session.verify = access.ca_file or True
         self._client = hvac.Client(
             url=access.url,
             token=access.token if access.auth == "token" else None,
-            verify=access.ca_file or True,
+            verify=session.verify,
             timeout=_SECONDS,
             allow_redirects=False,
             session=session,
@@ -71,13 +72,15 @@ class Vault:
         except exceptions.InvalidRequest:
             message = f"Vault refuses the login of this process, or the form of {where}."
             raise SecretError(message, "secret_denied") from None
-        except (exceptions.VaultError, requests.RequestException, OSError) as error:
-            # The texts of these errors hold addresses and answers.
+        except (*_TRANSIENT, exceptions.VaultError, OSError, LookupError, TypeError) as error:
+            # The texts of these errors hold addresses and answers; the last two are of an answer
+            # that is none of Vault's.
             message = f"Vault does not answer for {where} ({type(error).__name__})."
             raise SecretError(message, "secret_unavailable") from None
         return text_of(found, field, where)
 
     def _twice(self, read: Callable[[], Any]) -> Any:
+        anew = False
         try:
             self._log_in(self._good_until)
             return read()
@@ -87,7 +90,8 @@ class Vault:
             # A token that was revoked is refused just as a path that is not allowed.
             if self._access.auth == "token":
                 raise
-            self._log_in(self._good_until, anew=True)
+            anew = True
+        self._log_in(self._good_until, anew=anew)
         return read()
 
     def _fields(self, mount: str, path: str) -> Any:
