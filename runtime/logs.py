@@ -23,7 +23,7 @@ class _Masking:
         #: Of an executor, which knows values.
         self.known: Callable[[str], str] | None = None
 
-    def __call__(self, logger: Any, method: str, line: str | bytes) -> str:
+    def __call__(self, logger: Any, method: str, line: Any) -> str:
         text = line.decode("utf-8", "replace") if isinstance(line, bytes) else line
         if self.known is not None:
             text = self.known(text)

@@ -67,9 +67,11 @@ class PatternMatcher:
 
     def may_hold(self, data: bytes) -> bool:
         """Whether there is anything that a pattern could be about; faster than `spans`."""
-        if self._anchors is not None and self._anchors.is_match(data.lower()):
+        if self._anchors is not None and self._anchors.find_matches_as_indexes(data.lower()):
             return True
-        if self._shapes is not None and self._shapes.is_match(data.translate(_SHAPE)):
+        if self._shapes is not None and self._shapes.find_matches_as_indexes(
+            data.translate(_SHAPE)
+        ):
             return True
         return self._addresses and table.IP_REGEX.search(data) is not None
 
@@ -151,7 +153,8 @@ class PatternMatcher:
             if start < reached:
                 continue
             span = self._match(index, tail, start)
-            if span is not None and span[1] < len(tail):
+            # A backslash at the very end may escape the quote that ends the secret, or go on in it.
+            if span is not None and span[1] < len(tail) and tail[span[1] :] != b"\\":
                 reached = span[1]
             elif span is not None or self._may_follow(index, tail, start):
                 begin = start if span is None else min(start, span[0])

@@ -54,7 +54,8 @@ class AwsSecrets:
         try:
             found = self._client.get_secret_value(SecretId=wanted)
         except ClientError as error:
-            return _refused(str(error.response["Error"].get("Code", "")), where)
+            _raise_unless_missing(str(error.response["Error"].get("Code", "")), where)
+            return None
         except NoCredentialsError:
             message = f"There are no AWS credentials to read {where} with."
             raise SecretError(message, "secret_denied") from None
@@ -75,7 +76,7 @@ class AwsSecrets:
         return text_of(fields, field, where)
 
 
-def _refused(code: str, where: str) -> None:
+def _raise_unless_missing(code: str, where: str) -> None:
     if code in _MISSING:
         return
     if code in _TRANSIENT:

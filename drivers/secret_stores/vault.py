@@ -20,7 +20,7 @@ from drivers.secret_stores.fields import text_of
 from drivers.secret_use import SecretError
 
 #: Of one request. With the second try all of a read stays below the time of the broker's answer.
-_SECONDS: Final = 3.0
+_SECONDS: Final = 3
 _PAUSE_SECONDS: Final = 0.2
 #: A token is replaced when this part of its life is over.
 _SHARE: Final = 2 / 3

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.secret_kit import secret_file
 from tests.certificates import Authority
 from tests.fakes.psrp import security
 from tests.fakes.psrp.server import FakeWindows
+from tests.secret_kit import secret_file
 from tests.tools.windows.kit import Lab
 
 

@@ -142,7 +142,7 @@ def test_nothing_is_given_out_whose_use_cannot_be_recorded(store: Given) -> None
         async def refuse(uses: Any) -> None:
             raise SecretError("The use could not be recorded.", "secret_unavailable")
 
-        context = RunContext(given, RecordedOutput(), Resources(settings(), store), print)  # type: ignore[arg-type]
+        context = RunContext(given, RecordedOutput(), Resources(settings(), store), print)
         context.secrets_used = refuse
         return await resolved(found, context)
 
