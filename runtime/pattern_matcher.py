@@ -17,6 +17,7 @@ MASK: Final = b"***"
 
 #: The most that a stream keeps back for the end of a secret.
 MAX_HELD: Final = 16 * 1024
+_BEFORE: Final = 12
 _END: Final = b"-----END"
 #: A word that the end of the data may cut, or a group of digits.
 _CUT: Final = re.compile(rb"(?:[A-Za-z0-9._%+@:/=\\\"'-]{1,64}|[0-9][0-9 -]{0,21})\Z")
@@ -158,14 +159,19 @@ class PatternMatcher:
                 reached = span[1]
             elif span is not None or self._may_follow(index, tail, start):
                 begin = start if span is None else min(start, span[0])
-                first = min(first, window + begin)
-                break
-        return len(data) - first
+                # With what a pattern looks at before its anchor.
+                first = min(first, window + max(reached, begin - _BEFORE, 0))
+                return len(data) - first
+        # A word that ends a secret which is complete is not kept back without its name.
+        return len(data) - max(first, window + reached if reached else 0)
 
     def _may_follow(self, index: int, tail: bytes, start: int) -> bool:
         """Whether more data could make a secret of what follows the anchor so far."""
         left = len(tail) - start
-        return any(left < one.near for one in self._found[index]) and b"\n" not in tail[start:]
+        lines = b"\n" in tail[start:]
+        return any(
+            left < one.near and (not lines or one.name == "ssh_key") for one in self._found[index]
+        )
 
 
 def patterns_of(settings: CommonSettings) -> PatternMatcher:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -20,19 +18,17 @@ CANARY = 'canary-7f3a "x"'
 
 
 @pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    text = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", text)
+def written(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
-    yield text
+    yield capsys
     root.handlers, root.level = handlers, level
     logs.mask_with(lambda line: line)
     structlog.reset_defaults()
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_every_way_into_a_line(written: io.StringIO, log_format: str) -> None:
+def test_every_way_into_a_line(written: pytest.CaptureFixture[str], log_format: str) -> None:
     log = logs.configure(CommonSettings(log_format=log_format, log_level="debug"), "executor")  # type: ignore[arg-type]
     known = KnownSecrets([CANARY])
     logs.mask_with(lambda line: Masker((), known).text(line))
@@ -42,7 +38,7 @@ def test_every_way_into_a_line(written: io.StringIO, log_format: str) -> None:
         raise ValueError(f"no such {CANARY}")
     except ValueError:
         log.exception("failed", dsn="postgresql://u:hunter2@h/d")
-    shown = written.getvalue()
+    shown = written.readouterr().err
     assert "***" in shown and "failed" in shown and "ValueError" in shown
     for part in ("canary", "hunter2", "abcdefgh12"):
         assert part not in shown, shown
@@ -50,7 +46,9 @@ def test_every_way_into_a_line(written: io.StringIO, log_format: str) -> None:
         assert all(json.loads(line) for line in shown.splitlines())
 
 
-def test_a_process_without_known_values_masks_by_pattern(written: io.StringIO) -> None:
+def test_a_process_without_known_values_masks_by_pattern(
+    written: pytest.CaptureFixture[str],
+) -> None:
     log = logs.configure(CommonSettings(log_format="json"), "router")
     log.info("begun", url="https://ann:hunter2@example.org/")
-    assert "hunter2" not in written.getvalue()
+    assert "hunter2" not in written.readouterr().err
