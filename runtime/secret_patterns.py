@@ -67,7 +67,10 @@ PATTERNS: Final = (
     _pattern("password", "sshpass", rb"(?i:sshpass)[ \t]{1,4}+-p[ \t]{0,4}+" + _value(1)),
     Pattern(
         "password", (b"-u ", b"--user "),
-        re.compile(rb"(?<![A-Za-z0-9-])(?:-u|--user)[ \t]{1,4}+[\"']?([^\s:\"']{1,64}+):([^\s\"']{1,512}+)"), 200,
+        re.compile(
+            rb"(?<![A-Za-z0-9-])(?:-u|--user)[ \t]{1,4}+[\"']?([^\s:\"']{1,64}+):([^\s\"']{1,512}+)"
+        ),
+        200,
     ),
     _named("api_key", "api_key api-key apikey", rb"api[_-]?key", 6),
     _named("token", "token", rb"(?<!next)(?<!next_)(?<!next-)(?<!continuation)token", 8),
