@@ -32,7 +32,7 @@ def test_every_way_into_a_line(written: pytest.CaptureFixture[str], log_format: 
     log = logs.configure(CommonSettings(log_format=log_format, log_level="debug"), "executor")  # type: ignore[arg-type]
     known = KnownSecrets([CANARY])
     logs.mask_with(lambda line: Masker((), known).text(line))
-    log.debug(f"sent {CANARY}", body={"a": CANARY}, argv=["--token", "abcdefgh12"])
+    log.debug(f"sent {CANARY}", body={"a": CANARY}, argv="x --token abcdefgh12")
     logging.getLogger("other.library").warning("password=%s", "hunter2")
     try:
         raise ValueError(f"no such {CANARY}")
