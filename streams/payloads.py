@@ -339,7 +339,7 @@ class Audit:
 class SecretsUsed:
     """An attempt gets these secrets; written before it can use them."""
 
-    actor: Annotated[str, Field(description="for whom the attempt runs")]
+    actor: str
     tool: str
     executor: str
     uses: list[SecretUse]
@@ -357,11 +357,9 @@ Payload = (
     | CancelRequested | Ended | NeedsAttention | Waiting | Expanded | Dispatched | StepStarted
     | StepProgress | StepSucceeded | StepFailed | RetryScheduled | StepLost | StepCancelRequested
     | StepCancelled | Skipped | LateResult | CompensationScheduled | CompensationSkipped
-    | Compensated | Audit | SecretsUsed
-    | Unknown
+    | Compensated | Audit | SecretsUsed | Unknown
 )  # fmt: skip
 
-#: Every event type with its payload.
 EVENT_TYPES: Final[dict[str, type[Any]]] = {
     "execution.accepted": Accepted,
     "execution.rejected": Rejected,
