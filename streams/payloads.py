@@ -1,8 +1,4 @@
-"""Payloads: the fields of each type of event, as the router builds it and every reader gets it.
-
-They are plain dataclasses: building and encoding one costs about a microsecond, and the router
-writes a dozen per execution. Numbers are finite: readers compute with them.
-"""
+"""Payloads: the fields of each type of event, plain dataclasses whose numbers are finite."""
 
 from __future__ import annotations
 
@@ -359,7 +355,6 @@ Payload = (
     | StepCancelled | Skipped | LateResult | CompensationScheduled | CompensationSkipped
     | Compensated | Audit | SecretsUsed | Unknown
 )  # fmt: skip
-
 EVENT_TYPES: Final[dict[str, type[Any]]] = {
     "execution.accepted": Accepted,
     "execution.rejected": Rejected,
