@@ -37,6 +37,8 @@ class SecretFiles:
                 real = file.resolve(strict=True)
             except (OSError, RuntimeError):
                 continue
+            if real.is_dir():
+                continue
             if not real.is_relative_to(root):
                 raise SecretError(
                     f"The secret file/{name} is a link that leads out of RUNSTREAM_SECRETS_DIR.",

@@ -53,7 +53,7 @@ def refused(reader: Vault, name: str = "kv/team/app#password") -> SecretError:
 
 
 def test_a_field_that_is_no_text(vault: FakeVault) -> None:
-    assert "no single value" in str(refused(Vault(access(vault)), "kv/team/app#deep"))
+    assert "is no text" in str(refused(Vault(access(vault)), "kv/team/app#deep"))
 
 
 def test_what_is_not_allowed_is_denied(vault: FakeVault) -> None:
