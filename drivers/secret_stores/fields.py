@@ -20,5 +20,5 @@ def text_of(fields: Any, field: str, where: str) -> str | None:
     if isinstance(value, str):
         return value
     if isinstance(value, dict | list):
-        raise SecretError(f"The field {field} of {where} is no text; store it as a field of its own.")
+        raise SecretError(f"The field {field} of {where} is no text; store each value alone.")
     return orjson.dumps(value).decode()
