@@ -28,6 +28,7 @@ from streams.payloads import (
     Rejected,
     Resumed,
     RetryScheduled,
+    SecretsUsed,
     Skipped,
     StepCancelled,
     StepCancelRequested,
@@ -75,6 +76,9 @@ def _execution(event: Event) -> str:
             return f"cancel requested by {actor}{_because(reason)}"
         case NeedsAttention(message=message):
             return f"needs attention: {message}"
+        case SecretsUsed() as data:
+            names = ", ".join(use.path for use in data.uses)
+            return f"{event.step} uses the secrets {names}"
         case Audit() as data:
             answer = "allowed" if data.allowed else "refused"
             return f"{data.action} by {data.actor} {answer}{_because(data.message)}"

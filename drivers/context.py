@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Protocol
 from drivers.masking import Masker
 from drivers.resources import Resources
 from streams.commands import StepCommand
+from streams.reports import SecretUse
 from toolmeta.invocation import Invocation
 
 
@@ -66,6 +67,10 @@ class Stop:
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
+async def _unrecorded(uses: Sequence[SecretUse]) -> None:
+    """Outside of an agent nothing is recorded."""
+
+
 @dataclass(slots=True)
 class RunContext:
     """One attempt, for its driver."""
@@ -84,6 +89,8 @@ class RunContext:
     )
     #: Secrets of this attempt: a driver that reveals another one adds it before it uses it.
     masker: Masker = field(default_factory=Masker)
+    #: Records that the attempt uses these secrets; awaited before it does. Raises SecretError.
+    secrets_used: Callable[[Sequence[SecretUse]], Awaitable[None]] = field(default=_unrecorded)
 
     @property
     def evidence(self) -> dict[str, Any]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from drivers.connections import AssetCache
 from drivers.output_quota import OutputQuota
 from drivers.pacing import Pacing
 from drivers.reaper import Reaper
-from drivers.secrets import Secrets
+from drivers.secrets import Secrets, SecretSource
+from runtime.pattern_matcher import patterns_of
 from runtime.settings import ExecutorSettings, passwords
 
 if TYPE_CHECKING:  # each is loaded on first use: an executor of one domain needs few of them
@@ -24,7 +24,6 @@ if TYPE_CHECKING:  # each is loaded on first use: an executor of one domain need
     from drivers.proxy import GuardProxy
 
 
-_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 #: Windows steps at once; further ones wait. An idle one costs a small thread.
 WINRM_THREADS: Final = 64
 
@@ -32,13 +31,20 @@ WINRM_THREADS: Final = 64
 class Resources:
     """Opened on first use, closed once on drain; for one event loop."""
 
-    def __init__(self, settings: ExecutorSettings, variables: Mapping[str, str] = _NOTHING) -> None:
-        """Opens nothing; `variables` are the secrets of `env/NAME`, by name."""
+    def __init__(
+        self,
+        settings: ExecutorSettings,
+        secrets: SecretSource | None = None,
+        held: Iterable[str] = (),
+    ) -> None:
+        """Opens nothing; `secrets` resolves references, and `held` values are masked."""
         self.settings = settings
         self.reaper = Reaper()
         self.output_quota = OutputQuota(settings.quotas)
         self.pacing = Pacing(settings.rate_limits)
-        self.secrets = Secrets(settings.secrets_dir, variables, passwords(settings))
+        self.secrets = Secrets(secrets, [*held, *passwords(settings)])
+        #: What only looks like a secret.
+        self.patterns = patterns_of(settings)
         self.remembered = AssetCache()
         #: Threads for WinRM: its library blocks.
         self.winrm_threads = asyncio.Semaphore(WINRM_THREADS)

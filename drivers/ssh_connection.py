@@ -11,7 +11,7 @@ import asyncssh
 from drivers.connections import Connection
 from drivers.context import Failure, RunContext
 from drivers.errors import fail
-from drivers.secrets import SecretError
+from drivers.secret_use import SecretError
 from drivers.step_connection import revealed
 from toolmeta.invocation import Invocation
 
@@ -36,10 +36,10 @@ async def connect(
         # known_hosts has the key under the asset's name, whatever its address is now.
         listed = options["host_key_alias"] = host
     try:
-        options |= _login(context, where)
+        options |= await _login(context, where)
         return await asyncssh.connect(name, port, known_hosts=known, **options)
     except SecretError as error:
-        return fail(invocation, "not_configured", f"{host}: {error}")
+        return fail(invocation, error.error_class, f"{host}: {error}")
     except asyncssh.HostKeyNotVerifiable:
         return _host_key(invocation, known, listed, port)
     except asyncssh.PermissionDenied:
@@ -61,16 +61,18 @@ async def connect(
         return fail(invocation, "unreachable", f"{host} cannot be reached over SSH: {reason}")
 
 
-def _login(context: RunContext, where: Connection) -> dict[str, Any]:
+async def _login(context: RunContext, where: Connection) -> dict[str, Any]:
     """The login of the step or the asset; raises SecretError and KeyImportError."""
     own = context.command.secrets or {}
     options: dict[str, Any] = {}
     if where.user is not None:
         options["username"] = where.user
-    key = revealed(context, own.get("ssh_key") or where.login.get("key"))
+    to = where.name.lower()
+    key = await revealed(context, own.get("ssh_key") or where.login.get("key"), "ssh_key", to)
     if key is not None:
         options["client_keys"] = [asyncssh.import_private_key(key)]
-    password = revealed(context, own.get("ssh_password") or where.login.get("password"))
+    stated = own.get("ssh_password") or where.login.get("password")
+    password = await revealed(context, stated, "ssh_password", to)
     if password is not None:
         options["password"] = password
         options["preferred_auth"] = ("publickey", "password")

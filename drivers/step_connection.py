@@ -12,7 +12,7 @@ from drivers.context import Failure, RunContext
 from drivers.databases import inventory
 from drivers.errors import fail
 from drivers.http import ranges
-from drivers.secrets import SecretError
+from drivers.secret_use import SecretError
 from toolmeta.hosts import split_port
 from toolmeta.invocation import Invocation
 
@@ -66,8 +66,10 @@ async def _look_up(context: RunContext, hostname: str) -> Asset | None:
     return found
 
 
-def revealed(context: RunContext, value: Any) -> str | None:
-    """The secret of a reference, masked from now on; None stays None. Raises SecretError.
+async def revealed(context: RunContext, value: Any, parameter: str, destination: str) -> str | None:
+    """The secret of a login, masked and recorded from now on; None stays None.
+
+    `destination` is the host that gets it. Raises SecretError.
 
     Plain text is refused: the inventory must not hold passwords.
     """
@@ -75,6 +77,8 @@ def revealed(context: RunContext, value: Any) -> str | None:
         return None
     if isinstance(value, str):
         raise SecretError("A password or key of an asset is a secret reference, not the text.")
-    secret = context.resources.secrets.resolve(value, context.command.tenant)
+    secrets = context.resources.secrets
+    secret, used = await secrets.login(value, context.command, parameter, destination)
+    await context.secrets_used([used])
     context.masker.add(secret)
     return secret

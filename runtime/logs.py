@@ -4,17 +4,43 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 
+from runtime.pattern_matcher import PatternMatcher, patterns_of
 from runtime.settings import CommonSettings
 
 Log = structlog.stdlib.BoundLogger
 
 
+class _Masking:
+    """The last step of every log line: what looks like a secret, and what is known to be one."""
+
+    def __init__(self) -> None:
+        self.patterns: PatternMatcher | None = None
+        #: Of an executor, which knows values.
+        self.known: Callable[[str], str] | None = None
+
+    def __call__(self, logger: Any, method: str, line: Any) -> str:
+        text = line.decode("utf-8", "replace") if isinstance(line, bytes) else line
+        if self.known is not None:
+            text = self.known(text)
+        return text if self.patterns is None else self.patterns.text(text)
+
+
+_masking = _Masking()
+
+
+def mask_with(known: Callable[[str], str]) -> None:
+    """Pass every line through `known` from now on; it is called from any thread."""
+    _masking.known = known
+
+
 def configure(settings: CommonSettings, app: str) -> Log:
     """Set up logging for this process; the standard library's loggers have the same output."""
+    _masking.patterns = patterns_of(settings)
     pretty = settings.log_format == "console" or (
         settings.log_format == "auto" and sys.stderr.isatty()
     )
@@ -32,6 +58,7 @@ def configure(settings: CommonSettings, app: str) -> Log:
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
             renderer,
+            _masking,
         ],
     )
     handler = logging.StreamHandler(sys.stderr)

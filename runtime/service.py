@@ -41,7 +41,11 @@ def run(app: str, model: type[S], parts: tuple[str, ...], body: Body[S]) -> int:
         lambda name: name.startswith(environment.VARIABLE_PREFIX) or name in credentials
     )
     environment.forbid_reading()
-    log = logs.configure(loaded, app)
+    try:
+        log = logs.configure(loaded, app)
+    except settings.SettingsError as error:
+        print(f"runstream {app}: {error}", file=sys.stderr)
+        return 2
     _BUILD.labels(version("runstream"), app).set(1)
     status = health.Health(parts)
     try:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sinks.records import EventRow
 from streams.events import Event
 from streams.lifecycle import STEP_ENDED, step_status
-from streams.payloads import Audit
+from streams.payloads import Audit, SecretsUsed
 
 #: Column → new value.
 Patch = dict[str, Any]
@@ -119,6 +119,8 @@ class Patches:
         if isinstance(event.data, Audit):
             put(audit, actor=event.data.actor, action=event.data.action)
             put(audit, allowed=event.data.allowed, message=event.data.message)
+        if isinstance(event.data, SecretsUsed):
+            put(audit, actor=event.data.actor, allowed=True)
         self.audits.append(audit)
 
     def status_of(self, event: Event) -> str:

@@ -48,7 +48,13 @@ TERMINAL_EVENTS: Final = frozenset(
 )
 #: The types that may follow the end and change no status, and the one that is of no execution.
 ASIDES: Final = frozenset(
-    {"execution.duplicate", "execution.explained", "step.late_result", "audit.decision"}
+    {
+        "execution.duplicate",
+        "execution.explained",
+        "step.late_result",
+        "audit.decision",
+        "audit.secret_used",
+    }
 )
 
 #: The statuses of an execution and their legal successors.

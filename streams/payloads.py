@@ -1,8 +1,4 @@
-"""Payloads: the fields of each type of event, as the router builds it and every reader gets it.
-
-They are plain dataclasses: building and encoding one costs about a microsecond, and the router
-writes a dozen per execution. Numbers are finite: readers compute with them.
-"""
+"""Payloads: the fields of each type of event, plain dataclasses whose numbers are finite."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ from streams.admitted import AdmittedPlan
 from streams.explained import Explained
 from streams.lock_payloads import LockAcquired, LockEnded
 from streams.problems import Problem
-from streams.reports import StepError, StreamSummary
+from streams.reports import SecretUse, StepError, StreamSummary
 from streams.timestamps import Timestamp
 
 #: Which report of the executor ended the attempt.
@@ -349,6 +345,16 @@ class Audit:
 
 
 @dataclass(slots=True)
+class SecretsUsed:
+    """An attempt gets these secrets; written before it can use them."""
+
+    actor: str
+    tool: str
+    executor: str
+    uses: list[SecretUse]
+
+
+@dataclass(slots=True)
 class Unknown:
     """The payload of a type that a later version writes."""
 
@@ -360,7 +366,7 @@ Payload = (
     | CancelRequested | Ended | NeedsAttention | Waiting | Expanded | Dispatched | StepStarted
     | StepProgress | StepSucceeded | StepFailed | RetryScheduled | StepLost | StepCancelRequested
     | StepCancelled | Skipped | LateResult | CompensationScheduled | CompensationSkipped
-    | Compensated | Audit | Explained | LockAcquired | LockEnded
+    | Compensated | Audit | SecretsUsed | Explained | LockAcquired | LockEnded
     | Unknown
 )  # fmt: skip
 
@@ -410,4 +416,5 @@ EVENT_TYPES: Final[dict[str, type[Any]]] = {
     "lock.released": LockEnded,
     "lock.expired": LockEnded,
     "audit.decision": Audit,
+    "audit.secret_used": SecretsUsed,
 }

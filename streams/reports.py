@@ -73,6 +73,25 @@ class Resumed(_Report):
     type: Literal["resumed"] = "resumed"
 
 
+@dataclass(frozen=True, slots=True)
+class SecretUse:
+    """One secret that an attempt used: its name and where it goes, never its value."""
+
+    path: Annotated[str, Field(max_length=1_200)]
+    parameter: Annotated[str, Field(max_length=256)]
+    rule: Annotated[str, Field(description="id of the rule that allowed it", max_length=80)]
+    destination: Annotated[
+        str | None, Field(description="the host that gets it, where it is known", max_length=300)
+    ] = None
+
+
+class SecretsUsed(_Report):
+    """Secrets were resolved for the attempt; the broker has this before the attempt uses them."""
+
+    type: Literal["secrets_used"] = "secrets_used"
+    uses: list[SecretUse] = Field(min_length=1, max_length=100)
+
+
 class Heartbeat(_Report):
     """The lease renewed, with what is known of the progress."""
 
@@ -130,7 +149,7 @@ class RejectedCommand(_Report):
 
 
 AnyReport = (
-    Started | Waiting | Resumed | Heartbeat | Succeeded | Failed | Cancelled | Refused
+    Started | Waiting | Resumed | SecretsUsed | Heartbeat | Succeeded | Failed | Cancelled | Refused
     | RejectedCommand
 )  # fmt: skip
 Report = Annotated[AnyReport, Field(discriminator="type")]

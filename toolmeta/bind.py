@@ -19,6 +19,7 @@ from toolmeta.template import as_text, fill, fill_value, render
 MAX_ARGV_BYTES: Final = 128 * 1024
 
 _NOTHING_OPEN: Final = Allowed(references=False, secrets=False)
+_SECRETS_OPEN: Final = Allowed(references=False, secrets=True)
 
 
 def bind(tool: Tool, parameters: dict[str, Any]) -> Invocation | list[Problem]:
@@ -49,6 +50,31 @@ def bind(tool: Tool, parameters: dict[str, Any]) -> Invocation | list[Problem]:
         message = f"make more than {MAX_ARGV_BYTES} bytes of arguments; give fewer or shorter ones"
         return [Problem("parameters", message)]
     return _invocation(tool, argv, values)
+
+
+def expect(tool: Tool, parameters: dict[str, Any]) -> Invocation | list[Problem]:
+    """What is known of the invocation while secret references are not resolved, or every problem.
+
+    It has no arguments: its secrets may still be found to fit no parameter.
+    """
+    checker = checker_of(tool)
+    given = {
+        name: _wanted_type(tool, checker.canonical.get(name, ""), value)
+        for name, value in parameters.items()
+    }
+    problems = checker.problems(given, _SECRETS_OPEN)
+    if problems:
+        return problems
+    values = apply_defaults(tool, given)
+    host = values.get("host")
+    return Invocation(
+        tool=tool.name,
+        driver=tool.run.driver,
+        call=tool.run.call,
+        host=host if type(host) is str else None,
+        transient=tool.risk.transient,
+        retry_safe=may_repeat(tool, values),
+    )
 
 
 def target_of(tool: Tool, parameters: dict[str, Any]) -> str | None:

@@ -32,6 +32,32 @@ CONTENT: Final = frozenset(
     }
 )
 
+#: Headers that are a login as a whole, in lower case.
+LOGIN_HEADERS: Final = frozenset(
+    {
+        "api-key",
+        "apikey",
+        "authorization",
+        "cookie",
+        "private-token",
+        "proxy-authorization",
+        "x-access-token",
+        "x-amz-security-token",
+        "x-api-key",
+        "x-apikey",
+        "x-auth-key",
+        "x-auth-token",
+        "x-functions-key",
+        "x-gitlab-token",
+        "x-goog-api-key",
+        "x-vault-token",
+    }
+)
+
+_LOGIN_IN_URL: Final = (
+    "has a password in its address, which everybody who reads a topic or a table would see; leave "
+    "it out and give the login as a secret reference of its own"
+)
 _REFUSED: Final = (
     "takes a secret reference only: everybody who reads a topic or a table would see the value "
     f"itself, or what a template makes of an output; {secret_references.REMEDY}"
@@ -61,8 +87,30 @@ def problems(tool: Tool, parameters: dict[str, Any]) -> Iterator[Problem]:
     secrets = secrets_of(tool)
     for name, value in parameters.items():
         own = canonical.get(name)
-        if own in secrets and value is not None and not secret_references.is_meant(value):
+        if own is None or value is None or secret_references.is_meant(value):
+            continue
+        if own in secrets:
             yield Problem(f"parameters.{own}", _REFUSED)
+        elif own == "headers" and type(value) is dict:
+            yield from _headers(value)
+        elif tool.parameters[own].format == "url" and _names_password(value):
+            yield Problem(f"parameters.{own}", _LOGIN_IN_URL)
+
+
+def _headers(headers: dict[str, Any]) -> Iterator[Problem]:
+    """A problem for each header that is a login and no reference."""
+    for name, value in headers.items():
+        login = type(name) is str and name.strip().lower() in LOGIN_HEADERS
+        if login and not secret_references.is_meant(value):
+            yield Problem(f"parameters.headers.{name[:64]}", _REFUSED)
+
+
+def _names_password(url: Any) -> bool:
+    """Whether the address has a password before its host."""
+    if type(url) is not str:
+        return False
+    login, at, _ = url.partition("://")[2].partition("/")[0].rpartition("@")
+    return bool(at) and ":" in login
 
 
 def step_problems(secrets: dict[str, Any]) -> Iterator[Problem]:

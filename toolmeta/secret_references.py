@@ -1,9 +1,10 @@
-"""Secret references: `{"type": "secret", "path": "env/NAME"}` or `"file/NAME"` in a plan.
+"""Secret references: `{"type": "secret", "path": "…"}` in a plan.
 
-They are literals of the plan: checked when a request is admitted, where `pointers` says at which
-places they stand, and resolved by the executor at those places only, right before its tool is
-bound. What rendering puts anywhere is data, whatever it looks like. A colon is accepted for the
-slash.
+The path is `env/NAME`, `file/NAME`, `vault/<mount>/<path>#<field>`, `aws/<name>` or
+`aws/<name>#<field>`; a colon is accepted for the slash after the source. References are literals of
+the plan: checked when a request is admitted, where `pointers` says at which places they stand, and
+resolved by the executor at those places only, right before they are used. What rendering puts
+anywhere is data, whatever it looks like.
 """
 
 from __future__ import annotations
@@ -11,15 +12,38 @@ from __future__ import annotations
 import re
 from typing import Any, Final, NamedTuple
 
-_PATH: Final = re.compile(r"(env|file)[/:]([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})")
-REMEDY: Final = 'write {"type": "secret", "path": "env/NAME"} or "file/NAME"'
+_NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+#: A segment is never `.` or `..`, nor empty: a path cannot leave what its mount or name begins.
+_SEGMENT: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_.@+=-]{0,126}[A-Za-z0-9_@+=-])?"
+_FORMS: Final = {
+    "env": re.compile(_NAME),
+    "file": re.compile(_NAME),
+    "vault": re.compile(rf"{_SEGMENT}(?:/{_SEGMENT}){{1,15}}#{_NAME}"),
+    "aws": re.compile(rf"{_SEGMENT}(?:/{_SEGMENT}){{0,15}}(?:#{_NAME})?"),
+}
+_SOURCE: Final = re.compile(rf"({'|'.join(_FORMS)})[/:]")
+_SOURCES: Final = ", ".join(f"{source}/" for source in _FORMS)
+_WANTED: Final = {
+    "env": "1 to 128 letters, digits and _ . - beginning with a letter, digit or _",
+    "file": "1 to 128 letters, digits and _ . - beginning with a letter, digit or _",
+    "vault": "<mount>/<path>#<field>",
+    "aws": "<name> or <name>#<field>",
+}
+REMEDY: Final = (
+    'write {"type": "secret", "path": "env/NAME"}, or "file/NAME", "vault/<mount>/<path>#<field>" '
+    'or "aws/<name>#<field>"'
+)
 
 
 class SecretPath(NamedTuple):
-    """Where a secret is: `env` for a variable of the executor, `file` for one of its files."""
+    """Where a secret is: the back end (`env`, `file`, `vault`, `aws`) and the name in it."""
 
     source: str
     name: str
+
+    def __str__(self) -> str:
+        """The one spelling that rules, caches and audit events use: with a slash."""
+        return f"{self.source}/{self.name}"
 
 
 def is_meant(value: Any) -> bool:
@@ -31,8 +55,15 @@ def path_of(value: Any) -> SecretPath | None:
     """The path of a well-formed reference, else None."""
     if not is_meant(value) or value.keys() != {"type", "path"} or type(value["path"]) is not str:
         return None
-    found = _PATH.fullmatch(value["path"])
-    return None if found is None else SecretPath(found[1], found[2])
+    return parse(value["path"])
+
+
+def parse(text: str) -> SecretPath | None:
+    """The path that the text of a reference spells, else None."""
+    found = _SOURCE.match(text)
+    if found is None or not _FORMS[found[1]].fullmatch(text, found.end()):
+        return None
+    return SecretPath(found[1], text[found.end() :])
 
 
 def pointers(parameters: dict[str, Any]) -> tuple[str, ...]:
@@ -73,11 +104,8 @@ def fault(value: dict[str, Any]) -> str | None:
         return f"is a secret reference whose path is no text; {REMEDY}"
     if path_of(value) is None:
         # The path itself may be a secret in the wrong place: it is not shown.
-        prefix = path.partition("/")[0].partition(":")[0]
-        if prefix in ("env", "file"):
-            return (
-                f"is a secret reference whose name is not 1 to 128 letters, digits and _ . - "
-                f"beginning with a letter, digit or _; {REMEDY}"
-            )
-        return f"is a secret reference whose path begins with neither env/ nor file/; {REMEDY}"
+        found = _SOURCE.match(path)
+        if found is not None:
+            return f"is a secret reference whose name is not {_WANTED[found[1]]}; {REMEDY}"
+        return f"is a secret reference whose path begins with none of {_SOURCES}; {REMEDY}"
     return None

@@ -17,7 +17,7 @@ from drivers.connections import Connection
 from drivers.contacts import refused_elsewhere
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail
-from drivers.secrets import SecretError
+from drivers.secret_use import SecretError
 from drivers.step_connection import connection_of_step, revealed
 from drivers.values import fitting
 from toolmeta.invocation import Invocation
@@ -56,10 +56,10 @@ class WinrmDriver:
         from drivers.powershell import pipeline
 
         try:
-            target = _target(invocation, context, where)
+            target = await _target(invocation, context, where)
             commands = pipeline.commands_of(invocation.arguments)
         except SecretError as error:
-            return fail(invocation, "not_configured", f"{where.name}: {error}")
+            return fail(invocation, error.error_class, f"{where.name}: {error}")
         except ValueError as error:
             return fail(invocation, "invalid_parameters", f"{where.name}: {error}")
         if target.password is None and target.auth != "kerberos":
@@ -78,13 +78,14 @@ def _named(arguments: dict[str, Any]) -> Iterator[str]:
                 yield one
 
 
-def _target(invocation: Invocation, context: RunContext, where: Connection) -> Any:
+async def _target(invocation: Invocation, context: RunContext, where: Connection) -> Any:
     from drivers.powershell.connection import Target
 
     own = invocation.arguments.get("connection") or {}
     password = own.get("password")
     if password is None:
-        password = revealed(context, where.login.get("password"))
+        stated = where.login.get("password")
+        password = await revealed(context, stated, "login", where.name.lower())
     else:
         # Also a password that is plain text in the plan: the output does not repeat it.
         context.masker.add(str(password))

@@ -19,6 +19,7 @@ from processors.executors.lane import Claimed, Lane
 from processors.executors.masked_output import MaskedPublisher, masked
 from processors.executors.reports import Reports, Tokens
 from processors.executors.result_sender import ResultSender
+from processors.executors.secret_reports import SecretReports
 from runtime import clock
 from runtime.kafka import clients
 from runtime.kafka.publisher import DeliveryError, Publisher, PublisherFull
@@ -65,6 +66,7 @@ class Agent:
         self._results = ResultSender(publisher, self._reports_topic, log, self._reports)
         self._permits = KeyedSemaphore(settings.target_concurrency)
         self._hold_reports = HoldReports(publisher, self._reports_topic, self._reports)
+        self._secret_reports = SecretReports(publisher, self._reports_topic, self._reports)
         self._running: dict[str, Attempt] = {}
         self._loop = asyncio.get_running_loop()
         self._idle: asyncio.Future[None] | None = None
@@ -110,7 +112,9 @@ class Agent:
 
     def _begin(self, lane: Lane, claimed: Claimed) -> None:
         start = claimed.start
-        masker = Masker(start.invocation.secrets, self._resources.secrets.known)
+        masker = Masker(
+            start.invocation.secrets, self._resources.secrets.known, self._resources.patterns
+        )
         output = MaskedPublisher(
             masker,
             start.command,
@@ -124,6 +128,7 @@ class Agent:
             start, lane.slots, claimed.traceparent, claimed.at, output, context
         )
         context.hold = partial(self._hold_reports.hold, attempt)
+        context.secrets_used = partial(self._secret_reports.tell, attempt)
         self._running[start.attempt_id] = attempt
         if self._timer is None:
             self._timer = self._loop.call_later(TICK_SECONDS, self._tick)

@@ -12,8 +12,11 @@ from typing import Final
 from authority import process
 from authority.keys import KeyFault
 from authority.process import ProcessKeys
+from drivers.masking import Masker
 from drivers.registry import DRIVERS
 from drivers.resources import Resources
+from drivers.secret_client import SecretBroker
+from drivers.secret_config import config_of
 from processors.executors import metrics
 from processors.executors.agent import Agent
 from processors.executors.binding import binder
@@ -21,7 +24,7 @@ from processors.executors.cancellations import Cancellations
 from processors.executors.claim_builder import CLAIM_DECISIONS
 from processors.executors.control import ControlReader
 from processors.executors.lane import Lane, LaneParts
-from runtime import clock, environment, service
+from runtime import clock, environment, logs, service
 from runtime.health import Health
 from runtime.kafka import clients
 from runtime.kafka.dead_letters import count_from_zero
@@ -72,7 +75,12 @@ async def serve(
     loop = asyncio.get_running_loop()
     keys = _keys(settings, log, domains)
     publisher = Publisher(clients.producer(settings))
-    resources = Resources(settings, variables)
+    config = config_of(settings, variables)
+    broker = None if config.is_empty else SecretBroker(config, settings.secrets_user)
+    if broker is not None:
+        await broker.start()
+    resources = Resources(settings, broker, variables.values())
+    logs.mask_with(lambda line: Masker((), resources.secrets.known).text(line))
     cancellations = Cancellations()
     agent = Agent(settings, log, publisher, resources, DRIVERS, cancellations, keys.signer.tokens)
     over = threading.Event()
@@ -92,7 +100,7 @@ async def serve(
         log=log,
         kafka=Readiness("kafka", tuple(f"lane-{d}-{n}" for d, n in named), health, log),
         cancellations=cancellations,
-        bind=binder(registry.load(), DRIVERS, resources.secrets),
+        bind=binder(registry.load(), DRIVERS),
         keys=keys,
         hand_over=lambda lane, batch: _post(loop, partial(agent.begin, lane, batch)),
         control_loaded=control.loaded,
@@ -123,6 +131,8 @@ async def serve(
     over.set()
     await _joined([control], 2.0)
     await resources.close()
+    if broker is not None:
+        await broker.close()
     await publisher.close(0.5)
     for failed in (control.failed, *(lane.failed for lane in lanes)):
         if failed is not None:

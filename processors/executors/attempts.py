@@ -13,6 +13,7 @@ from processors.executors import lease
 from processors.executors.claim import Start
 from processors.executors.keyed_semaphore import KeyedSemaphore
 from processors.executors.lease import Lease
+from processors.executors.resolving import resolved
 from processors.executors.slots import Slots
 from runtime import clock
 from streams.commands import StepCommand
@@ -53,6 +54,10 @@ class Attempt:
     held: bool = False
     #: How many `waiting` and `resumed` reports were made.
     changes: int = 0
+    #: How many reports of used secrets were made.
+    secret_reports: int = 0
+    #: With its secrets, once they are resolved.
+    bound: Invocation | None = None
     #: The task has run its first line; before that a cancel would skip its every handler.
     entered: bool = False
     #: The driver has returned; its outcome stands, whoever wants to end the attempt now.
@@ -75,8 +80,8 @@ class Attempt:
 
     @property
     def invocation(self) -> Invocation:
-        """What the driver is to do."""
-        return self.start.invocation
+        """What the driver is to do, as far as it is known."""
+        return self.bound or self.start.invocation
 
     def progress(self, percent: float | None, note: str | None) -> None:
         """Keep the newest progress for the next heartbeat."""
@@ -153,6 +158,11 @@ async def perform(attempt: Attempt, driver: Driver, permits: KeyedSemaphore) -> 
         refused = await asset_environments.refusal(attempt.invocation, context)
         if refused is not None:
             return refused
+        if attempt.start.unresolved is not None:
+            bound = await resolved(attempt.start.unresolved, context)
+            if isinstance(bound, Failure):
+                return bound
+            attempt.bound = bound
         attempt.begin(clock.monotonic())
         return await driver.run(attempt.invocation, context)
     except NotBegun as refused:

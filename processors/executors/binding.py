@@ -3,43 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
-from drivers.masking import Masker
-from drivers.secrets import Secrets
+from drivers.secret_places import placed
 from processors.executors.claim import Bind
+from processors.executors.resolving import Unresolved
 from streams.commands import StepCommand
-from toolmeta.bind import bind
+from toolmeta.bind import bind, expect
 from toolmeta.invocation import Invocation, Problem
 from toolmeta.registry import Registry
 
 
-def binder(registry: Registry, drivers: Collection[str], secrets: Secrets | None = None) -> Bind:
+def binder(registry: Registry, drivers: Collection[str]) -> Bind:
     """A `Bind` that refuses unknown tools, wrong parameters and drivers that are not here.
 
-    Secret references are resolved first; what is said about a wrong value is masked.
+    A command with secret references is bound as far as it can be: its secrets are resolved only
+    when the attempt begins.
     """
-    store = secrets or Secrets()
 
-    def bound(command: StepCommand) -> Invocation | list[Problem]:
+    def bound(command: StepCommand) -> Invocation | Unresolved | list[Problem]:
         tool = registry.get(command.tool)
         if tool is None:
             return [Problem("tool", "this executor's catalogue has no tool of that name")]
-        resolved = store.resolved(tool, command)
-        if isinstance(resolved, list):
-            return resolved
-        parameters, values = resolved
-        try:
-            invocation = bind(tool, parameters)
-        except Exception as error:
-            # A defect; it is logged, and its text may quote a value that was resolved just now.
-            text = f"{tool.name} cannot be bound: {type(error).__name__}"
-            raise RuntimeError(text).with_traceback(error.__traceback__) from None
-        if isinstance(invocation, list):
-            masker = Masker(values, store.known)
-            return [Problem(one.field, masker.text(one.message)) for one in invocation]
-        if invocation.driver not in drivers:
-            return [Problem("tool", f"this executor has no driver {invocation.driver!r}")]
-        return replace(invocation, secrets=values) if values else invocation
+        if tool.run.driver not in drivers:
+            return [Problem("tool", f"this executor has no driver {tool.run.driver!r}")]
+        given = placed(tool, command)
+        if isinstance(given, list):
+            return given
+        if not given.places:
+            return bind(tool, given.parameters)
+        expected = expect(tool, given.parameters)
+        return expected if isinstance(expected, list) else Unresolved(tool, given, expected)
 
     return bound

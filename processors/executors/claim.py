@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from pydantic import ValidationError
 
+from processors.executors.resolving import Unresolved
 from streams import ids
 from streams.commands import CancelStep, StepCommand
 from streams.vocabulary import Environment, at_most
@@ -16,7 +17,7 @@ from toolmeta.invocation import Invocation, Problem
 MAJOR_VERSION: Final = 1
 
 #: Resolves a command to its invocation, or says what is wrong with it.
-Bind = Callable[[StepCommand], Invocation | list[Problem]]
+Bind = Callable[[StepCommand], Invocation | Unresolved | list[Problem]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,9 @@ class Start:
 
     command: StepCommand
     attempt_id: str
+    #: With `unresolved`, only what is known of it before its secrets are.
     invocation: Invocation
+    unresolved: Unresolved | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,8 @@ def decide(
     if isinstance(bound, list):
         problems = "; ".join(f"{problem.field}: {problem.message}" for problem in bound)
         return Refuse(command, "invalid", problems[:2_000] or "The command cannot be bound.")
+    if isinstance(bound, Unresolved):
+        return Start(command, attempt, bound.expected, bound)
     return Start(command, attempt, bound)
 
 

@@ -23,6 +23,7 @@ from streams.locks import Name
 from streams.payloads import (
     LateResult,
     Nothing,
+    SecretsUsed,
     StepCancelled,
     StepFailed,
     StepProgress,
@@ -42,6 +43,7 @@ from streams.reports import (
     Succeeded,
     Waiting,
 )
+from streams.reports import SecretsUsed as UsedReport
 
 #: Progress becomes an event at most this often, in seconds.
 PROGRESS_EVERY: Final = 1.0
@@ -56,6 +58,10 @@ def decide_report(execution: Execution, report: AnyReport, now: float) -> Decisi
     decision = Decision(execution, now)
     step = execution.steps.get(report.step)
     if step is None or report.attempt > step.attempt:
+        return decision
+    if type(report) is UsedReport:
+        # Also of an attempt that no longer counts: it has the secrets.
+        _secrets_used(decision, step, report)
         return decision
     current = step.in_flight and report.attempt == step.attempt
     if not current or execution.status in ENDED:
@@ -148,6 +154,13 @@ def _resumed(decision: Decision, step: StepState) -> None:
     _lease(decision, step)
     if step.waiting is not None:
         decision.emit("step.resumed", Nothing(), step.id, step.attempt)
+
+
+def _secrets_used(decision: Decision, step: StepState, report: UsedReport) -> None:
+    execution = decision.execution
+    tool = execution.spec(step).tool
+    data = SecretsUsed(execution.actor, tool, report.executor, report.uses)
+    decision.emit("audit.secret_used", data, step.id, report.attempt)
 
 
 def _heartbeat(decision: Decision, step: StepState, report: Heartbeat) -> None:

@@ -19,6 +19,8 @@ EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 MAY_IMPORT = {
     **{package: () for package in PACKAGES},
     "drivers.readers": ("network",),
+    "drivers.secret_stores.vault": ("vault",),
+    "drivers.secret_stores.aws": ("aws",),
     "devstack": ("local",),
     **{folder: tuple(EXTRAS) for folder in ("bench", "demo", "tests")},
 }

@@ -19,9 +19,12 @@ from drivers import ssh
 from drivers.connections import asset_of, connection_of
 from drivers.context import Outcome, Success
 from drivers.resources import Resources
+from drivers.secret_config import config_of
+from drivers.secret_resolver import Resolver
 from streams.plans import ExecutionRequest
 from tests.driver_kit import Run, command
 from tests.integration.test_drivers_ssh import SSHD, Sshd, sshd
+from tests.secret_kit import secret_file
 from toolmeta.bind import bind
 from toolmeta.invocation import Invocation
 from toolmeta.registry import load
@@ -52,7 +55,8 @@ def outcome(server: Sshd, bound: Invocation, asset: dict[str, Any] | None, **cha
     """Run it at the server: the documented host is the loopback address and port of the test."""
 
     async def inside() -> Outcome:
-        opened = Resources(server.settings(**changed))
+        settings = server.settings(**changed)
+        opened = Resources(settings, Resolver(config_of(settings, {})))
         try:
             run = Run(opened, bound)
             if asset is None:
@@ -92,17 +96,18 @@ def test_the_page(sshd: Sshd, tmp_path: Path) -> None:
     bound = replace(invocation(plan["steps"][0]), host=sshd.host)
     assert isinstance(found := outcome(sshd, bound, None, **own), Success), found
     # With the key of the asset; the executor has none of its own.
-    (tmp_path / "web_key").write_bytes((tmp_path / "runstream_key").read_bytes())
+    secret_file(tmp_path, "web_key", (tmp_path / "runstream_key").read_text())
     none = {**own, "ssh_key_file": None, "secrets_dir": str(tmp_path)}
     assert isinstance(found := outcome(sshd, bound, asset, **none), Success), found
 
 
 def test_the_steps_own_key(sshd: Sshd, tmp_path: Path) -> None:
     step = json.loads(blocks("json")[2])
-    (tmp_path / "web_key").write_bytes((sshd.folder / "client").read_bytes())
+    secret_file(tmp_path, "web_key", (sshd.folder / "client").read_text())
 
     async def inside() -> Outcome:
-        opened = Resources(sshd.settings(ssh_key_file=None, secrets_dir=str(tmp_path)))
+        settings = sshd.settings(ssh_key_file=None, secrets_dir=str(tmp_path))
+        opened = Resources(settings, Resolver(config_of(settings, {})))
         try:
             bound = replace(invocation(step), host=sshd.host)
             return await Run(opened, bound, command(secrets=step["secrets"])).outcome()

@@ -13,9 +13,12 @@ from psycopg.types.json import Jsonb
 
 from drivers.context import Failure, Success
 from drivers.resources import Resources
+from drivers.secret_config import config_of
+from drivers.secret_resolver import Resolver
 from sinks.migrate import migrate
 from tests.driver_kit import Run, command
 from tests.integration.test_drivers_ssh import SSHD, Sshd, sshd
+from tests.secret_kit import secret_file
 from toolmeta.invocation import Invocation
 
 __all__ = ["sshd"]
@@ -50,7 +53,7 @@ def attempt(
 
     async def inside() -> Any:
         settings = server.settings(database_url=dsn, ssh_key_file=None, ssh_user=None, **changed)
-        resources = Resources(settings)
+        resources = Resources(settings, Resolver(config_of(settings, {})))
         try:
             run = Run(
                 resources,
@@ -67,7 +70,7 @@ def attempt(
 @pytest.fixture
 def login(sshd: Sshd, tmp_path: Path) -> dict[str, Any]:
     """The connection of an asset, and its key as a secret."""
-    (tmp_path / "web-key").write_bytes((sshd.folder / "client").read_bytes())
+    secret_file(tmp_path, "web-key", (sshd.folder / "client").read_text())
     return {
         "port": sshd.port,
         "user": getpass.getuser(),
@@ -90,7 +93,7 @@ def test_by_asset_and_by_host_name(
 
 def test_the_port_of_the_settings(sshd: Sshd, inventory: str, tmp_path: Path) -> None:
     key = {"type": "secret", "path": "file/web-key"}
-    (tmp_path / "web-key").write_bytes((sshd.folder / "client").read_bytes())
+    secret_file(tmp_path, "web-key", (sshd.folder / "client").read_text())
     stated = {"key": key, "user": getpass.getuser()}
     put(inventory, "web-01", ip_address="127.0.0.1", connection=stated)
     outcome, _ = attempt(sshd, inventory, "web-01", secrets_dir=str(tmp_path), ssh_port=sshd.port)
@@ -110,7 +113,7 @@ def test_refusals(sshd: Sshd, inventory: str, login: dict[str, Any], tmp_path: P
         return outcome.error_class
 
     assert refused("win-01") == "invalid_parameters"
-    assert refused("plain") == "not_configured"
+    assert refused("plain") == "secret_missing"
     assert refused("odd") == "invalid_parameters"
     assert refused(None, ["absent"]) == "not_found"
     # Another tenant's asset is none of ours.

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tests.secret_kit import secret_file
 from toolmeta import literals, registry
 
 
@@ -29,5 +30,5 @@ def planned(tool: str, parameters: dict[str, Any]) -> dict[str, Any]:
 
 def _kept(value: str) -> dict[str, str]:
     name = hashlib.sha256(value.encode()).hexdigest()[:16]
-    (Path(os.environ["RUNSTREAM_SECRETS_DIR"]) / name).write_text(value)
+    secret_file(Path(os.environ["RUNSTREAM_SECRETS_DIR"]), name, value)
     return {"type": "secret", "path": f"file/{name}"}

@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, TopicPartition
 from devstack.stack import LocalStack
 from streams.topics import all_topics
 from tests.harness import Harness
+from tests.secret_kit import secret_file
 from tests.tools.conftest import Execute
 
 CANARY = "can/ary+7f3a=zq9 x"
@@ -98,7 +99,7 @@ def test_no_topic_and_no_log_holds_it(
     execute: Execute, stack: tuple[LocalStack, Path], echo: int
 ) -> None:
     folder = stack[1].parent
-    (folder / "secrets" / "token").write_text(CANARY)
+    secret_file(folder / "secrets", "token", CANARY)
     reference = {"type": "secret", "path": "file/token"}
     url = f"http://127.0.0.1:{echo}/"
     result = execute("curl", {"url": url, "headers": {"X-Token": reference}})
@@ -138,7 +139,7 @@ class _Hostile(BaseHTTPRequestHandler):
 def test_an_answer_that_looks_like_a_reference_is_not_resolved(
     stack: tuple[LocalStack, Path], harness: Harness
 ) -> None:
-    (stack[1].parent / "secrets" / "token").write_text(CANARY)
+    secret_file(stack[1].parent / "secrets", "token", CANARY)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Hostile)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()

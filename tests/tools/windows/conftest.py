@@ -11,6 +11,7 @@ import pytest
 from tests.certificates import Authority
 from tests.fakes.psrp import security
 from tests.fakes.psrp.server import FakeWindows
+from tests.secret_kit import secret_file
 from tests.tools.windows.kit import Lab
 
 
@@ -35,7 +36,7 @@ def windows(stack: tuple[Any, Path]) -> Iterator[FakeWindows]:
     (folder / "winrm").mkdir(exist_ok=True)
     authority = Authority(folder / "winrm")
     (folder / "winrm-ca.pem").write_bytes(authority.ca_file.read_bytes())
-    (folder / "secrets" / "winrm").write_text(security.PASSWORD + "\n")
+    secret_file(folder / "secrets", "winrm", security.PASSWORD + "\n")
     host = FakeWindows(authority.server("127.0.0.1"))
     yield host
     host.close()

@@ -1,20 +1,26 @@
-"""Secret references: what they may name, and that no value shows where it is refused."""
+"""Secret references of a command: which places count, and that no value shows where it fails."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import asyncio
 from typing import Any
 
 import pytest
 
-from drivers.secrets import SecretError, Secrets
+from drivers.context import Failure
+from drivers.secret_places import destination_of, placed
+from drivers.secret_use import SecretError
 from processors.executors.binding import binder
+from processors.executors.resolving import Unresolved
+from streams.reports import SecretUse
+from tests import secret_kit
 from tests.driver_kit import command
-from toolmeta import registry
+from tests.secret_kit import REGISTRY, Given, begun
 from toolmeta.invocation import Invocation
 from toolmeta.secret_references import pointers
 
 CANARY = "canary-\x01-7f3a"
+VALUES = {"file/own": "acme-value", "env/TOKEN": CANARY}
 
 
 def reference(path: str) -> dict[str, str]:
@@ -22,64 +28,17 @@ def reference(path: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Secrets:
-    folder = tmp_path / "secrets"
-    (folder / "acme").mkdir(parents=True)
-    (folder / "other").mkdir()
-    (folder / "shared").write_text("shared-value\n")
-    (folder / "acme" / "own").write_text("acme-value\r\n")
-    (folder / "acme" / "shared").write_text("acme-shared")
-    (folder / "other" / "theirs").write_text("other-value")
-    (folder / "large").write_bytes(b"x" * 70_000)
-    (folder / "binary").write_bytes(b"\xff\xfe\xfd\xfc\xfb")
-    (tmp_path / "outside").write_text("outside-value")
-    (folder / "link").symlink_to(tmp_path / "outside")
-    (folder / "..data").mkdir()
-    (folder / "..data" / "mounted").write_text("mounted-value")
-    (folder / "mounted").symlink_to("..data/mounted")
-    return Secrets(str(folder), {"TOKEN": CANARY, "TINY": "abc"})
+def store() -> Given:
+    return Given(VALUES)
 
 
-@pytest.mark.parametrize(
-    ("path", "tenant", "value"),
-    [
-        ("env/TOKEN", "acme", CANARY),
-        ("env:TOKEN", "acme", CANARY),
-        ("file/own", "acme", "acme-value"),
-        ("file/shared", "acme", "acme-shared"),
-        ("file:shared", "other", "shared-value"),
-        ("file/mounted", "acme", "mounted-value"),
-    ],
-)
-def test_found(store: Secrets, path: str, tenant: str, value: str) -> None:
-    assert store.resolve(reference(path), tenant) == value
-
-
-@pytest.mark.parametrize(
-    "path",
-    ["env/ABSENT", "env/../PRIVATE", "PRIVATE", "env/PRIVATE", "env/TINY", "file/theirs",
-     "file/other/theirs", "file/../outside", "file//etc/passwd", "/etc/passwd", "file/link",
-     "file/large", "file/binary", "file/acme", "file/..", "kv/app#token", "env/TOKEN\n"],
-)  # fmt: skip
-def test_refused(store: Secrets, path: str) -> None:
-    with pytest.raises(SecretError) as caught:
-        store.resolve(reference(path), "acme")
-    assert "value" not in str(caught.value).replace("values", "")
-
-
-def test_no_folder() -> None:
-    with pytest.raises(SecretError, match="RUNSTREAM_SECRETS_DIR"):
-        Secrets().resolve(reference("file/own"), "acme")
-
-
-def bound(store: Secrets, tool: str, parameters: dict[str, Any], **changed: Any) -> Any:
+def bound(store: Given, tool: str, parameters: dict[str, Any], **changed: Any) -> Any:
     """As the router sends it: the references of `parameters` are recorded, if not given."""
-    bind = binder(registry.load(), {"http", "winrm", "command"}, store)
     changed.setdefault("secret_paths", pointers(parameters))
-    return bind(command(tool=tool, parameters=parameters, **changed))
+    return secret_kit.bound(store, command(tool=tool, parameters=parameters, **changed))
 
 
-def test_bound_with_its_value_and_marked(store: Secrets) -> None:
+def test_bound_with_its_value_and_marked(store: Given) -> None:
     headers = {"X-Token": reference("file/own"), "X-Plain": "p"}
     found = bound(store, "curl", {"url": "https://example.org/", "headers": headers})
     assert isinstance(found, Invocation)
@@ -87,22 +46,23 @@ def test_bound_with_its_value_and_marked(store: Secrets) -> None:
     assert found.secrets == ("acme-value",)
 
 
-def test_only_where_the_tool_takes_a_secret(store: Secrets) -> None:
+def test_only_where_the_tool_takes_a_secret(store: Given) -> None:
     problems = bound(store, "curl", {"url": reference("file/own")})
     assert [(one.field, "secret" in one.message) for one in problems] == [("parameters.url", True)]
 
 
-def test_what_is_refused_does_not_show_the_value(store: Secrets) -> None:
+def test_what_is_refused_does_not_show_the_value(store: Given) -> None:
     # A header may not hold a control character: the value is looked at, and not repeated.
     headers = {"X-Token": reference("env/TOKEN")}
-    problems = bound(store, "curl", {"url": "https://example.org/", "headers": headers})
-    assert problems
-    assert CANARY not in repr(problems)
+    failure = bound(store, "curl", {"url": "https://example.org/", "headers": headers})
+    assert isinstance(failure, Failure) and failure.error_class == "invalid_parameters"
+    assert "parameters.headers.X-Token" in failure.message
+    assert CANARY not in repr(failure)
     missing = bound(store, "curl", {"url": "https://e.org/", "headers": {"a": reference("env/X")}})
-    assert missing[0].field == "parameters.headers.a"
+    assert missing == Failure("secret_missing", "There is no secret env/X.")
 
 
-def test_secrets_of_the_step_fill_parameters_of_their_name(store: Secrets) -> None:
+def test_secrets_of_the_step_fill_parameters_of_their_name(store: Given) -> None:
     given = {"host": "win-01", "path": "C:\\a"}
     secrets = {"password": reference("file/own")}
     found = bound(store, "test_path", given, secrets=secrets)
@@ -123,7 +83,7 @@ def test_secrets_of_the_step_fill_parameters_of_their_name(store: Secrets) -> No
         {"X-Token": reference("file/own"), "X-Other": "p"},
     ],
 )
-def test_what_only_looks_like_a_reference_is_refused(store: Secrets, headers: Any) -> None:
+def test_what_only_looks_like_a_reference_is_refused(store: Given, headers: Any) -> None:
     given = {"url": "https://example.org/", "headers": headers}
     for recorded in ((), ("/headers/X-Other",), ("/headers",), ("/headers/X-Token/path",)):
         problems = bound(store, "curl", given, secret_paths=recorded)
@@ -134,7 +94,7 @@ def test_what_only_looks_like_a_reference_is_refused(store: Secrets, headers: An
     assert "is no reference of the plan" in problems[0].message
 
 
-def test_a_recorded_path_without_its_reference_is_refused(store: Secrets) -> None:
+def test_a_recorded_path_without_its_reference_is_refused(store: Given) -> None:
     for value in ("text", reference("file/own") | {"more": 1}, {"type": "text"}, None):
         given = {"url": "https://example.org/", "headers": {"X-Token": value}}
         problems = bound(store, "curl", given, secret_paths=("/headers/X-Token",))
@@ -143,8 +103,83 @@ def test_a_recorded_path_without_its_reference_is_refused(store: Secrets) -> Non
     assert problems[0].field == "parameters.headers.X-Token"
 
 
-def test_the_secrets_of_a_step_are_references_and_nothing_else(store: Secrets) -> None:
+def test_the_secrets_of_a_step_are_references_and_nothing_else(store: Given) -> None:
     given = {"host": "win-01", "path": "C:\\a"}
     for value in ("{{ steps.a.output }}", {"deep": reference("file/own")}, ["x"], 7):
         problems = bound(store, "test_path", given, secrets={"password": value})
         assert [one.field for one in problems] == ["secrets.password"]
+
+
+def test_a_claim_resolves_nothing(store: Given) -> None:
+    parameters = {"url": "https://example.org/", "headers": {"A": reference("file/own")}}
+    given = command(tool="curl", parameters=parameters, secret_paths=pointers(parameters))
+    found = binder(REGISTRY, {"http"})(given)
+    assert isinstance(found, Unresolved)
+    assert found.expected.tool == "curl" and found.expected.driver == "http"
+    assert not store.asked
+    invocation, told = asyncio.run(begun(store, given, found))
+    assert isinstance(invocation, Invocation)
+    assert told == [SecretUse("file/own", "headers", "test", "example.org")]
+    ((path, use),) = store.asked
+    assert path == "file/own"
+    assert (use.tenant, use.actor, use.tool, use.destination) == (
+        "acme", "ci@acme", "curl", "example.org"
+    )  # fmt: skip
+
+
+def test_nothing_is_given_out_whose_use_cannot_be_recorded(store: Given) -> None:
+    parameters = {"url": "https://example.org/", "headers": {"A": reference("file/own")}}
+    given = command(tool="curl", parameters=parameters, secret_paths=pointers(parameters))
+    found = binder(REGISTRY, {"http"})(given)
+    assert isinstance(found, Unresolved)
+
+    async def story() -> Any:
+        from drivers.context import RunContext
+        from drivers.resources import Resources
+        from processors.executors.resolving import resolved
+        from tests.driver_kit import RecordedOutput, settings
+
+        async def refuse(uses: Any) -> None:
+            raise SecretError("The use could not be recorded.", "secret_unavailable")
+
+        context = RunContext(given, RecordedOutput(), Resources(settings(), store), print)
+        context.secrets_used = refuse
+        return await resolved(found, context)
+
+    assert asyncio.run(story()) == Failure(
+        "secret_unavailable", "The use could not be recorded.", transient=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("tool", "parameters", "parameter", "host"),
+    [
+        ("curl", {"url": "https://Api.Example.org:8443/a"}, "headers", "api.example.org"),
+        ("webhook_sender", {"url": reference("env/TOKEN")}, "headers", None),
+        ("slack_cli", {"message": "m"}, "webhook_url", None),
+        ("psql", {"query": "select 1", "host": "DB-01:5432"}, "password", "db-01"),
+        ("mysql", {"server": "db-02", "host": "jump"}, "password", "db-02"),
+        ("aws_s3", {"endpoint_url": "https://evil.example"}, "secret_access_key", "evil.example"),
+        ("test_path", {"host": "win-01", "path": "C:\\a"}, "password", "win-01"),
+        ("invoke_webrequest", {"host": "win-01", "url": "http://in/"}, "headers", "in"),
+        ("invoke_webrequest", {"host": "win-01", "url": "http://in/"}, "password", "win-01"),
+    ],
+)
+def test_who_gets_it(
+    tool: str, parameters: dict[str, Any], parameter: str, host: str | None
+) -> None:
+    known = REGISTRY.get(tool)
+    assert known is not None
+    given = command(tool=tool, parameters=parameters, secret_paths=pointers(parameters))
+    found = placed(known, given)
+    assert not isinstance(found, list)
+    assert destination_of(known, found, parameter, given) == host
+
+
+def test_the_only_asset_of_a_step_is_where_it_goes() -> None:
+    known = REGISTRY.get("test_path")
+    assert known is not None
+    given = command(tool="test_path", parameters={"path": "C:\\a"}, assets=["Win-09"])
+    found = placed(known, given)
+    assert not isinstance(found, list)
+    assert destination_of(known, found, "password", given) == "win-09"

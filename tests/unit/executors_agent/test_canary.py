@@ -12,12 +12,12 @@ import structlog
 from structlog.testing import capture_logs
 
 from drivers.context import Failure, Outcome, RunContext, Success
-from drivers.secrets import Secrets
-from processors.executors import binding
+from processors.executors import resolving
 from processors.executors.claim import Start
 from processors.executors.lane import Claimed
 from runtime import clock
 from tests.driver_kit import command, until
+from tests.secret_kit import Given, bound
 from tests.unit.executors_agent.test_agent import Lab
 from toolmeta import registry
 from toolmeta.invocation import Invocation
@@ -26,7 +26,7 @@ from toolmeta.secret_references import pointers
 
 CANARY = "w7-f3ak-\x01zq9x-" + "quartz-jumbled-vexing-fowl/" * 4
 REGISTRY = registry.load()
-STORE = Secrets(variables={"CANARY": CANARY})
+STORE = Given({"env/CANARY": CANARY})
 REFERENCE = {"type": "secret", "path": "env/CANARY"}
 CASES = [(tool, name) for tool in REGISTRY.all() for name in sorted(tool.secret_parameters)]
 
@@ -47,8 +47,7 @@ def test_what_bind_says_of_a_wrong_value(tool: Tool, name: str) -> None:
         value = {"a": REFERENCE}
     parameters = {**tool.example.parameters, name: value}
     given = command(tool=tool.name, parameters=parameters, secret_paths=pointers(parameters))
-    drivers = {tool.run.driver}
-    found = binding.binder(REGISTRY, drivers, STORE)(given)
+    found = bound(STORE, given, {tool.run.driver})
     if isinstance(found, Invocation):
         assert CANARY in found.secrets
         assert not leaks(repr(found.argv))
@@ -62,11 +61,11 @@ def test_what_bind_raises_shows_no_value(monkeypatch: pytest.MonkeyPatch) -> Non
     def broken(tool: Tool, parameters: dict[str, Any]) -> Any:
         raise ValueError(f"unexpected {parameters}")
 
-    monkeypatch.setattr(binding, "bind", broken)
+    monkeypatch.setattr(resolving, "bind", broken)
     parameters = {"url": "https://example.org/", "headers": {"A": REFERENCE}}
     given = command(tool="curl", parameters=parameters, secret_paths=pointers(parameters))
     with pytest.raises(RuntimeError) as caught:
-        binding.binder(REGISTRY, {"http"}, STORE)(given)
+        bound(STORE, given)
     shown = "".join(traceback.format_exception(caught.value))
     assert not leaks(shown)
     assert "ValueError" in shown and "broken" in shown

@@ -203,7 +203,7 @@ def test_another_major_version_is_unreadable_and_unknown_fields_are_not() -> Non
 def test_the_catalogue_and_the_drivers_decide_what_binds() -> None:
     bind = binder(load(), {"test"})
 
-    def bound(**changed: Any) -> Invocation | list[Problem]:
+    def bound(**changed: Any) -> Any:
         return bind(StepCommand.model_validate_json(orjson.dumps(command(**changed))))
 
     assert isinstance(bound(), Invocation)

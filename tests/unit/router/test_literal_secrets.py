@@ -84,3 +84,33 @@ def test_every_secret_parameter_is_known_to_be_a_secret_or_content() -> None:
         "access_key_id", "access_token", "account_key", "connection_string", "hmac_secret",
         "password", "sas_token", "secret_access_key", "session_token", "token", "webhook_url",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("tool", ["curl", "webhook_sender", "invoke_webrequest"])
+@pytest.mark.parametrize(
+    "header",
+    ["Authorization", "authorization", "X-Api-Key", "Cookie", "Proxy-Authorization", "X-Auth-Token",
+     "PRIVATE-TOKEN", "X-Vault-Token"],
+)  # fmt: skip
+@pytest.mark.parametrize("value", [CANARY, f"Bearer {CANARY}", "{{ steps.x.output.token }}"])
+def test_a_header_that_is_a_login_takes_a_reference_only(
+    tool: str, header: str, value: str
+) -> None:
+    headers = {"X-Team": "ops", header: value}
+    parameters = {"url": "https://example.org/", "headers": headers, "host": "win-01"}
+    if tool != "invoke_webrequest":
+        del parameters["host"]
+    field = f"plan.steps[1].parameters.headers.{header}"
+    assert_refused({"tool": tool, "parameters": parameters}, field)
+    parameters["headers"] = {"X-Team": "ops", header: REFERENCE}
+    assert kinds(submitted({"tool": tool, "parameters": parameters})[1])[0] == "execution.accepted"
+
+
+@pytest.mark.parametrize("tool", ["curl", "webhook_sender", "prometheus"])
+def test_an_address_with_a_password_is_refused(tool: str) -> None:
+    step = {"tool": tool, "parameters": {"url": f"https://ann:{CANARY}@example.org"}}
+    simulation, events = submitted(step)
+    assert kinds(events) == ["execution.rejected"]
+    assert any("has a password in its address" in one["message"]
+               for one in events[0]["data"]["problems"])  # fmt: skip
+    assert CANARY.encode() not in orjson.dumps(simulation.events)

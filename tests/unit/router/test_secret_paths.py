@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.masking import Masker
-from drivers.secrets import Secrets
-from processors.executors.binding import binder
+from drivers.secret_places import placed
 from processors.router import expressions
 from streams.commands import StepCommand
+from tests import secret_kit
 from tests.unit.router.simulation import Simulation, kinds
 from toolmeta import registry
 from toolmeta.invocation import Invocation
@@ -19,7 +19,7 @@ from toolmeta.secret_references import pointers
 
 TOKEN: Final = {"type": "secret", "path": "env/TOKEN"}
 STOLEN: Final = {"type": "secret", "path": "env/STOLEN"}
-VALUES: Final = {"TOKEN": "value-of-the-token", "STOLEN": "value-that-is-stolen"}
+VALUES: Final = {"env/TOKEN": "value-of-the-token", "env/STOLEN": "value-that-is-stolen"}
 REGISTRY: Final = registry.load()
 WEBHOOK: Final = REGISTRY.get("webhook_sender")
 URL: Final = "https://example.org/"
@@ -39,8 +39,8 @@ def after(output: Any, step: dict[str, Any]) -> tuple[Simulation, dict[str, Any]
 
 
 def bound(command: dict[str, Any]) -> Any:
-    bind = binder(REGISTRY, {"http"}, Secrets(variables=VALUES))
-    return bind(StepCommand.model_validate(command))
+    source = secret_kit.Given(VALUES)
+    return secret_kit.bound(source, StepCommand.model_validate(command), {"http"})
 
 
 def test_pointers() -> None:
@@ -65,7 +65,7 @@ def test_a_reference_of_the_plan_is_recorded_and_resolved_beside_a_rendered_valu
     assert command["secret_paths"] == ["/headers/Authorization"]
     invocation = bound(command)
     assert isinstance(invocation, Invocation)
-    assert invocation.arguments["headers"] == {"Authorization": VALUES["TOKEN"], "X-Id": "a-1"}
+    assert invocation.arguments["headers"] == {"Authorization": VALUES["env/TOKEN"], "X-Id": "a-1"}
 
 
 def test_the_path_of_a_reference_is_never_rendered() -> None:
@@ -136,16 +136,17 @@ def test_rendering_neither_moves_nor_makes_a_reference(literal: Any, output: Any
         "expires_at": "2026-01-01T00:01:00Z", "secret_paths": recorded,
     }  # fmt: skip
     assert WEBHOOK is not None
-    found = Secrets(variables=VALUES).resolved(WEBHOOK, StepCommand.model_validate(command))
+    found = placed(WEBHOOK, StepCommand.model_validate(command))
     if isinstance(found, list):
         return
-    resolved, values = found
-    assert set(values) <= {VALUES["TOKEN"]}
+    values = {place: VALUES[str(place.path)] for place in found.places}
+    assert set(values.values()) <= {VALUES["env/TOKEN"]}
+    resolved = found.filled(values)
     for name in WEBHOOK.secret_parameters & resolved.keys():
         # Nothing that looks like a reference goes out as data either.
         assert not _looks(resolved[name])
-    assert repr(resolved).count(VALUES["TOKEN"]) == len(recorded) == len(values)
-    assert Masker(values).text(repr(resolved)).count(VALUES["TOKEN"]) == 0
+    assert repr(resolved).count(VALUES["env/TOKEN"]) == len(recorded) == len(values)
+    assert Masker(values.values()).text(repr(resolved)).count(VALUES["env/TOKEN"]) == 0
 
 
 def _looks(value: Any) -> bool:
