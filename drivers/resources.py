@@ -10,9 +10,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from drivers.connections import AssetCache
+from drivers.launcher import Launcher
 from drivers.rate_limits import RateLimiter
-from drivers.reaper import Reaper
 from drivers.secrets import Secrets
+from drivers.step_users import StepUsers
 from runtime.settings import ExecutorSettings, passwords
 
 if TYPE_CHECKING:  # each is loaded on first use: an executor of one domain needs few of them
@@ -26,13 +27,18 @@ _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 WINRM_THREADS: Final = 64
 
 
+class NoInventory(Exception):
+    """The executor was given no database."""
+
+
 class Resources:
     """Opened on first use, closed once on drain; for one event loop."""
 
     def __init__(self, settings: ExecutorSettings, variables: Mapping[str, str] = _NOTHING) -> None:
         """Opens nothing; `variables` are the secrets of `env/NAME`, by name."""
         self.settings = settings
-        self.reaper = Reaper()
+        self.launcher = Launcher()
+        self.step_users = StepUsers(settings)
         self.rate_limiter = RateLimiter()
         self.secrets = Secrets(settings.secrets_dir, variables, passwords(settings))
         self.remembered = AssetCache()
@@ -69,7 +75,13 @@ class Resources:
         )
 
     async def database(self) -> AsyncConnectionPool[AsyncConnection[dict[str, Any]]]:
-        """The pool on `settings.database_url`: rows as dicts, at most 8 connections."""
+        """The pool on the inventory: rows as dicts, at most 8 connections.
+
+        Raises NoInventory where the settings name none.
+        """
+        url = self.settings.assets_database_url
+        if url is None:
+            raise NoInventory
         async with self._opening:
             if self._pool is None:
                 from psycopg import AsyncConnection
@@ -77,7 +89,7 @@ class Resources:
                 from psycopg_pool import AsyncConnectionPool
 
                 self._pool = AsyncConnectionPool(
-                    self.settings.database_url.get_secret_value(),
+                    url.get_secret_value(),
                     connection_class=AsyncConnection[dict[str, Any]],
                     kwargs={
                         "row_factory": dict_row,
@@ -121,7 +133,7 @@ class Resources:
 
     async def close(self) -> None:
         """Close what was opened; safe to call twice."""
-        await asyncio.to_thread(self.reaper.close)
+        await asyncio.to_thread(self.launcher.close)
         http, self._http = self._http, None
         pool, self._pool = self._pool, None
         if http is not None:

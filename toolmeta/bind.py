@@ -122,6 +122,11 @@ def _contacts(tool: Tool, values: dict[str, Any]) -> Iterator[Contact]:
                 yield Contact(position, before, host, after)
 
 
+def _started(tool: Tool, values: dict[str, Any]) -> str | None:
+    program = values.get(tool.run.starts) if tool.run.starts is not None else None
+    return program if type(program) is str else None
+
+
 def _invocation(tool: Tool, argv: tuple[str, ...], values: dict[str, Any]) -> Invocation:
     run = tool.run
     env = {name: fill(text, values) for name, text in run.env.items()}
@@ -137,6 +142,8 @@ def _invocation(tool: Tool, argv: tuple[str, ...], values: dict[str, Any]) -> In
         driver=run.driver,
         argv=argv,
         contacts=tuple(_contacts(tool, values)),
+        starts=_started(tool, values),
+        new_privileges=run.new_privileges,
         stdin=None if run.stdin is None else fill(run.stdin, values),
         env={name: text for name, text in env.items() if text is not None},
         call=run.call,

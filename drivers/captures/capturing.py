@@ -105,7 +105,7 @@ async def in_thread(work: Callable[[], T]) -> T:
 
 def missing(invocation: Invocation, program: str, *, raw: bool) -> Failure | None:
     """The failure where `program` is absent or, with `raw`, may not open raw sockets here."""
-    path = shutil.which(program, path=local.minimal_environment({})["PATH"])
+    path = shutil.which(program, path=local.program_path())
     if path is None:
         message = f"the program {program} is not installed on this executor"
         return fail(invocation, "program_missing", message)
