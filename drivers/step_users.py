@@ -66,7 +66,7 @@ class StepUsers:
 
     def notice(self) -> str | None:
         """What an operator should know at the start, or None."""
-        if self.exclusive or (self._account is not None and self._account.user is not None):
+        if self.switches(""):
             return None
         if os.geteuid() == 0:
             return (
@@ -77,6 +77,12 @@ class StepUsers:
             "programs of steps run as the executor's own user, since it is not root: they can read "
             "what that user can read"
         )
+
+    def switches(self, tool: str) -> bool:
+        """Whether programs of this tool run as another user than the executor."""
+        if tool in self._root_tools:
+            return False
+        return self.exclusive or (self._account is not None and self._account.user is not None)
 
     @contextmanager
     def taken(self, tool: str) -> Iterator[StepUser]:

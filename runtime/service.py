@@ -66,6 +66,10 @@ def run(app: str, model: type[S], parts: tuple[str, ...], body: Body[S]) -> int:
     log.info("starting")
     try:
         body(loaded, log, status, stop)
+    except settings.SettingsError as error:
+        # Only this machine could tell that it is wrong.
+        log.error(str(error))
+        return 2
     except Exception:
         log.exception("stopped by an error")
         return 1

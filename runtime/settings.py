@@ -80,6 +80,21 @@ class DatabaseSettings(CommonSettings):
     )
 
 
+class InventorySettings(CommonSettings):
+    """What a process with the inventory needs."""
+
+    assets_database_url: SecretStr | None = Field(
+        default=None,
+        description="Postgres with the inventory, as a postgresql:// URL of a role that can use "
+        "nothing else (`runstream migrate` makes it); without it no host is looked up, and asset "
+        "tools fail",
+    )
+
+
+class MigrateSettings(DatabaseSettings, InventorySettings):
+    """`runstream migrate`."""
+
+
 class RouterSettings(CommonSettings):
     """The router."""
 
@@ -98,7 +113,7 @@ def _names(given: object) -> object:
 Names = Annotated[frozenset[str], NoDecode, BeforeValidator(_names)]
 
 
-class ExecutorSettings(CommonSettings):
+class ExecutorSettings(InventorySettings):
     """An executor agent."""
 
     environment: Annotated[Environment, BeforeValidator(stored_environment)] = Field(
@@ -116,12 +131,6 @@ class ExecutorSettings(CommonSettings):
     )
     group_protocol: Literal["classic", "consumer"] = Field(
         default="classic", description="Kafka rebalance protocol; consumer is KIP-848"
-    )
-    assets_database_url: SecretStr | None = Field(
-        default=None,
-        description="Postgres with the inventory, as a postgresql:// URL of a role that can use "
-        "nothing else (`runstream migrate` makes it); without it no host is looked up, and asset "
-        "tools fail",
     )
     step_user: str | None = Field(
         default=None,

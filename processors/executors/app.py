@@ -67,8 +67,10 @@ async def serve(
 ) -> None:
     """Claim and run until `stop` is set, then drain; raises on a fault that needs an operator."""
     loop = asyncio.get_running_loop()
-    publisher = Publisher(clients.producer(settings))
     resources = Resources(settings, variables)
+    if (notice := resources.step_users.notice()) is not None:
+        log.warning(notice)
+    publisher = Publisher(clients.producer(settings))
     cancellations = Cancellations()
     agent = Agent(settings, log, publisher, resources, DRIVERS, cancellations)
     over = threading.Event()
