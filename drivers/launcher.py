@@ -145,18 +145,17 @@ class Launcher:
         ours, its = socket.socketpair()
         ours.setblocking(False)
         program = Program(ours)
-        given = [its.detach(), _file_of(stdin)]
         try:
-            out, given_out = os.pipe()
-            given.append(given_out)
-            err, given_err = os.pipe()
-            given.append(given_err)
-            await program.read_from(out, err)
-            self._send(given if lock is None else [*given, lock])
-        finally:
-            for descriptor in given:
-                os.close(descriptor)
-        try:
+            given = [its.detach(), _file_of(stdin)]
+            try:
+                out, given_out = os.pipe()
+                err, given_err = os.pipe()
+                given += [given_out, given_err]
+                await program.read_from(out, err)
+                self._send(given if lock is None else [*given, lock])
+            finally:
+                for descriptor in given:
+                    os.close(descriptor)
             await program.start(request)
         except BaseException:
             await program.close(release=False)

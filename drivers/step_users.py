@@ -61,8 +61,14 @@ class StepUsers:
         #: Programs get a user id of their own.
         self.exclusive = self._account is None and os.geteuid() == 0
         if self.exclusive:
-            _check_range()
-            _LOCKS.mkdir(mode=0o700, exist_ok=True)
+            try:
+                _check_range()
+                _LOCKS.mkdir(mode=0o700, exist_ok=True)
+            except OSError as error:
+                raise SettingsError(
+                    f"{_SETTING} is not set, and programs cannot be given user ids of their own "
+                    f"here ({error}): name an account without rights"
+                ) from None
 
     def notice(self) -> str | None:
         """What an operator should know at the start, or None."""

@@ -21,7 +21,7 @@ from processors.executors.lane import Claimed
 from processors.executors.slots import Slots
 from runtime import clock
 from streams.commands import CancelStep
-from streams.reports import REPORT, AnyReport, Cancelled, Heartbeat, Succeeded
+from streams.reports import REPORT, AnyReport, Cancelled, Failed, Succeeded
 from tests.driver_kit import command, settings, until
 from tests.integration.local_lab import argv
 
@@ -44,20 +44,32 @@ class Reports:
         self, topic: str, key: bytes, value: bytes, headers: Any, delivered: Any = None
     ) -> None:
         report = REPORT.validate_json(value)
-        if not isinstance(report, Heartbeat):
+        if isinstance(report, Succeeded | Cancelled | Failed):
             self.ends.setdefault(report.step, []).append(report)
         delivered(None)
 
 
-async def _race(agent: Agent, lane: Any, name: str, folder: Path, reports: Reports) -> None:
+async def _race(
+    agent: Agent,
+    cancellations: Cancellations,
+    lane: Any,
+    name: str,
+    folder: Path,
+    reports: Reports,
+) -> None:
     words = ("sh", "-c", f"sleep 0.0{random.randrange(4)}; : > {folder}/{name}")
-    given = command(step=name, tool="argv")
+    # One target for all: half of them wait for a permit.
+    given = command(step=name, tool="argv", target="web-01")
+    body = {"execution_id": given.execution_id, "step": name, "attempt": 1, "reason": "cancelled",
+            "grace_seconds": 1.0, "at": given.dispatched_at}  # fmt: skip
+    cancel = CancelStep.model_validate(body)
+    if random.random() < 0.05:
+        # It came between the claim and its commit.
+        cancellations.add(name, cancel, clock.now())
     lane.slots.acquire(1)
     agent.begin(lane, [Claimed(Start(given, name, argv(*words)), None, clock.monotonic())])
     await asyncio.sleep(random.uniform(0, _SECONDS))
-    body = {"execution_id": given.execution_id, "step": name, "attempt": 1, "reason": "cancelled",
-            "grace_seconds": 1.0, "at": given.dispatched_at}  # fmt: skip
-    agent.cancel(name, CancelStep.model_validate(body))
+    agent.cancel(name, cancel)
     await until(lambda: name in reports.ends)
 
 
@@ -66,17 +78,18 @@ def test_a_cancel_that_races_the_end_has_one_of_the_two_ends(open_folder: Path) 
     reports = Reports()
 
     async def story() -> None:
-        wanted = settings(target_concurrency=_AT_ONCE)
+        wanted = settings(target_concurrency=_AT_ONCE // 2)
         resources = Resources(wanted)
         lane: Any = SimpleNamespace(slots=Slots(_AT_ONCE))
+        cancellations = Cancellations()
         agent = Agent(
-            wanted, structlog.get_logger(), reports, resources, DRIVERS, Cancellations()  # type: ignore[arg-type]
+            wanted, structlog.get_logger(), reports, resources, DRIVERS, cancellations  # type: ignore[arg-type]
         )  # fmt: skip
         names = iter(range(RACES))
 
         async def worker() -> None:
             for number in names:
-                await _race(agent, lane, f"race-{number}", folder, reports)
+                await _race(agent, cancellations, lane, f"race-{number}", folder, reports)
 
         await asyncio.gather(*(worker() for _ in range(_AT_ONCE)))
         assert agent.running == 0 and lane.slots.busy() == 0
