@@ -26,6 +26,7 @@ import signal
 import socket
 import stat
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -175,12 +176,17 @@ def _start(request: Request, streams: list[int]) -> int:
             if not stat.S_ISCHR(os.fstat(descriptor).st_mode):
                 os.fchown(descriptor, user.uid, user.gid)
     parent = os.getpid()
+    priority = os.getpriority(os.PRIO_PROCESS, 0)
+    with suppress(PermissionError):
+        # Else a program that multiplies would leave this process no time to end it.
+        os.setpriority(os.PRIO_PROCESS, 0, -20)
     report, failure = os.pipe()
     pid = os.fork()
     if pid == 0:
         number = errno.EINVAL
         try:
             os.close(report)
+            os.setpriority(os.PRIO_PROCESS, 0, priority)
             _become(request, streams, parent)
         except OSError as error:
             number = error.errno or errno.EIO

@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from drivers import processes
+
 _LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
 #: Memory that one process may have beyond the limit of the attempt: what measures the attempt
@@ -23,6 +25,8 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
 _HEADROOM = 1.25
 #: The kernel takes such a process before any other when memory runs out.
 _OOM_SCORE = "900"
+#: Steps at their limit that a user may have, where it is the user of several steps.
+_SHARED = 4
 _DEFAULT_ACTION = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -80,9 +84,13 @@ def confine(user: User | None, limits: Limits, *, new_privileges: bool) -> None:
     _lower(resource.RLIMIT_NOFILE, limits.open_files)
     _lower(resource.RLIMIT_FSIZE, limits.file_bytes)
     _lower(resource.RLIMIT_DATA, int(limits.memory_bytes * _HEADROOM))
+    uid = os.geteuid() if user is None else user.uid
+    if user is not None and user.exclusive:
+        _lower(resource.RLIMIT_NPROC, limits.processes)
+    elif uid != 0:
+        # The kernel counts all processes of the user; it only has to stop what multiplies.
+        _lower(resource.RLIMIT_NPROC, processes.threads_of(uid) + _SHARED * limits.processes)
     if user is not None:
-        if user.exclusive:
-            _lower(resource.RLIMIT_NPROC, limits.processes)
         os.umask(0o077)
         os.setgroups(())
         os.setresgid(user.gid, user.gid, user.gid)

@@ -62,6 +62,20 @@ def _stat(pid: int) -> _Stat | None:
     )
 
 
+def threads_of(uid: int) -> int:
+    """How many threads the processes of a user have, as RLIMIT_NPROC counts them."""
+    count = 0
+    if not supported():
+        return count
+    for entry in os.scandir(_PROC):
+        try:
+            if entry.name.isdigit() and entry.stat().st_uid == uid:
+                count += len(os.listdir(f"/proc/{entry.name}/task"))  # noqa: PTH208
+        except OSError:
+            continue
+    return count
+
+
 def _has_user(pid: int, uid: int) -> bool:
     """Whether the real user id is this one; the owner of /proc/pid is not always it."""
     try:

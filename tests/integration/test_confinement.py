@@ -10,15 +10,17 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from drivers import step_users
 from drivers.context import Failure, Outcome, Success
 from drivers.resources import Resources
-from drivers.step_users import FIRST_UID, UIDS
+from drivers.step_users import FIRST_UID, UIDS, NoUserLeft, StepUsers
 from runtime.settings import SettingsError
 from runtime.step_limits import StepLimits
 from tests.driver_kit import Run, settings, until
@@ -138,6 +140,22 @@ def test_two_programs_can_neither_read_nor_signal_each_other(open_folder: Path) 
 
 
 @as_root
+def test_no_two_programs_of_a_machine_have_one_user_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of a range that no other test uses.
+    monkeypatch.setattr(step_users, "FIRST_UID", FIRST_UID + UIDS)
+    monkeypatch.setattr(step_users, "UIDS", 4)
+    executors = [StepUsers(settings()), StepUsers(settings())]
+    with ExitStack() as held:
+        taken = [held.enter_context(executors[n % 2].taken("argv")) for n in range(4)]
+        assert len({one.user.uid for one in taken if one.user is not None}) == 4
+        for executor in executors:
+            with pytest.raises(NoUserLeft), executor.taken("argv"):
+                pass
+    with executors[0].taken("argv") as one:
+        assert one.exclusive
+
+
+@as_root
 def test_the_operator_may_name_an_account_or_tools_that_keep_the_executors_user() -> None:
     nobody = pwd.getpwnam("nobody")
     script = "id -un; echo $HOME"
@@ -168,10 +186,12 @@ def test_a_program_inherits_three_descriptors() -> None:
 _BOMB = "b() { b | b & }; b; sleep 600"
 
 
-@pytest.mark.parametrize("wanted", [{}, {"step_user": "root"}])
-def test_a_fork_bomb_ends_only_its_own_step(wanted: dict[str, Any]) -> None:
+@as_root
+def test_a_fork_bomb_ends_only_its_own_step() -> None:
+    """Only with a user id of its own: the kernel bounds the processes of no other step."""
+
     async def inside() -> tuple[Outcome, Outcome, float]:
-        opened = Resources(settings(step_limits=StepLimits(processes=64), **wanted))
+        opened = Resources(settings(step_limits=StepLimits(processes=64)))
         began = time.monotonic()
         bomb = asyncio.create_task(Run(opened, argv("bash", "-c", _BOMB)).outcome(60))
         others = [await Run(opened, argv("echo", "fine")).outcome() for _ in range(3)]
@@ -181,8 +201,6 @@ def test_a_fork_bomb_ends_only_its_own_step(wanted: dict[str, Any]) -> None:
         assert all(isinstance(one, Success) for one in others)
         return outcome, others[0], seconds
 
-    if os.geteuid() != 0 and wanted:
-        pytest.skip("only root can run programs as root")
     before = len(psutil.pids())
     outcome, _, seconds = asyncio.run(inside())
     assert isinstance(outcome, Failure) and outcome.error_class == "limit_exceeded", outcome
