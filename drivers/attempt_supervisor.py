@@ -107,7 +107,8 @@ class _Attempt:
     def watch(self) -> None:
         """Return once the executor has let go, and nothing runs that may not."""
         while True:
-            ready, _, _ = select.select([self._connection, self._ended], [], [], _MEASURE_SECONDS)
+            waited: list[int | socket.socket] = [self._connection, self._ended]
+            ready, _, _ = select.select(waited, [], [], _MEASURE_SECONDS)
             if self._ended in ready:
                 os.read(self._ended, 4096)
                 self._reap()

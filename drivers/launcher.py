@@ -191,7 +191,7 @@ class Launcher:
             self._server = subprocess.Popen(
                 # `-I -S` reads no packages and no settings of the environment.
                 [sys.executable, "-I", "-S", "-c", _SERVER, _ROOT],
-                stdin=its,
+                stdin=its.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
