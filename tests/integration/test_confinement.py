@@ -41,7 +41,7 @@ _ESCAPE = textwrap.dedent("""
             null = os.open("/dev/null", os.O_RDWR)
             for descriptor in (0, 1, 2):
                 os.dup2(null, descriptor)
-            os.execve(sys.executable, [PYTHON, "-I", "-S", "-c",
+            os.execve(sys.executable, [sys.executable, "-I", "-S", "-c",
                 "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid()));"
                 "time.sleep(600)", sys.argv[1]], {})
         os._exit(0)
