@@ -33,13 +33,16 @@ def migrate(
     ] = 30.0,
     as_json: Json = False,
 ) -> None:
-    """Bring the database up to date; safe to repeat, also at the same time."""  # fmt: skip
-    from runtime.settings import DatabaseSettings
+    """Bring the database up to date, the role of executors included; safe to repeat."""
+    from runtime.settings import MigrateSettings
     from sinks.migrate import ChangedMigration
 
-    settings = endpoints.load(DatabaseSettings)
+    settings = endpoints.load(MigrateSettings)
+    dsn, inventory = settings.database_url.get_secret_value(), settings.assets_database_url
     try:
-        applied = _migrate_with_wait(settings.database_url.get_secret_value(), wait)
+        applied = _migrate_with_wait(dsn, wait)
+        if inventory is not None:
+            _make_inventory_role(dsn, inventory.get_secret_value())
     except ChangedMigration as error:
         raise Failure(str(error), Exit.FAILED) from None
     if as_json:
@@ -48,6 +51,20 @@ def migrate(
         terminal.say(f"{count(len(applied), 'migration')} applied: {', '.join(applied)}", "green")
     else:
         terminal.say("the database is up to date", "green")
+
+
+def _make_inventory_role(dsn: str, inventory_dsn: str) -> None:
+    """Make the role of executors; raises Failure where the database refuses."""
+    import psycopg
+
+    from sinks.inventory_role import UnfitRole, make_inventory_role
+
+    try:
+        make_inventory_role(dsn, inventory_dsn)
+    except UnfitRole as error:
+        raise Failure(str(error), Exit.USAGE) from None
+    except psycopg.Error as error:
+        raise _refused(dsn, error) from None
 
 
 def _migrate_with_wait(dsn: str, wait: float) -> list[str]:

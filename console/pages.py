@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
 from runtime import settings
@@ -146,9 +146,11 @@ def _default(name: str, model: type[settings.CommonSettings]) -> str:
     value = field.default
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
+    if isinstance(value, BaseModel):
+        return f"`{value.model_dump_json()}`"
     return (
         "-"
-        if value is None or value == ""
+        if value is None or value in ("", frozenset())
         else f"`{value}`".replace("True", "true").replace("False", "false")
     )
 

@@ -88,9 +88,12 @@ def _finding(tool: Tool, folders: str, versions: Mapping[str, str]) -> Finding:
     if lacking:
         missing += lacking
         remedies.append(f"run the executor with {', '.join(lacking)}")
-    if tool.risk.needs_root and os.geteuid() != 0:
+    if tool.risk.needs_root and not _runs_as_root(tool.name):
         missing.append("root")
-        remedies.append("run the executor as root, or act through a host where it may be")
+        remedies.append(
+            f"run the executor as root with RUNSTREAM_ROOT_TOOLS={tool.name}, or act through a "
+            "host where it may be root"
+        )
     package = tool.debian_package
     return Finding(
         tool.name,
@@ -103,6 +106,12 @@ def _finding(tool: Tool, folders: str, versions: Mapping[str, str]) -> Finding:
         tuple(missing),
         "; ".join(remedies) or None,
     )
+
+
+def _runs_as_root(tool: str) -> bool:
+    """Whether an executor with the environment and the user of this command starts it as root."""
+    listed = (word.strip() for word in os.environ.get("RUNSTREAM_ROOT_TOOLS", "").split(","))
+    return os.geteuid() == 0 and (os.environ.get("RUNSTREAM_STEP_USER") == "root" or tool in listed)
 
 
 def _remedy_for(program: str, package: str | None) -> str:

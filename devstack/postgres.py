@@ -28,7 +28,11 @@ class PostgresServer(LocalServer):
     @property
     def dsn(self) -> str:
         """The URL for clients; known once prepared."""
-        return f"postgresql://{USER}:{self._password}@127.0.0.1:{self._port}/{DATABASE}"
+        return self.dsn_of(USER, self._password)
+
+    def dsn_of(self, user: str, password: str) -> str:
+        """The URL of another role; neither part holds a character that a URL escapes."""
+        return f"postgresql://{user}:{password}@127.0.0.1:{self._port}/{DATABASE}"
 
     def prepare(self) -> Child:
         """Find the programs, make the data folder if there is none, and choose the port."""

@@ -23,6 +23,8 @@ class ProcessSpec(BaseModel):
     argv: tuple[str, ...]
     #: Whether it gets DATABASE_URL.
     database: bool = True
+    #: Whether it gets RUNSTREAM_ASSETS_DATABASE_URL, the inventory.
+    inventory: bool = False
     #: Whether it gets the SECRET_ variables, and the passwords of other systems.
     secrets: bool = True
     #: Which of the stack's keys it signs with.
@@ -30,14 +32,20 @@ class ProcessSpec(BaseModel):
 
 
 def console_command(
-    name: str, *arguments: str, database: bool = False, secrets: bool = False
+    name: str,
+    *arguments: str,
+    database: bool = False,
+    inventory: bool = False,
+    secrets: bool = False,
 ) -> ProcessSpec:
     """A `runstream` command, run by this interpreter."""
     argv = (sys.executable, "-m", "console", *arguments)
     key: Literal["router", "executor"] | None = None
     if arguments[0] == "router" or arguments[0] == "executor":
         key = arguments[0]
-    return ProcessSpec(name=name, argv=argv, database=database, secrets=secrets, key=key)
+    return ProcessSpec(
+        name=name, argv=argv, database=database, inventory=inventory, secrets=secrets, key=key
+    )
 
 
 def executor(name: str, domains: Sequence[str]) -> ProcessSpec:
@@ -47,14 +55,14 @@ def executor(name: str, domains: Sequence[str]) -> ProcessSpec:
     """
     words = [word for domain in domains for word in ("--domain", domain)]
     return console_command(
-        name, "executor", *words, database=any(d != TEST_DOMAIN for d in domains), secrets=True
+        name, "executor", *words, inventory=any(d != TEST_DOMAIN for d in domains), secrets=True
     )
 
 
 #: Run at the same time, each to its end, before any process starts.
 PREPARATION: tuple[ProcessSpec, ...] = (
     console_command("topics-apply", "topics", "apply"),
-    console_command("migrate", "migrate", database=True),
+    console_command("migrate", "migrate", database=True, inventory=True),
 )
 
 

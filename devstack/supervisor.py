@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import signal
 import sys
 import time
@@ -27,6 +28,7 @@ from devstack.state import ALREADY_RUNNING, LaunchRequest, Phase, StackStatus, S
 from runtime import environment
 from runtime.settings import secret_variables
 
+_INVENTORY = "RUNSTREAM_ASSETS_DATABASE_URL"
 _TICK_SECONDS = {"starting": 0.05, "ready": 0.5}
 #: Restarts after which a stack that has never been ready gives up.
 _MOST_RESTARTS = 3
@@ -49,7 +51,8 @@ class Supervisor:
         """Nothing runs yet; `credentials` are variables for the processes that act on systems."""
         self._folder = folder
         self._request = request
-        self._credentials = credentials
+        self._credentials = dict(credentials)
+        self._inventory_url = self._credentials.pop(_INVENTORY, None)
         self._mark = start_mark(os.getpid())
         self._stopping = False
         self._phase: Phase = "starting"
@@ -98,6 +101,10 @@ class Supervisor:
             postgres = PostgresServer(self._folder.postgres, log=self._folder.log("postgres"))
             child = postgres.prepare()
             self._database_url = postgres.dsn
+            # Executors may use the inventory only; the migration makes the role.
+            self._inventory_url = self._inventory_url or postgres.dsn_of(
+                "runstream_assets", secrets.token_urlsafe(24)
+            )
             self._servers.append(Member(child, postgres.is_ready, probe_every=10.0))
             self._servers[-1].start(time.monotonic())
         self._wait_for(self._servers)
@@ -176,6 +183,8 @@ class Supervisor:
         given = dict(self._credentials) if spec.secrets else {}
         if spec.database:
             given["DATABASE_URL"] = self._database_url or ""
+        if spec.inventory and self._inventory_url is not None:
+            given[_INVENTORY] = self._inventory_url
         # Also where it signs nothing: a key that the caller has set is a person's.
         key = "" if spec.key is None else str(self._folder.keys.private(spec.key))
         given |= {

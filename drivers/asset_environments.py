@@ -65,7 +65,7 @@ async def refusal(invocation: Invocation, context: RunContext) -> Failure | None
     tools of the inventory itself check the asset that they change.
     """
     command, resources = context.command, context.resources
-    no_inventory = "database_url" not in resources.settings.model_fields_set
+    no_inventory = resources.settings.assets_database_url is None
     if no_inventory or command.environment == "prod" or invocation.driver == "asset":
         return None
     try:

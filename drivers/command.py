@@ -20,6 +20,13 @@ class CommandDriver:
             return fail(invocation, "invalid_parameters", "there is no program to start")
         if any("\x00" in word for word in words):
             return fail(invocation, "invalid_parameters", "an argument holds a NUL character")
+        allowed = context.resources.settings.startable_programs
+        if invocation.starts is not None and invocation.starts not in allowed:
+            message = (
+                f"{invocation.tool} may not start {invocation.starts} from this executor: its "
+                "operator has not listed it in RUNSTREAM_STARTABLE_PROGRAMS"
+            )
+            return fail(invocation, "capability_missing", message)
         where = await connection_of_step(invocation, context)
         if isinstance(where, Failure):
             return where

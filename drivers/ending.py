@@ -14,6 +14,8 @@ from drivers.processes import Traces
 #: Until SIGKILL has taken effect.
 KILL_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.05
+#: Process ids in the evidence: enough for any program that is not a fork bomb.
+_LISTED: Final = 200
 
 
 async def end_tree(traces: Traces, grace_seconds: float) -> dict[str, Any]:
@@ -32,13 +34,14 @@ async def end_tree(traces: Traces, grace_seconds: float) -> dict[str, Any]:
     while alive and time.monotonic() - begun < grace_seconds + KILL_SECONDS:
         await asyncio.sleep(_POLL_SECONDS)
         alive = await asyncio.to_thread(processes.find, traces, frozenset(known))
-        late = time.monotonic() - begun >= grace_seconds
-        if late:
+        if time.monotonic() - begun >= grace_seconds:
             number = signal.SIGKILL
-        forbidden |= processes.send(alive if late else alive - known, number)
+            await asyncio.to_thread(processes.kill, traces, frozenset(known))
+        else:
+            forbidden |= processes.send(alive - known, number)
         known |= alive
     evidence: dict[str, Any] = {
-        "pids_ended": sorted(member.pid for member in known - alive),
+        "pids_ended": sorted(member.pid for member in known - alive)[:_LISTED],
         "last_signal": number.name,
         "grace_seconds": grace_seconds,
         "seconds": round(time.monotonic() - begun, 3),

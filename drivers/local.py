@@ -1,24 +1,29 @@
-"""Programs on this machine: own session, minimal environment, ended as a whole tree."""
+"""Programs on this machine: own user, session, folder and limits, ended as a whole tree."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
+import secrets
 import shutil
-import subprocess
+import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 from drivers import processes
+from drivers.attempt_supervisor import Request
 from drivers.cleanup import run_uncancelled
+from drivers.confinement import Limits
 from drivers.context import Failure, Outcome, RunContext
 from drivers.ending import KILL_SECONDS, end_tree
 from drivers.errors import fail
+from drivers.launcher import CLOSE_SECONDS, Program
 from drivers.processes import Traces
-from drivers.program_output import READ_BYTES, ProgramOutput, conclude
+from drivers.program_output import OutputLimit, ProgramOutput, conclude
+from drivers.step_users import NoUserLeft, StepUser
 from drivers.stopping import run_until_stopped
 from streams.ids import attempt_id
 from toolmeta.invocation import Invocation
@@ -26,7 +31,15 @@ from toolmeta.invocation import Invocation
 _FOLDERS: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: How long the streams may stay open after the program has ended (a background child holds them).
 _LINGER_SECONDS: Final = 1.0
-_POLL_SECONDS: Final = 0.05
+#: What is said of a limit, by its name in RUNSTREAM_STEP_LIMITS.
+_LIMITS: Final = {
+    "processes": "had as many processes and threads as it may have",
+    "memory_bytes": "used more memory than it may use",
+    "file_bytes": "wrote a file larger than it may write",
+    "scratch_files": "made more files in its working folder than it may make",
+    "scratch_bytes": "wrote more into its working folder than it may write",
+    "output_bytes": "wrote more output than it may write",
+}
 
 
 async def run(invocation: Invocation, context: RunContext) -> Outcome:
@@ -37,7 +50,56 @@ async def run(invocation: Invocation, context: RunContext) -> Outcome:
     if context.stop.requested:
         # A driver of several programs starts no other one after a cancel.
         raise asyncio.CancelledError
-    environment = minimal_environment(invocation.env)
+    try:
+        with context.resources.step_users.taken(invocation.tool) as user:
+            return await _run_as(user, invocation, context)
+    except NoUserLeft as error:
+        return fail(invocation, "busy", f"{invocation.argv[0]} was not started: {error}")
+
+
+async def _run_as(user: StepUser, invocation: Invocation, context: RunContext) -> Outcome:
+    request = _request(user, invocation, context)
+    if isinstance(request, Failure):
+        return request
+    starting: asyncio.Future[Program | None] = asyncio.get_running_loop().create_future()
+
+    async def work() -> Outcome:
+        try:
+            started = await _start(request, user, invocation, context)
+        except BaseException:
+            starting.set_result(None)
+            raise
+        starting.set_result(started if isinstance(started, Program) else None)
+        if isinstance(started, Failure):
+            return started
+        return await _run_to_end(started, invocation, context, confined=user.exclusive)
+
+    async def stop() -> dict[str, Any]:
+        # A program that is being started is awaited, so that it is ended too.
+        started = await asyncio.shield(starting)
+        if started is None:
+            return {}
+        return await end_tree(_traces(started, request), context.stop.grace_seconds)
+
+    def exit_code() -> int | None:
+        started = starting.result() if starting.done() else None
+        return started.exit_code if started else None
+
+    return await run_until_stopped(
+        work(),
+        stop,
+        exit_code,
+        context,
+        success_codes=invocation.success_codes,
+        confirm_seconds=3 * KILL_SECONDS,
+    )
+
+
+def _request(user: StepUser, invocation: Invocation, context: RunContext) -> Request | Failure:
+    """What the supervisor is to start."""
+    name = f"runstream-{os.getpid()}-{secrets.token_hex(8)}"
+    folder = str(Path(tempfile.gettempdir()) / name)
+    environment = minimal_environment(invocation.env, user.home or folder)
     program = shutil.which(invocation.argv[0], path=environment["PATH"])
     if program is None:
         return fail(
@@ -45,63 +107,40 @@ async def run(invocation: Invocation, context: RunContext) -> Outcome:
             "program_missing",
             f"the program {invocation.argv[0]} is not installed on this executor",
         )
-    mark = mark_of(context)
-    environment[processes.MARK] = mark
-    reaper = context.resources.reaper
-    reaper.watch(Traces(mark))
-    starting: asyncio.Future[_Program | None] = asyncio.get_running_loop().create_future()
-
-    async def work() -> Outcome:
-        try:
-            started = await _start(program, invocation, environment, mark)
-        except BaseException:
-            starting.set_result(None)
-            raise
-        if isinstance(started, Failure):
-            starting.set_result(None)
-            return started
-        context.acting()
-        reaper.watch(started.traces)
-        starting.set_result(started)
-        return await _run_to_end(started, invocation, context)
-
-    async def stop() -> dict[str, Any]:
-        # A program that is being started is awaited, so that it is ended too.
-        started = await asyncio.shield(starting)
-        return await end_tree(started.traces, context.stop.grace_seconds) if started else {}
-
-    def exit_code() -> int | None:
-        started = starting.result() if starting.done() else None
-        return started.process.returncode if started else None
-
-    try:
-        return await run_until_stopped(
-            work(),
-            stop,
-            exit_code,
-            context,
-            success_codes=invocation.success_codes,
-            confirm_seconds=3 * KILL_SECONDS,
-        )
-    finally:
-        reaper.release(mark)
+    limits = context.resources.settings.step_limits
+    return Request(
+        program=program,
+        argv=(program, *invocation.argv[1:]),
+        env={**environment, "TMPDIR": folder, processes.MARK: mark_of(context)},
+        folder=folder,
+        limits=Limits(
+            processes=limits.processes,
+            memory_bytes=limits.memory_bytes,
+            open_files=limits.open_files,
+            file_bytes=limits.file_bytes,
+            scratch_files=limits.scratch_files,
+            scratch_bytes=limits.scratch_bytes,
+        ),
+        user=user.user,
+        new_privileges=invocation.new_privileges,
+    )
 
 
 def program_of(name: str) -> str | None:
     """The path of a program on this machine, found as `run` finds it."""
-    return shutil.which(name, path=minimal_environment({})["PATH"])
+    return shutil.which(name, path=program_path())
 
 
-def minimal_environment(added: dict[str, str]) -> dict[str, str]:
+def minimal_environment(added: dict[str, str], home: str) -> dict[str, str]:
     """PATH, HOME and LANG, then what the tool adds; nothing else of the executor's own."""
+    return {"PATH": program_path(), "HOME": home, "LANG": "C.UTF-8", **added}
+
+
+def program_path() -> str:
+    """The folders in which programs are looked for: the executor's, then the usual ones."""
     path = os.environ.get("PATH", "").split(":")
     folders = [*path, *(folder for folder in _FOLDERS.split(":") if folder not in path)]
-    return {
-        "PATH": ":".join(folder for folder in folders if folder),
-        "HOME": os.environ.get("HOME", "/"),
-        "LANG": "C.UTF-8",
-        **added,
-    }
+    return ":".join(folder for folder in folders if folder)
 
 
 def mark_of(context: RunContext) -> str:
@@ -111,98 +150,79 @@ def mark_of(context: RunContext) -> str:
     return re.sub(r"[^A-Za-z0-9._:-]", "_", f"{ident}:{os.getpid()}")
 
 
-@cache
-def _pdeathsig() -> tuple[str, ...]:
-    """Arguments before the program that make the kernel kill it when this process ends.
-
-    `setpriv` costs 0.8 ms a start; a `preexec_fn` costs more and is unsafe beside threads.
-    """
-    setpriv = shutil.which("setpriv", path=_FOLDERS)
-    return (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Program:
-    """A started program; closing the transport closes this side of its pipes."""
-
-    process: asyncio.subprocess.Process
-    transport: asyncio.SubprocessTransport
-    traces: Traces
-
-
-async def _spawn(
-    program: str, invocation: Invocation, environment: dict[str, str], mark: str
-) -> _Program:
-    loop = asyncio.get_running_loop()
-    transport, protocol = await loop.subprocess_exec(
-        lambda: asyncio.subprocess.SubprocessStreamProtocol(limit=READ_BYTES, loop=loop),
-        *_pdeathsig(),
-        program,
-        *invocation.argv[1:],
-        stdin=subprocess.PIPE if invocation.stdin else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-        cwd="/",
-        start_new_session=True,
-    )
-    process = asyncio.subprocess.Process(transport, protocol, loop)
-    traces = Traces(mark, process.pid, frozenset((_pipe(transport, 1), _pipe(transport, 2))))
-    return _Program(process, transport, traces)
-
-
-def _pipe(transport: asyncio.SubprocessTransport, descriptor: int) -> str:
-    """The name that /proc gives to the pipe of stdout or stderr."""
-    stream = transport.get_pipe_transport(descriptor)
-    file = stream.get_extra_info("pipe") if stream is not None else None
-    # A program that has ended already has closed it.
-    return (
-        f"pipe:[{os.fstat(file.fileno()).st_ino}]" if file is not None and not file.closed else "-"
+def _traces(started: Program, request: Request) -> Traces:
+    user = request.user
+    return Traces(
+        request.env[processes.MARK],
+        started.pid,
+        started.pipes,
+        started.supervisor,
+        user.uid if user is not None and user.exclusive else None,
     )
 
 
 async def _start(
-    program: str, invocation: Invocation, environment: dict[str, str], mark: str
-) -> _Program | Failure:
+    request: Request, user: StepUser, invocation: Invocation, context: RunContext
+) -> Program | Failure:
+    context.acting()
     try:
-        return await _spawn(program, invocation, environment, mark)
-    except PermissionError as error:
-        message = f"the executor may not start {invocation.argv[0]}: {error.strerror}"
-        return fail(invocation, "capability_missing", message)
+        return await context.resources.launcher.start(request, invocation.stdin, user.lock)
     except OSError as error:
-        message = f"{invocation.argv[0]} cannot be started: {error.strerror}"
+        context.not_acting()
+        name = invocation.argv[0]
+        if isinstance(error, PermissionError):
+            message = f"a step of this executor may not start {name}: {error.strerror}"
+            return fail(invocation, "capability_missing", message)
+        if error.errno in (errno.EAGAIN, errno.ENOMEM):
+            message = f"this machine has no room for {name}: {error.strerror}"
+            return fail(invocation, "busy", message)
+        message = f"{name} cannot be started: {error.strerror}"
         return fail(invocation, "invalid_parameters", message)
 
 
-async def _run_to_end(started: _Program, invocation: Invocation, context: RunContext) -> Outcome:
-    process = started.process
-    output = ProgramOutput(context, merged=invocation.parse_stderr)
+async def _run_to_end(
+    started: Program, invocation: Invocation, context: RunContext, *, confined: bool
+) -> Outcome:
+    output = ProgramOutput(
+        context,
+        merged=invocation.parse_stderr,
+        most_bytes=context.resources.settings.step_limits.output_bytes,
+    )
     readers = [
-        asyncio.create_task(_write_stdin(process, invocation.stdin)),
-        asyncio.create_task(output.drain("stdout", _present(process.stdout))),
-        asyncio.create_task(output.drain("stderr", _present(process.stderr))),
+        asyncio.create_task(output.drain("stdout", started.stdout)),
+        asyncio.create_task(output.drain("stderr", started.stderr)),
     ]
-    exited = asyncio.create_task(_exited(process))
+    exited = asyncio.create_task(started.exited())
+    left_open = False
     try:
         pending: set[asyncio.Task[Any]] = {exited, *readers}
         while not exited.done():
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
+        code = exited.result()
         left_open = await _read_to_end(output, readers)
+    except OutputLimit:
+        return _exceeded(invocation, "output_bytes")
     finally:
         await run_uncancelled(_cancel([exited, *readers]), KILL_SECONDS)
-        started.transport.close()
-    outcome = await conclude(invocation, output, exited.result())
-    if left_open and outcome.output is not None:
-        # Not ended: to start a daemon may be the purpose of the step.
+        # To start a daemon may be the purpose of a step; but no other program runs as its user.
+        release = left_open and not confined
+        await run_uncancelled(started.close(release=release), CLOSE_SECONDS + 1)
+    if started.limit is not None:
+        return _exceeded(invocation, started.limit)
+    outcome = await conclude(invocation, output, code)
+    if left_open and not confined and outcome.output is not None:
         outcome.output["left_running"] = True
     return outcome
 
 
-def _present(stream: asyncio.StreamReader | None) -> asyncio.StreamReader:
-    assert stream is not None, "the program was started with pipes"  # noqa: S101
-    return stream
+def _exceeded(invocation: Invocation, limit: str) -> Failure:
+    message = (
+        f"{invocation.argv[0]} {_LIMITS[limit]} ({limit} of RUNSTREAM_STEP_LIMITS), and was ended "
+        "with all that it had started"
+    )
+    return fail(invocation, "limit_exceeded", message)
 
 
 async def _read_to_end(output: ProgramOutput, readers: list[asyncio.Task[None]]) -> bool:
@@ -220,40 +240,6 @@ async def _read_to_end(output: ProgramOutput, readers: list[asyncio.Task[None]])
             await _cancel(late)
             return True
     return False
-
-
-async def _write_stdin(process: asyncio.subprocess.Process, text: str | None) -> None:
-    if process.stdin is None or text is None:
-        return
-    try:
-        process.stdin.write(text.encode())
-        await process.stdin.drain()
-    except (BrokenPipeError, ConnectionResetError):
-        return  # It closed stdin early; its exit code tells whether that is an error.
-    finally:
-        process.stdin.close()
-
-
-async def _exited(process: asyncio.subprocess.Process) -> int:
-    """The exit code as soon as there is one; `wait()` would wait for the streams as well."""
-    try:
-        descriptor = os.pidfd_open(process.pid)
-    except (AttributeError, OSError):
-        descriptor = -1
-    if descriptor >= 0:
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-        loop.add_reader(descriptor, ended.set)
-        try:
-            await ended.wait()
-        finally:
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
-    pause = 0.0005
-    while (code := process.returncode) is None:
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, _POLL_SECONDS)
-    return code
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:

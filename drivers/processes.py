@@ -1,21 +1,20 @@
 """The processes that an attempt started: found through /proc and ended.
 
-A process belongs to an attempt if its environment holds the attempt's mark, if it is in the
-session or group of the first one, if it writes to the attempt's pipes, or if it descends from such
-a process. A process that escapes has cleared its environment, left the session, closed its output
-and lost its parent: all four.
+A process belongs to an attempt if it descends from the attempt's supervisor, to which the kernel
+gives every process that has lost its parent (PR_SET_CHILD_SUBREAPER). Where the supervisor was
+killed, an attempt's processes are those with its user id, if it has one of its own; with its mark
+in their environment; in the session or group of the first one; with its pipes as their output; and
+what descends from such a process.
 
-Standard library only, because it also runs as a script, alone: `reap` ends the processes of an
-executor that was killed. A parent-death signal reaches only the direct child, this reaches all.
+Standard library only: the supervisor, which is no process of the executor's own code, uses it too.
 
-Source: proc(5), fields of /proc/pid/stat.
+Source: proc(5), fields of /proc/pid/stat and /proc/pid/status.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +62,30 @@ def _stat(pid: int) -> _Stat | None:
     )
 
 
+def threads_of(uid: int) -> int:
+    """How many threads the processes of a user have, as RLIMIT_NPROC counts them."""
+    count = 0
+    if not supported():
+        return count
+    for entry in os.scandir(_PROC):
+        try:
+            if entry.name.isdigit() and entry.stat().st_uid == uid:
+                count += len(os.listdir(f"/proc/{entry.name}/task"))  # noqa: PTH208
+        except OSError:
+            continue
+    return count
+
+
+def _has_user(pid: int, uid: int) -> bool:
+    """Whether the real user id is this one; the owner of /proc/pid is not always it."""
+    try:
+        status = (_PROC / str(pid) / "status").read_bytes()
+    except OSError:
+        return False
+    found = status.partition(b"\nUid:")[2].split(maxsplit=1)
+    return bool(found) and int(found[0]) == uid
+
+
 def _marked(pid: int, mark: bytes) -> bool:
     try:
         environment = (_PROC / str(pid) / "environ").read_bytes()
@@ -89,16 +112,16 @@ class Traces:
     leader: int | None = None
     #: The pipes of its output, as /proc names them: `pipe:[inode]`.
     pipes: frozenset[str] = frozenset()
+    #: The process of which all others descend; it is none of them.
+    supervisor: Member | None = None
+    #: The user id that no other process has; None where it is shared.
+    uid: int | None = None
 
-    def line(self) -> str:
-        """As one word for the reaper; no part holds a blank."""
-        return " ".join((self.mark, str(self.leader or 0), *sorted(self.pipes)))
 
-    @classmethod
-    def parse(cls, line: str) -> Traces:
-        """The traces that `line` gave."""
-        mark, leader, *pipes = line.split()
-        return cls(mark, int(leader) or None, frozenset(pipes))
+def identify(pid: int) -> Member | None:
+    """The process that has this id now; None where there is none, or no /proc."""
+    stat = _stat(pid)
+    return None if stat is None else Member(pid, stat.started)
 
 
 def find(traces: Traces, also: frozenset[Member] = frozenset()) -> set[Member]:
@@ -106,32 +129,41 @@ def find(traces: Traces, also: frozenset[Member] = frozenset()) -> set[Member]:
 
     Reads /proc once, a few milliseconds on an ordinary machine; call it in a thread.
     """
-    own = os.getpid()
     stats = {
         int(entry.name): stat
         for entry in os.scandir(_PROC)
         if entry.name.isdigit() and (stat := _stat(int(entry.name))) is not None
     }
-    wanted = f"{MARK}={traces.mark}".encode()
-    leader = traces.leader
-    found = {
-        pid
-        for pid, stat in stats.items()
-        if (leader is not None and leader in (pid, stat.group, stat.session))
-        or Member(pid, stat.started) in also
-        or _marked(pid, wanted)
-        or (traces.pipes and _writes_to(pid, traces.pipes))
-    }
+    own = {os.getpid()}
+    found = {pid for pid, stat in stats.items() if Member(pid, stat.started) in also}
+    supervisor = traces.supervisor
+    known = stats.get(supervisor.pid) if supervisor is not None else None
+    if supervisor is not None and known is not None and known.started == supervisor.started:
+        own.add(supervisor.pid)
+        queue = [*found, supervisor.pid]
+    else:
+        found |= {pid for pid, stat in stats.items() if _belongs(pid, stat, traces)}
+        queue = [*found]
+    found -= own
     children: dict[int, list[int]] = {}
     for pid, stat in stats.items():
         children.setdefault(stat.parent, []).append(pid)
-    queue = list(found)
     while queue:
         for child in children.get(queue.pop(), ()):
-            if child not in found:
+            if child not in found and child not in own:
                 found.add(child)
                 queue.append(child)
-    return {Member(pid, stats[pid].started) for pid in found if pid != own and not stats[pid].dead}
+    return {Member(pid, stats[pid].started) for pid in found if not stats[pid].dead}
+
+
+def _belongs(pid: int, stat: _Stat, traces: Traces) -> bool:
+    """Whether a process shows a trace of the attempt, apart from its ancestors."""
+    return bool(
+        (traces.leader is not None and traces.leader in (pid, stat.group, stat.session))
+        or (traces.uid is not None and _has_user(pid, traces.uid))
+        or _marked(pid, f"{MARK}={traces.mark}".encode())
+        or (traces.pipes and _writes_to(pid, traces.pipes))
+    )
 
 
 def send(members: set[Member], number: signal.Signals) -> set[Member]:
@@ -150,30 +182,27 @@ def send(members: set[Member], number: signal.Signals) -> set[Member]:
     return forbidden
 
 
-def end_at_once(traces: Traces) -> None:
-    """SIGKILL until none is left, or a second has passed."""
-    for _ in range(20):
-        members = find(traces)
-        if not members:
-            return
-        send(members, signal.SIGKILL)
-        time.sleep(0.05)
+def kill(traces: Traces, also: frozenset[Member] = frozenset()) -> set[Member]:
+    """Stop every process and then kill it: one that multiplies cannot replace what is killed.
+
+    Returns what was found. Bounded: 40 searches.
+    """
+    stopped: set[Member] = set()
+    for _ in range(40):
+        new = find(traces, also) - stopped
+        if not new:
+            break
+        send(new, signal.SIGSTOP)
+        stopped |= new
+    send(stopped, signal.SIGKILL)
+    return stopped
 
 
-def reap() -> None:
-    """Read `+traces` and `-mark` lines; at the end of input end what is still listed."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    listed: dict[str, Traces] = {}
-    for line in sys.stdin:
-        traces = Traces.parse(line[1:])
-        if line.startswith("+"):
-            listed[traces.mark] = traces
-        else:
-            listed.pop(traces.mark, None)
-    for traces in listed.values():
-        end_at_once(traces)
-
-
-if __name__ == "__main__":
-    reap()
+def end_at_once(traces: Traces, seconds: float) -> bool:
+    """Kill until none is left, for at most `seconds`; whether none is."""
+    deadline = time.monotonic() + seconds
+    while kill(traces):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True

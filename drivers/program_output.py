@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, Protocol
 
 from drivers.context import Outcome, RunContext, Success
 from drivers.errors import fail
+from drivers.launcher import READ_BYTES
 from drivers.values import fitting, jsonable
 from toolmeta.invocation import Invocation
 
@@ -15,7 +16,6 @@ from toolmeta.invocation import Invocation
 PARSED_BYTES: Final = 4 * 1024 * 1024
 #: Of stdout, as text in the output of a tool without a parser.
 TEXT_BYTES: Final = 64 * 1024
-READ_BYTES: Final = 64 * 1024
 #: Of output that is parsed in the event loop and not in a thread.
 _QUICK_BYTES: Final = 32 * 1024
 _LAST_ERRORS_BYTES: Final = 4 * 1024
@@ -31,11 +31,21 @@ class Source(Protocol):
         ...
 
 
+class OutputLimit(Exception):
+    """A program wrote more than it may."""
+
+
 class ProgramOutput:
     """Stdout and stderr of one program, in bounded memory."""
 
-    def __init__(self, context: RunContext, *, merged: bool = False) -> None:
-        """Nothing read yet; with `merged` stderr is kept for the parser too."""
+    def __init__(
+        self, context: RunContext, *, merged: bool = False, most_bytes: int | None = None
+    ) -> None:
+        """Nothing read yet; with `merged` stderr is kept for the parser too.
+
+        Beyond `most_bytes` of both streams together `drain` raises OutputLimit.
+        """
+        self._left = most_bytes
         self._output = context.output
         self._merged = merged
         self._kept = bytearray()
@@ -48,6 +58,10 @@ class ProgramOutput:
     async def drain(self, stream: Literal["stdout", "stderr"], source: Source) -> None:
         """Read `source` to its end, no faster than the output can be published."""
         while data := await source.read(READ_BYTES):
+            if self._left is not None:
+                self._left -= len(data)
+                if self._left < 0:
+                    raise OutputLimit
             if stream == "stdout" or self._merged:
                 self.stdout_bytes += len(data)
                 self._kept += data[: PARSED_BYTES - len(self._kept)]

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from drivers.connections import AssetCache
+from drivers.launcher import Launcher
 from drivers.output_quota import OutputQuota
 from drivers.pacing import Pacing
-from drivers.reaper import Reaper
 from drivers.secrets import Secrets, SecretSource
+from drivers.step_users import StepUsers
 from runtime.pattern_matcher import patterns_of
 from runtime.settings import ExecutorSettings, passwords
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:  # each is loaded on first use: an executor of one domain need
 WINRM_THREADS: Final = 64
 
 
+class NoInventory(Exception):
+    """The executor was given no database."""
+
+
 class Resources:
     """Opened on first use, closed once on drain; for one event loop."""
 
@@ -39,7 +44,8 @@ class Resources:
     ) -> None:
         """Opens nothing; `secrets` resolves references, and `held` values are masked."""
         self.settings = settings
-        self.reaper = Reaper()
+        self.launcher = Launcher()
+        self.step_users = StepUsers(settings)
         self.output_quota = OutputQuota(settings.quotas)
         self.pacing = Pacing(settings.rate_limits)
         self.secrets = Secrets(secrets, [*held, *passwords(settings)])
@@ -91,7 +97,13 @@ class Resources:
         return self._proxy
 
     async def database(self) -> AsyncConnectionPool[AsyncConnection[dict[str, Any]]]:
-        """The pool on `settings.database_url`: rows as dicts, at most 8 connections."""
+        """The pool on the inventory: rows as dicts, at most 8 connections.
+
+        Raises NoInventory where the settings name none.
+        """
+        url = self.settings.assets_database_url
+        if url is None:
+            raise NoInventory
         async with self._opening:
             if self._pool is None:
                 from psycopg import AsyncConnection
@@ -99,7 +111,7 @@ class Resources:
                 from psycopg_pool import AsyncConnectionPool
 
                 self._pool = AsyncConnectionPool(
-                    self.settings.database_url.get_secret_value(),
+                    url.get_secret_value(),
                     connection_class=AsyncConnection[dict[str, Any]],
                     kwargs={
                         "row_factory": dict_row,
@@ -143,7 +155,7 @@ class Resources:
 
     async def close(self) -> None:
         """Close what was opened; safe to call twice."""
-        await asyncio.to_thread(self.reaper.close)
+        await asyncio.to_thread(self.launcher.close)
         http, self._http = self._http, None
         pool, self._pool = self._pool, None
         proxy, self._proxy = self._proxy, None

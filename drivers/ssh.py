@@ -14,8 +14,9 @@ from drivers.cleanup import run_uncancelled
 from drivers.connections import Connection
 from drivers.context import Failure, Outcome, RunContext
 from drivers.errors import fail
+from drivers.launcher import READ_BYTES
 from drivers.local import mark_of
-from drivers.program_output import MISSING, READ_BYTES, ProgramOutput, conclude
+from drivers.program_output import MISSING, ProgramOutput, conclude
 from drivers.stopping import run_until_stopped
 from toolmeta.invocation import Invocation
 

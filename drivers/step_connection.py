@@ -52,7 +52,7 @@ async def connection_of_step(invocation: Invocation, context: RunContext) -> Con
 
 async def _look_up(context: RunContext, hostname: str) -> Asset | None:
     resources, tenant = context.resources, context.command.tenant
-    if not hostname or "database_url" not in resources.settings.model_fields_set:
+    if not hostname or resources.settings.assets_database_url is None:
         return None
     found = resources.remembered.get(tenant, hostname)
     if found is None:

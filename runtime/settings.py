@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from runtime.quotas import Quotas, QuotasSetting
 from runtime.rates import RateLimits, RateLimitsSetting
+from runtime.step_limits import StepLimits
 from streams.vocabulary import Environment, stored_environment
 
 
@@ -96,6 +97,21 @@ class DatabaseSettings(CommonSettings):
     )
 
 
+class InventorySettings(CommonSettings):
+    """What a process with the inventory needs."""
+
+    assets_database_url: SecretStr | None = Field(
+        default=None,
+        description="Postgres with the inventory, as a postgresql:// URL of a role that can use "
+        "nothing else (`runstream migrate` makes it); without it no host is looked up, and asset "
+        "tools fail",
+    )
+
+
+class MigrateSettings(DatabaseSettings, InventorySettings):
+    """`runstream migrate`."""
+
+
 class RouterSettings(CommonSettings):
     """The router."""
 
@@ -118,7 +134,7 @@ class RouterSettings(CommonSettings):
     )
 
 
-class SecretSettings(DatabaseSettings):
+class SecretSettings(CommonSettings):
     """Where the secrets of steps are."""
 
     secrets_dir: str | None = Field(
@@ -175,7 +191,17 @@ class SecretSettings(DatabaseSettings):
     )
 
 
-class ExecutorSettings(SecretSettings):
+def _names(given: object) -> object:
+    if not isinstance(given, str):
+        return given
+    return [name for word in given.split(",") if (name := word.strip())]
+
+
+#: Names in an environment variable, comma separated.
+Names = Annotated[frozenset[str], NoDecode, BeforeValidator(_names)]
+
+
+class ExecutorSettings(SecretSettings, InventorySettings):
     """An executor agent."""
 
     environment: Annotated[Environment, BeforeValidator(stored_environment)] = Field(
@@ -202,6 +228,27 @@ class ExecutorSettings(SecretSettings):
     )
     group_protocol: Literal["classic", "consumer"] = Field(
         default="classic", description="Kafka rebalance protocol; consumer is KIP-848"
+    )
+    step_user: str | None = Field(
+        default=None,
+        min_length=1,
+        description="account as which programs of steps run here; where the executor is root the "
+        "default is a user id of its own for each, else the executor's own user. With root they "
+        "have every right, the executor's secrets included",
+    )
+    root_tools: Names = Field(
+        default=frozenset(),
+        description="tools whose programs run here as the executor's own user, comma separated",
+    )
+    step_limits: StepLimits = Field(
+        default=StepLimits(),
+        description="what the programs of one step may use here, as a JSON object: processes, "
+        "memory_bytes, open_files, file_bytes, scratch_files, scratch_bytes, output_bytes",
+    )
+    startable_programs: Names = Field(
+        default=frozenset(),
+        description="programs that the tools sudo and nice may start, comma separated, each as a "
+        "plan writes it; none by default",
     )
     sql_database_url: SecretStr | None = Field(
         default=None,

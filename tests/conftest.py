@@ -13,6 +13,7 @@ import pytest
 from devstack.processes import console_command, executor
 from devstack.stack import LocalStack
 from tests.harness import Harness
+from toolmeta import registry
 
 PROCESSES = (
     console_command("router", "router"),
@@ -33,8 +34,11 @@ os.environ["RUNSTREAM_ENVIRONMENT"] = "dev"
 #: The variables that name servers of the machine's own.
 SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL")
 
-#: What the tools need to act inside this machine.
+#: What the tools need to act inside this machine. Programs of the tools run as the user of the
+#: tests, who is root where they act on accounts and packets; those of the test domain do not.
 ENVIRONMENT = {
+    "RUNSTREAM_ROOT_TOOLS": ",".join(t.name for t in registry.load().all() if t.domain != "test"),
+    "RUNSTREAM_STARTABLE_PROGRAMS": "cut,printf,no-such-program,id",
     "RUNSTREAM_ALLOW_PRIVATE_ADDRESSES": "true",
     "RUNSTREAM_NETWORK_SCOPE": "127.0.0.0/8,198.18.0.0/15",
 }

@@ -136,6 +136,11 @@ def _text(value: Any) -> Any:
     return value
 
 
+def _started(tool: Tool, values: dict[str, Any]) -> str | None:
+    program = values.get(tool.run.starts) if tool.run.starts is not None else None
+    return program if type(program) is str else None
+
+
 def _invocation(tool: Tool, argv: tuple[str, ...], values: dict[str, Any]) -> Invocation:
     run = tool.run
     env = {name: fill(text, values) for name, text in run.env.items()}
@@ -151,6 +156,8 @@ def _invocation(tool: Tool, argv: tuple[str, ...], values: dict[str, Any]) -> In
         driver=run.driver,
         argv=argv,
         contacts=contacts_of(tool, values),
+        starts=_started(tool, values),
+        new_privileges=run.new_privileges,
         stdin=None if run.stdin is None else fill(run.stdin, values),
         env={name: text for name, text in env.items() if text is not None},
         call=run.call,

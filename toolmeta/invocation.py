@@ -62,6 +62,10 @@ class Invocation:
     argv: tuple[str, ...] = ()
     #: The peers that must be checked before the program starts.
     contacts: Contacts = _NONE
+    #: The further program that this one is to start, where it is such a tool.
+    starts: str | None = None
+    #: The program may gain the rights that its file grants (setuid, setgid, capabilities).
+    new_privileges: bool = False
     stdin: str | None = None
     #: Environment variables added for the program; the rest is the driver's minimal environment.
     env: dict[str, str] = field(default_factory=dict)

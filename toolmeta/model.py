@@ -87,6 +87,16 @@ class Run(BaseModel):
     contacts: Contacts = Field(
         default_factory=Contacts, description="whom the program sends to, and how that is checked"
     )
+    starts: Name | None = Field(
+        default=None,
+        description="parameter that names a further program: an executor starts only those that "
+        "its operator has listed (RUNSTREAM_STARTABLE_PROGRAMS)",
+    )
+    new_privileges: bool = Field(
+        default=False,
+        description="the program needs the rights that its file grants (setuid, setgid, "
+        "capabilities); no other program gets more rights than it was started with",
+    )
     stdin: str | None = None
     env: dict[str, str] = Field(default_factory=dict)
     call: str | None = None

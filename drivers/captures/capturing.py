@@ -103,13 +103,20 @@ async def in_thread(work: Callable[[], T]) -> T:
     return await asyncio.to_thread(work)
 
 
-def missing(invocation: Invocation, program: str, *, raw: bool) -> Failure | None:
+def missing(
+    invocation: Invocation, context: RunContext, program: str, *, raw: bool
+) -> Failure | None:
     """The failure where `program` is absent or, with `raw`, may not open raw sockets here."""
-    path = shutil.which(program, path=local.minimal_environment({})["PATH"])
+    path = shutil.which(program, path=local.program_path())
     if path is None:
         message = f"the program {program} is not installed on this executor"
         return fail(invocation, "program_missing", message)
     problem = missing_net_raw(path) if raw else None
+    if raw and context.resources.step_users.switches(invocation.tool):
+        problem = (
+            f"{program} needs CAP_NET_RAW, which programs of steps have not on this executor; an "
+            f"operator can add {invocation.tool} to RUNSTREAM_ROOT_TOOLS"
+        )
     return fail(invocation, "capability_missing", problem) if problem else None
 
 
@@ -146,8 +153,8 @@ async def capture(
     nothing stays in the store.
     """
     problem = (
-        missing(invocation, argv[0], raw=True)
-        or missing(invocation, "timeout", raw=False)
+        missing(invocation, context, argv[0], raw=True)
+        or missing(invocation, context, "timeout", raw=False)
         or absent(invocation)
     )
     if problem is not None:

@@ -22,7 +22,7 @@ class LibraryDriver:
         library, values = str(invocation.call), invocation.arguments
         problem = not_installed(invocation, library)
         if problem is None and library == "pyshark":
-            problem = missing(invocation, "tshark", raw=False)
+            problem = missing(invocation, context, "tshark", raw=False)
         if problem is not None:
             return problem
         argv = [] if values.get("capture") else tcpdump(values, values.get("filter"))

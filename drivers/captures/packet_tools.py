@@ -93,7 +93,7 @@ async def _tcpdump(invocation: Invocation, context: RunContext) -> Outcome:
 
 async def _tshark(invocation: Invocation, context: RunContext) -> Outcome:
     values = invocation.arguments
-    problem = missing(invocation, "tshark", raw=False)
+    problem = missing(invocation, context, "tshark", raw=False)
     if problem is not None:
         return problem
     argv = tshark.capture_argv(values, limit_seconds(context, float(values["seconds"])))
@@ -121,7 +121,7 @@ async def _tshark(invocation: Invocation, context: RunContext) -> Outcome:
 async def _ngrep(invocation: Invocation, context: RunContext) -> Outcome:
     values = invocation.arguments
     live = not values.get("capture")
-    problem = missing(invocation, "ngrep", raw=live) or absent(invocation)
+    problem = missing(invocation, context, "ngrep", raw=live) or absent(invocation)
     if problem is not None:
         return problem
     # It drops its privileges to those of the user nobody; the time of each packet is shown in UTC.
@@ -166,7 +166,7 @@ async def _ngrep(invocation: Invocation, context: RunContext) -> Outcome:
 
 async def _tcpflow(invocation: Invocation, context: RunContext) -> Outcome:
     values = invocation.arguments
-    problem = missing(invocation, "tcpflow", raw=False)
+    problem = missing(invocation, context, "tcpflow", raw=False)
     if problem is not None:
         return problem
     store = CaptureStore(context.resources.settings)

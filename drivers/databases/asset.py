@@ -27,6 +27,7 @@ from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.databases import inventory
 from drivers.databases.failures import failed
 from drivers.errors import fail
+from drivers.resources import NoInventory
 from drivers.values import OUTPUT_BYTES, jsonable
 from streams.commands import StepCommand
 from streams.vocabulary import at_most, stored_environment
@@ -59,7 +60,11 @@ class AssetDriver:
         )
         if (problem := _normalise(arguments)) is not None:
             return fail(invocation, "invalid_parameters", problem)
-        pool = await context.resources.database()
+        try:
+            pool = await context.resources.database()
+        except NoInventory:
+            message = "this executor has no inventory: RUNSTREAM_ASSETS_DATABASE_URL is not set"
+            return fail(invocation, "not_configured", message)
         context.not_acting()
         try:
             async with pool.connection() as connection, connection.transaction():

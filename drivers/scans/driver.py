@@ -63,7 +63,7 @@ class ScanDriver:
         if call == "netdiscover" and targets and not targets[0].endswith("/24"):
             message = f"netdiscover scans whole /24 networks, and {targets[0]} is none"
             return fail(invocation, "invalid_parameters", message)
-        problem = missing(invocation, program, raw=scan_argv.needs_raw(call, values))
+        problem = missing(invocation, context, program, raw=scan_argv.needs_raw(call, values))
         problem = problem or absent(invocation)
         if problem is None and call == "nmap":
             problem = not_installed(invocation, "nmap")

@@ -74,12 +74,15 @@ async def serve(
     """Claim and run until `stop` is set, then drain; raises on a fault that needs an operator."""
     loop = asyncio.get_running_loop()
     keys = _keys(settings, log, domains)
-    publisher = Publisher(clients.producer(settings))
     config = config_of(settings, variables)
     broker = None if config.is_empty else SecretBroker(config, settings.secrets_user)
+    # Refuses users of steps that are not there, before anything is started.
+    resources = Resources(settings, broker, variables.values())
+    if (notice := resources.step_users.notice()) is not None:
+        log.warning(notice)
+    publisher = Publisher(clients.producer(settings))
     if broker is not None:
         await broker.start()
-    resources = Resources(settings, broker, variables.values())
     logs.mask_with(lambda line: Masker((), resources.secrets.known).text(line))
     cancellations = Cancellations()
     agent = Agent(settings, log, publisher, resources, DRIVERS, cancellations, keys.signer.tokens)

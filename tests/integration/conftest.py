@@ -7,6 +7,8 @@ database (`database`).
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +23,15 @@ from devstack.postgres import PostgresServer
 from devstack.stack import LocalStack
 from streams.topics import Topic, all_topics
 from tests.servers import Source, choose, engine_answers, kafka_container, postgres_container
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder into which programs of steps may write: they have users of their own."""
+    folder = Path(tempfile.mkdtemp(prefix="open-"))
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

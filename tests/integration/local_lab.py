@@ -15,8 +15,8 @@ from toolmeta.invocation import Invocation
 
 
 @asynccontextmanager
-async def resources() -> AsyncIterator[Resources]:
-    opened = Resources(settings())
+async def resources(**wanted: object) -> AsyncIterator[Resources]:
+    opened = Resources(settings(**wanted))
     try:
         yield opened
     finally:
@@ -28,9 +28,9 @@ def argv(*words: str, **more: object) -> Invocation:
 
 
 def child_names() -> set[str]:
-    """Names of the living children of this process."""
+    """Names of the living processes that this one has started."""
     found = set()
-    for child in psutil.Process().children():
+    for child in psutil.Process().children(recursive=True):
         try:
             if child.status() != psutil.STATUS_ZOMBIE:
                 found.add(child.name())
@@ -39,9 +39,11 @@ def child_names() -> set[str]:
     return found
 
 
-def run(invocation: Invocation, **more: object) -> tuple[object, Run]:
+def run(
+    invocation: Invocation, wanted: dict[str, object] | None = None, **more: object
+) -> tuple[object, Run]:
     async def inside() -> tuple[object, Run]:
-        async with resources() as opened:
+        async with resources(**(wanted or {})) as opened:
             attempt = Run(opened, invocation, **more)  # type: ignore[arg-type]
             return await attempt.outcome(), attempt
 

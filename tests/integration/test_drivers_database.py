@@ -21,7 +21,9 @@ Body = Callable[[Resources], Awaitable[Any]]
 
 def within(dsn: str, body: Body) -> Any:
     async def inside() -> Any:
-        opened = Resources(settings(database_url=SecretStr(dsn), sql_database_url=SecretStr(dsn)))
+        opened = Resources(
+            settings(assets_database_url=SecretStr(dsn), sql_database_url=SecretStr(dsn))
+        )
         try:
             return await body(opened)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import os
 import signal
 import subprocess
@@ -45,7 +46,7 @@ def test_a_program_gets_these_variables_and_no_other(monkeypatch: pytest.MonkeyP
     assert isinstance(outcome, Success)
     lines = bytes(attempt.output.stdout).decode().split("\0")
     given = {line.partition("=")[0] for line in lines if line}
-    assert given == {"PATH", "HOME", "LANG", "STEP_ATTEMPT", "ADDED"}
+    assert given == {"PATH", "HOME", "LANG", "TMPDIR", "STEP_ATTEMPT", "ADDED"}
     assert b"canary" not in attempt.output.stdout
 
 
@@ -106,11 +107,19 @@ def test_unparsable_output_is_said_and_kept() -> None:
     assert outcome.output["text"] == "{not json\n"
 
 
-def test_a_background_process_holds_nobody_up() -> None:
-    outcome, attempt = run(argv("sh", "-c", "echo begun; setsid sleep 20 & echo $!"))
+@pytest.mark.parametrize("own", [False, True])
+def test_a_background_process_holds_nobody_up(own: bool) -> None:
+    """It goes on where its user is the executor's, and is ended where it has one of its own."""
+    if own and os.geteuid() != 0:
+        pytest.skip("only root can give a program a user of its own")
+    wanted = {} if own else {"step_user": getpass.getuser()}
+    outcome, attempt = run(argv("sh", "-c", "echo begun; setsid sleep 20 & echo $!"), wanted)
     assert isinstance(outcome, Success)
-    assert outcome.output["left_running"] is True
-    os.kill(int(bytes(attempt.output.stdout).split()[1]), signal.SIGKILL)
+    pid = int(bytes(attempt.output.stdout).split()[1])
+    assert outcome.output.get("left_running", False) is not own
+    assert alive(pid) is not own
+    if not own:
+        os.kill(pid, signal.SIGKILL)
 
 
 _EXECUTOR = """
@@ -128,22 +137,22 @@ _EXECUTOR = """
 """
 
 
-def test_everything_dies_with_a_killed_executor(tmp_path: Path) -> None:
+def test_everything_dies_with_a_killed_executor(open_folder: Path) -> None:
     script = (
-        f"touch {tmp_path}/$$; sleep 600 & touch {tmp_path}/$!; "
-        f"(env -i setsid sleep 602 & touch {tmp_path}/$!); wait"
+        f"touch {open_folder}/$$; sleep 600 & touch {open_folder}/$!; "
+        f"(env -i setsid sleep 602 & touch {open_folder}/$!); wait"
     )
     executor = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(_EXECUTOR), script],
         cwd=Path(__file__).parents[2],
     )
     try:
-        asyncio.run(until(lambda: len(pids_in(tmp_path)) == 3))
-        assert all(alive(pid) for pid in pids_in(tmp_path))
+        asyncio.run(until(lambda: len(pids_in(open_folder)) == 3))
+        assert all(alive(pid) for pid in pids_in(open_folder))
     finally:
         executor.kill()
         executor.wait()
-    asyncio.run(until(lambda: not any(alive(pid) for pid in pids_in(tmp_path)), 5))
+    asyncio.run(until(lambda: not any(alive(pid) for pid in pids_in(open_folder)), 5))
 
 
 def test_one_gigabyte_of_output_does_not_grow_the_process() -> None:

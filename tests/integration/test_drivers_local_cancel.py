@@ -15,14 +15,14 @@ from tests.driver_kit import Run, block_until_over, until
 from tests.integration.local_lab import alive, argv, child_names, pids_in, resources
 
 
-def test_cancel_ends_the_whole_tree_and_lists_it(tmp_path: Path) -> None:
-    script = f"touch {tmp_path}/$$; sleep 600 & touch {tmp_path}/$!; sleep 600"
+def test_cancel_ends_the_whole_tree_and_lists_it(open_folder: Path) -> None:
+    script = f"touch {open_folder}/$$; sleep 600 & touch {open_folder}/$!; sleep 600"
 
     async def inside() -> tuple[dict[str, object], list[int]]:
         async with resources() as opened:
             attempt = Run(opened, argv("sh", "-c", script))
-            evidence = await attempt.cancelled(lambda: len(pids_in(tmp_path)) == 2)
-            return evidence, pids_in(tmp_path)
+            evidence = await attempt.cancelled(lambda: len(pids_in(open_folder)) == 2)
+            return evidence, pids_in(open_folder)
 
     evidence, started = asyncio.run(inside())
     assert len(evidence["pids_ended"]) == 3  # type: ignore[arg-type]
@@ -32,23 +32,23 @@ def test_cancel_ends_the_whole_tree_and_lists_it(tmp_path: Path) -> None:
     assert not any(alive(pid) for pid in evidence["pids_ended"])  # type: ignore[attr-defined]
 
 
-def test_cancel_finds_what_left_the_group_and_what_ignores_sigterm(tmp_path: Path) -> None:
+def test_cancel_finds_what_left_the_group_and_what_ignores_sigterm(open_folder: Path) -> None:
     # Seconds that no other process of the machine sleeps.
     seconds = str(600_000_000 + os.getpid())
     script = (
-        f"trap '' TERM; setsid sh -c 'touch {tmp_path}/$$; sleep {seconds}' & "
-        f"(env -i setsid sleep 601 & touch {tmp_path}/$!); touch {tmp_path}/$$; "
+        f"trap '' TERM; setsid sh -c 'touch {open_folder}/$$; sleep {seconds}' & "
+        f"(env -i setsid sleep 601 & touch {open_folder}/$!); touch {open_folder}/$$; "
         f"while :; do sleep {seconds}; done"
     )
 
     async def inside() -> dict[str, object]:
         async with resources() as opened:
             attempt = Run(opened, argv("sh", "-c", script))
-            return await attempt.cancelled(lambda: len(pids_in(tmp_path)) == 3)
+            return await attempt.cancelled(lambda: len(pids_in(open_folder)) == 3)
 
     evidence = asyncio.run(inside())
     assert evidence["last_signal"] == "SIGKILL"
-    assert set(pids_in(tmp_path)) <= set(evidence["pids_ended"])  # type: ignore[call-overload]
+    assert set(pids_in(open_folder)) <= set(evidence["pids_ended"])  # type: ignore[call-overload]
     assert "cancel_unconfirmed" not in evidence
     assert not any(alive(pid) for pid in evidence["pids_ended"])  # type: ignore[attr-defined]
     commands = [process.info["cmdline"] for process in psutil.process_iter(["cmdline"])]
@@ -63,7 +63,8 @@ def test_a_program_that_ended_before_the_cancel_has_its_own_end() -> None:
             attempt = Run(opened, argv("sh", "-c", script))
             task = asyncio.create_task(attempt.outcome())
             await until(lambda: b"begun" in attempt.output.stdout)
-            (child,) = (one for one in psutil.Process().children() if one.name() == "sh")
+            every = psutil.Process().children(recursive=True)
+            (child,) = (one for one in every if one.name() == "sh")
             block_until_over(child.pid)
             task.cancel()
             return await task, attempt

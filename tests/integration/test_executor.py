@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import signal
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -237,10 +238,10 @@ def test_a_wait_for_a_target_ends_with_the_command(executors: ExecutorLab) -> No
 
 
 def test_a_program_that_ended_during_a_freeze_is_not_called_cancelled(
-    executors: ExecutorLab, tmp_path: Path
+    executors: ExecutorLab, open_folder: Path
 ) -> None:
     process = executors.start()
-    begun, ended = tmp_path / "begun", tmp_path / "ended"
+    begun, ended = open_folder / "begun", open_folder / "ended"
     script = f"touch {begun}; sleep 1; echo done; touch {ended}"
     sent = executors.command("argv", parameters={"argv": ["sh", "-c", script]})
     execution = executors.send(sent)
@@ -255,9 +256,9 @@ def test_a_program_that_ended_during_a_freeze_is_not_called_cancelled(
     assert end.output == {"exit_code": 0, "text": "done\n"}
 
 
-def test_the_grace_of_a_cancel_is_kept(executors: ExecutorLab, tmp_path: Path) -> None:
+def test_the_grace_of_a_cancel_is_kept(executors: ExecutorLab, open_folder: Path) -> None:
     executors.start()
-    begun = tmp_path / "begun"
+    begun = open_folder / "begun"
     script = f"trap '' TERM; touch {begun}; while :; do sleep 1; done"
     sent = executors.command("argv", parameters={"argv": ["sh", "-c", script]})
     execution = executors.send(sent)
@@ -277,15 +278,16 @@ def test_a_program_finds_no_credential_of_the_executor(
         monkeypatch.setenv(name, "w7-f3ak-value")
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:w7-f3ak-value@127.0.0.1:1/x")
     monkeypatch.setenv("HARMLESS", "kept-there")
-    executors.start()
-    # The parent of the program is the executor; a count is not masked.
+    # As whoever may read what the executor's own user may.
+    process = executors.start(step_user=getpass.getuser())
+    # A count is not masked.
     script = (
-        'cat "/proc/$PPID/environ" /proc/self/environ | tr "\\0" "\\n" > "$1";'
-        'tr "\\0" " " < "/proc/$PPID/cmdline"; echo;'
+        'cat "/proc/$2/environ" /proc/self/environ | tr "\\0" "\\n" > "$1";'
+        'tr "\\0" " " < "/proc/$2/cmdline"; echo;'
         'grep -c "f3ak[-]value" "$1"; grep -c kept-there "$1"'
     )
     found = executors.folder / "found"
-    parameters = {"argv": ["sh", "-c", script, "sh", str(found)]}
+    parameters = {"argv": ["sh", "-c", script, "sh", str(found), str(process.pid)]}
     execution = executors.send(executors.command("argv", parameters=parameters))
     executors.until(lambda: len(executors.of(execution)) == 2)
     ended = executors.of(execution)[-1]

@@ -52,7 +52,9 @@ def attempt(
     """A program that shows its connection, on a host or asset; the executor has no key itself."""
 
     async def inside() -> Any:
-        settings = server.settings(database_url=dsn, ssh_key_file=None, ssh_user=None, **changed)
+        settings = server.settings(
+            assets_database_url=dsn, ssh_key_file=None, ssh_user=None, **changed
+        )
         resources = Resources(settings, Resolver(config_of(settings, {})))
         try:
             run = Run(

@@ -55,14 +55,15 @@ def test_the_image_installs_the_versions_that_the_tests_ran_with() -> None:
 
 
 def test_credentials_are_given_only_where_they_are_needed() -> None:
-    found = {spec.name: (spec.database, spec.secrets) for spec in (*PREPARATION, *processes())}
+    every = (*PREPARATION, *processes())
+    found = {spec.name: (spec.database, spec.inventory, spec.secrets) for spec in every}
     assert found == {
-        "topics-apply": (False, False),
-        "migrate": (True, False),
-        "router": (False, False),
-        "executor": (True, True),
-        "sink": (True, False),
-        "projector": (False, False),
+        "topics-apply": (False, False, False),
+        "migrate": (True, True, False),
+        "router": (False, False, False),
+        "executor": (False, True, True),
+        "sink": (True, False, False),
+        "projector": (False, False, False),
     }
     # The test domain has no hosts to look up.
-    assert not executor("executor-test", ["test"]).database
+    assert not executor("executor-test", ["test"]).inventory

@@ -113,7 +113,7 @@ def refused(
         return [(socket.AF_INET, 1, 6, "", ((resolves or {})[host], 0))]
 
     async def checked() -> Failure | None:
-        resources = Resources(settings(database_url="postgresql://h/d"))
+        resources = Resources(settings(assets_database_url="postgresql://h/d"))
 
         async def pool() -> Any:
             return fake

@@ -1,0 +1,106 @@
+"""How a program that is about to start is confined: its user, its rights, its limits.
+
+Every call acts on the calling process, between fork and exec. Standard library only.
+
+Sources: prctl(2), setrlimit(2), credentials(7), proc(5) for oom_score_adj.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from drivers import processes
+
+_LINUX = sys.platform == "linux"
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
+#: Memory that one process may have beyond the limit of the attempt: what measures the attempt
+#: comes first where it can, and then says which limit it was.
+_HEADROOM = 1.25
+#: The kernel takes such a process before any other when memory runs out.
+_OOM_SCORE = "900"
+#: Steps at their limit that a user may have, where it is the user of several steps.
+_SHARED = 4
+_DEFAULT_ACTION = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """As whom a program runs; None as this process."""
+
+    uid: int
+    gid: int
+    #: No other process has this user id, so that limits per user are limits of the attempt.
+    exclusive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the processes of one attempt may use together; open files and file size each."""
+
+    processes: int
+    memory_bytes: int
+    open_files: int
+    file_bytes: int
+    scratch_files: int
+    scratch_bytes: int
+
+
+_libc = ctypes.CDLL(None, use_errno=True) if _LINUX else None
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc is not None and _libc.prctl(option, value, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl {option}: {os.strerror(number)}")
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant that loses its own; Linux only."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_with_parent(parent: int) -> None:
+    """Be killed when the parent ends; raises ProcessLookupError where it has ended already."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        raise ProcessLookupError
+
+
+def confine(user: User | None, limits: Limits, *, new_privileges: bool) -> None:
+    """Take away what the program is not to have; irrevocable. Raises OSError."""
+    for number in _DEFAULT_ACTION:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    with suppress(OSError):  # Not there, or not for this user: the other limits still hold.
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
+    _lower(resource.RLIMIT_CORE, 0)
+    _lower(resource.RLIMIT_NOFILE, limits.open_files)
+    _lower(resource.RLIMIT_FSIZE, limits.file_bytes)
+    _lower(resource.RLIMIT_DATA, int(limits.memory_bytes * _HEADROOM))
+    uid = os.geteuid() if user is None else user.uid
+    if user is not None and user.exclusive:
+        _lower(resource.RLIMIT_NPROC, limits.processes)
+    elif uid != 0:
+        # The kernel counts all processes of the user; it only has to stop what multiplies.
+        _lower(resource.RLIMIT_NPROC, processes.threads_of(uid) + _SHARED * limits.processes)
+    if user is not None:
+        os.umask(0o077)
+        os.setgroups(())
+        os.setresgid(user.gid, user.gid, user.gid)
+        os.setresuid(user.uid, user.uid, user.uid)
+    if not new_privileges:
+        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _lower(kind: int, value: int) -> None:
+    """Set both limits; never above what this process has, which needs a capability."""
+    _, hard = resource.getrlimit(kind)
+    wanted = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (wanted, wanted))
