@@ -19,6 +19,7 @@ _KEYS: Final = {
     "DATABASE_URL": "database_url",
     "RUNSTREAM_ENVIRONMENT": "environment",
 }
+_OPTIONS: Final = "RUNSTREAM_KAFKA_OPTIONS"
 
 
 def stack_file() -> Path:
@@ -33,8 +34,6 @@ def adopt_local_stack() -> None:
     of any module, and a process started by hand, uses the local stack in the same way.
     """
     missing = {name: key for name, key in _KEYS.items() if not os.environ.get(name)}
-    if not missing:
-        return
     try:
         stack = json.loads(stack_file().read_bytes())
     except FileNotFoundError:
@@ -45,10 +44,28 @@ def adopt_local_stack() -> None:
             Exit.USAGE,
             "set KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL, or start the stack again: runstream up",
         ) from None
+    if not isinstance(stack, dict):
+        return
     for name, key in missing.items():
-        value = stack.get(key) if isinstance(stack, dict) else None
+        value = stack.get(key)
         if isinstance(value, str) and value:
             os.environ[name] = value
+    if os.environ.get("KAFKA_BOOTSTRAP_SERVERS") == stack.get("bootstrap_servers"):
+        # No other broker is shown this login.
+        _adopt_login(stack.get("client_options"))
+
+
+def _adopt_login(options: object) -> None:
+    """Add the options of the stack's clients to those that the environment gives."""
+    if not isinstance(options, dict):
+        return
+    stack = {name: value for name, value in options.items() if name != "bootstrap.servers"}
+    try:
+        given = json.loads(os.environ.get(_OPTIONS) or "{}")
+    except ValueError:
+        return  # Loading the settings says so.
+    if stack and isinstance(given, dict):
+        os.environ[_OPTIONS] = json.dumps({**given, **stack})
 
 
 def load(model: type[S]) -> S:

@@ -94,7 +94,12 @@ def down(state_dir: StateDir = DEFAULT_STATE_DIR) -> None:
 
 
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print one JSON object; its client_options log Kafka clients in."
+        ),
+    ] = False,
     show_secrets: Annotated[
         bool, typer.Option("--show-secrets", help="Print the database URL with its password.")
     ] = False,
@@ -172,6 +177,7 @@ def _as_json(live: StackStatus | None, state_dir: Path, *, show_secrets: bool) -
         "bootstrap_servers": live.bootstrap_servers
         if live
         else environment.get("KAFKA_BOOTSTRAP_SERVERS"),
+        "client_options": live.client_options if live else None,
         "database_url": url if url is None or show_secrets else without_password(url),
         "processes": [
             process.model_dump(mode="json", exclude={"mark"})
@@ -185,6 +191,9 @@ def _print_addresses(found: StackStatus | None, state_dir: Path, *, show_secrets
         return
     url = found.database_url or ""
     terminal.tell(f"Kafka     {found.bootstrap_servers}")
+    login = state_dir.absolute() / "client.properties"
+    if login.exists():
+        terminal.tell(f"Clients   {login} (kcat -F, --command-config of the Java tools)")
     if show_secrets:
         terminal.tell(f"Postgres  {url}")
     else:

@@ -45,11 +45,7 @@ class Unread:
 
 def end_offsets(settings: CommonSettings, topic: str, partitions: Sequence[int]) -> dict[int, int]:
     """The high watermarks of partitions of the topic of this full name; raises KafkaException."""
-    consumer = Consumer(
-        clients.consumer(
-            settings, f"{settings.instance}-ends", **{"isolation.level": "read_uncommitted"}
-        )
-    )
+    consumer = Consumer(clients.reader(settings, **{"isolation.level": "read_uncommitted"}))
     try:
         return {
             number: consumer.get_watermark_offsets(
@@ -96,13 +92,7 @@ def read_to_end(
     if not partitions:
         return
     unread = Unread(end_offsets(settings, topic, partitions))
-    consumer = Consumer(
-        clients.consumer(
-            settings,
-            f"{settings.instance}-restore",
-            **clients.ENDS,
-        )
-    )
+    consumer = Consumer(clients.reader(settings, **clients.ENDS))
     try:
         consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
         patience = clock.monotonic() + NO_PROGRESS_SECONDS

@@ -16,6 +16,8 @@ from typing import Any
 import orjson
 from confluent_kafka.admin import AdminClient
 
+from tests import brokers
+from tests.brokers import client_options
 from tests.harness import Harness
 from tests.integration.groups import members
 
@@ -29,6 +31,7 @@ class _Server:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self.bootstrap_servers = bootstrap_servers
+        self.client_options = client_options(bootstrap_servers)
 
 
 class RouterLab(Harness):
@@ -41,13 +44,13 @@ class RouterLab(Harness):
         super().__init__(stack, ledger, prefix)
         self.folder = folder
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._admin = AdminClient(client_options(bootstrap))
 
     def start(self, name: str, arguments: tuple[str, ...] = ROUTER, **settings: Any) -> None:
         """Start a process; `settings` become RUNSTREAM_ variables."""
         environment = {
             **os.environ,
-            "KAFKA_BOOTSTRAP_SERVERS": self.stack.bootstrap_servers,
+            **brokers.environment(self.stack.bootstrap_servers),
             "RUNSTREAM_TOPIC_PREFIX": self.prefix,
             "RUNSTREAM_INSTANCE": name,
             "RUNSTREAM_TEST_TOOLS": "true",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -45,6 +47,42 @@ def test_every_executor_of_the_compose_file_is_told_its_environment() -> None:
     assert executors
     for service in executors:
         assert service["environment"]["RUNSTREAM_ENVIRONMENT"] == "${RUNSTREAM_ENVIRONMENT:-dev}"
+
+
+def test_the_compose_file_lets_nobody_in_without_a_password_of_the_users_own() -> None:
+    text = (ROOT / "compose.yaml").read_text("utf-8")
+    for name in ("KAFKA_PASSWORD", "POSTGRES_PASSWORD", "KAFKA_UI_PASSWORD"):
+        given = re.findall(r"\$\{?" + name + r"[^}]*\}?", text)
+        assert given
+        assert all(one.startswith("${" + name + ":?") for one in given), given
+    services = yaml.safe_load(text)["services"]
+    kafka = services["kafka"]["environment"]
+    listeners = {one.partition("://")[0] for one in kafka["KAFKA_LISTENERS"].split(",")}
+    protocols = dict(
+        pair.split(":") for pair in kafka["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(",")
+    )
+    assert {protocols[name] for name in listeners} == {"SASL_PLAINTEXT"}
+    for name in listeners:
+        assert f"KAFKA_LISTENER_NAME_{name}_PLAIN_SASL_JAAS_CONFIG" in kafka
+    assert services["kafka-ui"]["environment"]["AUTH_TYPE"] == "LOGIN_FORM"
+    for service in services.values():
+        if service.get("build"):
+            options = json.loads(service["environment"]["RUNSTREAM_KAFKA_OPTIONS"])
+            assert options["security.protocol"] == "SASL_PLAINTEXT"
+            assert options["sasl.password"].startswith("${KAFKA_PASSWORD:?")
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:")
+
+
+def test_every_process_logs_in_as_what_it_is() -> None:
+    found = {spec.name: (spec.role, spec.domains) for spec in processes()}
+    served = tuple(domain for domain in DOMAINS if domain != "test")
+    assert found == {
+        "router": ("router", ()),
+        "executor": ("executor", served),
+        "sink": ("sink", ()),
+        "projector": ("projector", ()),
+    }
 
 
 def test_the_image_installs_the_versions_that_the_tests_ran_with() -> None:
