@@ -30,6 +30,15 @@ class PostgresServer(LocalServer):
         """The URL for clients; known once prepared."""
         return f"postgresql://{USER}:{self._password}@127.0.0.1:{self._port}/{DATABASE}"
 
+    @property
+    def process_dsn(self) -> str:
+        """The URL for our processes: they log in by SCRAM or not at all.
+
+        Another program that listens on the port of a stopped server would else be sent the
+        password. Clients of people may be too old to know the option (libpq before 16).
+        """
+        return f"{self.dsn}?require_auth=scram-sha-256"
+
     def prepare(self) -> Child:
         """Find the programs, make the data folder if there is none, and choose the port."""
         account = database_account()
@@ -59,7 +68,7 @@ class PostgresServer(LocalServer):
     def is_ready(self) -> bool:
         """Whether it answers a query."""
         try:
-            with psycopg.connect(self.dsn, connect_timeout=2) as connection:
+            with psycopg.connect(self.process_dsn, connect_timeout=2) as connection:
                 connection.execute("SELECT 1")
         except psycopg.OperationalError:
             return False

@@ -71,6 +71,8 @@ class Supervisor:
         self._client_options: ClientOptions = {}
         self._logins: dict[str, Login] = {}
         self._database_url = request.database_url
+        #: The same, as our processes are given it.
+        self._process_database_url = request.database_url
         self._progress: list[str] = []
         self._servers: list[Member] = []
         self._processes: list[Member] = []
@@ -121,6 +123,7 @@ class Supervisor:
             postgres = PostgresServer(self._folder.postgres, log=self._folder.log("postgres"))
             child = postgres.prepare()
             self._database_url = postgres.dsn
+            self._process_database_url = postgres.process_dsn
             self._servers.append(Member(child, postgres.is_ready, probe_every=10.0))
             self._servers[-1].start(time.monotonic())
         self._wait_for(self._servers)
@@ -206,7 +209,7 @@ class Supervisor:
             options |= self._logins[spec.name].options()
         options.pop("bootstrap.servers", None)
         if spec.database:
-            given["DATABASE_URL"] = self._database_url or ""
+            given["DATABASE_URL"] = self._process_database_url or ""
         return given | {
             "KAFKA_BOOTSTRAP_SERVERS": self._bootstrap_servers or "",
             KAFKA_OPTIONS: json.dumps(options),
