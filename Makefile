@@ -5,11 +5,10 @@ BIN    := $(VENV)/bin
 # Tests and demo find the programs that the environment brings.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-# The tests that share nothing but the files of the repository. All others share one stack and run
-# one after the other; a folder that does not stand here is one of theirs.
-PARALLEL := tests/unit tests/contract tests/architecture
-PYTEST   := $(BIN)/python -m pytest --durations=20
-PYTEST_PARALLEL := $(PYTEST) --numprocesses=2 --dist=loadfile
+# Two processes, each with a stack of its own where its tests need one: most tests wait for servers.
+PYTEST   := $(BIN)/python -m pytest --durations=20 --numprocesses=2 --dist=loadfile
+# The tests that share nothing but the files of the repository.
+UNIT     := tests/unit tests/contract tests/architecture
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit integration check format docs bench clean
@@ -32,12 +31,12 @@ demo: $(VENV)/.product ## Start everything, run seven plans with real work, show
 # Both parts run whatever comes of the first; the whole fails if one of them did.
 test: $(VENV)/.installed ## All tests, with a real broker and a real database
 	@failed=0; \
-	$(PYTEST_PARALLEL) $(PARALLEL) || failed=1; \
-	$(PYTEST) tests $(PARALLEL:%=--ignore=%) || failed=1; \
+	$(PYTEST) $(UNIT) || failed=1; \
+	$(PYTEST) tests $(UNIT:%=--ignore=%) || failed=1; \
 	exit $$failed
 
 unit: $(VENV)/.installed ## The tests that need no broker and no database
-	$(PYTEST_PARALLEL) $(PARALLEL) tests/docs/test_names.py tests/docs/test_blocks.py
+	$(PYTEST) $(UNIT) tests/docs/test_names.py tests/docs/test_blocks.py
 
 check: $(VENV)/.installed ## Format, lint, types, import borders, drift of the generated documents
 	$(BIN)/ruff format --check .

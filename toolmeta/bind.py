@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 from toolmeta.check import apply_defaults, checker_of
@@ -74,6 +75,7 @@ def target_key(value: Any) -> str | None:
     return ascii_lower(split_port(str(value).strip())[0][:253].rstrip(".")) or None
 
 
+@lru_cache(maxsize=1_024)
 def target_names(tool: Tool) -> tuple[tuple[str, ...], str | None]:
     """The parameters that say what a call acts on, aliases included, and the default target.
 

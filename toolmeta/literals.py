@@ -8,6 +8,7 @@ these take other values too.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 from toolmeta import secret_references
@@ -37,6 +38,7 @@ _REFUSED: Final = (
 )
 
 
+@lru_cache(maxsize=1_024)
 def secrets_of(tool: Tool) -> frozenset[str]:
     """The parameters that are a secret as a whole, by canonical name."""
     return tool.secret_parameters - CONTENT

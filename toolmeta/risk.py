@@ -21,6 +21,8 @@ UNATTENDED: Final[dict[str, str]] = {
 
 def effect_of(tool: Tool, parameters: dict[str, Any]) -> Effect:
     """What this call does; an operation that is not known yet counts as the tool's worst."""
+    if tool.risk.effect_by is None and not tool.risk.raised_by:
+        return tool.risk.effect
     given = apply_defaults(tool, parameters)
     raised = [effect for name, effect in tool.risk.raised_by.items() if _set(given, name)]
     return worst(_by_operation(tool, given), *raised)

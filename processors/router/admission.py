@@ -55,7 +55,8 @@ def admit(
             _check_references(plan, names, dependencies, problems)
     if problems:
         return problems[:MAX_PROBLEMS]
-    data = _accepted(request, plan_hash, idempotency_key, names, _found(calls), dependencies)
+    found = [(call, tool) for call, tool in calls if tool is not None]
+    data = _accepted(request, plan_hash, idempotency_key, names, found, dependencies)
     data.run = run
     size = len(encode_plan(data.plan))
     if size > MAX_PLAN_BYTES:
@@ -108,11 +109,6 @@ def _tool(call: Call, registry: Registry, problems: list[Problem]) -> Tool | Non
         message = f"more than {MAX_SECRETS_BYTES} bytes; references to secrets are short"
         problems.append(Problem(f"{call.field}.secrets", message))
     return tool
-
-
-def _found(calls: list[tuple[Call, Tool | None]]) -> dict[str, Tool]:
-    """The tool of every call, by where the call stands."""
-    return {call.field: tool for call, tool in calls if tool is not None}
 
 
 def _dependencies(plan: Plan, names: list[str], problems: list[Problem]) -> list[list[str]]:
@@ -218,11 +214,11 @@ def _accepted(
     plan_hash: str,
     idempotency_key: str,
     names: list[str],
-    tools: dict[str, Tool],
+    calls: list[tuple[Call, Tool]],
     dependencies: list[list[str]],
 ) -> Accepted:
     plan = request.plan
-    calls = [(call, tools[call.field]) for call in written(plan)]
+    tools = {call.field: tool for call, tool in calls}
     estimate = sum(tool.estimate_seconds * call.rounds for call, tool in calls)
     sla = plan.sla_class or policy.sla_class(estimate)
     action = plan.action_class or policy.action_class(

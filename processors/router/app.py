@@ -11,6 +11,7 @@ from prometheus_client import Gauge
 from processors.router import expressions
 from processors.router.cel_worker import Worker
 from processors.router.partition import RouterPartition
+from processors.router.plan_cache import PlanCache
 from processors.router.requests import RequestHandler
 from processors.router.store import StateStore
 from processors.router.writing import Writer
@@ -38,7 +39,7 @@ def main() -> int:
 
 
 def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Event) -> None:
-    tools = registry.load(test_tools=settings.test_tools)
+    plans = PlanCache(registry.load(test_tools=settings.test_tools))
     count_from_zero((topic.name for topic in SOURCES), _ERROR_CLASSES)
     group = f"{settings.topic_prefix}runstream-router"
     writer = Writer(settings.topic_prefix, group)
@@ -52,7 +53,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
             writer=writer,
             store=store,
             requests=RequestHandler(
-                number, ROUTER_PARTITIONS, tools, store, lambda: secrets.randbits(42)
+                number, ROUTER_PARTITIONS, plans, store, lambda: secrets.randbits(42)
             ),
         )
 

@@ -47,16 +47,17 @@ _HEAD: Final = (
 )  # fmt: skip
 _fixed_of: Final = attrgetter(*_FIXED)
 _head_of: Final = attrgetter(*_HEAD)
-#: Of a step, everything but its id and what is derived.
+#: Of a step, everything but its id and what is derived; apart from these, what is false or empty
+#: is as it is for a step to which nothing has happened.
 _STEP: Final = tuple(
     item.name
     for item in fields(StepState)
-    if item.name not in ("id", "reported", "failures", "lease_until", "progress", "progress_at")
+    if item.name
+    not in ("id", "output", "items", "reported", "lease_until", "progress", "progress_at")
 )
 _step_of: Final = attrgetter(*_STEP)
 _ENTRY: Final = tuple(item.name for item in fields(DedupEntry) if item.name != "steps")
 _entry_of: Final = attrgetter(*_ENTRY)
-_FRESH: Final = _step_of(StepState(""))
 
 
 class ChangelogRecord(NamedTuple):
@@ -140,16 +141,16 @@ def tombstones(execution_id: str, parts: Iterable[str]) -> Iterator[ChangelogRec
 
 
 def _step_fields(step: StepState, seq: int) -> dict[str, Any]:
-    """Only what is not as it is for a step to which nothing has happened, and the number `s`."""
-    body: dict[str, Any] = {"s": seq}
-    for name, value, fresh in zip(_STEP, _step_of(step), _FRESH, strict=True):
-        if value is not fresh and value != fresh:
-            body[name] = value
+    """Only what has happened to the step, and the number `s`."""
+    body = {name: value for name, value in zip(_STEP, _step_of(step), strict=True) if value}
+    body["s"] = seq
+    if step.output is not None:
+        body["output"] = step.output
+    if step.items is not None:
+        body["items"] = step.items
     if step.reported:
         # As text, since it may be wider than the 64 bits of a JSON integer.
         body["reported"] = f"{step.reported:x}"
-    if step.failures:
-        body["failures"] = step.failures
     return body
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from processors.router.admission import admit
 from processors.router.decoding import Undecodable
+from processors.router.plan_cache import PlanCache
 from processors.router.request_decoder import Invalid, decode_request
 from processors.router.state import DedupEntry, Execution
 from processors.router.store import StateStore
@@ -22,7 +22,6 @@ from streams.payloads import Accepted, Duplicate, Rejected
 from streams.payloads import Problem as RejectedBecause
 from streams.plans import ExecutionRequest
 from toolmeta.invocation import Problem
-from toolmeta.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ class RequestHandler:
 
     number: int
     count: int
-    registry: Registry
+    plans: PlanCache
     store: StateStore
     random_bits: Callable[[], int]
 
@@ -96,7 +95,7 @@ class RequestHandler:
         if known is not None:
             return self._repeated(known, request, read.plan_hash, key, now)
         wrong = self._wrong_id(request, route)
-        decided = [wrong] if wrong else admit(request, read.plan_hash, key, self.registry, run)
+        decided = [wrong] if wrong else self.plans.admit(request, read.plan_hash, key, run)
         if isinstance(decided, list):
             refusal = Invalid(
                 decided,

@@ -10,6 +10,7 @@ import orjson
 from processors.router import expressions
 from processors.router.cel_worker import Worker
 from processors.router.partition import RouterPartition
+from processors.router.plan_cache import PlanCache
 from processors.router.requests import RequestHandler
 from processors.router.store import StateStore
 from processors.router.writing import Writer
@@ -104,7 +105,7 @@ class Simulation:
             prefix="",
             writer=Writer("", "router"),
             store=store,
-            requests=RequestHandler(0, 1, self.tools, store, self._bits),
+            requests=RequestHandler(0, 1, PlanCache(self.tools), store, self._bits),
         )
 
     def _bits(self) -> int:
