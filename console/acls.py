@@ -94,7 +94,6 @@ def _apply(
     from confluent_kafka import KafkaException
 
     from console import broker
-    from devstack.files import write_atomically
     from runtime.kafka import access
 
     broker.probe(settings)
@@ -102,8 +101,7 @@ def _apply(
     passwords: dict[str, str] = {}
     if users is not None:
         users.mkdir(mode=0o700, parents=True, exist_ok=True)
-        missing = [one.name for one in declared if not (users / f"{one.name}.json").exists()]
-        passwords = {name: secrets.token_urlsafe(24) for name in missing}
+        passwords = {one.name: _password(settings, one.name, users) for one in declared}
     try:
         created, extra = access.apply(admin, declared, remove=False)
         access.set_passwords(admin, passwords)
@@ -113,9 +111,6 @@ def _apply(
             Exit.FAILED,
             "the brokers need an authorizer, and your login the right to change ACLs and users",
         ) from None
-    for name, password in passwords.items():
-        options = json.dumps(_options(settings, name, password))
-        write_atomically((users or Path()) / f"{name}.json", f"{options}\n")
     for one in extra:
         terminal.say(f"not declared: {one.principal} {one.operation.name} {one.name}", "yellow")
     if not quiet:
@@ -124,6 +119,24 @@ def _apply(
             f"{count(len(created), 'ACL')} created, {count(len(passwords), 'password')} set",
             "green",
         )
+
+
+def _password(settings: CommonSettings, name: str, users: Path) -> str:
+    """The password in the user's file, which is made where it is missing. Raises Failure."""
+    from devstack.files import write_atomically
+
+    file = users / f"{name}.json"
+    try:
+        return str(json.loads(file.read_bytes())["sasl.password"])
+    except FileNotFoundError:
+        password = secrets.token_urlsafe(24)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise Failure(
+            f"{file} holds no sasl.password", Exit.USAGE, "remove it to get a new password"
+        ) from None
+    # Before the cluster knows it: what is interrupted here is completed when repeated.
+    write_atomically(file, f"{json.dumps(_options(settings, name, password))}\n")
+    return password
 
 
 def _options(settings: CommonSettings, name: str, password: str) -> dict[str, object]:

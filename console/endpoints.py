@@ -33,12 +33,16 @@ def adopt_local_stack() -> None:
     The environment of this process is the one place that every settings model reads, so a command
     of any module, and a process started by hand, uses the local stack in the same way.
     """
+    from devstack.files import read_own
+
     missing = {name: key for name, key in _KEYS.items() if not os.environ.get(name)}
     try:
-        stack = json.loads(stack_file().read_bytes())
+        stack = json.loads(read_own(stack_file()))
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
+        if not missing:
+            return
         raise Failure(
             f"{stack_file()} cannot be read: {error}",
             Exit.USAGE,

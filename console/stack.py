@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import typer
 
-from console import terminal
+from console import endpoints, terminal
 from console.exits import Exit, Failure
 from console.text import json_text
 from streams.vocabulary import Environment
@@ -106,7 +106,12 @@ def status(
     state_dir: StateDir = DEFAULT_STATE_DIR,
 ) -> None:
     """Show the local stack: addresses, processes, health. Exit code 1 if anything is not well."""
-    found = _stack(state_dir).status()
+    from devstack.errors import LocalStackError
+
+    try:
+        found = _stack(state_dir).status()
+    except LocalStackError as error:
+        raise Failure(str(error), Exit.FAILED) from None
     running = found is not None and found.is_running
     processes = found.processes if found is not None and running else ()
     healthy = running and all(process.healthy for process in processes)
@@ -177,13 +182,23 @@ def _as_json(live: StackStatus | None, state_dir: Path, *, show_secrets: bool) -
         "bootstrap_servers": live.bootstrap_servers
         if live
         else environment.get("KAFKA_BOOTSTRAP_SERVERS"),
-        "client_options": live.client_options if live else None,
+        "client_options": live.client_options if live else _client_options(),
         "database_url": url if url is None or show_secrets else without_password(url),
         "processes": [
             process.model_dump(mode="json", exclude={"mark"})
             for process in (live.processes if live else ())
         ],
     }
+
+
+def _client_options() -> dict[str, object] | None:
+    """What a client of the brokers of the environment is given; None where it names none."""
+    from runtime.settings import CommonSettings
+
+    if not os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        return None
+    settings = endpoints.load(CommonSettings)
+    return {**settings.kafka_options, "bootstrap.servers": settings.bootstrap_servers}
 
 
 def _print_addresses(found: StackStatus | None, state_dir: Path, *, show_secrets: bool) -> None:

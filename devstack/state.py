@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from devstack.errors import LocalStackError
-from devstack.files import write_atomically
+from devstack.files import read_own, write_atomically
 from devstack.identity import is_same
 from devstack.processes import ProcessSpec
 from streams.vocabulary import Environment
@@ -111,11 +111,18 @@ class StateFolder:
         return self.logs / f"{name}.log"
 
     def read(self) -> StackStatus | None:
-        """The last status written; None if there is none that can be read."""
+        """The last status written; None if there is none that can be understood.
+
+        Raises LocalStackError where it is not this user's: processes that it names are ended.
+        """
         try:
-            return StackStatus.model_validate_json(self.stack.read_bytes())
+            return StackStatus.model_validate_json(read_own(self.stack))
         except (FileNotFoundError, ValidationError):
             return None
+        except PermissionError:
+            raise LocalStackError(
+                f"{self.stack} belongs to another user: choose a folder of yours with --state-dir."
+            ) from None
 
     def write(self, status: StackStatus) -> None:
         """Replace the status in one step."""

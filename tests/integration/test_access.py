@@ -15,12 +15,18 @@ from typing import Any
 import psycopg
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    NewTopic,
+    ScramMechanism,
+    UserScramCredentialDeletion,
+)
 
 from console.cli import main
+from console.exits import Exit
 from runtime.kafka import access
 from streams.access import Operation, Principal, principals
-from streams.topics import EVENTS, REQUESTS, all_topics
+from streams.topics import EVENTS, PROGRESS, REQUESTS, all_topics
 from tests.brokers import client_options, environment
 
 _REFUSED = {
@@ -274,6 +280,25 @@ def test_a_plan_runs_with_a_user_for_each_process(
             assert time.monotonic() < deadline, processes.logs()
             time.sleep(0.2)
     assert len(json.loads(processes.run("people", "dlq", "list", "--json"))) == 1
+    progress = Consumer(
+        {
+            **options,
+            "bootstrap.servers": people["KAFKA_BOOTSTRAP_SERVERS"],
+            "group.id": f"{prefix}people-test",
+            "auto.offset.reset": "earliest",
+        }
+    )
+    try:
+        progress.subscribe([prefix + PROGRESS.name])
+        message = None
+        deadline = time.monotonic() + _SECONDS
+        while message is None:
+            assert time.monotonic() < deadline, processes.logs()
+            message = progress.poll(1.0)
+        assert message.error() is None
+    finally:
+        progress.close()
+    assert "uthorization" not in processes.logs()
     assert "AUTHORIZATION" not in processes.logs()
 
 
@@ -285,5 +310,33 @@ def test_users_keep_their_passwords_and_nobody_else_reads_them(
     assert all(file.stat().st_mode & 0o077 == 0 for file in (folder, *folder.iterdir()))
     assert main(["topics", "acls", "--apply", "--users", str(folder)]) == 0
     said = capsys.readouterr()
-    assert "0 ACLs created, 0 passwords set" in said.err + said.out
+    assert "0 ACLs created" in said.err + said.out
     assert {file.name: file.read_text() for file in folder.iterdir()} == before
+
+
+def test_a_cluster_that_lost_its_users_gets_them_again(
+    processes: Processes, kafka: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "users"
+    admin = AdminClient(client_options(kafka))
+    options = json.loads(next(folder.glob("*people.json")).read_text())
+    lost = UserScramCredentialDeletion(options["sasl.username"], ScramMechanism.SCRAM_SHA_256)
+    for future in admin.alter_user_scram_credentials([lost]).values():
+        future.result(30)
+    assert main(["topics", "acls", "--apply", "--users", str(folder)]) == 0
+    known = admin.describe_user_scram_credentials([options["sasl.username"]])
+    for found in known.values():
+        assert found.result(30).scram_credential_infos
+    processes.run("people", "dlq", "list", "--json")
+
+
+def test_a_refused_login_is_said(
+    kafka: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in environment(kafka, {"sasl.password": "another"}).items():
+        monkeypatch.setenv(name, value)
+    assert main(["topics", "show"]) == Exit.UNREACHABLE
+    said = capsys.readouterr().err
+    assert f"the Kafka brokers at {kafka} refuse the login" in said
+    assert "RUNSTREAM_KAFKA_OPTIONS" in said
+    assert "another" not in said

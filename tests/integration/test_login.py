@@ -111,7 +111,7 @@ def test_no_password_is_seen_in_arguments_environments_and_logs(own: LocalStack)
         "kafka/password",
         "kafka/server.properties",
     }
-    for file in holding:
+    for file in (*holding, folder / "kafka", folder / "postgres", folder / "logs"):
         assert file.stat().st_mode & 0o077 == 0, file
 
 

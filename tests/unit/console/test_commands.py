@@ -73,6 +73,22 @@ def test_no_other_broker_is_shown_the_login_of_the_local_stack(
     assert "RUNSTREAM_KAFKA_OPTIONS" not in os.environ
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_the_stack_file_of_somebody_else_is_not_followed(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    # An option of a client may name a library to load.
+    stack_file(json.dumps({**STACK, "client_options": {**LOGIN, "plugin.library.paths": "x"}}))
+    os.chown(".runstream/stack.json", 65_534, 65_534)
+    assert main(["topics", "show"]) == Exit.USAGE
+    assert "stack.json belongs to another user" in capsys.readouterr().err
+    # Who names all servers does not need it.
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1234")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://mine/db")
+    endpoints.adopt_local_stack()
+    assert "RUNSTREAM_KAFKA_OPTIONS" not in os.environ
+
+
 def test_the_rights_are_printed_for_people_programs_and_kafka(capsys: Capture) -> None:
     assert main(["topics", "acls"]) == Exit.OK
     assert "runstream-executor-asset-*" in capsys.readouterr().out

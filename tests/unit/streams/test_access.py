@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from streams.access import Operation, Principal, Resource, executor, principals
+from streams.access import PEOPLE_WORDS, Operation, Principal, Resource, executor, principals
 from streams.topics import (
     CONTROL,
     DEAD_LETTERS,
@@ -33,6 +33,20 @@ def reads(user: Principal) -> set[str]:
 
 def writes(user: Principal) -> set[str]:
     return {topic for topic in ALL if user.may(Operation.WRITE, topic)}
+
+
+def test_every_writer_and_reader_of_the_registry_is_a_user() -> None:
+    words = {word for topic in all_topics() for word in (*topic.writers, *topic.readers)}
+    assert words - PEOPLE_WORDS == {"router", "executor", "sink", "projector"}
+    for topic in all_topics():
+        for operation, wanted in (
+            (Operation.READ, topic.readers),
+            (Operation.WRITE, topic.writers),
+        ):
+            users = principals("", test_tools=True)
+            allowed = {one.name for one in users if one.may(operation, topic.name)} - {"admin"}
+            found = {name.partition("-")[0] for name in allowed}
+            assert found == {"people" if word in PEOPLE_WORDS else word for word in wanted}
 
 
 def test_people_ask_and_look_and_nothing_else() -> None:
