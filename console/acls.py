@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -19,6 +19,9 @@ from console.text import count
 if TYPE_CHECKING:
     from runtime.settings import CommonSettings
     from streams.access import Principal
+
+#: The beginnings of librdkafka's options for a login and for a client's certificate and key.
+_OF_THE_CALLER: Final = ("sasl.", "ssl.key", "ssl.certificate.")
 
 
 class Format(StrEnum):
@@ -135,15 +138,22 @@ def _password(settings: CommonSettings, name: str, users: Path) -> str:
             f"{file} holds no sasl.password", Exit.USAGE, "remove it to get a new password"
         ) from None
     # Before the cluster knows it: what is interrupted here is completed when repeated.
-    write_atomically(file, f"{json.dumps(_options(settings, name, password))}\n")
+    write_atomically(file, f"{json.dumps(options_of(settings, name, password))}\n")
     return password
 
 
-def _options(settings: CommonSettings, name: str, password: str) -> dict[str, object]:
-    """The caller's options with another login."""
+def options_of(
+    settings: CommonSettings, name: str, password: str
+) -> dict[str, str | int | float | bool]:
+    """The caller's options with another login, and without what proves who the caller is."""
+    kept = {
+        option: value
+        for option, value in settings.kafka_options.items()
+        if not option.lower().startswith(_OF_THE_CALLER)
+    }
     tls = str(settings.kafka_options.get("security.protocol", "")).upper().endswith("SSL")
     return {
-        **settings.kafka_options,
+        **kept,
         "security.protocol": "SASL_SSL" if tls else "SASL_PLAINTEXT",
         "sasl.mechanism": "SCRAM-SHA-256",
         "sasl.username": name,

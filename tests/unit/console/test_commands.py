@@ -100,7 +100,6 @@ def test_the_rights_are_printed_for_people_programs_and_kafka(capsys: Capture) -
         "kafka-acls.sh --bootstrap-server localhost:9092 --command-config admin.properties --add "
         "--allow-principal User:people --operation Write --topic execution.requests\n"
     ) in capsys.readouterr().out
-    assert main(["topics", "acls", "--users", "here"]) == Exit.USAGE
 
 
 def test_without_a_stack_nothing_is_set() -> None:
