@@ -51,10 +51,15 @@ def test_every_executor_of_the_compose_file_is_told_its_environment() -> None:
 
 def test_the_compose_file_lets_nobody_in_without_a_password_of_the_users_own() -> None:
     text = (ROOT / "compose.yaml").read_text("utf-8")
-    for name in ("KAFKA_PASSWORD", "POSTGRES_PASSWORD", "KAFKA_UI_PASSWORD"):
-        given = re.findall(r"\$\{?" + name + r"[^}]*\}?", text)
-        assert given
-        assert all(one.startswith("${" + name + ":?") for one in given), given
+    used = re.findall(r"\$\{?(\w*PASSWORD)(\S\S)", text)
+    assert {"KAFKA_PASSWORD", "POSTGRES_PASSWORD", "KAFKA_UI_PASSWORD"} <= {
+        name for name, _ in used
+    }
+    assert {following for _, following in used} == {":?"}
+    for page in (text, (ROOT / "docs/local-stack.md").read_text("utf-8")):
+        made = re.search(r"for name in ([A-Z_ ]+); do", page)
+        assert made is not None
+        assert set(made[1].split()) == {name for name, _ in used}
     services = yaml.safe_load(text)["services"]
     kafka = services["kafka"]["environment"]
     listeners = {one.partition("://")[0] for one in kafka["KAFKA_LISTENERS"].split(",")}
