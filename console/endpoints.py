@@ -69,7 +69,9 @@ def _adopt_login(options: object) -> None:
     except ValueError:
         return  # Loading the settings says so.
     if stack and isinstance(given, dict):
-        os.environ[_OPTIONS] = json.dumps({**given, **stack})
+        # An option may have two names, so that one of another login would not be replaced.
+        tuning = {name: given[name] for name in given if not name.startswith("sasl.")}
+        os.environ[_OPTIONS] = json.dumps({**tuning, **stack})
 
 
 def load(model: type[S]) -> S:

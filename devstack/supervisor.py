@@ -44,6 +44,8 @@ _TICK_SECONDS = {"starting": 0.05, "ready": 0.5}
 #: Restarts after which a stack that has never been ready gives up.
 _MOST_RESTARTS = 3
 _PREPARATION_SECONDS = 180.0
+#: The beginnings of the options with which a client logs in.
+_LOGIN = ("security.", "sasl.", "ssl.")
 
 
 class Stopped(Exception):
@@ -100,7 +102,11 @@ class Supervisor:
 
     def _start(self) -> None:
         began = time.monotonic()
-        self._client_options = _given_options(self._credentials)
+        given = _given_options(self._credentials)
+        if self._request.bootstrap_servers is None:
+            # They tune clients of any broker, but a login of theirs is for another one.
+            given = {name: given[name] for name in given if not name.startswith(_LOGIN)}
+        self._client_options = given
         self._folder.client_properties.unlink(missing_ok=True)
         if self._request.bootstrap_servers is not None:
             self._client_options["bootstrap.servers"] = self._request.bootstrap_servers

@@ -58,7 +58,7 @@ LOGIN = {"bootstrap.servers": "127.0.0.1:1234", "sasl.password": "kept"}
 
 def test_the_login_of_the_local_stack_is_used_with_its_address() -> None:
     stack_file(json.dumps({**STACK, "client_options": LOGIN}))
-    os.environ["RUNSTREAM_KAFKA_OPTIONS"] = '{"session.timeout.ms": 6000}'
+    os.environ["RUNSTREAM_KAFKA_OPTIONS"] = '{"session.timeout.ms": 6000, "sasl.mechanisms": "X"}'
     endpoints.adopt_local_stack()
     options = json.loads(os.environ["RUNSTREAM_KAFKA_OPTIONS"])
     assert options == {"session.timeout.ms": 6000, "sasl.password": "kept"}
