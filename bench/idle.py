@@ -22,7 +22,7 @@ import psutil
 from devstack.stack import LocalStack
 
 #: Variables that would point the stack to servers of the machine's own.
-_SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL")
+_SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "RUNSTREAM_KAFKA_OPTIONS", "DATABASE_URL")
 
 
 @dataclass(frozen=True, slots=True)

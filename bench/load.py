@@ -13,6 +13,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from streams.ids import mint_execution_id, route_key
 from streams.topics import EVENTS, REQUESTS
 
+#: What a Kafka client is given to connect.
+Options = dict[str, str]
 #: Makes (key, value) of a request for a given number of steps.
 Request = Callable[[int], tuple[bytes, bytes]]
 
@@ -48,16 +50,14 @@ def bare_request(steps: int) -> tuple[bytes, bytes]:
 class Load:
     """A client of one system; each system has a topic prefix of its own."""
 
-    def __init__(self, bootstrap: str, prefix: str, request: Request) -> None:
+    def __init__(self, options: Options, prefix: str, request: Request) -> None:
         """Connect, and seek to the end of the event topic."""
         self._request = request
         self._topic = prefix + REQUESTS.name
-        self._producer = Producer(
-            {"bootstrap.servers": bootstrap, "linger.ms": 0, "partitioner": "murmur2_random"}
-        )
+        self._producer = Producer({**options, "linger.ms": 0, "partitioner": "murmur2_random"})
         self._consumer = Consumer(
             {
-                "bootstrap.servers": bootstrap,
+                **options,
                 "group.id": f"bench-{uuid.uuid4().hex}",
                 "isolation.level": "read_committed",
                 "fetch.wait.max.ms": 5,

@@ -24,9 +24,10 @@ from typing import Any
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from authority.key_folder import KeyFolder
-from bench.load import Load, bare_request, system_request
+from bench.load import Load, Options, bare_request, system_request
 from devstack.kafka import KafkaServer
 from devstack.ports import assign_ports
+from runtime.settings import KAFKA_OPTIONS
 from streams.topics import all_topics
 
 SYSTEM = "system."
@@ -63,13 +64,13 @@ def main() -> int:
 
 
 def _measure(server: KafkaServer, folder: Path, wanted: argparse.Namespace) -> dict[str, Any]:
-    bootstrap = server.bootstrap_servers
-    _create_topics(bootstrap)
+    options = server.client_options
+    _create_topics(options)
     rounds: dict[str, list[float]] = {"system": [], "bare": []}
     spent: dict[str, dict[str, float]] = {"system": {}, "bare": {}}
-    with _system(bootstrap, folder) as ours, _bare(bootstrap, folder) as theirs:
-        system = Load(bootstrap, SYSTEM, system_request)
-        bare = Load(bootstrap, BARE, bare_request)
+    with _system(options, folder) as ours, _bare(options, folder) as theirs:
+        system = Load(options, SYSTEM, system_request)
+        bare = Load(options, BARE, bare_request)
         for load in (system, bare):  # warm up: connections, caches, the broker's compiler
             load.throughput(wanted.executions // 4, 5, wanted.in_flight)
         for _ in range(wanted.rounds):
@@ -112,8 +113,8 @@ def _percentiles(values: list[float]) -> dict[str, float]:
     return {name: round(cuts[at - 1], 2) for name, at in (("p50", 50), ("p95", 95), ("p99", 99))}
 
 
-def _create_topics(bootstrap: str) -> None:
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+def _create_topics(options: Options) -> None:
+    admin = AdminClient(options)
     new = [
         NewTopic(prefix + topic.name, topic.partitions, 1, config=topic.config())
         for prefix in (SYSTEM, BARE)
@@ -124,26 +125,27 @@ def _create_topics(bootstrap: str) -> None:
 
 
 @contextmanager
-def _system(bootstrap: str, folder: Path) -> Iterator[dict[str, int]]:
+def _system(options: Options, folder: Path) -> Iterator[dict[str, int]]:
     KeyFolder(folder / "keys").complete("bench")
     console = [sys.executable, "-m", "console"]
     commands = [[*console, "router"], [*console, "executor", "--domain", "test"]]
-    with _processes(bootstrap, folder, SYSTEM, commands, ready=True) as pids:
+    with _processes(options, folder, SYSTEM, commands, ready=True) as pids:
         yield pids
 
 
 @contextmanager
-def _bare(bootstrap: str, folder: Path) -> Iterator[dict[str, int]]:
+def _bare(options: Options, folder: Path) -> Iterator[dict[str, int]]:
     commands = [[sys.executable, "-m", "bench.bare", part] for part in ("router", "executor")]
-    with _processes(bootstrap, folder, BARE, commands, ready=False) as pids:
+    with _processes(options, folder, BARE, commands, ready=False) as pids:
         yield pids
 
 
 @contextmanager
 def _processes(
-    bootstrap: str, folder: Path, prefix: str, commands: list[list[str]], *, ready: bool
+    options: Options, folder: Path, prefix: str, commands: list[list[str]], *, ready: bool
 ) -> Iterator[dict[str, int]]:
     started: list[subprocess.Popen[bytes]] = []
+    login = {name: value for name, value in options.items() if name != "bootstrap.servers"}
     try:
         names = [f"{prefix}{command[-1]}" for command in commands]
         ports = assign_ports(folder / "ports.json", names)
@@ -151,7 +153,8 @@ def _processes(
             environment = {
                 **os.environ,
                 **EXECUTOR,
-                "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+                "KAFKA_BOOTSTRAP_SERVERS": options["bootstrap.servers"],
+                KAFKA_OPTIONS: json.dumps(login),
                 "RUNSTREAM_TOPIC_PREFIX": prefix,
                 "RUNSTREAM_INSTANCE": f"bench-{command[-1]}",
                 "RUNSTREAM_HTTP_PORT": str(ports[name]),

@@ -45,6 +45,15 @@ def unreachable(settings: CommonSettings) -> Failure:
     )
 
 
+def login_refused(settings: CommonSettings) -> Failure:
+    """The failure of a command whose login the brokers do not know."""
+    return Failure(
+        f"the Kafka brokers at {settings.bootstrap_servers} refuse the login",
+        Exit.UNREACHABLE,
+        "check RUNSTREAM_KAFKA_OPTIONS: security.protocol, sasl.mechanism, username and password",
+    )
+
+
 def refused(settings: CommonSettings, name: str, error: KafkaException) -> Failure:
     """The failure of a command where the cluster responds with an error."""
     from confluent_kafka import KafkaError
@@ -60,10 +69,18 @@ def refused(settings: CommonSettings, name: str, error: KafkaException) -> Failu
 def probe(settings: CommonSettings) -> ClusterMetadata:
     """Brokers and topics of the cluster; raises Failure after PROBE_SECONDS without an answer."""
     from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
 
+    from runtime.kafka.outage import LOGIN, reason
+
+    said: list[KafkaError] = []
+    client = AdminClient({**clients.common(settings), "error_cb": said.append})
     try:
-        return admin(settings).list_topics(timeout=PROBE_SECONDS)
+        return client.list_topics(timeout=PROBE_SECONDS)
     except KafkaException:
+        client.poll(0)
+        if any(reason(error).sentence == LOGIN for error in said):
+            raise login_refused(settings) from None
         raise unreachable(settings) from None
 
 

@@ -93,7 +93,7 @@ def read(
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
     known = broker.probe(settings).topics
-    consumer = Consumer(clients.consumer(settings, "runstream-cli", **clients.ENDS))
+    consumer = Consumer(clients.reader(settings, **clients.ENDS))
     try:
         for source in sources:
             found = known.get(dlq_name(settings, source))
@@ -115,7 +115,7 @@ def one(settings: CommonSettings, source: Topic, partition: int, offset: int) ->
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
     name = dlq_name(settings, source)
-    consumer = Consumer(clients.consumer(settings, "runstream-cli", **clients.ENDS))
+    consumer = Consumer(clients.reader(settings, **clients.ENDS))
     place = TopicPartition(name, partition)
     missing = Failure(f"{name}[{partition}] has no dead letter {offset}", Exit.FAILED,
                       f"runstream dlq list {source.name}")  # fmt: skip

@@ -20,6 +20,7 @@ _KEYS: Final = {
     "DATABASE_URL": "database_url",
     "RUNSTREAM_ENVIRONMENT": "environment",
 }
+_OPTIONS: Final = "RUNSTREAM_KAFKA_OPTIONS"
 
 
 def stack_file() -> Path:
@@ -33,23 +34,45 @@ def adopt_local_stack() -> None:
     The environment of this process is the one place that every settings model reads, so a command
     of any module, and a process started by hand, uses the local stack in the same way.
     """
+    from devstack.files import read_own
+
     missing = {name: key for name, key in _KEYS.items() if not os.environ.get(name)}
-    if not missing:
-        return
     try:
-        stack = json.loads(stack_file().read_bytes())
+        stack = json.loads(read_own(stack_file()))
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
+        if not missing:
+            return
         raise Failure(
             f"{stack_file()} cannot be read: {error}",
             Exit.USAGE,
             "set KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL, or start the stack again: runstream up",
         ) from None
+    if not isinstance(stack, dict):
+        return
     for name, key in missing.items():
-        value = stack.get(key) if isinstance(stack, dict) else None
+        value = stack.get(key)
         if isinstance(value, str) and value:
             os.environ[name] = value
+    if os.environ.get("KAFKA_BOOTSTRAP_SERVERS") == stack.get("bootstrap_servers"):
+        # No other broker is shown this login.
+        _adopt_login(stack.get("client_options"))
+
+
+def _adopt_login(options: object) -> None:
+    """Add the options of the stack's clients to those that the environment gives."""
+    if not isinstance(options, dict):
+        return
+    stack = {name: value for name, value in options.items() if name != "bootstrap.servers"}
+    try:
+        given = json.loads(os.environ.get(_OPTIONS) or "{}")
+    except ValueError:
+        return  # Loading the settings says so.
+    if stack and isinstance(given, dict):
+        # An option may have two names, so that one of another login would not be replaced.
+        tuning = {name: given[name] for name in given if not name.startswith("sasl.")}
+        os.environ[_OPTIONS] = json.dumps({**tuning, **stack})
 
 
 def local_keys(bootstrap_servers: str) -> KeyFolder | None:

@@ -63,7 +63,7 @@ class EventLog:
         # At most one batch: it is filled only when it is empty.
         self._buffer: deque[Message] = deque()
         count = broker.partitions(settings, EVENTS)
-        options = clients.consumer(settings, "runstream-cli", error_cb=self._on_error)
+        options = clients.reader(settings, error_cb=self._on_error)
         # An idle watcher costs the broker little; a new record ends the wait at once.
         self._consumer = Consumer({**options, "fetch.wait.max.ms": 200})
         place = TopicPartition(

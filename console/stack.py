@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import typer
 
-from console import terminal
+from console import endpoints, terminal
 from console.exits import Exit, Failure
 from console.text import json_text
 from streams.vocabulary import Environment
@@ -94,14 +94,24 @@ def down(state_dir: StateDir = DEFAULT_STATE_DIR) -> None:
 
 
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print one JSON object; its client_options log Kafka clients in."
+        ),
+    ] = False,
     show_secrets: Annotated[
         bool, typer.Option("--show-secrets", help="Print the database URL with its password.")
     ] = False,
     state_dir: StateDir = DEFAULT_STATE_DIR,
 ) -> None:
     """Show the local stack: addresses, processes, health. Exit code 1 if anything is not well."""
-    found = _stack(state_dir).status()
+    from devstack.errors import LocalStackError
+
+    try:
+        found = _stack(state_dir).status()
+    except LocalStackError as error:
+        raise Failure(str(error), Exit.FAILED) from None
     running = found is not None and found.is_running
     processes = found.processes if found is not None and running else ()
     healthy = running and all(process.healthy for process in processes)
@@ -172,6 +182,7 @@ def _as_json(live: StackStatus | None, state_dir: Path, *, show_secrets: bool) -
         "bootstrap_servers": live.bootstrap_servers
         if live
         else environment.get("KAFKA_BOOTSTRAP_SERVERS"),
+        "client_options": live.client_options if live else _client_options(),
         "database_url": url if url is None or show_secrets else without_password(url),
         "processes": [
             process.model_dump(mode="json", exclude={"mark"})
@@ -180,11 +191,24 @@ def _as_json(live: StackStatus | None, state_dir: Path, *, show_secrets: bool) -
     }
 
 
+def _client_options() -> dict[str, object] | None:
+    """What a client of the brokers of the environment is given; None where it names none."""
+    from runtime.settings import CommonSettings
+
+    if not os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        return None
+    settings = endpoints.load(CommonSettings)
+    return {**settings.kafka_options, "bootstrap.servers": settings.bootstrap_servers}
+
+
 def _print_addresses(found: StackStatus | None, state_dir: Path, *, show_secrets: bool) -> None:
     if found is None:
         return
     url = found.database_url or ""
     terminal.tell(f"Kafka     {found.bootstrap_servers}")
+    login = state_dir.absolute() / "client.properties"
+    if login.exists():
+        terminal.tell(f"Clients   {login} (kcat -F, --command-config of the Java tools)")
     if show_secrets:
         terminal.tell(f"Postgres  {url}")
     else:

@@ -1,4 +1,4 @@
-"""`runstream topics apply` and `show`."""
+"""`runstream topics apply`, `show` and `acls`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from console import endpoints, terminal
+from console.acls import acls
 from console.exits import Exit, Failure
 from console.options import Json, Quiet
 from console.text import count
@@ -21,6 +22,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="The Kafka topics: create them, show them.")
     group.command()(apply)
     group.command()(show)
+    group.command()(acls)
     app.add_typer(group, name="topics")
 
 

@@ -38,6 +38,7 @@ class Demo:
         """A demo on a running stack."""
         self._folder = folder
         self._stack = stack
+        self.client_options = stack.client_options
         self._ports = ports
         self.outcomes: list[tuple[str, str, bool]] = []
 
@@ -204,7 +205,7 @@ def _cancel(demo: Demo) -> None:
 
 def _dead_letter(demo: Demo) -> None:
     screen.rule("[bold]bytes that are no plan")
-    producer = Producer({"bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"]})
+    producer = Producer(demo.client_options)
     producer.produce("execution.requests", b"\xff\xfe these bytes are no plan")
     producer.flush(10)
     stored = demo.wait("SELECT count(*) FROM execution.execution_dlq HAVING count(*) > 0")

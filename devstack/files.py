@@ -1,4 +1,4 @@
-"""Files that are replaced in one step, and logs of bounded size."""
+"""Files that are replaced in one step or acted on, and logs of bounded size."""
 
 from __future__ import annotations
 
@@ -16,6 +16,18 @@ def write_atomically(path: Path, content: str) -> None:
     with os.fdopen(descriptor, "w") as file:
         file.write(content)
     draft.replace(path)
+
+
+def read_own(path: Path) -> bytes:
+    """The content of a file that says what to connect to, load, start or end.
+
+    Raises PermissionError where it is somebody else's: whoever may write to the folder of a
+    command could else have it do these things as its user.
+    """
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_uid != os.geteuid():
+            raise PermissionError(f"{path} belongs to another user")
+        return file.read()
 
 
 def open_log(path: Path) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from devstack.login import MECHANISM, Login, new_login
 
 #: For clusters of one node: the local stack, and the container of the tests.
 ONE_NODE: Final[dict[str, str | int]] = {
@@ -43,17 +46,56 @@ ONE_NODE: Final[dict[str, str | int]] = {
 }
 
 
-def server_properties(data: Path, port: int, controller_port: int) -> str:
-    """The text of `server.properties`, written anew at each start because ports may change."""
+@dataclass(frozen=True)
+class BrokerPorts:
+    """Where the broker listens on loopback."""
+
+    clients: int
+    controller: int
+
+
+def server_properties(data: Path, ports: BrokerPorts, login: Login, *, first: bool = False) -> str:
+    """The text of `server.properties`, written anew at each start because ports may change.
+
+    Nobody connects without a login, other users of the machine included: neither to the port of
+    clients nor to that of the controller. The controller cannot look a user up before it has read
+    its log, hence PLAIN there; the one who connects is this very process, and its password is
+    another one at each start.
+
+    With `first` clients log in by PLAIN too: the broker runs to be told the SCRAM login of `login`.
+    """
+    mechanism = "PLAIN" if first else MECHANISM
+    module = _plain(login) if first else login.jaas()
+    controller = _plain(new_login(login.username))
     settings: dict[str, str | int] = {
         "process.roles": "broker,controller",
         "node.id": 1,
-        "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "controller.quorum.voters": f"1@127.0.0.1:{ports.controller}",
+        "listeners": f"CLIENTS://127.0.0.1:{ports.clients},"
+        f"CONTROLLER://127.0.0.1:{ports.controller}",
+        "advertised.listeners": f"CLIENTS://127.0.0.1:{ports.clients}",
+        "inter.broker.listener.name": "CLIENTS",
         "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        "listener.security.protocol.map": "CLIENTS:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
+        "sasl.mechanism.inter.broker.protocol": mechanism,
+        "listener.name.clients.sasl.enabled.mechanisms": mechanism,
+        f"listener.name.clients.{mechanism.lower()}.sasl.jaas.config": module,
+        "sasl.mechanism.controller.protocol": "PLAIN",
+        "listener.name.controller.sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.controller.plain.sasl.jaas.config": controller,
+        # Other users than the owner get what is granted to them, and nothing else.
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": f"User:{login.username}",
         "log.dirs": str(data),
         **ONE_NODE,
     }
     return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+
+def _plain(login: Login) -> str:
+    """One user of a listener with PLAIN, as whom the broker connects to itself too."""
+    return (
+        "org.apache.kafka.common.security.plain.PlainLoginModule required "
+        f'username="{login.username}" password="{login.password}" '
+        f'user_{login.username}="{login.password}";'
+    )

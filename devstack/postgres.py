@@ -28,10 +28,22 @@ class PostgresServer(LocalServer):
     @property
     def dsn(self) -> str:
         """The URL for clients; known once prepared."""
-        return self.dsn_of(USER, self._password)
+        return self._dsn_of(USER, self._password)
 
-    def dsn_of(self, user: str, password: str) -> str:
-        """The URL of another role; neither part holds a character that a URL escapes."""
+    @property
+    def process_dsn(self) -> str:
+        """The URL for our processes: they log in by SCRAM or not at all.
+
+        Another program that listens on the port of a stopped server would else be sent the
+        password. Clients of people may be too old to know the option (libpq before 16).
+        """
+        return self.process_dsn_of(USER, self._password)
+
+    def process_dsn_of(self, user: str, password: str) -> str:
+        """The same for another role; neither part holds a character that a URL escapes."""
+        return f"{self._dsn_of(user, password)}?require_auth=scram-sha-256"
+
+    def _dsn_of(self, user: str, password: str) -> str:
         return f"postgresql://{user}:{password}@127.0.0.1:{self._port}/{DATABASE}"
 
     def prepare(self) -> Child:
@@ -63,7 +75,7 @@ class PostgresServer(LocalServer):
     def is_ready(self) -> bool:
         """Whether it answers a query."""
         try:
-            with psycopg.connect(self.dsn, connect_timeout=2) as connection:
+            with psycopg.connect(self.process_dsn, connect_timeout=2) as connection:
                 connection.execute("SELECT 1")
         except psycopg.OperationalError:
             return False

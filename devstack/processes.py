@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from streams.topics import DOMAINS, TEST_DOMAIN
 
-#: The domain of the tools that only tests, benchmarks and the demo need; one of them runs any
-#: program that a plan names, without approval.
+#: What a process is, for the topics that it may read and write.
+Role = Literal["router", "executor", "sink", "projector"]
 
 
 class ProcessSpec(BaseModel):
@@ -27,8 +27,16 @@ class ProcessSpec(BaseModel):
     inventory: bool = False
     #: Whether it gets the SECRET_ variables, and the passwords of other systems.
     secrets: bool = True
-    #: Which of the stack's keys it signs with.
-    key: Literal["router", "executor"] | None = None
+    #: It logs in to the embedded broker as a user that may do what this role needs; None: as the
+    #: owner, who may do everything.
+    role: Role | None = None
+    #: Those that an executor serves.
+    domains: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> Literal["router", "executor"] | None:
+        """Which of the stack's keys it signs with."""
+        return None if self.role in (None, "sink", "projector") else self.role
 
 
 def console_command(
@@ -36,15 +44,12 @@ def console_command(
     *arguments: str,
     database: bool = False,
     inventory: bool = False,
-    secrets: bool = False,
+    role: Role | None = None,
 ) -> ProcessSpec:
-    """A `runstream` command, run by this interpreter."""
+    """A `runstream` command, run by this interpreter; it gets no secrets."""
     argv = (sys.executable, "-m", "console", *arguments)
-    key: Literal["router", "executor"] | None = None
-    if arguments[0] == "router" or arguments[0] == "executor":
-        key = arguments[0]
     return ProcessSpec(
-        name=name, argv=argv, database=database, inventory=inventory, secrets=secrets, key=key
+        name=name, argv=argv, database=database, inventory=inventory, secrets=False, role=role
     )
 
 
@@ -54,10 +59,14 @@ def executor(name: str, domains: Sequence[str]) -> ProcessSpec:
     It looks hosts up in the inventory, except in the `test` domain, which has no hosts.
     """
     words = [word for domain in domains for word in ("--domain", domain)]
-    return console_command(
-        name, "executor", *words, inventory=any(d != TEST_DOMAIN for d in domains), secrets=True
-    )
+    hosts = any(domain != TEST_DOMAIN for domain in domains)
+    command = console_command(name, "executor", *words, inventory=hosts, role="executor")
+    return command.model_copy(update={"secrets": True, "domains": tuple(domains)})
 
+
+ROUTER: Final = console_command("router", "router", role="router")
+SINK: Final = console_command("sink", "sink", database=True, role="sink")
+PROJECTOR: Final = console_command("projector", "projector", role="projector")
 
 #: Run at the same time, each to its end, before any process starts.
 PREPARATION: tuple[ProcessSpec, ...] = (
@@ -73,9 +82,4 @@ def processes(*, test_tools: bool = False) -> tuple[ProcessSpec, ...]:
     in memory once more. The `test` domain is served only where the caller wants it.
     """
     served = [domain for domain in DOMAINS if test_tools or domain != TEST_DOMAIN]
-    return (
-        console_command("router", "router"),
-        executor("executor", served),
-        console_command("sink", "sink", database=True),
-        console_command("projector", "projector"),
-    )
+    return (ROUTER, executor("executor", served), SINK, PROJECTOR)

@@ -27,6 +27,7 @@ from devstack.processes import PREPARATION, ProcessSpec
 from devstack.processes import processes as default_processes
 from devstack.state import (
     ALREADY_RUNNING,
+    ClientOptions,
     LaunchRequest,
     ProcessStatus,
     StackStatus,
@@ -99,6 +100,16 @@ class LocalStack:
     def bootstrap_servers(self) -> str:
         """Where Kafka clients connect."""
         return self._required().bootstrap_servers or ""
+
+    @property
+    def client_options(self) -> ClientOptions:
+        """What Kafka clients need to connect, as librdkafka spells it; a password is among it."""
+        return dict(self._required().client_options)
+
+    @property
+    def client_properties(self) -> Path:
+        """The file of the same for kcat and Java clients; there if the stack has its own broker."""
+        return self._folder.client_properties
 
     @property
     def database_url(self) -> str:

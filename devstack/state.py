@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from authority.key_folder import KeyFolder
-from devstack.files import write_atomically
+from devstack.errors import LocalStackError
+from devstack.files import read_own, write_atomically
 from devstack.identity import is_same
 from devstack.processes import ProcessSpec
 from streams.vocabulary import Environment
@@ -16,6 +18,8 @@ from streams.vocabulary import Environment
 #: Exit code of a supervisor that finds the state folder in use by another one.
 ALREADY_RUNNING = 75
 
+#: Options of a Kafka client, as librdkafka spells them.
+ClientOptions = dict[str, str | int | float | bool]
 Phase = Literal["starting", "ready", "stopping", "stopped", "failed"]
 ProcessState = Literal["starting", "running", "unready", "backing-off", "stopped"]
 
@@ -52,6 +56,8 @@ class StackStatus(_Record):
     processes: tuple[ProcessStatus, ...]
     #: What the executors serve.
     environment: Environment = "dev"
+    #: What a client of the owner needs to connect, as librdkafka spells it; a password is among it.
+    client_options: ClientOptions = Field(default_factory=dict, repr=False)
 
     @property
     def is_running(self) -> bool:
@@ -83,12 +89,23 @@ class StateFolder:
         self.ports = self.path / "ports.json"
         self.kafka = self.path / "kafka"
         self.postgres = self.path / "postgres"
+        self.client_properties = self.path / "client.properties"
         self.logs = self.path / "logs"
         self.keys = KeyFolder(self.path / "keys")
 
     def make(self) -> None:
-        """Make the folder with mode 711: the database's account has to pass through it."""
+        """Make the folder with mode 711: the database's account has to pass through it.
+
+        What stands in it is run as this user: raises LocalStackError where it is somebody else's.
+        """
         self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
+        found = self.path.stat()
+        if found.st_uid != os.geteuid():
+            raise LocalStackError(
+                f"{self.path} belongs to another user: choose a folder of yours with --state-dir."
+            )
+        if found.st_mode & 0o022:
+            self.path.chmod(0o711)
         self.logs.mkdir(mode=0o700, exist_ok=True)
 
     def log(self, name: str) -> Path:
@@ -96,11 +113,18 @@ class StateFolder:
         return self.logs / f"{name}.log"
 
     def read(self) -> StackStatus | None:
-        """The last status written; None if there is none that can be read."""
+        """The last status written; None if there is none that can be understood.
+
+        Raises LocalStackError where it is not this user's: processes that it names are ended.
+        """
         try:
-            return StackStatus.model_validate_json(self.stack.read_bytes())
+            return StackStatus.model_validate_json(read_own(self.stack))
         except (FileNotFoundError, ValidationError):
             return None
+        except PermissionError:
+            raise LocalStackError(
+                f"{self.stack} belongs to another user: choose a folder of yours with --state-dir."
+            ) from None
 
     def write(self, status: StackStatus) -> None:
         """Replace the status in one step."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import secrets
 import signal
@@ -10,29 +11,43 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import FrameType
+
+from pydantic import TypeAdapter, ValidationError
 
 from devstack.child import Child, Launch
 from devstack.cleanup import end_leftovers
 from devstack.errors import LocalStackError
-from devstack.files import cut_log, log_tail
+from devstack.files import cut_log, log_tail, write_atomically
 from devstack.identity import start_mark
 from devstack.kafka import KafkaServer
+from devstack.kafka_users import make_users
+from devstack.login import Login, client_properties
 from devstack.member import Member
 from devstack.ports import assign_ports
 from devstack.postgres import PostgresServer
 from devstack.probe import http_ready
 from devstack.processes import ProcessSpec
-from devstack.state import ALREADY_RUNNING, LaunchRequest, Phase, StackStatus, StateFolder
+from devstack.state import (
+    ALREADY_RUNNING,
+    ClientOptions,
+    LaunchRequest,
+    Phase,
+    StackStatus,
+    StateFolder,
+)
 from runtime import environment
-from runtime.settings import secret_variables
+from runtime.settings import KAFKA_OPTIONS, secret_variables
 
 _INVENTORY = "RUNSTREAM_ASSETS_DATABASE_URL"
 _TICK_SECONDS = {"starting": 0.05, "ready": 0.5}
 #: Restarts after which a stack that has never been ready gives up.
 _MOST_RESTARTS = 3
 _PREPARATION_SECONDS = 180.0
+#: The beginnings of the options with which a client logs in.
+_LOGIN = ("security.", "sasl.", "ssl.")
 
 
 class Stopped(Exception):
@@ -58,7 +73,11 @@ class Supervisor:
         self._phase: Phase = "starting"
         self._error: str | None = None
         self._bootstrap_servers = request.bootstrap_servers
+        self._client_options: ClientOptions = {}
+        self._logins: dict[str, Login] = {}
         self._database_url = request.database_url
+        #: The same, as our processes are given it.
+        self._process_database_url = request.database_url
         self._progress: list[str] = []
         self._servers: list[Member] = []
         self._processes: list[Member] = []
@@ -86,14 +105,26 @@ class Supervisor:
 
     def _start(self) -> None:
         began = time.monotonic()
+        given = _given_options(self._credentials)
+        if self._request.bootstrap_servers is None:
+            # They tune clients of any broker, but a login of theirs is for another one.
+            given = {name: given[name] for name in given if not name.startswith(_LOGIN)}
+        self._client_options = given
+        self._folder.client_properties.unlink(missing_ok=True)
+        if self._request.bootstrap_servers is not None:
+            self._client_options["bootstrap.servers"] = self._request.bootstrap_servers
         ours = {"Kafka": self._request.bootstrap_servers, "Postgres": self._request.database_url}
         if None in ours.values():
             names = " and ".join(name for name, address in ours.items() if address is None)
             self._log(f"starting {names}", progress=True)
         if self._request.bootstrap_servers is None:
-            kafka = KafkaServer(self._folder.kafka, report=self._log, log=self._folder.log("kafka"))
+            tell = partial(self._log, progress=True)
+            kafka = KafkaServer(self._folder.kafka, report=tell, log=self._folder.log("kafka"))
             child = kafka.prepare()
             self._bootstrap_servers = kafka.bootstrap_servers
+            self._client_options |= kafka.client_options
+            properties = client_properties(kafka.bootstrap_servers, kafka.login)
+            write_atomically(self._folder.client_properties, properties)
             self._servers.append(Member(child, kafka.is_ready, probe_every=10.0))
             # The database is made while the broker starts.
             self._servers[-1].start(time.monotonic())
@@ -102,12 +133,17 @@ class Supervisor:
             child = postgres.prepare()
             self._database_url = postgres.dsn
             # Executors may use the inventory only; the migration makes the role.
-            self._inventory_url = self._inventory_url or postgres.dsn_of(
+            self._inventory_url = self._inventory_url or postgres.process_dsn_of(
                 "runstream_assets", secrets.token_urlsafe(24)
             )
+            self._process_database_url = postgres.process_dsn
             self._servers.append(Member(child, postgres.is_ready, probe_every=10.0))
             self._servers[-1].start(time.monotonic())
         self._wait_for(self._servers)
+        if self._request.bootstrap_servers is None:
+            # After the start, not before: only the broker stores its users.
+            prefix = os.environ.get("RUNSTREAM_TOPIC_PREFIX", "")
+            self._logins = make_users(self._client_options, self._request.processes, prefix)
         self._prepare()
         self._start_processes()
         self._wait_for(self._processes)
@@ -181,8 +217,12 @@ class Supervisor:
     def _environment(self, spec: ProcessSpec) -> dict[str, str]:
         """What is added to this process's own; credentials only where they are needed."""
         given = dict(self._credentials) if spec.secrets else {}
+        options: ClientOptions = dict(self._client_options)
+        if spec.name in self._logins:
+            options |= self._logins[spec.name].options()
+        options.pop("bootstrap.servers", None)
         if spec.database:
-            given["DATABASE_URL"] = self._database_url or ""
+            given["DATABASE_URL"] = self._process_database_url or ""
         if spec.inventory and self._inventory_url is not None:
             given[_INVENTORY] = self._inventory_url
         # Also where it signs nothing: a key that the caller has set is a person's.
@@ -193,6 +233,7 @@ class Supervisor:
         }
         return given | {
             "KAFKA_BOOTSTRAP_SERVERS": self._bootstrap_servers or "",
+            KAFKA_OPTIONS: json.dumps(options),
             "RUNSTREAM_INSTANCE": spec.name,
             "RUNSTREAM_STATE_DIR": str(self._folder.path),
             "RUNSTREAM_ENVIRONMENT": self._request.environment,
@@ -251,6 +292,7 @@ class Supervisor:
             progress=tuple(self._progress),
             processes=tuple(member.status() for member in self._members()),
             environment=self._request.environment,
+            client_options=self._client_options,
         )
         if status != self._last:
             self._folder.write(status)
@@ -264,6 +306,16 @@ class Supervisor:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
+
+
+def _given_options(credentials: Mapping[str, str]) -> ClientOptions:
+    """What RUNSTREAM_KAFKA_OPTIONS says; raises LocalStackError where it is not such an object."""
+    try:
+        return TypeAdapter(ClientOptions).validate_json(credentials.get(KAFKA_OPTIONS) or "{}")
+    except ValidationError:
+        raise LocalStackError(
+            f"{KAFKA_OPTIONS} is not a JSON object of librdkafka options."
+        ) from None
 
 
 def _failure(member: Member, what: str) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import socket
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSetting
 
 from runtime.quotas import Quotas, QuotasSetting
 from runtime.rates import RateLimits, RateLimitsSetting
@@ -40,7 +42,10 @@ class CommonSettings(BaseSettings):
     )
     kafka_options: dict[str, str | int | float | bool] = Field(
         default_factory=dict,
-        description="further librdkafka options for every client, as a JSON object (SASL, TLS)",
+        # It holds the password of this process.
+        repr=False,
+        description="further librdkafka options for every client, as a JSON object (SASL, TLS); "
+        "its passwords are secrets",
     )
     topic_prefix: str = Field(
         default="",
@@ -342,6 +347,9 @@ class ProjectorSettings(CommonSettings):
 
 S = TypeVar("S", bound=CommonSettings)
 
+#: The variable of `kafka_options`; as a whole it is a secret.
+KAFKA_OPTIONS: Final = "RUNSTREAM_KAFKA_OPTIONS"
+_SECRET_OPTION: Final = re.compile(r"password|passphrase|secret|key\.pem")
 _EVERY: tuple[type[CommonSettings], ...] = (
     CommonSettings,
     DatabaseSettings,
@@ -370,17 +378,21 @@ def variables(model: type[CommonSettings]) -> dict[str, str]:
 
 def secret_variables() -> frozenset[str]:
     """The environment variables of all processes that hold a password or an address with one."""
-    return frozenset(
+    return frozenset({KAFKA_OPTIONS}) | {
         _variable(model, name)
         for model in _EVERY
         for name, field in model.model_fields.items()
         if SecretStr in (field.annotation, *get_args(field.annotation))
-    )
+    }
 
 
 def passwords(settings: CommonSettings) -> list[str]:
     """The secrets that were set for this process, and the passwords in them that are addresses."""
-    found: list[str] = []
+    found = [
+        str(value)
+        for option, value in sorted(settings.kafka_options.items())
+        if _SECRET_OPTION.search(option)
+    ]
     for name in sorted(settings.model_fields_set):
         value = getattr(settings, name)
         if not isinstance(value, SecretStr):
@@ -405,6 +417,9 @@ def load(model: type[S], **overrides: Any) -> S:
             raise SettingsError(f"{name} is not a setting of Runstream{hint}")
     try:
         return model(**overrides)
+    except UnreadableSetting:
+        # The only setting that is read as JSON.
+        raise SettingsError(f"{KAFKA_OPTIONS}: is not a JSON object") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = str(first["loc"][0]) if first["loc"] else "settings"

@@ -10,17 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from devstack.processes import console_command, executor
+from devstack.processes import PROJECTOR, ROUTER, SINK, executor
 from devstack.stack import LocalStack
+from tests.brokers import remember
 from tests.harness import Harness
 from toolmeta import registry
 
 PROCESSES = (
-    console_command("router", "router"),
+    ROUTER,
     executor("executor-tools", ["automation", "communication", "asset", "network"]),
     executor("executor-test", ["test"]),
-    console_command("sink", "sink", database=True),
-    console_command("projector", "projector"),
+    SINK,
+    PROJECTOR,
 )
 
 
@@ -31,8 +32,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # What every executor of the tests serves, also those that a test starts without the local stack.
 os.environ["RUNSTREAM_ENVIRONMENT"] = "dev"
 
-#: The variables that name servers of the machine's own.
-SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL")
+#: The variables that name servers of the machine's own, and the login there.
+SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "RUNSTREAM_KAFKA_OPTIONS", "DATABASE_URL")
 
 #: What the tools need to act inside this machine. Programs of the tools run as the user of the
 #: tests, who is root where they act on accounts and packets; those of the test domain do not.
@@ -91,6 +92,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalStack
         whole = LocalStack(folder / "stack", processes=PROCESSES, test_tools=True)
         try:
             with whole:
+                remember(whole.client_options)
                 yield whole, ledger
         finally:
             whole.remove()

@@ -86,16 +86,14 @@ class Harness:
         self.prefix = prefix
         self.log = Log()
         self.began_ms = time.time_ns() // 1_000_000
-        self._producer = Producer(
-            {"bootstrap.servers": stack.bootstrap_servers, "linger.ms": 5, "log_level": 0}
-        )
+        self._producer = Producer({**stack.client_options, "linger.ms": 5, "log_level": 0})
         # From its end on: what earlier tests left there is long, and nobody here asks for it.
         self._consumer = self._reader(EVENTS, from_end=True)
 
     def _reader(self, topic: Topic, *, from_end: bool = False) -> Consumer:
         consumer = Consumer(
             {
-                "bootstrap.servers": self.stack.bootstrap_servers,
+                **self.stack.client_options,
                 "group.id": f"chaos-{uuid.uuid4().hex}",
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,

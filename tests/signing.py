@@ -15,12 +15,13 @@ from authority.tokens import sign
 from runtime.kafka.cluster import cluster_id
 from streams.envelope import SIGNATURE
 from streams.topics import Topic
+from tests.brokers import client_options
 
 
 @cache
 def cluster_of(bootstrap: str, topic: str) -> str:
     """The id of a cluster that has this topic, by its full name."""
-    return cluster_id(AdminClient({"bootstrap.servers": bootstrap}), topic)
+    return cluster_id(AdminClient(client_options(bootstrap)), topic)
 
 
 class Keyring:

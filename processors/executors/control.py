@@ -87,10 +87,8 @@ class ControlReader(threading.Thread):
 
     def _read(self) -> None:
         consumer = Consumer(
-            clients.consumer(
+            clients.reader(
                 self._settings,
-                # Never joined and never committed to; the client wants a name.
-                f"{self._settings.topic_prefix}runstream-executors-control",
                 **{
                     "enable.partition.eof": True,
                     "queued.min.messages": 1_000,

@@ -94,7 +94,8 @@ class Lane(threading.Thread):
         self._transactions = Transactions(
             clients.transactional(
                 settings,
-                f"{settings.topic_prefix}runstream-executor-{settings.instance}-{domain}-{lane}",
+                # The domain first: an executor may use the ids that begin with its own domains'.
+                f"{settings.topic_prefix}runstream-executor-{domain}-{lane}-{settings.instance}",
             ),
             clock_of=self._clock,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from runtime.settings import CommonSettings
+from streams.access import READERS_GROUP
 from streams.topics import Topic
 
 Options = dict[str, Any]
@@ -50,6 +51,11 @@ def consumer(settings: CommonSettings, group: str, **options: Any) -> Options:
         "allow.auto.create.topics": False,
         **options,
     }
+
+
+def reader(settings: CommonSettings, **options: Any) -> Options:
+    """A consumer that is assigned its partitions: it never joins a group, but has to name one."""
+    return consumer(settings, settings.topic_prefix + READERS_GROUP, **options)
 
 
 def producer(settings: CommonSettings, **options: Any) -> Options:

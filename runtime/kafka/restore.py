@@ -55,11 +55,7 @@ def watermarks(
 
     Raises KafkaException.
     """
-    consumer = Consumer(
-        clients.consumer(
-            settings, f"{settings.instance}-ends", **{"isolation.level": "read_uncommitted"}
-        )
-    )
+    consumer = Consumer(clients.reader(settings, **{"isolation.level": "read_uncommitted"}))
     try:
         return {
             number: consumer.get_watermark_offsets(
@@ -106,13 +102,7 @@ def read_to_end(
     if not partitions:
         return
     unread = Unread(end_offsets(settings, topic, partitions))
-    consumer = Consumer(
-        clients.consumer(
-            settings,
-            f"{settings.instance}-restore",
-            **clients.ENDS,
-        )
-    )
+    consumer = Consumer(clients.reader(settings, **clients.ENDS))
     try:
         consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
         patience = clock.monotonic() + NO_PROGRESS_SECONDS

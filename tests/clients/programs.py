@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -36,9 +38,26 @@ _SECONDS = 90
 class Request:
     """What is submitted, and by which key its events are known."""
 
-    bootstrap_servers: str
+    #: What a client needs to connect, as librdkafka spells it.
+    options: Mapping[str, Any]
+    #: The same as a file, for kcat and Java.
+    properties: Path
     idempotency_key: str
     text: str
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where the broker is."""
+        return str(self.options["bootstrap.servers"])
+
+
+def login(options: Mapping[str, Any]) -> dict[str, str]:
+    """The environment in which a client finds the login; a password is no argument."""
+    return {
+        **os.environ,
+        "KAFKA_USERNAME": options["sasl.username"],
+        "KAFKA_PASSWORD": options["sasl.password"],
+    }
 
 
 class Followed:
@@ -65,9 +84,16 @@ class Followed:
         return event["type"] in TERMINAL_EVENTS
 
 
-def _program(argv: list[str], cwd: Path) -> Followed:
+def _program(argv: list[str], cwd: Path, request: Request) -> Followed:
     """Run a client that does both and prints what it saw as one JSON line."""
-    ended = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=_SECONDS)
+    ended = subprocess.run(
+        argv,
+        cwd=cwd,
+        env=login(request.options),
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+    )
     assert ended.returncode == 0, ended.stderr[-2_000:]
     seen = json.loads(ended.stdout)
     followed = Followed("")
@@ -89,7 +115,7 @@ def cloudevents_js(request: Request) -> Followed:
 
 def _node(script: str, request: Request) -> Followed:
     argv = ["node", script, request.bootstrap_servers, request.idempotency_key, request.text]
-    return _program(argv, node_kit.installed())
+    return _program(argv, node_kit.installed(), request)
 
 
 def franz_go(request: Request) -> Followed:
@@ -104,19 +130,29 @@ def franz_go(request: Request) -> Followed:
     if here is None or (int(here[1]), int(here[2])) < (int(wanted[1]), int(wanted[2])):
         pytest.skip(f"Go {wanted[1]}.{wanted[2]} or newer is needed")
     argv = ["go", "run", ".", request.bootstrap_servers, request.idempotency_key, request.text]
-    return _program(argv, GO_FOLDER)
+    return _program(argv, GO_FOLDER, request)
+
+
+def _aiokafka(request: Request) -> dict[str, Any]:
+    return {
+        "bootstrap_servers": request.bootstrap_servers,
+        "security_protocol": request.options["security.protocol"],
+        "sasl_mechanism": request.options["sasl.mechanism"],
+        "sasl_plain_username": request.options["sasl.username"],
+        "sasl_plain_password": request.options["sasl.password"],
+    }
 
 
 def aiokafka(request: Request) -> Followed:
     """aiokafka."""
 
     async def follow() -> Followed:
-        async with AIOKafkaProducer(bootstrap_servers=request.bootstrap_servers) as producer:
+        async with AIOKafkaProducer(**_aiokafka(request)) as producer:
             await producer.send_and_wait(REQUESTS.name, request.text.encode())
         followed = Followed(request.idempotency_key)
         async with AIOKafkaConsumer(
             EVENTS.name,
-            bootstrap_servers=request.bootstrap_servers,
+            **_aiokafka(request),
             isolation_level="read_committed",
             auto_offset_reset="earliest",
         ) as consumer:
@@ -146,14 +182,14 @@ def cloudevents_python(request: Request) -> Followed:
     )
 
     async def follow() -> Followed:
-        async with AIOKafkaProducer(bootstrap_servers=request.bootstrap_servers) as producer:
+        async with AIOKafkaProducer(**_aiokafka(request)) as producer:
             await producer.send_and_wait(
                 REQUESTS.name, sent.value, headers=list(sent.headers.items())
             )
         followed = Followed(request.idempotency_key)
         async with AIOKafkaConsumer(
             EVENTS.name,
-            bootstrap_servers=request.bootstrap_servers,
+            **_aiokafka(request),
             isolation_level="read_committed",
             auto_offset_reset="earliest",
         ) as consumer:
@@ -182,9 +218,9 @@ def kcat(request: Request) -> Followed:
     """kcat, as producer and as consumer."""
     if shutil.which("kcat") is None:
         pytest.skip("no kcat on this machine")
-    produce = ["kcat", "-b", request.bootstrap_servers, "-P", "-t", REQUESTS.name]
+    produce = ["kcat", "-F", str(request.properties), "-P", "-t", REQUESTS.name]
     consume = [
-        *("kcat", "-b", request.bootstrap_servers, "-C", "-t", EVENTS.name, "-q", "-u"),
+        *("kcat", "-F", str(request.properties), "-C", "-t", EVENTS.name, "-q", "-u"),
         *("-o", "beginning", "-X", "isolation.level=read_committed", "-f", "%h\\t%s\\n"),
     ]
     return _console(request, produce, consume)
@@ -197,10 +233,12 @@ def java_console(request: Request) -> Followed:
     produce = [
         *(*java, classpath, "org.apache.kafka.tools.ConsoleProducer"),
         *("--bootstrap-server", request.bootstrap_servers, "--topic", REQUESTS.name),
+        *("--command-config", str(request.properties)),
     ]
     consume = [
         *(*java, classpath, "org.apache.kafka.tools.consumer.ConsoleConsumer"),
         *("--bootstrap-server", request.bootstrap_servers, "--topic", EVENTS.name),
+        *("--command-config", str(request.properties)),
         *("--from-beginning", "--isolation-level", "read_committed"),
         *("--formatter-property", "print.headers=true"),
     ]

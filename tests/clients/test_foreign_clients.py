@@ -28,6 +28,10 @@ CLIENTS = (
 )
 
 
+def _request(stack: LocalStack, key: str, text: str) -> Request:
+    return Request(stack.client_options, stack.client_properties, key, text)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.__name__)
@@ -41,7 +45,7 @@ def test_a_foreign_client_submits_and_follows(
         {"id": "second", "tool": "noop", "parameters": {"value": "{{ steps.first.output.value }}"}},
     ]
     request = {"idempotency_key": key, "plan": {"name": client.__name__, "steps": steps}}
-    seen = client(Request(stack[0].bootstrap_servers, key, json.dumps(request)))
+    seen = client(_request(stack[0], key, json.dumps(request)))
     assert seen.execution_id is not None
     assert is_execution_id(seen.execution_id)
     assert seen.types[0] == "execution.accepted"
@@ -67,12 +71,13 @@ def test_kafkajs_reads_every_public_topic(stack: tuple[LocalStack, Path]) -> Non
     key = uuid.uuid4().hex
     steps = [{"tool": "df", "parameters": {"path": "/"}}]
     request = json.dumps({"idempotency_key": key, "plan": {"steps": steps}})
-    followed = programs.kafkajs(Request(servers, key, request))
+    followed = programs.kafkajs(_request(stack[0], key, request))
     assert followed.execution_id is not None
     topics = (EVENTS.name, OUTPUT.name, PROGRESS.name)
     read = subprocess.run(
         ["node", "kafkajs-topics.mjs", servers, followed.execution_id, *topics],
         cwd=node_kit.installed(),
+        env=programs.login(stack[0].client_options),
         capture_output=True,
         text=True,
         timeout=90,

@@ -19,6 +19,7 @@ from devstack.stack import LocalStack
 from streams.schemas import FILES
 from streams.topics import TOPICS, Topic
 from tests import node_kit
+from tests.brokers import client_options
 from tests.harness import Harness
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "reference" / "schemas"
@@ -85,7 +86,7 @@ def _records(servers: str, topic: Topic) -> Iterator[Any]:
     """The JSON objects that stand on a topic now."""
     reader = Consumer(
         {
-            "bootstrap.servers": servers,
+            **client_options(servers),
             "group.id": uuid.uuid4().hex,
             "isolation.level": "read_committed",
             "enable.partition.eof": True,

@@ -51,6 +51,8 @@ class Stack:
 
     folder: Path
     environment: dict[str, str]
+    #: What `runstream status --json` prints, which the programs of the documents read.
+    status: str
     database_url: str
     execution_id: str
     dead_letter: str
@@ -81,16 +83,23 @@ class Stack:
         return ended
 
     def first_line(self, argv: list[str]) -> str:
-        """The first line that an endless program prints; it is stopped then."""
+        """The first line that an endless program prints; it is stopped then.
+
+        What it may read from its standard input is the status of the stack.
+        """
         with subprocess.Popen(
             argv,
             cwd=self.folder,
             env=self.environment,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         ) as program:
             assert program.stdout is not None
+            assert program.stdin is not None
+            program.stdin.write(self.status)
+            program.stdin.close()
             limit = threading.Timer(_SECONDS, program.kill)
             limit.start()
             try:
@@ -154,20 +163,21 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     environment = {
         name: value
         for name, value in os.environ.items()
-        if name not in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL") and not name.startswith("PYTEST")
+        if name not in ("KAFKA_BOOTSTRAP_SERVERS", "RUNSTREAM_KAFKA_OPTIONS", "DATABASE_URL")
+        and not name.startswith("PYTEST")
     }
     environment["PATH"] = f"{folder / '.venv' / 'bin'}:{environment['PATH']}"
-    stack = Stack(folder, environment, "", "", "")
+    stack = Stack(folder, environment, "", "", "", "")
     try:
         up = stack.run("runstream up --detach")
         assert up.returncode == 0, up.stderr
         status = stack.json("runstream status --json --show-secrets")
         stack.database_url = status["database_url"]
-        environment["BROKER"] = status["bootstrap_servers"]
+        stack.status = json.dumps(status)
         stack.execution_id = stack.run("runstream submit uptime.yaml").stdout.strip()
         watched = stack.run(f"runstream watch {stack.execution_id}")
         assert watched.returncode == 0, watched.stdout + watched.stderr
-        stack.run("printf '{' | kcat -b $BROKER -P -t execution.requests")
+        stack.run("printf '{' | kcat -F .runstream/client.properties -P -t execution.requests")
         deadline = time.monotonic() + _SECONDS
         while not stack.dead_letter:
             for letter in stack.json("runstream dlq list execution.requests --json"):
@@ -209,12 +219,18 @@ def test_the_programs_of_a_page(live: Stack, found: list[Block]) -> None:
     for block in found:
         if skipped(block.text):
             continue
-        argv = [sys.executable, "-u", "-c", block.text, live.environment["BROKER"]]
+        argv = [sys.executable, "-u", "-c", block.text]
         if any(re.search(form, block.text) for form in ENDLESS):
             assert live.first_line(argv), block.where
             continue
         ended = subprocess.run(
-            argv, cwd=live.folder, env=live.environment, capture_output=True, text=True, timeout=60
+            argv,
+            cwd=live.folder,
+            env=live.environment,
+            input=live.status,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         assert ended.returncode == 0, f"{block.where}: {ended.stderr}"
 

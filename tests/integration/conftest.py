@@ -22,6 +22,7 @@ from devstack.kafka import KafkaServer
 from devstack.postgres import PostgresServer
 from devstack.stack import LocalStack
 from streams.topics import Topic, all_topics
+from tests.brokers import client_options, remember
 from tests.servers import Source, choose, engine_answers, kafka_container, postgres_container
 
 
@@ -45,12 +46,12 @@ def kafka(request: pytest.FixtureRequest) -> Iterator[str]:
         with kafka_container() as servers:
             yield servers
     elif _needs_whole_stack(request):
-        yield _whole_stack(request).bootstrap_servers
+        yield remember(_whole_stack(request).client_options)
     else:
         server = KafkaServer(_folder(request, "kafka"))
         server.start()
         try:
-            yield server.bootstrap_servers
+            yield remember(server.client_options)
         finally:
             server.stop()
 
@@ -111,7 +112,7 @@ def topics(kafka: str) -> Iterator[Callable[..., str]]:
     They are deleted after the test: a broker that keeps thousands of partitions takes ever longer
     to create the next ones.
     """
-    admin = AdminClient({"bootstrap.servers": kafka})
+    admin = AdminClient(client_options(kafka))
     made: list[str] = []
 
     def create(*wanted: Topic) -> str:

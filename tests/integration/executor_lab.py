@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, Topic
 from streams import envelope, ids
 from streams.reports import REPORT, AnyReport
 from streams.topics import EXECUTORS_CONTROL, REPORTS, STEPS, Topic
+from tests import brokers
+from tests.brokers import client_options
 from tests.signing import Keyring
 
 _PROCESS = "import sys; from processors.executors.app import main; sys.exit(main(sys.argv[1:]))"
@@ -42,7 +44,7 @@ class ExecutorLab:
         self._random = random.Random(7)
         self._producer = Producer(
             {
-                "bootstrap.servers": bootstrap,
+                **client_options(bootstrap),
                 "partitioner": "murmur2_random",
                 "linger.ms": 0,
                 "log_level": 2,
@@ -54,7 +56,7 @@ class ExecutorLab:
         """A consumer of the whole topic, from its beginning, of committed records only."""
         consumer = Consumer(
             {
-                "bootstrap.servers": self.bootstrap,
+                **client_options(self.bootstrap),
                 "group.id": f"{self.prefix}test",
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
@@ -66,12 +68,16 @@ class ExecutorLab:
         return consumer
 
     def start(
-        self, instance: str = "one", arguments: tuple[str, ...] = EXECUTOR, **settings: Any
+        self,
+        instance: str = "one",
+        arguments: tuple[str, ...] = EXECUTOR,
+        kafka_options: Mapping[str, Any] | None = None,
+        **settings: Any,
     ) -> subprocess.Popen[bytes]:
         """Start an executor of the test domain; `settings` become RUNSTREAM_ variables."""
         environment = {
             **os.environ,
-            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
+            **brokers.environment(self.bootstrap, kafka_options),
             "RUNSTREAM_TOPIC_PREFIX": self.prefix,
             "RUNSTREAM_INSTANCE": instance,
             "RUNSTREAM_LEDGER": str(self.ledger_path),

@@ -11,6 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer, Producer
 
 from streams.ids import route_of
+from tests.brokers import client_options
 from tests.unit.progress.histories import DEFAULTS
 
 #: One event without its envelope: type, data, step, and the execution if it is another one.
@@ -40,11 +41,11 @@ class FakeRouter:
         self._stop = threading.Event()
         self._seq: dict[str, int] = {}
         self._producer = Producer(
-            {"bootstrap.servers": kafka, "linger.ms": 0, "partitioner": "murmur2_random"}
+            {**client_options(kafka), "linger.ms": 0, "partitioner": "murmur2_random"}
         )
         self._consumer = Consumer(
             {
-                "bootstrap.servers": kafka,
+                **client_options(kafka),
                 "group.id": f"{prefix}fake",
                 "auto.offset.reset": "earliest",
                 "fetch.wait.max.ms": 10,

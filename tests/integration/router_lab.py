@@ -17,6 +17,8 @@ import orjson
 from confluent_kafka.admin import AdminClient
 
 from streams.topics import REPORTS
+from tests import brokers
+from tests.brokers import client_options
 from tests.harness import Harness
 from tests.integration.groups import members
 from tests.signing import Keyring
@@ -31,6 +33,7 @@ class _Server:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self.bootstrap_servers = bootstrap_servers
+        self.client_options = client_options(bootstrap_servers)
 
 
 class RouterLab(Harness):
@@ -44,13 +47,13 @@ class RouterLab(Harness):
         self.folder = folder
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.keys = Keyring(folder, bootstrap, prefix)
-        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._admin = AdminClient(client_options(bootstrap))
 
     def start(self, name: str, arguments: tuple[str, ...] = ROUTER, **settings: Any) -> None:
         """Start a process; `settings` become RUNSTREAM_ variables."""
         environment = {
             **os.environ,
-            "KAFKA_BOOTSTRAP_SERVERS": self.stack.bootstrap_servers,
+            **brokers.environment(self.stack.bootstrap_servers),
             "RUNSTREAM_TOPIC_PREFIX": self.prefix,
             "RUNSTREAM_INSTANCE": name,
             "RUNSTREAM_TEST_TOOLS": "true",

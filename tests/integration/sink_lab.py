@@ -30,8 +30,12 @@ from sinks.migrate import migrate
 from sinks.tables import TABLES
 from streams.ids import partition_for, route_of
 from streams.topics import EVENTS
+from tests import brokers
+from tests.brokers import client_options
 
 PARTITIONS = 2
+#: The broker's default of 45 s would be the length of every test with a crash.
+SESSION = {"session.timeout.ms": 6_000, "heartbeat.interval.ms": 1_000}
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -51,10 +55,10 @@ class Lab:
         self.prefix = f"t{uuid.uuid4().hex[:10]}."
         self.server = postgres
         self.dsn = self.database()
-        self.admin = AdminClient({"bootstrap.servers": kafka, "log_level": 2})
+        self.admin = AdminClient({**client_options(kafka), "log_level": 2})
         names = [self.topic(topic.name) for topic in (*READS, *_sources())]
         self.create(names)
-        self.producer = Producer({"bootstrap.servers": kafka, "linger.ms": 5, "log_level": 2})
+        self.producer = Producer({**client_options(kafka), "linger.ms": 5, "log_level": 2})
 
     def create(self, names: Iterable[str]) -> None:
         """Make topics."""
@@ -84,8 +88,7 @@ class Lab:
             database_url=SecretStr(dsn or self.dsn),
             instance=f"sink-{uuid.uuid4().hex[:6]}",
             batch_records=500,
-            # The broker's default of 45 s would be the length of every test with a crash.
-            kafka_options={"session.timeout.ms": 6_000, "heartbeat.interval.ms": 1_000},
+            kafka_options=brokers.kafka_options(self.kafka, SESSION),
         )
 
     @contextmanager
@@ -119,13 +122,10 @@ class Lab:
         code = f"import os, sys\n{before}\nfrom sinks.app import main\nsys.exit(main())"
         env = {
             **{name: value for name, value in os.environ.items() if name[:9] != "RUNSTREAM"},
-            "KAFKA_BOOTSTRAP_SERVERS": self.kafka,
+            **brokers.environment(self.kafka, SESSION),
             "DATABASE_URL": dsn or self.dsn,
             "RUNSTREAM_TOPIC_PREFIX": self.prefix,
             "RUNSTREAM_BATCH_RECORDS": "500",
-            "RUNSTREAM_KAFKA_OPTIONS": (
-                '{"session.timeout.ms": 6000, "heartbeat.interval.ms": 1000}'
-            ),
         }
         return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=env)
 
@@ -178,7 +178,7 @@ class Lab:
         """Every committed record of a topic."""
         consumer = Consumer(
             {
-                "bootstrap.servers": self.kafka,
+                **client_options(self.kafka),
                 "group.id": uuid.uuid4().hex,
                 "enable.partition.eof": True,
             }

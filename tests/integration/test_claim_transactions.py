@@ -17,6 +17,7 @@ from runtime.kafka.restore import read_to_end
 from runtime.kafka.transaction import Transactions
 from runtime.settings import ExecutorSettings
 from streams.topics import REPORTS, STEPS
+from tests.brokers import kafka_options
 
 BULK = STEPS["test", "bulk"]
 #: Topic, key, value, headers and perhaps partition.
@@ -24,14 +25,18 @@ Report = tuple[Any, ...]
 
 
 def lane(bootstrap: str, name: str, clock_of: BrokerClock | None = None) -> Transactions:
-    settings = ExecutorSettings(environment="dev", bootstrap_servers=bootstrap)
+    settings = ExecutorSettings(
+        environment="dev", bootstrap_servers=bootstrap, kafka_options=kafka_options(bootstrap)
+    )
     made = Transactions(clients.transactional(settings, name), clock_of=clock_of)
     assert made.open()
     return made
 
 
 def member(bootstrap: str, topic: str, **options: Any) -> Consumer:
-    settings = ExecutorSettings(environment="dev", bootstrap_servers=bootstrap)
+    settings = ExecutorSettings(
+        environment="dev", bootstrap_servers=bootstrap, kafka_options=kafka_options(bootstrap)
+    )
     consumer = Consumer(clients.consumer(settings, f"{topic}-group", **options))
     consumer.subscribe([topic])
     deadline = time.monotonic() + 30
@@ -140,6 +145,8 @@ def test_the_broker_time_shows_how_far_a_clock_is_off(
     claims.measure_clock(prefix + REPORTS.name)
     assert 3_590 < broker.ahead_seconds < 3_610
     # Nothing of it is ever read.
-    settings = ExecutorSettings(environment="dev", bootstrap_servers=kafka)
+    settings = ExecutorSettings(
+        environment="dev", bootstrap_servers=kafka, kafka_options=kafka_options(kafka)
+    )
     numbers = range(REPORTS.partitions)
     assert not list(read_to_end(settings, prefix + REPORTS.name, numbers))

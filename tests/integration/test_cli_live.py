@@ -19,6 +19,7 @@ from console.exits import Exit
 from streams.envelope import header
 from streams.ids import mint_execution_id, partition_for, route_key, route_of
 from streams.topics import CONTROL, EVENTS, REQUESTS
+from tests.brokers import environment
 from tests.integration.fake_router import ACCEPTED, ENDED, PLAN, FakeRouter, Script
 
 Capture = pytest.CaptureFixture[str]
@@ -31,7 +32,8 @@ def cluster(
     """Starts a fake router on topics of this test's own."""
     prefix = topics(REQUESTS, CONTROL, EVENTS)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka)
+    for name, value in environment(kafka).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("RUNSTREAM_TOPIC_PREFIX", prefix)
     Path("plan.yaml").write_text(json.dumps(PLAN))
     return lambda script: FakeRouter(kafka, prefix, script)

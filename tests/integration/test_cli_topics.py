@@ -22,6 +22,7 @@ from console.exits import Exit
 from console.topic_admin import inspect
 from runtime.settings import CommonSettings
 from streams.topics import all_topics
+from tests.brokers import client_options, environment
 
 
 @pytest.fixture
@@ -29,7 +30,8 @@ def prefix(kafka: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """A cluster without topics of ours, for the commands of this test."""
     own = f"c{uuid.uuid4().hex[:10]}."
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka)
+    for name, value in environment(kafka).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("RUNSTREAM_TOPIC_PREFIX", own)
     return own
 
@@ -54,7 +56,7 @@ def test_apply_creates_then_changes_nothing(
     assert f"{prefix}execution.events" in capsys.readouterr().out
 
     name = f"{prefix}execution.requests"
-    admin = AdminClient({"bootstrap.servers": kafka})
+    admin = AdminClient(client_options(kafka))
     entry = ConfigEntry("retention.ms", "60000", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=[entry])
     for future in admin.incremental_alter_configs([resource]).values():
@@ -72,7 +74,7 @@ def test_another_number_of_partitions_is_an_error_and_stays(
     prefix: str, kafka: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = f"{prefix}execution.events"
-    admin = AdminClient({"bootstrap.servers": kafka})
+    admin = AdminClient(client_options(kafka))
     for future in admin.create_topics([NewTopic(name, 3, 1)], operation_timeout=20).values():
         future.result(30)
     assert main(["topics", "apply"]) == Exit.FAILED

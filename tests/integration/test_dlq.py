@@ -15,6 +15,7 @@ from console.exits import Exit
 from runtime.kafka.dead_letters import PREFIX
 from streams.envelope import HOPS
 from streams.topics import CONTROL, REQUESTS
+from tests.brokers import environment
 from tests.integration.sink_lab import Lab
 from tests.unit.sinks.stories import execution_id
 
@@ -28,7 +29,8 @@ def lab(
 ) -> Iterator[Lab]:
     laboratory = Lab(kafka, postgres)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka)
+    for name, value in environment(kafka).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("RUNSTREAM_TOPIC_PREFIX", laboratory.prefix)
     yield laboratory
     laboratory.close()

@@ -12,14 +12,14 @@ from typing import Any
 import orjson
 import pytest
 
-from devstack.processes import console_command
+from devstack.processes import ROUTER, executor
 from devstack.stack import LocalStack
 from tests.conftest import SERVERS
 from tests.harness import PATIENCE_SECONDS, Harness
 
 PROCESSES = (
-    console_command("router", "router"),
-    console_command("executor", "executor", "--domain", "asset"),
+    ROUTER,
+    executor("executor", ["asset"]),
 )
 
 

@@ -18,6 +18,7 @@ from devstack.kafka import KafkaServer
 from streams import ids
 from streams.reports import Failed
 from streams.topics import EXECUTORS_CONTROL, OUTPUT, REPORTS, STEPS, dead_letter_topic
+from tests.brokers import client_options, remember
 from tests.integration.executor_lab import ExecutorLab, lab
 
 BULK = STEPS["test", "bulk"]
@@ -54,7 +55,7 @@ def test_a_cancel_behind_an_open_transaction_is_known_before_the_first_claim(
     names = {name: cancelled[name] for name in ("execution_id", "step", "attempt")}
     hanging = Producer(
         {
-            "bootstrap.servers": executors.bootstrap,
+            **client_options(executors.bootstrap),
             "transactional.id": f"{executors.prefix}hanging",
             "partitioner": "murmur2_random",
         }
@@ -159,7 +160,7 @@ def test_a_frozen_executor_begins_nothing_after_its_lease(executors: ExecutorLab
 @pytest.mark.slow
 def test_a_step_longer_than_the_poll_interval_is_run_once(executors: ExecutorLab) -> None:
     executors.start(
-        concurrency=1, kafka_options='{"max.poll.interval.ms": 6000, "session.timeout.ms": 6000}'
+        concurrency=1, kafka_options={"max.poll.interval.ms": 6000, "session.timeout.ms": 6000}
     )
     slow = executors.send(executors.command("sleep", parameters={"seconds": 9}))
     executors.until(lambda: executors.ledger()[slow] == 1)
@@ -192,8 +193,9 @@ def test_two_processes_of_one_name_give_way_to_the_newer(executors: ExecutorLab)
 def test_a_broker_that_dies_is_waited_for(tmp_path: Path) -> None:
     server = KafkaServer(tmp_path / "kafka")
     server.start()
+    remember(server.client_options)
     try:
-        admin = AdminClient({"bootstrap.servers": server.bootstrap_servers})
+        admin = AdminClient(client_options(server.bootstrap_servers))
         topics = [NewTopic("b." + one.name, one.partitions, 1) for one in NEEDED]
         for future in admin.create_topics(topics).values():
             future.result(30)

@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from streams.topics import EXECUTORS_CONTROL, OUTPUT, REPORTS, STEPS, dead_letter_topic
+from tests.brokers import client_options
 from tests.integration.executor_lab import ExecutorLab, lab
 from tests.integration.groups import shares
 from tests.integration.stopping_executor import POINTS
@@ -25,7 +26,7 @@ NEEDED = (
     EXECUTORS_CONTROL,
 )
 #: The shortest session that the broker allows.
-SESSION = '{"session.timeout.ms": 6000}'
+SESSION = {"session.timeout.ms": 6000}
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_a_frozen_executor_starts_nothing_twice_and_loses_nothing(
 
     With `expires` also until the broker has aborted its transaction, about 15 to 25 s.
     """
-    admin = AdminClient({"bootstrap.servers": executors.bootstrap})
+    admin = AdminClient(client_options(executors.bootstrap))
     group = f"{executors.prefix}runstream-executor-test-bulk"
     half, whole = BULK.partitions // 2, BULK.partitions
     asked = tmp_path / "stop"

@@ -66,8 +66,8 @@ def _pids(stack: LocalStack) -> list[int]:
     return [process.pid for process in status.processes if process.pid is not None]
 
 
-def _produce(bootstrap_servers: str, value: bytes) -> None:
-    producer = Producer({"bootstrap.servers": bootstrap_servers, "message.timeout.ms": 20_000})
+def _produce(stack: LocalStack, value: bytes) -> None:
+    producer = Producer({**stack.client_options, "message.timeout.ms": 20_000})
     producer.produce("kept", value)
     assert producer.flush(20) == 0
 
@@ -86,10 +86,10 @@ def _small_stack(tmp_path_factory: pytest.TempPathFactory, told: list[str]) -> I
 
 
 def test_serves_records_and_rows(small_stack: LocalStack) -> None:
-    admin = AdminClient({"bootstrap.servers": small_stack.bootstrap_servers})
+    admin = AdminClient(small_stack.client_options)
     for future in admin.create_topics([NewTopic("kept", 1, 1)]).values():
         future.result(20)
-    _produce(small_stack.bootstrap_servers, b"before")
+    _produce(small_stack, b"before")
     with psycopg.connect(small_stack.database_url) as connection:
         rows = connection.execute("SELECT count(*) FROM prepared").fetchone()
     assert rows == (1,)
@@ -143,10 +143,10 @@ def test_a_killed_supervisor_takes_all_along_and_the_next_start_goes_on(
         status.bootstrap_servers,
         status.database_url,
     )
-    _produce(small_stack.bootstrap_servers, b"after")
+    _produce(small_stack, b"after")
     consumer = Consumer(
         {
-            "bootstrap.servers": small_stack.bootstrap_servers,
+            **small_stack.client_options,
             "group.id": "test",
             "auto.offset.reset": "earliest",
         }

@@ -23,6 +23,8 @@ from streams.events import Event, encode_event
 from streams.ids import mint_execution_id, partition_for, route_key, route_of
 from streams.progress import ProgressSnapshot
 from streams.topics import EVENTS, PROGRESS
+from tests import brokers
+from tests.brokers import client_options, remember
 from tests.integration.groups import shares
 from tests.unit.progress.histories import Log
 
@@ -43,11 +45,11 @@ class Bench:
         self.log = log
         self.instance = instance
         self.prefix = prefix or f"p{uuid.uuid4().hex[:10]}."
-        self.producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5})
+        self.producer = Producer({**client_options(bootstrap), "linger.ms": 5})
         self.process: subprocess.Popen[bytes] | None = None
 
     def create_topics(self) -> None:
-        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin = AdminClient(client_options(self.bootstrap))
         new = [
             NewTopic(self.prefix + topic.name, topic.partitions, 1, config=topic.config())
             for topic in (EVENTS, PROGRESS)
@@ -58,7 +60,7 @@ class Bench:
     def start(self) -> subprocess.Popen[bytes]:
         environment = {
             **{name: value for name, value in os.environ.items() if "RUNSTREAM" not in name},
-            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
+            **brokers.environment(self.bootstrap),
             "RUNSTREAM_TOPIC_PREFIX": self.prefix,
             "RUNSTREAM_INSTANCE": self.instance,
             "RUNSTREAM_LOG_FORMAT": "json",
@@ -103,7 +105,7 @@ class Bench:
         """Every snapshot on the topic now, by execution, oldest first; keys and headers checked."""
         consumer = Consumer(
             {
-                "bootstrap.servers": self.bootstrap,
+                **client_options(self.bootstrap),
                 "group.id": "unused",
                 "enable.partition.eof": True,
                 "enable.auto.commit": False,
@@ -202,7 +204,7 @@ def test_waits_for_topics_then_shows_committed_events_only_and_survives_poison(
     bench.wait(lambda found: good in found)
 
     aborting = Producer(
-        {"bootstrap.servers": bench.bootstrap, "transactional.id": f"{bench.prefix}abort"}
+        {**client_options(bench.bootstrap), "transactional.id": f"{bench.prefix}abort"}
     )
     aborting.init_transactions(20)
     aborting.begin_transaction()
@@ -273,7 +275,7 @@ def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_snapshots(bench:
 def test_one_that_stops_hands_its_partitions_over_at_once(bench: Bench, tmp_path: Path) -> None:
     bench.create_topics()
     other = Bench(bench.bootstrap, tmp_path / "other.log", "projector-2", bench.prefix)
-    admin = AdminClient({"bootstrap.servers": bench.bootstrap})
+    admin = AdminClient(client_options(bench.bootstrap))
     group = f"{bench.prefix}runstream-projector"
     half, whole = EVENTS.partitions // 2, EVENTS.partitions
     ids = [execution(number) for number in range(16)]
@@ -309,7 +311,7 @@ def test_folding_the_whole_log_again_gives_the_same_final_snapshots(bench: Bench
     first = bench.wait(lambda found: ended(found) == set(ids))
     assert bench.terminate()[0] == 0
 
-    admin = AdminClient({"bootstrap.servers": bench.bootstrap})
+    admin = AdminClient(client_options(bench.bootstrap))
     for done in admin.delete_topics([bench.prefix + PROGRESS.name]).values():
         done.result(20)
     deadline = time.monotonic() + DEADLINE_SECONDS
@@ -330,6 +332,7 @@ def test_folding_the_whole_log_again_gives_the_same_final_snapshots(bench: Bench
 def test_a_broker_that_is_away_is_said_once_and_nothing_is_repeated(tmp_path: Path) -> None:
     server = KafkaServer(tmp_path / "kafka")
     server.start()
+    remember(server.client_options)
     bench = Bench(server.bootstrap_servers, tmp_path / "projector.log")
     try:
         bench.create_topics()

@@ -12,15 +12,20 @@ from runtime.kafka import clients
 from runtime.kafka.publisher import DeliveryError, Publisher, PublisherFull
 from runtime.settings import ExecutorSettings
 from streams.topics import REPORTS
+from tests.brokers import client_options, kafka_options
 
 
 def options(bootstrap: str) -> clients.Options:
-    return clients.producer(ExecutorSettings(environment="dev", bootstrap_servers=bootstrap))
+    return clients.producer(
+        ExecutorSettings(
+            environment="dev", bootstrap_servers=bootstrap, kafka_options=kafka_options(bootstrap)
+        )
+    )
 
 
 def read(bootstrap: str, topic: str, count: int) -> list[Message]:
     consumer = Consumer(
-        {"bootstrap.servers": bootstrap, "group.id": "test", "enable.auto.commit": False}
+        {**client_options(bootstrap), "group.id": "test", "enable.auto.commit": False}
     )
     consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for n in range(8)])
     found: list[Message] = []

@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from streams.topics import CONTROL, DEAD_LETTERS, REPORTS, REQUESTS
+from tests.brokers import client_options
 from tests.integration.crashing_router import MARK
 from tests.integration.router_lab import EXECUTOR, STEPS, RouterLab, router_lab
 from tests.integration.test_router_group import USED
@@ -54,7 +55,7 @@ def test_a_record_that_ends_the_router_becomes_a_dead_letter(
 
 def dead_letters_of(lab: RouterLab) -> int:
     """How many records the router's sources have in their dead-letter topics."""
-    consumer = Consumer({"bootstrap.servers": lab.stack.bootstrap_servers, "group.id": "ends"})
+    consumer = Consumer({**client_options(lab.stack.bootstrap_servers), "group.id": "ends"})
     try:
         return sum(
             consumer.get_watermark_offsets(TopicPartition(name, number), timeout=10)[1]

@@ -18,6 +18,7 @@ from authority.keys import KeyUse, PrivateKey
 from streams import ids
 from streams.envelope import SIGNATURE
 from streams.topics import CONTROL, DEAD_LETTERS, REPORTS, REQUESTS, STEPS, Topic
+from tests.brokers import client_options
 from tests.forging import FORMS, NOTE, Genuine
 from tests.integration.router_lab import EXECUTOR, RouterLab, router_lab
 from tests.integration.test_router_group import USED
@@ -35,7 +36,7 @@ class SignedLab:
         self.cluster = lab.keys.cluster(REQUESTS)
         self.ops = self.key("operator")
         self._producer = Producer(
-            {"bootstrap.servers": lab.stack.bootstrap_servers, "partitioner": "murmur2_random"}
+            {**client_options(lab.stack.bootstrap_servers), "partitioner": "murmur2_random"}
         )
 
     def key(self, name: str) -> PrivateKey:
@@ -109,7 +110,7 @@ class SignedLab:
         """The first record of a topic that is wanted."""
         consumer = Consumer(
             {
-                "bootstrap.servers": self.lab.stack.bootstrap_servers,
+                **client_options(self.lab.stack.bootstrap_servers),
                 "group.id": uuid.uuid4().hex,
                 "isolation.level": "read_committed",
             }
@@ -150,7 +151,7 @@ class SignedLab:
 @pytest.fixture(scope="module")
 def signed(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignedLab]:
     prefix = f"s{uuid.uuid4().hex[:10]}."
-    admin = AdminClient({"bootstrap.servers": kafka})
+    admin = AdminClient(client_options(kafka))
     new = [
         NewTopic(prefix + topic.name, topic.partitions, 1, config=topic.config()) for topic in USED
     ]

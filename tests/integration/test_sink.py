@@ -13,6 +13,7 @@ from confluent_kafka import Producer
 from sinks.derive import store_events
 from streams.reports import OutputChunk
 from streams.topics import EVENTS, OUTPUT
+from tests.brokers import client_options
 from tests.integration.sink_lab import Lab, eventually
 from tests.unit.sinks.stories import Story, decoded, execution_id, mixed, troubled
 
@@ -107,7 +108,7 @@ def test_duplicates_and_aborted_transactions_leave_no_trace(lab: Lab) -> None:
         eventually(lambda: lab.count("execution_events") == len(story.values), "stored")
         before = lab.content()
         lab.send(story.values[2:9])
-        producer = Producer({"bootstrap.servers": lab.kafka, "transactional.id": lab.prefix})
+        producer = Producer({**client_options(lab.kafka), "transactional.id": lab.prefix})
         producer.init_transactions(20)
         producer.begin_transaction()
         producer.produce(lab.topic(EVENTS.name), Story(8).values[0], partition=0)

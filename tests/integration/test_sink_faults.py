@@ -19,6 +19,7 @@ from runtime.kafka.dlq_limit import ALWAYS_ALLOWED
 from sinks.migrate import migrate
 from sinks.postgres import Batch, Database, OffsetAdvance, StalePosition
 from streams.topics import EVENTS
+from tests.brokers import remember
 from tests.integration.sink_lab import Lab, eventually
 from tests.unit.sinks.stories import Story, mixed
 
@@ -285,6 +286,7 @@ def test_a_broker_that_crashes(
 ) -> None:
     server = KafkaServer(tmp_path / "kafka")
     server.start()
+    remember(server.client_options)
     try:
         lab = Lab(server.bootstrap_servers, postgres)
         stories = [Story(n).run() for n in range(40)]

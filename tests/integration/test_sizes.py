@@ -14,6 +14,7 @@ from streams import topics
 from streams.ids import mint_execution_id
 from streams.limits import MAX_DEAD_LETTER_BYTES, MAX_RECORD_BYTES
 from streams.topics import Topic
+from tests.brokers import client_options
 from tests.harness import Harness
 
 TEN_MIB = 10 * 1024 * 1024
@@ -76,7 +77,7 @@ def test_what_is_large_once_decompressed_stops_nobody(harness: Harness, topic: T
     body = {"steps": [{"tool": "noop"}], "execution_id": execution_id, "pad": " " * TEN_MIB}
     producer = Producer(
         {
-            "bootstrap.servers": harness.stack.bootstrap_servers,
+            **client_options(harness.stack.bootstrap_servers),
             "compression.type": "gzip",
             "message.max.bytes": 4 * TEN_MIB,
         }

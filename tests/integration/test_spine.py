@@ -15,6 +15,7 @@ from confluent_kafka import Producer
 
 from streams import ids, topics
 from streams.topics import Topic
+from tests.brokers import client_options
 from tests.harness import PATIENCE_SECONDS, Harness
 
 
@@ -49,7 +50,7 @@ def test_a_foreign_producer_gets_it_all(harness: Harness) -> None:
             {"tool": "noop", "inputs": {"value": "{{ steps.step_1.output.use_percent }}"}},
         ],
     }
-    producer = Producer({"bootstrap.servers": harness.stack.bootstrap_servers})
+    producer = Producer(client_options(harness.stack.bootstrap_servers))
     producer.produce("execution.requests", orjson.dumps(plan))
     assert producer.flush(10) == 0
     execution_id = _id_of(harness, name)
@@ -71,7 +72,7 @@ def test_a_thousand_times_the_same_key_runs_once(harness: Harness) -> None:
     value = orjson.dumps({"idempotency_key": key, "plan": {"steps": [{"tool": "noop"}]}})
 
     def produce(count: int) -> None:
-        producer = Producer({"bootstrap.servers": harness.stack.bootstrap_servers})
+        producer = Producer(client_options(harness.stack.bootstrap_servers))
         for _ in range(count):
             producer.produce("execution.requests", value, key=uuid.uuid4().bytes)
         assert producer.flush(30) == 0

@@ -2,11 +2,11 @@
 // CloudEvent in binary mode, and so is every event that is read.
 // Usage: cloudevents-client.mjs BOOTSTRAP_SERVERS IDEMPOTENCY_KEY REQUEST
 import { CloudEvent, Kafka as Binding } from "cloudevents";
-import { Kafka, logLevel } from "kafkajs";
-import { consume, Follower, texts } from "./follow.mjs";
+import { Kafka } from "kafkajs";
+import { client, consume, Follower, texts } from "./follow.mjs";
 
 const [servers, idempotencyKey, request] = process.argv.slice(2);
-const kafka = new Kafka({ brokers: servers.split(","), logLevel: logLevel.NOTHING });
+const kafka = new Kafka(client(servers));
 
 const sent = Binding.binary(
   new CloudEvent({

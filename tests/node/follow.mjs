@@ -1,8 +1,20 @@
 // What the Node.js clients share: a message of the event topic becomes one event of the execution
 // that answers a request, until its terminal event.
+import { logLevel } from "kafkajs";
+
 const TERMINAL = new Set(
   ["rejected", "completed", "partial", "failed", "cancelled", "timed_out"].map((end) => `execution.${end}`),
 );
+
+/** The options of a client; the login is in KAFKA_USERNAME and KAFKA_PASSWORD. */
+export function client(servers) {
+  const { KAFKA_USERNAME: username, KAFKA_PASSWORD: password } = process.env;
+  return {
+    brokers: servers.split(","),
+    sasl: { mechanism: "scram-sha-256", username, password },
+    logLevel: logLevel.NOTHING,
+  };
+}
 
 export class Follower {
   executionId = null;

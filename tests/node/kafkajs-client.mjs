@@ -1,10 +1,10 @@
 // A producer and reader of Runstream with KafkaJS.
 // Usage: kafkajs-client.mjs BOOTSTRAP_SERVERS IDEMPOTENCY_KEY REQUEST
-import { Kafka, logLevel } from "kafkajs";
-import { consume, Follower, texts } from "./follow.mjs";
+import { Kafka } from "kafkajs";
+import { client, consume, Follower, texts } from "./follow.mjs";
 
 const [servers, idempotencyKey, request] = process.argv.slice(2);
-const kafka = new Kafka({ brokers: servers.split(","), logLevel: logLevel.NOTHING });
+const kafka = new Kafka(client(servers));
 
 const producer = kafka.producer();
 await producer.connect();

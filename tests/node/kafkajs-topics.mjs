@@ -1,10 +1,10 @@
 // Reads topics with KafkaJS until each has shown a record of one execution; prints them as JSON.
 // Usage: kafkajs-topics.mjs BOOTSTRAP_SERVERS EXECUTION_ID TOPIC...
-import { Kafka, logLevel } from "kafkajs";
-import { consume } from "./follow.mjs";
+import { Kafka } from "kafkajs";
+import { client, consume } from "./follow.mjs";
 
 const [servers, executionId, ...topics] = process.argv.slice(2);
-const kafka = new Kafka({ brokers: servers.split(","), logLevel: logLevel.NOTHING });
+const kafka = new Kafka(client(servers));
 const found = {};
 await consume(
   kafka,

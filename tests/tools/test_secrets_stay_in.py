@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from devstack.stack import LocalStack
 from streams.topics import all_topics
+from tests.brokers import client_options
 from tests.harness import Harness
 from tests.secret_kit import secret_file
 from tests.tools.conftest import Execute
@@ -60,7 +61,7 @@ def everything(stack: LocalStack) -> bytes:
     """Every record of every topic, committed or not: values, keys and headers."""
     consumer = Consumer(
         {
-            "bootstrap.servers": stack.bootstrap_servers,
+            **client_options(stack.bootstrap_servers),
             "group.id": "canary",
             "isolation.level": "read_uncommitted",
             "enable.auto.commit": False,

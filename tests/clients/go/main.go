@@ -1,7 +1,8 @@
 // A producer and reader of Runstream with franz-go: submits one request, reads the event topic to
 // the terminal event of its execution, and prints what it saw as one JSON line.
 //
-// Usage: franz BOOTSTRAP_SERVERS IDEMPOTENCY_KEY REQUEST
+// Usage: franz BOOTSTRAP_SERVERS IDEMPOTENCY_KEY REQUEST, the login in KAFKA_USERNAME and
+// KAFKA_PASSWORD
 package main
 
 import (
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
 type event struct {
@@ -38,8 +40,10 @@ var terminal = []string{
 func run(servers, key, request string) (*seen, error) {
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
+	login := scram.Auth{User: os.Getenv("KAFKA_USERNAME"), Pass: os.Getenv("KAFKA_PASSWORD")}
 	client, err := kgo.NewClient(
 		kgo.SeedBrokers(servers),
+		kgo.SASL(login.AsSha256Mechanism()),
 		kgo.ConsumeTopics("execution.events"),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 	)

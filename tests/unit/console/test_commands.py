@@ -24,7 +24,12 @@ ROOT = Path(__file__).parents[3]
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty folder and an environment that names no server."""
     monkeypatch.chdir(tmp_path)
-    for name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "RUNSTREAM_STATE_DIR"):
+    for name in (
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "RUNSTREAM_KAFKA_OPTIONS",
+        "DATABASE_URL",
+        "RUNSTREAM_STATE_DIR",
+    ):
         # Set first, so that what a command adopts is undone, too.
         monkeypatch.setenv(name, "x")
         monkeypatch.delenv(name)
@@ -46,6 +51,55 @@ def test_a_local_stack_fills_what_the_environment_leaves_open(
     endpoints.adopt_local_stack()
     assert os.environ["KAFKA_BOOTSTRAP_SERVERS"] == "127.0.0.1:1234"
     assert os.environ["DATABASE_URL"] == "postgresql://mine/db"
+
+
+LOGIN = {"bootstrap.servers": "127.0.0.1:1234", "sasl.password": "kept"}
+
+
+def test_the_login_of_the_local_stack_is_used_with_its_address() -> None:
+    stack_file(json.dumps({**STACK, "client_options": LOGIN}))
+    os.environ["RUNSTREAM_KAFKA_OPTIONS"] = '{"session.timeout.ms": 6000, "sasl.mechanisms": "X"}'
+    endpoints.adopt_local_stack()
+    options = json.loads(os.environ["RUNSTREAM_KAFKA_OPTIONS"])
+    assert options == {"session.timeout.ms": 6000, "sasl.password": "kept"}
+
+
+def test_no_other_broker_is_shown_the_login_of_the_local_stack(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stack_file(json.dumps({**STACK, "client_options": LOGIN}))
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka.example.org:9092")
+    endpoints.adopt_local_stack()
+    assert "RUNSTREAM_KAFKA_OPTIONS" not in os.environ
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_the_stack_file_of_somebody_else_is_not_followed(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    # An option of a client may name a library to load.
+    stack_file(json.dumps({**STACK, "client_options": {**LOGIN, "plugin.library.paths": "x"}}))
+    os.chown(".runstream/stack.json", 65_534, 65_534)
+    assert main(["topics", "show"]) == Exit.USAGE
+    assert "stack.json belongs to another user" in capsys.readouterr().err
+    # Who names all servers does not need it.
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1234")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://mine/db")
+    endpoints.adopt_local_stack()
+    assert "RUNSTREAM_KAFKA_OPTIONS" not in os.environ
+
+
+def test_the_rights_are_printed_for_people_programs_and_kafka(capsys: Capture) -> None:
+    assert main(["topics", "acls"]) == Exit.OK
+    assert "runstream-executor-asset-*" in capsys.readouterr().out
+    assert main(["topics", "acls", "--format", "json"]) == Exit.OK
+    found = {one["user"] for one in json.loads(capsys.readouterr().out)}
+    assert {"router", "executor-network", "sink", "projector", "people", "admin"} <= found
+    assert main(["topics", "acls", "--format", "kafka-acls"]) == Exit.OK
+    assert (
+        "kafka-acls.sh --bootstrap-server localhost:9092 --command-config admin.properties --add "
+        "--allow-principal User:people --operation Write --topic execution.requests\n"
+    ) in capsys.readouterr().out
 
 
 def test_without_a_stack_nothing_is_set() -> None:

@@ -15,6 +15,7 @@ from devstack.identity import start_mark
 from devstack.state import StackStatus, StateFolder
 
 PASSWORD = "kept-from-the-screen"
+OPTIONS = {"bootstrap.servers": "127.0.0.1:15000", "sasl.password": "of-the-broker"}
 URL = f"postgresql://runstream:{PASSWORD}@127.0.0.1:15001/runstream"
 
 
@@ -33,6 +34,7 @@ def folder(tmp_path: Path) -> Path:
             database_url=URL,
             progress=(),
             processes=(),
+            client_options=dict(OPTIONS),
         )
     )
     return state.path
@@ -46,6 +48,42 @@ def test_the_password_of_the_database_is_not_printed(
     printed = capfd.readouterr()
     assert PASSWORD not in printed.out + printed.err
     assert "postgresql://runstream:***@127.0.0.1:15001/runstream" in printed.out
+
+
+def test_programs_are_told_how_to_log_in(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--json", "--state-dir", str(folder)]) == 0
+    assert json.loads(capfd.readouterr().out)["client_options"] == OPTIONS
+
+
+def test_programs_are_told_the_brokers_of_the_environment_where_nothing_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka.example.org:9092")
+    monkeypatch.setenv("RUNSTREAM_KAFKA_OPTIONS", '{"sasl.username": "me"}')
+    assert main(["status", "--json", "--state-dir", str(tmp_path)]) == 1
+    assert json.loads(capfd.readouterr().out)["client_options"] == {
+        "bootstrap.servers": "kafka.example.org:9092",
+        "sasl.username": "me",
+    }
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("command", ["status", "up", "down"])
+def test_the_stack_of_somebody_else_is_left_alone(
+    command: str, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    os.chown(folder / "stack.json", 65_534, 65_534)
+    assert main([command, "--state-dir", str(folder)]) == 1
+    assert "stack.json belongs to another user" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["status"], ["up", "--detach"]])
+def test_the_password_of_the_broker_is_not_on_the_screen(
+    folder: Path, words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--state-dir", str(folder)]) == 0
+    printed = capfd.readouterr()
+    assert OPTIONS["sasl.password"] not in printed.out + printed.err
 
 
 def test_the_password_is_printed_where_it_is_asked_for(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -45,6 +47,48 @@ def test_every_executor_of_the_compose_file_is_told_its_environment() -> None:
     assert executors
     for service in executors:
         assert service["environment"]["RUNSTREAM_ENVIRONMENT"] == "${RUNSTREAM_ENVIRONMENT:-dev}"
+
+
+def test_the_compose_file_lets_nobody_in_without_a_password_of_the_users_own() -> None:
+    text = (ROOT / "compose.yaml").read_text("utf-8")
+    used = re.findall(r"\$\{?(\w*PASSWORD)(\S\S)", text)
+    assert {"KAFKA_PASSWORD", "POSTGRES_PASSWORD", "KAFKA_UI_PASSWORD"} <= {
+        name for name, _ in used
+    }
+    assert {following for _, following in used} == {":?"}
+    for page in (text, (ROOT / "docs/local-stack.md").read_text("utf-8")):
+        made = re.search(r"for name in ([A-Z_ ]+); do", page)
+        assert made is not None
+        assert set(made[1].split()) == {name for name, _ in used}
+    services = yaml.safe_load(text)["services"]
+    kafka = services["kafka"]["environment"]
+    listeners = {one.partition("://")[0] for one in kafka["KAFKA_LISTENERS"].split(",")}
+    protocols = dict(
+        pair.split(":") for pair in kafka["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(",")
+    )
+    assert {protocols[name] for name in listeners} == {"SASL_PLAINTEXT"}
+    for name in listeners:
+        assert f"KAFKA_LISTENER_NAME_{name}_PLAIN_SASL_JAAS_CONFIG" in kafka
+    assert services["kafka-ui"]["environment"]["AUTH_TYPE"] == "LOGIN_FORM"
+    for service in services.values():
+        # What makes the keys connects to nothing.
+        if service.get("build") and service["command"][0] != "keys":
+            options = json.loads(service["environment"]["RUNSTREAM_KAFKA_OPTIONS"])
+            assert options["security.protocol"] == "SASL_PLAINTEXT"
+            assert options["sasl.password"].startswith("${KAFKA_PASSWORD:?")
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:")
+
+
+def test_every_process_logs_in_as_what_it_is() -> None:
+    found = {spec.name: (spec.role, spec.domains) for spec in processes()}
+    served = tuple(domain for domain in DOMAINS if domain != "test")
+    assert found == {
+        "router": ("router", ()),
+        "executor": ("executor", served),
+        "sink": ("sink", ()),
+        "projector": ("projector", ()),
+    }
 
 
 def test_the_image_installs_the_versions_that_the_tests_ran_with() -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
 
-from runtime.settings import secret_variables
+from runtime.settings import (
+    KAFKA_OPTIONS,
+    CommonSettings,
+    SettingsError,
+    load,
+    passwords,
+    secret_variables,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
 
@@ -35,6 +43,7 @@ sys.exit(service.run("executor", model, ("kafka",), body))
 @pytest.mark.parametrize("mode", ["take", "drop"])
 def test_a_program_finds_no_credential_in_the_environment(model: str, mode: str) -> None:
     variables = {name: f"postgresql://u:{CANARY}@h/{name}" for name in secret_variables()}
+    variables[KAFKA_OPTIONS] = json.dumps({"sasl.password": CANARY})
     ended = subprocess.run(
         [sys.executable, "-c", _SCRIPT, model, mode],
         env={**os.environ, **variables, "SECRET_A": CANARY, "SECRET_B": CANARY, "KEPT": "kept"},
@@ -51,7 +60,28 @@ def test_a_program_finds_no_credential_in_the_environment(model: str, mode: str)
         assert (CANARY in lines[0]) is (model != "RouterSettings")
 
 
+def test_the_passwords_among_the_kafka_options_are_secrets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = {"sasl.username": "router", "sasl.password": CANARY, "ssl.key.password": "of-the-key"}
+    monkeypatch.setenv(KAFKA_OPTIONS, json.dumps(options))
+    loaded = load(CommonSettings)
+    assert set(passwords(loaded)) == {CANARY, "of-the-key"}
+    assert CANARY not in repr(loaded) + str(loaded)
+
+
+@pytest.mark.parametrize("wrong", [f'{{"sasl.password": "{CANARY}"', f'{{"x": ["{CANARY}"]}}'])
+def test_wrong_kafka_options_are_named_and_not_repeated(
+    wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KAFKA_OPTIONS, wrong)
+    with pytest.raises(SettingsError, match=KAFKA_OPTIONS) as said:
+        load(CommonSettings)
+    assert CANARY not in str(said.value)
+
+
 def test_every_secret_setting_is_a_credential() -> None:
+    assert KAFKA_OPTIONS in secret_variables()
     assert {"DATABASE_URL", "SMTP_PASSWORD", "RUNSTREAM_SQL_DATABASE_URL"} <= secret_variables()
     assert "KAFKA_BOOTSTRAP_SERVERS" not in secret_variables()
 

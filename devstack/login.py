@@ -1,0 +1,62 @@
+"""The login of the embedded broker, and what clients of all kinds are told about it."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+#: The user of whoever owns the state folder; the broker allows it everything.
+OWNER: Final = "runstream"
+#: The broker proves in turn that it knows the password, so that another program that listens on
+#: the port of a stopped broker learns nothing.
+MECHANISM: Final = "SCRAM-SHA-256"
+
+
+@dataclass(frozen=True)
+class Login:
+    """A user of the broker and its password: letters, digits, `-` and `_` only."""
+
+    username: str
+    password: str = field(repr=False)
+
+    def options(self) -> dict[str, str]:
+        """The options of a client, as librdkafka spells them; the address is not among them."""
+        return {
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": MECHANISM,
+            "sasl.username": self.username,
+            "sasl.password": self.password,
+        }
+
+    def jaas(self) -> str:
+        """The SCRAM login of a Java client."""
+        module = "org.apache.kafka.common.security.scram.ScramLoginModule"
+        return f'{module} required username="{self.username}" password="{self.password}";'
+
+
+def new_login(username: str) -> Login:
+    """A login with a random password of 192 bits."""
+    return Login(username, secrets.token_urlsafe(24))
+
+
+def stored_login(file: Path) -> Login | None:
+    """The owner's login, whose password is the content of the file; None if there is no file."""
+    try:
+        return Login(OWNER, file.read_text().strip())
+    except FileNotFoundError:
+        return None
+
+
+def client_properties(bootstrap_servers: str, login: Login) -> str:
+    """A file for `kcat -F`, the Java tools and what else reads Java's names.
+
+    kcat takes user and password from `sasl.jaas.config`; librdkafka itself does not know it.
+    """
+    return (
+        f"bootstrap.servers={bootstrap_servers}\n"
+        "security.protocol=SASL_PLAINTEXT\n"
+        f"sasl.mechanism={MECHANISM}\n"
+        f"sasl.jaas.config={login.jaas()}\n"
+    )

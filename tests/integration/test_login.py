@@ -1,0 +1,239 @@
+"""The embedded broker lets nobody in without its login, and the login is nowhere to be seen."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from console.cli import main
+from devstack.child import Child
+from devstack.kafka import KafkaServer
+from devstack.kafka_jvm import find_jvm
+from devstack.kafka_ready import serves
+from devstack.ports import free_port
+from devstack.processes import PROJECTOR, ROUTER, executor
+from devstack.stack import LocalStack
+
+#: A metadata request for all topics, version 1, of a client without a name.
+_METADATA = struct.pack(">hhihi", 3, 1, 7, -1, -1)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """A stack of a router, an executor and a projector."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("KAFKA_BOOTSTRAP_SERVERS", "RUNSTREAM_KAFKA_OPTIONS", "DATABASE_URL"):
+            environment.delenv(name, raising=False)
+        processes = [ROUTER, executor("executor", ["test"]), PROJECTOR]
+        folder = tmp_path_factory.mktemp("login") / "state"
+        stack = LocalStack(folder, processes=processes, test_tools=True)
+        try:
+            with stack:
+                yield stack
+        finally:
+            stack.remove()
+
+
+def answers_strangers(port: int) -> bool:
+    """Whether a server tells its metadata to a client that has not logged in."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(struct.pack(">i", len(_METADATA)) + _METADATA)
+        try:
+            return connection.recv(4) != b""
+        except ConnectionResetError:
+            return False
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_neither_port_of_the_broker_answers_strangers(own: LocalStack) -> None:
+    listening = _listening(own.process("kafka").pid or 0)
+    assert int(own.bootstrap_servers.partition(":")[2]) in listening
+    assert len(listening) == 2
+    for port in listening:
+        assert not answers_strangers(port)
+
+
+def _listening(pid: int) -> list[int]:
+    """The TCP ports on which a process listens."""
+    inodes = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            inodes.add(str(descriptor.readlink()))
+        except OSError:
+            continue
+    ports = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
+                ports.append(int(fields[1].rpartition(":")[2], 16))
+    return ports
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_no_password_is_seen_in_arguments_environments_and_logs(own: LocalStack) -> None:
+    password = str(own.client_options["sasl.password"])
+    folder = own.client_properties.parent
+    status = own.status()
+    assert status is not None
+    pids = [status.supervisor_pid, *(one.pid for one in status.processes if one.pid is not None)]
+    for pid in pids:
+        for name in ("cmdline", "environ"):
+            seen = Path(f"/proc/{pid}/{name}").read_bytes()
+            assert password.encode() not in seen, (pid, name)
+            # The users of the processes have passwords of their own.
+            assert b"sasl.password" not in seen, (pid, name)
+    for log in (folder / "logs").iterdir():
+        assert password not in log.read_text(errors="replace"), log
+        assert "sasl.password" not in log.read_text(errors="replace"), log
+    holding = [file for file in folder.rglob("*") if _holds(file, password)]
+    assert {str(file.relative_to(folder)) for file in holding} == {
+        "client.properties",
+        "stack.json",
+        "kafka/password",
+        "kafka/server.properties",
+    }
+    for file in (*holding, folder / "kafka", folder / "postgres", folder / "logs"):
+        assert file.stat().st_mode & 0o077 == 0, file
+
+
+def _holds(file: Path, password: str) -> bool:
+    return file.is_file() and "data" not in file.parts and password.encode() in file.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_file_is_all_that_kcat_needs(own: LocalStack) -> None:
+    if shutil.which("kcat") is None:
+        pytest.skip("no kcat on this machine")
+    kcat = ["kcat", "-F", str(own.client_properties)]
+    listed = subprocess.run([*kcat, "-L"], capture_output=True, text=True, timeout=60)
+    assert listed.returncode == 0, listed.stderr
+    assert "execution.requests" in listed.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_commands_log_in_by_themselves(
+    own: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNSTREAM_STATE_DIR", str(own.client_properties.parent))
+    for name in ("KAFKA_BOOTSTRAP_SERVERS", "RUNSTREAM_KAFKA_OPTIONS", "DATABASE_URL"):
+        monkeypatch.setenv(name, "")
+    assert main(["topics", "show"]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_login_stays_over_a_restart(tmp_path: Path) -> None:
+    first = KafkaServer(tmp_path / "kafka")
+    first.start()
+    options = first.client_options
+    first.stop()
+    second = KafkaServer(tmp_path / "kafka")
+    second.start()
+    try:
+        assert second.client_options == options
+    finally:
+        second.stop()
+
+
+def _without_login(folder: Path) -> tuple[Child, dict[str, str]]:
+    """A broker as earlier versions of the stack ran it, with its data in `folder`."""
+    jvm = find_jvm(print)
+    port = free_port(set())
+    controller = free_port({port})
+    properties = folder / "old.properties"
+    settings = {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "controller.listener.names": "CONTROLLER",
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        "log.dirs": str(folder / "data"),
+        "offsets.topic.replication.factor": "1",
+    }
+    properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+    arguments = ["--cluster-id=MkU3OEVBNTcwNTJENDM2Qk", f"--config={properties}"]
+    jvm.format(arguments, folder / "old.arguments")
+    child = jvm.broker(properties, 256, folder / "old.log")
+    return child, {"bootstrap.servers": f"127.0.0.1:{port}"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_data_of_a_broker_without_a_login_gets_one(tmp_path: Path) -> None:
+    folder = tmp_path / "kafka"
+    folder.mkdir()
+    old, options = _without_login(folder)
+    port = int(options["bootstrap.servers"].partition(":")[2])
+    old.start()
+    try:
+        while not serves(port, options):
+            assert old.poll() is None, (folder / "old.log").read_text()
+        for done in AdminClient(options).create_topics([NewTopic("kept", 1, 1)]).values():
+            done.result(20)
+        producer = Producer(options)
+        producer.produce("kept", b"before")
+        assert producer.flush(20) == 0
+    finally:
+        old.stop()
+
+    told: list[str] = []
+    server = KafkaServer(folder, report=told.append)
+    server.start()
+    try:
+        assert "the broker's data has no login yet: adding one" in told
+        assert not answers_strangers(int(server.bootstrap_servers.partition(":")[2]))
+        consumer = Consumer({**server.client_options, "group.id": "test"})
+        consumer.assign([TopicPartition("kept", 0, 0)])
+        message = consumer.poll(20)
+        assert message is not None
+        assert message.value() == b"before"
+        consumer.close()
+    finally:
+        server.stop()
+    assert sorted(file.name for file in folder.glob("*.properties")) == [
+        "old.properties",
+        "server.properties",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_process_can_do_no_more_than_its_role_needs(own: LocalStack) -> None:
+    everything = AclBindingFilter(
+        ResourceType.ANY,
+        None,
+        ResourcePatternType.ANY,
+        None,
+        None,
+        AclOperation.ANY,
+        AclPermissionType.ANY,
+    )
+    found = AdminClient(dict(own.client_options)).describe_acls(everything).result(30)
+    names = {"User:local-router", "User:local-executor", "User:local-projector"}
+    assert {one.principal for one in found} == names
+    executors = {one.name: one.operation for one in found if one.principal == "User:local-executor"}
+    assert executors["steps.test"] is AclOperation.READ
+    assert "steps.automation" not in executors

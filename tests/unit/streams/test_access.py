@@ -1,0 +1,107 @@
+"""The rights that follow from the topic registry, without any broker."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from streams.access import PEOPLE_WORDS, Operation, Principal, Resource, executor, principals
+from streams.topics import (
+    CONTROL,
+    DEAD_LETTERS,
+    DOMAINS,
+    EVENTS,
+    OUTPUT,
+    PROGRESS,
+    REQUESTS,
+    STEPS,
+    all_topics,
+)
+
+ALL = [topic.name for topic in all_topics()]
+
+
+def named(name: str) -> Principal:
+    [found] = [one for one in principals("", test_tools=True) if one.name == name]
+    return found
+
+
+def reads(user: Principal) -> set[str]:
+    return {topic for topic in ALL if user.may(Operation.READ, topic)}
+
+
+def writes(user: Principal) -> set[str]:
+    return {topic for topic in ALL if user.may(Operation.WRITE, topic)}
+
+
+def test_every_writer_and_reader_of_the_registry_is_a_user() -> None:
+    words = {word for topic in all_topics() for word in (*topic.writers, *topic.readers)}
+    assert words - PEOPLE_WORDS == {"router", "executor", "sink", "projector"}
+    for topic in all_topics():
+        for operation, wanted in (
+            (Operation.READ, topic.readers),
+            (Operation.WRITE, topic.writers),
+        ):
+            users = principals("", test_tools=True)
+            allowed = {one.name for one in users if one.may(operation, topic.name)} - {"admin"}
+            found = {name.partition("-")[0] for name in allowed}
+            assert found == {"people" if word in PEOPLE_WORDS else word for word in wanted}
+
+
+def test_people_ask_and_look_and_nothing_else() -> None:
+    people = named("people")
+    assert writes(people) == {REQUESTS.name, CONTROL.name}
+    letters = {topic.name for topic in DEAD_LETTERS.values()}
+    assert reads(people) == {EVENTS.name, OUTPUT.name, PROGRESS.name} | letters
+
+
+def test_only_the_router_writes_steps() -> None:
+    for (_, _), topic in STEPS.items():
+        writers = {one.name for one in principals("", test_tools=True) if topic.name in writes(one)}
+        assert writers == {"router", "admin"}
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_an_executor_reads_the_steps_of_its_domain_alone(domain: str) -> None:
+    steps = {topic.name for (of, _), topic in STEPS.items() if of == domain}
+    user = named(f"executor-{domain}")
+    assert reads(user) & {topic.name for topic in STEPS.values()} == steps
+    assert writes(user) & {topic.name for topic in STEPS.values()} == set()
+    letters = {f"{name}.dlq" for name in steps}
+    assert writes(user) == {"steps.reports", OUTPUT.name, *letters}
+
+
+def test_an_executor_of_several_domains_has_the_rights_of_each() -> None:
+    both = executor("both", ["automation", "asset"], "")
+    assert reads(both) == reads(named("executor-automation")) | reads(named("executor-asset"))
+    assert writes(both) == writes(named("executor-automation")) | writes(named("executor-asset"))
+
+
+def test_no_process_may_use_the_group_or_the_transactions_of_another() -> None:
+    kinds = (Resource.GROUP, Resource.TRANSACTIONAL_ID)
+    for one, other in itertools.permutations(principals(""), 2):
+        if "admin" in (one.name, other.name):
+            continue
+        for grant in one.grants:
+            if grant.resource not in kinds or grant.operations == (Operation.DESCRIBE,):
+                continue
+            for theirs in other.grants:
+                if theirs.resource is not grant.resource:
+                    continue
+                if theirs.operations == (Operation.DESCRIBE,):
+                    # They read without being a member: nobody can join or commit there.
+                    assert not (grant.prefixed and theirs.name.startswith(grant.name))
+                    continue
+                assert not theirs.name.startswith(grant.name) or not grant.prefixed
+                assert theirs.name != grant.name
+
+
+def test_the_prefix_of_the_topics_is_in_every_name() -> None:
+    for user in principals("blue."):
+        assert user.name.startswith("blue.")
+        assert all(grant.name.startswith("blue.") for grant in user.grants)
+
+
+def test_the_test_domain_has_a_user_on_purpose_only() -> None:
+    assert "executor-test" not in {one.name for one in principals("")}
