@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
@@ -117,6 +118,22 @@ def test_no_password_is_seen_in_arguments_environments_and_logs(own: LocalStack)
 
 def _holds(file: Path, password: str) -> bool:
     return file.is_file() and "data" not in file.parts and password.encode() in file.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_nobody_reaches_the_database_without_its_password(own: LocalStack) -> None:
+    for wrong in (
+        {"password": "another"},
+        {"password": ""},
+        {"password": "", "user": "postgres"},
+        {"password": "another", "dbname": "postgres"},
+    ):
+        with pytest.raises(psycopg.OperationalError, match="password|role"):
+            psycopg.connect(own.database_url, connect_timeout=10, **wrong)
+    rules = (own.client_properties.parent / "postgres/data/pg_hba.conf").read_text().splitlines()
+    methods = {line.split()[-1] for line in rules if line and not line.startswith("#")}
+    assert methods == {"scram-sha-256"}
 
 
 @pytest.mark.slow
