@@ -21,6 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourcePatternType,
     ResourceType,
 )
+from psycopg.conninfo import make_conninfo
 
 from console.cli import main
 from devstack.child import Child
@@ -129,8 +130,8 @@ def test_nobody_reaches_the_database_without_its_password(own: LocalStack) -> No
         {"password": "", "user": "postgres"},
         {"password": "another", "dbname": "postgres"},
     ):
-        with pytest.raises(psycopg.OperationalError, match="password|role"):
-            psycopg.connect(own.database_url, connect_timeout=10, **wrong)
+        with pytest.raises(psycopg.OperationalError, match=r"password|role"):
+            psycopg.connect(make_conninfo(own.database_url, **wrong), connect_timeout=10)
     rules = (own.client_properties.parent / "postgres/data/pg_hba.conf").read_text().splitlines()
     methods = {line.split()[-1] for line in rules if line and not line.startswith("#")}
     assert methods == {"scram-sha-256"}
