@@ -61,7 +61,10 @@ def adopt_local_stack() -> None:
 
 
 def _adopt_login(options: object) -> None:
-    """Add the options of the stack's clients to those that the environment gives."""
+    """Add the options of the stack's clients to those of the environment, unless these log in.
+
+    The processes of the stack are such: each is given a login of its own.
+    """
     if not isinstance(options, dict):
         return
     stack = {name: value for name, value in options.items() if name != "bootstrap.servers"}
@@ -69,10 +72,10 @@ def _adopt_login(options: object) -> None:
         given = json.loads(os.environ.get(_OPTIONS) or "{}")
     except ValueError:
         return  # Loading the settings says so.
-    if stack and isinstance(given, dict):
-        # An option may have two names, so that one of another login would not be replaced.
-        tuning = {name: given[name] for name in given if not name.startswith("sasl.")}
-        os.environ[_OPTIONS] = json.dumps({**tuning, **stack})
+    if not isinstance(given, dict) or any(name.startswith("sasl.") for name in given):
+        return
+    if stack:
+        os.environ[_OPTIONS] = json.dumps({**given, **stack})
 
 
 def local_keys(bootstrap_servers: str) -> KeyFolder | None:

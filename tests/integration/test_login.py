@@ -6,9 +6,11 @@ import shutil
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
@@ -20,6 +22,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourcePatternType,
     ResourceType,
 )
+from psycopg.conninfo import make_conninfo
 
 from console.cli import main
 from devstack.child import Child
@@ -29,6 +32,7 @@ from devstack.kafka_ready import serves
 from devstack.ports import free_port
 from devstack.processes import PROJECTOR, ROUTER, executor
 from devstack.stack import LocalStack
+from runtime.kafka.outage import NOT_ALLOWED
 
 #: A metadata request for all topics, version 1, of a client without a name.
 _METADATA = struct.pack(">hhihi", 3, 1, 7, -1, -1)
@@ -117,6 +121,22 @@ def test_no_password_is_seen_in_arguments_environments_and_logs(own: LocalStack)
 
 def _holds(file: Path, password: str) -> bool:
     return file.is_file() and "data" not in file.parts and password.encode() in file.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_nobody_reaches_the_database_without_its_password(own: LocalStack) -> None:
+    for wrong in (
+        {"password": "another"},
+        {"password": ""},
+        {"password": "", "user": "postgres"},
+        {"password": "another", "dbname": "postgres"},
+    ):
+        with pytest.raises(psycopg.OperationalError, match=r"password|role"):
+            psycopg.connect(make_conninfo(own.database_url, **wrong), connect_timeout=10)
+    rules = (own.client_properties.parent / "postgres/data/pg_hba.conf").read_text().splitlines()
+    methods = {line.split()[-1] for line in rules if line and not line.startswith("#")}
+    assert methods == {"scram-sha-256"}
 
 
 @pytest.mark.slow
@@ -237,3 +257,26 @@ def test_a_process_can_do_no_more_than_its_role_needs(own: LocalStack) -> None:
     executors = {one.name: one.operation for one in found if one.principal == "User:local-executor"}
     assert executors["steps.test"] is AclOperation.READ
     assert "steps.automation" not in executors
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_processes_log_in_as_their_own_users(own: LocalStack) -> None:
+    # The last test here: without its rights the router can do nothing more.
+    rights = AclBindingFilter(
+        ResourceType.ANY,
+        None,
+        ResourcePatternType.ANY,
+        "User:local-router",
+        None,
+        AclOperation.ANY,
+        AclPermissionType.ANY,
+    )
+    log = own.client_properties.parent / "logs" / "router.log"
+    assert NOT_ALLOWED not in log.read_text()
+    for done in AdminClient(dict(own.client_options)).delete_acls([rights]).values():
+        assert done.result(30)
+    deadline = time.monotonic() + 60
+    while NOT_ALLOWED not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()[-2_000:]
+        time.sleep(0.2)

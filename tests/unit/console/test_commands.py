@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,11 @@ def stack_file(content: str) -> None:
     Path(".runstream/stack.json").write_text(content)
 
 
-STACK = {"bootstrap_servers": "127.0.0.1:1234", "database_url": "postgresql://h/d", "pid": 1}
+STACK: dict[str, Any] = {
+    "bootstrap_servers": "127.0.0.1:1234",
+    "database_url": "postgresql://h/d",
+    "pid": 1,
+}
 
 
 def test_a_local_stack_fills_what_the_environment_leaves_open(
@@ -58,10 +63,19 @@ LOGIN = {"bootstrap.servers": "127.0.0.1:1234", "sasl.password": "kept"}
 
 def test_the_login_of_the_local_stack_is_used_with_its_address() -> None:
     stack_file(json.dumps({**STACK, "client_options": LOGIN}))
-    os.environ["RUNSTREAM_KAFKA_OPTIONS"] = '{"session.timeout.ms": 6000, "sasl.mechanisms": "X"}'
+    os.environ["RUNSTREAM_KAFKA_OPTIONS"] = '{"session.timeout.ms": 6000}'
     endpoints.adopt_local_stack()
     options = json.loads(os.environ["RUNSTREAM_KAFKA_OPTIONS"])
     assert options == {"session.timeout.ms": 6000, "sasl.password": "kept"}
+
+
+def test_a_process_of_the_local_stack_keeps_its_own_login() -> None:
+    stack_file(json.dumps({**STACK, "client_options": LOGIN}))
+    own = '{"sasl.username": "local-router", "sasl.password": "of-the-router"}'
+    os.environ["KAFKA_BOOTSTRAP_SERVERS"] = STACK["bootstrap_servers"]
+    os.environ["RUNSTREAM_KAFKA_OPTIONS"] = own
+    endpoints.adopt_local_stack()
+    assert os.environ["RUNSTREAM_KAFKA_OPTIONS"] == own
 
 
 def test_no_other_broker_is_shown_the_login_of_the_local_stack(
