@@ -19,6 +19,7 @@ from pydantic_settings import SettingsError as UnreadableSetting
 
 from runtime.quotas import Quotas, QuotasSetting
 from runtime.rates import RateLimits, RateLimitsSetting
+from runtime.secret_settings import SecretSettings
 from runtime.step_limits import StepLimits
 from streams.vocabulary import Environment, stored_environment
 
@@ -139,63 +140,6 @@ class RouterSettings(CommonSettings):
     )
 
 
-class SecretSettings(CommonSettings):
-    """Where the secrets of steps are."""
-
-    secrets_dir: str | None = Field(
-        default=None, description="folder of the secrets that steps refer to as file/NAME"
-    )
-    secrets_policy: str | None = Field(
-        default=None,
-        description="YAML file of the rules who may use which secret; by default env/, vault/ and "
-        "aws/ are for the tenant default only",
-    )
-    secrets_user: str | None = Field(
-        default=None,
-        description="user of the process that reads secrets; by default the executor's own. Only "
-        "an executor of root can have another one",
-    )
-    secrets_cache_seconds: float = Field(
-        default=60.0, ge=0, le=3_600, description="how long a secret is kept in memory; 0: never"
-    )
-    vault_url: str | None = Field(
-        default=None,
-        pattern=r"^(https://|http://(localhost|127\.0\.0\.1|\[::1\])[:/]|http://localhost$)",
-        description="Vault or OpenBao server of vault/ references; https, or http on this machine",
-    )
-    vault_auth: Literal["token", "approle", "kubernetes"] = "token"
-    vault_token: SecretStr | None = Field(default=None, description="token, for vault_auth token")
-    vault_role: str | None = Field(
-        default=None, description="role id, for vault_auth approle; role name, for kubernetes"
-    )
-    vault_secret_id: SecretStr | None = Field(
-        default=None, description="secret id, for vault_auth approle"
-    )
-    vault_auth_mount: str | None = Field(
-        default=None, description="mount of the auth method; by default its own name"
-    )
-    vault_namespace: str | None = Field(default=None, description="namespace of Vault")
-    vault_ca_file: str | None = Field(
-        default=None, description="PEM file of a private certificate authority of Vault"
-    )
-    vault_kv1_mounts: str = Field(
-        default="", description="mounts of KV engines of version 1, comma separated"
-    )
-    aws_region: str | None = Field(
-        default=None, description="region of the Secrets Manager of aws/ references"
-    )
-    aws_access_key_id: str | None = Field(
-        default=None, description="key id; by default what boto3 finds (profile, role)"
-    )
-    aws_secret_access_key: SecretStr | None = Field(default=None, description="key of that id")
-    aws_session_token: SecretStr | None = Field(
-        default=None, description="token of temporary credentials"
-    )
-    aws_endpoint_url: str | None = Field(
-        default=None, description="another address of Secrets Manager than its public one"
-    )
-
-
 def _names(given: object) -> object:
     if not isinstance(given, str):
         return given
@@ -206,7 +150,7 @@ def _names(given: object) -> object:
 Names = Annotated[frozenset[str], NoDecode, BeforeValidator(_names)]
 
 
-class ExecutorSettings(SecretSettings, InventorySettings):
+class ExecutorSettings(InventorySettings, SecretSettings):
     """An executor agent."""
 
     environment: Annotated[Environment, BeforeValidator(stored_environment)] = Field(
@@ -349,12 +293,12 @@ S = TypeVar("S", bound=CommonSettings)
 
 #: The variable of `kafka_options`; as a whole it is a secret.
 KAFKA_OPTIONS: Final = "RUNSTREAM_KAFKA_OPTIONS"
+_UNREADABLE: Final = re.compile(r'field "(\w+)"')
 _SECRET_OPTION: Final = re.compile(r"password|passphrase|secret|key\.pem")
 _EVERY: tuple[type[CommonSettings], ...] = (
     CommonSettings,
     DatabaseSettings,
     RouterSettings,
-    SecretSettings,
     ExecutorSettings,
     SinkSettings,
     ProjectorSettings,
@@ -417,9 +361,11 @@ def load(model: type[S], **overrides: Any) -> S:
             raise SettingsError(f"{name} is not a setting of Runstream{hint}")
     try:
         return model(**overrides)
-    except UnreadableSetting:
-        # The only setting that is read as JSON.
-        raise SettingsError(f"{KAFKA_OPTIONS}: is not a JSON object") from None
+    except UnreadableSetting as error:
+        # Its cause may quote the value, and its text names the field; only these are JSON objects.
+        named = _UNREADABLE.search(str(error))
+        name = _variable(model, named[1]) if named else KAFKA_OPTIONS
+        raise SettingsError(f"{name}: is not a JSON object") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = str(first["loc"][0]) if first["loc"] else "settings"
