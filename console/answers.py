@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from streams.audit_payloads import Audit
 from streams.commands import AnyCommand, Redrive, Rerun, Resolve
 from streams.events import Event
-from streams.payloads import Accepted, Audit, Rejected
+from streams.payloads import Accepted, Rejected
 
 #: The event that follows each command where the router accepts it.
 _FOLLOWS: Final[dict[str, frozenset[str]]] = {

@@ -7,13 +7,13 @@ from typing import Any
 import orjson
 
 from console.text import brief, count, counts, one_line, people, seconds
+from streams.audit_payloads import Audit, SecretsUsed
 from streams.events import Event, encode_event
 from streams.lock_payloads import LockAcquired, LockEnded
 from streams.payloads import (
     Accepted,
     ApprovalGiven,
     ApprovalRequested,
-    Audit,
     By,
     CancelRequested,
     Compensated,
@@ -28,7 +28,6 @@ from streams.payloads import (
     Rejected,
     Resumed,
     RetryScheduled,
-    SecretsUsed,
     Skipped,
     StepCancelled,
     StepCancelRequested,

@@ -103,6 +103,10 @@ def _take(found: Trail, event: dict[str, Any]) -> None:
         found.approvals.append(_entry(event, _APPROVALS[kind]))
     elif kind in _CONTROL:
         found.control.append(_entry(event, _CONTROL[kind]))
+    elif kind == "audit.secret_used":
+        entry = _entry(event, "secrets used")
+        entry.facts.update({name: event.get(name) for name in ("step", "attempt")})
+        found.decisions.append(entry)
     elif kind.startswith("audit."):
         found.decisions.append(_entry(event, "allowed" if data.get("allowed") else "refused"))
     elif kind in TERMINAL_EVENTS:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sinks.records import EventRow
+from streams.audit_payloads import Audit, SecretsUsed
 from streams.events import Event
 from streams.lifecycle import STEP_ENDED, step_status
-from streams.payloads import Audit, SecretsUsed
 
 #: Column → new value.
 Patch = dict[str, Any]

@@ -1,4 +1,7 @@
-"""Answers that are of no execution: rejections and explanations, each under an id of its own."""
+"""Answers that are of no living execution.
+
+Rejections and explanations, each under an id of its own, and events of executions that have ended.
+"""
 
 from __future__ import annotations
 
@@ -43,3 +46,20 @@ class Answers:
             entry = DedupEntry(ident, tenant, None, "", status, len(payloads), now, chain=chain)
             self.store.put_entry(entry)
             self.writer.changelog(out, self.number, [entry_record(entry)])
+
+    def append(
+        self,
+        entry: DedupEntry,
+        kind: str,
+        data: Payload,
+        now: float,
+        out: Output,
+        step: str | None = None,
+        attempt: int | None = None,
+    ) -> None:
+        """One more event of an execution of which only the entry is left."""
+        entry.seq += 1
+        event = Event(entry.id, entry.seq, kind, iso(now), entry.tenant, data, step, attempt)
+        entry.chain = self.writer.events(out, [event], self.number, entry.chain, ended=True)
+        self.store.put_entry(entry)
+        self.writer.changelog(out, self.number, [entry_record(entry)])

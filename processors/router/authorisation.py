@@ -29,7 +29,8 @@ from processors.router.calls import admitted
 from processors.router.state import Execution
 from streams.actors import same_actor
 from streams.admitted import AdmittedStep
-from streams.payloads import Accepted, Audit
+from streams.audit_payloads import Audit
+from streams.payloads import Accepted
 from toolmeta import secret_references
 from toolmeta.bind import target_key
 from toolmeta.invocation import Problem

@@ -16,6 +16,7 @@ from processors.router.state import (
     item_id,
     report_bit,
 )
+from streams.audit_payloads import SIGNATURE_RULE, Audit
 from streams.events import Event
 from streams.lifecycle import (
     ENDED,
@@ -26,11 +27,9 @@ from streams.lifecycle import (
 )
 from streams.lock_payloads import LockAcquired, LockEnded
 from streams.payloads import (
-    SIGNATURE_RULE,
     Accepted,
     ApprovalGiven,
     ApprovalRequested,
-    Audit,
     CancelRequested,
     CompensationScheduled,
     CompensationSkipped,

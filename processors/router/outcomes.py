@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from processors.router.decoding import Undecodable
 from processors.router.state import DedupEntry, Execution
+from streams.audit_payloads import Audit
 from streams.explained import Explained
-from streams.payloads import Accepted, Audit, Duplicate, Rejected
+from streams.payloads import Accepted, Duplicate, Rejected
 
 
 @dataclass(frozen=True, slots=True)

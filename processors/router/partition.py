@@ -6,7 +6,6 @@ decide, and turns events and effects into records.
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,7 +18,7 @@ from processors.router.answers import Answers
 from processors.router.approval import approval_request
 from processors.router.authentication import FORGED, Authentication, refuse_control
 from processors.router.authorisation import audit_of, control, other_tenant
-from processors.router.changelog import Change, entry_record, records
+from processors.router.changelog import Change, records
 from processors.router.commands import decide_command
 from processors.router.deadlines import decide_deadline, next_deadline, restore_leases
 from processors.router.decision import Decision
@@ -32,17 +31,17 @@ from processors.router.reruns import decide_rerun
 from processors.router.scheduling import advance
 from processors.router.state import DedupEntry, Execution
 from processors.router.store import Restorer, StateStore
+from processors.router.timers import Timers
 from processors.router.writing import Writer
 from runtime.kafka.processor import DecisionError, Output
 from streams import topics
 from streams.actors import ANONYMOUS
+from streams.audit_payloads import SIGNATURE_RULE, Audit
 from streams.commands import Redrive, Rerun
-from streams.events import Event
 from streams.ids import partition_for, route_of
 from streams.lifecycle import ASIDES, ENDED
-from streams.payloads import SIGNATURE_RULE, Accepted, Audit, Payload
+from streams.payloads import Accepted
 from streams.reports import RejectedCommand
-from streams.timestamps import iso
 
 #: Entries of ended executions are looked through for expired ones this often, in seconds.
 EXPIRE_SECONDS: Final = 60.0
@@ -69,15 +68,18 @@ class RouterPartition:
     store: StateStore
     requests: RequestHandler
     authentication: Authentication
-    timers: list[tuple[float, str]] = field(default_factory=list)
-    #: The earliest timer that stands in the heap for an execution.
-    scheduled: dict[str, float] = field(default_factory=dict)
+    timers: Timers = field(default_factory=Timers)
     expire_at: float = 0.0
     #: Executions that changed in this batch: what the changelog must say, written once a batch.
     changed: dict[str, Change] = field(default_factory=dict)
     #: Executions whose timers failed to run; a record that changes one sets it free again.
     suspended: set[str] = field(default_factory=set)
+    answers: Answers = field(init=False)
     _restorer: Restorer | None = None
+
+    def __post_init__(self) -> None:
+        """Nothing is restored yet."""
+        self.answers = Answers(self.number, self.count, self.writer, self.store)
 
     # -- restoring -------------------------------------------------------------------------------
 
@@ -96,7 +98,7 @@ class RouterPartition:
         restorer.finish()
         for execution in self.store.living.values():
             restore_leases(execution, now)
-            self._schedule(execution, next_deadline(execution))
+            self.timers.set(execution.id, next_deadline(execution))
 
     # -- records ---------------------------------------------------------------------------------
 
@@ -149,7 +151,7 @@ class RouterPartition:
         data = decide_late_report(entry, report)
         if data is not None:
             step, attempt = report.step, report.attempt
-            self._append(entry, "step.late_result", data, now, out, step, attempt)
+            self.answers.append(entry, "step.late_result", data, now, out, step, attempt)
 
     def _forged(
         self,
@@ -171,7 +173,7 @@ class RouterPartition:
             self._write(decision, out)
         else:
             known.forged += 1
-            self._append(known, "audit.decision", data, now, out)
+            self.answers.append(known, "audit.decision", data, now, out)
 
     def _lock_answer(self, message: Message, now: float, out: Output) -> None:
         answer = decoding.decode_lock_answer(message.value())
@@ -184,23 +186,6 @@ class RouterPartition:
             self._write(decide_lock_answer(execution, answer, now), out)
         elif (unwanted := give_back(answer)) is not None:
             self.writer.ask_keeper(out, unwanted, now)
-
-    def _append(
-        self,
-        entry: DedupEntry,
-        kind: str,
-        data: Payload,
-        now: float,
-        out: Output,
-        step: str | None = None,
-        attempt: int | None = None,
-    ) -> None:
-        """One more event of an execution of which only the entry is left."""
-        entry.seq += 1
-        event = Event(entry.id, entry.seq, kind, iso(now), entry.tenant, data, step, attempt)
-        entry.chain = self.writer.events(out, [event], self.number, entry.chain, ended=True)
-        self.store.put_entry(entry)
-        self.writer.changelog(out, self.number, [entry_record(entry)])
 
     def _request(self, message: Message, now: float, out: Output) -> None:
         signer = self.authentication.signer(message, topics.REQUESTS, now)
@@ -215,7 +200,7 @@ class RouterPartition:
                 self._accept(execution_id, tenant, data, audit, now, out)
             case Explain() as explained:
                 _explained.inc()
-                self._answer(explained, now, out)
+                self.answers.write(explained, now, out)
             case Repeat(known, duplicate):
                 _duplicates.inc()
                 if isinstance(known, Execution):
@@ -223,13 +208,10 @@ class RouterPartition:
                     decision.emit("execution.duplicate", duplicate)
                     self._write(decision, out)
                 else:
-                    self._append(known, "execution.duplicate", duplicate, now, out)
+                    self.answers.append(known, "execution.duplicate", duplicate, now, out)
             case Refuse() as refusal:
                 _rejected.inc()
-                self._answer(refusal, now, out)
-
-    def _answer(self, answer: Refuse | Explain, now: float, out: Output) -> None:
-        Answers(self.number, self.count, self.writer, self.store).write(answer, now, out)
+                self.answers.write(refusal, now, out)
 
     def _accept(
         self,
@@ -297,7 +279,7 @@ class RouterPartition:
                 refused = other_tenant(identity)
                 why, rule = refused.message, refused.rule
             data = audit_of(identity, command.type, False, why, rule, f"execution/{known.id}")
-            self._append(known, "audit.decision", data, now, out)
+            self.answers.append(known, "audit.decision", data, now, out)
 
     def _rerun(
         self,
@@ -329,7 +311,7 @@ class RouterPartition:
             decision.emit("audit.decision", found.audit)
             self._write(decision, out)
         else:
-            self._append(known, "audit.decision", found.audit, now, out)
+            self.answers.append(known, "audit.decision", found.audit, now, out)
         if found.run is not None:
             data, audit = found.run
             self._accept(wanted, known.tenant, data, audit, now, out)
@@ -338,14 +320,12 @@ class RouterPartition:
 
     def next_deadline(self) -> float | None:
         """The moment of the next timer."""
-        return min(self.timers[0][0], self.expire_at) if self.timers else self.expire_at
+        first = self.timers.next()
+        return self.expire_at if first is None else min(first, self.expire_at)
 
     def tick(self, now: float, out: Output) -> None:
         """Run the timers that are due."""
-        while self.timers and self.timers[0][0] <= now:
-            when, execution_id = heapq.heappop(self.timers)
-            if self.scheduled.get(execution_id) == when:
-                del self.scheduled[execution_id]
+        for execution_id in self.timers.due(now):
             execution = self.store.living.get(execution_id)
             if execution is None or execution.status in ENDED or execution_id in self.suspended:
                 continue
@@ -357,7 +337,7 @@ class RouterPartition:
                     raise DecisionError(execution_id) from error
                 self._write(decision, out)
             if execution.status not in ENDED:
-                self._schedule(execution, next_deadline(execution))
+                self.timers.set(execution.id, next_deadline(execution))
         if self.expire_at <= now:
             expired, more = self.store.expire(now)
             self.expire_at = now + (0.05 if more else EXPIRE_SECONDS)
@@ -366,18 +346,6 @@ class RouterPartition:
     def suspend(self, key: str) -> None:
         """Run no timer of this execution until a record changes it."""
         self.suspended.add(key)
-
-    def _schedule(self, execution: Execution, when: float | None) -> None:
-        if when is None or self.scheduled.get(execution.id, float("inf")) <= when:
-            return
-        self.scheduled[execution.id] = when
-        heapq.heappush(self.timers, (when, execution.id))
-
-    def _drop_stale_timers(self) -> None:
-        """Forget timers that earlier ones replaced, or whose executions have ended."""
-        if len(self.timers) > 1_000 + 2 * len(self.scheduled):
-            self.timers = [(due, name) for name, due in self.scheduled.items()]
-            heapq.heapify(self.timers)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -399,13 +367,13 @@ class RouterPartition:
         change.head |= decision.head_changed
         change.steps.update(decision.changed_steps)
         if execution.status in ENDED:
-            self.scheduled.pop(execution.id, None)
+            self.timers.forget(execution.id)
             return
         # Whatever holds or frees the execution as a whole moves the timers of all its steps.
         steps = None
         if not decision.head_changed:
             steps = [execution.steps[name] for name in decision.changed_steps]
-        self._schedule(execution, next_deadline(execution, steps))
+        self.timers.set(execution.id, next_deadline(execution, steps))
 
     def flush(self, out: Output) -> None:
         """Write the changelog of everything that changed in this batch."""
@@ -419,4 +387,4 @@ class RouterPartition:
             execution.plan.encoded = None
         self.changed.clear()
         self.writer.commands.flush(out)
-        self._drop_stale_timers()
+        self.timers.drop_stale()

@@ -17,13 +17,13 @@ from processors.router.decision import AskKeeper, Decision
 from processors.router.evolve import renew_lease, told_progress
 from processors.router.scheduling import advance
 from processors.router.state import DedupEntry, Execution, StepEntry, StepState, report_bit
+from streams.audit_payloads import SecretsUsed
 from streams.lifecycle import ENDED
 from streams.limits import MAX_EVIDENCE_BYTES
 from streams.locks import Name
 from streams.payloads import (
     LateResult,
     Nothing,
-    SecretsUsed,
     StepCancelled,
     StepFailed,
     StepProgress,
@@ -159,7 +159,7 @@ def _resumed(decision: Decision, step: StepState) -> None:
 def _secrets_used(decision: Decision, step: StepState, report: UsedReport) -> None:
     execution = decision.execution
     tool = execution.spec(step).tool
-    data = SecretsUsed(execution.actor, tool, report.executor, report.uses)
+    data = SecretsUsed(execution.actor, tool, report.executor, report.uses, execution.claimed_actor)
     decision.emit("audit.secret_used", data, step.id, report.attempt)
 
 

@@ -17,6 +17,7 @@ from processors.router.request_decoder import Invalid, Readable, decode_request
 from processors.router.state import DedupEntry, Execution
 from processors.router.store import StateStore
 from streams.actors import ANONYMOUS
+from streams.audit_payloads import Audit
 from streams.envelope import SIGNATURE
 from streams.ids import (
     default_idempotency_key,
@@ -27,7 +28,7 @@ from streams.ids import (
     route_of,
 )
 from streams.lifecycle import REPEATABLE
-from streams.payloads import Accepted, Audit, Duplicate, Rejected
+from streams.payloads import Accepted, Duplicate, Rejected
 from streams.plans import ExecutionRequest
 from streams.problems import Problem as RejectedBecause
 from toolmeta.invocation import Problem

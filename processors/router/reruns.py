@@ -14,10 +14,11 @@ from processors.router.authorisation import audit_of, authorise, control, other_
 from processors.router.state import DedupEntry, Execution
 from streams.actors import same_actor
 from streams.admitted import encode_plan
+from streams.audit_payloads import Audit
 from streams.commands import Redrive, Rerun
 from streams.lifecycle import RERUNNABLE
 from streams.limits import MAX_RECORD_BYTES
-from streams.payloads import Accepted, Audit
+from streams.payloads import Accepted
 from toolmeta.registry import Registry
 
 NOT_RERUNNABLE: Final = "only what failed, stopped or timed out can be run again; it is {}"
