@@ -30,8 +30,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from drivers import confinement, processes, usage
+from drivers import confinement, enclosed, processes, usage
 from drivers.confinement import Limits, User
+from drivers.enclosed import WayOut
 from drivers.processes import Traces
 
 #: Of the request in the first bytes, big-endian.
@@ -54,6 +55,8 @@ class Request:
     limits: Limits
     user: User | None
     new_privileges: bool
+    #: The only network that the program gets, where a namespace can be made; None: the machine's.
+    way_out: WayOut | None = None
 
     @classmethod
     def parse(cls, text: bytes) -> Request:
@@ -62,6 +65,8 @@ class Request:
         user = fields.pop("user")
         fields["user"] = None if user is None else User(**user)
         fields["limits"] = Limits(**fields["limits"])
+        way_out = fields.pop("way_out")
+        fields["way_out"] = None if way_out is None else WayOut(**way_out)
         fields["argv"] = tuple(fields["argv"])
         return cls(**fields)
 
@@ -207,9 +212,14 @@ def _start(request: Request, streams: list[int]) -> int:
 def _become(request: Request, streams: list[int], parent: int) -> NoReturn:
     os.setsid()
     os.chdir(request.folder)
+    way_out, listener = request.way_out, None
+    if way_out is not None:
+        listener = enclosed.enter(way_out.port, other_user=request.user is not None)
     confinement.confine(request.user, request.limits, new_privileges=request.new_privileges)
     # A change of user clears it.
     confinement.end_with_parent(parent)
+    if way_out is not None and listener is not None:
+        enclosed.relay(listener, way_out.socket)
     for target, descriptor in enumerate(streams):
         os.dup2(descriptor, target)
     os.execve(request.program, request.argv, request.env)  # noqa: S606

@@ -35,7 +35,8 @@ class CommandDriver:
             return reached
         if where.kind == "local":
             try:
-                return reached.explained(await local.run(reached.invocation, context))
+                ended = await local.run(reached.invocation, context, reached.way_out)
+                return reached.explained(ended)
             finally:
                 reached.end()
         if where.kind != "ssh":

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
 
-from drivers import local
 from drivers.context import Failure, Outcome, RunContext
+from drivers.enclosed import WayOut
 from drivers.errors import fail
 from drivers.http import ranges
 from drivers.http.ranges import Address
@@ -36,6 +36,11 @@ class Checked:
     invocation: Invocation
     proxy: GuardProxy | None = None
     granted: Pass | None = None
+
+    @property
+    def way_out(self) -> WayOut | None:
+        """The only network of a program that goes through the proxy, where that can be had."""
+        return None if self.proxy is None else self.proxy.way_out
 
     def end(self) -> None:
         """Close the way through the proxy."""
@@ -92,10 +97,7 @@ async def checked(invocation: Invocation, context: RunContext, *, here: bool) ->
     granted = proxy.admit(reach)
     context.masker.add(granted.password)
     env |= proxy.variables(granted)
-    start = tuple(argv)
-    if local.program_of(argv[0]) is not None:
-        start = proxy.enclosed(start)
-    return Checked(replace(invocation, argv=start, env=env), proxy, granted)
+    return Checked(replace(invocation, argv=tuple(argv), env=env), proxy, granted)
 
 
 def refused_elsewhere(invocation: Invocation, named: Iterable[str]) -> Failure | None:

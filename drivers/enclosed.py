@@ -1,12 +1,12 @@
-"""Starts a program in a network namespace of its own; its only way out is the proxy.
+"""A network namespace for one program, whose only way out is the proxy. Standard library only.
 
-Run as a script, with nothing but the standard library: SOCKET PORT -- PROGRAM [ARGUMENT ...].
-Inside the namespace, port PORT of loopback leads to SOCKET, the proxy's socket in the file system;
-there is no other interface. So a program that does not heed its proxy reaches nothing, loopback
-included.
+Inside, a port of loopback leads to the proxy's socket in the file system; there is no other
+interface. So a program that does not heed its proxy reaches nothing, loopback included.
 
-Where no namespace can be made (it takes CAP_SYS_ADMIN or user namespaces), the program starts
-without one and has the proxy by its variables only.
+Where no namespace can be made (it takes CAP_SYS_ADMIN, or user namespaces for a program that runs
+as the executor's own user), the program has the proxy by its variables only.
+
+Sources: unshare(2), network_namespaces(7), user_namespaces(7), netdevice(7).
 """
 
 from __future__ import annotations
@@ -19,47 +19,47 @@ import select
 import signal
 import socket
 import struct
-import sys
 import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from drivers import confinement
 
 _NEW_USER = 0x10000000
 _NEW_NETWORK = 0x40000000
-_SET_PDEATHSIG = 1
 _GET_FLAGS = 0x8913
 _SET_FLAGS = 0x8914
 _UP = 0x1
 _PIECE = 64 * 1024
 #: Connections at once; further ones wait in the kernel's queue.
 _CONNECTIONS = 256
+#: Beyond any descriptor of a supervisor.
+_DESCRIPTORS = 65_536
 
 
-def main(arguments: list[str]) -> None:
-    """Never returns: becomes the program, or ends with 127 as a shell does."""
-    path, port, _, *argv = arguments
-    listener = _enclosed(int(port))
-    if listener is not None:
-        parent = os.getpid()
-        if os.fork() == 0:
-            _relay(listener, path, parent)
-        listener.close()
-    try:
-        os.execvp(argv[0], argv)  # noqa: S606  # no shell is the point
-    except OSError as error:
-        sys.stderr.write(f"{argv[0]}: {error.strerror}\n")
-        os._exit(127)
+@dataclass(frozen=True, slots=True)
+class WayOut:
+    """The proxy: its socket in the file system, and the port by which the program finds it."""
+
+    socket: str
+    port: int
 
 
-def _enclosed(port: int) -> socket.socket | None:
-    """The listener inside a new namespace; None where there is none."""
+def enter(port: int, *, other_user: bool) -> socket.socket | None:
+    """Move this process into a new namespace; its listener there, or None where it stays.
+
+    `other_user` says that the process becomes another user afterwards, which it could not in a
+    user namespace of its own.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     user, group = os.getuid(), os.getgid()
     if libc.unshare(_NEW_NETWORK) != 0:
-        if libc.unshare(_NEW_USER | _NEW_NETWORK) != 0:
+        if other_user or libc.unshare(_NEW_USER | _NEW_NETWORK) != 0:
             return None
         with contextlib.suppress(OSError):
-            _write("/proc/self/setgroups", "deny")
-            _write("/proc/self/gid_map", f"{group} {group} 1")
-            _write("/proc/self/uid_map", f"{user} {user} 1")
+            _write("setgroups", "deny")
+            _write("gid_map", f"{group} {group} 1")
+            _write("uid_map", f"{user} {user} 1")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         asked = struct.pack("16sH14x", b"lo", 0)
         (_, flags) = struct.unpack("16sH14x", fcntl.ioctl(control, _GET_FLAGS, asked))
@@ -70,19 +70,31 @@ def _enclosed(port: int) -> socket.socket | None:
     return listener
 
 
-def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="ascii") as file:  # noqa: PTH123
-        file.write(text)
+def relay(listener: socket.socket, path: str) -> None:
+    """Lead what connects to `path`, from a child of this process that ends with it."""
+    parent = os.getpid()
+    if os.fork() != 0:
+        listener.close()
+        return
+    try:
+        confinement.end_with_parent(parent)
+        # Nothing else of this process may be held open by it.
+        signal.set_wakeup_fd(-1)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nothing, stream)
+        os.closerange(3, listener.fileno())
+        os.closerange(listener.fileno() + 1, _DESCRIPTORS)
+        _serve(listener, path)
+    finally:
+        os._exit(1)
 
 
-def _relay(listener: socket.socket, path: str, parent: int) -> None:
-    """Serve until the program has ended; holds none of its streams."""
-    ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(nothing, stream)
+def _write(file: str, text: str) -> None:
+    Path("/proc/self", file).write_text(text, encoding="ascii")
+
+
+def _serve(listener: socket.socket, path: str) -> None:
     slots = threading.Semaphore(_CONNECTIONS)
     while True:
         slots.acquire()
@@ -109,7 +121,3 @@ def _carry(near: socket.socket, path: str, slots: threading.Semaphore) -> None:
         near.close()
         far.close()
         slots.release()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

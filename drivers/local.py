@@ -18,6 +18,7 @@ from drivers.attempt_supervisor import Request
 from drivers.cleanup import run_uncancelled
 from drivers.confinement import Limits
 from drivers.context import Failure, Outcome, RunContext
+from drivers.enclosed import WayOut
 from drivers.ending import KILL_SECONDS, end_tree
 from drivers.errors import fail
 from drivers.launcher import CLOSE_SECONDS, Program
@@ -42,9 +43,12 @@ _LIMITS: Final = {
 }
 
 
-async def run(invocation: Invocation, context: RunContext) -> Outcome:
+async def run(
+    invocation: Invocation, context: RunContext, way_out: WayOut | None = None
+) -> Outcome:
     """Run the program; on cancel end its whole tree and list it in the evidence.
 
+    With `way_out` it has no other network than that, where a namespace can be made.
     A program that had ended by itself before the cancel has the outcome that it has without one.
     """
     if context.stop.requested:
@@ -52,13 +56,15 @@ async def run(invocation: Invocation, context: RunContext) -> Outcome:
         raise asyncio.CancelledError
     try:
         with context.resources.step_users.taken(invocation.tool) as user:
-            return await _run_as(user, invocation, context)
+            return await _run_as(user, invocation, context, way_out)
     except NoUserLeft as error:
         return fail(invocation, "busy", f"{invocation.argv[0]} was not started: {error}")
 
 
-async def _run_as(user: StepUser, invocation: Invocation, context: RunContext) -> Outcome:
-    request = _request(user, invocation, context)
+async def _run_as(
+    user: StepUser, invocation: Invocation, context: RunContext, way_out: WayOut | None
+) -> Outcome:
+    request = _request(user, invocation, context, way_out)
     if isinstance(request, Failure):
         return request
     starting: asyncio.Future[Program | None] = asyncio.get_running_loop().create_future()
@@ -95,7 +101,9 @@ async def _run_as(user: StepUser, invocation: Invocation, context: RunContext) -
     )
 
 
-def _request(user: StepUser, invocation: Invocation, context: RunContext) -> Request | Failure:
+def _request(
+    user: StepUser, invocation: Invocation, context: RunContext, way_out: WayOut | None
+) -> Request | Failure:
     """What the supervisor is to start."""
     name = f"runstream-{os.getpid()}-{secrets.token_hex(8)}"
     folder = str(Path(tempfile.gettempdir()) / name)
@@ -123,12 +131,8 @@ def _request(user: StepUser, invocation: Invocation, context: RunContext) -> Req
         ),
         user=user.user,
         new_privileges=invocation.new_privileges,
+        way_out=way_out,
     )
-
-
-def program_of(name: str) -> str | None:
-    """The path of a program on this machine, found as `run` finds it."""
-    return shutil.which(name, path=program_path())
 
 
 def minimal_environment(added: dict[str, str], home: str) -> dict[str, str]:

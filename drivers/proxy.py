@@ -14,18 +14,16 @@ import binascii
 import contextlib
 import os
 import secrets
-import sys
 import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from drivers.enclosed import WayOut
 from drivers.http import ranges
 from drivers.reach import Reach
 from toolmeta.hosts import split_port
 
-_ENCLOSED: Final = str(Path(__file__).with_name("enclosed.py"))
 _HEAD_BYTES: Final = 32 * 1024
 _HEAD_SECONDS: Final = 20.0
 _CONNECT_SECONDS: Final = 10.0
@@ -89,9 +87,10 @@ class GuardProxy:
         assert self._folder is not None  # noqa: S101  # started before anything is asked
         return f"{self._folder.name}/socket"
 
-    def enclosed(self, argv: tuple[str, ...]) -> tuple[str, ...]:
-        """The program as one that has a network namespace of its own, where one can be made."""
-        return (sys.executable, "-I", _ENCLOSED, self.socket, str(self._port), "--", *argv)
+    @property
+    def way_out(self) -> WayOut:
+        """For a program that has a network namespace of its own."""
+        return WayOut(self.socket, self._port)
 
     def admit(self, reach: Reach) -> Pass:
         """A pass for one step, valid until `dismiss`."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +20,8 @@ from runtime.settings import ExecutorSettings
 from streams.commands import StepCommand
 from toolmeta.invocation import Invocation
 
+#: One that every user may start; that of a virtual environment may lie in somebody's home.
+PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable
 EXECUTION = "01989c2a-7c00-8abc-9def-0123456789ab"
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from drivers.context import Failure, Outcome
 from drivers.resources import Resources
-from tests.driver_kit import Run, settings
+from tests.driver_kit import PYTHON, Run, settings
 from tests.integration.test_drivers_http_spellings import INNER, METADATA, RECORDS
 from toolmeta.bind import bind
 from toolmeta.invocation import Invocation
@@ -270,10 +270,11 @@ def _fixed(host: str, port: Any, *_more: Any, **_named: Any) -> list[Any]:
 def main(what: str) -> None:
     folder = Path(tempfile.mkdtemp())
     if what in ("addresses", "control"):
+        folder.chmod(0o755)
         programs = {tool.run.argv[0] for tool in load().all() if tool.run.argv}
         for program in programs:
             file = folder / str(program)
-            file.write_text(_STAND_IN.format(python=sys.executable))
+            file.write_text(_STAND_IN.format(python=PYTHON))
             file.chmod(0o755)
         os.environ["PATH"] = f"{folder}:{os.environ['PATH']}"
     trap = Trap()

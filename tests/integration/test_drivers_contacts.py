@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 from drivers import contacts
 from drivers.context import Failure, Outcome, Success
 from drivers.resources import Resources
-from tests.driver_kit import Run, settings
+from tests.driver_kit import PYTHON, Run, settings
 from toolmeta.bind import bind
 from toolmeta.invocation import Contact, Invocation, Problem
 from toolmeta.model import Tool
@@ -182,27 +182,47 @@ def test_a_program_that_takes_urls_gets_the_proxy_and_only_then() -> None:
     assert env["NO_PROXY"] == ""
 
 
-def test_a_program_with_a_proxy_has_no_other_way_out(tmp_path: Path) -> None:
-    """It does not heed the proxy: a server of this machine is not there for it."""
+_TRIES = """
+import os, socket, sys, urllib.parse
+def says(port, text):
+    try:
+        with socket.create_connection(("127.0.0.1", port), 5) as peer:
+            peer.sendall(text)
+            return peer.recv(4096).split(b"\\r\\n")[0].decode()
+    except OSError as error:
+        return "refused"
+proxy = urllib.parse.urlsplit(os.environ["HTTP_PROXY"]).port
+print(os.getuid(), says(int(sys.argv[1]), b""), says(proxy, b"GET http://a/ HTTP/1.1\\r\\n\\r\\n"),
+      sep="|")
+"""
+
+
+@pytest.mark.parametrize("own_user", [True, False])
+def test_a_program_with_a_proxy_has_no_other_way_out(tmp_path: Path, own_user: bool) -> None:
+    """It does not heed the proxy: a server of this machine is not there for it, the proxy is."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
+        server.settimeout(0.1)
         file = tmp_path / "kubeconfig"
         file.write_text("clusters: []")
         definition = load().get("kubectl_get")
         assert definition is not None
         invocation = bind(definition, {"resource": "pods", "kubeconfig": str(file)})
         assert isinstance(invocation, Invocation)
-        script = (
-            "import socket, sys\n"
-            f"try: socket.create_connection(('127.0.0.1', {port}), 5); print('connected')\n"
-            "except OSError as error: print('refused')\n"
-        )
-        other = replace(invocation, argv=(sys.executable, "-c", script), parser="field:text")
-        outcome = outcome_of(other)
-        assert isinstance(outcome, Success)
-        if outcome.output["text"] == "connected":
+        words = (PYTHON, "-I", "-S", "-c", _TRIES, str(port))
+        other = replace(invocation, argv=words, parser="field:text")
+        outcome = outcome_of(other, root_tools=set() if own_user else {definition.name})
+        assert isinstance(outcome, Success), outcome
+        uid, there, proxy = outcome.output["text"].strip().split("|")
+        if os.geteuid() == 0:
+            assert (uid != "0") is own_user
+        assert proxy == "HTTP/1.1 407 Proxy Authentication Required"
+        try:
+            server.accept()
+        except TimeoutError:
+            assert there == "refused"
+        else:
             pytest.skip("network namespaces cannot be made here")
-        assert outcome.output["text"] == "refused"
 
 
 def test_a_name_that_is_compared_with_a_certificate_is_checked_and_left() -> None:
