@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +14,7 @@ from console.exits import Exit, Failure
 from console.options import ExecutionId, Json
 
 if TYPE_CHECKING:
-    from console.chain_check import Rules
+    from console.chain_check import Anchor, Rules
     from console.chain_sources import Verified
 
 
@@ -89,7 +90,7 @@ def verify(
             f"--unchained-until: {unchained_until!r} is no time", Exit.USAGE, "2026-11-20T07:00:00Z"
         ) from None
     ident = None if execution_id is None else options.execution_id(execution_id)
-    results = _verified(ident, source, Rules(unchained_until=until))
+    results = _verified(ident, source, Rules(unchained_until=until, anchor=_anchor()))
     if as_json:
         terminal.data([_document(one) for one in results])
     else:
@@ -99,6 +100,26 @@ def verify(
             audit_report.tell_verified(one)
     if any(one.bad for one in results):
         raise typer.Exit(Exit.FAILED)
+
+
+def _anchor() -> Anchor | None:
+    """Who knows the router's signature: the trusted keys, where there are such."""
+    from authority.keys import KeyFault
+    from console.anchors import anchor_of
+    from runtime.settings import CommonSettings
+
+    settings = endpoints.load(CommonSettings)
+    file = settings.trusted_keys
+    if file is None:
+        folder = endpoints.local_keys(settings.bootstrap_servers)
+        file = None if folder is None else str(folder.trusted)
+    if file is None:
+        terminal.say("no trusted keys are known, so the ends are not checked for signatures", "dim")
+        return None
+    try:
+        return anchor_of(Path(file))
+    except KeyFault as fault:
+        raise Failure(str(fault), Exit.FAILED) from None
 
 
 def _verified(ident: str | None, source: Source | None, rules: Rules) -> list[Verified]:

@@ -386,5 +386,5 @@ class RouterPartition:
             self.writer.changelog(out, self.number, found)
             execution.plan.encoded = None
         self.changed.clear()
-        self.writer.commands.flush(out)
+        self.writer.signed.flush(out)
         self.timers.drop_stale()

@@ -1,4 +1,4 @@
-"""Commands are signed together: one token for those of a batch that go to the same topic."""
+"""What is signed is signed together: one token for records of a batch that go to the same topic."""
 
 from __future__ import annotations
 
@@ -18,24 +18,35 @@ class _Held(NamedTuple):
     key: bytes
     value: bytes
     headers: Headers
+    partition: int
+    signed: bytes
 
 
 @dataclass(slots=True)
 class SignedOutput:
-    """Holds the commands of one partition back until the batch is over; keeps their order."""
+    """Holds records of one partition back until the batch is over; keeps their order by topic."""
 
     tokens: Tokens
     _held: dict[Topic, list[_Held]] = field(default_factory=dict)
 
-    def add(self, topic: Topic, key: bytes, value: bytes, headers: Headers) -> None:
-        """Send this when the batch is over."""
-        self._held.setdefault(topic, []).append(_Held(key, value, headers))
+    def add(
+        self,
+        topic: Topic,
+        key: bytes,
+        value: bytes,
+        headers: Headers,
+        partition: int = -1,
+        signed: bytes | None = None,
+    ) -> None:
+        """Send this when the batch is over; what is signed is `signed`, else its value."""
+        held = _Held(key, value, headers, partition, value if signed is None else signed)
+        self._held.setdefault(topic, []).append(held)
 
     def flush(self, out: Output) -> None:
         """Sign and send what was added."""
         for topic, held in self._held.items():
-            tokens = self.tokens(topic.name, [record.value for record in held])
+            tokens = self.tokens(topic.name, [record.signed for record in held])
             for record, token in zip(held, tokens, strict=True):
                 given: Headers = [*record.headers, (SIGNATURE, token)]
-                out.send(topic, record.key, record.value, given)
+                out.send(topic, record.key, record.value, given, record.partition)
         self._held.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -23,7 +23,7 @@ from processors.router.signed_output import SignedOutput
 from runtime.kafka import dead_letters
 from runtime.kafka.processor import Output
 from streams.chain import start
-from streams.envelope import FORWARDED, SIGNATURE, Headers, header, headers
+from streams.envelope import FORWARDED, Headers, header, headers
 from streams.events import Event, encode_chained
 from streams.ids import attempt_id, route_of
 from streams.lifecycle import TERMINAL_EVENTS
@@ -62,10 +62,9 @@ class Writer:
 
     prefix: str
     group: str
-    #: Where commands go: executors take signed ones only.
-    commands: SignedOutput
-    #: Signs the chain of an end and of what follows it, for the header `runstream-signature`.
-    anchor: Callable[[str], str] | None = None
+    #: Where commands go, since executors take signed ones only; and the event that ends an
+    #: execution, and those that follow it, with signatures over their chains.
+    signed: SignedOutput
 
     def events(
         self,
@@ -99,9 +98,12 @@ class Writer:
                 *_CONSTANT,
             ]
             ended |= kind in TERMINAL_EVENTS
-            if ended and self.anchor is not None and chain is not None:
-                given.append((SIGNATURE, self.anchor(chain).encode()))
-            out.send(EVENTS, key, value, given, partition)
+            if ended:
+                # Held back, it still comes after the others of its execution.
+                signed = (event.chain or "").encode()
+                self.signed.add(EVENTS, key, value, given, partition, signed)
+            else:
+                out.send(EVENTS, key, value, given, partition)
             if kind in TERMINAL_EVENTS:
                 _ENDED.labels(kind.removeprefix("execution.")).inc()
         _EVENTS.inc(len(events))
@@ -148,7 +150,7 @@ class Writer:
             command["secret_paths"] = spec.secret_paths
         key = effect.target or execution.id
         given = _command_headers(decision, effect, "step.command")
-        self.commands.add(effect.topic, key.encode(), orjson.dumps(command), given)
+        self.signed.add(effect.topic, key.encode(), orjson.dumps(command), given)
         _dispatched(spec.domain).inc()
 
     def _cancel(self, decision: Decision, effect: CancelAttempt) -> None:
@@ -164,7 +166,7 @@ class Writer:
         if effect.executor is not None:
             command["executor"] = effect.executor
         given = _command_headers(decision, effect, "step.cancel")
-        self.commands.add(EXECUTORS_CONTROL, ident.encode(), orjson.dumps(command), given)
+        self.signed.add(EXECUTORS_CONTROL, ident.encode(), orjson.dumps(command), given)
 
     def ask_keeper(self, out: Output, command: AnyLockCommand, now: float) -> None:
         """Write a command to the lock keeper, to the partition of its tenant."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
 from console.chain_check import Checked, Finding, Rules, check, linked
-from processors.router.writing import Writer
 from streams import topics
 from streams.envelope import SIGNATURE, header
 from streams.timestamps import unix
@@ -76,8 +76,11 @@ def test_an_execution_from_before_chains_begins_one_where_it_stands() -> None:
 
 def test_the_end_and_what_follows_it_are_signed() -> None:
     router = Simulation()
-    writer = Writer("", "router", anchor=lambda chain: f"signed {chain}")
-    router.partition.writer = writer
+
+    def tokens(topic: str, values: Sequence[bytes]) -> list[bytes]:
+        return [f"{topic}: {value.decode()}".encode() for value in values]
+
+    router.partition.writer.signed.tokens = tokens
     seen: list[Any] = []
 
     class Watching(Captured):
@@ -95,7 +98,7 @@ def test_the_end_and_what_follows_it_are_signed() -> None:
     assert all(signature is None for _, signature in seen[:ended])
     assert len(seen) == ended + 2
     for event, signature in seen[ended:]:
-        assert signature == f"signed {event['chain']}"
+        assert signature == f"execution.events: {event['chain']}"
 
 
 def test_a_rejection_is_a_chain_of_one() -> None:

@@ -1,0 +1,46 @@
+"""Whether the router has signed the end of an execution: a signature over the chain of its event.
+
+The signature is a token like that of any record of `execution.events` (docs/signatures.md), over
+the chain, since the tables do not keep the value. The cluster that it names is not compared, since a log
+may have moved, and the chain names its execution.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from authority.identity import Forged
+from authority.key_files import read_trusted
+from authority.tokens import Token, digest, verify
+from console.chain_check import Anchor
+from streams.topics import EVENTS
+
+#: Tokens that are remembered: one covers the ends of several executions, which lie close together.
+_REMEMBERED: Final = 1_024
+
+
+def anchor_of(trusted: Path) -> Anchor:
+    """The check against the trusted keys of a file; raises KeyFault where it is unusable."""
+    keys = read_trusted(trusted)
+
+    @lru_cache(maxsize=_REMEMBERED)
+    def opened(token: str) -> Token | Forged:
+        return verify(token, keys.get)
+
+    def check(chain: str, signature: str | None) -> str | None:
+        if signature is None:
+            return "it is not signed"
+        found = opened(signature)
+        if isinstance(found, Forged):
+            return found.message
+        key = found.key
+        if key.use.role != "router":
+            return f"the key {key.kid} is not that of a router"
+        if found.claims.topic != EVENTS.name or digest(chain.encode()) not in found.digests:
+            return "the signature is for something else"
+        refusal = key.use.refusal(found.claims.iat)
+        return None if refusal is None else f"the key {key.kid} did not count then: {refusal}"
+
+    return check
