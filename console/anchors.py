@@ -1,7 +1,7 @@
 """Whether the router has signed the end of an execution: a signature over the chain of its event.
 
 The signature is a token like that of any record of `execution.events` (docs/signatures.md), over
-the chain, since the tables do not keep the value. The cluster that it names is not compared, since a log
+the chain, since the tables do not keep the value. The cluster that it names is not compared: a log
 may have moved, and the chain names its execution.
 """
 
