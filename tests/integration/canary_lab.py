@@ -6,13 +6,13 @@ import getpass
 import json
 import os
 import socket
-import sys
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
@@ -51,12 +51,11 @@ class Kept:
 def ran(folder: Path, environment: Any) -> Iterator[Kept]:
     """Run everything once; `environment` is a pytest.MonkeyPatch for the variables of the stack."""
     with ExitStack() as opened:
-        programs = folder / "programs"
-        programs.mkdir()
-        passes = folder / "passes"
-        for name in ("docker", "mysql", "read_processes"):
-            servers.program(programs / name, sys.executable, str(passes))
-        path = f"{programs}:{os.environ['PATH']}"
+        # Programs of steps may run as users of their own, who can enter no folder of pytest's.
+        shared = Path(opened.enter_context(TemporaryDirectory(prefix="open-")))
+        shared.chmod(0o777)
+        names = ("docker", "mysql", "read_processes")
+        path = f"{servers.programs(shared, *names)}:{os.environ['PATH']}"
         (folder / "ssh").mkdir()
         # Before the secrets are in the environment, or the server and all its sessions had them.
         ssh = opened.enter_context(running_sshd(folder / "ssh", f"SetEnv PATH={path}"))
@@ -110,22 +109,22 @@ def ran(folder: Path, environment: Any) -> Iterator[Kept]:
         opened.enter_context(stack)
         for name in ("SECRET_CANARY_PLAIN", "SMTP_PASSWORD"):
             environment.delenv(name)
-        names = ("plain", "quotes", "number")
+        passwords = ("plain", "quotes", "number")
         servers.fill_database(
-            stack.database_url, DATABASE, {f"canary_{one}": CANARIES[one] for one in names}
+            stack.database_url, DATABASE, {f"canary_{one}": CANARIES[one] for one in passwords}
         )
         database = conninfo_to_dict(stack.database_url)
         steps = [
             *canary_steps.programs(ssh.port),
             *canary_steps.web(web),
-            *canary_steps.databases(int(database["port"]), names),
+            *canary_steps.databases(int(database["port"]), passwords),
             *canary_steps.others(windows.port, good, bad),
         ]
         harness = Harness(stack, folder / "ledger")
         opened.callback(harness.close)
-        (folder / "values").write_text(json.dumps(values))
-        result, stop = folder / "result", folder / "stop"
-        words = [str(folder / "values"), MARKER, str(result), str(stop)]
+        (shared / "values").write_text(json.dumps(values))
+        result, stop = shared / "result", shared / "stop"
+        words = [str(shared / "values"), MARKER, str(result), str(stop)]
         reader = Step("reader", "argv", {"argv": ["read_processes", *words]})
         try:
             reading = _submit(harness, [reader])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +25,10 @@ from tests.fakes.psrp import security
 from tests.fakes.psrp.remoting import Fault
 from tests.fakes.psrp.server import FakeWindows
 from tests.fakes.psrp.shells import Reply
+
+
+#: One that every user may start; that of a virtual environment may lie in somebody's home.
+_PYTHON = shutil.which("python3", path="/usr/local/bin:/usr/bin") or sys.executable
 
 
 class _Web(BaseHTTPRequestHandler):
@@ -163,12 +169,18 @@ def fill_database(dsn: str, name: str, passwords: dict[str, str]) -> None:
             connection.execute(sql.SQL("GRANT SELECT ON {0} TO {0}").format(who))
 
 
-def program(path: Path, python: str, *words: str) -> None:
-    """A program of tests/canary_programs.py, by the name of the path."""
-    script = Path(__file__).parents[1] / "canary_programs.py"
-    arguments = ", ".join(repr(word) for word in (path.name, *words))
-    path.write_text(
-        f"#!{python} -I\nimport sys\nsys.path.insert(0, {str(script.parent)!r})\n"
-        f"import canary_programs\nsys.exit(canary_programs.main({arguments}, *sys.argv[1:]))\n"
-    )
-    path.chmod(0o755)
+def programs(folder: Path, *names: str) -> Path:
+    """Programs of tests/canary_programs.py in a folder that every user may read; their folder."""
+    for module in ("canary_forms.py", "canary_programs.py"):
+        shutil.copy(Path(__file__).parents[1] / module, folder)
+    made = folder / "programs"
+    made.mkdir()
+    for name in names:
+        path = made / name
+        path.write_text(
+            f"#!{_PYTHON} -I\nimport sys\nsys.path.insert(0, {str(folder)!r})\n"
+            "import canary_programs\n"
+            f"sys.exit(canary_programs.main({name!r}, {str(folder / 'passes')!r}, *sys.argv[1:]))\n"
+        )
+        path.chmod(0o755)
+    return made
