@@ -28,6 +28,9 @@ _EVERY_FORM: Final = 4_096
 _QUOTES: Final = (("&quot;", "&apos;"), ("&quot;", "&#39;"), ("&quot;", "&#x27;"),
                   ("&#34;", "&#39;"), ('"', "'"))  # fmt: skip
 _ESCAPED_BYTE: Final = re.compile(r"%..")
+#: What a shell needs a backslash before: within double quotes, and in bare words (as `printf %q`).
+_IN_DOUBLE_QUOTES: Final = re.compile(r'([\\"$`])')
+_IN_WORDS: Final = re.compile(r"([\s'\"\\|&;()<>!{}*\[\]?^$`,])")
 
 
 class Forms(NamedTuple):
@@ -74,6 +77,8 @@ def _texts(piece: str) -> Iterator[bytes]:
         piece,
         repr(piece)[1:-1],
         shlex.quote(piece).strip("'"),
+        _IN_DOUBLE_QUOTES.sub(r"\\\1", piece),
+        _IN_WORDS.sub(r"\\\1", piece),
         piece.replace("'", "''"),
         piece.replace('"', '""'),
         piece.replace("\\", "\\\\").replace("'", "\\'"),

@@ -60,6 +60,7 @@ _WANTED = Gauge("runstream_locks_wanted", "Assets for which executions wait")
 #: How often the policy file is looked at, in seconds.
 POLICY_SECONDS: Final = 1.0
 
+#: The last is one that the router writes too: the loop measures the broker's clock by it.
 SOURCES = (REQUESTS, CONTROL, REPORTS, LOCK_COMMANDS, LOCK_GRANTS)
 _ERROR_CLASSES: Final = (
     *("empty", "invalid", "too_large", "not_json", "not_an_object"),

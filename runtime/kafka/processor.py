@@ -134,7 +134,8 @@ class Processor:
             if not transactions.open():
                 raise KafkaException(transactions.last_error)
             if self.broker_clock is not None:
-                # Not by the changelog: a compacted topic refuses a record without a key.
+                # By a topic that this process may write, and not by a changelog: a compacted topic
+                # refuses a record without a key.
                 transactions.measure_clock(clients.topic_name(self.settings, self.sources[-1]))
             names = [clients.topic_name(self.settings, topic) for topic in self.sources]
             consumer.subscribe(names, on_assign=self._on_assign, on_revoke=self._on_revoke)

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,13 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    folder = tmp_path_factory.mktemp("sshd")
+    with running_sshd(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+@contextmanager
+def running_sshd(folder: Path, *configured: str) -> Iterator[Sshd]:
+    """A server with its keys in the folder; `configured` are further lines of its configuration."""
     port = free_port()
     host_key = keygen(folder / "host")
     (folder / "authorized").write_text(keygen(folder / "client") + "\n")
@@ -72,6 +79,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
         f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\n"
         "PasswordAuthentication no\nPermitRootLogin prohibit-password\n"
+        + "".join(f"{line}\n" for line in configured)
     )
     # Where the server keeps what it gives up its rights in; Debian makes it at boot.
     Path("/run/sshd").mkdir(exist_ok=True)

@@ -11,12 +11,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from devstack.stack import LocalStack
-from streams.topics import all_topics
-from tests.brokers import client_options
 from tests.harness import Harness
+from tests.records import every_record
 from tests.secret_kit import secret_file
 from tests.tools.conftest import Execute
 
@@ -57,45 +55,6 @@ def echo() -> Iterator[int]:
     thread.join(5)
 
 
-def everything(stack: LocalStack) -> bytes:
-    """Every record of every topic, committed or not: values, keys and headers."""
-    consumer = Consumer(
-        {
-            **client_options(stack.bootstrap_servers),
-            "group.id": "canary",
-            "isolation.level": "read_uncommitted",
-            "enable.auto.commit": False,
-            "log_level": 0,
-        }
-    )
-    found = bytearray()
-    ends: dict[tuple[str, int], int] = {}
-    try:
-        known = consumer.list_topics(timeout=20).topics
-        for topic in all_topics():
-            for number in known[topic.name].partitions:
-                place = TopicPartition(topic.name, number)
-                low, high = consumer.get_watermark_offsets(place, timeout=20)
-                if high > low:
-                    ends[topic.name, number] = high
-        consumer.assign([TopicPartition(name, number, 0) for name, number in ends])
-        while ends:
-            consumer.assignment()
-            message = consumer.poll(1.0)
-            if message is None:
-                at = consumer.position([TopicPartition(*place) for place in ends])
-                for place in at:
-                    if place.offset >= ends[place.topic, place.partition]:
-                        del ends[place.topic, place.partition]
-                continue
-            assert message.error() is None
-            found += (message.value() or b"") + (message.key() or b"")
-            found += repr(message.headers()).encode()
-    finally:
-        consumer.close()
-    return bytes(found)
-
-
 def test_no_topic_and_no_log_holds_it(
     execute: Execute, stack: tuple[LocalStack, Path], echo: int
 ) -> None:
@@ -109,7 +68,8 @@ def test_no_topic_and_no_log_holds_it(
     assert result.output["body"].split("\n")[0] == "***"
     assert "***" in result.output["body"].split("\n")[2]
     forms = [CANARY, quote(CANARY, safe=""), base64.b64encode(CANARY.encode()).decode()[:-4]]
-    records = everything(stack[0])
+    topics = every_record(stack[0].bootstrap_servers)
+    records = b"".join(part for parts in topics.values() for part in parts)
     assert b"file/token" in records
     for form in forms:
         assert form.encode() not in records, form
