@@ -19,6 +19,7 @@ class LibraryDriver:
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
         """Capture if an interface is named, then run the reader."""
+        context.not_acting()
         library, values = str(invocation.call), invocation.arguments
         problem = not_installed(invocation, library)
         if problem is None and library == "pyshark":

@@ -79,6 +79,7 @@ async def deliver(
 
     The output holds the status and the first 500 characters, never the address.
     """
+    context.not_acting()
     await _wait_for_receiver(context, request, rate)
     response = await exchange(invocation, context, request)
     if isinstance(response, Failure):
