@@ -43,6 +43,8 @@ RELEASE = b"R"
 _MEASURE_SECONDS = 0.1
 #: Of its time, at most, this process measures: it comes before all others of the machine.
 _MEASURE_SHARE = 0.1
+#: __WALL of wait(2): whatever signal a child sends at its end.
+_WALL = 0x40000000
 #: Ended children that are taken at a time; between them it looks at everything else.
 _REAPED = 1_000
 _END_SECONDS = 10.0
@@ -147,6 +149,9 @@ class _Attempt:
 
     def _end(self) -> bool:
         """End everything; whether nothing is left."""
+        self._reap()
+        if _childless():
+            return True
         if self._request.user is not None:
             with suppress(OSError):
                 confinement.end_user(self._request.user)
@@ -156,7 +161,7 @@ class _Attempt:
         """Take the exit codes of those that ended; report the program's."""
         for _ in range(_REAPED):
             try:
-                pid, status, used = os.wait4(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG | _WALL)
             except ChildProcessError:
                 return
             if pid == 0:
@@ -267,6 +272,15 @@ def _read(connection: socket.socket, count: int) -> bytes:
             sys.exit(0)
         data += piece
     return bytes(data)
+
+
+def _childless() -> bool:
+    """Whether nothing descends from this process: whatever loses its parent is its child."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL)
+    except ChildProcessError:
+        return True
+    return False
 
 
 def _said(connection: socket.socket) -> bytes:

@@ -8,7 +8,6 @@ of open files grows with what the owner has built. Standard library only.
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 import time
 from contextlib import suppress
@@ -115,7 +114,7 @@ def _flatten(top: int, name: str) -> bool:
             for entry in entries:
                 with suppress(OSError):
                     if entry.is_dir(follow_symlinks=False):
-                        new = secrets.token_hex(16)
+                        new = os.urandom(16).hex()
                         os.rename(entry.name, new, src_dir_fd=directory, dst_dir_fd=top)
                         moved = True
                     else:

@@ -11,8 +11,7 @@ Sources: cgroups(7); the kernel's cgroup-v1/pids.rst and cgroup-v2.rst, "Threads
 from __future__ import annotations
 
 import functools
-import secrets
-import subprocess
+import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,7 +29,7 @@ def find() -> Path | None:
     It is tried once, with a process that is started for it, which takes some milliseconds.
     """
     for own, _ in _own():
-        with suppress(OSError, subprocess.SubprocessError):
+        with suppress(OSError):
             _tried(own)
             return own
     return None
@@ -50,7 +49,7 @@ def bounded() -> bool:
 
 def make(below: str, processes: int) -> Path:
     """A new cgroup that takes at most so many processes and threads; raises OSError."""
-    folder = Path(below) / f"{_PREFIX}{secrets.token_hex(8)}"
+    folder = Path(below) / f"{_PREFIX}{os.urandom(8).hex()}"
     folder.mkdir()
     try:
         kind = folder / "cgroup.type"
@@ -82,6 +81,9 @@ def remove(folder: Path) -> None:
 
 
 def _tried(own: Path) -> None:
+    # Imported here: the launch server, which forks often, is to stay small.
+    import subprocess
+
     control = own / "cgroup.subtree_control"
     if control.exists() and "pids" not in control.read_text(encoding="ascii").split():
         control.write_text("+pids", encoding="ascii")

@@ -91,7 +91,10 @@ def checked_url(url: Any) -> str | None:
 async def exchange(
     invocation: Invocation, context: RunContext, request: Request
 ) -> Response | Failure:
-    """Send the request once; no retry. Records in the context when it goes out. Redirect targets are checked like any other address."""
+    """Send the request once; no retry. Redirect targets are checked like any other address.
+
+    The context records when the request goes out.
+    """
     reason = checked_url(request.url)
     if reason is not None:
         return fail(invocation, "invalid_parameters", reason)
