@@ -176,6 +176,11 @@ async def _start(
         name = invocation.argv[0]
         if isinstance(error, PermissionError):
             message = f"a step of this executor may not start {name}: {error.strerror}"
+            if request.user is not None:
+                message += (
+                    "; RUNSTREAM_STEP_USER can name an account that may, and RUNSTREAM_ROOT_TOOLS "
+                    f"list {invocation.tool}"
+                )
             return fail(invocation, "capability_missing", message)
         if error.errno in _NO_ROOM:
             message = f"this machine has no room for {name}: {error.strerror}"

@@ -31,6 +31,14 @@ UIDS: Final = 1 << 24
 #: Byte n is locked while the n-th user id is in use, also by other executors of this machine.
 _LOCKS: Final = Path("/run/runstream-step-users.lock")
 _TRIES: Final = 100
+#: Of capabilities(7): without any of them a program could be started and not be ended.
+_CAPABILITIES: Final = {
+    "CAP_CHOWN": 0,
+    "CAP_DAC_OVERRIDE": 1,
+    "CAP_KILL": 5,
+    "CAP_SETGID": 6,
+    "CAP_SETUID": 7,
+}
 _SETTING: Final = "RUNSTREAM_STEP_USER"
 
 
@@ -81,6 +89,7 @@ class StepUsers:
         if self.exclusive:
             try:
                 _check_range()
+                _check_capabilities(Path("/proc/self/status").read_text(encoding="ascii"))
                 os.close(_open_locks())
             except OSError as error:
                 raise SettingsError(
@@ -179,3 +188,17 @@ def _check_range() -> None:
         f"{_SETTING} is not set, and this machine has no user ids from {FIRST_UID} to {last}: "
         "name an account without rights"
     )
+
+
+def _check_capabilities(status: str) -> None:
+    """Whether this process may start, end and clean up programs of other users.
+
+    `status` is the text of /proc/self/status; a container can have taken rights from root.
+    """
+    held = int(status.partition("\nCapEff:")[2].split(maxsplit=1)[0], 16)
+    missing = [name for name, number in _CAPABILITIES.items() if not held & (1 << number)]
+    if missing:
+        raise SettingsError(
+            f"{_SETTING} is not set, and this executor of root may not start programs as other "
+            f"users: it lacks {', '.join(missing)}"
+        )
