@@ -26,7 +26,7 @@ from drivers.step_users import FIRST_UID, UIDS, NoUserLeft, StepUsers
 from runtime.settings import SettingsError
 from runtime.step_limits import StepLimits
 from tests.driver_kit import Run, settings, until
-from tests.integration.local_lab import alive, argv
+from tests.integration.local_lab import alive, argv, skip_where_root_is_unbounded
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can switch users")
 #: One that every user may start; that of a virtual environment may lie in somebody's home.
@@ -165,6 +165,7 @@ def test_no_two_programs_of_a_machine_have_one_user_id(
 
 @as_root
 def test_the_operator_may_name_an_account_or_tools_that_keep_the_executors_user() -> None:
+    skip_where_root_is_unbounded()
     nobody = pwd.getpwnam("nobody")
     script = "id -un; echo $HOME"
     assert said("sh", "-c", script, wanted={"step_user": "nobody"}) == f"nobody\n{nobody.pw_dir}\n"
@@ -427,8 +428,10 @@ def _escaped(open_folder: Path) -> int:
 def test_a_cancel_ends_what_detached_itself_from_everything(
     open_folder: Path, wanted: dict[str, Any]
 ) -> None:
-    if os.geteuid() != 0 and wanted:
-        pytest.skip("only root can run programs as root")
+    if wanted:
+        skip_where_root_is_unbounded()
+        if os.geteuid() != 0:
+            pytest.skip("only root can run programs as root")
 
     async def inside() -> dict[str, Any]:
         opened = Resources(settings(**wanted))
@@ -460,8 +463,10 @@ def test_a_limit_ends_what_detached_itself_too(open_folder: Path) -> None:
 
 @pytest.mark.parametrize("wanted", [{}, {"step_user": "root"}])
 def test_a_killed_supervisor_ends_the_program_and_is_said(wanted: dict[str, Any]) -> None:
-    if os.geteuid() != 0 and wanted:
-        pytest.skip("only root can run programs as root")
+    if wanted:
+        skip_where_root_is_unbounded()
+        if os.geteuid() != 0:
+            pytest.skip("only root can run programs as root")
 
     async def inside() -> list[int]:
         opened = Resources(settings(**wanted))
