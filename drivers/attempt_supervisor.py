@@ -5,6 +5,7 @@ environment and output it has: none escapes while this process lives. It ends th
 
 - when a limit of the attempt is exceeded,
 - when the executor closes the connection, which also happens when the executor dies,
+- when it fails itself,
 
 unless the executor has said before that what was left running may stay. Then it removes the private
 folder of the attempt and ends.
@@ -21,16 +22,17 @@ import errno
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import stat
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
-from drivers import confinement, enclosed, processes, usage
+from drivers import confinement, enclosed, private_folder, process_cgroups, processes, usage
 from drivers.confinement import Limits, User
 from drivers.enclosed import WayOut
 from drivers.processes import Traces
@@ -40,6 +42,12 @@ LENGTH_BYTES = 4
 #: What the executor sends where processes that were left running may stay.
 RELEASE = b"R"
 _MEASURE_SECONDS = 0.1
+#: Of its time, at most, this process measures: it comes before all others of the machine.
+_MEASURE_SHARE = 0.1
+#: __WALL of wait(2): whatever signal a child sends at its end.
+_WALL = 0x40000000
+#: Ended children that are taken at a time; between them it looks at everything else.
+_REAPED = 1_000
 _END_SECONDS = 10.0
 
 
@@ -55,6 +63,8 @@ class Request:
     limits: Limits
     user: User | None
     new_privileges: bool
+    #: Below which the attempt gets a cgroup of its own, if any.
+    cgroups: str | None
     #: The only network that the program gets, where a namespace can be made; None: the machine's.
     way_out: WayOut | None = None
 
@@ -78,9 +88,12 @@ def supervise(connection: socket.socket, streams: list[int]) -> NoReturn:
     os.setsid()
     ended = _wake_on_children()
     request = Request.parse(_read(connection, int.from_bytes(_read(connection, LENGTH_BYTES))))
+    cgroup: Path | None = None
     try:
         try:
-            pid = _start(request, streams)
+            if request.cgroups is not None:
+                cgroup = process_cgroups.make(request.cgroups, request.limits.processes)
+            pid = _start(request, streams, cgroup)
         except OSError as error:
             _answer(connection, errno=error.errno or errno.EIO)
             sys.exit(0)
@@ -89,7 +102,9 @@ def supervise(connection: socket.socket, streams: list[int]) -> NoReturn:
                 os.close(descriptor)
         _Attempt(connection, request, pid, ended).watch()
     finally:
-        shutil.rmtree(request.folder, ignore_errors=True)
+        private_folder.remove(request.folder)
+        if cgroup is not None:
+            process_cgroups.remove(cgroup)
     sys.exit(0)
 
 
@@ -111,26 +126,47 @@ class _Attempt:
 
     def watch(self) -> None:
         """Return once the executor has let go, and nothing runs that may not."""
+        released = False
+        try:
+            released = self._until_closed() == RELEASE
+        finally:
+            ended = released or self._end()
+        _answer(self._connection, ended=ended)
+
+    def _until_closed(self) -> bytes:
+        """What the executor says at last; empty where it closed the connection."""
+        measured = time.monotonic() + _MEASURE_SECONDS
         while True:
             waited: list[int | socket.socket] = [self._connection, self._ended]
-            ready, _, _ = select.select(waited, [], [], _MEASURE_SECONDS)
+            ready, _, _ = select.select(waited, [], [], max(0.0, measured - time.monotonic()))
             if self._ended in ready:
                 os.read(self._ended, 4096)
-                self._reap()
+            self._reap()
             if self._connection in ready:
-                ended = True
-                if _said(self._connection) != RELEASE:
-                    ended = processes.end_at_once(self._traces, _END_SECONDS)
-                _answer(self._connection, ended=ended)
-                return
-            if not ready and self._limit is None:
-                self._measure()
+                return _said(self._connection)
+            # By the clock: a program can see to it that a child always ends.
+            begun = time.monotonic()
+            if begun >= measured:
+                if self._limit is None:
+                    self._measure()
+                taken = time.monotonic() - begun
+                measured = time.monotonic() + max(_MEASURE_SECONDS, taken / _MEASURE_SHARE)
+
+    def _end(self) -> bool:
+        """End everything; whether nothing is left."""
+        self._reap()
+        if _childless():
+            return True
+        if self._request.user is not None:
+            with suppress(OSError):
+                confinement.end_user(self._request.user)
+        return processes.end_at_once(self._traces, _END_SECONDS)
 
     def _reap(self) -> None:
-        """Take the exit codes of all that ended; report the program's."""
-        while True:
+        """Take the exit codes of those that ended; report the program's."""
+        for _ in range(_REAPED):
             try:
-                pid, status, used = os.wait4(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG | _WALL)
             except ChildProcessError:
                 return
             if pid == 0:
@@ -158,7 +194,7 @@ class _Attempt:
         elif used.memory_bytes > limits.memory_bytes:
             self._exceeded("memory_bytes")
         else:
-            files, size = usage.scratch(self._request.folder, limits.scratch_files)
+            files, size = private_folder.measure(self._request.folder, limits.scratch_files)
             if files > limits.scratch_files:
                 self._exceeded("scratch_files")
             elif size > limits.scratch_bytes:
@@ -167,16 +203,16 @@ class _Attempt:
     def _exceeded(self, limit: str) -> None:
         """End everything; the exit code is reported when the program is reaped."""
         self._limit = limit
-        processes.end_at_once(self._traces, _END_SECONDS)
+        self._end()
         self._reap()
 
 
-def _start(request: Request, streams: list[int]) -> int:
+def _start(request: Request, streams: list[int], cgroup: Path | None) -> int:
     """The id of the program's process; raises the OSError of whatever did not succeed."""
     os.mkdir(request.folder, 0o700)  # noqa: PTH102
     if request.user is not None:
         user = request.user
-        os.chown(request.folder, user.uid, user.gid)
+        os.chown(request.folder, user.uid, user.gid, follow_symlinks=False)
         for descriptor in streams:
             # What is the executor's cannot be opened again as /dev/stdin; /dev/null is no file.
             if not stat.S_ISCHR(os.fstat(descriptor).st_mode):
@@ -193,6 +229,8 @@ def _start(request: Request, streams: list[int]) -> int:
         try:
             os.close(report)
             os.setpriority(os.PRIO_PROCESS, 0, priority)
+            if cgroup is not None:
+                process_cgroups.join(cgroup)
             _become(request, streams, parent)
         except OSError as error:
             number = error.errno or errno.EIO
@@ -244,6 +282,15 @@ def _read(connection: socket.socket, count: int) -> bytes:
             sys.exit(0)
         data += piece
     return bytes(data)
+
+
+def _childless() -> bool:
+    """Whether nothing descends from this process: whatever loses its parent is its child."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL)
+    except ChildProcessError:
+        return True
+    return False
 
 
 def _said(connection: socket.socket) -> bytes:

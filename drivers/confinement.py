@@ -8,6 +8,7 @@ Sources: prctl(2), setrlimit(2), credentials(7), proc(5) for oom_score_adj.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import signal
@@ -20,6 +21,7 @@ from drivers import processes
 
 _LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
+_CLONE_NEWIPC = 0x08000000
 #: Memory that one process may have beyond the limit of the attempt: what measures the attempt
 #: comes first where it can, and then says which limit it was.
 _HEADROOM = 1.25
@@ -36,8 +38,13 @@ class User:
 
     uid: int
     gid: int
-    #: No other process has this user id, so that limits per user are limits of the attempt.
-    exclusive: bool
+    #: A further id that belongs to this one where no other program has it: see `_end_all_of`.
+    ender: int | None = None
+
+    @property
+    def exclusive(self) -> bool:
+        """No other program has this user id, so that limits per user are limits of the attempt."""
+        return self.ender is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +101,56 @@ def confine(user: User | None, limits: Limits, *, new_privileges: bool) -> None:
         os.umask(0o077)
         os.setgroups(())
         os.setresgid(user.gid, user.gid, user.gid)
+        if user.ender is not None:
+            _separate_ipc()
+            _end_all_of(user.uid, user.ender)
         os.setresuid(user.uid, user.uid, user.uid)
     if not new_privileges:
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def end_user(user: User) -> None:
+    """Kill every process of a user id of its own, in one call that nothing outruns; forks.
+
+    Raises OSError where no process can be forked.
+    """
+    if user.ender is None:
+        return
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _end_all_of(user.uid, user.ender)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def _end_all_of(uid: int, ender: int) -> None:
+    """Kill every process of a user id, and keep only the right to take that id.
+
+    A killed supervisor can have left processes of the id behind, which must not meet the program
+    that gets it next. The signal goes to all that this process may signal: so it takes the id as
+    its effective one only, and `ender`, of which nothing else ever runs, as the others. Then it may
+    signal processes of the two ids alone, and those of the id cannot signal it (kill(2)).
+    """
+    os.setresuid(ender, uid, ender)
+    try:
+        os.kill(os.getppid(), 0)
+    except PermissionError:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(-1, signal.SIGKILL)
+    else:
+        # It has a right too many: the signal would reach others.
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def _separate_ipc() -> None:
+    """System V memory, semaphores and queues of the program's own, which end with it.
+
+    They would outlive it otherwise. Where this process may not make a namespace they are shared.
+    """
+    if _libc is not None:
+        _libc.unshare(_CLONE_NEWIPC)
 
 
 def _lower(kind: int, value: int) -> None:

@@ -46,15 +46,19 @@ class Program:
         #: The limit that the attempt exceeded, by its name in the settings.
         self.limit: str | None = None
 
-    async def read_from(self, stdout: int, stderr: int) -> None:
-        """Take these pipes as its output."""
-        loop = asyncio.get_running_loop()
-        self.pipes = frozenset(f"pipe:[{os.fstat(pipe).st_ino}]" for pipe in (stdout, stderr))
-        for reader, pipe in ((self.stdout, stdout), (self.stderr, stderr)):
-            protocol = asyncio.StreamReaderProtocol(reader)
-            file = os.fdopen(pipe, "rb", 0)
-            transport, _ = await loop.connect_read_pipe(lambda given=protocol: given, file)  # type: ignore[misc]
-            self._transports.append(transport)
+    async def read_from(self, reader: asyncio.StreamReader, pipe: int) -> None:
+        """Take this pipe as its output; owns it from now on."""
+        protocol = asyncio.StreamReaderProtocol(reader)
+        file = os.fdopen(pipe, "rb", 0)
+        try:
+            name = f"pipe:[{os.fstat(pipe).st_ino}]"
+            loop = asyncio.get_running_loop()
+            transport, _ = await loop.connect_read_pipe(lambda: protocol, file)
+        except BaseException:
+            file.close()
+            raise
+        self.pipes |= {name}
+        self._transports.append(transport)
 
     async def start(self, request: Request) -> None:
         """Raises the OSError for which the program could not be started."""
@@ -146,16 +150,19 @@ class Launcher:
         ours.setblocking(False)
         program = Program(ours)
         try:
-            given = [its.detach(), _file_of(stdin)]
-            try:
-                out, given_out = os.pipe()
-                err, given_err = os.pipe()
-                given += [given_out, given_err]
-                await program.read_from(out, err)
+            # Closed here whatever fails: on a machine that has no descriptors left, none is lost.
+            with its, contextlib.ExitStack() as opened:
+
+                def keep(descriptor: int) -> int:
+                    opened.callback(os.close, descriptor)
+                    return descriptor
+
+                given = [its.fileno(), keep(_file_of(stdin))]
+                for reader in (program.stdout, program.stderr):
+                    pipe, end = os.pipe()
+                    given.append(keep(end))
+                    await program.read_from(reader, pipe)
                 self._send(given if lock is None else [*given, lock])
-            finally:
-                for descriptor in given:
-                    os.close(descriptor)
             await program.start(request)
         except BaseException:
             await program.close(release=False)
@@ -179,9 +186,11 @@ class Launcher:
             assert self._channel is not None  # noqa: S101
             try:
                 socket.send_fds(self._channel, [b"+"], descriptors)
-            except BrokenPipeError:
+            except (BrokenPipeError, ConnectionResetError):
+                # It was killed.
                 if last:
-                    raise
+                    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
+                self.close()
                 continue
             return
 
@@ -199,6 +208,8 @@ class Launcher:
                 # SIGINT of a terminal is handled by the executor.
                 start_new_session=True,
             )
+        # A server that does not read must not stop the event loop.
+        ours.setblocking(False)
         self._channel = ours
 
 
@@ -210,8 +221,12 @@ def _file_of(text: str | None) -> int:
     if text is None:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     file = os.memfd_create("stdin", os.MFD_CLOEXEC)
-    left = memoryview(text.encode())
-    while left:
-        left = left[os.write(file, left) :]
-    os.lseek(file, 0, os.SEEK_SET)
+    try:
+        left = memoryview(text.encode())
+        while left:
+            left = left[os.write(file, left) :]
+        os.lseek(file, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(file)
+        raise
     return file

@@ -32,6 +32,10 @@ from toolmeta.invocation import Invocation
 _FOLDERS: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: How long the streams may stay open after the program has ended (a background child holds them).
 _LINGER_SECONDS: Final = 1.0
+#: What another attempt may not meet: processes, memory, open files, space.
+_NO_ROOM: Final = frozenset(
+    {errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
+)
 #: What is said of a limit, by its name in RUNSTREAM_STEP_LIMITS.
 _LIMITS: Final = {
     "processes": "had as many processes and threads as it may have",
@@ -131,6 +135,7 @@ def _request(
         ),
         user=user.user,
         new_privileges=invocation.new_privileges,
+        cgroups=user.cgroups,
         way_out=way_out,
     )
 
@@ -171,13 +176,22 @@ async def _start(
     context.acting()
     try:
         return await context.resources.launcher.start(request, invocation.stdin, user.lock)
+    except TimeoutError:
+        # It may have been started, and was ended.
+        message = f"{invocation.argv[0]} was not started in time: this machine is overloaded"
+        return fail(invocation, "no_answer", message)
     except OSError as error:
         context.not_acting()
         name = invocation.argv[0]
         if isinstance(error, PermissionError):
             message = f"a step of this executor may not start {name}: {error.strerror}"
+            if request.user is not None:
+                message += (
+                    "; RUNSTREAM_STEP_USER can name an account that may, and RUNSTREAM_ROOT_TOOLS "
+                    f"list {invocation.tool}"
+                )
             return fail(invocation, "capability_missing", message)
-        if error.errno in (errno.EAGAIN, errno.ENOMEM):
+        if error.errno in _NO_ROOM:
             message = f"this machine has no room for {name}: {error.strerror}"
             return fail(invocation, "busy", message)
         message = f"{name} cannot be started: {error.strerror}"

@@ -13,24 +13,37 @@ from __future__ import annotations
 import fcntl
 import os
 import pwd
+import secrets
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from drivers import process_cgroups
 from drivers.confinement import User
 from runtime.settings import ExecutorSettings, SettingsError
 
 FIRST_UID: Final = 1_879_048_192
-UIDS: Final = 1_024
-#: Files that are locked while their user id is in use, also by other executors of this machine.
-_LOCKS: Final = Path("/run/runstream-step-users")
+#: So many that hardly one is used again while files that its program left are still there.
+UIDS: Final = 1 << 24
+#: Byte n is locked while the n-th user id is in use, also by other executors of this machine.
+_LOCKS: Final = Path("/run/runstream-step-users.lock")
+_TRIES: Final = 100
+#: Of capabilities(7): without any of them a program could be started and not be ended.
+_CAPABILITIES: Final = {
+    "CAP_CHOWN": 0,
+    "CAP_DAC_OVERRIDE": 1,
+    "CAP_KILL": 5,
+    "CAP_SETGID": 6,
+    "CAP_SETUID": 7,
+}
 _SETTING: Final = "RUNSTREAM_STEP_USER"
 
 
 class NoUserLeft(Exception):
-    """Every user id of the range is in use."""
+    """No user id was found that is not in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,8 @@ class StepUser:
     home: str | None
     #: Held open while the user id is in use.
     lock: int | None = None
+    #: Where each program gets a cgroup that bounds its processes, if any.
+    cgroups: str | None = None
 
     @property
     def exclusive(self) -> bool:
@@ -54,16 +69,28 @@ class StepUsers:
 
     def __init__(self, settings: ExecutorSettings) -> None:
         """Raises SettingsError where programs cannot be started as the setting wants."""
-        self._own = StepUser(None, os.environ.get("HOME", "/"))
         self._root_tools = settings.root_tools
-        self._next = os.getpid()
-        self._account = _account(settings.step_user)
+        account = _account(settings.step_user)
         #: Programs get a user id of their own.
-        self.exclusive = self._account is None and os.geteuid() == 0
+        self.exclusive = account is None and os.geteuid() == 0
+        cgroups: str | None = None
+        self._unbounded = False
+        if os.geteuid() == 0 and (account is not None or self._root_tools):
+            found = process_cgroups.find()
+            cgroups = None if found is None else str(found)
+            self._unbounded = found is None and not process_cgroups.bounded()
+        self._own = StepUser(None, os.environ.get("HOME", "/"), cgroups=cgroups)
+        self._account = None if account is None else replace(account, cgroups=cgroups)
+        if self._unbounded and account is not None and account.user is None:
+            raise SettingsError(
+                f"{_SETTING}: nothing bounds how many processes a program of root starts: run the "
+                "executor in a cgroup with pids.max (TasksMax= of systemd, pids_limit of compose)"
+            )
         if self.exclusive:
             try:
                 _check_range()
-                _LOCKS.mkdir(mode=0o700, exist_ok=True)
+                _check_capabilities(Path("/proc/self/status").read_text(encoding="ascii"))
+                os.close(_open_locks())
             except OSError as error:
                 raise SettingsError(
                     f"{_SETTING} is not set, and programs cannot be given user ids of their own "
@@ -72,6 +99,11 @@ class StepUsers:
 
     def notice(self) -> str | None:
         """What an operator should know at the start, or None."""
+        if self._unbounded and self._root_tools:
+            return (
+                "nothing bounds how many processes the tools of RUNSTREAM_ROOT_TOOLS start: run "
+                "the executor in a cgroup with pids.max"
+            )
         if self.switches(""):
             return None
         if os.geteuid() == 0:
@@ -109,17 +141,23 @@ class StepUsers:
                     os.close(taken.lock)
 
     def _free(self) -> StepUser:
-        for _ in range(UIDS):
-            self._next = (self._next + 1) % UIDS
-            uid = FIRST_UID + self._next
-            lock = os.open(_LOCKS / str(uid), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        for _ in range(_TRIES):
+            number = secrets.randbelow(UIDS)
+            locks = _open_locks()
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(lock)
+                # The lock is one of the open file, and so also held by whoever gets it.
+                wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, number, 1, 0)
+                fcntl.fcntl(locks, fcntl.F_OFD_SETLK, wanted)
+            except (BlockingIOError, PermissionError):
+                os.close(locks)
                 continue
-            return StepUser(User(uid, uid, exclusive=True), None, lock)
-        raise NoUserLeft(f"all {UIDS} user ids for programs are in use")
+            uid = FIRST_UID + number
+            return StepUser(User(uid, uid, ender=uid + UIDS), None, locks)
+        raise NoUserLeft("the user ids for programs are in use")
+
+
+def _open_locks() -> int:
+    return os.open(_LOCKS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def _account(name: str | None) -> StepUser | None:
@@ -136,12 +174,12 @@ def _account(name: str | None) -> StepUser | None:
         raise SettingsError(
             f"{_SETTING}: only an executor that runs as root can start programs as {name}"
         )
-    return StepUser(User(entry.pw_uid, entry.pw_gid, exclusive=False), entry.pw_dir)
+    return StepUser(User(entry.pw_uid, entry.pw_gid), entry.pw_dir)
 
 
 def _check_range() -> None:
     """Whether this user namespace has the range (a container may have fewer ids)."""
-    last = FIRST_UID + UIDS
+    last = FIRST_UID + 2 * UIDS
     for line in Path("/proc/self/uid_map").read_text(encoding="ascii").splitlines():
         first, _, count = map(int, line.split())
         if first <= FIRST_UID and last <= first + count:
@@ -150,3 +188,17 @@ def _check_range() -> None:
         f"{_SETTING} is not set, and this machine has no user ids from {FIRST_UID} to {last}: "
         "name an account without rights"
     )
+
+
+def _check_capabilities(status: str) -> None:
+    """Whether this process may start, end and clean up programs of other users.
+
+    `status` is the text of /proc/self/status; a container can have taken rights from root.
+    """
+    held = int(status.partition("\nCapEff:")[2].split(maxsplit=1)[0], 16)
+    missing = [name for name, number in _CAPABILITIES.items() if not held & (1 << number)]
+    if missing:
+        raise SettingsError(
+            f"{_SETTING} is not set, and this executor of root may not start programs as other "
+            f"users: it lacks {', '.join(missing)}"
+        )

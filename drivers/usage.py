@@ -1,17 +1,12 @@
 """What the processes of an attempt use, measured from its supervisor. Standard library only.
 
-Sources: proc(5), /proc/pid/statm and /proc/pid/task/tid/children (CONFIG_PROC_CHILDREN).
+Sources: proc(5), /proc/pid/status and /proc/pid/task/tid/children (CONFIG_PROC_CHILDREN).
 """
 
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass
-
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-#: Of a block in `st_blocks`.
-_BLOCK = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +21,19 @@ def measure(ancestor: int, most: int) -> Usage:
     """What the descendants of a process use; stops to count at `most` threads.
 
     Memory is what each has in RAM and shares with no file; pages that two processes share since a
-    fork count twice.
+    fork count twice. Of memory that is shared on purpose that of one process counts, the largest.
     """
-    threads = memory = 0
+    threads = memory = shared = 0
     queue = _children(ancestor)[0]
     while queue and threads < most:
         pid = queue.pop()
         children, count = _children(pid)
         threads += count
-        memory += _private_bytes(pid)
+        private, common = _resident_bytes(pid)
+        memory += private
+        shared = max(shared, common)
         queue += children
-    return Usage(threads, memory)
+    return Usage(threads, memory + shared)
 
 
 def _children(pid: int) -> tuple[list[int], int]:
@@ -55,33 +52,17 @@ def _children(pid: int) -> tuple[list[int], int]:
     return found, len(tasks)
 
 
-def _private_bytes(pid: int) -> int:
+def _resident_bytes(pid: int) -> tuple[int, int]:
+    """What a process has in RAM: of its own, and shared with others but with no file on a disk."""
     try:
-        with open(f"/proc/{pid}/statm", "rb") as file:  # noqa: PTH123
-            fields = file.read().split()
+        with open(f"/proc/{pid}/status", "rb") as file:  # noqa: PTH123
+            status = file.read()
     except OSError:
-        return 0
-    return (int(fields[1]) - int(fields[2])) * _PAGE if len(fields) > 2 else 0
+        return 0, 0
+    return _kibibytes(status, b"\nRssAnon:") * 1024, _kibibytes(status, b"\nRssShmem:") * 1024
 
 
-def scratch(folder: str, most: int) -> tuple[int, int]:
-    """Files and bytes below a folder, following no link; stops to count at `most` files."""
-    files = used = 0
-    queue = [folder]
-    while queue:
-        try:
-            with os.scandir(queue.pop()) as entries:
-                for entry in entries:
-                    files += 1
-                    if files > most:
-                        return files, used
-                    try:
-                        found = entry.stat(follow_symlinks=False)
-                    except OSError:
-                        continue
-                    used += found.st_blocks * _BLOCK
-                    if stat.S_ISDIR(found.st_mode):
-                        queue.append(entry.path)
-        except OSError:
-            continue
-    return files, used
+def _kibibytes(status: bytes, field: bytes) -> int:
+    """The number of a field; 0 where a process that is ending has none."""
+    words = status.partition(field)[2].split(maxsplit=1)
+    return int(words[0]) if words else 0

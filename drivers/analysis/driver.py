@@ -34,6 +34,7 @@ class AnalysisDriver:
         """Capture if an interface is named, then analyse."""
         from drivers.analysis.catalogue import capture_filter
 
+        context.not_acting()
         values = invocation.arguments
         options = options_of(values)
         name = str(invocation.call)

@@ -51,6 +51,7 @@ class VapixDriver:
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
         """Log in and do it once."""
+        context.not_acting()
         operations = _CALLS.get(invocation.call or "")
         if operations is None:
             message = f"cameras have no operations {invocation.call!r}"

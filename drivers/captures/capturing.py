@@ -112,12 +112,28 @@ def missing(
         message = f"the program {program} is not installed on this executor"
         return fail(invocation, "program_missing", message)
     problem = missing_net_raw(path) if raw else None
-    if raw and context.resources.step_users.switches(invocation.tool):
-        problem = (
-            f"{program} needs CAP_NET_RAW, which programs of steps have not on this executor; an "
-            f"operator can add {invocation.tool} to RUNSTREAM_ROOT_TOOLS"
-        )
-    return fail(invocation, "capability_missing", problem) if problem else None
+    if problem is not None and not context.resources.step_users.switches(invocation.tool):
+        return fail(invocation, "capability_missing", problem)
+    return not_permitted(invocation, context, program, raw=raw)
+
+
+def not_permitted(
+    invocation: Invocation, context: RunContext, program: str, *, raw: bool
+) -> Failure | None:
+    """The failure where programs of steps may not do here what this one does."""
+    if not context.resources.step_users.switches(invocation.tool):
+        return None
+    if raw:
+        need = "needs CAP_NET_RAW, which programs of steps have not"
+    elif invocation.arguments.get("capture"):
+        need = "reads the executor's capture folder, which programs of steps may not"
+    else:
+        return None
+    message = (
+        f"{program} {need} on this executor; an operator can add {invocation.tool} to "
+        "RUNSTREAM_ROOT_TOOLS"
+    )
+    return fail(invocation, "capability_missing", message)
 
 
 def absent(invocation: Invocation) -> Failure | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from drivers import local
-from drivers.captures.capturing import missing, tcpdump
+from drivers.captures.capturing import missing, not_permitted, tcpdump
 from drivers.captures.source import about, source
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.readers.program import ENVIRONMENT, not_installed, reader_argv
@@ -19,8 +19,10 @@ class LibraryDriver:
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
         """Capture if an interface is named, then run the reader."""
+        context.not_acting()
         library, values = str(invocation.call), invocation.arguments
         problem = not_installed(invocation, library)
+        problem = problem or not_permitted(invocation, context, library, raw=False)
         if problem is None and library == "pyshark":
             problem = missing(invocation, context, "tshark", raw=False)
         if problem is not None:

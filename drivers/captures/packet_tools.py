@@ -51,6 +51,7 @@ class PacketDriver:
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
         """Do the operation that the tool names."""
+        context.not_acting()
         tools: dict[str, Callable[[Invocation, RunContext], Awaitable[Outcome]]] = {
             "tcpdump": _tcpdump,
             "tshark": _tshark,

@@ -60,12 +60,12 @@ class AssetDriver:
         )
         if (problem := _normalise(arguments)) is not None:
             return fail(invocation, "invalid_parameters", problem)
+        context.not_acting()
         try:
             pool = await context.resources.database()
         except NoInventory:
             message = "this executor has no inventory: RUNSTREAM_ASSETS_DATABASE_URL is not set"
             return fail(invocation, "not_configured", message)
-        context.not_acting()
         try:
             async with pool.connection() as connection, connection.transaction():
                 outcome = await call(invocation, connection, context.command, arguments)

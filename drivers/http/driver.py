@@ -47,6 +47,7 @@ class HttpDriver:
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
         """Send the request; the status of the response decides."""
+        context.not_acting()
         arguments = invocation.arguments
         method = str(arguments.get("method") or "GET").upper()
         if method not in METHODS:

@@ -91,12 +91,21 @@ def checked_url(url: Any) -> str | None:
 async def exchange(
     invocation: Invocation, context: RunContext, request: Request
 ) -> Response | Failure:
-    """Send the request once; no retry. Redirect targets are checked like any other address."""
+    """Send the request once; no retry. Redirect targets are checked like any other address.
+
+    The context records when the request goes out.
+    """
     reason = checked_url(request.url)
     if reason is not None:
         return fail(invocation, "invalid_parameters", reason)
     client = await context.resources.http()
     sent_to = request.subject
+
+    async def sending(event: str, about: object) -> None:
+        # Until then a cancel is certain to have had no effect.
+        if event.endswith("send_request_headers.started"):
+            context.acting()
+
     try:
         http_request: httpx.Request = client.build_request(
             request.method,
@@ -104,6 +113,7 @@ async def exchange(
             headers={"Accept-Encoding": "identity", **request.headers},
             content=request.content,
             timeout=request.seconds,
+            extensions={"trace": sending},
         )
         async with asyncio.timeout(request.seconds):
             for hops in range(_REDIRECTS + 1):

@@ -34,7 +34,8 @@ class SmtpDriver:
     """Plain, STARTTLS or implicit TLS; a certificate is always verified."""
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
-        """Send the mail once."""
+        """Send the mail once; a cancel before it goes out is certain."""
+        context.not_acting()
         settings = context.resources.settings
         try:
             message, recipients = mail.compose(
@@ -54,11 +55,11 @@ class SmtpDriver:
         )
         client = await _client(settings)
         where = f"the mail server {settings.smtp_host}:{settings.smtp_port}"
-        refusal = await _open(invocation, client, settings, where)
-        if refusal is not None:
-            client.close()
-            return refusal
         try:
+            refusal = await _open(invocation, client, settings, where)
+            if refusal is not None:
+                return refusal
+            context.acting()
             return await _send(invocation, client, message, recipients, where)
         finally:
             client.close()

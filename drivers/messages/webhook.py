@@ -73,6 +73,7 @@ async def deliver(
 
     The output holds the status and the first 500 characters, never the address.
     """
+    context.not_acting()
     response = await paced(invocation, context, request, by_path=by_path)
     if isinstance(response, Failure):
         return response

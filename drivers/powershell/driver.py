@@ -37,6 +37,7 @@ class WinrmDriver:
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
         """Run it to its end; on cancel the pipeline is stopped and the host confirms it."""
+        context.not_acting()
         if invocation.host is None and not context.command.assets:
             message = "name the Windows host: host, or an asset of the inventory"
             return fail(invocation, "invalid_parameters", message)
@@ -131,6 +132,7 @@ async def _run_session(
     session = Session(target, commands, emit, progress)
     slots = context.resources.winrm_threads
     await slots.acquire()
+    context.acting()
     ended: asyncio.Future[Any] = loop.create_future()
     ended.add_done_callback(lambda _: slots.release())
     threading.Thread(target=_work, args=(session, loop, ended), name="winrm", daemon=True).start()

@@ -47,6 +47,7 @@ class ScanDriver:
 
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
         """Check the targets, then run the program to its end."""
+        context.not_acting()
         call, values = str(invocation.call), invocation.arguments
         program, build = _PROGRAMS[call]
         passive = call == "netdiscover" and not values.get("range")

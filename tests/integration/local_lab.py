@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
+import pytest
 
+from drivers import process_cgroups
 from drivers.resources import Resources
 from tests.driver_kit import Run, settings
 from toolmeta.invocation import Invocation
@@ -25,6 +28,12 @@ async def resources(**wanted: object) -> AsyncIterator[Resources]:
 
 def argv(*words: str, **more: object) -> Invocation:
     return Invocation("argv", "command", argv=words, **more)  # type: ignore[arg-type]
+
+
+def skip_where_root_is_unbounded() -> None:
+    """An executor runs steps as root only where something bounds the number of their processes."""
+    if os.geteuid() == 0 and process_cgroups.find() is None and not process_cgroups.bounded():
+        pytest.skip("nothing bounds the processes of root on this machine")
 
 
 def child_names() -> set[str]:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import resource
+import shutil
 import signal
+import subprocess
+import sys
 import textwrap
 import time
 from contextlib import ExitStack
@@ -15,14 +19,14 @@ from typing import Any
 import psutil
 import pytest
 
-from drivers import step_users
+from drivers import process_cgroups, step_users
 from drivers.context import Failure, Outcome, Success
 from drivers.resources import Resources
 from drivers.step_users import FIRST_UID, UIDS, NoUserLeft, StepUsers
 from runtime.settings import SettingsError
 from runtime.step_limits import StepLimits
 from tests.driver_kit import Run, settings, until
-from tests.integration.local_lab import alive, argv
+from tests.integration.local_lab import alive, argv, skip_where_root_is_unbounded
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can switch users")
 #: One that every user may start; that of a virtual environment may lie in somebody's home.
@@ -141,9 +145,12 @@ def test_two_programs_can_neither_read_nor_signal_each_other(open_folder: Path) 
 
 
 @as_root
-def test_no_two_programs_of_a_machine_have_one_user_id(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_two_programs_of_a_machine_have_one_user_id(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     # Of a range that no other test uses.
-    monkeypatch.setattr(step_users, "FIRST_UID", FIRST_UID + UIDS)
+    monkeypatch.setattr(step_users, "FIRST_UID", FIRST_UID + 4 * UIDS)
+    monkeypatch.setattr(step_users, "_LOCKS", tmp_path / "locks")
     monkeypatch.setattr(step_users, "UIDS", 4)
     executors = [StepUsers(settings()), StepUsers(settings())]
     with ExitStack() as held:
@@ -158,6 +165,7 @@ def test_no_two_programs_of_a_machine_have_one_user_id(monkeypatch: pytest.Monke
 
 @as_root
 def test_the_operator_may_name_an_account_or_tools_that_keep_the_executors_user() -> None:
+    skip_where_root_is_unbounded()
     nobody = pwd.getpwnam("nobody")
     script = "id -un; echo $HOME"
     assert said("sh", "-c", script, wanted={"step_user": "nobody"}) == f"nobody\n{nobody.pw_dir}\n"
@@ -182,6 +190,168 @@ def test_a_program_that_is_not_the_executors_can_reopen_its_streams() -> None:
 def test_a_program_inherits_three_descriptors() -> None:
     # The listing has the descriptor of the folder itself.
     assert said("ls", "/proc/self/fd").split() == ["0", "1", "2", "3"]
+
+
+#: Processes of one user id that live until they are killed, as many as it may have.
+_MANY = textwrap.dedent("""
+    import os, sys, time
+    made = 0
+    while made < 400:
+        try:
+            if os.fork() == 0:
+                time.sleep(600)
+                os._exit(0)
+        except OSError:
+            break
+        made += 1
+        print(made, flush=True)
+    time.sleep(600)
+""")
+
+
+def bounded(**wanted: Any) -> int:
+    """How many processes a program could start that is ended for their number."""
+    few = {"step_limits": StepLimits(processes=32), **wanted}
+    outcome, attempt = run(PYTHON, "-I", "-S", "-c", _MANY, wanted=few)
+    assert isinstance(outcome, Failure) and outcome.error_class == "limit_exceeded", outcome
+    assert "processes of RUNSTREAM_STEP_LIMITS" in outcome.message
+    return int(bytes(attempt.output.stdout).split()[-1])
+
+
+@as_root
+@pytest.mark.parametrize("wanted", [{}, {"step_user": "root"}, {"step_user": "nobody"}])
+def test_the_kernel_bounds_the_processes_of_a_step(wanted: dict[str, Any]) -> None:
+    """Also for root, and for an account that several steps share: by a cgroup."""
+    if wanted and process_cgroups.find() is None:
+        pytest.skip("this machine lets nobody make a cgroup")
+    before = cgroups_left()
+    assert 0 < bounded(**wanted) < 32
+    asyncio.run(until(lambda: cgroups_left() == before, 20))
+
+
+def cgroups_left() -> set[Path]:
+    own = process_cgroups.find()
+    return set() if own is None else set(own.glob("runstream-*"))
+
+
+@as_root
+def test_root_without_any_bound_of_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_cgroups, "find", lambda: None)
+    monkeypatch.setattr(process_cgroups, "bounded", lambda: False)
+    with pytest.raises(SettingsError, match=r"pids\.max"):
+        StepUsers(settings(step_user="root"))
+    notice = StepUsers(settings(root_tools="tcpdump")).notice()
+    assert notice is not None and "RUNSTREAM_ROOT_TOOLS" in notice
+    monkeypatch.setattr(process_cgroups, "bounded", lambda: True)
+    StepUsers(settings(step_user="root"))
+
+
+@as_root
+def test_what_an_earlier_step_left_with_the_user_id_is_killed_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As after a supervisor was killed; processes of other user ids go on."""
+    monkeypatch.setattr(step_users, "FIRST_UID", FIRST_UID + 8 * UIDS)
+    monkeypatch.setattr(step_users, "_LOCKS", tmp_path / "locks")
+    monkeypatch.setattr(step_users, "UIDS", 1)
+    uid = step_users.FIRST_UID
+    left, other = (
+        subprocess.Popen(["/bin/sleep", "600"], user=one, group=one) for one in (uid, uid + 7)
+    )
+    try:
+        assert said("id", "-u") == f"{uid}\n"
+        assert left.wait(10) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        for process in (left, other):
+            process.kill()
+            process.wait()
+
+
+@as_root
+def test_a_killed_executor_leaves_nothing_of_its_steps(open_folder: Path) -> None:
+    """Nor what has detached itself from everything."""
+    script = (
+        "import asyncio, sys\n"
+        "from drivers.resources import Resources\n"
+        "from tests.driver_kit import Run, settings\n"
+        "from tests.integration.local_lab import argv\n"
+        "async def main():\n"
+        "    opened = Resources(settings())\n"
+        "    await Run(opened, argv(*sys.argv[1:])).outcome(600)\n"
+        "asyncio.run(main())\n"
+    )
+    words = [PYTHON, "-I", "-S", "-c", _ESCAPE, f"{open_folder}/escaped", "stay"]
+    executor = subprocess.Popen([sys.executable, "-c", script, *words], cwd=_ROOT)
+    try:
+        asyncio.run(until(lambda: _escaped(open_folder) > 0))
+        assert alive(_escaped(open_folder))
+    finally:
+        executor.kill()
+        executor.wait()
+    asyncio.run(until(lambda: not alive(_escaped(open_folder)), 20))
+
+
+@as_root
+def test_memory_of_system_v_ends_with_its_step() -> None:
+    if shutil.which("ipcmk") is None:
+        pytest.skip("ipcmk is not installed")
+    before = Path("/proc/sysvipc/shm").read_text()
+    assert "Shared memory id" in said("ipcmk", "-M", "1048576")
+    assert Path("/proc/sysvipc/shm").read_text() == before
+
+
+def test_limits_are_measured_though_children_end_all_the_time() -> None:
+    """Each end of a child wakes the supervisor; it measures by the clock."""
+    script = (
+        "import os, time\n"
+        "def orphan():\n"
+        " if os.fork() == 0:\n"
+        "  if os.fork() == 0: os._exit(0)\n"
+        "  os._exit(0)\n"
+        " os.wait()\n"
+        "for n in range(10**6):\n"
+        " orphan()\n"
+        " for m in range(20): open(f'{n}-{m}', 'w')\n"
+    )
+    few = StepLimits(scratch_files=100)
+    failure = limited(PYTHON, "-I", "-S", "-c", script, limits=few)
+    assert "scratch_files" in failure.message
+
+
+def test_memory_that_is_shared_counts_too() -> None:
+    script = (
+        "import mmap, time\n"
+        "memory = mmap.mmap(-1, 256 * 2**20)\n"
+        "for at in range(0, len(memory), 4096): memory[at] = 1\n"
+        "time.sleep(600)\n"
+    )
+    few = StepLimits(memory_bytes=128 * 2**20)
+    assert "memory_bytes" in limited(PYTHON, "-I", "-S", "-c", script, limits=few).message
+
+
+def test_where_no_descriptor_is_left_a_start_loses_none() -> None:
+    async def inside() -> tuple[Outcome, int, int]:
+        opened = Resources(settings())
+        assert isinstance(await Run(opened, argv("true")).outcome(), Success)
+        before = psutil.Process().num_fds()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        failed: list[Outcome] = []
+        try:
+            for room in range(1, 9):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (before + room, hard))
+                failed.append(await Run(opened, argv("true", stdin="text")).outcome())
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert isinstance(await Run(opened, argv("true")).outcome(), Success)
+        after = psutil.Process().num_fds()
+        await opened.close()
+        refused = next(one for one in failed if isinstance(one, Failure))
+        return refused, before, after
+
+    refused, before, after = asyncio.run(inside())
+    assert isinstance(refused, Failure) and refused.error_class == "busy" and refused.transient
+    assert after == before
 
 
 _BOMB = "b() { b | b & }; b; sleep 600"
@@ -258,8 +428,10 @@ def _escaped(open_folder: Path) -> int:
 def test_a_cancel_ends_what_detached_itself_from_everything(
     open_folder: Path, wanted: dict[str, Any]
 ) -> None:
-    if os.geteuid() != 0 and wanted:
-        pytest.skip("only root can run programs as root")
+    if wanted:
+        skip_where_root_is_unbounded()
+        if os.geteuid() != 0:
+            pytest.skip("only root can run programs as root")
 
     async def inside() -> dict[str, Any]:
         opened = Resources(settings(**wanted))
@@ -291,8 +463,10 @@ def test_a_limit_ends_what_detached_itself_too(open_folder: Path) -> None:
 
 @pytest.mark.parametrize("wanted", [{}, {"step_user": "root"}])
 def test_a_killed_supervisor_ends_the_program_and_is_said(wanted: dict[str, Any]) -> None:
-    if os.geteuid() != 0 and wanted:
-        pytest.skip("only root can run programs as root")
+    if wanted:
+        skip_where_root_is_unbounded()
+        if os.geteuid() != 0:
+            pytest.skip("only root can run programs as root")
 
     async def inside() -> list[int]:
         opened = Resources(settings(**wanted))

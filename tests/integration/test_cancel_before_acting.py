@@ -1,0 +1,99 @@
+"""A cancel before anything went out is certain; one after it is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from drivers.resources import Resources
+from tests.driver_kit import Run, settings, until
+from toolmeta.invocation import Invocation
+
+Story = Callable[[Resources, int, asyncio.Event], Awaitable[Run]]
+
+
+def with_silent_server(story: Story, **wanted: object) -> Run:
+    """A server that accepts connections and never answers; the event is a connection."""
+
+    async def inside() -> Run:
+        accepted = asyncio.Event()
+        held: list[asyncio.StreamWriter] = []
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            held.append(writer)
+            accepted.set()
+
+        server = await asyncio.start_server(accept, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        given = {key: port if value == "PORT" else value for key, value in wanted.items()}
+        opened = Resources(settings(allow_private_addresses=True, **given))
+        try:
+            return await story(opened, port, accepted)
+        finally:
+            await opened.close()
+            for writer in held:
+                writer.close()
+            server.close()
+
+    return asyncio.run(inside())
+
+
+@pytest.mark.parametrize(
+    ("scheme", "driver", "effect"),
+    [("https", "http", "none"), ("https", "webhook", "none"), ("http", "http", "possible")],
+)
+def test_a_request_that_never_went_out_had_no_effect(scheme: str, driver: str, effect: str) -> None:
+    """Over TLS the silent server keeps the handshake waiting, before any byte of the request."""
+
+    async def story(opened: Resources, port: int, accepted: asyncio.Event) -> Run:
+        url = f"{scheme}://127.0.0.1:{port}/"
+        run = Run(opened, Invocation("curl", driver, call="request", arguments={"url": url}))
+        if effect == "none":
+            await run.cancelled(accepted.is_set, 5)
+        else:
+            await run.cancelled(lambda: run.context.stop.effect == "possible", 5)
+        return run
+
+    stop = with_silent_server(story).context.stop
+    assert (stop.ended, stop.effect) == (effect == "none", effect)
+
+
+def test_a_mail_that_never_went_out_had_no_effect() -> None:
+    async def story(opened: Resources, port: int, accepted: asyncio.Event) -> Run:
+        arguments = {"to": "ops@example.com", "subject": "x", "body": "y"}
+        run = Run(opened, Invocation("mail", "smtp", call="send", arguments=arguments))
+        await run.cancelled(accepted.is_set, 5)
+        return run
+
+    wanted = {"smtp_host": "127.0.0.1", "smtp_port": "PORT", "smtp_use_tls": False}
+    stop = with_silent_server(story, **wanted).context.stop
+    assert (stop.ended, stop.effect) == (True, "none")
+
+
+def test_a_step_that_waits_for_a_windows_session_has_done_nothing() -> None:
+    pytest.importorskip("pypsrp")
+
+    async def inside() -> Run:
+        opened = Resources(settings())
+        opened.winrm_threads = asyncio.Semaphore(0)
+        arguments = {
+            "cmdlet": "Get-Process",
+            "connection": {"user": "ops", "password": "long-enough-password"},
+        }
+        run = Run(opened, Invocation("get_process", "winrm", host="127.0.0.1", arguments=arguments))
+        try:
+            task = asyncio.create_task(run.outcome())
+            waiters = opened.winrm_threads
+            await until(lambda: bool(waiters._waiters) or task.done())
+            assert not task.done(), task.result()
+            task.cancel()
+            await asyncio.wait({task}, timeout=5)
+            assert task.cancelled()
+        finally:
+            await opened.close()
+        return run
+
+    stop = asyncio.run(inside()).context.stop
+    assert (stop.ended, stop.effect) == (True, "none")
