@@ -21,6 +21,8 @@ _KEYS: Final = {
     "RUNSTREAM_ENVIRONMENT": "environment",
 }
 _OPTIONS: Final = "RUNSTREAM_KAFKA_OPTIONS"
+#: The beginnings of the options with which a client logs in.
+_LOGIN: Final = ("security.", "sasl.", "ssl.")
 
 
 def stack_file() -> Path:
@@ -51,31 +53,36 @@ def adopt_local_stack() -> None:
         ) from None
     if not isinstance(stack, dict):
         return
+    login, given = _without_address(stack.get("client_options")), _given_options()
+    servers = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    if servers == stack.get("bootstrap_servers") and _user(given) not in (None, _user(login)):
+        return  # A process of the stack: it is given a login of its own, and all it may know.
     for name, key in missing.items():
         value = stack.get(key)
         if isinstance(value, str) and value:
             os.environ[name] = value
-    if os.environ.get("KAFKA_BOOTSTRAP_SERVERS") == stack.get("bootstrap_servers"):
-        # No other broker is shown this login.
-        _adopt_login(stack.get("client_options"))
+    # No other broker is shown this login, and this one no other login.
+    if login and os.environ.get("KAFKA_BOOTSTRAP_SERVERS") == stack.get("bootstrap_servers"):
+        kept = {name: given[name] for name in given if not name.startswith(_LOGIN)}
+        os.environ[_OPTIONS] = json.dumps({**kept, **login})
 
 
-def _adopt_login(options: object) -> None:
-    """Add the options of the stack's clients to those of the environment, unless these log in.
-
-    The processes of the stack are such: each is given a login of its own.
-    """
-    if not isinstance(options, dict):
-        return
-    stack = {name: value for name, value in options.items() if name != "bootstrap.servers"}
+def _given_options() -> dict[str, object]:
     try:
-        given = json.loads(os.environ.get(_OPTIONS) or "{}")
+        return _without_address(json.loads(os.environ.get(_OPTIONS) or "{}"))
     except ValueError:
-        return  # Loading the settings says so.
-    if not isinstance(given, dict) or any(name.startswith("sasl.") for name in given):
-        return
-    if stack:
-        os.environ[_OPTIONS] = json.dumps({**given, **stack})
+        raise Failure(f"{_OPTIONS}: is not a JSON object", Exit.USAGE) from None
+
+
+def _without_address(options: object) -> dict[str, object]:
+    """The options of a client without the address; none where they are no object."""
+    if not isinstance(options, dict):
+        return {}
+    return {name: value for name, value in options.items() if name != "bootstrap.servers"}
+
+
+def _user(options: dict[str, object]) -> object:
+    return options.get("sasl.username")
 
 
 def local_keys(bootstrap_servers: str) -> KeyFolder | None:

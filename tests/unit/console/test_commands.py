@@ -58,15 +58,24 @@ def test_a_local_stack_fills_what_the_environment_leaves_open(
     assert os.environ["DATABASE_URL"] == "postgresql://mine/db"
 
 
-LOGIN = {"bootstrap.servers": "127.0.0.1:1234", "sasl.password": "kept"}
+LOGIN = {
+    "bootstrap.servers": "127.0.0.1:1234",
+    "sasl.username": "runstream",
+    "sasl.password": "kept",
+}
 
 
 def test_the_login_of_the_local_stack_is_used_with_its_address() -> None:
     stack_file(json.dumps({**STACK, "client_options": LOGIN}))
-    os.environ["RUNSTREAM_KAFKA_OPTIONS"] = '{"session.timeout.ms": 6000}'
+    # The login that it may hold is for another broker.
+    os.environ["RUNSTREAM_KAFKA_OPTIONS"] = '{"session.timeout.ms": 6000, "sasl.mechanisms": "X"}'
     endpoints.adopt_local_stack()
     options = json.loads(os.environ["RUNSTREAM_KAFKA_OPTIONS"])
-    assert options == {"session.timeout.ms": 6000, "sasl.password": "kept"}
+    assert options == {
+        "session.timeout.ms": 6000,
+        "sasl.username": "runstream",
+        "sasl.password": "kept",
+    }
 
 
 def test_a_process_of_the_local_stack_keeps_its_own_login() -> None:
@@ -76,6 +85,8 @@ def test_a_process_of_the_local_stack_keeps_its_own_login() -> None:
     os.environ["RUNSTREAM_KAFKA_OPTIONS"] = own
     endpoints.adopt_local_stack()
     assert os.environ["RUNSTREAM_KAFKA_OPTIONS"] == own
+    # Nor is it given a database that it does not need.
+    assert "DATABASE_URL" not in os.environ
 
 
 def test_no_other_broker_is_shown_the_login_of_the_local_stack(
