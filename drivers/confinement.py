@@ -22,6 +22,9 @@ from drivers import processes
 _LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
 _CLONE_NEWIPC = 0x08000000
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+#: The number of keyctl(2), which libc has no function for.
+_KEYCTL = {"x86_64": 250, "aarch64": 219}.get(os.uname().machine)
 #: Memory that one process may have beyond the limit of the attempt: what measures the attempt
 #: comes first where it can, and then says which limit it was.
 _HEADROOM = 1.25
@@ -99,6 +102,7 @@ def confine(user: User | None, limits: Limits, *, new_privileges: bool) -> None:
         _lower(resource.RLIMIT_NPROC, processes.threads_of(uid) + _SHARED * limits.processes)
     if user is not None:
         os.umask(0o077)
+        _leave_keys()
         os.setgroups(())
         os.setresgid(user.gid, user.gid, user.gid)
         if user.ender is not None:
@@ -142,6 +146,12 @@ def _end_all_of(uid: int, ender: int) -> None:
     else:
         # It has a right too many: the signal would reach others.
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def _leave_keys() -> None:
+    """A new session keyring: that of the executor, with whatever keys it has, is inherited else."""
+    if _libc is not None and _KEYCTL is not None:
+        _libc.syscall(_KEYCTL, _KEYCTL_JOIN_SESSION_KEYRING, None)
 
 
 def _separate_ipc() -> None:

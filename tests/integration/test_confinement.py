@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from drivers import process_cgroups, step_users
+from drivers import confinement, process_cgroups, step_users
 from drivers.context import Failure, Outcome, Success
 from drivers.resources import Resources
 from drivers.step_users import FIRST_UID, UIDS, NoUserLeft, StepUsers
@@ -290,6 +290,22 @@ def test_a_killed_executor_leaves_nothing_of_its_steps(open_folder: Path) -> Non
         executor.kill()
         executor.wait()
     asyncio.run(until(lambda: not alive(_escaped(open_folder)), 20))
+
+
+#: KEYCTL_GET_KEYRING_ID of KEY_SPEC_SESSION_KEYRING.
+_KEYRING = "import ctypes; print(ctypes.CDLL(None).syscall({number}, 0, -3, 0), flush=True)"
+
+
+@as_root
+def test_a_program_does_not_get_the_keys_of_the_executor() -> None:
+    number = confinement._KEYCTL
+    if number is None:
+        pytest.skip("keyctl has another number on this machine")
+    script = _KEYRING.format(number=number)
+    own = subprocess.run([PYTHON, "-c", script], capture_output=True, check=True).stdout
+    if int(own) <= 0:
+        pytest.skip("this machine has no keyrings")
+    assert int(said(PYTHON, "-I", "-S", "-c", script)) not in (int(own), -1)
 
 
 @as_root
