@@ -42,11 +42,17 @@ class KafkaServer(LocalServer):
         folder: Path,
         *,
         heap_megabytes: int = DEFAULT_HEAP_MEGABYTES,
+        small: bool = True,
         report: Report = _log.debug,
         log: Path | None = None,
     ) -> None:
-        """Nothing is read or written before the start."""
+        """Nothing is read or written before the start.
+
+        Without `small` the JVM chooses its collector and compilers for load: faster once it is
+        warm, and larger.
+        """
         self._folder = folder.resolve()
+        self._options = _SMALL if small else ()
         self._heap_megabytes = heap_megabytes
         self._report = report
         self._log = log or self._folder / "kafka.log"
@@ -76,7 +82,7 @@ class KafkaServer(LocalServer):
                     java,
                     f"-Xms{min(_FIRST_HEAP_MEGABYTES, self._heap_megabytes)}m",
                     f"-Xmx{self._heap_megabytes}m",
-                    *_SMALL,
+                    *self._options,
                     "-XX:+ExitOnOutOfMemoryError",
                     "-Djava.awt.headless=true",
                     *_logging("warn"),
