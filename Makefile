@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # Two processes, each with a stack of its own where its tests need one: most tests wait for servers.
-PYTEST   := $(BIN)/python -m pytest --durations=20 --numprocesses=2 --dist=loadfile
+PYTEST   := $(BIN)/python -m pytest --durations=20 --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 # The tests that share nothing but the files of the repository.
 UNIT     := tests/unit tests/contract tests/architecture
 

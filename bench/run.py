@@ -50,7 +50,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="runstream-bench-") as folder:
-        server = KafkaServer(Path(folder) / "kafka")
+        server = KafkaServer(Path(folder) / "kafka", small=False)
         server.start()
         try:
             figures = _measure(server, Path(folder), wanted)

@@ -35,11 +35,17 @@ class KafkaServer(LocalServer):
         folder: Path,
         *,
         heap_megabytes: int = DEFAULT_HEAP_MEGABYTES,
+        small: bool = True,
         report: Report = _log.debug,
         log: Path | None = None,
     ) -> None:
-        """Nothing is read or written before the start."""
+        """Nothing is read or written before the start.
+
+        Without `small` the JVM chooses its collector and compilers for load: faster once it is
+        warm, and larger.
+        """
         self._folder = folder.resolve()
+        self._small = small
         self._heap_megabytes = heap_megabytes
         self._report = report
         self._log = log or self._folder / "kafka.log"
@@ -73,7 +79,7 @@ class KafkaServer(LocalServer):
         data, self._login = ensure_data(jvm, self._folder, ports, self._log, self._report)
         properties = self._folder / "server.properties"
         write_atomically(properties, server_properties(data, ports, self._login))
-        self._child = jvm.broker(properties, self._heap_megabytes, self._log)
+        self._child = jvm.broker(properties, self._heap_megabytes, self._log, small=self._small)
         return self._child
 
     def is_ready(self) -> bool:

@@ -27,7 +27,7 @@ class Jvm:
     java: str
     classpath: str
 
-    def broker(self, properties: Path, heap_megabytes: int, log: Path) -> Child:
+    def broker(self, properties: Path, heap_megabytes: int, log: Path, *, small: bool) -> Child:
         """The broker with these settings, not started yet."""
         return Child(
             Launch(
@@ -36,7 +36,7 @@ class Jvm:
                     self.java,
                     f"-Xms{min(_FIRST_HEAP_MEGABYTES, heap_megabytes)}m",
                     f"-Xmx{heap_megabytes}m",
-                    *_SMALL,
+                    *(_SMALL if small else ()),
                     "-XX:+ExitOnOutOfMemoryError",
                     "-Djava.awt.headless=true",
                     *_logging("warn"),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from processors.router.quotas import OverQuota, Quota, Usage
-from processors.router.requests import RequestHandler
 from streams.ids import mint_execution_id
 from tests.unit.router.simulation import START, Simulation
 
@@ -33,13 +33,12 @@ class Limited(Simulation):
         super().__init__()
 
     def _fresh(self) -> Any:
-        partition = super()._fresh()
-        asked = partition.requests
-        partition.requests = RequestHandler(
-            asked.number, asked.count, asked.registry, asked.store, asked.random_bits,
+        hosted = super()._fresh()
+        hosted.router.requests = replace(
+            hosted.router.requests,
             quota_of=lambda tenant: MANY if tenant == "other" else self.quota,
-        )  # fmt: skip
-        return partition
+        )
+        return hosted
 
 
 def rejected(events: list[dict[str, Any]]) -> dict[str, Any] | None:
