@@ -26,7 +26,6 @@ from tests.fakes.psrp.remoting import Fault
 from tests.fakes.psrp.server import FakeWindows
 from tests.fakes.psrp.shells import Reply
 
-
 #: One that every user may start; that of a virtual environment may lie in somebody's home.
 _PYTHON = shutil.which("python3", path="/usr/local/bin:/usr/bin") or sys.executable
 
