@@ -26,15 +26,23 @@ IN_TEXT: Final = (
     "takes a secret reference"
 )
 
-_KEYS: Final = (
-    r"api[_-]?key|secret[_-]?(?:access[_-]?)?key|access[_-]?key|account[_-]?key|auth[_-]?key"
+_KEYS: Final = r"(?:api|access|account|auth|secret)[_-]?key|secret[_-]?access[_-]?key"
+_WORDS: Final = rf"password|passwd|passphrase|client[_-]?secret|{_KEYS}"
+#: An option whose value is the next argument.
+_OPTION: Final = re.compile(
+    rf"--(?:[a-z0-9_.-]*[_.-])?(?:{_WORDS}|token|secret)|requirepass|masterauth", re.I
 )
-_WORDS: Final = rf"password|passwd|passphrase|token|client[_-]?secret|{_KEYS}"
-#: Names of options and variables, and of fields, whose value is a secret.
-_ARGUMENT: Final = re.compile(
-    rf"-*(?:[a-z0-9_.-]*[_.-])?(?:{_WORDS}|secret|requirepass|masterauth)", re.I
+#: `--password=x`, `DB_PASSWORD=x` and `"password": "x"`, wherever they stand in an argument.
+_SET: Final = re.compile(
+    rf"({_WORDS}|(?<![a-z0-9])(?:token|secret))(?:=(?!=)|[\"']\s?:\s?(?=[\"']))"
+    r"[\"']?([^\s\"',;&{}]+)",
+    re.I,
 )
-_FIELD: Final = re.compile(rf"[a-z0-9_.-]*(?:{_WORDS}|(?:hmac|shared|webhook)[_-]?secret)", re.I)
+_BEFORE: Final = re.compile(r"[a-z0-9_-]*\Z", re.I)
+#: Names of an object's fields.
+_FIELD: Final = re.compile(
+    rf"[a-z0-9_.-]*(?:{_WORDS}|token|(?:hmac|shared|webhook)[_-]?secret)", re.I
+)
 #: Tokens that continue a listing or make a call repeatable, and options that turn something off.
 _HARMLESS: Final = re.compile(
     r"-*(?:no-.*|.*(?:next|starting|page|continue|continuation|client|request|idempotency)[_-]?token)",
@@ -92,20 +100,19 @@ def _arguments(words: list[Any]) -> Iterator[int]:
     for index, word in enumerate(words):
         if type(word) is not str:
             continue
-        name, is_set, given = word.partition("=")
-        inner, is_inner, value = given.partition("=")
-        if is_inner and _is_named(_ARGUMENT, inner) and _is_value(value):
-            # `--env=PASSWORD=x`
+        if any(_is_set(word, found) for found in _SET.finditer(word)):
             yield index
-        elif not _is_named(_ARGUMENT, name):
-            continue
-        elif is_set:
-            if _is_value(given):
-                yield index
-        elif name.startswith("--") or name in ("requirepass", "masterauth"):
-            after = words[index + 1] if index + 1 < len(words) else None
+        elif index + 1 < len(words) and _is_named(_OPTION, word):
+            after = words[index + 1]
             if type(after) is str and not after.startswith("-") and _is_value(after):
                 yield index + 1
+
+
+def _is_set(word: str, found: re.Match[str]) -> bool:
+    start = found.start(1)
+    before = _BEFORE.search(word[max(0, start - _LONGEST_NAME) : start])
+    name = (before[0] if before else "") + found[1]
+    return _HARMLESS.fullmatch(name) is None and _is_value(found[2])
 
 
 def is_field(name: str, value: str) -> bool:
@@ -122,4 +129,5 @@ def _is_named(names: re.Pattern[str], name: str) -> bool:
 
 
 def _is_value(text: str) -> bool:
-    return text.lower() not in _NO_VALUE and "{{" not in text
+    """Whether the text is a value itself: no word for none, no template, no variable of a shell."""
+    return text.lower() not in _NO_VALUE and "{{" not in text and text[:1] not in "$%<"

@@ -34,6 +34,9 @@ ARGUMENTS = (
     ["--db-password", "hunter2"],
     ["--env=DB_PASSWORD=hunter2"],
     ["API_KEY=hunter2"],
+    ["--environment=Variables={PASSWORD=hunter2,A=b}"],
+    ['--environment={"Variables": {"PASSWORD": "hunter2"}}'],
+    ["sh", "-c", "PGPASSWORD=hunter2 psql"],
 )
 FIELDS = ({"password": "hunter2"}, {"a": {"apiKey": "hunter2"}}, {"X-Auth_token": "hunter2"})
 
@@ -103,6 +106,9 @@ def test_what_is_a_secret_beyond_doubt_is_refused(tool: Tool, name: str, probe: 
     "value",
     [
         ["--next-token=abc1", "--no-password", "--password-file=/run/x", "--secret-id=db", "token"],
+        ["sh", "-c", "PGPASSWORD=$PASS psql --query=\"[?password=='x']\"", "team/db-token:1.2"],
+        ["--password={{ inputs.password }}", "--set=existingSecret=db", "x" * 200_000],
+        ["password" * 20_000, "_token" * 20_000],
         ["--client-token", "abc1", "--token", "--verbose"],
         {
             "secretName": "db",
