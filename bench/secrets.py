@@ -60,9 +60,8 @@ def _command(parameters: dict[str, Any]) -> StepCommand:
     return StepCommand(
         execution_id="01989c2a-7c00-8abc-9def-0123456789ab", step="one", attempt=1, tool="curl",
         domain="automation", parameters=parameters, tenant="default", actor="bench",
-        environment="dev", timeout_seconds=60.0,
-        lease_seconds=30.0, dispatched_at=now, expires_at=now + timedelta(minutes=5),
-        secret_paths=pointers(parameters),
+        environment="dev", timeout_seconds=60.0, lease_seconds=30.0, dispatched_at=now,
+        expires_at=now + timedelta(minutes=5), secret_paths=pointers(parameters),
     )  # fmt: skip
 
 

@@ -326,9 +326,7 @@ def main(state_dir: Path) -> int:
     """Run the stack described in the folder's launch request."""
     # Programs of steps run as the same user, and could read the environment of this process.
     known = secret_variables()
-    credentials = environment.take(
-        lambda name: name.startswith(environment.VARIABLE_PREFIX) or name in known
-    )
+    credentials = environment.take(lambda name: environment.is_credential(name) or name in known)
     credentials.pop("DATABASE_URL", None)
     environment.forbid_reading()
     folder = StateFolder(state_dir)

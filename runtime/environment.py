@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +19,25 @@ from typing import Final
 
 #: Begins the name of every variable that a plan may refer to as env/NAME.
 VARIABLE_PREFIX: Final = "SECRET_"
+#: By these other programs are given credentials, which none of our processes uses. `PGPASSWORD` is
+#: kept: an address of a database may leave its password to it.
+_OF_OTHERS: Final = re.compile(
+    r"(?:.*_)?(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|API_?KEY|(?:ACCESS|PRIVATE|SECRET)_KEY|AUTH)"
+    r"|MYSQL_PWD|SSHPASS"
+)
 _PR_SET_DUMPABLE: Final = 4
 #: Of the first address and the end of the environment, counted from the state of the process.
 _FIRST, _END = 47, 48
+
+
+def is_credential(name: str) -> bool:
+    """Whether a variable of this name is a secret of steps, or a credential of another program.
+
+    Which settings of Runstream are secrets, the settings say (`settings.secret_variables`).
+    """
+    if name.startswith("RUNSTREAM_"):
+        return False
+    return name.startswith(VARIABLE_PREFIX) or _OF_OTHERS.fullmatch(name.upper()) is not None
 
 
 def take(wanted: Callable[[str], bool]) -> dict[str, str]:

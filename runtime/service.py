@@ -37,9 +37,7 @@ def run(app: str, model: type[S], parts: tuple[str, ...], body: Body[S]) -> int:
         print(f"runstream {app}: {error}", file=sys.stderr)
         return 2
     credentials = settings.secret_variables()
-    environment.take(
-        lambda name: name.startswith(environment.VARIABLE_PREFIX) or name in credentials
-    )
+    environment.take(lambda name: environment.is_credential(name) or name in credentials)
     environment.forbid_reading()
     try:
         log = logs.configure(loaded, app)

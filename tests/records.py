@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
 from streams.topics import all_topics
-from tests.brokers import client_options
 
 
-def every_record(bootstrap_servers: str) -> dict[str, list[bytes]]:
-    """Of each topic, dead letters too, the values, keys and headers from its first offset on."""
+def every_record(client: Mapping[str, Any]) -> dict[str, list[bytes]]:
+    """Of each topic, dead letters too, the values, keys and headers from its first offset on.
+
+    `client` are librdkafka options that lead to the broker.
+    """
     consumer = Consumer(
         {
-            **client_options(bootstrap_servers),
+            **client,
             "group.id": "every-record",
             "isolation.level": "read_uncommitted",
             "enable.auto.commit": False,

@@ -2,7 +2,8 @@
 
 A parameter that is marked `secret` takes a reference. Most are secrets as a whole, so a reference
 is all they take. Some carry content in which a secret may stand, such as the headers of a request;
-these take other values too.
+these take other values too. What is a secret beyond doubt is refused in every parameter
+(`literal_texts`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final
 
-from toolmeta import secret_references
+from toolmeta import literal_texts, secret_references
 from toolmeta.check import checker_of
 from toolmeta.invocation import Problem
 from toolmeta.model import Tool
@@ -95,14 +96,22 @@ def problems(tool: Tool, parameters: dict[str, Any]) -> Iterator[Problem]:
             yield from _headers(value)
         elif tool.parameters[own].format == "url" and _names_password(value):
             yield Problem(f"parameters.{own}", _LOGIN_IN_URL)
+        else:
+            yield from literal_texts.problems(value, f"parameters.{own}")
 
 
 def _headers(headers: dict[str, Any]) -> Iterator[Problem]:
     """A problem for each header that is a login and no reference."""
     for name, value in headers.items():
-        login = type(name) is str and name.strip().lower() in LOGIN_HEADERS
-        if login and not secret_references.is_meant(value):
-            yield Problem(f"parameters.headers.{name[:64]}", _REFUSED)
+        if type(name) is not str or secret_references.is_meant(value):
+            continue
+        field = f"parameters.headers.{name[:64]}"
+        if name.strip().lower() in LOGIN_HEADERS:
+            yield Problem(field, _REFUSED)
+        elif type(value) is str and literal_texts.is_field(name, value):
+            yield Problem(field, literal_texts.IN_FIELD)
+        else:
+            yield from literal_texts.problems(value, field)
 
 
 def _names_password(url: Any) -> bool:

@@ -35,7 +35,7 @@ def places(stack: LocalStack, folder: Path, ids: set[str]) -> dict[str, bytes]:
         variants = (data, data.replace(b"\\\\", b"\\"), *_texts(data))
         kept[place] += map(squeezed, variants)
 
-    for topic, parts in every_record(stack.bootstrap_servers).items():
+    for topic, parts in every_record(stack.client_options).items():
         for part in parts:
             keep(f"topic {topic}", part)
     keep("dump", _dumped(stack.database_url))
@@ -51,7 +51,7 @@ def places(stack: LocalStack, folder: Path, ids: set[str]) -> dict[str, bytes]:
         if process.http_port is not None and process.name not in ("kafka", "postgres"):
             with urlopen(f"http://127.0.0.1:{process.http_port}/metrics", timeout=10) as answer:
                 keep(f"metrics {process.name}", answer.read())
-    for place, data in _told(stack, sorted(ids)):
+    for place, data in _told(folder / "stack", sorted(ids)):
         keep(f"command {place}", data)
     return {place: b"|".join(pieces) for place, pieces in kept.items()}
 
@@ -103,7 +103,7 @@ def _rows(dsn: str) -> Iterator[tuple[str, bytes]]:
                 yield table, row.encode()
 
 
-def _told(stack: LocalStack, ids: list[str]) -> Iterator[tuple[str, bytes]]:
+def _told(state_dir: Path, ids: list[str]) -> Iterator[tuple[str, bytes]]:
     """What the command line says of every execution."""
     told = {
         "show": [["list"], *(["show", one, "--events"] for one in ids)],
@@ -114,12 +114,7 @@ def _told(stack: LocalStack, ids: list[str]) -> Iterator[tuple[str, bytes]]:
         "watch": [["watch", one] for one in ids],
         "watch --jsonl": [["watch", one, "--jsonl"] for one in ids],
     }  # fmt: skip
-    environment = {
-        **os.environ,
-        "KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap_servers,
-        "DATABASE_URL": stack.database_url,
-        "COLUMNS": "400",
-    }
+    environment = {**os.environ, "RUNSTREAM_STATE_DIR": str(state_dir), "COLUMNS": "400"}
     for place, commands in told.items():
         done = subprocess.run(
             [sys.executable, "-c", _COMMANDS], input=json.dumps(commands).encode(),

@@ -23,9 +23,18 @@ def planned(tool: str, parameters: dict[str, Any]) -> dict[str, Any]:
         for spelling in (name, *shape.aliases)
     }
     return {
-        name: _kept(value) if isinstance(value, str) and spellings.get(name) in secrets else value
+        name: _referred(value, spellings.get(name, ""), secrets)
         for name, value in parameters.items()
     }
+
+
+def _referred(value: Any, field: str, secrets: set[str]) -> Any:
+    """The value, or a reference to it; of an object each of its fields."""
+    if isinstance(value, str) and field in secrets:
+        return _kept(value)
+    if isinstance(value, dict):
+        return {name: _referred(one, f"{field}.{name}", secrets) for name, one in value.items()}
+    return value
 
 
 def _kept(value: str) -> dict[str, str]:

@@ -68,7 +68,7 @@ def test_no_topic_and_no_log_holds_it(
     assert result.output["body"].split("\n")[0] == "***"
     assert "***" in result.output["body"].split("\n")[2]
     forms = [CANARY, quote(CANARY, safe=""), base64.b64encode(CANARY.encode()).decode()[:-4]]
-    topics = every_record(stack[0].bootstrap_servers)
+    topics = every_record(stack[0].client_options)
     records = b"".join(part for parts in topics.values() for part in parts)
     assert b"file/token" in records
     for form in forms:

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from runtime.environment import is_credential
 from runtime.settings import (
     KAFKA_OPTIONS,
     CommonSettings,
@@ -21,6 +22,11 @@ from runtime.settings import (
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
 
 CANARY = "canary-7f3a-value"
+#: Of other programs: what a shell, a container or a build has set.
+OF_OTHERS = (
+    "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "VAULT_TOKEN", "GH_TOKEN", "AZURE_CLIENT_SECRET",
+    "OPENAI_API_KEY", "MYSQL_PWD", "REDISCLI_AUTH", "SSHPASS", "npm_config__auth", "PASSWORD",
+)  # fmt: skip
 _SCRIPT = """
 import os, sys
 from pathlib import Path
@@ -42,7 +48,8 @@ sys.exit(service.run("executor", model, ("kafka",), body))
 @pytest.mark.parametrize("model", ["ExecutorSettings", "RouterSettings", "SinkSettings"])
 @pytest.mark.parametrize("mode", ["take", "drop"])
 def test_a_program_finds_no_credential_in_the_environment(model: str, mode: str) -> None:
-    variables = {name: f"postgresql://u:{CANARY}@h/{name}" for name in secret_variables()}
+    names = (*secret_variables(), *OF_OTHERS)
+    variables = {name: f"postgresql://u:{CANARY}@h/{name}" for name in names}
     variables[KAFKA_OPTIONS] = json.dumps({"sasl.password": CANARY})
     ended = subprocess.run(
         [sys.executable, "-c", _SCRIPT, model, mode],
@@ -78,6 +85,15 @@ def test_wrong_kafka_options_are_named_and_not_repeated(
     with pytest.raises(SettingsError, match=KAFKA_OPTIONS) as said:
         load(CommonSettings)
     assert CANARY not in str(said.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["PATH", "PWD", "OLDPWD", "SSH_AUTH_SOCK", "AWS_PROFILE", "AWS_ACCESS_KEY_ID",
+             "AWS_WEB_IDENTITY_TOKEN_FILE", "GOOGLE_APPLICATION_CREDENTIALS", "KEYBOARD",
+             "PGPASSWORD", "RUNSTREAM_ANY_TOKEN"],
+)  # fmt: skip
+def test_what_holds_no_credential_is_kept(name: str) -> None:
+    assert not is_credential(name)
 
 
 def test_every_secret_setting_is_a_credential() -> None:
