@@ -54,8 +54,9 @@ _END_SECONDS = 10.0
 class Request:
     """The program to start; `user` None is this process's own."""
 
-    program: str
-    argv: tuple[str, ...]
+    #: Tried in this order, until one may be started.
+    programs: tuple[str, ...]
+    arguments: tuple[str, ...]
     env: dict[str, str]
     #: Made for the attempt, its working folder, and removed at its end.
     folder: str
@@ -72,7 +73,8 @@ class Request:
         user = fields.pop("user")
         fields["user"] = None if user is None else User(**user)
         fields["limits"] = Limits(**fields["limits"])
-        fields["argv"] = tuple(fields["argv"])
+        for name in ("programs", "arguments"):
+            fields[name] = tuple(fields[name])
         return cls(**fields)
 
 
@@ -250,7 +252,13 @@ def _become(request: Request, streams: list[int], parent: int) -> NoReturn:
     confinement.end_with_parent(parent)
     for target, descriptor in enumerate(streams):
         os.dup2(descriptor, target)
-    os.execve(request.program, request.argv, request.env)  # noqa: S606
+    refused: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    for program in request.programs:
+        try:
+            os.execve(program, (program, *request.arguments), request.env)  # noqa: S606
+        except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
+            refused = error
+    raise refused
 
 
 def _wake_on_children() -> int:
