@@ -55,8 +55,9 @@ _END_SECONDS = 10.0
 class Request:
     """The program to start; `user` None is this process's own."""
 
-    program: str
-    argv: tuple[str, ...]
+    #: Tried in this order, until one may be started.
+    programs: tuple[str, ...]
+    arguments: tuple[str, ...]
     env: dict[str, str]
     #: Made for the attempt, its working folder, and removed at its end.
     folder: str
@@ -77,7 +78,8 @@ class Request:
         fields["limits"] = Limits(**fields["limits"])
         way_out = fields.pop("way_out")
         fields["way_out"] = None if way_out is None else WayOut(**way_out)
-        fields["argv"] = tuple(fields["argv"])
+        for name in ("programs", "arguments"):
+            fields[name] = tuple(fields[name])
         return cls(**fields)
 
 
@@ -260,7 +262,13 @@ def _become(request: Request, streams: list[int], parent: int) -> NoReturn:
         enclosed.relay(listener, way_out.socket)
     for target, descriptor in enumerate(streams):
         os.dup2(descriptor, target)
-    os.execve(request.program, request.argv, request.env)  # noqa: S606
+    refused: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    for program in request.programs:
+        try:
+            os.execve(program, (program, *request.arguments), request.env)  # noqa: S606
+        except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
+            refused = error
+    raise refused
 
 
 def _wake_on_children() -> int:

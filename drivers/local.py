@@ -112,8 +112,8 @@ def _request(
     name = f"runstream-{os.getpid()}-{secrets.token_hex(8)}"
     folder = str(Path(tempfile.gettempdir()) / name)
     environment = minimal_environment(invocation.env, user.home or folder)
-    program = shutil.which(invocation.argv[0], path=environment["PATH"])
-    if program is None:
+    programs = _found(invocation.argv[0], environment["PATH"])
+    if not programs:
         return fail(
             invocation,
             "program_missing",
@@ -121,8 +121,8 @@ def _request(
         )
     limits = context.resources.settings.step_limits
     return Request(
-        program=program,
-        argv=(program, *invocation.argv[1:]),
+        programs=programs,
+        arguments=invocation.argv[1:],
         env={**environment, "TMPDIR": folder, processes.MARK: mark_of(context)},
         folder=folder,
         limits=Limits(
@@ -138,6 +138,12 @@ def _request(
         cgroups=user.cgroups,
         way_out=way_out,
     )
+
+
+def _found(name: str, path: str) -> tuple[str, ...]:
+    """The files that `name` can mean, as execvp(3) tries them: its user may not start each."""
+    found = (shutil.which(name, path=folder) for folder in path.split(":"))
+    return tuple(dict.fromkeys(file for file in found if file is not None))
 
 
 def minimal_environment(added: dict[str, str], home: str) -> dict[str, str]:

@@ -36,7 +36,11 @@ def make_inventory_role(dsn: str, inventory_dsn: str) -> None:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         found = connection.execute(
             "SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication "
-            "OR rolname = current_user FROM pg_roles WHERE rolname = %s",
+            "OR rolname = current_user "
+            "OR EXISTS (SELECT 1 FROM pg_auth_members WHERE member = pg_roles.oid) "
+            "OR EXISTS (SELECT 1 FROM pg_class WHERE relowner = pg_roles.oid "
+            "AND relnamespace = 'execution'::regnamespace) "
+            "FROM pg_roles WHERE rolname = %s",
             [name],
         ).fetchone()
         if found is not None and found[0]:

@@ -50,10 +50,7 @@ def test_a_request_that_never_went_out_had_no_effect(scheme: str, driver: str, e
     async def story(opened: Resources, port: int, accepted: asyncio.Event) -> Run:
         url = f"{scheme}://127.0.0.1:{port}/"
         run = Run(opened, Invocation("curl", driver, call="request", arguments={"url": url}))
-        if effect == "none":
-            await run.cancelled(accepted.is_set, 5)
-        else:
-            await run.cancelled(lambda: run.context.stop.effect == "possible", 5)
+        await run.cancelled(lambda: accepted.is_set() and run.context.stop.effect == effect, 5)
         return run
 
     stop = with_silent_server(story).context.stop

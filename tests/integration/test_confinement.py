@@ -187,6 +187,18 @@ def test_a_program_that_is_not_the_executors_can_reopen_its_streams() -> None:
     assert bytes(attempt.output.stderr) == b"err\n"
 
 
+@as_root
+def test_a_program_that_its_user_may_not_start_is_looked_for_further(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As where the executor's own folders come first in PATH."""
+    tmp_path.chmod(0o700)
+    (tmp_path / "id").write_text("#!/bin/sh\necho wrong\n")
+    (tmp_path / "id").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert int(said("id", "-u")) >= FIRST_UID
+
+
 def test_a_program_inherits_three_descriptors() -> None:
     # The listing has the descriptor of the folder itself.
     assert said("ls", "/proc/self/fd").split() == ["0", "1", "2", "3"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -29,9 +28,7 @@ def role(database: str) -> Iterator[str]:
 
 
 def url_of(database: str, role: str, password: str) -> str:
-    parts = urlsplit(database)
-    place = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=f"{role}:{password}@{place}").geturl()
+    return psycopg.conninfo.make_conninfo(database, user=role, password=password)
 
 
 def test_the_role_can_use_the_inventory_and_nothing_else(database: str, role: str) -> None:
@@ -78,6 +75,14 @@ def test_a_role_that_may_do_more_is_refused(database: str, role: str) -> None:
     with psycopg.connect(database) as connection:
         connection.execute(
             sql.SQL("CREATE ROLE {} LOGIN CREATEROLE PASSWORD 'x'").format(sql.Identifier(role))
+        )
+    with pytest.raises(UnfitRole):
+        make_inventory_role(database, url_of(database, role, "x"))
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            sql.SQL("ALTER ROLE {} NOCREATEROLE; GRANT pg_read_all_data TO {}").format(
+                *[sql.Identifier(role)] * 2
+            )
         )
     with pytest.raises(UnfitRole):
         make_inventory_role(database, url_of(database, role, "x"))
