@@ -51,8 +51,7 @@ _HARMLESS: Final = re.compile(
 _NO_VALUE: Final = frozenset({"", "true", "false", "yes", "no", "null", "none", "***"})
 #: What a search for a token or key begins with; looking for these first costs next to nothing.
 _SIGNS: Final = (
-    "://", "PRIVATE KEY-----", "ghp_", "gho_", "ghs_", "github_pat_", "glpat-", "xoxb-", "xoxp-",
-    "xoxa-", "hvs.", "sk_live_",
+    "PRIVATE KEY-----", "ghp_", "gho_", "ghs_", "github_pat_", "glpat-", "xox", "hvs.", "sk_live_"
 )  # fmt: skip
 _TEXT: Final = re.compile(
     r"://[^\s/@:'\"]{0,128}:(?![$%{<*@])[^\s/@'\"]{1,256}@"
@@ -69,6 +68,8 @@ _LONGEST_NAME: Final = 80
 
 def problems(value: Any, field: str) -> Iterator[Problem]:
     """A problem for each secret in the value of a parameter; it names the place and no value."""
+    if type(value) not in (str, list, dict):
+        return
     waiting: list[tuple[Any, str, int]] = [(value, field, 0)]
     while waiting:
         at, place, depth = waiting.pop()
@@ -92,7 +93,12 @@ def problems(value: Any, field: str) -> Iterator[Problem]:
 
 def holds_secret(text: str) -> bool:
     """Whether a private key, a vendor's token or an address with a password stands in the text."""
-    return any(sign in text for sign in _SIGNS) and _TEXT.search(text) is not None
+    if "@" in text and "://" in text:
+        return _TEXT.search(text) is not None
+    for sign in _SIGNS:
+        if sign in text:
+            return _TEXT.search(text) is not None
+    return False
 
 
 def _arguments(words: list[Any]) -> Iterator[int]:
@@ -100,7 +106,9 @@ def _arguments(words: list[Any]) -> Iterator[int]:
     for index, word in enumerate(words):
         if type(word) is not str:
             continue
-        if any(_is_set(word, found) for found in _SET.finditer(word)):
+        if ("=" in word or ":" in word) and any(
+            _is_set(word, found) for found in _SET.finditer(word)
+        ):
             yield index
         elif index + 1 < len(words) and _is_named(_OPTION, word):
             after = words[index + 1]
