@@ -32,11 +32,8 @@ class ProcessSpec(BaseModel):
     role: Role | None = None
     #: Those that an executor serves.
     domains: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> Literal["router", "executor"] | None:
-        """Which of the stack's keys it signs with."""
-        return None if self.role in (None, "sink", "projector") else self.role
+    #: Which of the stack's keys it signs with.
+    key: Literal["router", "executor"] | None = None
 
 
 def console_command(
@@ -48,9 +45,13 @@ def console_command(
 ) -> ProcessSpec:
     """A `runstream` command, run by this interpreter; it gets no secrets."""
     argv = (sys.executable, "-m", "console", *arguments)
+    key: Literal["router", "executor"] | None = None
+    if arguments[0] == "router" or arguments[0] == "executor":
+        key = arguments[0]
     return ProcessSpec(
-        name=name, argv=argv, database=database, inventory=inventory, secrets=False, role=role
-    )
+        name=name, argv=argv, database=database, inventory=inventory, secrets=False, role=role,
+        key=key,
+    )  # fmt: skip
 
 
 def executor(name: str, domains: Sequence[str]) -> ProcessSpec:

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 from psycopg.conninfo import conninfo_to_dict
 
-from devstack.processes import console_command, executor
+from devstack.processes import PROJECTOR, ROUTER, SINK, executor
 from devstack.stack import LocalStack
 from tests.certificates import Authority
 from tests.harness import PATIENCE_SECONDS, Harness
@@ -98,10 +98,10 @@ def ran(folder: Path, environment: Any) -> Iterator[Kept]:
         stack = LocalStack(
             folder / "stack",
             processes=(
-                console_command("router", "router"),
+                ROUTER,
                 executor("executor", _DOMAINS),
-                console_command("sink", "sink", database=True),
-                console_command("projector", "projector"),
+                SINK,
+                PROJECTOR,
             ),
             test_tools=True,
         )

@@ -24,6 +24,7 @@ from streams.commands import CancelStep
 from streams.reports import REPORT, AnyReport, Cancelled, Failed, Succeeded
 from tests.driver_kit import command, settings, until
 from tests.integration.local_lab import argv
+from tests.unit.executors_agent.test_reports import no_tokens
 
 RACES = 1_000
 _AT_ONCE = 16
@@ -83,7 +84,7 @@ def test_a_cancel_that_races_the_end_has_one_of_the_two_ends(open_folder: Path) 
         lane: Any = SimpleNamespace(slots=Slots(_AT_ONCE))
         cancellations = Cancellations()
         agent = Agent(
-            wanted, structlog.get_logger(), reports, resources, DRIVERS, cancellations  # type: ignore[arg-type]
+            wanted, structlog.get_logger(), reports, resources, DRIVERS, cancellations, no_tokens  # type: ignore[arg-type]
         )  # fmt: skip
         names = iter(range(RACES))
 
