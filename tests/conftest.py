@@ -35,6 +35,8 @@ os.environ["RUNSTREAM_ENVIRONMENT"] = "dev"
 #: The variables that name servers of the machine's own, and the login there.
 SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "RUNSTREAM_KAFKA_OPTIONS", "DATABASE_URL")
 
+#: Lets everybody do everything: for tests of something else.
+POLICY = Path(__file__).with_name("policy.yaml")
 #: What the tools need to act inside this machine. Programs of the tools run as the user of the
 #: tests, who is root where they act on accounts and packets; those of the test domain do not.
 ENVIRONMENT = {
@@ -42,6 +44,7 @@ ENVIRONMENT = {
     "RUNSTREAM_STARTABLE_PROGRAMS": "cut,printf,no-such-program,id",
     "RUNSTREAM_ALLOW_PRIVATE_ADDRESSES": "true",
     "RUNSTREAM_NETWORK_SCOPE": "127.0.0.0/8,198.18.0.0/15",
+    "RUNSTREAM_POLICY": str(POLICY),
 }
 
 

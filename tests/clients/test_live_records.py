@@ -128,7 +128,13 @@ def test_what_is_written_is_valid_for_what_is_published(
     command("resume", running)
     _first(harness, held, "execution.resumed")
     command("cancel", running)
-    command("approve", _first(harness, keys["an approval"], "execution.approval_requested"))
+    waiting = _first(harness, keys["an approval"], "execution.approval_requested")
+    (asked,) = [
+        event["data"]
+        for event in harness.log.events[waiting]
+        if event["type"] == "execution.approval_requested"
+    ]
+    command("approve", waiting, plan_hash=asked["plan_hash"])
     _first(harness, keys["a refusal"], "execution.rejected")
     harness.wait_ended(set(keys.values()) - {keys["a refusal"]})
 

@@ -14,7 +14,7 @@ import pytest
 
 from devstack.processes import ROUTER, executor
 from devstack.stack import LocalStack
-from tests.conftest import SERVERS
+from tests.conftest import POLICY, SERVERS
 from tests.harness import PATIENCE_SECONDS, Harness
 
 PROCESSES = (
@@ -31,6 +31,7 @@ def prod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
         for name in SERVERS:
             if name in os.environ:
                 environment.delenv(name)
+        environment.setenv("RUNSTREAM_POLICY", str(POLICY))
         stack = LocalStack(folder / "stack", processes=PROCESSES, environment="prod")
         try:
             with stack:
@@ -90,6 +91,7 @@ def test_leaving_the_environment_out_saves_no_approval(prod: Harness) -> None:
     waiting = _events(prod, key, "execution.approval_requested")
     assert "step.dispatched" not in [event["type"] for event in waiting]
     execution_id = waiting[0]["execution_id"]
-    prod.control("approve", execution_id)
+    plan_hash = waiting[-1]["data"]["plan_hash"]
+    prod.control("approve", execution_id, plan_hash=plan_hash)
     _events(prod, key, "execution.completed")
     assert _names(prod) == []
