@@ -15,7 +15,6 @@ import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from drivers import processes
 
@@ -29,7 +28,7 @@ _KEYCTL = {"x86_64": 250, "aarch64": 219}.get(os.uname().machine)
 #: comes first where it can, and then says which limit it was.
 _HEADROOM = 1.25
 #: The kernel takes such a process before any other when memory runs out.
-_OOM_SCORE = "900"
+_OOM_SCORE = b"900"
 #: Steps at their limit that a user may have, where it is the user of several steps.
 _SHARED = 4
 _DEFAULT_ACTION = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
@@ -89,7 +88,12 @@ def confine(user: User | None, limits: Limits, *, new_privileges: bool) -> None:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with suppress(OSError):  # Not there, or not for this user: the other limits still hold.
-        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
+        # As bytes: a text file would have each of these processes import its codec.
+        score = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(score, _OOM_SCORE)
+        finally:
+            os.close(score)
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_NOFILE, limits.open_files)
     _lower(resource.RLIMIT_FSIZE, limits.file_bytes)

@@ -9,6 +9,7 @@ supervisor sees the end of its own connection. Standard library only.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -33,6 +34,9 @@ def main() -> None:
     for standard in (0, 1, 2):
         os.dup2(null, standard)
     os.close(null)
+    # What was loaded stays; a collection would make each process that is forked copy it.
+    gc.disable()
+    gc.freeze()
     while True:
         data, descriptors, _, _ = socket.recv_fds(executor, 1, _MOST_DESCRIPTORS)
         if not data:

@@ -55,7 +55,7 @@ def make(below: str, processes: int) -> Path:
         kind = folder / "cgroup.type"
         if kind.exists() and kind.read_text(encoding="ascii").strip() == "domain invalid":
             kind.write_text("threaded", encoding="ascii")
-        (folder / "pids.max").write_text(str(processes), encoding="ascii")
+        (folder / "pids.max").write_bytes(str(processes).encode())
     except OSError:
         remove(folder)
         raise
@@ -64,7 +64,7 @@ def make(below: str, processes: int) -> Path:
 
 def join(folder: Path) -> None:
     """Put this process into a cgroup; what it starts is then in it too. Raises OSError."""
-    (folder / "cgroup.procs").write_text("0", encoding="ascii")
+    (folder / "cgroup.procs").write_bytes(b"0")
 
 
 def remove(folder: Path) -> None:
