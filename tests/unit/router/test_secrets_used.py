@@ -23,7 +23,8 @@ def test_a_use_is_audited_by_name() -> None:
     assert event["type"] == "audit.secret_used"
     assert (event["step"], event["attempt"]) == ("one", 1)
     assert event["data"] == {
-        "actor": "anonymous", "tool": "noop", "executor": "agent-1", "uses": [USE]
+        "actor": "anonymous", "claimed_actor": None, "tool": "noop", "executor": "agent-1",
+        "uses": [USE],
     }  # fmt: skip
     ended = simulation.report("succeeded", command, output={})
     assert kinds(ended) == ["step.succeeded", "execution.completed"]
