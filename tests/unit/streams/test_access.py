@@ -12,6 +12,7 @@ from streams.topics import (
     DEAD_LETTERS,
     DOMAINS,
     EVENTS,
+    LOCKS_STATE,
     OUTPUT,
     PROGRESS,
     REQUESTS,
@@ -53,7 +54,7 @@ def test_people_ask_and_look_and_nothing_else() -> None:
     people = named("people")
     assert writes(people) == {REQUESTS.name, CONTROL.name}
     letters = {topic.name for topic in DEAD_LETTERS.values()}
-    assert reads(people) == {EVENTS.name, OUTPUT.name, PROGRESS.name} | letters
+    assert reads(people) == {EVENTS.name, OUTPUT.name, PROGRESS.name, LOCKS_STATE.name} | letters
 
 
 def test_only_the_router_writes_steps() -> None:
