@@ -80,8 +80,9 @@ def _set_login(jvm: Jvm, folder: Path, data: Path, login: Login, log: Path) -> N
     first = new_login(login.username)
     server = _FirstBroker(jvm, folder, data, first, log)
     server.start()
+    options: dict[str, Any] = {**server.options}
     try:
-        set_passwords(AdminClient(server.options), {login.username: login.password})
+        set_passwords(AdminClient(options), {login.username: login.password})
     except (KafkaException, TimeoutError) as error:
         raise LocalStackError(f"The broker's data could not be given a login: {error}") from None
     finally:
@@ -108,7 +109,7 @@ class _FirstBroker(LocalServer):
 
     def prepare(self) -> Child:
         """The process, not started yet."""
-        self._child = self._jvm.broker(self.properties, _HEAP_MEGABYTES, self._log)
+        self._child = self._jvm.broker(self.properties, _HEAP_MEGABYTES, self._log, small=True)
         return self._child
 
     def is_ready(self) -> bool:

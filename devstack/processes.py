@@ -12,6 +12,11 @@ from streams.topics import DOMAINS, TEST_DOMAIN
 
 #: What a process is, for the topics that it may read and write.
 Role = Literal["router", "executor", "sink", "projector"]
+#: Command -> which of the stack's keys it signs with.
+_KEYS: Final[dict[str, Literal["router", "executor"]]] = {
+    "router": "router",
+    "executor": "executor",
+}
 
 
 class ProcessSpec(BaseModel):
@@ -45,12 +50,9 @@ def console_command(
 ) -> ProcessSpec:
     """A `runstream` command, run by this interpreter; it gets no secrets."""
     argv = (sys.executable, "-m", "console", *arguments)
-    key: Literal["router", "executor"] | None = None
-    if arguments[0] == "router" or arguments[0] == "executor":
-        key = arguments[0]
     return ProcessSpec(
         name=name, argv=argv, database=database, inventory=inventory, secrets=False, role=role,
-        key=key,
+        key=_KEYS.get(arguments[0]),
     )  # fmt: skip
 
 

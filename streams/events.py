@@ -105,7 +105,8 @@ def _names(payload: Hashable) -> tuple[str, ...]:
 
 
 def _as_dict(payload: Any) -> dict[str, Any]:
-    return {name: getattr(payload, name) for name in _names(type(payload))}
+    kind: Any = type(payload)
+    return {name: getattr(payload, name) for name in _names(kind)}
 
 
 def _body(event: Event) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AclBinding,
@@ -83,7 +83,7 @@ def apply(
 def set_passwords(admin: AdminClient, passwords: Mapping[str, str]) -> None:
     """Give these users their SCRAM-SHA-256 passwords; a user that does not exist is created."""
     info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, ITERATIONS)
-    changes = [
+    changes: list[Any] = [
         UserScramCredentialUpsertion(name, info, password.encode())
         for name, password in passwords.items()
     ]
@@ -94,12 +94,13 @@ def set_passwords(admin: AdminClient, passwords: Mapping[str, str]) -> None:
 
 
 def _found(admin: AdminClient, principal: Principal) -> list[AclBinding]:
+    anything: Any = None
     everything = AclBindingFilter(
         ResourceType.ANY,
-        None,
+        anything,
         ResourcePatternType.ANY,
         f"User:{principal.name}",
-        None,
+        anything,
         AclOperation.ANY,
         AclPermissionType.ANY,
     )
