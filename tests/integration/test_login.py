@@ -196,7 +196,7 @@ def _without_login(folder: Path) -> tuple[Child, dict[str, str]]:
     properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     arguments = ["--cluster-id=MkU3OEVBNTcwNTJENDM2Qk", f"--config={properties}"]
     jvm.format(arguments, folder / "old.arguments")
-    child = jvm.broker(properties, 256, folder / "old.log")
+    child = jvm.broker(properties, 256, folder / "old.log", small=True)
     return child, {"bootstrap.servers": f"127.0.0.1:{port}"}
 
 
