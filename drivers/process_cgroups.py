@@ -104,13 +104,14 @@ def _own() -> Iterator[tuple[Path, Path]]:
         return
     paths: dict[str, str] = {}
     for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
-        _, controllers, path = line.split(":", 2)
+        _, controllers, place = line.split(":", 2)
         for controller in controllers.split(","):
-            paths[controller] = path
+            paths[controller] = place
     for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
         place, _, system = line.partition(" - ")
         root, mount = place.split()[3:5]
         kind, _, options = system.split(" ", 2)
+        path: str | None
         if kind == "cgroup" and "pids" in options.split(","):
             path = paths.get("pids")
         elif kind == "cgroup2":
