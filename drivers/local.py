@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from drivers import processes
+from drivers import private_folder, processes
 from drivers.attempt_supervisor import Request
 from drivers.cleanup import run_uncancelled
 from drivers.confinement import Limits
@@ -95,14 +95,19 @@ async def _run_as(
         started = starting.result() if starting.done() else None
         return started.exit_code if started else None
 
-    return await run_until_stopped(
-        work(),
-        stop,
-        exit_code,
-        context,
-        success_codes=invocation.success_codes,
-        confirm_seconds=3 * KILL_SECONDS,
-    )
+    try:
+        return await run_until_stopped(
+            work(),
+            stop,
+            exit_code,
+            context,
+            success_codes=invocation.success_codes,
+            confirm_seconds=3 * KILL_SECONDS,
+        )
+    except ConnectionError:
+        # The supervisor was killed, which removes the folder else.
+        await asyncio.to_thread(private_folder.remove, request.folder)
+        raise
 
 
 def _request(

@@ -111,6 +111,7 @@ def _own() -> Iterator[tuple[Path, Path]]:
         place, _, system = line.partition(" - ")
         root, mount = place.split()[3:5]
         kind, _, options = system.split(" ", 2)
+        path: str | None
         if kind == "cgroup" and "pids" in options.split(","):
             path: str | None = paths.get("pids")
         elif kind == "cgroup2":

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from contextlib import ExitStack
@@ -513,6 +514,8 @@ def test_a_killed_supervisor_ends_the_program_and_is_said(wanted: dict[str, Any]
         return pids
 
     assert not any(alive(pid) for pid in asyncio.run(inside()))
+    folders = Path(tempfile.gettempdir())
+    asyncio.run(until(lambda: not [*folders.glob(f"runstream-{os.getpid()}-*")], 10))
 
 
 def test_a_killed_launch_server_is_replaced() -> None:

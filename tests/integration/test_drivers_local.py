@@ -121,7 +121,7 @@ def test_a_background_process_holds_nobody_up(own: bool) -> None:
         pytest.skip("only root can give a program a user of its own")
     if not own:
         skip_where_root_is_unbounded()
-    wanted = {} if own else {"step_user": getpass.getuser()}
+    wanted: dict[str, object] = {} if own else {"step_user": getpass.getuser()}
     outcome, attempt = run(argv("sh", "-c", "echo begun; setsid sleep 20 & echo $!"), wanted)
     assert isinstance(outcome, Success)
     pid = int(bytes(attempt.output.stdout).split()[1])
