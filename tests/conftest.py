@@ -29,6 +29,9 @@ PROCESSES = (
 # test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# A table leaves out what has no room, and no test is about the terminal that it happens to have.
+os.environ["COLUMNS"] = "200"
+
 # What every executor of the tests serves, also those that a test starts without the local stack.
 os.environ["RUNSTREAM_ENVIRONMENT"] = "dev"
 

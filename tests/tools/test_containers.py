@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,12 @@ from tests.tools.engine import IMAGE, Engine, engine
 
 
 @pytest.fixture(scope="module")
-def podman_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with engine(tmp_path_factory.mktemp("engine")) as made:
+def podman_engine() -> Iterator[Engine]:
+    # Podman refuses a path of more than 50 characters.
+    with (
+        tempfile.TemporaryDirectory(prefix="engine-", ignore_cleanup_errors=True) as folder,
+        engine(Path(folder)) as made,
+    ):
         yield made
 
 
