@@ -91,7 +91,10 @@ def _texts(piece: str) -> Iterator[bytes]:
         texts |= {quoted, _ESCAPED_BYTE.sub(lambda found: found[0].lower(), quoted)}
     yield from map(_bytes, texts)
     for order in ("utf-16-le", "utf-16-be"):
-        yield piece.encode(order, "surrogatepass")
+        wide = piece.encode(order, "surrogatepass")
+        yield wide
+        # As a result holds it: without U+0000, which Postgres cannot store (`output.escaped`).
+        yield wide.replace(b"\x00", b"\\u0000")
 
 
 def _in_json(piece: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from xml.sax import saxutils
 
-import canary_forms  # type: ignore[import-not-found]
+from tests import canary_forms
 
 _SECONDS = 60.0
 

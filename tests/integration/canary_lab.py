@@ -117,7 +117,7 @@ def ran(folder: Path, environment: Any) -> Iterator[Kept]:
         steps = [
             *canary_steps.programs(ssh.port),
             *canary_steps.web(web),
-            *canary_steps.databases(int(database["port"]), passwords),
+            *canary_steps.databases(int(database["port"] or 0), passwords),
             *canary_steps.others(windows.port, good, bad),
         ]
         harness = Harness(stack, folder / "ledger")

@@ -96,7 +96,7 @@ class _Mail:
 
 @contextmanager
 def mail_server(port: int, user: str, password: str) -> Iterator[None]:
-    """A mail server that demands this login."""
+    """A mail server that takes this login only."""
 
     def authenticate(
         server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any
@@ -106,7 +106,7 @@ def mail_server(port: int, user: str, password: str) -> Iterator[None]:
 
     controller = Controller(
         _Mail(password), hostname="127.0.0.1", port=port, authenticator=authenticate,
-        auth_required=True, auth_require_tls=False,
+        auth_require_tls=False,
     )  # fmt: skip
     controller.start()
     try:
@@ -170,15 +170,17 @@ def fill_database(dsn: str, name: str, passwords: dict[str, str]) -> None:
 
 def programs(folder: Path, *names: str) -> Path:
     """Programs of tests/canary_programs.py in a folder that every user may read; their folder."""
+    package = folder / "tests"
+    package.mkdir()
     for module in ("canary_forms.py", "canary_programs.py"):
-        shutil.copy(Path(__file__).parents[1] / module, folder)
+        shutil.copy(Path(__file__).parents[1] / module, package)
     made = folder / "programs"
     made.mkdir()
     for name in names:
         path = made / name
         path.write_text(
             f"#!{_PYTHON} -I\nimport sys\nsys.path.insert(0, {str(folder)!r})\n"
-            "import canary_programs\n"
+            "from tests import canary_programs\n"
             f"sys.exit(canary_programs.main({name!r}, {str(folder / 'passes')!r}, *sys.argv[1:]))\n"
         )
         path.chmod(0o755)

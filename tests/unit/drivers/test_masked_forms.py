@@ -6,6 +6,7 @@ import pytest
 
 from drivers.known_secrets import KnownSecrets
 from drivers.masking import Masker
+from drivers.output import escaped
 from tests.canary_forms import DECOY, found, shown, squeezed, written
 from tests.integration.canary_steps import CANARIES
 
@@ -31,6 +32,7 @@ def test_in_a_stream_of_pieces(value: str, size: int) -> None:
 @pytest.mark.parametrize("value", [*CANARIES.values(), DECOY])
 def test_in_a_value(value: str) -> None:
     texts = [text.decode("utf-8", "replace") for text in written(value).values()]
+    texts += [escaped(text) for text in texts]
     masked = masker(value).value({"texts": texts, **dict.fromkeys(texts, 1)})
     assert found(value, squeezed(repr(masked).encode())) == set()
     assert found(value, squeezed(repr(texts).encode())), "the search sees nothing"
