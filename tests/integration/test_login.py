@@ -111,6 +111,7 @@ def test_no_password_is_seen_in_arguments_environments_and_logs(own: LocalStack)
     holding = [file for file in folder.rglob("*") if _holds(file, password)]
     assert {str(file.relative_to(folder)) for file in holding} == {
         "client.properties",
+        "java.properties",
         "stack.json",
         "kafka/password",
         "kafka/server.properties",
