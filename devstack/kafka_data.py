@@ -81,7 +81,7 @@ def _set_login(jvm: Jvm, folder: Path, data: Path, login: Login, log: Path) -> N
     server = _FirstBroker(jvm, folder, data, first, log)
     server.start()
     try:
-        set_passwords(AdminClient(server.options), {login.username: login.password})
+        set_passwords(AdminClient(dict(server.options)), {login.username: login.password})
     except (KafkaException, TimeoutError) as error:
         raise LocalStackError(f"The broker's data could not be given a login: {error}") from None
     finally:

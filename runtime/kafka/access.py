@@ -14,6 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
     ScramCredentialInfo,
     ScramMechanism,
+    UserScramCredentialAlteration,
     UserScramCredentialUpsertion,
 )
 
@@ -83,7 +84,7 @@ def apply(
 def set_passwords(admin: AdminClient, passwords: Mapping[str, str]) -> None:
     """Give these users their SCRAM-SHA-256 passwords; a user that does not exist is created."""
     info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, ITERATIONS)
-    changes = [
+    changes: list[UserScramCredentialAlteration] = [
         UserScramCredentialUpsertion(name, info, password.encode())
         for name, password in passwords.items()
     ]
@@ -96,10 +97,10 @@ def set_passwords(admin: AdminClient, passwords: Mapping[str, str]) -> None:
 def _found(admin: AdminClient, principal: Principal) -> list[AclBinding]:
     everything = AclBindingFilter(
         ResourceType.ANY,
-        None,
+        None,  # type: ignore[arg-type]
         ResourcePatternType.ANY,
         f"User:{principal.name}",
-        None,
+        None,  # type: ignore[arg-type]
         AclOperation.ANY,
         AclPermissionType.ANY,
     )
