@@ -275,7 +275,8 @@ def test_the_processes_log_in_as_their_own_users(own: LocalStack) -> None:
     )
     log = own.client_properties.parent / "logs" / "router.log"
     assert NOT_ALLOWED not in log.read_text()
-    for done in AdminClient(dict(own.client_options)).delete_acls([rights]).values():
+    admin = AdminClient(dict(own.client_options))
+    for done in admin.delete_acls([rights]).values():
         assert done.result(30)
     deadline = time.monotonic() + 60
     while NOT_ALLOWED not in log.read_text():
