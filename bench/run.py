@@ -114,7 +114,7 @@ def _percentiles(values: list[float]) -> dict[str, float]:
 
 
 def _create_topics(options: Options) -> None:
-    admin = AdminClient(options)
+    admin = AdminClient(dict(options))
     new = [
         NewTopic(prefix + topic.name, topic.partitions, 1, config=topic.config())
         for prefix in (SYSTEM, BARE)

@@ -95,6 +95,7 @@ def _apply(
     settings: CommonSettings, declared: Sequence[Principal], users: Path | None, *, quiet: bool
 ) -> None:
     from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AclOperation  # type: ignore[attr-defined]
 
     from console import broker
     from runtime.kafka import access
@@ -115,7 +116,9 @@ def _apply(
             "the brokers need an authorizer, and your login the right to change ACLs and users",
         ) from None
     for one in extra:
-        terminal.say(f"not declared: {one.principal} {one.operation.name} {one.name}", "yellow")
+        terminal.say(
+            f"not declared: {one.principal} {AclOperation(one.operation).name} {one.name}", "yellow"
+        )
     if not quiet:
         terminal.say(
             f"{count(len(declared), 'user')} at {settings.bootstrap_servers}: "

@@ -74,7 +74,8 @@ def probe(settings: CommonSettings) -> ClusterMetadata:
     from runtime.kafka.outage import LOGIN, reason
 
     said: list[KafkaError] = []
-    client = AdminClient({**clients.common(settings), "error_cb": said.append})
+    options: clients.Options = {**clients.common(settings), "error_cb": said.append}
+    client = AdminClient(options)
     try:
         return client.list_topics(timeout=PROBE_SECONDS)
     except KafkaException:

@@ -208,7 +208,7 @@ def _print_addresses(found: StackStatus | None, state_dir: Path, *, show_secrets
     terminal.tell(f"Kafka     {found.bootstrap_servers}")
     login = state_dir.absolute() / "client.properties"
     if login.exists():
-        terminal.tell(f"Clients   {login} (kcat -F, --command-config of the Java tools)")
+        terminal.tell(f"Clients   {login} (kcat -F; java.properties for Java tools)")
     if show_secrets:
         terminal.tell(f"Postgres  {url}")
     else:

@@ -6,7 +6,6 @@ import base64
 import shutil
 import uuid
 from pathlib import Path
-from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -81,9 +80,8 @@ def _set_login(jvm: Jvm, folder: Path, data: Path, login: Login, log: Path) -> N
     first = new_login(login.username)
     server = _FirstBroker(jvm, folder, data, first, log)
     server.start()
-    options: dict[str, Any] = {**server.options}
     try:
-        set_passwords(AdminClient(options), {login.username: login.password})
+        set_passwords(AdminClient(dict(server.options)), {login.username: login.password})
     except (KafkaException, TimeoutError) as error:
         raise LocalStackError(f"The broker's data could not be given a login: {error}") from None
     finally:

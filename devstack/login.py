@@ -50,10 +50,13 @@ def stored_login(file: Path) -> Login | None:
 
 
 def client_properties(bootstrap_servers: str, login: Login) -> str:
-    """A file for `kcat -F`, the Java tools and what else reads Java's names.
+    """A file for `kcat -F`, in librdkafka's names; kcat refuses a file with a JAAS login."""
+    options = {"bootstrap.servers": bootstrap_servers, **login.options()}
+    return "".join(f"{name}={value}\n" for name, value in options.items())
 
-    kcat takes user and password from `sasl.jaas.config`; librdkafka itself does not know it.
-    """
+
+def java_properties(bootstrap_servers: str, login: Login) -> str:
+    """A file for the Java tools and what else reads Java's names."""
     return (
         f"bootstrap.servers={bootstrap_servers}\n"
         "security.protocol=SASL_PLAINTEXT\n"

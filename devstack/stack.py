@@ -108,8 +108,13 @@ class LocalStack:
 
     @property
     def client_properties(self) -> Path:
-        """The file of the same for kcat and Java clients; there if the stack has its own broker."""
+        """The file of the same for kcat; there if the stack has its own broker."""
         return self._folder.client_properties
+
+    @property
+    def java_properties(self) -> Path:
+        """The file of the same for Java clients; there if the stack has its own broker."""
+        return self._folder.java_properties
 
     @property
     def database_url(self) -> str:

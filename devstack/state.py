@@ -90,6 +90,7 @@ class StateFolder:
         self.kafka = self.path / "kafka"
         self.postgres = self.path / "postgres"
         self.client_properties = self.path / "client.properties"
+        self.java_properties = self.path / "java.properties"
         self.logs = self.path / "logs"
         self.keys = KeyFolder(self.path / "keys")
 

@@ -24,7 +24,7 @@ from devstack.files import cut_log, log_tail, write_atomically
 from devstack.identity import start_mark
 from devstack.kafka import KafkaServer
 from devstack.kafka_users import make_users
-from devstack.login import Login, client_properties
+from devstack.login import Login, client_properties, java_properties
 from devstack.member import Member
 from devstack.ports import assign_ports
 from devstack.postgres import PostgresServer
@@ -111,6 +111,7 @@ class Supervisor:
             given = {name: given[name] for name in given if not name.startswith(_LOGIN)}
         self._client_options = given
         self._folder.client_properties.unlink(missing_ok=True)
+        self._folder.java_properties.unlink(missing_ok=True)
         if self._request.bootstrap_servers is not None:
             self._client_options["bootstrap.servers"] = self._request.bootstrap_servers
         ours = {"Kafka": self._request.bootstrap_servers, "Postgres": self._request.database_url}
@@ -125,6 +126,8 @@ class Supervisor:
             self._client_options |= kafka.client_options
             properties = client_properties(kafka.bootstrap_servers, kafka.login)
             write_atomically(self._folder.client_properties, properties)
+            properties = java_properties(kafka.bootstrap_servers, kafka.login)
+            write_atomically(self._folder.java_properties, properties)
             self._servers.append(Member(child, kafka.is_ready, probe_every=10.0))
             # The database is made while the broker starts.
             self._servers[-1].start(time.monotonic())

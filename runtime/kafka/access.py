@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AclBinding,
@@ -14,6 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
     ScramCredentialInfo,
     ScramMechanism,
+    UserScramCredentialAlteration,
     UserScramCredentialUpsertion,
 )
 
@@ -83,7 +84,7 @@ def apply(
 def set_passwords(admin: AdminClient, passwords: Mapping[str, str]) -> None:
     """Give these users their SCRAM-SHA-256 passwords; a user that does not exist is created."""
     info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, ITERATIONS)
-    changes: list[Any] = [
+    changes: list[UserScramCredentialAlteration] = [
         UserScramCredentialUpsertion(name, info, password.encode())
         for name, password in passwords.items()
     ]
@@ -94,13 +95,12 @@ def set_passwords(admin: AdminClient, passwords: Mapping[str, str]) -> None:
 
 
 def _found(admin: AdminClient, principal: Principal) -> list[AclBinding]:
-    anything: Any = None
     everything = AclBindingFilter(
         ResourceType.ANY,
-        anything,
+        None,  # type: ignore[arg-type]
         ResourcePatternType.ANY,
         f"User:{principal.name}",
-        anything,
+        None,  # type: ignore[arg-type]
         AclOperation.ANY,
         AclPermissionType.ANY,
     )

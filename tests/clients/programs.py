@@ -40,7 +40,7 @@ class Request:
 
     #: What a client needs to connect, as librdkafka spells it.
     options: Mapping[str, Any]
-    #: The same as a file, for kcat and Java.
+    #: The same as a file for kcat; that for Java lies beside it.
     properties: Path
     idempotency_key: str
     text: str
@@ -233,12 +233,12 @@ def java_console(request: Request) -> Followed:
     produce = [
         *(*java, classpath, "org.apache.kafka.tools.ConsoleProducer"),
         *("--bootstrap-server", request.bootstrap_servers, "--topic", REQUESTS.name),
-        *("--command-config", str(request.properties)),
+        *("--command-config", str(request.properties.with_name("java.properties"))),
     ]
     consume = [
         *(*java, classpath, "org.apache.kafka.tools.consumer.ConsoleConsumer"),
         *("--bootstrap-server", request.bootstrap_servers, "--topic", EVENTS.name),
-        *("--command-config", str(request.properties)),
+        *("--command-config", str(request.properties.with_name("java.properties"))),
         *("--from-beginning", "--isolation-level", "read_committed"),
         *("--formatter-property", "print.headers=true"),
     ]

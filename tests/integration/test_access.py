@@ -258,11 +258,11 @@ def test_a_plan_runs_with_a_user_for_each_process(
     processes.start("sink", "sink")
     processes.start("projector", "projector")
     plan = tmp_path / "plan.json"
-    steps = [{"tool": "noop"}, {"tool": "noop", "depends_on": ["noop"]}]
+    steps: list[dict[str, Any]] = [{"tool": "noop"}, {"tool": "noop", "depends_on": ["noop"]}]
     plan.write_text(json.dumps({"steps": [{"id": "noop", **steps[0]}, steps[1]]}))
     processes.run("people", "run", str(plan))
     people = processes.variables("people")
-    options = json.loads(people["RUNSTREAM_KAFKA_OPTIONS"])
+    options: dict[str, Any] = json.loads(people["RUNSTREAM_KAFKA_OPTIONS"])
     prefix = people["RUNSTREAM_TOPIC_PREFIX"]
     # As any client does it, with bytes that become a dead letter.
     producer = Producer(
@@ -324,7 +324,7 @@ def test_a_cluster_that_lost_its_users_gets_them_again(
     for future in admin.alter_user_scram_credentials([lost]).values():
         future.result(30)
     assert main(["topics", "acls", "--apply", "--users", str(folder)]) == 0
-    known = admin.describe_user_scram_credentials([options["sasl.username"]])
+    known: Any = admin.describe_user_scram_credentials([options["sasl.username"]])
     for found in known.values():
         assert found.result(30).scram_credential_infos
     processes.run("people", "dlq", "list", "--json")

@@ -111,6 +111,7 @@ def test_no_password_is_seen_in_arguments_environments_and_logs(own: LocalStack)
     holding = [file for file in folder.rglob("*") if _holds(file, password)]
     assert {str(file.relative_to(folder)) for file in holding} == {
         "client.properties",
+        "java.properties",
         "stack.json",
         "kafka/password",
         "kafka/server.properties",
@@ -211,7 +212,7 @@ def test_data_of_a_broker_without_a_login_gets_one(tmp_path: Path) -> None:
     try:
         while not serves(port, options):
             assert old.poll() is None, (folder / "old.log").read_text()
-        for done in AdminClient(options).create_topics([NewTopic("kept", 1, 1)]).values():
+        for done in AdminClient(dict(options)).create_topics([NewTopic("kept", 1, 1)]).values():
             done.result(20)
         producer = Producer(options)
         producer.produce("kept", b"before")
@@ -244,10 +245,10 @@ def test_data_of_a_broker_without_a_login_gets_one(tmp_path: Path) -> None:
 def test_a_process_can_do_no_more_than_its_role_needs(own: LocalStack) -> None:
     everything = AclBindingFilter(
         ResourceType.ANY,
-        None,
+        None,  # type: ignore[arg-type]
         ResourcePatternType.ANY,
-        None,
-        None,
+        None,  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
         AclOperation.ANY,
         AclPermissionType.ANY,
     )
@@ -265,16 +266,17 @@ def test_the_processes_log_in_as_their_own_users(own: LocalStack) -> None:
     # The last test here: without its rights the router can do nothing more.
     rights = AclBindingFilter(
         ResourceType.ANY,
-        None,
+        None,  # type: ignore[arg-type]
         ResourcePatternType.ANY,
         "User:local-router",
-        None,
+        None,  # type: ignore[arg-type]
         AclOperation.ANY,
         AclPermissionType.ANY,
     )
     log = own.client_properties.parent / "logs" / "router.log"
     assert NOT_ALLOWED not in log.read_text()
-    for done in AdminClient(dict(own.client_options)).delete_acls([rights]).values():
+    admin = AdminClient(dict(own.client_options))
+    for done in admin.delete_acls([rights]).values():
         assert done.result(30)
     deadline = time.monotonic() + 60
     while NOT_ALLOWED not in log.read_text():

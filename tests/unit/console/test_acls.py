@@ -11,7 +11,7 @@ from console.cli import main
 from console.exits import Exit
 from runtime.settings import CommonSettings
 
-CALLER = {
+CALLER: dict[str, str | int | float | bool] = {
     "security.protocol": "sasl_ssl",
     "sasl.mechanisms": "PLAIN",
     "sasl.username": "root",

@@ -9,7 +9,7 @@ import pytest
 
 from devstack.errors import LocalStackError
 from devstack.kafka_config import BrokerPorts, server_properties
-from devstack.login import Login, client_properties, new_login, stored_login
+from devstack.login import Login, client_properties, java_properties, new_login, stored_login
 from devstack.state import StateFolder
 
 LOGIN = Login("runstream", "kept-from-the-screen")
@@ -42,8 +42,10 @@ def test_the_password_of_the_controller_is_another_one_at_each_start() -> None:
 
 
 def test_java_and_librdkafka_are_told_the_same() -> None:
-    found = settings(client_properties("127.0.0.1:15001", LOGIN))
+    found = settings(java_properties("127.0.0.1:15001", LOGIN))
     options = LOGIN.options()
+    kcat = settings(client_properties("127.0.0.1:15001", LOGIN))
+    assert kcat == {"bootstrap.servers": "127.0.0.1:15001", **options}
     assert found["bootstrap.servers"] == "127.0.0.1:15001"
     for name in ("security.protocol", "sasl.mechanism"):
         assert found[name] == options[name]
