@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from confluent_kafka.admin._metadata import ClusterMetadata
 
     from authority.keys import PrivateKey
+    from runtime.kafka.dead_letters import HeaderList
     from runtime.settings import CommonSettings
     from streams.envelope import Headers
     from streams.topics import Topic
@@ -132,7 +133,7 @@ def send(
         "enable.idempotence": False,
     }
     producer = Producer(clients.producer(settings, **options))
-    given = list(headers)
+    given: HeaderList = [*headers]
     if sign_with is not None:
         try:
             cluster = cluster_id(producer, name)

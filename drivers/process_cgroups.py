@@ -113,7 +113,7 @@ def _own() -> Iterator[tuple[Path, Path]]:
         kind, _, options = system.split(" ", 2)
         path: str | None
         if kind == "cgroup" and "pids" in options.split(","):
-            path: str | None = paths.get("pids")
+            path = paths.get("pids")
         elif kind == "cgroup2":
             path = paths.get("")
         else:

@@ -21,7 +21,7 @@ from processors.executors.claim import (
     decide,
 )
 from processors.executors.fencing import Fences
-from processors.executors.reports import Reports
+from processors.executors.reports import Record, Reports
 from runtime import clock
 from runtime.kafka.dead_letters import WRITTEN, HeaderList, dead_letter, fitting
 from runtime.kafka.guard import Undecidable, guarded
@@ -71,7 +71,9 @@ class ClaimBuilder:
     clock_ahead: float = 0.0
     #: Of this process, not of the batch.
     fences: Fences = field(default_factory=Fences)
-    outputs: list[Output] = field(default_factory=list)
+    #: Without signatures yet.
+    unsigned: list[Record] = field(default_factory=list)
+    letters: list[Output] = field(default_factory=list)
     #: Each with the trace header of its command.
     starts: list[tuple[Start, bytes | None]] = field(default_factory=list)
     dead_letters: int = 0
@@ -128,20 +130,16 @@ class ClaimBuilder:
                 self._dead_letter(message, error_class, text)
                 return "dead_letter"
 
-    def sign(self) -> list[Output]:
-        """All outputs, the reports with their signatures."""
-        made = [output for output in self.outputs if output.topic == self.reports_topic]
-        signed = iter(self.reports.sign([(o.key, o.value, o.headers) for o in made]))
-        return [
-            Output(output.topic, *next(signed)) if output.topic == self.reports_topic else output
-            for output in self.outputs
-        ]
+    def outputs(self) -> list[Output]:
+        """The records of the batch, the reports with their signatures."""
+        signed = self.reports.sign(self.unsigned)
+        return [*(Output(self.reports_topic, *record) for record in signed), *self.letters]
 
     def _report(
         self, command: StepCommand, kind: str, now: float, trace: bytes | None, **fields: Any
     ) -> None:
         record = self.reports.record(command, kind, clock.iso(now), trace, **fields)
-        self.outputs.append(Output(self.reports_topic, *record))
+        self.unsigned.append(record)
 
     def _dead_letter(
         self, message: Message, error_class: str, text: str, *, counts: bool = True
@@ -163,7 +161,7 @@ class ClaimBuilder:
             offset=message.offset(),
         )  # fmt: skip
         partition = -1 if record.partition is None else record.partition
-        self.outputs.append(
+        self.letters.append(
             Output(record.topic, record.key, record.value, record.headers, partition)
         )
 

@@ -183,7 +183,7 @@ class Lane(threading.Thread):
             offsets[where] = int(message.offset() or 0) + 1
         self._limit.check(len(batch), builder.dead_letters)
         began = clock.monotonic()
-        outcome = self._commit(builder.sign(), offsets, consumer)
+        outcome = self._commit(builder.outputs(), offsets, consumer)
         if outcome is not Outcome.COMMITTED:
             metrics.CLAIMS_FAILED.labels(self.domain, self.lane, outcome.value).inc()
             if not self._recover(consumer, outcome, offsets):

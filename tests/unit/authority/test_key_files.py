@@ -99,6 +99,10 @@ def test_a_changed_file_counts_within_the_interval_and_a_broken_one_does_not(
         now[0] += CHECK_SECONDS
         keys.refresh()
 
+    def replace() -> None:
+        file.unlink()
+        trusting(tmp_path, BOB)
+
     def add() -> None:
         with changing_trusted(file) as trusted:
             trusted[BOB.kid] = BOB.trusted
@@ -109,7 +113,7 @@ def test_a_changed_file_counts_within_the_interval_and_a_broken_one_does_not(
     change(lambda: None)
     assert keys.find(ALICE.kid) is not None and keys.generation == 1
     assert len(faults) == 1 and "go on to count" in faults[0]
-    change(lambda: (file.unlink(), trusting(tmp_path, BOB)))
+    change(replace)
     assert keys.find(ALICE.kid) is None and keys.generation == 2
 
 

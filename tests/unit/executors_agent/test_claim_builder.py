@@ -75,11 +75,9 @@ def test_a_command_on_which_the_decision_raises_costs_that_command_only(monkeypa
     decisions = [made.add(record(sent, attempt=attempt)) for attempt in (1, 2, 3)]
     assert decisions == ["started", "dead_letter", "started"]
     assert set(decisions) <= set(CLAIM_DECISIONS)
-    assert [output.topic for output in made.outputs] == [
-        "p.steps.reports", "p.steps.test.dlq", "p.steps.reports",
-    ]  # fmt: skip
-    assert made.dead_letters == 1
-    letter = made.outputs[1]
+    *reports, letter = made.outputs()
+    assert [report.topic for report in reports] == ["p.steps.reports"] * 2
+    assert letter.topic == "p.steps.test.dlq" and made.dead_letters == 1
     assert letter.partition == 3 and dict(letter.headers)["runstream-error-class"] == (
         b"decision_failed"
     )
@@ -101,7 +99,7 @@ def test_a_forged_command_is_a_dead_letter_and_a_report_that_ends_nothing() -> N
     made = claiming(refuse=lambda *given: "it is not signed")
     assert made.add(record()) == "not_authentic"
     assert not made.starts and made.dead_letters == 0
-    report, letter = made.outputs
+    report, letter = made.outputs()
     assert orjson.loads(report.value or b"")["type"] == "rejected_command"
     assert dict(letter.headers)["runstream-error-class"] == b"not_authentic"
 
@@ -110,6 +108,5 @@ def test_reports_of_a_claim_are_signed_and_dead_letters_are_not() -> None:
     made = claiming(refuse=lambda message, headers, step: "forged" if step.attempt == 2 else None)
     made.add(record(attempt=1))
     made.add(record(attempt=2))
-    signed = [SIGNATURE in dict(output.headers) for output in made.sign()]
+    signed = [SIGNATURE in dict(output.headers) for output in made.outputs()]
     assert signed == [True, True, False]
-    assert [output.topic for output in made.sign()] == [output.topic for output in made.outputs]

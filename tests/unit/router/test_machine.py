@@ -243,8 +243,8 @@ class World(RuleBasedStateMachine):
         self.folded_events = len(simulation.log)
         for execution in simulation.partition.store.living.values():
             # What guards against copies of commands is in the changelog only.
-            folded = {**comparable(self.folded[execution.id]), "signed": execution.signed}
-            assert folded == comparable(execution)
+            expected = {**comparable(self.folded[execution.id]), "signed": execution.signed}
+            assert expected == comparable(execution)
 
     @rule()
     def the_changelog_is_the_state(self) -> None:
