@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +15,7 @@ from console.text import count, one_line, people, plain, seconds
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from console.missing import Missing
     from console.request import Options
     from processors.router.outcomes import Explain
     from streams.admitted import AdmittedStep
@@ -45,7 +45,7 @@ def explain(
 
     Needs neither Kafka nor a database, and runs nothing. Exit code 3 where it would be rejected.
     """
-    from console import signing
+    from console import missing, signing
     from console.options import login
     from console.request import Options
     from runtime.settings import CommonSettings
@@ -56,7 +56,7 @@ def explain(
     who = key.use.actor if key is not None and key.use.actor else login()
     found = decide(str(plan), chosen, who, policy, anonymous=anonymous)
     data = found.data
-    here = missing_here(data) if endpoints.stack_file().exists() else None
+    here = missing.here(data) if endpoints.stack_file().exists() else None
     if as_json:
         terminal.data(_document(found, here))
     else:
@@ -109,39 +109,6 @@ def decide(
     message = found.message if isinstance(found, Undecodable) else "it cannot be explained"
     told = Explained("rejected", actor, "invalid", message, [Problem("plan", message)])
     return Explain(prepared.execution_id, prepared.tenant, told, keep=False)
-
-
-def missing_here(data: Explained) -> Missing:
-    """What the calls need and this machine, whose executor would run them, does not have."""
-    from console import programs
-    from toolmeta import registry
-
-    tools = registry.load()
-    named = {call.tool for call in data.calls}
-    wanted = [tool for tool in tools.all() if tool.name in named]
-    lacking = {item.tool: item.remedy or "" for item in programs.inspect(wanted) if item.missing}
-    paths = dict.fromkeys(path for call in data.calls for path in call.secrets)
-    unknown = [path for path in paths if not _is_here(path)]
-    return Missing(lacking, unknown)
-
-
-def _is_here(path: str) -> bool:
-    """Whether the variable or file of a secret is here; of other sources nothing can be said."""
-    import os
-
-    source, _, name = path.partition("/")
-    if source == "env":
-        return f"SECRET_{name}" in os.environ
-    folder = os.environ.get("RUNSTREAM_SECRETS_DIR")
-    return source != "file" or (folder is not None and (Path(folder) / name).exists())
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """What is not here: remedies by tool, and paths of secrets."""
-
-    programs: dict[str, str]
-    secrets: list[str]
 
 
 def _document(found: Explain, here: Missing | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from console import terminal
 from console.text import count, one_line, plain
 
 if TYPE_CHECKING:
-    from console.explain import Missing
+    from console.missing import Missing
     from streams.admitted import AdmittedPlan
     from streams.explained import Explained, ExplainedCall
 

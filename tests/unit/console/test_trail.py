@@ -39,7 +39,9 @@ def test_everything_of_an_execution_is_in_its_events() -> None:
         ("requested", None), ("given", "bob"), ("approved", "eve"),
     ]  # fmt: skip
     assert found.approvals[1].facts["reason"] == "looked at it"
-    assert [(one.what, one.facts["actor"]) for one in found.decisions[:1]] == [("refused", "ann")]
+    assert [(one.what, one.facts["actor"]) for one in found.decisions[:2]] == [
+        ("allowed", "ann"), ("refused", "ann"),
+    ]  # fmt: skip
     (attempt,) = found.attempts
     assert (attempt.step, attempt.attempt, attempt.tool) == ("tell", 1, "noop")
     assert attempt.parameters == command["parameters"]

@@ -66,7 +66,8 @@ class Record:
         return self.raw_headers
 
 
-expressions.evaluate_by(Worker())
+#: The child process of all simulations.
+_WORKER = Worker()
 
 
 #: Everybody may do everything: what the policy refuses has tests of its own.
@@ -140,6 +141,7 @@ class Simulation:
         require_signatures: bool = False,
         policy: str = OPEN_POLICY,
     ) -> None:
+        expressions.evaluate_by(_WORKER)
         self.authentication = authentication or EverybodySigns(self)
         self.require_signatures = require_signatures
         self.tools = registry.load(test_tools=test_tools)

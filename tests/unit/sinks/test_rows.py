@@ -279,5 +279,9 @@ def test_stored_data_of_an_earlier_shape_never_stops_a_rebuild(kind: str) -> Non
     story = Story()
     event = Event(story.id, 2, kind, moment(story, 2), "acme", Unknown({"plan": 1}), "s0", 1)
     patches = refold([*story.rows(), EventRow("e", event, "{}")])
+    if kind == "execution.explained":
+        # An execution of its own id, which never runs: no row tells of it.
+        assert patches.executions[story.id]["last_seq"] == 1
+        return
     assert patches.executions[story.id]["last_seq"] == 2
     assert patches.executions[story.id]["status"] == STATUS_AFTER.get(kind, "approved")
