@@ -76,6 +76,8 @@ class ClaimBuilder:
     letters: list[Output] = field(default_factory=list)
     #: Each with the trace header of its command.
     starts: list[tuple[Start, bytes | None]] = field(default_factory=list)
+    #: Their attempts: a copy of a command can be in the batch of the original.
+    started: set[str] = field(default_factory=set)
     dead_letters: int = 0
 
     def add(self, message: Message) -> str:
@@ -94,7 +96,7 @@ class ClaimBuilder:
                 arrival,
                 self.environment,
                 self.cancelled,
-                self.claimed,
+                self._was_claimed,
                 self.bind,
                 partial(self.refuse, message, headers),
                 self.fences.check,
@@ -112,6 +114,7 @@ class ClaimBuilder:
             case Start(command):
                 self._report(command, "started", arrival.now, trace)
                 self.starts.append((decision, trace))
+                self.started.add(decision.attempt_id)
                 return "started"
             case Refuse(command, reason, text):
                 self._report(command, "refused", arrival.now, trace, reason=reason, message=text)
@@ -129,6 +132,9 @@ class ClaimBuilder:
             case Unreadable(error_class, text):
                 self._dead_letter(message, error_class, text)
                 return "dead_letter"
+
+    def _was_claimed(self, attempt: str) -> bool:
+        return attempt in self.started or self.claimed(attempt)
 
     def outputs(self) -> list[Output]:
         """The records of the batch, the reports with their signatures."""
