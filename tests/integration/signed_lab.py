@@ -111,6 +111,15 @@ class SignedLab:
         self.until(execution_id, "step.started")
         return execution_id
 
+    def all_accepted(self, key: str) -> list[str]:
+        """The executions that were accepted with this idempotency key, so far."""
+        return [
+            ident
+            for ident, events in self.lab.log.events.items()
+            if events[0]["type"] == "execution.accepted"
+            and events[0]["data"]["idempotency_key"] == key
+        ]
+
     def control(self, kind: str, execution_id: str, **fields: Any) -> bytes:
         """A control message of the operator, not signed yet."""
         told = {"type": kind, "execution_id": execution_id, "actor": "ops", **NOTE, **fields}
@@ -231,6 +240,12 @@ class SignedLab:
         """The steps of this execution that had their effect."""
         lines = [line.split() for line in self.lab.ledger.read_text().splitlines()]
         return [line[1] for line in lines if line[0] == execution_id]
+
+
+def success(execution_id: str) -> bytes:
+    """The report that step `one` succeeded."""
+    told = {"type": "succeeded", "execution_id": execution_id, "step": "one", "attempt": 1}
+    return orjson.dumps({**told, "executor": "executor", "duration_seconds": 1.0, **NOTE})
 
 
 @contextmanager
