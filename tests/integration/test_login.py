@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -129,7 +130,7 @@ def test_no_password_is_seen_in_arguments_environments_and_logs(own: LocalStack)
         assert file.stat().st_mode & 0o077 == 0, file
 
 
-def _told(properties: Path) -> dict[str, str]:
+def _told(properties: Path) -> dict[str, Any]:
     """What a file of properties says."""
     return dict(line.split("=", 1) for line in properties.read_text().splitlines())
 
@@ -198,7 +199,7 @@ def test_the_login_of_kcat_ends_with_the_start_that_made_it(tmp_path: Path) -> N
         with pytest.raises(KafkaException):
             AdminClient({**first, "log_level": 0}).list_topics(timeout=3)
         # Nor is the owner's password ever taken that way, in which it would be sent.
-        owner = {**server.client_options, "sasl.mechanism": "PLAIN", "log_level": 0}
+        owner: dict[str, Any] = {**server.client_options, "sasl.mechanism": "PLAIN", "log_level": 0}
         with pytest.raises(KafkaException):
             AdminClient(owner).list_topics(timeout=3)
     finally:
