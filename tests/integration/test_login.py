@@ -267,7 +267,9 @@ def test_data_of_a_broker_without_a_login_gets_one(tmp_path: Path) -> None:
     try:
         while not serves(port, options):
             assert old.poll() is None, (folder / "old.log").read_text()
-        for done in AdminClient(dict(options)).create_topics([NewTopic("kept", 1, 1)]).values():
+        # It ends its requests where it is not kept until they are answered.
+        admin = AdminClient(dict(options))
+        for done in admin.create_topics([NewTopic("kept", 1, 1)]).values():
             done.result(20)
         producer = Producer(options)
         producer.produce("kept", b"before")
@@ -307,7 +309,8 @@ def test_a_process_can_do_no_more_than_its_role_needs(own: LocalStack) -> None:
         AclOperation.ANY,
         AclPermissionType.ANY,
     )
-    found = AdminClient(dict(own.client_options)).describe_acls(everything).result(30)
+    admin = AdminClient(dict(own.client_options))
+    found = admin.describe_acls(everything).result(30)
     processes = ("router", "executor", "projector")
     names = {f"User:local-{name}" for name in (*processes, "people")}
     assert {one.principal for one in found} == names
