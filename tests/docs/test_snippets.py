@@ -246,8 +246,9 @@ def test_the_queries_of_a_page(live: Stack, found: list[Block]) -> None:
         for block in found:
             for query in re.sub(r"--.*", "", live.fill(block.text)).split(";"):
                 if query.strip():
-                    found = connection.execute(query.encode())
-                    assert found.description is None or found.fetchall() is not None
+                    answer = connection.execute(query.encode())
+                    if answer.description is not None:
+                        answer.fetchall()
         # Some make a role.
         connection.rollback()
 
