@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from devstack.child import Child
@@ -13,7 +15,7 @@ from devstack.kafka_config import BrokerPorts, server_properties
 from devstack.kafka_data import ensure_data
 from devstack.kafka_jvm import find_jvm
 from devstack.kafka_ready import serves
-from devstack.login import Login
+from devstack.login import OWNER, Login, new_login
 from devstack.ports import assign_ports
 from devstack.server import LocalServer
 
@@ -38,11 +40,13 @@ class KafkaServer(LocalServer):
         small: bool = True,
         report: Report = _log.debug,
         log: Path | None = None,
+        tell_plain: Callable[[Login], None] | None = None,
     ) -> None:
         """Nothing is read or written before the start.
 
         Without `small` the JVM chooses its collector and compilers for load: faster once it is
-        warm, and larger.
+        warm, and larger. `tell_plain` is called before each start with the login for clients that
+        cannot use SCRAM with this broker.
         """
         self._folder = folder.resolve()
         self._small = small
@@ -51,6 +55,7 @@ class KafkaServer(LocalServer):
         self._log = log or self._folder / "kafka.log"
         self._port = 0
         self._login: Login | None = None
+        self._tell_plain = tell_plain
 
     @property
     def bootstrap_servers(self) -> str:
@@ -78,9 +83,22 @@ class KafkaServer(LocalServer):
         self._port = ports.clients
         data, self._login = ensure_data(jvm, self._folder, ports, self._log, self._report)
         properties = self._folder / "server.properties"
-        write_atomically(properties, server_properties(data, ports, self._login))
-        self._child = jvm.broker(properties, self._heap_megabytes, self._log, small=self._small)
+        write = partial(self._write_settings, properties, data, ports, self._login)
+        self._child = jvm.broker(
+            properties, self._heap_megabytes, self._log, small=self._small, before_start=write
+        )
         return self._child
+
+    def _write_settings(self, file: Path, data: Path, ports: BrokerPorts, login: Login) -> None:
+        """Give PLAIN another password at each start, also after a crash.
+
+        A client sends it to whoever listens on the port of a broker that is away, so it must be
+        worth nothing to the next one.
+        """
+        plain = new_login(OWNER)
+        write_atomically(file, server_properties(data, ports, login, plain))
+        if self._tell_plain is not None:
+            self._tell_plain(plain)
 
     def is_ready(self) -> bool:
         """Whether a client gets metadata with a live broker."""

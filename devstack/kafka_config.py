@@ -54,7 +54,9 @@ class BrokerPorts:
     controller: int
 
 
-def server_properties(data: Path, ports: BrokerPorts, login: Login, *, first: bool = False) -> str:
+def server_properties(
+    data: Path, ports: BrokerPorts, login: Login, plain: Login, *, first: bool = False
+) -> str:
     """The text of `server.properties`, written anew at each start because ports may change.
 
     Nobody connects without a login, other users of the machine included: neither to the port of
@@ -62,10 +64,10 @@ def server_properties(data: Path, ports: BrokerPorts, login: Login, *, first: bo
     its log, hence PLAIN there; the one who connects is this very process, and its password is
     another one at each start.
 
-    With `first` clients log in by PLAIN too: the broker runs to be told the SCRAM login of `login`.
+    Clients log in by SCRAM as `login`, or by PLAIN as `plain`. With `first` by PLAIN only: the
+    broker runs to be told the SCRAM login.
     """
     mechanism = "PLAIN" if first else MECHANISM
-    module = _plain(login) if first else login.jaas()
     controller = _plain(new_login(login.username))
     settings: dict[str, str | int] = {
         "process.roles": "broker,controller",
@@ -78,8 +80,9 @@ def server_properties(data: Path, ports: BrokerPorts, login: Login, *, first: bo
         "controller.listener.names": "CONTROLLER",
         "listener.security.protocol.map": "CLIENTS:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
         "sasl.mechanism.inter.broker.protocol": mechanism,
-        "listener.name.clients.sasl.enabled.mechanisms": mechanism,
-        f"listener.name.clients.{mechanism.lower()}.sasl.jaas.config": module,
+        "listener.name.clients.sasl.enabled.mechanisms": "PLAIN" if first else f"{MECHANISM},PLAIN",
+        f"listener.name.clients.{MECHANISM.lower()}.sasl.jaas.config": login.jaas(),
+        "listener.name.clients.plain.sasl.jaas.config": _plain(plain),
         "sasl.mechanism.controller.protocol": "PLAIN",
         "listener.name.controller.sasl.enabled.mechanisms": "PLAIN",
         "listener.name.controller.plain.sasl.jaas.config": controller,

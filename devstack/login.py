@@ -21,11 +21,11 @@ class Login:
     username: str
     password: str = field(repr=False)
 
-    def options(self) -> dict[str, str]:
+    def options(self, mechanism: str = MECHANISM) -> dict[str, str]:
         """The options of a client, as librdkafka spells them; the address is not among them."""
         return {
             "security.protocol": "SASL_PLAINTEXT",
-            "sasl.mechanism": MECHANISM,
+            "sasl.mechanism": mechanism,
             "sasl.username": self.username,
             "sasl.password": self.password,
         }
@@ -49,9 +49,13 @@ def stored_login(file: Path) -> Login | None:
         return None
 
 
-def client_properties(bootstrap_servers: str, login: Login) -> str:
-    """A file for `kcat -F`, in librdkafka's names; kcat refuses a file with a JAAS login."""
-    options = {"bootstrap.servers": bootstrap_servers, **login.options()}
+def client_properties(bootstrap_servers: str, plain: Login) -> str:
+    """A file for `kcat -F`, in librdkafka's names; kcat refuses a file with a JAAS login.
+
+    By PLAIN, since kcat is often built with a librdkafka before 2.6.1. That repeats its nonce in
+    the last message of SCRAM, which brokers from 4.0 on refuse (librdkafka pull request 4895).
+    """
+    options = {"bootstrap.servers": bootstrap_servers, **plain.options("PLAIN")}
     return "".join(f"{name}={value}\n" for name, value in options.items())
 
 

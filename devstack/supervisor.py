@@ -120,12 +120,15 @@ class Supervisor:
             self._log(f"starting {names}", progress=True)
         if self._request.bootstrap_servers is None:
             tell = partial(self._log, progress=True)
-            kafka = KafkaServer(self._folder.kafka, report=tell, log=self._folder.log("kafka"))
+            kafka = KafkaServer(
+                self._folder.kafka,
+                report=tell,
+                log=self._folder.log("kafka"),
+                tell_plain=self._write_client_properties,
+            )
             child = kafka.prepare()
             self._bootstrap_servers = kafka.bootstrap_servers
             self._client_options |= kafka.client_options
-            properties = client_properties(kafka.bootstrap_servers, kafka.login)
-            write_atomically(self._folder.client_properties, properties)
             properties = java_properties(kafka.bootstrap_servers, kafka.login)
             write_atomically(self._folder.java_properties, properties)
             self._servers.append(Member(child, kafka.is_ready, probe_every=10.0))
@@ -151,6 +154,10 @@ class Supervisor:
         self._start_processes()
         self._wait_for(self._processes)
         self._log(f"everything is ready after {time.monotonic() - began:.1f} s", progress=True)
+
+    def _write_client_properties(self, plain: Login) -> None:
+        properties = client_properties(self._bootstrap_servers or "", plain)
+        write_atomically(self._folder.client_properties, properties)
 
     def _start_processes(self) -> None:
         names = [spec.name for spec in self._request.processes]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AclBindingFilter,
     AclOperation,
@@ -29,6 +29,7 @@ from devstack.child import Child
 from devstack.kafka import KafkaServer
 from devstack.kafka_jvm import find_jvm
 from devstack.kafka_ready import serves
+from devstack.login import Login
 from devstack.ports import free_port
 from devstack.processes import PROJECTOR, ROUTER, executor
 from devstack.stack import LocalStack
@@ -110,13 +111,18 @@ def test_no_password_is_seen_in_arguments_environments_and_logs(own: LocalStack)
         assert "sasl.password" not in log.read_text(errors="replace"), log
     holding = [file for file in folder.rglob("*") if _holds(file, password)]
     assert {str(file.relative_to(folder)) for file in holding} == {
-        "client.properties",
         "java.properties",
         "stack.json",
         "kafka/password",
         "kafka/server.properties",
     }
-    for file in (*holding, folder / "kafka", folder / "postgres", folder / "logs"):
+    for_kcat = own.client_properties.read_text().rpartition("sasl.password=")[2].strip()
+    also = [file for file in folder.rglob("*") if _holds(file, for_kcat)]
+    assert {str(file.relative_to(folder)) for file in also} == {
+        "client.properties",
+        "kafka/server.properties",
+    }
+    for file in (*holding, *also, folder / "kafka", folder / "postgres", folder / "logs"):
         assert file.stat().st_mode & 0o077 == 0, file
 
 
@@ -164,15 +170,20 @@ def test_the_commands_log_in_by_themselves(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_the_login_stays_over_a_restart(tmp_path: Path) -> None:
-    first = KafkaServer(tmp_path / "kafka")
+def test_the_login_stays_over_a_restart_and_that_of_kcat_does_not(tmp_path: Path) -> None:
+    told: list[Login] = []
+    first = KafkaServer(tmp_path / "kafka", tell_plain=told.append)
     first.start()
     options = first.client_options
     first.stop()
-    second = KafkaServer(tmp_path / "kafka")
+    second = KafkaServer(tmp_path / "kafka", tell_plain=told.append)
     second.start()
     try:
         assert second.client_options == options
+        old, new = ({**options, **plain.options("PLAIN")} for plain in told)
+        assert AdminClient(new).list_topics(timeout=30).brokers
+        with pytest.raises(KafkaException):
+            AdminClient(old).list_topics(timeout=10)
     finally:
         second.stop()
 
@@ -212,7 +223,8 @@ def test_data_of_a_broker_without_a_login_gets_one(tmp_path: Path) -> None:
     try:
         while not serves(port, options):
             assert old.poll() is None, (folder / "old.log").read_text()
-        for done in AdminClient(dict(options)).create_topics([NewTopic("kept", 1, 1)]).values():
+        admin = AdminClient(dict(options))
+        for done in admin.create_topics([NewTopic("kept", 1, 1)]).values():
             done.result(20)
         producer = Producer(options)
         producer.produce("kept", b"before")
@@ -252,7 +264,8 @@ def test_a_process_can_do_no_more_than_its_role_needs(own: LocalStack) -> None:
         AclOperation.ANY,
         AclPermissionType.ANY,
     )
-    found = AdminClient(dict(own.client_options)).describe_acls(everything).result(30)
+    admin = AdminClient(dict(own.client_options))
+    found = admin.describe_acls(everything).result(30)
     names = {"User:local-router", "User:local-executor", "User:local-projector"}
     assert {one.principal for one in found} == names
     executors = {one.name: one.operation for one in found if one.principal == "User:local-executor"}
