@@ -80,7 +80,7 @@ _AFTER: Final[dict[str, ErrorClass]] = {
     "database": ErrorClass("the database refused the statement"),
     "output_unparsable": ErrorClass("the program's output is not what its parser expects"),
     "injected": ErrorClass("a failure that a test requested", transient=True),
-    "limit_exceeded": ErrorClass("the program used more than one step may, and was ended"),
+    "limit_exceeded": ErrorClass("a program or an answer took more than a step may, and was ended"),
     "timed_out": ErrorClass("the attempt's time was over; set by the agent"),
     "executor_stopped": ErrorClass("the executor was stopped first; set by the agent"),
     "cancelled": ErrorClass("the attempt was stopped on request; set by the agent"),
