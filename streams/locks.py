@@ -19,6 +19,8 @@ Asset = Annotated[str, Field(min_length=1, max_length=253)]
 Token = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
 #: No name is shorter than what MAX_LOCK_BYTES counts for each.
 MAX_ASSETS = MAX_LOCK_BYTES // 24
+#: Assets whose names one command may give.
+MAX_NAMED = 10_000
 Tokens = Annotated[
     dict[Asset, Token],
     Field(description="asset -> fencing token, which grows with each grant"),
@@ -72,7 +74,7 @@ class Name(_Message):
     """
 
     type: Literal["name"] = "name"
-    assets: list[AssetNames] = Field(max_length=10_000)
+    assets: list[AssetNames] = Field(max_length=MAX_NAMED)
 
 
 AnyLockCommand = Acquire | Renew | Release | Name

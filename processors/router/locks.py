@@ -266,6 +266,8 @@ def restored(execution: Execution, now: float) -> None:
     """After a restart the lease is renewed, and what may not be answered yet is asked again."""
     if execution.locks or any(spec.locks for spec in _calls(execution.plan.steps)):
         execution.renew_at = now
+        # It may wait with the keeper: if it ends before it asks again, it gives that up.
+        execution.lock_needs = LockNeeds()
 
 
 def _calls(steps: Iterable[AdmittedStep]) -> Iterator[AdmittedStep]:
