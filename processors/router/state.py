@@ -122,6 +122,10 @@ class LockNeeds:
     blocked: dict[str, str] = field(default_factory=dict)
     #: step -> what it said last of why it waits
     told: dict[str, str] = field(default_factory=dict)
+    #: What the plan itself names, once it was worked out.
+    planned: dict[str, None] | None = None
+    #: `for_each` step -> why none of its items can have its lock
+    too_many: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

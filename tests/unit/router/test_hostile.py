@@ -175,6 +175,50 @@ def test_what_waits_for_a_lock_and_is_cancelled_after_a_restart_keeps_nothing() 
     assert [command["execution_id"] for command in simulation.commands] == [last]
 
 
+def waiting_items(count: int) -> tuple[Simulation, str]:
+    """Items that each lock what only the run tells, and everything that the plan names."""
+    simulation = Simulation()
+    names = [f"{number:03d}{'x' * 240}" for number in range(100)]
+    change = {"tool": "argv", "parameters": {"argv": ["true"]}, "assets": names}
+    simulation.submit({"idempotency_key": "holder", "plan": {"steps": [change]}})
+    items = {
+        "tool": "systemctl",
+        "parameters": {"host": "{{ item + 'y' }}", "action": "restart", "service": "x"},
+        "for_each": [f"i{number}" for number in range(count)],
+        "assets": names,
+    }
+    accepted = simulation.submit({"idempotency_key": "items", "plan": {"steps": [items]}})
+    return simulation, accepted[0]["execution_id"]
+
+
+def test_items_that_wait_for_locks_ask_for_each_asset_once() -> None:
+    simulation, execution_id = waiting_items(60)
+    party = simulation.hosted.keeper.keeper.parties[execution_id]
+    asked = [asset for assets in party.requests.values() for asset in assets]
+    assert len(asked) == len(set(asked))
+    simulation.run(simulation.take())
+    done = 0
+    while simulation.commands:
+        simulation.run(simulation.take())
+        done += 1
+    assert done == 60
+    assert kinds(simulation.events)[-1] == "execution.completed"
+
+
+def test_items_that_lock_too_much_fail_in_a_bounded_time() -> None:
+    simulation = Simulation()
+    items = {
+        "tool": "systemctl",
+        "parameters": {"host": "{{ item.host }}", "action": "restart", "service": "x"},
+        "for_each": [{"host": f"{number:04d}{'x' * 200}"} for number in range(1_900)],
+        "on_failure": "continue",
+    }
+    begun = time.process_time()
+    events = simulation.submit({"steps": [items]})
+    assert time.process_time() - begun < 20
+    assert kinds(events)[-1] == "execution.failed"
+
+
 def test_more_assets_than_one_command_takes_lose_no_result() -> None:
     simulation = Simulation()
     simulation.submit({"steps": [{"tool": "asset_list", "parameters": {}}]})
