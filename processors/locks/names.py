@@ -14,13 +14,11 @@ import orjson
 
 from processors.locks.state import PREFIX
 from streams.limits import MAX_LOCK_BYTES
-from streams.locks import AssetNames
+from streams.locks import AssetNames, bytes_of
 
 _KEY: Final = PREFIX + b"names/"
 #: Assets of one partition whose names are known; of further ones each name is an asset.
 MAX_KNOWN: Final = 50_000
-#: What a name adds to a record besides its own length.
-OVERHEAD: Final = 24
 #: Of all names that one execution locks, those included that it did not write.
 MAX_BYTES: Final = 2 * MAX_LOCK_BYTES
 
@@ -58,7 +56,7 @@ class Names:
         for name in list(found):
             for asset_id in self.having.get((tenant, name), ()):
                 for other in self.known[tenant, asset_id]:
-                    room -= 0 if other in found else len(other.encode()) + OVERHEAD
+                    room -= 0 if other in found else bytes_of([other])
                     if room < 0:
                         return list(found)
                     found[other] = None

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from streams.admitted import AdmittedStep
 from streams.limits import MAX_INTEGER
-from streams.locks import AssetNames
+from streams.locks import MAX_NAMED, AssetNames
 from toolmeta.locking import lock_key
 
 _DOMAIN: Final = "asset"
@@ -15,14 +15,17 @@ _DELETE: Final = "asset_delete"
 
 
 def learned(spec: AdmittedStep, output: Any) -> list[AssetNames]:
-    """The assets that the result of a step names, with all names that they have; often none."""
+    """The assets that the result of a step names, with all names that they have; often none.
+
+    At most MAX_NAMED: no result of a real inventory has so many.
+    """
     if spec.domain != _DOMAIN or not isinstance(output, dict):
         return []
     listed = output.get("assets")
     rows = listed if isinstance(listed, list) else [output.get("asset")]
     gone = spec.tool == _DELETE
     found: list[AssetNames] = []
-    for row in rows:
+    for row in rows[:MAX_NAMED]:
         if not isinstance(row, dict):
             continue
         asset_id = row.get("asset_id")

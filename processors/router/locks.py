@@ -28,6 +28,7 @@ from streams.locks import (
     Refused,
     Release,
     Renew,
+    bytes_of,
 )
 from streams.payloads import Waiting
 from streams.timestamps import iso
@@ -37,8 +38,6 @@ from toolmeta.locking import lock_key
 
 #: How often a lease is renewed while the execution lives.
 RENEWALS: Final = 3
-#: What a key adds to a record besides its own length: a token, quotes, separators.
-_OVERHEAD: Final = 24
 
 
 class TooManyLocks(Exception):
@@ -76,20 +75,31 @@ def _ask(
 ) -> None:
     execution = decision.execution
     needs = execution.lock_needs = execution.lock_needs or LockNeeds()
-    if needs.asked.issuperset(missing):
+    if not needs.asked.isdisjoint(missing):
         return
+    if step.parent in needs.too_many:
+        raise TooManyLocks(needs.too_many[step.parent])
     wanted = dict.fromkeys(missing)
     if step.parent is not None and spec.references:
         wanted |= dict.fromkeys(_of_items(decision, step, spec, context or {}))
-    wanted |= dict.fromkeys(planned(execution.plan.steps))
+    if needs.planned is None:
+        needs.planned = dict.fromkeys(planned(execution.plan.steps))
+    wanted |= needs.planned
     fresh = sorted(key for key in wanted if key not in execution.locks)
-    known = {*execution.locks, *execution.locks_lost, *fresh}
-    size = sum(len(key.encode()) + _OVERHEAD for key in known)
+    if not needs.asked.isdisjoint(fresh):
+        # Each asset is asked for once: thousands of items would each ask for all of the plan, and
+        # whoever gets its own before holds what others wait for while it waits itself.
+        return
+    known = {*execution.locks, *execution.locks_lost, *needs.asked, *fresh}
+    size = bytes_of(known)
     if size > MAX_LOCK_BYTES:
-        raise TooManyLocks(
+        message = (
             f"the execution would lock {len(fresh) + len(execution.locks)} assets; their names "
             f"have {size} bytes and {MAX_LOCK_BYTES} are allowed: split the plan"
         )
+        if step.parent is not None:
+            needs.too_many[step.parent] = message
+        raise TooManyLocks(message)
     needs.asked.update(fresh)
     request = Acquire(
         execution_id=execution.id, tenant=execution.tenant, request=step.id, assets=fresh,
@@ -266,6 +276,8 @@ def restored(execution: Execution, now: float) -> None:
     """After a restart the lease is renewed, and what may not be answered yet is asked again."""
     if execution.locks or any(spec.locks for spec in _calls(execution.plan.steps)):
         execution.renew_at = now
+        # It may wait with the keeper: if it ends before it asks again, it gives that up.
+        execution.lock_needs = LockNeeds()
 
 
 def _calls(steps: Iterable[AdmittedStep]) -> Iterator[AdmittedStep]:

@@ -16,7 +16,14 @@ from processors.router.attempts import cancel_attempt, fail
 from processors.router.decision import AskKeeper, Decision
 from processors.router.evolve import renew_lease, told_progress
 from processors.router.scheduling import advance
-from processors.router.state import DedupEntry, Execution, StepEntry, StepState, report_bit
+from processors.router.state import (
+    DedupEntry,
+    Execution,
+    StepEntry,
+    StepState,
+    report_bit,
+    use_digest,
+)
 from streams.audit_payloads import SecretsUsed
 from streams.lifecycle import ENDED
 from streams.limits import MAX_EVIDENCE_BYTES
@@ -158,6 +165,8 @@ def _resumed(decision: Decision, step: StepState) -> None:
 
 def _secrets_used(decision: Decision, step: StepState, report: UsedReport) -> None:
     execution = decision.execution
+    if use_digest(report.attempt, report.executor, report.uses) in step.used:
+        return
     tool = execution.spec(step).tool
     data = SecretsUsed(execution.actor, tool, report.executor, report.uses, execution.claimed_actor)
     decision.emit("audit.secret_used", data, step.id, report.attempt)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from processors.locks.keeper import Keeper
 from processors.locks.names import MAX_KNOWN, Names
-from streams.locks import AssetNames, Granted, Queued
+from streams.locks import AssetNames, Granted, Queued, bytes_of
 from tests.unit.locks.test_keeper import acquire, granted, ident, release
 
 
@@ -79,4 +79,4 @@ def test_what_is_known_and_what_a_request_grows_to_are_bounded() -> None:
     asked = [f"h{n}" for n in range(1_000)]
     found = names.expand("t", asked, 10_000)
     assert found[:1_000] == asked
-    assert sum(len(name) + 24 for name in found[1_000:]) <= 10_000
+    assert bytes_of(found[1_000:]) <= 10_000
