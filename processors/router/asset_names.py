@@ -1,4 +1,4 @@
-"""Asset names: what the results of the asset tools say of the names of one asset. Pure."""
+"""Asset names: what reports say of the names that the inventory has for one asset. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 from streams.admitted import AdmittedStep
 from streams.limits import MAX_INTEGER
 from streams.locks import AssetNames
-from toolmeta.locking import lock_key
+from toolmeta.locking import names_of
 
 _DOMAIN: Final = "asset"
 _DELETE: Final = "asset_delete"
@@ -16,27 +16,22 @@ _DELETE: Final = "asset_delete"
 
 def learned(spec: AdmittedStep, output: Any) -> list[AssetNames]:
     """The assets that the result of a step names, with all names that they have; often none."""
-    if spec.domain != _DOMAIN or not isinstance(output, dict):
+    if spec.domain != _DOMAIN:
         return []
-    listed = output.get("assets")
-    rows = listed if isinstance(listed, list) else [output.get("asset")]
-    gone = spec.tool == _DELETE
-    found: list[AssetNames] = []
-    for row in rows:
-        if not isinstance(row, dict):
-            continue
-        asset_id = row.get("asset_id")
-        if type(asset_id) is int and 0 < asset_id <= MAX_INTEGER:
-            names = [] if gone else list(dict.fromkeys(_names(row, asset_id)))
-            found.append(AssetNames(asset_id=asset_id, names=names))
+    found = named(output)
+    if spec.tool == _DELETE:
+        return [AssetNames(asset_id=asset.asset_id, names=[]) for asset in found]
     return found
 
 
-def _names(row: dict[str, Any], asset_id: int) -> Iterator[str]:
-    metadata = row.get("metadata")
-    connection = metadata.get("connection") if isinstance(metadata, dict) else None
-    address = connection.get("address") if isinstance(connection, dict) else None
-    for name in (row.get("hostname"), row.get("ip_address"), address, asset_id):
-        key = lock_key(name)
-        if key is not None:
-            yield key
+def named(output: Any) -> list[AssetNames]:
+    """The assets of `asset` or `assets` of an output, in the form of the asset tools."""
+    return list(_named(output)) if isinstance(output, dict) else []
+
+
+def _named(output: dict[str, Any]) -> Iterator[AssetNames]:
+    listed = output.get("assets")
+    for row in listed if isinstance(listed, list) else [output.get("asset")]:
+        asset_id = row.get("asset_id") if isinstance(row, dict) else None
+        if isinstance(row, dict) and type(asset_id) is int and 0 < asset_id <= MAX_INTEGER:
+            yield AssetNames(asset_id=asset_id, names=names_of(row))
