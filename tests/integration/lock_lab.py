@@ -24,10 +24,11 @@ from tests.driver_kit import PYTHON
 #: Addresses, so that nothing asks DNS for them.
 ASSETS = [f"198.18.0.{number}" for number in range(1, 51)]
 
-#: Acts on the assets for so many seconds; STEP_ATTEMPT names the attempt and its executor.
+#: Acts on the assets for so many seconds, or until there is a file of that path; STEP_ATTEMPT
+#: names the attempt and its executor.
 _PROGRAM = """
 import fcntl, os, sys, time
-folder, seconds, *assets = sys.argv[1:]
+folder, until, *assets = sys.argv[1:]
 log = os.open(folder + "/effects", os.O_WRONLY | os.O_APPEND)
 def tell(what, asset):
     line = f"{what} {asset} {os.environ['STEP_ATTEMPT']} {time.time():.6f}\\n"
@@ -40,7 +41,10 @@ for asset in assets:
         tell("overlap", asset)
     else:
         tell("start", asset)
-time.sleep(float(seconds))
+if until[0] != "/":
+    time.sleep(float(until))
+while until[0] == "/" and not os.path.exists(until):
+    time.sleep(0.01)
 for asset in assets:
     tell("end", asset)
 """
@@ -71,15 +75,28 @@ class Effect:
     executor: int = 0
 
 
+def words(folder: Path, until: str, assets: list[str]) -> list[str]:
+    """The program and its arguments."""
+    return [PYTHON, "-I", "-S", "-c", _PROGRAM, str(folder), until, *assets]
+
+
+def number_of(asset: str) -> int:
+    """Its number in the inventory: another name for it."""
+    return ASSETS.index(asset) + 1
+
+
 def prepare(database: str, folder: Path) -> None:
-    """Assets in the inventory, each a file of the folder; steps may act on them from here."""
+    """Assets in the inventory, each a file of the folder; steps may act on them from here.
+
+    Their rows are written past the asset tools.
+    """
     migrate(database)
     here = Jsonb({"connection": {"type": "local"}})
     with psycopg.connect(database) as connection:
         for asset in ASSETS:
             connection.execute(
-                "INSERT INTO execution.assets (tenant, hostname, environment, metadata) "
-                "VALUES ('default', %s, 'dev', %s)", [asset, here],
+                "INSERT INTO execution.assets (asset_id, tenant, hostname, environment, metadata) "
+                "VALUES (%s, 'default', %s, 'dev', %s)", [number_of(asset), asset, here],
             )  # fmt: skip
         connection.execute(_TRIGGER)
     for name in ("effects", *ASSETS):
@@ -114,7 +131,7 @@ class Plans:
     """Makes plans of every kind of step that locks, over few assets."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        self._folder = str(folder)
+        self._folder = folder
         self._random = random.Random(seed)
 
     def one(self) -> dict[str, Any]:
@@ -136,7 +153,7 @@ class Plans:
 
     def _words(self, assets: list[str]) -> list[str]:
         seconds = "0.4" if self._random.random() < 0.1 else "0.01"
-        return [PYTHON, "-I", "-S", "-c", _PROGRAM, self._folder, seconds, *assets]
+        return words(self._folder, seconds, assets)
 
     def _argv(self, asset: str) -> dict[str, Any]:
         return {"tool": "argv", "parameters": {"argv": self._words([asset])}}
@@ -155,7 +172,10 @@ class Plans:
 
     def _update(self, number: int, assets: list[str]) -> list[dict[str, Any]]:
         owner = f"{{{{ execution.id }}}} s{number}"
-        parameters = {"hostname": assets[0], "owner": owner}
+        name, value = self._random.choice(
+            [("hostname", assets[0]), ("asset_id", number_of(assets[0]))]
+        )
+        parameters = {name: value, "owner": owner}
         return [{"id": f"s{number}", "tool": "asset_update", "parameters": parameters}]
 
     def _items(self, number: int, assets: list[str]) -> list[dict[str, Any]]:

@@ -23,12 +23,15 @@ from streams.topics import CONTROL, DEAD_LETTERS, STEPS
 from tests.conftest import POLICY
 from tests.driver_kit import PYTHON
 from tests.integration.lock_lab import (
+    ASSETS,
     Effect,
     Plans,
     inventory_effects,
+    number_of,
     prepare,
     program_effects,
     told,
+    words,
 )
 from tests.integration.router_lab import RouterLab, router_lab
 from tests.integration.test_router_group import USED
@@ -239,6 +242,40 @@ def check_done(story: Story, effects: list[Effect]) -> int:
                 assert key in updated or (*key, event["attempt"]) in ended, event
                 count += 1
     return count
+
+
+def test_an_asset_whose_row_was_written_by_sql_is_one_by_all_of_its_names(
+    lab: RouterLab, database: str, open_folder: Path
+) -> None:
+    prepare(database, open_folder)
+    story = Story(lab, open_folder, database)
+    for name in (ROUTERS[0], EXECUTORS[0]):
+        story.start(name)
+    asset, go = ASSETS[0], open_folder / "go"
+    argv = {"tool": "argv", "parameters": {"argv": words(open_folder, str(go), [asset])}}
+    by_name = lab.submit(1, [{**argv, "assets": [asset], "retry": {"max_attempts": 1}}])
+    lab.until(lambda: any(program_effects(open_folder)), "the program acts")
+    parameters = {"asset_id": number_of(asset), "owner": "{{ execution.id }} step_1"}
+    by_number = lab.submit(1, [{"tool": "asset_update", "parameters": parameters}])
+
+    def said(keys: set[str], kind: str) -> list[dict[str, Any]]:
+        ids = lab.ids_of(keys).values()
+        return [event for one in ids for event in lab.log.events[one] if event["type"] == kind]
+
+    lab.until(lambda: bool(said(by_number, "step.waiting")), "the other waits")
+    (waiting,) = said(by_number, "step.waiting")
+    assert waiting["data"]["reason"] == "lock"
+    assert not list(inventory_effects(database))
+    go.touch()
+    lab.wait_ended(by_name | by_number)
+    assert len(said(by_name | by_number, "execution.completed")) == 2
+    (failed,) = said(by_name, "step.failed")
+    assert (failed["data"]["error"]["class"], failed["data"]["final"]) == ("lock_names", False)
+    (_, again) = said(by_name, "step.dispatched")
+    assert again["data"]["fencing_tokens"].keys() == {asset, str(number_of(asset))}
+    assert len(said(by_number, "step.dispatched")) == 1
+    effects = [*program_effects(open_folder), *inventory_effects(database)]
+    assert check_order(story, effects) == 1
 
 
 @pytest.mark.slow
