@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from processors.router import expressions, policy
-from processors.router.asset_names import named
+from processors.router.asset_names import uncovered
 from processors.router.decision import AskKeeper, Decision
 from processors.router.state import Execution, LockNeeds, StepState
 from streams.admitted import AdmittedStep
@@ -59,7 +59,7 @@ def fencing_tokens(
     were resolved with. Raises TooManyLocks.
     """
     execution = decision.execution
-    keys = [*_keys(target, _assets(execution, step, spec)), *_uncovered(step)]
+    keys = [*_keys(target, _assets(execution, step, spec)), *_uncovered(execution, step)]
     missing = [key for key in keys if key not in execution.locks]
     if not missing:
         return _with_other_names(execution.locks, keys)
@@ -77,11 +77,12 @@ def _with_other_names(held: dict[str, int], keys: list[str]) -> dict[str, int]:
     return tokens
 
 
-def _uncovered(step: StepState) -> list[str]:
-    """The names for which the last attempt did not begin; nobody may lock them meanwhile."""
+def _uncovered(execution: Execution, step: StepState) -> list[str]:
+    """The names without which the last attempt did not begin."""
     if step.error is None or step.error["class"] != LOCK_NAMES:
         return []
-    return [name for asset in named(step.output) for name in asset.names]
+    assets = uncovered(step.output, execution.locks)
+    return list(dict.fromkeys(name for asset in assets for name in asset.names))
 
 
 def _ask(

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from processors.router.asset_names import learned, named
+from processors.router.asset_names import learned, uncovered
 from processors.router.attempts import cancel_attempt, fail
 from processors.router.decision import AskKeeper, Decision
 from processors.router.evolve import renew_lease, told_progress
@@ -93,7 +93,7 @@ def decide_report(execution: Execution, report: AnyReport, now: float) -> Decisi
         case Failed():
             _run(decision)
             if report.error["class"] == LOCK_NAMES:
-                _teach(decision, named(report.output))
+                _teach(decision, uncovered(report.output, execution.locks))
             failed = StepFailed(
                 report.duration_seconds,
                 report.error,

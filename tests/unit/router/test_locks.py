@@ -397,6 +397,16 @@ def test_a_step_that_lacks_names_each_time_fails_at_last_with_a_class_of_its_own
     assert kinds(of(simulation, one))[-1] == "execution.failed"
 
 
+def test_a_report_says_nothing_of_assets_that_its_step_does_not_lock() -> None:
+    simulation = Simulation()
+    submit(simulation, "one", change("web-01", retry={"max_attempts": 1}))
+    other = {"asset_id": 18, "hostname": "db-01", "ip_address": "192.0.2.11"}
+    not_covered(simulation, simulation.take(), WEB, other)
+    assert simulation.take()["fencing_tokens"].keys() == NAMES
+    submit(simulation, "two", change("db-01"))
+    assert simulation.take()["fencing_tokens"].keys() == {"db-01"}
+
+
 def test_the_attempts_of_a_step_are_its_own_although_its_lock_lacked_names() -> None:
     simulation = Simulation()
     one = submit(simulation, "one", change("web-01", retry={"max_attempts": 2}))
