@@ -21,9 +21,13 @@ Request = Callable[[int], tuple[bytes, bytes]]
 TIMEOUT_SECONDS = 120.0
 
 
-def system_request(steps: int) -> tuple[bytes, bytes]:
-    """A request as a client sends it: its key and its bytes."""
+def system_request(steps: int, *, locks: bool = False) -> tuple[bytes, bytes]:
+    """A request as a client sends it: its key and its bytes.
+
+    With `locks` its steps count as changes of an asset that is its own.
+    """
     key = uuid.uuid4().hex
+    step = {"tool": "change", "assets": [key]} if locks else {"tool": "noop"}
     route = route_key("bench", key)
     execution_id = mint_execution_id(route, time.time_ns() // 1_000_000, uuid.uuid4().int)
     value = {
@@ -34,7 +38,7 @@ def system_request(steps: int) -> tuple[bytes, bytes]:
             "name": "bench",
             # Every plan of a backlog must have time to wait until it is started.
             "timeout_seconds": 600,
-            "steps": [{"tool": "noop", "parameters": {}} for _ in range(steps)],
+            "steps": [step] * steps,
         },
     }
     return route.encode(), orjson.dumps(value)

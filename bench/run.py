@@ -18,6 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--samples", type=int, default=200, help="executions timed one by one")
     parser.add_argument("--in-flight", type=int, default=2_000)
+    parser.add_argument("--locks", action="store_true", help="steps lock an asset, and change none")
     parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="runstream-bench-") as folder:
@@ -69,7 +71,7 @@ def _measure(server: KafkaServer, folder: Path, wanted: argparse.Namespace) -> d
     rounds: dict[str, list[float]] = {"system": [], "bare": []}
     spent: dict[str, dict[str, float]] = {"system": {}, "bare": {}}
     with _system(options, folder) as ours, _bare(options, folder) as theirs:
-        system = Load(options, SYSTEM, system_request)
+        system = Load(options, SYSTEM, partial(system_request, locks=wanted.locks))
         bare = Load(options, BARE, bare_request)
         for load in (system, bare):  # warm up: connections, caches, the broker's compiler
             load.throughput(wanted.executions // 4, 5, wanted.in_flight)
@@ -104,6 +106,7 @@ def _measure(server: KafkaServer, folder: Path, wanted: argparse.Namespace) -> d
         "steps": 5,
         "executions_per_round": wanted.executions,
         "in_flight": wanted.in_flight,
+        "locks": wanted.locks,
         "cores": os.cpu_count(),
     }
 
