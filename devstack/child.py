@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,8 +33,6 @@ class Launch:
     grace_seconds: float = 30.0
     #: Sent when the grace is over.
     last_signal: signal.Signals = signal.SIGKILL
-    #: Called before each start, also one after an end that nobody asked for.
-    before_start: Callable[[], None] | None = None
 
 
 class Child:
@@ -56,8 +54,6 @@ class Child:
 
     def start(self) -> None:
         """Start it in a session of its own, so that it gets no SIGINT from the terminal."""
-        if self.launch.before_start is not None:
-            self.launch.before_start()
         account = self.launch.account
         uid, gid = (account.uid, account.gid) if account else (-1, -1)
         orphan = [str(int(self.launch.orphan_signal or 0)), str(os.getpid()), str(uid), str(gid)]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
-from devstack.child import Child
+from devstack.child import Child, Launch
 from devstack.errors import LocalStackError
 from devstack.files import write_atomically
 from devstack.jars import Report
@@ -15,7 +14,7 @@ from devstack.kafka_config import BrokerPorts, server_properties
 from devstack.kafka_data import ensure_data
 from devstack.kafka_jvm import find_jvm
 from devstack.kafka_ready import serves
-from devstack.login import OWNER, Login, new_login
+from devstack.login import KCAT, Login, client_properties, new_login
 from devstack.ports import assign_ports
 from devstack.server import LocalServer
 
@@ -24,6 +23,20 @@ _log = logging.getLogger(__name__)
 #: Measured: 250 MB resident after the start, 410 MB under 220,000 records/s of 500 bytes to 240
 #: partitions; with 768 MB and 1 GB the rate differed by less than it does from run to run.
 DEFAULT_HEAP_MEGABYTES = 512
+
+
+class _Configured(Child):
+    """A broker whose settings are written before each start, that after a crash included."""
+
+    def __init__(self, launch: Launch, configure: Callable[[], None]) -> None:
+        """Nothing is written yet."""
+        super().__init__(launch)
+        self._configure = configure
+
+    def start(self) -> None:
+        """Write the settings, and start it."""
+        self._configure()
+        super().start()
 
 
 class KafkaServer(LocalServer):
@@ -40,22 +53,22 @@ class KafkaServer(LocalServer):
         small: bool = True,
         report: Report = _log.debug,
         log: Path | None = None,
-        tell_plain: Callable[[Login], None] | None = None,
+        kcat: Path | None = None,
     ) -> None:
         """Nothing is read or written before the start.
 
+        `kcat` is the file that tells kcat its login, which is another one at each start.
         Without `small` the JVM chooses its collector and compilers for load: faster once it is
-        warm, and larger. `tell_plain` is called before each start with the login for clients that
-        cannot use SCRAM with this broker.
+        warm, and larger.
         """
         self._folder = folder.resolve()
         self._small = small
         self._heap_megabytes = heap_megabytes
         self._report = report
         self._log = log or self._folder / "kafka.log"
+        self._kcat = kcat
         self._port = 0
         self._login: Login | None = None
-        self._tell_plain = tell_plain
 
     @property
     def bootstrap_servers(self) -> str:
@@ -82,23 +95,17 @@ class KafkaServer(LocalServer):
         ports = BrokerPorts(assigned["broker"], assigned["controller"])
         self._port = ports.clients
         data, self._login = ensure_data(jvm, self._folder, ports, self._log, self._report)
-        properties = self._folder / "server.properties"
-        write = partial(self._write_settings, properties, data, ports, self._login)
-        self._child = jvm.broker(
-            properties, self._heap_megabytes, self._log, small=self._small, before_start=write
-        )
+        owner, properties = self._login, self._folder / "server.properties"
+
+        def configure() -> None:
+            kcat = None if self._kcat is None else new_login(KCAT)
+            write_atomically(properties, server_properties(data, ports, owner, kcat))
+            if self._kcat is not None and kcat is not None:
+                write_atomically(self._kcat, client_properties(self.bootstrap_servers, kcat))
+
+        broker = jvm.broker(properties, self._heap_megabytes, self._log, small=self._small)
+        self._child = _Configured(broker.launch, configure)
         return self._child
-
-    def _write_settings(self, file: Path, data: Path, ports: BrokerPorts, login: Login) -> None:
-        """Give PLAIN another password at each start, also after a crash.
-
-        A client sends it to whoever listens on the port of a broker that is away, so it must be
-        worth nothing to the next one.
-        """
-        plain = new_login(OWNER)
-        write_atomically(file, server_properties(data, ports, login, plain))
-        if self._tell_plain is not None:
-            self._tell_plain(plain)
 
     def is_ready(self) -> bool:
         """Whether a client gets metadata with a live broker."""

@@ -55,7 +55,7 @@ def _format(jvm: Jvm, folder: Path, data: Path, ports: BrokerPorts, login: Login
     draft = folder / "data.draft"
     shutil.rmtree(draft, ignore_errors=True)
     properties = folder / "format.properties"
-    write_atomically(properties, server_properties(draft, ports, login, login))
+    write_atomically(properties, server_properties(draft, ports, login))
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     user = f"name={login.username},iterations={ITERATIONS},password={login.password}"
     jvm.format(
@@ -99,9 +99,10 @@ class _FirstBroker(LocalServer):
         self._port = free_port(set())
         ports = BrokerPorts(self._port, free_port({self._port}))
         self.properties = folder / "first.properties"
-        write_atomically(self.properties, server_properties(data, ports, login, login, first=True))
+        write_atomically(self.properties, server_properties(data, ports, login, first=True))
         self.options = {
-            **login.options("PLAIN"),
+            **login.options(),
+            "sasl.mechanism": "PLAIN",
             "bootstrap.servers": f"127.0.0.1:{self._port}",
         }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,15 +27,7 @@ class Jvm:
     java: str
     classpath: str
 
-    def broker(
-        self,
-        properties: Path,
-        heap_megabytes: int,
-        log: Path,
-        *,
-        small: bool,
-        before_start: Callable[[], None] | None = None,
-    ) -> Child:
+    def broker(self, properties: Path, heap_megabytes: int, log: Path, *, small: bool) -> Child:
         """The broker with these settings, not started yet."""
         return Child(
             Launch(
@@ -56,7 +47,6 @@ class Jvm:
                 env={"CLASSPATH": self.classpath, "MALLOC_ARENA_MAX": "2"},
                 log=log,
                 grace_seconds=20.0,
-                before_start=before_start,
             )
         )
 

@@ -9,9 +9,18 @@ from typing import Final
 
 #: The user of whoever owns the state folder; the broker allows it everything.
 OWNER: Final = "runstream"
+#: The user of kcat, who may do what people may: submit, steer, and read what happens.
+KCAT: Final = "local-people"
 #: The broker proves in turn that it knows the password, so that another program that listens on
 #: the port of a stopped broker learns nothing.
 MECHANISM: Final = "SCRAM-SHA-256"
+
+
+#: That of kcat: librdkafka before 2.6.1, which distributions build it with, repeats the client's
+#: nonce in its last SCRAM message, and Kafka 4 refuses that. The password is sent as it is; so it
+#: is another one at each start of the broker, and worth nothing to whoever listens on the port of
+#: a stopped one. Source: librdkafka pull request 4895, RFC 5802 section 5.1.
+KCAT_MECHANISM: Final = "PLAIN"
 
 
 @dataclass(frozen=True)
@@ -21,11 +30,11 @@ class Login:
     username: str
     password: str = field(repr=False)
 
-    def options(self, mechanism: str = MECHANISM) -> dict[str, str]:
+    def options(self) -> dict[str, str]:
         """The options of a client, as librdkafka spells them; the address is not among them."""
         return {
             "security.protocol": "SASL_PLAINTEXT",
-            "sasl.mechanism": mechanism,
+            "sasl.mechanism": MECHANISM,
             "sasl.username": self.username,
             "sasl.password": self.password,
         }
@@ -49,13 +58,13 @@ def stored_login(file: Path) -> Login | None:
         return None
 
 
-def client_properties(bootstrap_servers: str, plain: Login) -> str:
-    """A file for `kcat -F`, in librdkafka's names; kcat refuses a file with a JAAS login.
-
-    By PLAIN, since kcat is often built with a librdkafka before 2.6.1. That repeats its nonce in
-    the last message of SCRAM, which brokers from 4.0 on refuse (librdkafka pull request 4895).
-    """
-    options = {"bootstrap.servers": bootstrap_servers, **plain.options("PLAIN")}
+def client_properties(bootstrap_servers: str, login: Login) -> str:
+    """A file for `kcat -F`, in librdkafka's names; kcat refuses a file with a SCRAM JAAS login."""
+    options = {
+        "bootstrap.servers": bootstrap_servers,
+        **login.options(),
+        "sasl.mechanism": KCAT_MECHANISM,
+    }
     return "".join(f"{name}={value}\n" for name, value in options.items())
 
 

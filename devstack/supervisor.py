@@ -24,7 +24,7 @@ from devstack.files import cut_log, log_tail, write_atomically
 from devstack.identity import start_mark
 from devstack.kafka import KafkaServer
 from devstack.kafka_users import make_users
-from devstack.login import Login, client_properties, java_properties
+from devstack.login import Login, java_properties
 from devstack.member import Member
 from devstack.ports import assign_ports
 from devstack.postgres import PostgresServer
@@ -124,7 +124,7 @@ class Supervisor:
                 self._folder.kafka,
                 report=tell,
                 log=self._folder.log("kafka"),
-                tell_plain=self._write_client_properties,
+                kcat=self._folder.client_properties,
             )
             child = kafka.prepare()
             self._bootstrap_servers = kafka.bootstrap_servers
@@ -154,10 +154,6 @@ class Supervisor:
         self._start_processes()
         self._wait_for(self._processes)
         self._log(f"everything is ready after {time.monotonic() - began:.1f} s", progress=True)
-
-    def _write_client_properties(self, plain: Login) -> None:
-        properties = client_properties(self._bootstrap_servers or "", plain)
-        write_atomically(self._folder.client_properties, properties)
 
     def _start_processes(self) -> None:
         names = [spec.name for spec in self._request.processes]

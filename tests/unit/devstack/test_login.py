@@ -13,7 +13,6 @@ from devstack.login import Login, client_properties, java_properties, new_login,
 from devstack.state import StateFolder
 
 LOGIN = Login("runstream", "kept-from-the-screen")
-PLAIN = Login("runstream", "another-one")
 PORTS = BrokerPorts(15_001, 15_002)
 
 
@@ -22,14 +21,13 @@ def settings(text: str) -> dict[str, str]:
 
 
 def test_no_listener_is_open() -> None:
-    found = settings(server_properties(Path("data"), PORTS, LOGIN, PLAIN))
+    found = settings(server_properties(Path("data"), PORTS, LOGIN))
     protocols = dict(pair.split(":") for pair in found["listener.security.protocol.map"].split(","))
     assert set(protocols.values()) == {"SASL_PLAINTEXT"}
     for listener in found["listeners"].split(","):
         assert listener.partition("://")[0] in protocols
         assert "127.0.0.1" in listener
-    assert found["listener.name.clients.sasl.enabled.mechanisms"] == "SCRAM-SHA-256,PLAIN"
-    assert LOGIN.password not in found["listener.name.clients.plain.sasl.jaas.config"]
+    assert found["listener.name.clients.sasl.enabled.mechanisms"] == "SCRAM-SHA-256"
     assert found["super.users"] == "User:runstream"
     assert "allow.everyone.if.no.acl.found" not in found
 
@@ -37,18 +35,33 @@ def test_no_listener_is_open() -> None:
 def test_the_password_of_the_controller_is_another_one_at_each_start() -> None:
     name = "listener.name.controller.plain.sasl.jaas.config"
     first, second = (
-        settings(server_properties(Path("data"), PORTS, LOGIN, PLAIN))[name] for _ in range(2)
+        settings(server_properties(Path("data"), PORTS, LOGIN))[name] for _ in range(2)
     )
     assert first != second
     assert LOGIN.password not in first
 
 
+def test_kcat_logs_in_by_plain_and_the_owner_never_does() -> None:
+    kcat = Login("local-people", "of-this-start")
+    found = settings(server_properties(Path("data"), PORTS, LOGIN, kcat))
+    assert found["listener.name.clients.sasl.enabled.mechanisms"] == "SCRAM-SHA-256,PLAIN"
+    accepted = found["listener.name.clients.plain.sasl.jaas.config"]
+    assert accepted.endswith(' required user_local-people="of-this-start";')
+    assert LOGIN.password not in accepted
+    assert found["super.users"] == "User:runstream"
+    told = settings(client_properties("127.0.0.1:15001", kcat))
+    assert told == {
+        "bootstrap.servers": "127.0.0.1:15001",
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "local-people",
+        "sasl.password": "of-this-start",
+    }
+
+
 def test_java_and_librdkafka_are_told_the_same() -> None:
     found = settings(java_properties("127.0.0.1:15001", LOGIN))
     options = LOGIN.options()
-    kcat = settings(client_properties("127.0.0.1:15001", PLAIN))
-    assert kcat["sasl.mechanism"] == "PLAIN" and kcat["sasl.password"] == PLAIN.password
-    assert kcat.keys() == {"bootstrap.servers", *options}
     assert found["bootstrap.servers"] == "127.0.0.1:15001"
     for name in ("security.protocol", "sasl.mechanism"):
         assert found[name] == options[name]
