@@ -92,9 +92,6 @@ def test_a_yaml_block_is_a_plan_or_a_part_of_one(block: Block, tmp_path: Path) -
     if isinstance(document, dict) and "tenants" in document:
         Quotas.model_validate(document)
         return
-    if isinstance(document, list) and "effect" in document[0]:
-        parse(f"version: 1\nrules:\n{block.text}", registry.load())
-        return
     if isinstance(document, list) and "per_second" in document[0]:
         RateLimits.model_validate(document)
         return

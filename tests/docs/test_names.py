@@ -33,7 +33,6 @@ FOREIGN = {
     "authorized_keys": "OpenSSH's file",
     "ssh_host_ed25519_key": "OpenSSH's file",
     "INIT_USER": "the kernel's",
-    "AmbientCapabilities": "systemd's",
     "preexec_fn": "a parameter of Python's subprocess, which is not used",
 }
 
