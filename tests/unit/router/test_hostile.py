@@ -61,7 +61,7 @@ def test_an_unsigned_run_in_between_does_not_make_a_replay_good() -> None:
         simulation.fail(simulation.take())
     simulation.restart()
     chosen.as_signed = signed
-    (event,) = simulation.submit(REQUEST)
+    event, _ = simulation.submit(REQUEST)
     assert event["data"]["reason"] == "not_authentic"
     assert not simulation.commands
 
@@ -79,7 +79,7 @@ def test_an_unsigned_request_takes_nothing_from_a_key_that_was_signed(ended: str
         simulation.run(simulation.take())
     simulation.commands.clear()
     chosen.as_signed = None
-    (event,) = simulation.submit(REQUEST)
+    event, _ = simulation.submit(REQUEST)
     assert event["type"] == "execution.rejected"
     assert event["data"]["reason"] == "not_authentic"
     assert event["execution_id"] != first
