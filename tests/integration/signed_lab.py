@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from authority.key_files import changing_trusted, read_private
 from authority.keys import KeyUse, PrivateKey
+from authority.policy_file import built_in_text
 from streams import ids
 from streams.envelope import SIGNATURE
 from streams.topics import CONTROL, DEAD_LETTERS, REQUESTS, STEPS, Topic
@@ -54,7 +55,10 @@ class SignedLab:
         self._producer = Producer(
             {**client_options(lab.stack.bootstrap_servers), "partitioner": "murmur2_random"}
         )
-        lab.start("router", require_signatures=required)
+        # As it is by default: other tests let everybody do everything.
+        policy = lab.folder / "policy.yaml"
+        policy.write_text(built_in_text())
+        lab.start("router", require_signatures=required, policy=policy)
         lab.start("executor", EXECUTOR, concurrency=64)
 
     # -- writing ---------------------------------------------------------------------------------
