@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from socket import inet_aton
 from typing import Final
 
+Address = IPv4Address | IPv6Address
+
+_NUMBERS: Final = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)(\.(0[xX][0-9a-fA-F]*|[0-9]+)){0,3}")
+#: Below it a number is that of an asset; as an address it would be one of 0.0.0.0/8, which is none.
+_LEAST_NUMBER: Final = 1 << 24
 _MAX_PORT: Final = 65_535
 _LOWER: Final = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
@@ -28,3 +36,36 @@ def split_port(host: str) -> tuple[str, int | None]:
     if not (port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) <= _MAX_PORT):
         return host, None
     return (name[1:-1] if bracketed else name), int(port)
+
+
+def literal_address(host: str) -> Address | None:
+    """The address that the text is, in every spelling that a connect would take; None for a name.
+
+    Besides the usual forms those of inet_aton: `0x7f.1`, `2130706433`, `0177.0.0.1`, `127.0.0.1.`.
+    """
+    text = host.partition("%")[0].rstrip(".")
+    try:
+        return ip_address(text)
+    except ValueError:
+        pass
+    if not _NUMBERS.fullmatch(text):
+        return None
+    try:
+        return IPv4Address(inet_aton(text))
+    except OSError:
+        return None
+
+
+def address_of(key: str) -> Address | None:
+    """The address that the key of a host or asset is; None for a name and the number of an asset.
+
+    One IPv4 address inside IPv6 (`::ffff:10.0.0.7`) is the IPv4 address.
+    """
+    if not (key[0].isdigit() or ":" in key):
+        return None
+    if key.isascii() and key.isdigit() and (len(key) > 10 or int(key) < _LEAST_NUMBER):
+        return None
+    address = literal_address(key)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address

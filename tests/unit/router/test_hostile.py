@@ -192,7 +192,7 @@ def waiting_items(count: int) -> tuple[Simulation, str]:
 
 
 def test_items_that_wait_for_locks_ask_for_each_asset_once() -> None:
-    simulation, execution_id = waiting_items(60)
+    simulation, execution_id = waiting_items(25)
     party = simulation.hosted.keeper.keeper.parties[execution_id]
     asked = [asset for assets in party.requests.values() for asset in assets]
     assert len(asked) == len(set(asked))
@@ -201,7 +201,7 @@ def test_items_that_wait_for_locks_ask_for_each_asset_once() -> None:
     while simulation.commands:
         simulation.run(simulation.take())
         done += 1
-    assert done == 60
+    assert done == 25
     assert kinds(simulation.events)[-1] == "execution.completed"
 
 
