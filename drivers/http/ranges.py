@@ -7,10 +7,10 @@ AWS, Oracle and Alibaba document of their metadata services.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
-from toolmeta.hosts import Address
+Address = IPv4Address | IPv6Address
 
 #: IPv4 inside IPv6 by translation (RFC 6052); such an address counts as the IPv4 one.
 _NAT64: Final = IPv6Network("64:ff9b::/96")
