@@ -6,7 +6,10 @@ import asyncio
 import os
 import signal
 import time
-from typing import Any, Final
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from drivers import processes
 from drivers.processes import Traces
@@ -16,6 +19,9 @@ KILL_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.05
 #: Process ids in the evidence: enough for any program that is not a fork bomb.
 _LISTED: Final = 200
+#: Of its own: whatever holds up the others, programs are ended.
+_THREADS: Final = ThreadPoolExecutor(4, thread_name_prefix="ending")
+T = TypeVar("T")
 
 
 async def end_tree(traces: Traces, grace_seconds: float) -> dict[str, Any]:
@@ -26,17 +32,17 @@ async def end_tree(traces: Traces, grace_seconds: float) -> dict[str, Any]:
     """
     if not processes.supported():
         return await _end_group(traces.leader or 0, grace_seconds)
-    known = await asyncio.to_thread(processes.find, traces)
+    known = await _in_thread(processes.find, traces)
     alive = set(known)
     forbidden = processes.send(alive, signal.SIGTERM)
     number = signal.SIGTERM
     begun = time.monotonic()
     while alive and time.monotonic() - begun < grace_seconds + KILL_SECONDS:
         await asyncio.sleep(_POLL_SECONDS)
-        alive = await asyncio.to_thread(processes.find, traces, frozenset(known))
+        alive = await _in_thread(processes.find, traces, frozenset(known))
         if time.monotonic() - begun >= grace_seconds:
             number = signal.SIGKILL
-            await asyncio.to_thread(processes.kill, traces, frozenset(known))
+            await _in_thread(processes.kill, traces, frozenset(known))
         else:
             forbidden |= processes.send(alive - known, number)
         known |= alive
@@ -51,6 +57,10 @@ async def end_tree(traces: Traces, grace_seconds: float) -> dict[str, Any]:
         why = " (not permitted)" if forbidden & alive else ""
         evidence["cancel_unconfirmed"] = f"still running{why}: {pids}"
     return evidence
+
+
+async def _in_thread(search: Callable[..., T], *given: Any) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, partial(search, *given))
 
 
 async def _end_group(leader: int, grace_seconds: float) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from drivers.context import Failure
 from toolmeta.invocation import Invocation
+from toolmeta.locking import LOCK_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,12 @@ _BEFORE: Final[dict[str, ErrorClass]] = {
             False,
             "an asset of the step belongs to a stricter environment than its plan",
         ),
+        (
+            LOCK_NAMES,
+            False,
+            "the inventory has names of an asset of the step that its lock does not cover; the "
+            "router locks them and sends the step again, a few times",
+        ),
         ("store_full", False, "the capture store is full"),
         ("rate_limited", True, "the target asks to come back later"),
         ("mail_deferred", True, "the mail server took nothing and asks to try again later"),
@@ -80,7 +87,7 @@ _AFTER: Final[dict[str, ErrorClass]] = {
     "database": ErrorClass("the database refused the statement"),
     "output_unparsable": ErrorClass("the program's output is not what its parser expects"),
     "injected": ErrorClass("a failure that a test requested", transient=True),
-    "limit_exceeded": ErrorClass("the program used more than one step may, and was ended"),
+    "limit_exceeded": ErrorClass("a program or an answer took more than a step may, and was ended"),
     "timed_out": ErrorClass("the attempt's time was over; set by the agent"),
     "executor_stopped": ErrorClass("the executor was stopped first; set by the agent"),
     "cancelled": ErrorClass("the attempt was stopped on request; set by the agent"),

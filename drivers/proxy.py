@@ -16,7 +16,7 @@ import os
 import secrets
 import tempfile
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from drivers.enclosed import WayOut
@@ -29,7 +29,8 @@ _HEAD_SECONDS: Final = 20.0
 _CONNECT_SECONDS: Final = 10.0
 #: Further addresses of a name are tried where one cannot be connected to.
 _TRIED: Final = 3
-#: Connections at once; further ones are closed at once, and a program tries again.
+#: Connections at once. For a further one another is closed, so that nobody keeps others out: the
+#: oldest that has shown no password, else the oldest of the step that has most.
 _CONNECTIONS: Final = 256
 _PIECE: Final = 64 * 1024
 #: Refusals that are kept of one step.
@@ -45,6 +46,9 @@ class _Refused(Exception):
         self.reason = reason
 
 
+Open = dict[asyncio.StreamWriter, asyncio.Task[Any]]
+
+
 @dataclass(eq=False, slots=True)
 class Pass:
     """The right of one step to use the proxy, and what it was refused."""
@@ -52,8 +56,8 @@ class Pass:
     reach: Reach
     password: str = field(default_factory=lambda: secrets.token_urlsafe(18), repr=False)
     refused: list[str] = field(default_factory=list)
-    #: What is open for the step.
-    connections: set[asyncio.StreamWriter] = field(default_factory=set, repr=False)
+    #: What is open for the step, the oldest first, each with what serves it.
+    connections: Open = field(default_factory=dict, repr=False)
 
 
 class GuardProxy:
@@ -65,7 +69,8 @@ class GuardProxy:
         self._servers: list[asyncio.Server] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._port = 0
-        self._open = 0
+        #: Of whom it is not known yet whose they are, the oldest first.
+        self._unknown: Open = {}
 
     async def start(self) -> None:
         """Listen on a free port of loopback, and on a socket in the file system.
@@ -101,8 +106,8 @@ class GuardProxy:
     def dismiss(self, granted: Pass) -> None:
         """End the right of a step, and its connections."""
         self._passes.pop(granted.password, None)
-        for writer in granted.connections:
-            writer.transport.abort()
+        while granted.connections:
+            _end_oldest(granted.connections)
 
     def variables(self, granted: Pass) -> dict[str, str]:
         """The environment of a program that goes through the proxy; for loopback names too."""
@@ -121,55 +126,88 @@ class GuardProxy:
             self._folder = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open += 1
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # the server makes one for each connection
+        self._make_room()
+        self._unknown[writer] = task
         try:
-            if self._open <= _CONNECTIONS:
-                await self._exchange(reader, writer)
+            await self._exchange(reader, writer)
         except (OSError, EOFError, asyncio.LimitOverrunError, TimeoutError, UnicodeError):
             pass  # One side went away or sent what is no request: there is nobody to tell.
         finally:
-            self._open -= 1
+            self._unknown.pop(writer, None)
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+
+    def _make_room(self) -> None:
+        """End a connection where there are as many as there may be."""
+        if len(self._unknown) + sum(map(_size, self._passes.values())) >= _CONNECTIONS:
+            most = max(self._passes.values(), key=_size, default=None)
+            _end_oldest(self._unknown if most is None or self._unknown else most.connections)
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(_HEAD_SECONDS):
             head = await reader.readuntil(b"\r\n\r\n")
         try:
             line, headers = _parsed_head(head)
-            method, target, version = line
             granted = self._passes.get(_password(headers))
             if granted is None:
                 raise _Refused("407 Proxy Authentication Required", "the step has no pass")
-            host, port, onward = _target(method, target)
-            peer_reader, peer = await _connected(granted, host, port)
+            granted.connections[writer] = self._unknown.pop(writer)
+            try:
+                await _lead(granted, line, headers, reader, writer)
+            finally:
+                granted.connections.pop(writer, None)
         except _Refused as refused:
             body = f"runstream: {refused.reason}\n".encode()
             answer = f"HTTP/1.1 {refused.status}\r\nContent-Length: {len(body)}\r\n"
             more = 'Proxy-Authenticate: Basic realm="runstream"\r\n' if "407" in answer else ""
             writer.write(f"{answer}{more}Connection: close\r\n\r\n".encode() + body)
             await writer.drain()
-            return
-        ends = {writer, peer}
-        granted.connections |= ends
-        try:
-            if onward is None:
-                writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            else:
-                # One request for each connection: the next one may be for another host.
-                kept = [
-                    f"{name}: {value}"
-                    for name, value in headers
-                    if name.lower() not in ("connection", "keep-alive", "proxy-connection")
-                    and name.lower() != "proxy-authorization"
-                ]
-                lines = [f"{method} {onward} {version}", *kept, "Connection: close", "", ""]
-                peer.write("\r\n".join(lines).encode("latin-1"))
-            await _relay(reader, writer, peer_reader, peer)
-        finally:
-            granted.connections -= ends
-            peer.close()
+
+
+async def _lead(
+    granted: Pass,
+    line: tuple[str, str, str],
+    headers: list[tuple[str, str]],
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
+    """Serve a request of a step; raises _Refused before anything was sent."""
+    method, target, version = line
+    host, port, onward = _target(method, target)
+    peer_reader, peer = await _connected(granted, host, port)
+    try:
+        if onward is None:
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        else:
+            # One request for each connection: the next one may be for another host.
+            kept = [
+                f"{name}: {value}"
+                for name, value in headers
+                if name.lower() not in ("connection", "keep-alive", "proxy-connection")
+                and name.lower() != "proxy-authorization"
+            ]
+            lines = [f"{method} {onward} {version}", *kept, "Connection: close", "", ""]
+            peer.write("\r\n".join(lines).encode("latin-1"))
+        await _relay(reader, writer, peer_reader, peer)
+    except asyncio.CancelledError:
+        # What a peer does not take must not outlive the step either.
+        peer.transport.abort()
+        raise
+    finally:
+        peer.close()
+
+
+def _size(granted: Pass) -> int:
+    return len(granted.connections)
+
+
+def _end_oldest(connections: Open) -> None:
+    writer = next(iter(connections))
+    connections.pop(writer).cancel()
+    writer.transport.abort()
 
 
 async def _connected(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from typing import Final
 
 from drivers.processes import MARK
 
+#: Of what the host says about its processes.
+MOST_ANSWERED: Final = 64 * 1024
 #: Written by the starter, to tell its failure from output of the program.
 NO_PROGRAM: Final = "runstream: no such program here"
+_PID: Final = re.compile(r"[0-9]{1,10}")
 
 # The environment, with the mark of the attempt, comes over stdin, so that the host's process
 # list shows no value. `read` takes single bytes from a pipe, so what follows is left for the
@@ -78,7 +82,7 @@ def parse_stopped(text: str) -> Stopped:
         return Stopped(supported=False)
     return Stopped(
         supported=True,
-        ended=tuple(int(word) for word in words.get("ended", ()) if word.isdigit()),
-        left=tuple(int(word) for word in words.get("left", ()) if word.isdigit()),
+        ended=tuple(int(word) for word in words.get("ended", ()) if _PID.fullmatch(word)),
+        left=tuple(int(word) for word in words.get("left", ()) if _PID.fullmatch(word)),
         complete="left" in words,
     )

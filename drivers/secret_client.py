@@ -20,6 +20,8 @@ from toolmeta.secret_references import SecretPath
 START_SECONDS: Final = 20.0
 #: Longer than the broker waits for a back end, so that its own answer arrives first.
 ANSWER_SECONDS: Final = 12.0
+#: How long a request waits for a broker that is being started.
+READY_SECONDS: Final = 30.0
 _RESTART_SECONDS: Final = 1.0
 #: What the broker may inherit: where boto3 finds the role of this machine; no credential.
 _INHERITED: Final = frozenset(
@@ -48,6 +50,8 @@ class SecretBroker:
         self._reading: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._number = 0
+        #: How many answers came.
+        self._answers = 0
         self._starting = asyncio.Lock()
         self._started_at = float("-inf")
 
@@ -101,9 +105,10 @@ class SecretBroker:
     async def resolve(self, path: SecretPath, use: Use) -> Resolved:
         """Ask for one use of one secret; raises SecretError."""
         try:
-            writer = await self._running()
+            async with asyncio.timeout(READY_SECONDS):
+                writer = await self._running()
             self._number += 1
-            number = self._number
+            number, before = self._number, self._answers
             answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
             self._waiting[number] = answered
             try:
@@ -111,6 +116,11 @@ class SecretBroker:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     await writer.drain()
                     answer = await answered
+            except TimeoutError:
+                if self._answers == before and self._reading is not None:
+                    # It is frozen: it answers each request within that time, if only with a fault.
+                    self._reading.cancel()
+                raise
             finally:
                 self._waiting.pop(number, None)
         except (BrokerFault, OSError, TimeoutError):
@@ -126,7 +136,9 @@ class SecretBroker:
     async def _running(self) -> asyncio.StreamWriter:
         """The way to it; it is started again where it has ended, at most once a second."""
         async with self._starting:
-            if self._writer is not None and self._reading is not None and not self._reading.done():
+            reading = self._reading
+            lives = reading is not None and not (reading.done() or reading.cancelling())
+            if self._writer is not None and lives:
                 return self._writer
             await self._end()
             passed = asyncio.get_running_loop().time() - self._started_at
@@ -137,6 +149,7 @@ class SecretBroker:
         try:
             while line := await reader.readline():
                 answer = secret_protocol.read_answer(line)
+                self._answers += 1
                 waiting = self._waiting.get(answer.number)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(answer)

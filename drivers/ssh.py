@@ -161,8 +161,19 @@ async def _stop_at(
 
 
 async def _run_stopper(connection: asyncssh.SSHClientConnection, line: str) -> remote.Stopped:
-    done = await connection.run(line, stdin=asyncssh.DEVNULL, encoding="utf-8", errors="replace")
-    return remote.parse_stopped(str(done.stdout or ""))
+    """What the host answers, of bounded size: it may be hostile."""
+    process: asyncssh.SSHClientProcess[bytes] = await connection.create_process(
+        line, stdin=asyncssh.DEVNULL, stderr=asyncssh.DEVNULL, encoding=None, window=READ_BYTES
+    )
+    answer = bytearray()
+    try:
+        while piece := await process.stdout.read(READ_BYTES):
+            answer += piece
+            if len(answer) > remote.MOST_ANSWERED:
+                return remote.Stopped(supported=True)
+    finally:
+        process.close()
+    return remote.parse_stopped(answer.decode("utf-8", "replace"))
 
 
 def _evidence(host: str, stopped: remote.Stopped) -> dict[str, Any]:

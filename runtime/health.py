@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import threading
+from collections import OrderedDict
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
@@ -15,6 +18,9 @@ from runtime.settings import CommonSettings
 
 #: The connection of a client that sends its request more slowly than this is closed.
 _REQUEST_SECONDS: Final = 10.0
+#: At once, each with a thread; for a further one the oldest is closed. Every program of a step can
+#: connect, and must neither use up this process's threads nor keep its probers out.
+CONNECTIONS: Final = 32
 
 
 class Health:
@@ -65,6 +71,8 @@ def serve(settings: CommonSettings, health: Health, log: Log) -> ThreadingHTTPSe
     if not settings.http_port:
         return None
 
+    guard = threading.Lock()
+
     class Handler(BaseHTTPRequestHandler):
         timeout = _REQUEST_SECONDS
 
@@ -89,6 +97,28 @@ def serve(settings: CommonSettings, health: Health, log: Log) -> ThreadingHTTPSe
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+        #: With the default of 5 a burst makes further clients wait for a second.
+        request_queue_size = 4 * CONNECTIONS
+        #: Those that are open, the oldest first; each is added by the thread that accepts.
+        connections: OrderedDict[socket.socket, None] = OrderedDict()
+
+        def process_request(self, request: Any, client_address: Any) -> None:
+            """Serve it in a thread of its own, and close the oldest connection beyond the limit."""
+            with guard:
+                self.connections[request] = None
+                oldest = next(iter(self.connections))
+                if len(self.connections) > CONNECTIONS:
+                    # Its thread sees the end, and closes the descriptor.
+                    with suppress(OSError):
+                        oldest.shutdown(socket.SHUT_RDWR)
+                    del self.connections[oldest]
+            super().process_request(request, client_address)
+
+        def shutdown_request(self, request: Any) -> None:
+            """The thread of a connection is done with it."""
+            with guard:
+                self.connections.pop(request, None)
+            super().shutdown_request(request)
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             """A client that closes early is no error; the base class would print a traceback."""

@@ -14,6 +14,7 @@ import hashlib
 import os
 import re
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,18 +75,34 @@ class CaptureStore:
         """The id and the open file of a new capture; raises StoreFull or OSError."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.prune()
-        used = sum(path.stat().st_size for path in self._folder.glob("*.pcap"))
-        used += sum(path.stat().st_size for path in self._folder.glob("*.part"))
-        if used + self.max_bytes > self._total:
-            raise StoreFull(
-                f"the captures of this executor take {used} of {self._total} bytes; delete some"
-            )
         ident = capture_id(command)
         path = self._folder / f"{ident}.part"
         # Another run of the same attempt may have left one behind.
         path.unlink(missing_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        return ident, os.fdopen(descriptor, "wb")
+        file = os.fdopen(descriptor, "wb")
+        # Counted after its file is there, so that of two that begin together each sees the other.
+        used, writing = self._used()
+        if used + writing * self.max_bytes > self._total:
+            file.close()
+            path.unlink(missing_ok=True)
+            raise StoreFull(
+                f"the captures of this executor take {used} bytes and {writing - 1} others are "
+                f"being written, of at most {self.max_bytes} bytes each; it allows {self._total} "
+                "bytes: delete some"
+            )
+        return ident, file
+
+    def _used(self) -> tuple[int, int]:
+        """Bytes of the captures that are whole, and the number of those that are being written."""
+        used = writing = 0
+        for path in self._folder.iterdir():
+            if path.suffix == ".part":
+                writing += 1
+            elif path.suffix == ".pcap":
+                with suppress(FileNotFoundError):  # Another attempt has deleted it.
+                    used += path.stat().st_size
+        return used, writing
 
     def finish(self, ident: str, command: StepCommand, *, truncated: bool) -> Stored:
         """Cut a record that is not whole, hash the file, give it its name; raises NotACapture."""

@@ -23,6 +23,7 @@ from drivers.cleanup import run_uncancelled
 from drivers.connections import stated_endpoint
 from drivers.contacts import addresses_of
 from drivers.context import Failure, Outcome, RunContext, Success
+from drivers.databases import received
 from drivers.databases.failures import failed, unconnected
 from drivers.errors import fail
 from drivers.values import OUTPUT_BYTES, jsonable
@@ -84,15 +85,28 @@ class SqlDriver:
         except psycopg.Error as error:
             return unconnected(invocation, error)
         context.acting()
+        too_large = False
         try:
-            return Success(await _transact(connection, query, invocation, context))
+            async with received.bounded(connection.fileno()) as answers:
+                try:
+                    return Success(await _transact(connection, query, invocation, context))
+                finally:
+                    too_large = answers.too_large
         except psycopg.Error as error:
-            return failed(invocation, error)
+            return _too_large(invocation) if too_large else failed(invocation, error)
         except asyncio.CancelledError:
             await run_uncancelled(_confirm_cancel(connection, context), 10.0)
             raise
         finally:
             await run_uncancelled(connection.close(), 5.0)
+
+
+def _too_large(invocation: Invocation) -> Failure:
+    message = (
+        f"the database answered more than {received.MOST_BYTES} bytes, and the connection was "
+        "closed: ask for less"
+    )
+    return fail(invocation, "limit_exceeded", message)
 
 
 def _endpoint(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,18 @@ _REDIRECTS: Final = 5
 _UNAVAILABLE: Final = frozenset({500, 502, 503, 504})
 #: Bound of Retry-After: a server may name any time.
 _RETRY_AFTER_SECONDS: Final = 3_600.0
+#: Of web pages (WHATWG, Encoding Standard), as far as Python has them. What else Python can decode
+#: raises whatever it is given, or takes a time that grows with the square of the text (punycode);
+#: and it remembers each unknown name for ever.
+_CHARSETS: Final = frozenset(
+    {
+        *("utf-8", "utf8", "us-ascii", "ascii", "utf-16", "utf-16le", "utf-16be", "latin1"),
+        *(f"iso-8859-{part}" for part in range(1, 17) if part != 12),
+        *(f"windows-{number}" for number in range(1250, 1259)),
+        *("koi8-r", "koi8-u", "macintosh", "gb2312", "gbk", "gb18030", "big5", "big5-hkscs"),
+        *("euc-jp", "iso-2022-jp", "shift-jis", "euc-kr"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +75,9 @@ class Response:
     @property
     def text(self) -> str:
         """The kept body as text, by the charset that the server names."""
-        charset = httpx.Response(200, headers=self.headers).charset_encoding or "utf-8"
-        try:
-            return self.body.decode(charset, "replace")
-        except LookupError:
-            return self.body.decode("utf-8", "replace")
+        named = httpx.Response(200, headers=self.headers).charset_encoding or ""
+        charset = named.lower().replace("_", "-")
+        return self.body.decode(charset if charset in _CHARSETS else "utf-8", "replace")
 
 
 def checked_url(url: Any) -> str | None:

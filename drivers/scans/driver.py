@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from drivers import local
@@ -132,7 +134,8 @@ async def _allowed(
         return fail(invocation, "invalid_parameters", f"ports: {error}")
     try:
         async with asyncio.timeout(_RESOLVE_SECONDS):
-            found = await asyncio.to_thread(check_targets, targets, scope, _resolve, ports)
+            resolve = partial(_resolve, time.monotonic() + _RESOLVE_SECONDS)
+            found = await asyncio.to_thread(check_targets, targets, scope, resolve, ports)
     except OutOfScope as error:
         return fail(invocation, "out_of_scope", str(error))
     except BadTarget as error:
@@ -143,6 +146,9 @@ async def _allowed(
     return [target for target in found if target != gateway or target in targets[:-1]]
 
 
-def _resolve(name: str) -> Sequence[str]:
+def _resolve(until: float, name: str) -> Sequence[str]:
+    if time.monotonic() > until:
+        # Nobody waits any more: the thread is not to go on with the next name.
+        raise TimeoutError
     found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))

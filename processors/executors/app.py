@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
@@ -40,6 +41,9 @@ from toolmeta import registry
 _SWITCH_SECONDS: Final = 0.0005
 #: The part of a stop that is kept for killing what did not finish, and for the last reports.
 _CLEAN_SHARE: Final = 0.3
+#: For what blocks: names, parsers, disks. Each attempt may look a name up, and a name server that
+#: its plan has chosen can hold such a thread for half a minute.
+_THREADS: Final = 128
 _LANES: Final = ("bulk", "immediate")
 _ERROR_CLASSES: Final = ("not_a_command", "unknown_version", "decision_failed", "not_authentic")
 
@@ -73,6 +77,7 @@ async def serve(
 ) -> None:
     """Claim and run until `stop` is set, then drain; raises on a fault that needs an operator."""
     loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking"))
     keys = _keys(settings, log, domains)
     config = config_of(settings, variables)
     broker = None if config.is_empty else SecretBroker(config, settings.secrets_user)

@@ -38,6 +38,9 @@ CLAIM_DECISIONS: Final = (
 )
 
 
+_COPY: Final = "the attempt was claimed here before: a copy"
+
+
 class Output(NamedTuple):
     """One record of the transaction, by the topic's full name; -1 lets the key choose."""
 
@@ -76,6 +79,8 @@ class ClaimBuilder:
     letters: list[Output] = field(default_factory=list)
     #: Each with the trace header of its command.
     starts: list[tuple[Start, bytes | None]] = field(default_factory=list)
+    #: Their attempts: a copy of a command can be in the batch of the original.
+    started: set[str] = field(default_factory=set)
     dead_letters: int = 0
 
     def add(self, message: Message) -> str:
@@ -94,7 +99,7 @@ class ClaimBuilder:
                 arrival,
                 self.environment,
                 self.cancelled,
-                self.claimed,
+                self._was_claimed,
                 self.bind,
                 partial(self.refuse, message, headers),
                 self.fences.check,
@@ -112,12 +117,15 @@ class ClaimBuilder:
             case Start(command):
                 self._report(command, "started", arrival.now, trace)
                 self.starts.append((decision, trace))
+                self.started.add(decision.attempt_id)
                 return "started"
             case Refuse(command, reason, text):
                 self._report(command, "refused", arrival.now, trace, reason=reason, message=text)
                 self.log.info("refused", reason=reason, why=text, **_names(command))
                 return f"refused_{reason}"
             case Skip(command):
+                # A router writes each command once, and a claim is never read twice.
+                self._report(command, "rejected_command", arrival.now, trace, message=_COPY)
                 self.log.warning("claimed before", **_names(command))
                 return "repeated"
             case Forged(command, text):
@@ -129,6 +137,9 @@ class ClaimBuilder:
             case Unreadable(error_class, text):
                 self._dead_letter(message, error_class, text)
                 return "dead_letter"
+
+    def _was_claimed(self, attempt: str) -> bool:
+        return attempt in self.started or self.claimed(attempt)
 
     def outputs(self) -> list[Output]:
         """The records of the batch, the reports with their signatures."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,6 +16,7 @@ from processors.executors.authentication import command_check
 from processors.executors.cancellations import Cancellations
 from processors.executors.claim import Bind, Start
 from processors.executors.claim_builder import ClaimBuilder, Output
+from processors.executors.claim_memory import ClaimMemory
 from processors.executors.fencing import Fences
 from processors.executors.lane_consumer import LaneConsumer, options
 from processors.executors.reports import Reports
@@ -38,8 +39,6 @@ _POLL_SECONDS: Final = 0.5
 #: How often a lane checks whether enough results have left to claim more.
 _RECHECK_SECONDS: Final = 0.02
 _PROBE_SECONDS: Final = 1.0
-#: Attempts that this process claimed, against a command that is in the topic twice.
-_REMEMBERED: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ class Lane(threading.Thread):
             ),
             clock_of=self._clock,
         )
-        self._claimed: OrderedDict[str, None] = OrderedDict()
+        self._claimed = ClaimMemory()
         self._probed_at = 0.0
 
     def run(self) -> None:
@@ -197,9 +196,7 @@ class Lane(threading.Thread):
         if builder.starts:
             self.slots.acquire(len(builder.starts))
             for start, _ in builder.starts:
-                self._claimed[start.attempt_id] = None
-            while len(self._claimed) > _REMEMBERED:
-                self._claimed.popitem(last=False)
+                self._claimed.add(start.attempt_id, began)
             claims = [Claimed(start, trace, began) for start, trace in builder.starts]
             self._parts.hand_over(self, claims)
 

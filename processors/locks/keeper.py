@@ -192,12 +192,10 @@ class Keeper:
 
     def _grant(self, party: Party, request: str, now: float) -> list[AnyLockAnswer]:
         answers: list[AnyLockAnswer] = []
-        got: dict[str, int] = {}
-        for asset in party.requests[request]:
-            self.counter += 1
-            got[asset] = self.counter
+        got = self.names.numbered(party.tenant, party.requests[request], self.counter)
+        for asset in got:
             self.holders[party.tenant, asset] = party.execution_id
-        self.granted = self.counter
+        self.granted = self.counter = max(got.values())
         if not party.senior:
             waiting = [asset for assets in party.requests.values() for asset in assets]
             self._leave(party, waiting)

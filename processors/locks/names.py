@@ -62,6 +62,20 @@ class Names:
                     found[other] = None
         return list(found)
 
+    def numbered(self, tenant: str, names: Iterable[str], last: int) -> dict[str, int]:
+        """A number above `last` for each name: names of one asset get the same, others do not."""
+        found: dict[str, int] = {}
+        of_assets: dict[int, int] = {}
+        for name in names:
+            assets = self.having.get((tenant, name), ())
+            number = next((of_assets[one] for one in assets if one in of_assets), None)
+            if number is None:
+                last = number = last + 1
+            found[name] = number
+            for one in assets:
+                of_assets.setdefault(one, number)
+        return found
+
     def records(self) -> Iterator[tuple[bytes, bytes | None]]:
         """The changelog records of what has changed since the last call."""
         for key in self.changed:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from processors.router import expressions, policy
+from processors.router.asset_names import uncovered
 from processors.router.decision import AskKeeper, Decision
 from processors.router.state import Execution, LockNeeds, StepState
 from streams.admitted import AdmittedStep
@@ -34,7 +35,7 @@ from streams.payloads import Waiting
 from streams.timestamps import iso
 from toolmeta.bind import target_key
 from toolmeta.checkers import is_reference
-from toolmeta.locking import lock_key
+from toolmeta.locking import LOCK_NAMES, lock_key
 
 #: How often a lease is renewed while the execution lives.
 RENEWALS: Final = 3
@@ -57,13 +58,30 @@ def fencing_tokens(
     were resolved with. Raises TooManyLocks.
     """
     execution = decision.execution
-    keys = _keys(target, _assets(execution, step, spec))
+    keys = [*_keys(target, _assets(execution, step, spec)), *_uncovered(execution, step)]
     missing = [key for key in keys if key not in execution.locks]
     if not missing:
-        return {key: execution.locks[key] for key in keys}
+        return _with_other_names(execution.locks, keys)
     _ask(decision, step, spec, missing, context)
     _tell(decision, step, missing)
     return None
+
+
+def _with_other_names(held: dict[str, int], keys: list[str]) -> dict[str, int]:
+    """The tokens of these keys and of the other names of their assets: those are the same."""
+    tokens = {key: held[key] for key in keys}
+    if len(tokens) < len(held):
+        numbers = set(tokens.values())
+        tokens |= {name: number for name, number in held.items() if number in numbers}
+    return tokens
+
+
+def _uncovered(execution: Execution, step: StepState) -> list[str]:
+    """The names without which the last attempt did not begin."""
+    if step.error is None or step.error["class"] != LOCK_NAMES:
+        return []
+    assets = uncovered(step.output, execution.locks)
+    return list(dict.fromkeys(name for asset in assets for name in asset.names))
 
 
 def _ask(

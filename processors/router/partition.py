@@ -215,6 +215,8 @@ class RouterPartition:
                     self.answers.append(known, "execution.duplicate", duplicate, now, out)
             case Refuse() as refusal:
                 _rejected.inc()
+                if refusal.data.reason == "not_authentic":
+                    FORGED.labels("request").inc()
                 self.answers.write(refusal, now, out)
 
     def _accept(

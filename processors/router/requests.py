@@ -17,7 +17,7 @@ from processors.router.request_decoder import Invalid, Readable, decode_request
 from processors.router.state import DedupEntry, Execution
 from processors.router.store import StateStore
 from streams.actors import ANONYMOUS
-from streams.audit_payloads import Audit
+from streams.audit_payloads import SIGNATURE_RULE, Audit
 from streams.envelope import SIGNATURE
 from streams.ids import (
     default_idempotency_key,
@@ -141,6 +141,9 @@ class RequestHandler:
             return self._invalid(refusal, now), None
         if signer is not None:
             decided.key, decided.signed_at = signer.kid, signer.signed_at
+        elif run > 1 and (earlier := self.store.latest(request.tenant, key)) is not None:
+            # Else a request without a signature would make that of an earlier one good again.
+            decided.signed_at = earlier.signed_at
         decided.actor, decided.claimed_actor = identity.actor, identity.claimed
         found = authorise(self.policy(), identity, decided, self.plans.registry)
         if found.problems:
@@ -215,10 +218,12 @@ class RequestHandler:
             name=about.name,
             idempotency_key=about.idempotency_key,
         )
+        claimed = None if about.actor == ANONYMOUS else about.actor
+        audit = Audit(ANONYMOUS, "run", False, message, SIGNATURE_RULE, claimed_actor=claimed)
         key = about.idempotency_key
         bits = self.random_bits() & 0xFFFFFFFF
         route = route_key(about.tenant, key) if key else f"{bits:08x}"
-        return Refuse(self.mint(route, now), about.tenant, data, keep=False)
+        return Refuse(self.mint(route, now), about.tenant, data, keep=False, audit=audit)
 
     def over_quota(self, identity: Identity, steps: int, now: float) -> OverQuota | None:
         """Why the tenant may not have one more execution with so many steps now, or None.

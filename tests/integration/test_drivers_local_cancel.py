@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
 import psutil
@@ -187,3 +188,23 @@ def test_cancel_at_every_early_moment_leaves_nothing() -> None:
         if p.pid not in before and "STEP_ATTEMPT" in (p.info["environ"] or {})
     ]
     assert left == []
+
+
+def test_a_cancel_needs_none_of_the_threads_that_look_names_up() -> None:
+    """Name servers that a plan chooses can answer so slowly that every thread waits for one."""
+
+    async def inside() -> dict[str, object]:
+        answered = threading.Event()
+        loop = asyncio.get_running_loop()
+        async with resources() as opened:
+            attempt = Run(opened, argv("sleep", "600"))
+            attempt.context.stop.grace_seconds = 0.0
+            waiting = [loop.run_in_executor(None, answered.wait) for _ in range(64)]
+            try:
+                return await attempt.cancelled(lambda: "sleep" in child_names())
+            finally:
+                answered.set()
+                await asyncio.gather(*waiting)
+
+    evidence = asyncio.run(inside())
+    assert evidence["pids_ended"] and "cancel_unconfirmed" not in evidence

@@ -28,10 +28,14 @@ class Peer:
         self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.heads.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
-        await writer.drain()
-        writer.close()
+        try:
+            self.heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+            await writer.drain()
+        except (EOFError, ConnectionError):
+            return  # A tunnel that was closed without a request.
+        finally:
+            writer.close()
 
 
 def proxied(body: Callable[[Peer, GuardProxy, Pass, Talk], Awaitable[Any]], reach: Reach) -> Any:
@@ -176,3 +180,71 @@ def test_what_is_no_request_is_refused(line: str) -> None:
         return await talk(authorized(granted, line))
 
     assert b" 400 " in proxied(body, OPEN)[:20]
+
+
+async def tunnel(granted: Pass, peer: Peer, port: int) -> asyncio.StreamWriter:
+    """An open tunnel of a step; its other end waits for a request."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(authorized(granted, f"CONNECT 127.0.0.1:{peer.port} HTTP/1.1").encode())
+    async with asyncio.timeout(20):
+        assert b"200" in await reader.readuntil(b"\r\n\r\n")
+    return writer
+
+
+async def closed(*writers: asyncio.StreamWriter) -> None:
+    for writer in writers:
+        writer.close()
+    await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
+
+
+def port_of(proxy: GuardProxy) -> int:
+    return proxy.way_out.port
+
+
+def test_connections_without_a_pass_keep_no_step_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every program of the machine can connect and say nothing."""
+    monkeypatch.setattr("drivers.proxy._CONNECTIONS", 8)
+
+    async def body(peer: Peer, proxy: GuardProxy, granted: Pass, talk: Talk) -> bytes:
+        kept = await tunnel(granted, peer, port_of(proxy))
+        silent = [await asyncio.open_connection("127.0.0.1", port_of(proxy)) for _ in range(40)]
+        line = f"GET http://127.0.0.1:{peer.port}/ HTTP/1.1"
+        answer = await talk(authorized(granted, line))
+        assert not kept.transport.is_closing()
+        await closed(kept, *(writer for _, writer in silent))
+        return answer
+
+    assert proxied(body, OPEN).endswith(b"hi")
+
+
+def test_a_step_with_every_connection_keeps_no_other_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drivers.proxy._CONNECTIONS", 8)
+
+    async def body(peer: Peer, proxy: GuardProxy, granted: Pass, talk: Talk) -> bytes:
+        greedy = proxy.admit(OPEN)
+        small = await tunnel(granted, peer, port_of(proxy))
+        held = [await tunnel(greedy, peer, port_of(proxy)) for _ in range(20)]
+        line = f"GET http://127.0.0.1:{peer.port}/ HTTP/1.1"
+        answer = await talk(authorized(granted, line))
+        assert not small.transport.is_closing()
+        await closed(small, *held)
+        return answer
+
+    assert proxied(body, OPEN).endswith(b"hi")
+
+
+def test_a_step_that_ends_while_it_connects_is_left_no_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def body(peer: Peer, proxy: GuardProxy, granted: Pass, talk: Talk) -> bytes:
+        async def resolve(_host: str, _port: int) -> list[Any]:
+            proxy.dismiss(granted)
+            return [ip_address("127.0.0.1")]
+
+        monkeypatch.setattr(addresses, "resolve", resolve)
+        try:
+            return await talk(authorized(granted, f"CONNECT x:{peer.port} HTTP/1.1"))
+        except ConnectionResetError:
+            return b""
+
+    assert proxied(body, OPEN) == b""

@@ -137,6 +137,48 @@ def test_one_that_is_frozen_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -
     with_broker(act)
 
 
+def test_one_that_stays_frozen_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def act(broker: SecretBroker) -> None:
+        first = broker.pid
+        assert first is not None
+        os.kill(first, signal.SIGSTOP)
+        monkeypatch.setattr(secret_client, "ANSWER_SECONDS", 0.1)
+        with pytest.raises(SecretError):
+            await broker.resolve(TOKEN, USE)
+        monkeypatch.setattr(secret_client, "ANSWER_SECONDS", 20.0)
+        assert (await broker.resolve(TOKEN, USE)).value == CANARY
+        assert broker.pid != first
+        assert not psutil.pid_exists(first)
+
+    with_broker(act)
+
+
+def test_those_who_wait_for_one_that_does_not_start_give_up_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(secret_client, "START_SECONDS", 0.1)
+    monkeypatch.setattr(secret_client, "READY_SECONDS", 0.3)
+    monkeypatch.setattr(secret_client, "_RESTART_SECONDS", 0.0)
+    starts = []
+    broker = SecretBroker(SecretsConfig({"TOKEN": CANARY}))
+
+    async def never() -> asyncio.StreamWriter:
+        starts.append(1)
+        await asyncio.sleep(secret_client.START_SECONDS)
+        raise BrokerFault("the secret broker did not start")
+
+    monkeypatch.setattr(broker, "start", never)
+
+    async def story() -> None:
+        found = await asyncio.gather(
+            *(broker.resolve(TOKEN, USE) for _ in range(50)), return_exceptions=True
+        )
+        assert all(isinstance(one, SecretError) for one in found)
+
+    asyncio.run(story())
+    assert len(starts) < 10
+
+
 def test_it_ignores_the_signals_of_a_terminal_and_ends_with_its_executor() -> None:
     async def act(broker: SecretBroker) -> None:
         assert broker.pid is not None

@@ -111,3 +111,15 @@ def test_full_is_an_error_and_old_ones_go(tmp_path: Path) -> None:
         store.find(ident, "acme")
     store.drop(two)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_captures_that_are_being_written_have_their_room(tmp_path: Path) -> None:
+    """Each may become as large as one may be: together they must fit."""
+    store = _store(tmp_path, capture_max_bytes=4_096, capture_total_bytes=3 * 4_096)
+    opened = [store.begin(command(step=f"step-{number}"))[1] for number in range(3)]
+    with pytest.raises(StoreFull, match="3 others are being written"):
+        store.begin(command(step="one-more"))
+    for file in opened:
+        file.close()
+    store.drop(f"{EXECUTION}.step-0.1")
+    store.begin(command(step="one-more"))[1].close()

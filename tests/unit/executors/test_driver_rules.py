@@ -156,6 +156,8 @@ def test_what_the_stopper_prints() -> None:
     assert remote.parse_stopped("ended\nleft 7\n").left == (7,)
     assert not remote.parse_stopped("ended 1 2\n").complete
     assert not remote.parse_stopped("unsupported\n").supported
+    # Digits that Python does not take for a number, or too many of them.
+    assert remote.parse_stopped(f"ended 1 ² {'9' * 5_000}\nleft\n").ended == (1,)
 
 
 def test_a_cleanup_runs_to_its_end_through_two_cancels() -> None:

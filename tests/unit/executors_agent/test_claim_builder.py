@@ -110,3 +110,14 @@ def test_reports_of_a_claim_are_signed_and_dead_letters_are_not() -> None:
     made.add(record(attempt=2))
     signed = [SIGNATURE in dict(output.headers) for output in made.outputs()]
     assert signed == [True, True, False]
+
+
+def test_a_copy_of_a_command_in_the_same_batch_is_not_started_again(monkeypatch: Any) -> None:
+    monkeypatch.setattr("runtime.clock.now", lambda: 1_795_000_000.0)
+    sent = 1_795_000_000_000
+    made = claiming()
+    assert [made.add(record(sent)) for _ in range(3)] == ["started", "repeated", "repeated"]
+    assert len(made.starts) == 1
+    told = [orjson.loads(output.value or b"") for output in made.outputs()]
+    assert [report["type"] for report in told] == ["started", *["rejected_command"] * 2]
+    assert told[1]["message"] == "the attempt was claimed here before: a copy"

@@ -14,7 +14,17 @@ from processors.locks.keeper import Keeper
 from processors.locks.listing import LockedAsset, listing
 from processors.locks.state import COUNTER, decode, encode, encode_counter, key_of
 from streams.limits import MAX_RECORD_BYTES
-from streams.locks import Acquire, AnyLockAnswer, Expired, Granted, Queued, Refused, Release, Renew
+from streams.locks import (
+    Acquire,
+    AnyLockAnswer,
+    AssetNames,
+    Expired,
+    Granted,
+    Queued,
+    Refused,
+    Release,
+    Renew,
+)
 
 LEASE = 60.0
 
@@ -45,7 +55,7 @@ def granted(answers: list[AnyLockAnswer]) -> list[tuple[str, list[str]]]:
 
 def restarted(keeper: Keeper, now: float) -> Keeper:
     """A keeper that knows what is written down of this one."""
-    fresh = Keeper()
+    fresh = Keeper(names=keeper.names)
     records = [(key_of(party.execution_id), encode(party)) for party in keeper.parties.values()]
     fresh.restored([decode(*record) for record in records], keeper.granted, now)
     return fresh
@@ -176,6 +186,8 @@ class Everybody(RuleBasedStateMachine):
         #: What each execution has asked for and still waits for.
         self.open: dict[tuple[str, str], list[str]] = {}
         self.renewed: dict[str, float] = {}
+        #: Every token so far.
+        self.given: set[int] = set()
 
     def take(self, answers: list[AnyLockAnswer]) -> None:
         for answer in answers:
@@ -183,6 +195,10 @@ class Everybody(RuleBasedStateMachine):
             match answer:
                 case Granted(request=request, tokens=tokens):
                     mine = self.held.setdefault(who, {})
+                    fresh = {number for name, number in tokens.items() if mine.get(name) != number}
+                    # Tokens are shared by names of one asset only, and by nobody else's.
+                    assert fresh.isdisjoint(self.given)
+                    self.given |= fresh
                     for asset, token in tokens.items():
                         if mine.get(asset) == token:
                             continue
@@ -226,6 +242,10 @@ class Everybody(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.now += seconds
         self.take(self.keeper.expire(self.now))
+
+    @rule(number=st.integers(1, 3), names=st.lists(st.sampled_from("abcdef"), max_size=3))
+    def learn(self, number: int, names: list[str]) -> None:
+        self.keeper.names.learn("t", [AssetNames(asset_id=number, names=names)])
 
     @rule()
     def restart(self) -> None:

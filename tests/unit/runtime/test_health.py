@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from runtime.health import Health, serve
+from runtime.health import CONNECTIONS, Health, serve
 from runtime.settings import CommonSettings
 
 
@@ -56,3 +58,21 @@ def test_readiness_names_what_is_waited_for(port: int, health: Health) -> None:
     health.ready("kafka")
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
         assert answer.status == 200
+
+
+def test_connections_that_say_nothing_take_no_threads_and_keep_no_prober_out(port: int) -> None:
+    before = threading.active_count()
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(3 * CONNECTIONS)]
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+            assert answer.status == 200
+        # Those that had to go were closed before this answer; their threads end by themselves.
+        silent[0].settimeout(5)  # less than the port waits for a request
+        assert silent[0].recv(1) == b""
+        deadline = time.monotonic() + 5
+        while threading.active_count() > before + CONNECTIONS and time.monotonic() < deadline:
+            threading.Event().wait(0.01)
+        assert threading.active_count() <= before + CONNECTIONS
+    finally:
+        for connection in silent:
+            connection.close()
