@@ -141,9 +141,6 @@ class RequestHandler:
             return self._invalid(refusal, now), None
         if signer is not None:
             decided.key, decided.signed_at = signer.kid, signer.signed_at
-        elif run > 1 and (earlier := self.store.latest(request.tenant, key)) is not None:
-            # Else a request without a signature would make that of an earlier one good again.
-            decided.signed_at = earlier.signed_at
         decided.actor, decided.claimed_actor = identity.actor, identity.claimed
         found = authorise(self.policy(), identity, decided, self.plans.registry)
         if found.problems:
