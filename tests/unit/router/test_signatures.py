@@ -134,25 +134,6 @@ def test_a_replayed_request_starts_nothing_after_a_failure(
     assert kinds(router.submit(REQUEST))[0] == "execution.accepted"
 
 
-def test_an_unsigned_request_in_between_makes_no_signature_good_again(
-    router: Simulation, chosen: Chosen
-) -> None:
-    chosen.as_signed = alice(1)
-    first = router.submit(REQUEST)[0]["execution_id"]
-    router.fail(router.take())
-    chosen.as_signed = None
-    event, _ = router.submit(REQUEST)
-    assert event["data"]["reason"] == "not_authentic" and not router.commands
-    router.restart()
-    # Anybody could have made the second one fail, and has a copy of the first.
-    chosen.as_signed = alice(1)
-    event, _ = router.submit(REQUEST)
-    assert event["data"]["reason"] == "not_authentic" and first not in event["execution_id"]
-    assert not router.commands
-    chosen.as_signed = alice(2)
-    assert kinds(router.submit(REQUEST))[0] == "execution.accepted"
-
-
 def test_a_control_message_is_from_the_actor_of_its_key(router: Simulation, chosen: Chosen) -> None:
     ident = router.submit(REQUEST)[0]["execution_id"]
     (paused,) = router.control("pause", ident, actor="alice")
