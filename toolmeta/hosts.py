@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from socket import inet_aton
 from typing import Final
 
 Address = IPv4Address | IPv6Address
@@ -48,12 +47,29 @@ def literal_address(host: str) -> Address | None:
         return ip_address(text)
     except ValueError:
         pass
-    if not _NUMBERS.fullmatch(text):
-        return None
+    return _of_numbers(text) if _NUMBERS.fullmatch(text) else None
+
+
+def _of_numbers(text: str) -> IPv4Address | None:
+    """One to four numbers, decimal, octal or hexadecimal, of which the last fills the rest.
+
+    Source: inet_aton(3).
+    """
     try:
-        return IPv4Address(inet_aton(text))
-    except OSError:
+        *first, last = (int(part, _base(part)) for part in text.split("."))
+    except ValueError:
         return None
+    if any(number > 0xFF for number in first) or last >= 1 << 8 * (4 - len(first)):
+        return None
+    for place, number in enumerate(first):
+        last |= number << 8 * (3 - place)
+    return IPv4Address(last)
+
+
+def _base(number: str) -> int:
+    if number[:2] in ("0x", "0X"):
+        return 16
+    return 8 if number[0] == "0" else 10
 
 
 def address_of(key: str) -> Address | None:
