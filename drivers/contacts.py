@@ -23,7 +23,7 @@ from drivers.http.ranges import Address
 from drivers.proxy import GuardProxy, Pass
 from drivers.reach import Reach, reach_of
 from drivers.scans.scope import SETTING
-from toolmeta.hosts import split_port
+from toolmeta.hosts import literal_address, split_port
 from toolmeta.invocation import Contact, Invocation
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s;,\"']+")
@@ -107,7 +107,7 @@ def refused_elsewhere(invocation: Invocation, named: Iterable[str]) -> Failure |
             host = urlsplit(text).hostname if "://" in text else split_port(text)[0]
         except ValueError:
             return fail(invocation, "invalid_parameters", "a URL is not well formed")
-        address = ranges.literal(host or "")
+        address = literal_address(host or "")
         if ranges.names_metadata(host or "") or (address and ranges.is_metadata(address)):
             message = f"{host}: the address may be that of a cloud's metadata service"
             return fail(invocation, "refused_address", message)
@@ -157,7 +157,7 @@ async def _addresses(invocation: Invocation, host: str) -> list[Address] | Failu
 
 
 def _literal(host: str) -> list[Address]:
-    found = ranges.literal(host)
+    found = literal_address(host)
     return [] if found is None else [found]
 
 

@@ -13,7 +13,7 @@ from drivers.databases import inventory
 from drivers.errors import fail
 from drivers.http import ranges
 from drivers.secret_use import SecretError
-from toolmeta.hosts import split_port
+from toolmeta.hosts import literal_address, split_port
 from toolmeta.invocation import Invocation
 
 
@@ -43,7 +43,7 @@ async def connection_of_step(invocation: Invocation, context: RunContext) -> Con
         where = connection_of(named, asset)
     except ValueError as error:
         return fail(invocation, "invalid_parameters", str(error))
-    address = ranges.literal(where.address)
+    address = literal_address(where.address)
     if ranges.names_metadata(where.address) or (address and ranges.is_metadata(address)):
         message = f"{where.name}: the address may be that of a cloud's metadata service"
         return fail(invocation, "refused_address", message)

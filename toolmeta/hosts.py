@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
+Address = IPv4Address | IPv6Address
+
+_NUMBERS: Final = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)(\.(0[xX][0-9a-fA-F]*|[0-9]+)){0,3}")
+#: Below it a number is that of an asset; as an address it would be one of 0.0.0.0/8, which is none.
+_LEAST_NUMBER: Final = 1 << 24
 _MAX_PORT: Final = 65_535
 _LOWER: Final = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
@@ -28,3 +35,53 @@ def split_port(host: str) -> tuple[str, int | None]:
     if not (port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) <= _MAX_PORT):
         return host, None
     return (name[1:-1] if bracketed else name), int(port)
+
+
+def literal_address(host: str) -> Address | None:
+    """The address that the text is, in every spelling that a connect would take; None for a name.
+
+    Besides the usual forms those of inet_aton: `0x7f.1`, `2130706433`, `0177.0.0.1`, `127.0.0.1.`.
+    """
+    text = host.partition("%")[0].rstrip(".")
+    try:
+        return ip_address(text)
+    except ValueError:
+        pass
+    return _of_numbers(text) if _NUMBERS.fullmatch(text) else None
+
+
+def _of_numbers(text: str) -> IPv4Address | None:
+    """One to four numbers, decimal, octal or hexadecimal, of which the last fills the rest.
+
+    Source: inet_aton(3).
+    """
+    try:
+        *first, last = (int(part, _base(part)) for part in text.split("."))
+    except ValueError:
+        return None
+    if any(number > 0xFF for number in first) or last >= 1 << 8 * (4 - len(first)):
+        return None
+    for place, number in enumerate(first):
+        last |= number << 8 * (3 - place)
+    return IPv4Address(last)
+
+
+def _base(number: str) -> int:
+    if number[:2] in ("0x", "0X"):
+        return 16
+    return 8 if number[0] == "0" else 10
+
+
+def address_of(key: str) -> Address | None:
+    """The address that the key of a host or asset is; None for a name and the number of an asset.
+
+    One IPv4 address inside IPv6 (`::ffff:10.0.0.7`) is the IPv4 address.
+    """
+    if not (key[0].isdigit() or ":" in key):
+        return None
+    if key.isascii() and key.isdigit() and (len(key) > 10 or int(key) < _LEAST_NUMBER):
+        return None
+    address = literal_address(key)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address

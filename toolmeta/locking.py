@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
 from toolmeta.bind import target_key
+from toolmeta.hosts import address_of
 from toolmeta.model import Tool
 from toolmeta.risk import effect_of
 
@@ -39,13 +39,10 @@ def lock_key(target: Any) -> str | None:
     key = target_key(target)
     if key is None or "/" in key or key in ("localhost", "localhost.localdomain"):
         return None
-    try:
-        address = ip_address(key.partition("%")[0])
-    except ValueError:
+    address = address_of(key)
+    if address is None:
         return key
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return None if address.is_loopback else str(address)
+    return None if address.is_loopback or address.is_unspecified else str(address)
 
 
 def names_of(row: Mapping[str, Any]) -> list[str]:

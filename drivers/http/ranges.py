@@ -7,14 +7,10 @@ AWS, Oracle and Alibaba document of their metadata services.
 
 from __future__ import annotations
 
-import re
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from socket import inet_aton
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
 Address = IPv4Address | IPv6Address
-
-_NUMBERS: Final = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)(\.(0[xX][0-9a-fA-F]*|[0-9]+)){0,3}")
 
 #: IPv4 inside IPv6 by translation (RFC 6052); such an address counts as the IPv4 one.
 _NAT64: Final = IPv6Network("64:ff9b::/96")
@@ -43,24 +39,6 @@ _METADATA_IPV6: Final = (
 _METADATA_NAMES: Final = frozenset(
     {"metadata", "instance-data", "metadata.goog", "metadata.google.internal"}
 )
-
-
-def literal(host: str) -> Address | None:
-    """The address that the text is, in every spelling that a connect would take; None for a name.
-
-    Besides the usual forms those of inet_aton: `0x7f.1`, `2130706433`, `0177.0.0.1`, `127.0.0.1.`.
-    """
-    text = host.partition("%")[0].rstrip(".")
-    try:
-        return ip_address(text)
-    except ValueError:
-        pass
-    if not _NUMBERS.fullmatch(text):
-        return None
-    try:
-        return IPv4Address(inet_aton(text))
-    except OSError:
-        return None
 
 
 def is_public(address: Address) -> bool:

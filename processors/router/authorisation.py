@@ -33,6 +33,7 @@ from streams.audit_payloads import Audit
 from streams.payloads import Accepted
 from toolmeta import secret_references
 from toolmeta.bind import target_key
+from toolmeta.hosts import address_of
 from toolmeta.invocation import Problem
 from toolmeta.model import Tool
 from toolmeta.permissions import permission_of
@@ -46,7 +47,7 @@ MAX_PROBLEMS: Final = 20
 MAX_ACCESSES: Final = 20_000
 #: Rules that one `audit.decision` names.
 _MAX_RULES: Final = 10
-_HERE: Final = frozenset({LOCAL, "127.0.0.1", "::1"})
+_HERE: Final = frozenset({LOCAL, "localhost.localdomain"})
 _EACH_ITEM: Final = re.compile(r"\{\{\s*item\s*\}\}")
 _COLON: Final = re.compile(r"^([a-z]+):")
 
@@ -169,7 +170,12 @@ def assets_of(spec: AdmittedStep, names: Iterable[str]) -> list[str | None]:
 
 def _asset(value: Any) -> str | None:
     key = target_key(value)
-    return LOCAL if key in _HERE else key
+    if key is None or key in _HERE:
+        return None if key is None else LOCAL
+    address = address_of(key)
+    if address is None:
+        return key
+    return LOCAL if address.is_loopback or address.is_unspecified else str(address)
 
 
 def secrets_of(spec: AdmittedStep) -> Iterator[tuple[str, str]]:

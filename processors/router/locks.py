@@ -95,7 +95,7 @@ def _ask(
     needs = execution.lock_needs = execution.lock_needs or LockNeeds()
     if not needs.asked.isdisjoint(missing):
         return
-    if step.parent in needs.too_many:
+    if step.parent is not None and step.parent in needs.too_many:
         raise TooManyLocks(needs.too_many[step.parent])
     wanted = dict.fromkeys(missing)
     if step.parent is not None and spec.references:

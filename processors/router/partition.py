@@ -303,7 +303,7 @@ class RouterPartition:
             wanted = self.requests.mint(route, now)
         origin = known if isinstance(known, Execution) else self.store.ended(known.id)
         steps = 0 if origin is None else len(origin.plan.steps)
-        over = self.requests.over_quota(known.tenant, steps, now)
+        over = self.requests.over_quota(identity, steps, now)
         found = decide_rerun(
             known,
             origin,

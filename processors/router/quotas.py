@@ -29,6 +29,10 @@ class Quota:
     steps_per_hour: int
 
 
+#: Stands for the tenant of everything that nobody signed, beside the one that each names; no
+#: tenant has this name.
+UNSIGNED: Final = "(without a signature)"
+
 #: The quota of a tenant by its name.
 QuotaOf = Callable[[str], Quota]
 

@@ -12,7 +12,7 @@ from processors.router.decoding import Undecodable
 from processors.router.explanation import explanation
 from processors.router.outcomes import Accept, Explain, Forward, Refuse, Repeat, RequestDecision
 from processors.router.plan_cache import PlanCache
-from processors.router.quotas import OverQuota, QuotaOf, unlimited
+from processors.router.quotas import UNSIGNED, OverQuota, QuotaOf, unlimited
 from processors.router.request_decoder import Invalid, Readable, decode_request
 from processors.router.state import DedupEntry, Execution
 from processors.router.store import StateStore
@@ -80,8 +80,8 @@ class RequestHandler:
             wrong = self._not_authentic(signer, read.tenant, read.actor)
             if wrong is not None:
                 return self._forged(wrong, read, now)
-            refusal = self._invalid(read, now)
             identity = identify(valid, read.tenant, read.actor)
+            refusal = self._invalid(replace(read, actor=identity.actor), now)
             return self._explain(refusal, identity) if read.explain else refusal
         request = read.request
         key = request.idempotency_key or default_idempotency_key(
@@ -105,6 +105,7 @@ class RequestHandler:
         if unproven is not None:
             return self._forged(unproven, about, now)
         identity = identify(valid, request.tenant, request.actor)
+        about = replace(about, actor=identity.actor)
         if request.explain and not may_ask:
             asked = Control("explain", request.plan.environment, request.plan.approval_level, True)
             verdict = self.policy().decide(identity, asked)
@@ -128,8 +129,8 @@ class RequestHandler:
         route = route_key(request.tenant, key)
         known, run = self.store.find_duplicate(request.tenant, key, now)
         if known is not None:
-            return self._repeated(known, request, read.plan_hash, key, now), None
-        over = self.over_quota(request.tenant, len(request.plan.steps), now)
+            return self._repeated(known, request, read.plan_hash, about, now), None
+        over = self.over_quota(identity, len(request.plan.steps), now)
         if over is not None:
             return self._over_quota(over, about, identity, now), None
         wrong = self._wrong_id(request, route)
@@ -221,9 +222,16 @@ class RequestHandler:
         route = route_key(about.tenant, key) if key else f"{bits:08x}"
         return Refuse(self.mint(route, now), about.tenant, data, keep=False, audit=audit)
 
-    def over_quota(self, tenant: str, steps: int, now: float) -> OverQuota | None:
-        """Why the tenant may not have one more execution with so many steps now, or None."""
-        return self.store.usage.over(tenant, self.quota_of(tenant), steps, now, self.count)
+    def over_quota(self, identity: Identity, steps: int, now: float) -> OverQuota | None:
+        """Why the tenant may not have one more execution with so many steps now, or None.
+
+        What is not signed has the quota of one tenant, too, whatever tenants it names.
+        """
+        usage, tenant = self.store.usage, identity.tenant
+        over = usage.over(tenant, self.quota_of(tenant), steps, now, self.count)
+        if over is None and identity.kid is None:
+            over = usage.over(UNSIGNED, self.quota_of(UNSIGNED), steps, now, self.count)
+        return over
 
     def mint(self, route: str, now: float) -> str:
         """A fresh execution id for a route."""
@@ -234,17 +242,19 @@ class RequestHandler:
         known: Execution | DedupEntry,
         request: ExecutionRequest,
         plan_hash: str,
-        key: str,
+        about: Invalid,
         now: float,
     ) -> Refuse | Repeat:
+        key, wanted = about.idempotency_key or "", request.execution_id
         if known.plan_hash == plan_hash:
-            return Repeat(known, Duplicate(key, request.actor, request.execution_id), now)
+            asked = wanted if wanted is not None and is_execution_id(wanted) else None
+            return Repeat(known, Duplicate(key, about.actor, asked), now)
         message = f"the idempotency key was used for another plan by {known.id}"
         conflict = Rejected(
             "conflict",
             message,
             [RejectedBecause("idempotency_key", message)],
-            actor=request.actor,
+            actor=about.actor,
             name=request.plan.name,
             idempotency_key=key,
             conflicts_with=known.id,

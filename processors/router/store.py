@@ -30,8 +30,9 @@ from processors.router.changelog import (
     restore_execution,
     tombstones,
 )
-from processors.router.quotas import Usage
+from processors.router.quotas import UNSIGNED, Usage
 from processors.router.state import DedupEntry, Execution, dedup_entry
+from streams.actors import ANONYMOUS
 from streams.lifecycle import REPEATABLE, RERUNNABLE
 
 _SCHEMA: Final = """
@@ -63,6 +64,11 @@ def _key(tenant: str, idempotency_key: str) -> bytes:
     return hashlib.blake2b(f"{tenant}:{idempotency_key}".encode(), digest_size=16).digest()
 
 
+def _tenants(execution: Execution) -> list[str]:
+    """Whose quotas an execution counts against."""
+    return [execution.tenant] if execution.actor != ANONYMOUS else [execution.tenant, UNSIGNED]
+
+
 class ChangelogError(Exception):
     """The changelog holds what this version cannot read; going on would lose executions."""
 
@@ -81,7 +87,8 @@ class StateStore:
     def put(self, execution: Execution) -> None:
         """Remember a living execution."""
         self.living[execution.id] = execution
-        self.usage.accepted(execution.tenant, len(execution.plan.steps), execution.accepted_at)
+        for tenant in _tenants(execution):
+            self.usage.accepted(tenant, len(execution.plan.steps), execution.accepted_at)
         key = (execution.tenant, execution.idempotency_key)
         known = self.living.get(self._keys.get(key, ""))
         if known is None or known.run <= execution.run:
@@ -99,7 +106,8 @@ class StateStore:
     def end(self, execution: Execution, change: Change) -> Iterator[ChangelogRecord]:
         """Keep of an execution that has ended what may still be asked for; gives its records."""
         del self.living[execution.id]
-        self.usage.ended(execution.tenant)
+        for tenant in _tenants(execution):
+            self.usage.ended(tenant)
         key = (execution.tenant, execution.idempotency_key)
         if self._keys.get(key) == execution.id:
             del self._keys[key]

@@ -131,6 +131,27 @@ def test_secrets_need_a_rule_of_their_own() -> None:
     assert "use secret env/ROOT with df" in problems[0]["message"]
 
 
+@pytest.mark.parametrize(
+    ("spelling", "asset"),
+    [
+        ("10.0.0.7", "10.0.0.7"), ("::ffff:10.0.0.7", "10.0.0.7"), ("10.7:22", "10.0.0.7"),
+        ("0xa000007", "10.0.0.7"), ("2001:DB8:0::1", "2001:db8::1"), ("127.0.0.2", "localhost"),
+        ("127.1", "localhost"), ("0:0:0:0:0:0:0:1", "localhost"), ("0.0.0.0", "localhost"),
+        ("localhost.localdomain", "localhost"),
+    ],
+)  # fmt: skip
+def test_a_rule_about_an_address_is_about_all_its_spellings(spelling: str, asset: str) -> None:
+    deny = f"id: no, effect: deny, actors: ['*'], assets: ['{asset}'], actions: ['*']"
+    allow = "id: yes, effect: allow, actors: ['*'], actions: ['*']"
+    here = Simulation(
+        policy="\n".join(["version: 1", "rules:", f"  - {{{allow}}}", f"  - {{{deny}}}"])
+    )
+    for parameters in ({"host": "web"}, {"host": "{{ item }}"}):
+        step = {"tool": "df", "parameters": parameters, "for_each": [spelling]}
+        step["assets"] = [spelling] if parameters["host"] == "web" else []
+        refused(submit(here, "ann", step), "no")
+
+
 def test_anonymous_is_limited_by_the_built_in_policy() -> None:
     from authority.policy_file import built_in_text
 

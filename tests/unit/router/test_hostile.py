@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from authority.identity import Forged, Signer
 from processors.router.authorisation import MAX_ACCESSES
 from processors.router.policy import OVERDUE_SECONDS
+from processors.router.quotas import Quota
 from streams.ids import is_execution_id, route_of
 from streams.topics import Topic
 from tests.unit.router.simulation import Simulation, kinds
@@ -192,7 +194,7 @@ def waiting_items(count: int) -> tuple[Simulation, str]:
 
 
 def test_items_that_wait_for_locks_ask_for_each_asset_once() -> None:
-    simulation, execution_id = waiting_items(60)
+    simulation, execution_id = waiting_items(25)
     party = simulation.hosted.keeper.keeper.parties[execution_id]
     asked = [asset for assets in party.requests.values() for asset in assets]
     assert len(asked) == len(set(asked))
@@ -201,7 +203,7 @@ def test_items_that_wait_for_locks_ask_for_each_asset_once() -> None:
     while simulation.commands:
         simulation.run(simulation.take())
         done += 1
-    assert done == 60
+    assert done == 25
     assert kinds(simulation.events)[-1] == "execution.completed"
 
 
@@ -226,3 +228,43 @@ def test_more_assets_than_one_command_takes_lose_no_result() -> None:
     rows = [{"asset_id": number} for number in range(1, 12_000)]
     events = simulation.run(command, {"assets": rows})
     assert kinds(events)[-1] == "execution.completed"
+
+
+def test_an_actor_without_a_key_stands_in_no_event_as_the_actor() -> None:
+    simulation = Simulation(authentication=Chosen())
+    named = {**REQUEST, "actor": "olga"}
+    simulation.submit(named)
+    (duplicate,) = simulation.submit(named)
+    (conflict,) = simulation.submit({**named, "plan": {"steps": [{"tool": "fail"}]}})
+    (unknown,) = simulation.submit({**named, "plan": {"steps": [{"tool": "none"}]}, "tenant": "b"})
+    (invalid,) = simulation.submit({**named, "plan": {"steps": []}})
+    for event in (duplicate, conflict, unknown, invalid):
+        assert event["data"]["actor"] == "anonymous", event
+
+
+def test_a_duplicate_says_nothing_of_an_id_that_is_none() -> None:
+    simulation = Simulation()
+    simulation.submit(REQUEST)
+    (event,) = simulation.submit({**REQUEST, "execution_id": "x" * 100_000})
+    assert event["type"] == "execution.duplicate"
+    assert event["data"]["requested_execution_id"] is None
+
+
+def test_what_nobody_signed_has_one_quota_whatever_tenants_it_names() -> None:
+    """Anybody may name a tenant that nobody has used before, and would get a quota with it."""
+    simulation = Simulation(authentication=Chosen())
+    handler = simulation.partition.requests
+    quota = Quota(active_executions=3, executions_per_hour=100, steps_per_hour=100)
+    simulation.partition.requests = replace(handler, quota_of=lambda _tenant: quota)
+    for number in range(3):
+        (accepted, *_) = simulation.submit({**STEPS, "tenant": f"t{number}"})
+        assert accepted["type"] == "execution.accepted"
+    for _ in range(2):
+        (event,) = simulation.submit({**STEPS, "tenant": "t9"})
+        assert (event["type"], event["data"]["reason"]) == ("execution.rejected", "quota")
+        assert "signature" in event["data"]["message"]
+        restarted = simulation.partition.requests.quota_of
+        simulation.restart()
+        simulation.partition.requests = replace(simulation.partition.requests, quota_of=restarted)
+    simulation.run(simulation.take())
+    assert kinds(simulation.submit({**STEPS, "tenant": "t9"}))[0] == "execution.accepted"
