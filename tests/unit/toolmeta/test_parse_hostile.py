@@ -35,6 +35,7 @@ except ParseError:
         ("top", "Tasks: 9a/"),
         ("ifconfig", ":"),
         ("ifconfig", "media: <"),
+        ("sqlite", '""'),
     ],
 )
 def test_its_time_does_not_grow_with_the_square(parser: str, text: str) -> None:
