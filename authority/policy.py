@@ -231,8 +231,11 @@ def _message(subject: _Subject, access: Access, rule: _Compiled | None) -> str:
     who = f"{subject.actor} of tenant {subject.tenant}" if subject.proven else ANONYMOUS
     what = described(access)
     if rule is None:
-        remedy = "" if subject.proven else "sign the request, or "
-        return f"no rule allows {who} to {what}; {remedy}ask for a rule that does"
+        remedy = "ask for a rule that does"
+        if not subject.proven:
+            remedy = f"sign the {'request' if not isinstance(access, Control) else 'message'}, "
+            remedy += "or allow it in the policy"
+        return f"no rule allows {who} to {what}; {remedy}"
     if not rule.deny:
         return f"rule {rule.id} allows {who} to {what}"
     unknown = ""

@@ -54,18 +54,31 @@ class BrokerPorts:
     controller: int
 
 
-def server_properties(data: Path, ports: BrokerPorts, login: Login, *, first: bool = False) -> str:
-    """The text of `server.properties`, written anew at each start because ports may change.
+def server_properties(
+    data: Path,
+    ports: BrokerPorts,
+    login: Login,
+    kcat: Login | None = None,
+    *,
+    first: bool = False,
+) -> str:
+    """The text of `server.properties`, written anew at each start.
 
     Nobody connects without a login, other users of the machine included: neither to the port of
     clients nor to that of the controller. The controller cannot look a user up before it has read
     its log, hence PLAIN there; the one who connects is this very process, and its password is
     another one at each start.
 
-    With `first` clients log in by PLAIN too: the broker runs to be told the SCRAM login of `login`.
+    `kcat` may log in by PLAIN besides. With `first` the owner does so, and nobody by SCRAM: the
+    broker runs to be told the SCRAM login of `login`.
     """
     mechanism = "PLAIN" if first else MECHANISM
     module = _plain(login) if first else login.jaas()
+    mechanisms = mechanism
+    others: dict[str, str] = {}
+    if kcat is not None:
+        mechanisms += ",PLAIN"
+        others["listener.name.clients.plain.sasl.jaas.config"] = _accepted(kcat)
     controller = _plain(new_login(login.username))
     settings: dict[str, str | int] = {
         "process.roles": "broker,controller",
@@ -78,8 +91,9 @@ def server_properties(data: Path, ports: BrokerPorts, login: Login, *, first: bo
         "controller.listener.names": "CONTROLLER",
         "listener.security.protocol.map": "CLIENTS:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
         "sasl.mechanism.inter.broker.protocol": mechanism,
-        "listener.name.clients.sasl.enabled.mechanisms": mechanism,
+        "listener.name.clients.sasl.enabled.mechanisms": mechanisms,
         f"listener.name.clients.{mechanism.lower()}.sasl.jaas.config": module,
+        **others,
         "sasl.mechanism.controller.protocol": "PLAIN",
         "listener.name.controller.sasl.enabled.mechanisms": "PLAIN",
         "listener.name.controller.plain.sasl.jaas.config": controller,
@@ -90,6 +104,12 @@ def server_properties(data: Path, ports: BrokerPorts, login: Login, *, first: bo
         **ONE_NODE,
     }
     return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+
+def _accepted(login: Login) -> str:
+    """One user of a listener with PLAIN; the broker itself logs in otherwise."""
+    module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+    return f'{module} required user_{login.username}="{login.password}";'
 
 
 def _plain(login: Login) -> str:

@@ -1,4 +1,4 @@
-"""The users of the embedded broker besides its owner: one for each process with a role."""
+"""The users of the embedded broker besides its owner: kcat, and one per process with a role."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from devstack.errors import LocalStackError
-from devstack.login import Login, new_login
+from devstack.login import KCAT, Login, new_login
 from devstack.processes import ProcessSpec
 from runtime.kafka import access as cluster
 from streams import access
@@ -28,9 +28,11 @@ def make_users(
     """
     users = {spec.name: found for spec in specs if (found := principal(spec, prefix)) is not None}
     logins = {name: new_login(user.name) for name, user in users.items()}
+    # The broker's configuration has its password, so that it is there with the broker.
+    kcat = access.people(KCAT, prefix)
     admin = AdminClient(dict(owner))
     try:
-        cluster.apply(admin, users.values(), remove=True)
+        cluster.apply(admin, [*users.values(), kcat], remove=True)
         cluster.set_passwords(admin, {one.username: one.password for one in logins.values()})
     except (KafkaException, TimeoutError) as error:
         raise LocalStackError(f"The broker's users could not be made: {error}") from None

@@ -9,9 +9,18 @@ from typing import Final
 
 #: The user of whoever owns the state folder; the broker allows it everything.
 OWNER: Final = "runstream"
+#: The user of kcat, who may do what people may: submit, steer, and read what happens.
+KCAT: Final = "local-people"
 #: The broker proves in turn that it knows the password, so that another program that listens on
 #: the port of a stopped broker learns nothing.
 MECHANISM: Final = "SCRAM-SHA-256"
+
+
+#: That of kcat: librdkafka before 2.6.1, which distributions build it with, repeats the client's
+#: nonce in its last SCRAM message, and Kafka 4 refuses that. The password is sent as it is; so it
+#: is another one at each start of the broker, and worth nothing to whoever listens on the port of
+#: a stopped one. Source: librdkafka pull request 4895, RFC 5802 section 5.1.
+KCAT_MECHANISM: Final = "PLAIN"
 
 
 @dataclass(frozen=True)
@@ -50,8 +59,12 @@ def stored_login(file: Path) -> Login | None:
 
 
 def client_properties(bootstrap_servers: str, login: Login) -> str:
-    """A file for `kcat -F`, in librdkafka's names; kcat refuses a file with a JAAS login."""
-    options = {"bootstrap.servers": bootstrap_servers, **login.options()}
+    """A file for `kcat -F`, in librdkafka's names; kcat refuses a file with a SCRAM JAAS login."""
+    options = {
+        "bootstrap.servers": bootstrap_servers,
+        **login.options(),
+        "sasl.mechanism": KCAT_MECHANISM,
+    }
     return "".join(f"{name}={value}\n" for name, value in options.items())
 
 

@@ -24,7 +24,7 @@ from devstack.files import cut_log, log_tail, write_atomically
 from devstack.identity import start_mark
 from devstack.kafka import KafkaServer
 from devstack.kafka_users import make_users
-from devstack.login import Login, client_properties, java_properties
+from devstack.login import Login, java_properties
 from devstack.member import Member
 from devstack.ports import assign_ports
 from devstack.postgres import PostgresServer
@@ -120,12 +120,15 @@ class Supervisor:
             self._log(f"starting {names}", progress=True)
         if self._request.bootstrap_servers is None:
             tell = partial(self._log, progress=True)
-            kafka = KafkaServer(self._folder.kafka, report=tell, log=self._folder.log("kafka"))
+            kafka = KafkaServer(
+                self._folder.kafka,
+                report=tell,
+                log=self._folder.log("kafka"),
+                kcat=self._folder.client_properties,
+            )
             child = kafka.prepare()
             self._bootstrap_servers = kafka.bootstrap_servers
             self._client_options |= kafka.client_options
-            properties = client_properties(kafka.bootstrap_servers, kafka.login)
-            write_atomically(self._folder.client_properties, properties)
             properties = java_properties(kafka.bootstrap_servers, kafka.login)
             write_atomically(self._folder.java_properties, properties)
             self._servers.append(Member(child, kafka.is_ready, probe_every=10.0))

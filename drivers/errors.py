@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from drivers.context import Failure
 from toolmeta.invocation import Invocation
+from toolmeta.locking import LOCK_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,12 @@ _BEFORE: Final[dict[str, ErrorClass]] = {
             "environment",
             False,
             "an asset of the step belongs to a stricter environment than its plan",
+        ),
+        (
+            LOCK_NAMES,
+            False,
+            "the inventory has names of an asset of the step that its lock does not cover; the "
+            "router locks them and sends the step again, a few times",
         ),
         ("store_full", False, "the capture store is full"),
         ("rate_limited", True, "the target asks to come back later"),

@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -100,7 +100,7 @@ def serve(settings: CommonSettings, health: Health, log: Log) -> ThreadingHTTPSe
         #: With the default of 5 a burst makes further clients wait for a second.
         request_queue_size = 4 * CONNECTIONS
         #: Those that are open, the oldest first; each is added by the thread that accepts.
-        connections: OrderedDict[socket.socket, None] = OrderedDict()
+        connections: ClassVar[OrderedDict[socket.socket, None]] = OrderedDict()
 
         def process_request(self, request: Any, client_address: Any) -> None:
             """Serve it in a thread of its own, and close the oldest connection beyond the limit."""

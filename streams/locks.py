@@ -6,8 +6,10 @@ are granted at once or not at all. Answers are keyed by the execution's route ke
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Final, Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from streams.limits import MAX_INTEGER, MAX_LOCK_BYTES
@@ -17,12 +19,21 @@ _OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
 #: An asset by the key under which it is locked: `toolmeta.locking.lock_key`.
 Asset = Annotated[str, Field(min_length=1, max_length=253)]
 Token = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+#: A token of 19 digits, a colon and a comma, beside the name in its quotes.
+_TOKEN_BYTES: Final = 21
 #: No name is shorter than what MAX_LOCK_BYTES counts for each.
 MAX_ASSETS = MAX_LOCK_BYTES // 24
+#: Assets whose names one command may give.
+MAX_NAMED = 10_000
 Tokens = Annotated[
     dict[Asset, Token],
     Field(description="asset -> fencing token, which grows with each grant"),
 ]
+
+
+def bytes_of(assets: Iterable[str]) -> int:
+    """What these assets take of a record with their tokens, however their names are escaped."""
+    return sum(len(orjson.dumps(asset)) + _TOKEN_BYTES for asset in assets)
 
 
 class _Message(BaseModel):
@@ -72,7 +83,7 @@ class Name(_Message):
     """
 
     type: Literal["name"] = "name"
-    assets: list[AssetNames] = Field(max_length=10_000)
+    assets: list[AssetNames] = Field(max_length=MAX_NAMED)
 
 
 AnyLockCommand = Acquire | Renew | Release | Name

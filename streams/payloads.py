@@ -64,7 +64,11 @@ class Accepted:
     unknown_fields: list[str] | None = None
     key: Annotated[str | None, Field(description="id of the key that proved the actor")] = None
     signed_at: Annotated[
-        int | None, Field(description="when the request was signed, in Unix microseconds")
+        int | None,
+        Field(
+            description="when the request was signed, in Unix microseconds; without a signature, "
+            "what its key was accepted with before: no earlier one counts again"
+        ),
     ] = None
     claimed_actor: Annotated[
         str | None, Field(description="who a request without a signature says it is from")

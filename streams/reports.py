@@ -142,7 +142,7 @@ class Refused(_Report):
 
 
 class RejectedCommand(_Report):
-    """A command that no router has signed names this attempt; it says nothing about the attempt."""
+    """A forged command, or a copy, names this attempt; it says nothing about the attempt."""
 
     type: Literal["rejected_command"] = "rejected_command"
     message: str = Field(max_length=2_000)

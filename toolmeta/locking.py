@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
@@ -13,6 +14,10 @@ from toolmeta.risk import effect_of
 _NAMES_AN_ASSET: Final = frozenset({"host", "server", "hostname", "asset_id", "ip_address"})
 #: Its tools send messages to people; what they contact is not changed by that.
 _MESSAGES: Final = "communication"
+
+#: The class of the failure of an attempt whose lock does not cover every name that the inventory
+#: has for its assets; the output has their rows. Nothing was done.
+LOCK_NAMES: Final = "lock_names"
 
 
 def locks(tool: Tool, parameters: dict[str, Any], *, assets: bool) -> bool:
@@ -41,3 +46,15 @@ def lock_key(target: Any) -> str | None:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return None if address.is_loopback else str(address)
+
+
+def names_of(row: Mapping[str, Any]) -> list[str]:
+    """The keys of one asset by its row of the inventory, as its tools return it; without repeats.
+
+    Each is a name by which a plan may name it: host name, addresses, number.
+    """
+    metadata = row.get("metadata")
+    connection = metadata.get("connection") if isinstance(metadata, dict) else None
+    address = connection.get("address") if isinstance(connection, dict) else None
+    found = (row.get("hostname"), row.get("ip_address"), address, row.get("asset_id"))
+    return list(dict.fromkeys(key for key in map(lock_key, found) if key is not None))

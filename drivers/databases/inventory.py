@@ -94,6 +94,27 @@ async def first_outside(
     return await (await connection.execute(query, values)).fetchone()
 
 
+async def having(
+    connection: Connection, tenant: str, names: list[str], most: int
+) -> list[dict[str, Any]]:
+    """At most `most` assets that have one of these keys of locks as a name: host name, IP address,
+    the address of their connection or their number. As asset tools return them, names only.
+    """
+    query = sql.SQL(
+        "SELECT asset_id, hostname, ip_address, metadata #>> '{{connection,address}}' AS address "
+        "FROM {} WHERE (tenant = %s AND lower(rtrim(hostname, '.')) = ANY(%s)) "
+        "OR (tenant = %s AND lower(ip_address) = ANY(%s)) "
+        "OR (tenant = %s AND lower(rtrim(metadata #>> '{{connection,address}}', '.')) = ANY(%s)) "
+        "OR (tenant = %s AND asset_id = ANY(%s)) ORDER BY asset_id LIMIT %s"
+    ).format(_TABLE)
+    numbers = [int(name) for name in names if name.isascii() and name.isdigit() and len(name) < 19]
+    values = (tenant, names, tenant, names, tenant, names, tenant, numbers, most)
+    rows = await (await connection.execute(query, values)).fetchall()
+    for row in rows:
+        row["metadata"] = {"connection": {"address": row.pop("address")}}
+    return rows
+
+
 async def count(connection: Connection, tenant: str, filters: dict[str, Any]) -> int:
     """How many match in all."""
     where, values = _where(tenant, filters)

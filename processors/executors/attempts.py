@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from drivers import asset_environments
+from drivers import asset_environments, lock_names
 from drivers.context import GRACE_SECONDS, Driver, Failure, Outcome, RunContext
 from drivers.output import OutputPublisher
 from processors.executors import lease
@@ -156,6 +156,8 @@ async def perform(attempt: Attempt, driver: Driver, permits: KeyedSemaphore) -> 
                     await permits.acquire(target)
                     permitted = True
         refused = await asset_environments.refusal(attempt.invocation, context)
+        if refused is None:
+            refused = await lock_names.refusal(attempt.invocation, context)
         if refused is not None:
             return refused
         if attempt.start.unresolved is not None:

@@ -71,7 +71,7 @@ class Forged:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """This process claimed the same attempt before; it is not started again, nor reported."""
+    """This process claimed the same attempt before; it is reported, and not started again."""
 
     command: StepCommand
 

@@ -38,6 +38,9 @@ CLAIM_DECISIONS: Final = (
 )
 
 
+_COPY: Final = "the attempt was claimed here before: a copy"
+
+
 class Output(NamedTuple):
     """One record of the transaction, by the topic's full name; -1 lets the key choose."""
 
@@ -121,6 +124,8 @@ class ClaimBuilder:
                 self.log.info("refused", reason=reason, why=text, **_names(command))
                 return f"refused_{reason}"
             case Skip(command):
+                # A router writes each command once, and a claim is never read twice.
+                self._report(command, "rejected_command", arrival.now, trace, message=_COPY)
                 self.log.warning("claimed before", **_names(command))
                 return "repeated"
             case Forged(command, text):

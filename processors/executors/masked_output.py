@@ -8,6 +8,7 @@ from typing import Any
 from drivers.context import Outcome, Success
 from drivers.masking import Masker
 from drivers.output import OutputPublisher, Stream
+from toolmeta.locking import LOCK_NAMES
 
 
 def masked(masker: Masker, outcome: Outcome | None) -> Outcome | None:
@@ -16,6 +17,9 @@ def masked(masker: Masker, outcome: Outcome | None) -> Outcome | None:
         return outcome
     if isinstance(outcome, Success):
         return Success(masker.value(outcome.output))
+    if outcome.error_class == LOCK_NAMES:
+        # The router must get the names as they are; what is locked stands in the events anyway.
+        return outcome
     return replace(
         outcome, message=masker.text(outcome.message), output=masker.value(outcome.output)
     )

@@ -11,21 +11,40 @@ No deadlock, since the graph "waits for" has no circle:
 - A party that holds nothing gets its first assets only where it is next in all their queues: no
   holder waits for any of them, so no edge from a holder to it is added.
 - A holder that asks for more can close a circle, and only through itself: that is looked for, and
-  the request is refused.
+  the request is refused. The search is bounded; where it would go on, the request is refused too.
+
+An asset's queue is sorted by rank, so that whoever is next is found at once, however many wait.
 """
 
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
-from processors.locks.names import MAX_BYTES, OVERHEAD, Names
-from processors.locks.state import Party
-from streams.locks import Acquire, AnyLockAnswer, Expired, Granted, Queued, Refused, Release, Renew
+from processors.locks.names import MAX_BYTES, Names
+from processors.locks.state import Party, Rank
+from streams.locks import (
+    Acquire,
+    AnyLockAnswer,
+    Expired,
+    Granted,
+    Queued,
+    Refused,
+    Release,
+    Renew,
+    bytes_of,
+)
 
 #: Tenant and asset.
 Key = tuple[str, str]
+#: Of the requests of one execution that wait, in bytes: the oldest are dropped beyond that. The
+#: router asks again for what it needs.
+MAX_WAITING: Final = 2 * MAX_BYTES
+#: Places in queues that the search for a circle looks at.
+MAX_SEARCHED: Final = 100_000
 
 
 @dataclass(slots=True)
@@ -36,8 +55,8 @@ class Keeper:
     holders: dict[Key, str] = field(default_factory=dict)
     #: An asset is locked under all of its names.
     names: Names = field(default_factory=Names)
-    #: The executions that wait for an asset; without order.
-    queues: dict[Key, dict[str, None]] = field(default_factory=dict)
+    #: The ranks of the executions that wait for an asset, sorted.
+    queues: dict[Key, list[Rank]] = field(default_factory=dict)
     #: The last number given out: fencing tokens, arrivals and seniority are drawn from it.
     counter: int = 0
     #: The last fencing token.
@@ -56,7 +75,7 @@ class Keeper:
         """
         party = self.parties.get(command.execution_id)
         held = party.tokens if party is not None else {}
-        room = MAX_BYTES - sum(len(asset.encode()) + OVERHEAD for asset in held)
+        room = MAX_BYTES - bytes_of(held)
         asked = self.names.expand(command.tenant, command.assets, room)
         wanted = [asset for asset in asked if asset not in held]
         if party is not None and party.senior:
@@ -77,9 +96,9 @@ class Keeper:
         elif party.requests.get(command.request) == wanted:
             return [self._queued(party, command.request)]
         touched = self._withdraw(party, command.request)
+        touched |= self._make_room(party, wanted)
         party.requests[command.request] = wanted
-        for asset in wanted:
-            self.queues.setdefault((party.tenant, asset), {})[party.execution_id] = None
+        self._enter(party, wanted)
         self.changed[party.execution_id] = None
         if party.senior and self._waits_for_itself(party):
             refused = self._refused(party, command.request)
@@ -137,8 +156,7 @@ class Keeper:
             for asset in party.tokens:
                 self.holders[party.tenant, asset] = party.execution_id
             for assets in party.requests.values():
-                for asset in assets:
-                    self.queues.setdefault((party.tenant, asset), {})[party.execution_id] = None
+                self._enter(party, assets)
             if party.senior:
                 self._lease(party, now)
 
@@ -148,17 +166,21 @@ class Keeper:
         """Grant what can be granted now that something about these assets has changed."""
         answers: list[AnyLockAnswer] = []
         work = sorted(touched)
+        # What one gets sets nothing free for others, so nobody is looked at twice for nothing.
+        refused: set[str] = set()
         while work:
-            tenant, asset = work.pop()
-            party = self._next((tenant, asset))
-            if party is None:
+            key = work.pop()
+            tenant, party = key[0], self._next(key)
+            if party is None or party.execution_id in refused:
                 continue
             for request, assets in list(party.requests.items()):
-                if asset in assets and all(self._next((tenant, one)) is party for one in assets):
+                if all(self._next((tenant, one)) is party for one in assets):
                     answers += self._grant(party, request, now)
                     # Its rank is another one now, so it may be next elsewhere.
                     work += [(tenant, one) for more in party.requests.values() for one in more]
                     break
+            else:
+                refused.add(party.execution_id)
         return answers
 
     def _next(self, key: Key) -> Party | None:
@@ -166,19 +188,19 @@ class Keeper:
         queue = self.queues.get(key)
         if not queue or key in self.holders:
             return None
-        if len(queue) == 1:
-            return self.parties[next(iter(queue))]
-        return min((self.parties[name] for name in queue), key=lambda party: party.rank)
+        return self.parties[queue[0][-1]]
 
     def _grant(self, party: Party, request: str, now: float) -> list[AnyLockAnswer]:
         answers: list[AnyLockAnswer] = []
-        got: dict[str, int] = {}
-        for asset in party.requests[request]:
-            self.counter += 1
-            got[asset] = self.counter
+        got = self.names.numbered(party.tenant, party.requests[request], self.counter)
+        for asset in got:
             self.holders[party.tenant, asset] = party.execution_id
-        self.granted = self.counter
-        party.senior = party.senior or self.counter
+        self.granted = self.counter = max(got.values())
+        if not party.senior:
+            waiting = [asset for assets in party.requests.values() for asset in assets]
+            self._leave(party, waiting)
+            party.senior = self.counter
+            self._enter(party, waiting)
         self._lease(party, now)
         party.tokens |= got
         self._withdraw(party, request)
@@ -191,8 +213,7 @@ class Keeper:
             self._withdraw(party, other)
             if left:
                 party.requests[other] = left
-                for asset in left:
-                    self.queues.setdefault((party.tenant, asset), {})[party.execution_id] = None
+                self._enter(party, left)
             else:
                 tokens = {asset: party.tokens[asset] for asset in assets}
                 answers.append(_granted(party, other, tokens))
@@ -208,18 +229,40 @@ class Keeper:
         """Drop a request; returns the assets for which somebody else may be next by that."""
         assets = party.requests.pop(request, [])
         still = {asset for others in party.requests.values() for asset in others}
+        gone = [asset for asset in assets if asset not in still]
+        self._leave(party, gone)
+        return {(party.tenant, asset) for asset in gone}
+
+    def _make_room(self, party: Party, wanted: list[str]) -> set[Key]:
+        """Drop the oldest requests of an execution whose record would be too long otherwise."""
         touched: set[Key] = set()
-        for asset in assets:
-            if asset in still:
-                continue
-            key = (party.tenant, asset)
-            touched.add(key)
-            queue = self.queues.get(key)
-            if queue is not None:
-                queue.pop(party.execution_id, None)
-                if not queue:
-                    del self.queues[key]
+        sizes = {request: bytes_of(assets) for request, assets in party.requests.items()}
+        size = bytes_of(wanted) + sum(sizes.values())
+        for request, dropped in sizes.items():
+            if size <= MAX_WAITING:
+                break
+            touched |= self._withdraw(party, request)
+            size -= dropped
         return touched
+
+    def _enter(self, party: Party, assets: Iterable[str]) -> None:
+        """Put an execution into the queues of these assets, where it is in none of them yet."""
+        rank = party.rank
+        for asset in assets:
+            queue = self.queues.setdefault((party.tenant, asset), [])
+            place = bisect_left(queue, rank)
+            if place == len(queue) or queue[place] != rank:
+                queue.insert(place, rank)
+
+    def _leave(self, party: Party, assets: Iterable[str]) -> None:
+        rank = party.rank
+        for asset in assets:
+            queue = self.queues.get((party.tenant, asset), [])
+            place = bisect_left(queue, rank)
+            if place < len(queue) and queue[place] == rank:
+                del queue[place]
+                if not queue:
+                    del self.queues[party.tenant, asset]
 
     def _drop(self, party: Party, now: float) -> list[AnyLockAnswer]:
         """Forget an execution with everything that it holds and waits for."""
@@ -237,10 +280,8 @@ class Keeper:
         """The holder of an asset first, then who waits for it and is served before `party`."""
         key = (party.tenant, asset)
         found = [self.holders[key]] if key in self.holders else []
-        rank = party.rank
-        waiting = [self.parties[name] for name in self.queues.get(key, ())]
-        before = sorted((one for one in waiting if one.rank < rank), key=lambda one: one.rank)
-        return found + [one.execution_id for one in before]
+        queue = self.queues.get(key, [])
+        return found + [rank[-1] for rank in queue[: bisect_left(queue, party.rank)]]
 
     def waits_for(self, party: Party) -> set[str]:
         """The executions that must end, or be served, before all requests of this one can be."""
@@ -253,13 +294,17 @@ class Keeper:
     def _waits_for_itself(self, party: Party) -> bool:
         seen: set[str] = set()
         open_ones = [party.execution_id]
+        searched = 0
         while open_ones:
-            for other in self.waits_for(self.parties[open_ones.pop()]):
-                if other == party.execution_id:
-                    return True
-                if other not in seen:
-                    seen.add(other)
-                    open_ones.append(other)
+            waiting = self.parties[open_ones.pop()]
+            for assets in waiting.requests.values():
+                for asset in assets:
+                    ahead = self.ahead(waiting, asset)
+                    searched += 1 + len(ahead)
+                    if party.execution_id in ahead or searched > MAX_SEARCHED:
+                        return True
+                    open_ones += [one for one in ahead if one not in seen]
+                    seen.update(ahead)
         return False
 
     def _blocked(self, party: Party, request: str) -> tuple[str, list[str]]:

@@ -40,11 +40,10 @@ def listing(records: Iterable[tuple[bytes, bytes | None]]) -> list[LockedAsset]:
 
 def _asset(keeper: Keeper, tenant: str, asset: str) -> LockedAsset:
     holder = keeper.holders.get((tenant, asset))
-    waiting = [keeper.parties[name] for name in keeper.queues.get((tenant, asset), ())]
     return LockedAsset(
         tenant,
         asset,
         holder,
         None if holder is None else keeper.parties[holder].tokens[asset],
-        tuple(one.execution_id for one in sorted(waiting, key=lambda party: party.rank)),
+        tuple(rank[-1] for rank in keeper.queues.get((tenant, asset), ())),
     )

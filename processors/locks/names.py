@@ -14,13 +14,11 @@ import orjson
 
 from processors.locks.state import PREFIX
 from streams.limits import MAX_LOCK_BYTES
-from streams.locks import AssetNames
+from streams.locks import AssetNames, bytes_of
 
 _KEY: Final = PREFIX + b"names/"
 #: Assets of one partition whose names are known; of further ones each name is an asset.
 MAX_KNOWN: Final = 50_000
-#: What a name adds to a record besides its own length.
-OVERHEAD: Final = 24
 #: Of all names that one execution locks, those included that it did not write.
 MAX_BYTES: Final = 2 * MAX_LOCK_BYTES
 
@@ -58,11 +56,25 @@ class Names:
         for name in list(found):
             for asset_id in self.having.get((tenant, name), ()):
                 for other in self.known[tenant, asset_id]:
-                    room -= 0 if other in found else len(other.encode()) + OVERHEAD
+                    room -= 0 if other in found else bytes_of([other])
                     if room < 0:
                         return list(found)
                     found[other] = None
         return list(found)
+
+    def numbered(self, tenant: str, names: Iterable[str], last: int) -> dict[str, int]:
+        """A number above `last` for each name: names of one asset get the same, others do not."""
+        found: dict[str, int] = {}
+        of_assets: dict[int, int] = {}
+        for name in names:
+            assets = self.having.get((tenant, name), ())
+            number = next((of_assets[one] for one in assets if one in of_assets), None)
+            if number is None:
+                last = number = last + 1
+            found[name] = number
+            for one in assets:
+                of_assets.setdefault(one, number)
+        return found
 
     def records(self) -> Iterator[tuple[bytes, bytes | None]]:
         """The changelog records of what has changed since the last call."""

@@ -17,6 +17,10 @@ PREFIX: Final = b"lock/"
 COUNTER: Final = PREFIX + b".counter"
 
 
+#: Where an execution stands in a queue; the last is its id.
+Rank = tuple[int, int, int, str]
+
+
 @dataclass(slots=True)
 class Party:
     """An execution that holds assets or waits for some."""
@@ -37,7 +41,7 @@ class Party:
     expires_at: float = 0.0
 
     @property
-    def rank(self) -> tuple[int, int, int, str]:
+    def rank(self) -> Rank:
         """Who is served first: holders by seniority, then the others by priority and arrival."""
         if self.senior:
             return 0, 0, self.senior, self.execution_id

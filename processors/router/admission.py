@@ -14,6 +14,7 @@ from typing import Final
 import orjson
 
 from processors.router import expressions, lanes, policy
+from processors.router.authorisation import MAX_ACCESSES, count_accesses
 from processors.router.calls import Call, written
 from processors.router.evaluation import Spent
 from streams.admitted import AdmittedPlan, AdmittedStep, encode_plan
@@ -63,6 +64,13 @@ def admit(
     size = len(encode_plan(data.plan))
     if size > MAX_PLAN_BYTES:
         message = f"the plan has {size} bytes once admitted; {MAX_PLAN_BYTES} are allowed: split it"
+        return [Problem("plan", message)]
+    needed = count_accesses(data, registry)
+    if needed > MAX_ACCESSES:
+        message = (
+            f"its items, assets and secrets make {needed} decisions about authority; "
+            f"{MAX_ACCESSES} are allowed: split it"
+        )
         return [Problem("plan", message)]
     return data
 

@@ -24,9 +24,13 @@ from streams.reports import StepError
 from streams.timestamps import iso
 from streams.topics import STEPS, Topic
 from toolmeta.bind import target_key
+from toolmeta.locking import LOCK_NAMES
 
 #: The error classes after which waiting would help nobody.
-_AT_ONCE: Final = frozenset({"lost", "executor_stopped", "draining"})
+_AT_ONCE: Final = frozenset({"lost", "executor_stopped", "draining", LOCK_NAMES})
+#: How often in a row a step may be sent again with a lock of more names, besides its attempts.
+#: Once is enough where the inventory stands still.
+MOST_LOCK_NAMES: Final = 3
 
 
 def dispatch(decision: Decision, step: StepState) -> None:
@@ -150,8 +154,14 @@ def fail(decision: Decision, step: StepState, data: StepFailed, *, timed_out: bo
     spec = execution.spec(step)
     transient = bool(data.error.get("transient"))
     wanted = execution.ending is None and (execution.stopping is None or step.undoes is not None)
-    again = transient and wanted and step.attempt < spec.max_attempts
     attempt = step.attempt
+    not_begun = [one.error["class"] == LOCK_NAMES for one in step.failures]
+    if data.error["class"] == LOCK_NAMES:
+        again = wanted and not (
+            len(not_begun) >= MOST_LOCK_NAMES and all(not_begun[-MOST_LOCK_NAMES:])
+        )
+    else:
+        again = transient and wanted and attempt - sum(not_begun) < spec.max_attempts
     data.final = not again
     decision.emit("step.timed_out" if timed_out else "step.failed", data, step.id, attempt)
     if again:

@@ -41,6 +41,9 @@ from toolmeta.registry import Registry
 #: The rule of decisions about an execution of another tenant; no policy can change it.
 OTHER_TENANT: Final = "other-tenant"
 MAX_PROBLEMS: Final = 20
+#: Decisions that one plan may need. Each item of a step with each of its secrets is one; a request
+#: could make hundreds of millions of them, and the router would do nothing else for minutes.
+MAX_ACCESSES: Final = 20_000
 #: Rules that one `audit.decision` names.
 _MAX_RULES: Final = 10
 _HERE: Final = frozenset({LOCAL, "127.0.0.1", "::1"})
@@ -119,6 +122,16 @@ def accesses(data: Accepted, registry: Registry) -> Iterator[tuple[str, str, Acc
             for place, path in secrets_of(spec):
                 use = UseSecret(path, spec.tool, spec.domain, asset, environment, level)
                 yield field, place, use
+
+
+def count_accesses(data: Accepted, registry: Registry) -> int:
+    """How many `accesses` the plan has; takes a time that grows with the plan only."""
+    found = 0
+    for _, spec in admitted(data.plan):
+        tool = registry.get(spec.tool)
+        assets = assets_of(spec, () if tool is None else _names_of_targets(tool))
+        found += len(assets) * (1 + len(spec.secret_paths) + len(spec.secrets or ()))
+    return found
 
 
 @lru_cache(maxsize=1_024)

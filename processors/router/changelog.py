@@ -124,7 +124,8 @@ def entry_record(entry: DedupEntry) -> ChangelogRecord:
 def entry_fields(entry: DedupEntry) -> dict[str, Any]:
     """The entry as JSON can hold it."""
     steps = {
-        name: [step.attempt, f"{step.reported:x}", step.late] for name, step in entry.steps.items()
+        name: [step.attempt, f"{step.reported:x}", step.late, step.domain]
+        for name, step in entry.steps.items()
     }
     return {**dict(zip(_ENTRY, _entry_of(entry), strict=True)), "steps": steps}
 
@@ -132,8 +133,8 @@ def entry_fields(entry: DedupEntry) -> dict[str, Any]:
 def entry_of(body: dict[str, Any]) -> DedupEntry:
     """The entry that `entry_fields` wrote."""
     steps = {
-        name: StepEntry(attempt, int(reported, 16), late)
-        for name, (attempt, reported, late) in body["steps"].items()
+        name: StepEntry(attempt, int(reported, 16), *others)
+        for name, (attempt, reported, *others) in body["steps"].items()
     }
     return DedupEntry(**{**body, "steps": steps})
 
@@ -161,7 +162,8 @@ def _step_fields(step: StepState, seq: int) -> dict[str, Any]:
 def _step(name: str, body: dict[str, Any]) -> StepState:
     reported = int(body.pop("reported", "0"), 16)
     failures = tuple(FailedAttempt(**failed) for failed in body.pop("failures", ()))
-    return StepState(name, reported=reported, failures=failures, **body)
+    used = tuple(body.pop("used", ()))
+    return StepState(name, reported=reported, failures=failures, used=used, **body)
 
 
 def restore_execution(head: bytes | None, parts: dict[str, bytes]) -> Execution:

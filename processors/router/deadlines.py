@@ -61,9 +61,13 @@ def _execution_deadline(execution: Execution) -> float | None:
 
 def _step_deadline(execution: Execution, step: StepState) -> float | None:
     if step.claimed:
-        if step.waiting in _HELD_BACK:
+        began = step.started_at
+        if step.status == "cancelling":
+            # No report moves this: whoever lives on after the request to end is given up.
+            began = min(began, step.cancelling_at)
+        elif step.waiting in _HELD_BACK:
             return step.lease_until
-        limit = step.started_at + execution.spec(step).timeout_seconds
+        limit = began + execution.spec(step).timeout_seconds
         return min(step.lease_until, limit + policy.OVERDUE_SECONDS)
     if step.in_flight:
         if step.status == "cancelling":

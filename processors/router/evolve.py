@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from processors.router.state import (
     MAX_FAILURES,
+    MAX_USED,
     Execution,
     FailedAttempt,
     StepState,
     derive,
     item_id,
     report_bit,
+    use_digest,
 )
-from streams.audit_payloads import SIGNATURE_RULE, Audit
+from streams.audit_payloads import SIGNATURE_RULE, Audit, SecretsUsed
 from streams.events import Event
 from streams.lifecycle import (
     ENDED,
@@ -174,6 +176,9 @@ def _step(execution: Execution, step: StepState, event: Event, at: float) -> Non
         case LateResult(report):
             step.late += 1
             step.reported |= report_bit(report, event.attempt or 0)
+        case SecretsUsed() as data:
+            used = use_digest(event.attempt or 0, data.executor, data.uses)
+            step.used = (*step.used, used)[-MAX_USED:]
         case _:
             _plain(step, event.type, at)
     if step.status in STEP_ENDED and before not in STEP_ENDED:

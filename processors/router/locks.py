@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from processors.router import expressions, policy
+from processors.router.asset_names import uncovered
 from processors.router.decision import AskKeeper, Decision
 from processors.router.state import Execution, LockNeeds, StepState
 from streams.admitted import AdmittedStep
@@ -28,17 +29,16 @@ from streams.locks import (
     Refused,
     Release,
     Renew,
+    bytes_of,
 )
 from streams.payloads import Waiting
 from streams.timestamps import iso
 from toolmeta.bind import target_key
 from toolmeta.checkers import is_reference
-from toolmeta.locking import lock_key
+from toolmeta.locking import LOCK_NAMES, lock_key
 
 #: How often a lease is renewed while the execution lives.
 RENEWALS: Final = 3
-#: What a key adds to a record besides its own length: a token, quotes, separators.
-_OVERHEAD: Final = 24
 
 
 class TooManyLocks(Exception):
@@ -58,13 +58,30 @@ def fencing_tokens(
     were resolved with. Raises TooManyLocks.
     """
     execution = decision.execution
-    keys = _keys(target, _assets(execution, step, spec))
+    keys = [*_keys(target, _assets(execution, step, spec)), *_uncovered(execution, step)]
     missing = [key for key in keys if key not in execution.locks]
     if not missing:
-        return {key: execution.locks[key] for key in keys}
+        return _with_other_names(execution.locks, keys)
     _ask(decision, step, spec, missing, context)
     _tell(decision, step, missing)
     return None
+
+
+def _with_other_names(held: dict[str, int], keys: list[str]) -> dict[str, int]:
+    """The tokens of these keys and of the other names of their assets: those are the same."""
+    tokens = {key: held[key] for key in keys}
+    if len(tokens) < len(held):
+        numbers = set(tokens.values())
+        tokens |= {name: number for name, number in held.items() if number in numbers}
+    return tokens
+
+
+def _uncovered(execution: Execution, step: StepState) -> list[str]:
+    """The names without which the last attempt did not begin."""
+    if step.error is None or step.error["class"] != LOCK_NAMES:
+        return []
+    assets = uncovered(step.output, execution.locks)
+    return list(dict.fromkeys(name for asset in assets for name in asset.names))
 
 
 def _ask(
@@ -76,20 +93,31 @@ def _ask(
 ) -> None:
     execution = decision.execution
     needs = execution.lock_needs = execution.lock_needs or LockNeeds()
-    if needs.asked.issuperset(missing):
+    if not needs.asked.isdisjoint(missing):
         return
+    if step.parent in needs.too_many:
+        raise TooManyLocks(needs.too_many[step.parent])
     wanted = dict.fromkeys(missing)
     if step.parent is not None and spec.references:
         wanted |= dict.fromkeys(_of_items(decision, step, spec, context or {}))
-    wanted |= dict.fromkeys(planned(execution.plan.steps))
+    if needs.planned is None:
+        needs.planned = dict.fromkeys(planned(execution.plan.steps))
+    wanted |= needs.planned
     fresh = sorted(key for key in wanted if key not in execution.locks)
-    known = {*execution.locks, *execution.locks_lost, *fresh}
-    size = sum(len(key.encode()) + _OVERHEAD for key in known)
+    if not needs.asked.isdisjoint(fresh):
+        # Each asset is asked for once: thousands of items would each ask for all of the plan, and
+        # whoever gets its own before holds what others wait for while it waits itself.
+        return
+    known = {*execution.locks, *execution.locks_lost, *needs.asked, *fresh}
+    size = bytes_of(known)
     if size > MAX_LOCK_BYTES:
-        raise TooManyLocks(
+        message = (
             f"the execution would lock {len(fresh) + len(execution.locks)} assets; their names "
             f"have {size} bytes and {MAX_LOCK_BYTES} are allowed: split the plan"
         )
+        if step.parent is not None:
+            needs.too_many[step.parent] = message
+        raise TooManyLocks(message)
     needs.asked.update(fresh)
     request = Acquire(
         execution_id=execution.id, tenant=execution.tenant, request=step.id, assets=fresh,
@@ -266,6 +294,8 @@ def restored(execution: Execution, now: float) -> None:
     """After a restart the lease is renewed, and what may not be answered yet is asked again."""
     if execution.locks or any(spec.locks for spec in _calls(execution.plan.steps)):
         execution.renew_at = now
+        # It may wait with the keeper: if it ends before it asks again, it gives that up.
+        execution.lock_needs = LockNeeds()
 
 
 def _calls(steps: Iterable[AdmittedStep]) -> Iterator[AdmittedStep]:

@@ -38,7 +38,7 @@ from streams import topics
 from streams.actors import ANONYMOUS
 from streams.audit_payloads import SIGNATURE_RULE, Audit
 from streams.commands import Redrive, Rerun
-from streams.ids import partition_for, route_of
+from streams.ids import is_execution_id, partition_for, route_of
 from streams.lifecycle import ASIDES, ENDED
 from streams.payloads import Accepted
 from streams.reports import RejectedCommand
@@ -135,7 +135,11 @@ class RouterPartition:
             _UNKNOWN.inc()
             return
         found = None if execution is None else execution.steps.get(report.step)
-        domain = None if execution is None or found is None else execution.spec(found).domain
+        domain = None
+        if execution is not None and found is not None:
+            domain = execution.spec(found).domain
+        elif entry is not None and report.step in entry.steps:
+            domain = entry.steps[report.step].domain
         refusal = self.authentication.refuse_report(message, domain, now)
         if refusal is not None:
             self.writer.dead_letter(out, topics.REPORTS, message, "not_authentic", refusal)
@@ -211,6 +215,8 @@ class RouterPartition:
                     self.answers.append(known, "execution.duplicate", duplicate, now, out)
             case Refuse() as refusal:
                 _rejected.inc()
+                if refusal.data.reason == "not_authentic":
+                    FORGED.labels("request").inc()
                 self.answers.write(refusal, now, out)
 
     def _accept(
@@ -291,7 +297,9 @@ class RouterPartition:
     ) -> None:
         route = route_of(known.id)
         wanted = command.new_execution_id if isinstance(command, Rerun) else None
-        if wanted is None or route_of(wanted) != route or self.store.id_in_use(wanted):
+        good = wanted is not None and is_execution_id(wanted) and route_of(wanted) == route
+        if wanted is None or not good or self.store.id_in_use(wanted):
+            # Whatever else it is would be a key of the changelog that nobody could read again.
             wanted = self.requests.mint(route, now)
         origin = known if isinstance(known, Execution) else self.store.ended(known.id)
         steps = 0 if origin is None else len(origin.plan.steps)

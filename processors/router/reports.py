@@ -11,16 +11,23 @@ from typing import Any, Final
 
 import orjson
 
-from processors.router.asset_names import learned
+from processors.router.asset_names import learned, uncovered
 from processors.router.attempts import cancel_attempt, fail
 from processors.router.decision import AskKeeper, Decision
 from processors.router.evolve import renew_lease, told_progress
 from processors.router.scheduling import advance
-from processors.router.state import DedupEntry, Execution, StepEntry, StepState, report_bit
+from processors.router.state import (
+    DedupEntry,
+    Execution,
+    StepEntry,
+    StepState,
+    report_bit,
+    use_digest,
+)
 from streams.audit_payloads import SecretsUsed
 from streams.lifecycle import ENDED
 from streams.limits import MAX_EVIDENCE_BYTES
-from streams.locks import Name
+from streams.locks import AssetNames, Name
 from streams.payloads import (
     LateResult,
     Nothing,
@@ -44,6 +51,7 @@ from streams.reports import (
     Waiting,
 )
 from streams.reports import SecretsUsed as UsedReport
+from toolmeta.locking import LOCK_NAMES
 
 #: Progress becomes an event at most this often, in seconds.
 PROGRESS_EVERY: Final = 1.0
@@ -81,7 +89,7 @@ def decide_report(execution: Execution, report: AnyReport, now: float) -> Decisi
                 report.type,
             )
             decision.emit("step.succeeded", succeeded, step.id, report.attempt)
-            _learn_names(decision, step, report)
+            _teach(decision, learned(execution.spec(step), report.output))
         case Heartbeat():
             _heartbeat(decision, step, report)
             return decision
@@ -91,6 +99,8 @@ def decide_report(execution: Execution, report: AnyReport, now: float) -> Decisi
             _resumed(decision, step)
         case Failed():
             _run(decision)
+            if report.error["class"] == LOCK_NAMES:
+                _teach(decision, uncovered(report.output, execution.locks))
             failed = StepFailed(
                 report.duration_seconds,
                 report.error,
@@ -109,10 +119,9 @@ def decide_report(execution: Execution, report: AnyReport, now: float) -> Decisi
     return decision
 
 
-def _learn_names(decision: Decision, step: StepState, report: Succeeded) -> None:
-    """Tell the lock keeper which names the inventory has for one asset."""
+def _teach(decision: Decision, assets: list[AssetNames]) -> None:
+    """Tell the lock keeper which names the inventory has for each of these assets."""
     execution = decision.execution
-    assets = learned(execution.spec(step), report.output)
     if assets:
         command = Name(execution_id=execution.id, tenant=execution.tenant, assets=assets)
         decision.effects.append(AskKeeper(command))
@@ -158,6 +167,8 @@ def _resumed(decision: Decision, step: StepState) -> None:
 
 def _secrets_used(decision: Decision, step: StepState, report: UsedReport) -> None:
     execution = decision.execution
+    if use_digest(report.attempt, report.executor, report.uses) in step.used:
+        return
     tool = execution.spec(step).tool
     data = SecretsUsed(execution.actor, tool, report.executor, report.uses, execution.claimed_actor)
     decision.emit("audit.secret_used", data, step.id, report.attempt)

@@ -17,7 +17,7 @@ from processors.router.request_decoder import Invalid, Readable, decode_request
 from processors.router.state import DedupEntry, Execution
 from processors.router.store import StateStore
 from streams.actors import ANONYMOUS
-from streams.audit_payloads import Audit
+from streams.audit_payloads import SIGNATURE_RULE, Audit
 from streams.envelope import SIGNATURE
 from streams.ids import (
     default_idempotency_key,
@@ -100,8 +100,8 @@ class RequestHandler:
             name=request.plan.name,
         )
         unproven = self._not_authentic(signer, request.tenant, request.actor)
-        if unproven is None and valid is not None:
-            unproven = self._replayed(request.tenant, key, valid)
+        if unproven is None:
+            unproven = self._used_before(request.tenant, key, valid)
         if unproven is not None:
             return self._forged(unproven, about, now)
         identity = identify(valid, request.tenant, request.actor)
@@ -187,16 +187,20 @@ class RequestHandler:
     def _not_authentic(self, signer: Signer | Forged | None, tenant: str, actor: str) -> str | None:
         return refuse_signer(signer, tenant, actor, required=self.require_signatures)
 
-    def _replayed(self, tenant: str, key: str, signer: Signer) -> str | None:
-        """Why the signature does not start another execution for the key, or None.
+    def _used_before(self, tenant: str, key: str, signer: Signer | None) -> str | None:
+        """Why a request does not count for a key that a signed one has used, or None.
 
         A failed or cancelled execution may be asked for again, by a new signature only; while one
-        lives, or has completed, the same record is a duplicate like any other.
+        lives, or has completed, the same record is a duplicate like any other. What is not signed
+        gets neither: it would say something in the log of somebody else's execution, and after a
+        run of its own the last signature for the key would be forgotten.
         """
         known = self.store.latest(tenant, key)
-        if known is None or known.status not in REPEATABLE or known.signed_at is None:
+        if known is None or known.signed_at is None:
             return None
-        if signer.signed_at > known.signed_at:
+        if signer is None:
+            return "its idempotency key was used by a signed request: sign it, or use another key"
+        if known.status not in REPEATABLE or signer.signed_at > known.signed_at:
             return None
         return f"its signature was used for {known.id}, which has ended; sign it again"
 
@@ -210,10 +214,12 @@ class RequestHandler:
             name=about.name,
             idempotency_key=about.idempotency_key,
         )
+        claimed = None if about.actor == ANONYMOUS else about.actor
+        audit = Audit(ANONYMOUS, "run", False, message, SIGNATURE_RULE, claimed_actor=claimed)
         key = about.idempotency_key
         bits = self.random_bits() & 0xFFFFFFFF
         route = route_key(about.tenant, key) if key else f"{bits:08x}"
-        return Refuse(self.mint(route, now), about.tenant, data, keep=False)
+        return Refuse(self.mint(route, now), about.tenant, data, keep=False, audit=audit)
 
     def over_quota(self, tenant: str, steps: int, now: float) -> OverQuota | None:
         """Why the tenant may not have one more execution with so many steps now, or None."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
+from zlib import crc32
 
 from streams.admitted import AdmittedPlan, AdmittedStep
 from streams.lifecycle import STEP_ENDED
-from streams.reports import StepError
+from streams.reports import SecretUse, StepError
 
 #: The reports that end or claim an attempt; each counts once per attempt. Positions are part of
 #: the changelog format: append only.
@@ -70,6 +71,8 @@ class StepState:
     reported: int = 0
     #: How many reports came too late.
     late: int = 0
+    #: Of the latest reports about the use of secrets, as `use_digest`s: each counts once.
+    used: tuple[int, ...] = ()
     #: Its compensation was found to have nothing to undo.
     unchanged: bool = False
     # Derived: the lease is renewed in memory only; after a restart it starts again.
@@ -90,6 +93,13 @@ class StepState:
 
 #: Failed attempts that a step remembers.
 MAX_FAILURES: Final = 20
+#: Reports about the use of secrets that a step remembers.
+MAX_USED: Final = 50
+
+
+def use_digest(attempt: int, executor: str, uses: Iterable[SecretUse]) -> int:
+    """What tells one report about the use of secrets from another."""
+    return crc32(repr((attempt, executor, tuple(uses))).encode())
 
 
 def item_id(step: str, index: int) -> str:
@@ -112,6 +122,10 @@ class LockNeeds:
     blocked: dict[str, str] = field(default_factory=dict)
     #: step -> what it said last of why it waits
     told: dict[str, str] = field(default_factory=dict)
+    #: What the plan itself names, once it was worked out.
+    planned: dict[str, None] | None = None
+    #: `for_each` step -> why none of its items can have its lock
+    too_many: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -196,6 +210,8 @@ class StepEntry:
     attempt: int
     reported: int
     late: int
+    #: Whose executors report about it; None where an earlier version wrote the entry.
+    domain: str | None = None
 
 
 @dataclass(slots=True)
@@ -233,7 +249,7 @@ def dedup_entry(execution: Execution) -> DedupEntry:
         execution.run,
         execution.chain,
         {
-            step.id: StepEntry(step.attempt, step.reported, step.late)
+            step.id: StepEntry(step.attempt, step.reported, step.late, execution.spec(step).domain)
             for step in execution.steps.values()
             if step.attempt
         },

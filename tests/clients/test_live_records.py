@@ -23,6 +23,8 @@ from tests.brokers import client_options
 from tests.harness import Harness
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "reference" / "schemas"
+#: It locks the host that it names.
+_CREATE = {"tool": "asset_create", "parameters": {"hostname": "live-records", "environment": "dev"}}
 #: The steps of a plan, and what else it says; together they make every kind of record.
 PLANS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
     "output and progress": (
@@ -60,6 +62,7 @@ PLANS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
         [{"tool": "sleep", "parameters": {"seconds": 30}, "timeout_seconds": 1}],
         {"sla_class": "fast"},
     ),
+    "a lock": ([{"tool": "noop"}, {**_CREATE, "on_failure": "continue"}], {}),
     "an approval": ([{"tool": "noop"}], {"approval_level": 1}),
     "a pause and a cancel": (
         [{"tool": "sleep", "parameters": {"seconds": 300}, "timeout_seconds": 300}],

@@ -5,16 +5,24 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
+from authority.key_files import read_trusted, write_private
+from authority.keys import KeyUse, PrivateKey
 from authority.policy_file import parse
+from authority.tokens import Token, digest, verify
 from console.cli import main
+from drivers.secret_policy_file import read as read_secret_rules
+from runtime.quotas import Quotas
+from runtime.rates import RateLimits
+from streams.audit_payloads import SecretsUsed
 from streams.commands import CONTROL_COMMAND, StepCommand
 from streams.events import EventRecord, decode_event
 from streams.lifecycle import TRANSITIONS
@@ -34,7 +42,7 @@ ALL = blocks()
 PICTURE = "text"
 #: Run against a live stack by test_snippets.py.
 RUN = ("console", "sql")
-CHECKED = ("json", "yaml", "python", "mermaid")
+CHECKED = ("json", "yaml", "python", "mermaid", "sh")
 
 
 def of(info: str) -> list[Any]:
@@ -74,7 +82,18 @@ def arguments(tool: str, parameters: dict[str, Any]) -> None:
 def test_a_yaml_block_is_a_plan_or_a_part_of_one(block: Block, tmp_path: Path) -> None:
     document = yaml.safe_load(block.text)
     if isinstance(document, dict) and "rules" in document:
+        if block.page.name == "secrets.md":
+            file = tmp_path / "rules.yaml"
+            file.write_text(block.text)
+            assert read_secret_rules(file)
+            return
         parse(block.text, registry.load())
+        return
+    if isinstance(document, dict) and "tenants" in document:
+        Quotas.model_validate(document)
+        return
+    if isinstance(document, list) and "per_second" in document[0]:
+        RateLimits.model_validate(document)
         return
     if isinstance(document, dict) and "argv" in document:
         # A part of a definition of the catalogue.
@@ -109,6 +128,12 @@ def test_a_json_block_is_valid_for_what_it_shows(block: Block, tmp_path: Path) -
                 assert surplus(ProgressSnapshot.model_validate_json(json.dumps(value))) == []
             case {"lease_seconds": _}:
                 assert surplus(StepCommand.model_validate_json(json.dumps(value))) == []
+            case {"keys": _}:
+                file = tmp_path / "trusted.jwks"
+                file.write_text(json.dumps(value))
+                assert read_trusted(file)
+            case {"uses": _}:
+                assert surplus(TypeAdapter(SecretsUsed).validate_json(json.dumps(value)).uses) == []
             case {"executor": _, "type": _}:
                 assert surplus(REPORT.validate_json(json.dumps(value))) == []
             case {"actor": _, "type": _}:
@@ -130,8 +155,23 @@ def test_a_python_block_compiles_and_imports_what_exists(block: Block) -> None:
     tree = ast.parse(block.text)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
-            module = __import__(str(node.module), fromlist=["*"])
+            module = __import__(str(node.module), fromlist=[alias.name for alias in node.names])
             assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
+
+
+def test_the_shell_function_signs_as_the_verifier_expects(tmp_path: Path) -> None:
+    (block,) = [block for block in ALL if block.info == "sh"]
+    key = PrivateKey.generate(KeyUse(role="actor", actor="ann"))
+    write_private(tmp_path / "operator.jwk", key)
+    (tmp_path / "value.json").write_bytes(b'{"steps": []}')
+    made = subprocess.run(
+        ["bash", "-c", f"{block.text}\nsign value.json execution.requests a-cluster"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    found = verify(made.stdout, {key.kid: key.trusted}.get)
+    assert isinstance(found, Token), f"{found} {made.stderr}"
+    assert found.digests == {digest(b'{"steps": []}')}
+    assert (found.claims.topic, found.claims.aud) == ("execution.requests", "a-cluster")
 
 
 @pytest.mark.parametrize("block", of("mermaid"))

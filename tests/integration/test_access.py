@@ -27,6 +27,7 @@ from console.exits import Exit
 from runtime.kafka import access
 from streams.access import Operation, Principal, principals
 from streams.topics import EVENTS, PROGRESS, REQUESTS, all_topics
+from tests import acl_table
 from tests.brokers import client_options, environment
 
 _REFUSED = {
@@ -118,16 +119,27 @@ def test_every_user_reads_and_writes_what_is_declared_and_nothing_else(cluster: 
     # One record in each topic, for those that may read.
     assert writable(client_options(cluster.kafka), cluster.topics) == set(cluster.topics)
     cells = 0
+    wrote: dict[str, set[str]] = {topic.name: set() for topic in all_topics()}
+    read: dict[str, set[str]] = {topic.name: set() for topic in all_topics()}
     for user in cluster.declared:
         options = cluster.options(user.name)
         declared = {
             operation: {topic for topic in cluster.topics if user.may(operation, topic)}
             for operation in (Operation.READ, Operation.WRITE)
         }
-        assert writable(options, cluster.topics) == declared[Operation.WRITE], user.name
-        assert readable(options, cluster.prefix, cluster.topics) == declared[Operation.READ]
+        taken = writable(options, cluster.topics)
+        seen = readable(options, cluster.prefix, cluster.topics)
+        assert (taken, seen) == (declared[Operation.WRITE], declared[Operation.READ]), user.name
+        for topics, users in ((taken, wrote), (seen, read)):
+            for topic in topics:
+                users[topic.removeprefix(cluster.prefix)].add(
+                    user.name.removeprefix(cluster.prefix)
+                )
         cells += 2 * len(cluster.topics)
     assert cells == 2 * len(cluster.declared) * len(all_topics())
+    # And as somebody has written it down who did not look at the declaration.
+    for table, found in ((acl_table.WRITERS, wrote), (acl_table.READERS, read)):
+        assert found == {topic: {*users, "admin"} for topic, users in table.items()}
 
 
 def test_nobody_joins_the_group_of_a_process_or_takes_its_transactions(cluster: Cluster) -> None:

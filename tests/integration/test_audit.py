@@ -20,6 +20,7 @@ from streams.chain import canonical, link, with_chain
 from streams.events import encode_event
 from streams.ids import route_of
 from streams.topics import EVENTS
+from tests.brokers import environment
 from tests.integration.sink_lab import Lab, eventually
 from tests.unit.console.chains import chained
 from tests.unit.sinks.stories import Story, mixed, troubled
@@ -34,7 +35,8 @@ def lab(
 ) -> Iterator[Lab]:
     laboratory = Lab(kafka, postgres)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka)
+    for name, value in environment(kafka).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("RUNSTREAM_TOPIC_PREFIX", laboratory.prefix)
     monkeypatch.setenv("DATABASE_URL", laboratory.dsn)
     yield laboratory

@@ -5,175 +5,321 @@ from __future__ import annotations
 import random
 import time
 import uuid
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby, pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from processors.router.policy import LOCK_LEASE_SECONDS
 from streams.ids import route_of
-from streams.topics import CONTROL
-from tests.integration.router_lab import EXECUTOR, RouterLab, router_lab
+from streams.topics import CONTROL, DEAD_LETTERS, STEPS
+from tests.conftest import POLICY
+from tests.driver_kit import PYTHON
+from tests.integration.lock_lab import (
+    ASSETS,
+    Effect,
+    Plans,
+    inventory_effects,
+    number_of,
+    prepare,
+    program_effects,
+    told,
+    words,
+)
+from tests.integration.router_lab import RouterLab, router_lab
 from tests.integration.test_router_group import USED
 
 SEED = 20261122
 PLANS = 500
-ENDS = {"step.succeeded", "step.failed", "step.timed_out", "step.lost"}
-ASSETS = [f"asset-{number:02d}" for number in range(50)]
+DOMAINS = ("test", "automation", "asset")
+EXECUTOR = ("-m", "console", "executor", *(word for one in DOMAINS for word in ("--domain", one)))
+_MORE = [STEPS[domain, lane] for domain in DOMAINS[1:] for lane in ("bulk", "immediate")]
+TOPICS = (*USED, *_MORE, *(DEAD_LETTERS[topic.name] for topic in _MORE))
+ROUTERS = ["router-a", "router-b"]
+EXECUTORS = ["executor-a", "executor-b"]
 
 
 @pytest.fixture
 def lab(kafka: str, topics: Callable[..., str], tmp_path: Path) -> Iterator[RouterLab]:
-    with router_lab(kafka, topics(*USED), tmp_path) as made:
+    with router_lab(kafka, topics(*TOPICS), tmp_path) as made:
         yield made
 
 
-class Changes:
-    """Plans that change assets, what they did, and what the events say of their locks."""
+@dataclass
+class Story:
+    """The plans of one run, who was killed when, and what the event log says of them."""
 
-    def __init__(self, lab: RouterLab) -> None:
-        self.lab = lab
-        self.random = random.Random(SEED)
-        self.resolved: set[tuple[str, str]] = set()
+    lab: RouterLab
+    folder: Path
+    database: str
+    random: random.Random = field(default_factory=lambda: random.Random(SEED))
+    keys: set[str] = field(default_factory=set)
+    resolved: set[str] = field(default_factory=set)
+    cancelled: set[str] = field(default_factory=set)
+    #: (Unix seconds, process, its id)
+    kills: list[tuple[float, str, int]] = field(default_factory=list)
 
-    def step(self, asset: str, others: list[str]) -> dict[str, Any]:
-        """A change; it fails where the asset cannot be reached, and the plan goes on."""
-        argv = {"tool": "argv", "parameters": {"argv": ["true"]}, "on_failure": "continue"}
-        return {**argv, "assets": [asset, *others]}
+    def start(self, name: str) -> None:
+        if name in ROUTERS:
+            self.lab.start(name, policy=POLICY)
+            return
+        self.lab.start(
+            name, EXECUTOR, assets_database_url=self.database, startable_programs=PYTHON,
+            concurrency=16, immediate_concurrency=16, target_concurrency=16,
+        )  # fmt: skip
 
-    def plan(self) -> dict[str, Any]:
-        """One to three assets, most of them in the first steps' `assets`, others found late."""
-        chosen = self.random.sample(ASSETS, self.random.choice([1, 1, 2, 3]))
-        steps: list[dict[str, Any]] = [
-            {"tool": "noop", "parameters": {"host": chosen[0]}},
-            *(self.step(asset, self.random.sample(chosen, 1)) for asset in chosen),
-            {"tool": "sleep", "parameters": {"seconds": 0.01}},
-        ]
-        self.random.shuffle(steps)
-        return {
-            "steps": steps,
-            "timeout_seconds": 600,
-            "priority": self.random.randint(1, 10),
-            "sla_class": "fast",
-        }
-
-    def submit(self, count: int) -> set[str]:
-        keys = set()
+    def submit(self, count: int) -> None:
+        plans = Plans(self.folder, SEED)
         for _ in range(count):
-            keys.add(key := uuid.uuid4().hex)
-            self.lab.produce(orjson.dumps({"idempotency_key": key, "plan": self.plan()}))
+            self.keys.add(key := uuid.uuid4().hex)
+            self.lab.produce(orjson.dumps({"idempotency_key": key, "plan": plans.one()}))
         self.lab.flush()
-        return keys
 
-    def resolve(self) -> None:
-        """What an operator does about attempts whose executor was killed."""
+    def _control(self, kind: str, execution_id: str, **fields: Any) -> None:
+        command = {"type": kind, "execution_id": execution_id, "actor": "ops", **fields}
+        self.lab.produce(orjson.dumps(command), route_of(execution_id).encode(), CONTROL.name)
+
+    def operate(self) -> None:
+        """What operators do: one plan in 16 is cancelled, lost attempts are looked after."""
         for execution_id, events in self.lab.log.events.items():
+            begun = events[-1]["type"] in ("step.started", "lock.acquired", "step.waiting")
+            # A digit of the id that is random.
+            if begun and execution_id not in self.cancelled and execution_id[-9] == "0":
+                self.cancelled.add(execution_id)
+                self._control("cancel", execution_id, reason="not wanted any more")
             for event in events:
-                which = (execution_id, f"{event.get('step')}:{event.get('attempt')}")
+                which = f"{execution_id}:{event.get('step')}:{event.get('attempt')}"
                 if event["type"] == "step.needs_attention" and which not in self.resolved:
                     self.resolved.add(which)
-                    command = {"type": "resolve", "execution_id": execution_id, "actor": "ops",
-                               "step": event["step"], "outcome": "succeeded"}  # fmt: skip
-                    key = route_of(execution_id).encode()
-                    self.lab.produce(orjson.dumps(command), key, CONTROL.name)
+                    step = event["step"]
+                    self._control("resolve", execution_id, step=step, outcome="failed")
         self.lab.flush()
 
-    def ended(self, keys: set[str]) -> int:
-        ids = self.lab.ids_of(keys).values()
-        return sum(1 for one in ids if self.lab.log.ends(one))
+    def ended(self) -> int:
+        return sum(1 for one in self.ids() if self.lab.log.ends(one))
 
-    def wait(self, keys: set[str], count: int, seconds: float) -> None:
-        """Until so many have ended; fails with the locks of those that have not."""
+    def ids(self) -> list[str]:
+        return list(self.lab.ids_of(self.keys).values())
+
+    def wait_ended(self, count: int, seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        while self.ended(keys) < count:
-            assert time.monotonic() < deadline, (self.ended(keys), self.stuck(keys))
+        while self.ended() < count:
+            assert time.monotonic() < deadline, (self.ended(), self.stuck(), self.lab.tails())
             self.lab.read(0.2)
-            self.resolve()
+            self.operate()
 
-    def stuck(self, keys: set[str]) -> list[Any]:
-        ids = self.lab.ids_of(keys).values()
-        living = [one for one in ids if not self.lab.log.ends(one)]
-        tails = [self.lab.log.events[one][-3:] for one in living[:5]]
+    def stuck(self) -> list[Any]:
+        living = [one for one in self.ids() if not self.lab.log.ends(one)]
         return [
-            [(event["type"], event.get("step"), event["data"].get("message")) for event in tail]
-            for tail in tails
-        ]
+            [(event["type"], event.get("step"), event["data"].get("message"))
+             for event in self.lab.log.events[one][-3:]]
+            for one in living[:5]
+        ]  # fmt: skip
 
-    def check_attempts(self) -> int:
-        """No two executions had an attempt out for one asset at one time; returns how many."""
-        out: dict[str, list[tuple[str, str, str]]] = {}
-        count = 0
-        for execution_id, events in self.lab.log.events.items():
-            begun: dict[str, tuple[str, list[str]]] = {}
-            for event in events:
-                tokens = event["data"].get("fencing_tokens")
-                if event["type"] == "step.dispatched" and tokens:
-                    begun[event["step"]] = (event["at"], list(tokens))
-                elif event["type"] in ENDS and event["step"] in begun:
-                    since, assets = begun.pop(event["step"])
-                    count += 1
-                    for asset in assets:
-                        out.setdefault(asset, []).append((since, event["at"], execution_id))
-            assert not begun
-        for asset, found in out.items():
-            found.sort()
-            for (_, until, one), (since, _, other) in pairwise(found):
-                assert one == other or until <= since, asset
-        return count
+    def kill(self, *names: str) -> None:
+        """SIGKILL, an executor while a program of its own acts; each is started again."""
+        for name in names:
+            process = self.lab.processes[name]
+            if name in EXECUTORS:
+                self.wait_acting(process.pid)
+            process.kill()
+            self.kills.append((time.time(), name, process.pid))
+        for name in names:
+            self.lab.processes[name].wait(10)
+            self.start(name)
 
-    def check_tokens(self) -> int:
-        """By the events, in the order of the tokens of an asset: one holder after the other."""
-        grants: dict[str, list[tuple[int, str, str]]] = {}
-        ends: dict[tuple[str, int], str] = {}
+    def wait_acting(self, executor: int) -> None:
+        """Until a program of this executor is between its first and its last line."""
+        deadline = time.monotonic() + 60
+        while True:
+            open_now: set[tuple[str, str]] = set()
+            for one in program_effects(self.folder):
+                if one.executor == executor:
+                    which = (one.asset, f"{one.execution}:{one.step}:{one.attempt}")
+                    (open_now.add if one.what == "start" else open_now.discard)(which)
+            if open_now:
+                return
+            assert time.monotonic() < deadline, self.lab.tails()
+            self.lab.read(0.01)
+            self.operate()
+
+    # -- what the log says -----------------------------------------------------------------------
+
+    def tokens(self) -> dict[tuple[str, str], list[tuple[int, dict[str, int]]]]:
+        """(execution, step) -> attempt and tokens of its commands, in order."""
+        found: dict[tuple[str, str], list[tuple[int, dict[str, int]]]] = defaultdict(list)
         for execution_id, events in self.lab.log.events.items():
             for event in events:
-                tokens = event["data"].get("tokens", {})
+                if event["type"] == "step.dispatched":
+                    given = event["data"].get("fencing_tokens") or {}
+                    key = (execution_id, told(event["step"]))
+                    found[key].append((event["attempt"], given))
+        return found
+
+    def hand_overs(self) -> list[tuple[float, float]]:
+        """For each attempt that died with its executor: when it was lost, and when its asset was
+        another execution's; in seconds after the death, or after that of a router since: leases
+        start again with its successor.
+        """
+        tokens = self.tokens()
+        grants: dict[str, list[tuple[int, float, str]]] = defaultdict(list)
+        for execution_id, events in self.lab.log.events.items():
+            for event in events:
                 if event["type"] == "lock.acquired":
-                    for asset, token in tokens.items():
-                        grants.setdefault(asset, []).append((token, event["at"], execution_id))
-                elif event["type"] in ("lock.released", "lock.expired"):
-                    for asset, token in tokens.items():
-                        assert (asset, token) not in ends
-                        ends[asset, token] = event["at"]
-        for asset, found in grants.items():
-            found.sort()
-            assert len({token for token, _, _ in found}) == len(found)
-            for (token, _, _), (_, since, _) in pairwise(found):
-                assert ends[asset, token] <= since, (asset, token)
-        return sum(map(len, grants.values()))
+                    for asset, token in event["data"]["tokens"].items():
+                        grants[asset].append((token, seconds_of(event), execution_id))
+        found = []
+        for execution_id, events in self.lab.log.events.items():
+            for event, following in pairwise(events):
+                if event["type"] != "step.lost" or following["type"] != "step.needs_attention":
+                    continue
+                at, names = seconds_of(event), [event["data"]["executor"], *ROUTERS]
+                died = max(when for when, name, _ in self.kills if when <= at and name in names)
+                given = dict(tokens[execution_id, told(event["step"])])[event["attempt"]]
+                for asset, token in given.items():
+                    later = [one for one in grants[asset] if one[0] > token]
+                    if later and min(later)[2] != execution_id:
+                        found.append((at - died, min(later)[1] - died))
+        return found
+
+
+def seconds_of(event: dict[str, Any]) -> float:
+    """When the event was decided, in Unix seconds."""
+    return datetime.fromisoformat(event["at"]).timestamp()
+
+
+def check_no_overlap(effects: list[Effect], dead: set[int]) -> int:
+    """No program met another one at its asset; returns how many ended with their executor."""
+    assert not [one for one in effects if one.what == "overlap"]
+    counts = Counter(
+        (one.what, one.asset, one.executor, one.execution, one.step, one.attempt) for one in effects
+    )
+    assert max(counts.values()) == 1
+    ended = {which[1:] for which in counts if which[0] == "end"}
+    return sum(
+        1 for which in counts
+        if which[0] == "start" and which[1:] not in ended and which[2] in dead
+    )  # fmt: skip
+
+
+def check_order(story: Story, effects: list[Effect]) -> int:
+    """By the assets' own account: one execution after the other, each with a larger token.
+
+    Returns how often an asset went from one execution to another.
+    """
+    tokens, changes = story.tokens(), 0
+    for asset, found in groupby(sorted(effects), key=attrgetter("asset")):
+        seen: list[tuple[int, str]] = []
+        for one in found:
+            commands = tokens[one.execution, one.step]
+            given = dict(commands)[one.attempt] if one.attempt else commands[-1][1]
+            seen.append((given[asset], one.execution))
+        for (token, execution), (later, other) in pairwise(seen):
+            if execution == other:
+                assert token <= later, (asset, token, later)
+            else:
+                assert token < later, (asset, execution, token, other, later)
+                changes += 1
+    return changes
+
+
+def check_done(story: Story, effects: list[Effect]) -> int:
+    """Every change that is said to have succeeded was seen by its assets; returns how many."""
+    ended = {(one.execution, one.step, one.attempt) for one in effects if one.what == "end"}
+    updated = {(one.execution, one.step) for one in effects if one.what == "update"}
+    count, tokens = 0, story.tokens()
+    for execution_id, events in story.lab.log.events.items():
+        for event in events:
+            key = (execution_id, told(event.get("step") or ""))
+            if event["type"] == "step.succeeded" and any(given for _, given in tokens[key]):
+                assert key in updated or (*key, event["attempt"]) in ended, event
+                count += 1
+    return count
+
+
+def test_an_asset_whose_row_was_written_by_sql_is_one_by_all_of_its_names(
+    lab: RouterLab, database: str, open_folder: Path
+) -> None:
+    prepare(database, open_folder)
+    story = Story(lab, open_folder, database)
+    for name in (ROUTERS[0], EXECUTORS[0]):
+        story.start(name)
+    asset, go = ASSETS[0], open_folder / "go"
+    argv = {"tool": "argv", "parameters": {"argv": words(open_folder, str(go), [asset])}}
+    by_name = lab.submit(1, [{**argv, "assets": [asset], "retry": {"max_attempts": 1}}])
+    lab.until(lambda: any(program_effects(open_folder)), "the program acts")
+    parameters = {"asset_id": number_of(asset), "owner": "{{ execution.id }} step_1"}
+    by_number = lab.submit(1, [{"tool": "asset_update", "parameters": parameters}])
+
+    def said(keys: set[str], kind: str) -> list[dict[str, Any]]:
+        ids = lab.ids_of(keys).values()
+        return [event for one in ids for event in lab.log.events[one] if event["type"] == kind]
+
+    lab.until(lambda: bool(said(by_number, "step.waiting")), "the other waits")
+    (waiting,) = said(by_number, "step.waiting")
+    assert waiting["data"]["reason"] == "lock"
+    assert not list(inventory_effects(database))
+    go.touch()
+    lab.wait_ended(by_name | by_number)
+    assert len(said(by_name | by_number, "execution.completed")) == 2
+    (failed,) = said(by_name, "step.failed")
+    assert (failed["data"]["error"]["class"], failed["data"]["final"]) == ("lock_names", False)
+    (_, again) = said(by_name, "step.dispatched")
+    assert again["data"]["fencing_tokens"].keys() == {asset, str(number_of(asset))}
+    assert len(said(by_number, "step.dispatched")) == 1
+    effects = [*program_effects(open_folder), *inventory_effects(database)]
+    assert check_order(story, effects) == 1
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_holders_are_killed_and_no_asset_has_two(lab: RouterLab) -> None:
-    changes = Changes(lab)
-    for name in ("router-a", "router-b"):
-        lab.start(name)
-    for name in ("executor-a", "executor-b"):
-        lab.start(name, EXECUTOR, concurrency=16, immediate_concurrency=16, target_concurrency=16)
-    keys = changes.submit(PLANS)
-    victims = ["router-a", "executor-a", "router-b", "executor-b", "router-a"]
+@pytest.mark.timeout(420)
+def test_holders_are_killed_and_no_asset_has_two(
+    lab: RouterLab, database: str, open_folder: Path
+) -> None:
+    prepare(database, open_folder)
+    story = Story(lab, open_folder, database)
+    for name in (*ROUTERS, *EXECUTORS):
+        story.start(name)
     began = time.monotonic()
-    for number, victim in enumerate(victims):
-        changes.wait(keys, PLANS * (number + 1) // (len(victims) + 2), 150)
-        lab.processes[victim].kill()
-        lab.processes[victim].wait(10)
-        if victim.startswith("router"):
-            lab.start(victim)
-        else:
-            lab.start(
-                victim, EXECUTOR, concurrency=16, immediate_concurrency=16, target_concurrency=16
-            )
-    changes.wait(keys, PLANS, 200)
-    ids = lab.ids_of(keys)
-    lab.check_log(ids.values())
-    begun, grants = changes.check_attempts(), changes.check_tokens()
-    ends = [lab.log.ends(one)[0] for one in ids.values()]
-    print(
-        f"{PLANS} plans, {begun} changes, {grants} grants, {len(changes.resolved)} lost attempts, "
-        f"{time.monotonic() - began:.0f} s: { {end: ends.count(end) for end in set(ends)} }"
+    story.submit(PLANS)
+    # The router's first, so that its new instance takes part in what follows.
+    rounds = [[one] for one in (*ROUTERS, *EXECUTORS, *EXECUTORS)]
+    story.random.shuffle(rounds)
+    rounds.insert(story.random.randrange(len(rounds)), ROUTERS)
+    for number, names in enumerate(rounds):
+        story.wait_ended(PLANS * (number + 1) // (len(rounds) + 3), 150)
+        story.kill(*names)
+    story.wait_ended(PLANS, 200)
+    took = time.monotonic() - began
+
+    lab.check_log(story.ids())
+    programs = list(program_effects(open_folder))
+    killed = check_no_overlap(programs, {pid for _, _, pid in story.kills})
+    effects = [*programs, *inventory_effects(database)]
+    changes, done, waited = (
+        check_order(story, effects), check_done(story, effects), story.hand_overs()
+    )  # fmt: skip
+    errors = Counter(
+        event["data"]["error"]["class"]
+        for events in lab.log.events.values()
+        for event in events
+        if event["type"] == "step.failed" and event["data"]["final"]
     )
-    assert begun >= PLANS
-    assert set(ends) <= {"execution.failed", "execution.partial", "execution.completed"}
+    ends = Counter(lab.log.ends(one)[0] for one in story.ids())
+    print(
+        f"{PLANS} plans in {took:.0f} s: {dict(ends)}; {done} changes done, {len(effects)} effects,"
+        f" {changes} hand-overs, {killed} programs killed, {len(waited)} hand-overs after a death:"
+        f" lost after {max(lost for lost, _ in waited):.1f} s, another's after "
+        f"{max(other for _, other in waited):.1f} s at most; {len(story.cancelled)} cancels,"
+        f" final failures {dict(errors)}"
+    )
+    assert killed and waited
+    assert set(errors) <= {"injected", "deadlock", "resolved", "lost", "needs_attention"}
+    assert max(other for _, other in waited) <= LOCK_LEASE_SECONDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import struct
@@ -9,10 +10,11 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AclBindingFilter,
     AclOperation,
@@ -95,6 +97,8 @@ def _listening(pid: int) -> list[int]:
 @pytest.mark.timeout(300)
 def test_no_password_is_seen_in_arguments_environments_and_logs(own: LocalStack) -> None:
     password = str(own.client_options["sasl.password"])
+    kcat = _told(own.client_properties)["sasl.password"]
+    assert kcat != password
     folder = own.client_properties.parent
     status = own.status()
     assert status is not None
@@ -103,21 +107,32 @@ def test_no_password_is_seen_in_arguments_environments_and_logs(own: LocalStack)
         for name in ("cmdline", "environ"):
             seen = Path(f"/proc/{pid}/{name}").read_bytes()
             assert password.encode() not in seen, (pid, name)
+            assert kcat.encode() not in seen, (pid, name)
             # The users of the processes have passwords of their own.
             assert b"sasl.password" not in seen, (pid, name)
     for log in (folder / "logs").iterdir():
         assert password not in log.read_text(errors="replace"), log
+        assert kcat not in log.read_text(errors="replace"), log
         assert "sasl.password" not in log.read_text(errors="replace"), log
+    of_kcat = [file for file in folder.rglob("*") if _holds(file, kcat)]
+    assert {str(file.relative_to(folder)) for file in of_kcat} == {
+        "client.properties",
+        "kafka/server.properties",
+    }
     holding = [file for file in folder.rglob("*") if _holds(file, password)]
     assert {str(file.relative_to(folder)) for file in holding} == {
-        "client.properties",
         "java.properties",
         "stack.json",
         "kafka/password",
         "kafka/server.properties",
     }
-    for file in (*holding, folder / "kafka", folder / "postgres", folder / "logs"):
+    for file in (*of_kcat, *holding, folder / "kafka", folder / "postgres", folder / "logs"):
         assert file.stat().st_mode & 0o077 == 0, file
+
+
+def _told(properties: Path) -> dict[str, Any]:
+    """What a file of properties says."""
+    return dict(line.split("=", 1) for line in properties.read_text().splitlines())
 
 
 def _holds(file: Path, password: str) -> bool:
@@ -145,10 +160,50 @@ def test_nobody_reaches_the_database_without_its_password(own: LocalStack) -> No
 def test_a_file_is_all_that_kcat_needs(own: LocalStack) -> None:
     if shutil.which("kcat") is None:
         pytest.skip("no kcat on this machine")
-    kcat = ["kcat", "-F", str(own.client_properties)]
-    listed = subprocess.run([*kcat, "-L"], capture_output=True, text=True, timeout=60)
+
+    def kcat(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        command = ["kcat", "-F", str(own.client_properties), *arguments]
+        return subprocess.run(command, input=given, capture_output=True, text=True, timeout=60)
+
+    listed = kcat("-L")
     assert listed.returncode == 0, listed.stderr
-    assert "execution.requests" in listed.stdout
+    topics = set(re.findall(r'topic "([^"]+)"', listed.stdout))
+    # What people may use, and nothing that only processes do.
+    assert {"execution.requests", "execution.control", "execution.events"} <= topics
+    assert not topics & {"steps.test", "steps.reports", "executors.control", "router.state"}
+    sent = kcat("-P", "-t", "execution.requests", given='{"steps":[{"tool":"noop"}]}\n')
+    assert sent.returncode == 0, sent.stderr
+    refused = kcat("-P", "-t", "steps.test", "-X", "message.timeout.ms=5000", given="{}\n")
+    assert "uthorization failed" in refused.stderr
+    deadline = time.monotonic() + 60
+    seen = ""
+    while '"execution.completed"' not in seen:
+        assert time.monotonic() < deadline, seen[-2_000:]
+        seen = kcat("-C", "-t", "execution.events", "-o", "beginning", "-e", "-q").stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_login_of_kcat_ends_with_the_start_that_made_it(tmp_path: Path) -> None:
+    file = tmp_path / "client.properties"
+    server = KafkaServer(tmp_path / "kafka", kcat=file)
+    server.start()
+    try:
+        first = _told(file)
+        # As after a crash: the supervisor starts the same child again.
+        server.kill()
+        server.start()
+        second = _told(file)
+        assert first["sasl.username"] == second["sasl.username"]
+        assert AdminClient(second).list_topics(timeout=20).brokers
+        with pytest.raises(KafkaException):
+            AdminClient({**first, "log_level": 0}).list_topics(timeout=3)
+        # Nor is the owner's password ever taken that way, in which it would be sent.
+        owner: dict[str, Any] = {**server.client_options, "sasl.mechanism": "PLAIN", "log_level": 0}
+        with pytest.raises(KafkaException):
+            AdminClient(owner).list_topics(timeout=3)
+    finally:
+        server.stop()
 
 
 @pytest.mark.slow
@@ -212,7 +267,9 @@ def test_data_of_a_broker_without_a_login_gets_one(tmp_path: Path) -> None:
     try:
         while not serves(port, options):
             assert old.poll() is None, (folder / "old.log").read_text()
-        for done in AdminClient(dict(options)).create_topics([NewTopic("kept", 1, 1)]).values():
+        # It ends its requests where it is not kept until they are answered.
+        admin = AdminClient(dict(options))
+        for done in admin.create_topics([NewTopic("kept", 1, 1)]).values():
             done.result(20)
         producer = Producer(options)
         producer.produce("kept", b"before")
@@ -252,8 +309,10 @@ def test_a_process_can_do_no_more_than_its_role_needs(own: LocalStack) -> None:
         AclOperation.ANY,
         AclPermissionType.ANY,
     )
-    found = AdminClient(dict(own.client_options)).describe_acls(everything).result(30)
-    names = {"User:local-router", "User:local-executor", "User:local-projector"}
+    admin = AdminClient(dict(own.client_options))
+    found = admin.describe_acls(everything).result(30)
+    processes = ("router", "executor", "projector")
+    names = {f"User:local-{name}" for name in (*processes, "people")}
     assert {one.principal for one in found} == names
     executors = {one.name: one.operation for one in found if one.principal == "User:local-executor"}
     assert executors["steps.test"] is AclOperation.READ

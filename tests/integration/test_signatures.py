@@ -1,321 +1,325 @@
-"""Forged and replayed records on a real broker: none has an effect, and each is written down."""
+"""Forged records on a real broker: none has an effect, and each is written down.
+
+Every kind of record is sent in every forged form, all of a kind to one execution. What is said of
+each is compared with a table that names the forms, so that a form that is taken, or is refused for
+another reason, shows as itself.
+"""
 
 from __future__ import annotations
 
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from authority.key_files import changing_trusted, read_private
-from authority.keys import KeyUse, PrivateKey
 from streams import ids
-from streams.envelope import SIGNATURE
-from streams.topics import CONTROL, DEAD_LETTERS, REPORTS, REQUESTS, STEPS, Topic
-from tests.brokers import client_options
-from tests.forging import FORMS, NOTE, Genuine
-from tests.integration.router_lab import EXECUTOR, RouterLab, router_lab
-from tests.integration.test_router_group import USED
+from streams.topics import CONTROL, EXECUTORS_CONTROL, REPORTS, REQUESTS, Topic
+from tests.forging import FORMS, NOTE
+from tests.integration.signed_lab import QUICK, SLEEP, SignedLab, signed_lab, success
 
-BULK, IMMEDIATE = STEPS["test", "bulk"], STEPS["test", "immediate"]
-SLEEP = {"id": "one", "tool": "sleep", "parameters": {"seconds": 300}}
-QUICK = {"id": "one", "tool": "noop"}
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-
-class SignedLab:
-    """A router that takes signed records only, an executor, and whoever writes to their topics."""
-
-    def __init__(self, lab: RouterLab) -> None:
-        self.lab = lab
-        self.cluster = lab.keys.cluster(REQUESTS)
-        self.ops = self.key("operator")
-        self._producer = Producer(
-            {**client_options(lab.stack.bootstrap_servers), "partitioner": "murmur2_random"}
-        )
-
-    def key(self, name: str) -> PrivateKey:
-        return read_private(self.lab.keys.folder.private(name))
-
-    def trust(self, use: KeyUse) -> PrivateKey:
-        """Another key that the processes trust."""
-        key = PrivateKey.generate(use)
-        with changing_trusted(self.lab.keys.folder.trusted) as trusted:
-            trusted[key.kid] = key.trusted
-        return key
-
-    def genuine(self, key: PrivateKey, topic: Topic, value: bytes) -> Genuine:
-        return Genuine(key, self.cluster, topic.name, value, time.time())
-
-    def write(
-        self, topic: Topic, key: bytes, value: bytes, token: str | None, partition: int = -1
-    ) -> None:
-        """Write a record as anybody may who can reach the topic."""
-        headers: Any = [] if token is None else [(SIGNATURE, token.encode())]
-        name = self.lab.prefix + topic.name
-        self._producer.produce(name, value, key=key, headers=headers, partition=partition)
-        assert self._producer.flush(30) == 0
-
-    def request(self, *steps: dict[str, Any], **changed: Any) -> tuple[str, bytes]:
-        """A request of the operator: its idempotency key and its value."""
-        key = uuid.uuid4().hex
-        around = {"idempotency_key": key, "tenant": "default", "actor": "ops", **NOTE, **changed}
-        return key, orjson.dumps({**around, "plan": {"steps": list(steps)}})
-
-    def submit(self, *steps: dict[str, Any]) -> str:
-        """Submit a signed plan; returns its execution id once it is accepted."""
-        key, value = self.request(*steps)
-        self.write(REQUESTS, b"", value, self.genuine(self.ops, REQUESTS, value).token())
-        self.lab.until(lambda: key in self.lab.ids_of({key}), "accepted")
-        return self.lab.ids_of({key})[key]
-
-    def running(self) -> str:
-        """An execution whose only step runs for long."""
-        execution_id = self.submit(SLEEP)
-        self.until(execution_id, "step.started")
-        return execution_id
-
-    def of(self, execution_id: str, kind: str) -> list[dict[str, Any]]:
-        return [one for one in self.lab.log.events[execution_id] if one["type"] == kind]
-
-    def until(self, execution_id: str, kind: str, count: int = 1) -> dict[str, Any]:
-        """The last event of this type, once there are so many."""
-        self.lab.until(lambda: len(self.of(execution_id, kind)) >= count, kind)
-        return self.of(execution_id, kind)[-1]
-
-    def refusal(self, execution_id: str, count: int = 1) -> dict[str, Any]:
-        """The audit event of the refused record of that number."""
-        data: dict[str, Any] = self.until(execution_id, "audit.decision", count)["data"]
-        assert (data["allowed"], data["rule"], data["actor"]) == (False, "signature", "anonymous")
-        return data
-
-    def control(self, kind: str, execution_id: str, **fields: Any) -> bytes:
-        return orjson.dumps(
-            {"type": kind, "execution_id": execution_id, "actor": "ops", **NOTE, **fields}
-        )
-
-    def do(self, kind: str, execution_id: str) -> tuple[bytes, str]:
-        """Send a signed control message; returns it with its signature."""
-        value = self.control(kind, execution_id)
-        token = self.genuine(self.ops, CONTROL, value).token()
-        self.write(CONTROL, ids.route_of(execution_id).encode(), value, token)
-        return value, token
-
-    def read(self, topic: Topic, wanted: Callable[[Message], bool]) -> Message:
-        """The first record of a topic that is wanted."""
-        consumer = Consumer(
-            {
-                **client_options(self.lab.stack.bootstrap_servers),
-                "group.id": uuid.uuid4().hex,
-                "isolation.level": "read_committed",
-            }
-        )
-        name = self.lab.prefix + topic.name
-        consumer.assign(
-            [TopicPartition(name, n, OFFSET_BEGINNING) for n in range(topic.partitions)]
-        )
-        deadline = time.monotonic() + 60
-        try:
-            while time.monotonic() < deadline:
-                for message in consumer.consume(500, 0.2):
-                    if message.error() is None and wanted(message):
-                        return message
-        finally:
-            consumer.close()
-        raise AssertionError(f"no such record on {name}: {self.lab.tails()}")
-
-    def dead(self, topic: Topic, value: bytes) -> str:
-        """The class of the dead letter of this value."""
-        letter = self.read(DEAD_LETTERS[topic.name], lambda one: one.value() == value)
-        found: Any = dict(letter.headers() or [])["runstream-error-class"]
-        return str(found.decode())
-
-    def still_runs(self, execution_id: str) -> None:
-        """The execution can still be cancelled as it should be: nothing has happened to it."""
-        assert not self.lab.log.ends(execution_id)
-        self.do("cancel", execution_id)
-        self.until(execution_id, "execution.cancelled")
-        assert len(self.of(execution_id, "execution.cancel_requested")) == 1
-
-    def effects(self, execution_id: str) -> list[str]:
-        """The steps of this execution that had their effect."""
-        lines = [line.split() for line in self.lab.ledger.read_text().splitlines()]
-        return [line[1] for line in lines if line[0] == execution_id]
+#: What is said of a record in each forged form of tests/forging.py.
+_SAID: Final = {
+    "not signed": "not signed",
+    "no signature at all": "no compact JWS with EdDSA",
+    "a key that nobody trusts": "is not trusted here",
+    "none": "no compact JWS with EdDSA",
+    "HS256 with the public key": "no compact JWS with EdDSA",
+    "RS256": "no compact JWS with EdDSA",
+    "another topic": "for the topic 'execution.output'",
+    "another cluster": "for the cluster 'another'",
+    "expired": "has expired",
+    "one byte changed": "for another value",
+}
+_OTHER_ROLE: Final = {
+    "actor": "signs nothing here",
+    "router": "is not that of a router",
+    "executor": "is not that of an executor",
+}
+Forgery = tuple[bytes, str | None]
 
 
-@pytest.fixture(scope="module")
-def signed(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignedLab]:
-    prefix = f"s{uuid.uuid4().hex[:10]}."
-    admin = AdminClient(client_options(kafka))
-    new = [
-        NewTopic(prefix + topic.name, topic.partitions, 1, config=topic.config()) for topic in USED
-    ]
-    for future in admin.create_topics(new, operation_timeout=60).values():
-        future.result(90)
-    try:
-        with router_lab(kafka, prefix, Path(tmp_path_factory.mktemp("signed"))) as lab:
-            lab.start("router", require_signatures=True)
-            lab.start("executor", EXECUTOR, concurrency=64)
-            yield SignedLab(lab)
-    finally:
-        for future in admin.delete_topics([topic.topic for topic in new]).values():
-            future.result(60)
+@pytest.fixture(scope="module", params=["required", "optional"])
+def signed(
+    request: pytest.FixtureRequest, kafka: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SignedLab]:
+    """With RUNSTREAM_REQUIRE_SIGNATURES on and off."""
+    folder = Path(tmp_path_factory.mktemp("signed"))
+    with signed_lab(kafka, folder, required=request.param == "required") as lab:
+        yield lab
 
 
-def too_old(one: Genuine) -> tuple[bytes, str | None]:
-    return one.value, one.token(now=one.now - 25 * 3_600)
+def by_other_keys(signed: SignedLab, role: str) -> dict[str, tuple[str, str]]:
+    """Keys that the processes trust, and that must not count: what is said of each."""
+    expired = {"actor": "operator", "router": "router", "executor": "executor"}[role]
+    found = {
+        f"expired {expired}": "does not count: it expired",
+        "of another tenant": "is of the tenant other",
+        "of another actor": "is of the actor mallory",
+        "of another domain": _OTHER_ROLE[role],
+        "router": _OTHER_ROLE[role],
+    }
+    if role != "actor":
+        other = _OTHER_ROLE[role]
+        found |= {"of another tenant": other, "of another actor": other, "operator": other}
+    if role == "router":
+        del found["router"]
+        found["executor"] = _OTHER_ROLE[role]
+    if role == "executor":
+        found["of another domain"] = "is for network, and the step is test"
+    return {f"key {name}": (name, said) for name, said in found.items()}
 
 
-@pytest.mark.parametrize("form", [*FORMS, "too old", "another tenant", "a key of another role"])
-@pytest.mark.parametrize("record", ["request", "control", "command", "report"])
-def test_a_forged_record_has_no_effect(signed: SignedLab, record: str, form: str) -> None:
-    if record in ("command", "report") and form in ("too old", "another tenant"):
-        return  # They count for as long as their attempt, and name no tenant of a key.
-    forge: Callable[[Genuine], tuple[bytes, str | None]]
-    forge = too_old if form == "too old" else FORMS.get(form, lambda one: (one.value, one.token()))
+def forged(
+    signed: SignedLab, role: str, topic: Topic, values: dict[str, bytes]
+) -> dict[str, Forgery]:
+    """Each value in the form of its name."""
+    own = {"actor": "operator"}.get(role, role)
+    others = by_other_keys(signed, role)
+    found: dict[str, Forgery] = {}
+    for form, value in values.items():
+        key = others[form][0] if form in others else own
+        one = signed.genuine(key, topic, value)
+        if form == "too old":
+            found[form] = (value, one.token(now=one.now - 25 * 3_600))
+        elif form in FORMS:
+            found[form] = FORMS[form](one)
+        else:
+            found[form] = (value, one.token())
+    return found
 
-    def forged(role: str, topic: Topic, value: bytes) -> tuple[bytes, str | None]:
-        key = signed.key(role)
-        if form == "another tenant":
-            key = signed.trust(KeyUse(role="actor", tenant="other", actor="ops"))
-        elif form == "a key of another role":
-            key = signed.key("operator" if role != "operator" else "router")
-        return forge(signed.genuine(key, topic, value))
 
-    if record == "request":
-        key, value = signed.request(QUICK)
-        changed, token = forged("operator", REQUESTS, value)
-        signed.write(REQUESTS, b"", changed, token)
-        signed.lab.until(lambda: bool(_rejections(signed, key)), "rejected")
-        (rejection,) = _rejections(signed, key)
-        assert rejection["data"]["reason"] == "not_authentic"
-        assert not signed.lab.ids_of({key})
-        return
+def expected(signed: SignedLab, role: str, too_old: str | None) -> dict[str, str]:
+    """What is said of every form of a record that a key of this role signs.
 
+    Where signatures are optional, an actor's record without one is no forgery.
+    """
+    said = {**_SAID, **{form: told for form, (_, told) in by_other_keys(signed, role).items()}}
+    if too_old is not None:
+        said["too old"] = too_old
+    if role == "actor" and not signed.required:
+        del said["not signed"]
+    return said
+
+
+def unlike(expected: dict[str, str], told: list[str]) -> dict[str, tuple[str, str]]:
+    """The forms of which something else was said."""
+    assert len(told) == len(expected), told
+    pairs = zip(expected.items(), told, strict=True)
+    return {form: (said, found) for (form, said), found in pairs if said not in found}
+
+
+def test_forged_requests_start_nothing(signed: SignedLab) -> None:
+    said = expected(signed, "actor", " s old; ")
+    keys: dict[str, str] = {}
+    values: dict[str, bytes] = {}
+    for form in said:
+        keys[form], values[form] = signed.request(QUICK)
+    for value, token in forged(signed, "actor", REQUESTS, values).values():
+        signed.write(REQUESTS, b"", value, token)
+    told = []
+    for key in keys.values():
+        rejected, audit = signed.rejection(key)
+        assert rejected["reason"] == "not_authentic"
+        assert (audit["rule"], audit["allowed"], audit["action"]) == ("signature", False, "run")
+        assert (audit["actor"], audit["claimed_actor"]) == ("anonymous", "ops")
+        told.append(audit["message"])
+    assert unlike(said, told) == {}
+    assert not signed.lab.ids_of(set(keys.values()))
+    # The same requests, signed as they should be, run: nothing but their signatures was wrong.
+    for value in values.values():
+        signed.write(REQUESTS, b"", value, signed.genuine("operator", REQUESTS, value).token())
+    done = signed.lab.wait_ended(set(keys.values()))
+    assert {signed.lab.log.ends(one)[0] for one in done.values()} == {"execution.completed"}
+
+
+def test_forged_cancels_end_nothing(signed: SignedLab) -> None:
     execution_id = signed.running()
-    route = ids.route_of(execution_id).encode()
-    if record == "control":
-        value = signed.control("cancel", execution_id)
-        changed, token = forged("operator", CONTROL, value)
-        signed.write(CONTROL, route, changed, token)
-        assert signed.refusal(execution_id)["action"] == "cancel"
-    elif record == "command":
-        value = _command(signed, execution_id)
-        topic = _topic(signed, execution_id)
-        changed, token = forged("router", topic, value)
-        signed.write(topic, execution_id.encode(), changed, token)
-        assert signed.refusal(execution_id)["action"] == "command"
-        assert signed.dead(topic, changed) == "not_authentic"
-        assert signed.effects(execution_id) == ["one"]
-    else:
-        report = {"type": "succeeded", "execution_id": execution_id, "step": "one", "attempt": 1,
-                  "executor": "executor", "duration_seconds": 1.0, **NOTE}  # fmt: skip
-        value = orjson.dumps(report)
-        changed, token = forged("executor", REPORTS, value)
-        signed.write(REPORTS, route, changed, token)
-        assert signed.refusal(execution_id)["action"] == "report"
-        assert signed.dead(REPORTS, changed) == "not_authentic"
+    _forge_controls(signed, execution_id, signed.control("cancel", execution_id), "cancel")
     signed.still_runs(execution_id)
 
 
-def _rejections(signed: SignedLab, key: str) -> list[dict[str, Any]]:
-    return [
-        events[0]
-        for events in signed.lab.log.events.values()
-        if events[0]["type"] == "execution.rejected"
-        and events[0]["data"].get("idempotency_key") == key
-    ]
-
-
-def _command(signed: SignedLab, execution_id: str) -> bytes:
-    """The genuine command of the running step, made into one of another step."""
-    attempt = ids.attempt_id(execution_id, "one", 1).encode()
-
-    def is_its(message: Message) -> bool:
-        return dict(message.headers() or []).get("ce_id") == attempt
-
-    genuine = signed.read(_topic(signed, execution_id), is_its)
-    body = orjson.loads(genuine.value() or b"")
-    return orjson.dumps({**body, "step": "forged", "tool": "noop", "parameters": {}, **NOTE})
-
-
-def _topic(signed: SignedLab, execution_id: str) -> Topic:
-    """Where the command of the running step is."""
-    told = signed.of(execution_id, "step.dispatched")[0]["data"]["topic"]
-    return IMMEDIATE if told == IMMEDIATE.name else BULK
-
-
-def test_a_replayed_request_runs_nothing_again(signed: SignedLab) -> None:
-    key, value = signed.request({"id": "one", "tool": "fail"})
-    token = signed.genuine(signed.ops, REQUESTS, value).token()
-    signed.write(REQUESTS, b"", value, token)
-    (execution_id,) = signed.lab.wait_ended({key}).values()
-    assert signed.lab.log.ends(execution_id) == ["execution.failed"]
-    signed.write(REQUESTS, b"other", value, token)
-    signed.lab.until(lambda: bool(_rejections(signed, key)), "rejected")
-    (rejection,) = _rejections(signed, key)
-    assert rejection["data"]["reason"] == "not_authentic"
-    assert execution_id in rejection["data"]["message"]
-
-
-def test_a_replayed_control_message_does_nothing(signed: SignedLab) -> None:
-    execution_id = signed.running()
-    value, token = signed.do("pause", execution_id)
-    signed.until(execution_id, "execution.paused")
-    signed.do("resume", execution_id)
-    signed.until(execution_id, "execution.resumed")
-    signed.write(CONTROL, ids.route_of(execution_id).encode(), value, token)
-    assert "followed already" in signed.refusal(execution_id)["message"]
-    # Nor does it work on another execution.
-    other = signed.running()
-    signed.write(CONTROL, ids.route_of(other).encode(), value, token)
-    signed.still_runs(execution_id)
-    signed.still_runs(other)
-
-
-def test_a_copy_of_a_command_is_not_run_again(signed: SignedLab) -> None:
-    execution_id = signed.running()
-    attempt = ids.attempt_id(execution_id, "one", 1)
-    topic = _topic(signed, execution_id)
-
-    def is_it(message: Message) -> bool:
-        return dict(message.headers() or []).get("ce_id") == attempt.encode()
-
-    copy = signed.read(topic, is_it)
-    token: Any = dict(copy.headers() or [])[SIGNATURE]
-    here = copy.partition() or 0
-    for partition in (here, (here + 1) % topic.partitions):
-        signed.write(topic, copy.key() or b"", copy.value() or b"", token.decode(), partition)
-    assert "a copy" in signed.refusal(execution_id)["message"]
-    signed.still_runs(execution_id)
+def test_forged_approvals_approve_nothing(signed: SignedLab) -> None:
+    execution_id = signed.submit(QUICK, approval_level=1)
+    plan_hash = signed.until(execution_id, "execution.approval_requested")["data"]["plan_hash"]
+    fields = {"plan_hash": plan_hash}
+    value = signed.control("approve", execution_id, **fields)
+    _forge_controls(signed, execution_id, value, "approve")
+    # Good signatures, of somebody who may not, and of another plan.
+    signed.do("approve", execution_id, **fields)
+    own = signed.decisions(execution_id, "approve", len(_actor_forms(signed)) + 1)
+    assert not own["allowed"] and "asked for this execution" in own["message"]
+    byte = plan_hash.replace(plan_hash[0], "0" if plan_hash[0] != "0" else "1", 1)
+    for number, other in enumerate((byte, "0" * 64), 2):
+        signed.do("approve", execution_id, "approver", actor="ann", plan_hash=other)
+        told = signed.decisions(execution_id, "approve", len(_actor_forms(signed)) + number)
+        assert not told["allowed"] and "another hash" in told["message"], told
+        assert told["rule"] == "admin-controls"
+    assert not signed.of(execution_id, "execution.approved")
+    assert not signed.effects(execution_id)
+    signed.do("approve", execution_id, "approver", actor="ann", **fields)
+    signed.until(execution_id, "execution.completed")
     assert signed.effects(execution_id) == ["one"]
 
 
-def test_a_new_key_counts_at_once_and_a_revoked_one_no_longer(signed: SignedLab) -> None:
-    key = signed.trust(KeyUse(role="actor", actor="eve"))
+def _actor_forms(signed: SignedLab) -> dict[str, str]:
+    return expected(signed, "actor", " s old; ")
+
+
+def _forge_controls(signed: SignedLab, execution_id: str, value: bytes, action: str) -> None:
+    said = _actor_forms(signed)
+    values = dict.fromkeys(said, value)
+    for changed, token in forged(signed, "actor", CONTROL, values).values():
+        signed.write(CONTROL, ids.route_of(execution_id).encode(), changed, token)
+    refused = signed.refusals(execution_id, len(said))
+    assert {data["action"] for data in refused} == {action}
+    assert {data["claimed_actor"] for data in refused} == {"ops"}
+    assert unlike(said, [data["message"] for data in refused]) == {}
+
+
+def test_no_verb_is_followed_without_a_good_signature(signed: SignedLab) -> None:
     execution_id = signed.running()
-    value = signed.control("pause", execution_id, actor="eve")
-    route = ids.route_of(execution_id).encode()
-    signed.write(CONTROL, route, value, signed.genuine(key, CONTROL, value).token())
-    signed.until(execution_id, "execution.paused")
-    with changing_trusted(signed.lab.keys.folder.trusted) as trusted:
-        del trusted[key.kid]
-    time.sleep(2.5)  # As long as a process may take to notice.
-    value = signed.control("resume", execution_id, actor="eve")
-    signed.write(CONTROL, route, value, signed.genuine(key, CONTROL, value).token())
-    assert "not trusted" in signed.refusal(execution_id)["message"]
+    verbs: dict[str, dict[str, Any]] = {
+        "cancel": {}, "approve": {"plan_hash": "0" * 64}, "reject": {}, "pause": {}, "resume": {},
+        "rerun": {}, "resolve": {"step": "one", "outcome": "failed"}, "redrive": {"step": "one"},
+    }  # fmt: skip
+    for verb, fields in verbs.items():
+        value = signed.control(verb, execution_id, **fields)
+        token = signed.genuine("of another actor", CONTROL, value).token()
+        signed.write(CONTROL, ids.route_of(execution_id).encode(), value, token)
+    refused = signed.refusals(execution_id, len(verbs))
+    assert [data["action"] for data in refused] == list(verbs)
+    kinds = {event["type"] for event in signed.lab.log.events[execution_id]}
+    assert not kinds & {"execution.paused", "execution.rejected", "step.failed"}
     signed.still_runs(execution_id)
 
 
-def test_a_process_without_its_keys_does_not_start(kafka: str, tmp_path: Path) -> None:
-    with router_lab(kafka, "unused.", tmp_path) as lab:
-        lab.start("router", signing_key="", trusted_keys="")
-        lab.start("executor", EXECUTOR, signing_key=str(lab.keys.folder.private("router")))
-        for name, said in (("router", "RUNSTREAM_SIGNING_KEY is not set"), ("executor", "role")):
-            assert lab.processes[name].wait(60) == 2
-            assert said in (tmp_path / f"{name}.log").read_text()
+def test_forged_commands_run_nothing(signed: SignedLab) -> None:
+    execution_id = signed.running()
+    topic, record, _ = signed.command(execution_id)
+    body = orjson.loads(record.value() or b"")
+    said = expected(signed, "router", "after it was signed: a copy")
+
+    def other(step: str) -> bytes:
+        return orjson.dumps({**body, "step": step, "tool": "noop", "parameters": {}, **NOTE})
+
+    values = {form: other(f"forged-{number}") for number, form in enumerate(said)}
+    sent = forged(signed, "router", topic, values)
+    for value, token in sent.values():
+        signed.write(topic, execution_id.encode(), value, token)
+    refused = signed.refusals(execution_id, len(said))
+    assert {data["action"] for data in refused} == {"command"}
+    assert unlike(said, [data["message"] for data in refused]) == {}
+    letters = signed.dead(topic, {value for value, _ in sent.values()})
+    assert set(letters.values()) == {"not_authentic"} and len(letters) == len(said)
+    assert signed.effects(execution_id) == ["one"]
+    # Signed by the router's key, in the same place, it runs: no more than the signature is wrong.
+    value = other("genuine")
+    signed.write(
+        topic, execution_id.encode(), value, signed.genuine("router", topic, value).token()
+    )
+    signed.lab.until(lambda: "genuine" in signed.effects(execution_id), "the genuine one")
+    assert signed.effects(execution_id) == ["one", "genuine"]
+    signed.still_runs(execution_id)
+
+
+def test_a_rendered_parameter_cannot_be_changed(signed: SignedLab) -> None:
+    rendered = {"seconds": 300, "value": "{{ steps.first.output.value }}"}
+    execution_id = signed.submit(
+        {"id": "first", "tool": "noop", "parameters": {"value": "rendered-a"}},
+        {"id": "one", "tool": "sleep", "parameters": rendered},
+    )
+    signed.until(execution_id, "step.started", 2)
+    topic, record, token = signed.command(execution_id)
+    value = record.value() or b""
+    assert value.count(b"rendered-a") == 1
+    changed = value.replace(b"rendered-a", b"rendered-b")
+    signed.write(topic, record.key() or b"", changed, token)
+    (data,) = signed.refusals(execution_id)
+    assert (data["action"], "for another value" in data["message"]) == ("command", True)
+    assert signed.dead(topic, {changed}) == {changed: "not_authentic"}
+    assert signed.effects(execution_id) == ["first", "one"]
+    signed.still_runs(execution_id)
+
+
+def test_forged_cancels_of_a_step_stop_nothing(signed: SignedLab) -> None:
+    execution_id = signed.running()
+    attempt = {"execution_id": execution_id, "step": "one", "attempt": 1}
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    value = orjson.dumps({**attempt, "reason": "cancelled", "at": at, **NOTE})
+    # Of any age: what was once cancelled stays so.
+    said = expected(signed, "router", None)
+    values = dict.fromkeys(said, value)
+
+    def refused() -> list[str]:
+        return [line["why"] for line in signed.lab.events("executor", "cancel refused")]
+
+    before = len(refused())
+    for changed, token in forged(signed, "router", EXECUTORS_CONTROL, values).values():
+        key = ids.attempt_id(execution_id, "one", 1).encode()
+        signed.write(EXECUTORS_CONTROL, key, changed, token)
+    signed.lab.until(lambda: len(refused()) >= before + len(said), "refused cancels")
+    assert unlike(said, refused()[before:]) == {}
+    signed.still_runs(execution_id)
+
+
+def test_forged_reports_end_no_step(signed: SignedLab) -> None:
+    execution_id = signed.running()
+    route = ids.route_of(execution_id).encode()
+    said = expected(signed, "executor", None)
+    values = dict.fromkeys(said, success(execution_id))
+    # Each a record of its own, by which its dead letter is known.
+    values = {form: value[:-1] + b',"form":"%b"}' % form.encode() for form, value in values.items()}
+    sent = forged(signed, "executor", REPORTS, values)
+    for value, token in sent.values():
+        signed.write(REPORTS, route, value, token)
+    refused = signed.refusals(execution_id, len(said))
+    assert {data["action"] for data in refused} == {"report"}
+    assert unlike(said, [data["message"] for data in refused]) == {}
+    letters = signed.dead(REPORTS, {value for value, _ in sent.values()})
+    assert set(letters.values()) == {"not_authentic"} and len(letters) == len(said)
+    assert not signed.of(execution_id, "step.succeeded")
+    # An executor that was cut off for a day still says how its attempt ended.
+    one = signed.genuine("executor", REPORTS, success(execution_id))
+    signed.write(REPORTS, route, one.value, one.token(now=one.now - 25 * 3_600))
+    signed.until(execution_id, "execution.completed")
+
+
+def test_what_is_not_signed_is_refused_or_from_nobody(signed: SignedLab) -> None:
+    execution_id = signed.running()
+    route = ids.route_of(execution_id).encode()
+    signed.write(CONTROL, route, signed.control("cancel", execution_id), None)
+    told = signed.decisions(execution_id, "cancel")
+    assert (told["allowed"], told["actor"], told["claimed_actor"]) == (False, "anonymous", "ops")
+    assert told["rule"] == ("signature" if signed.required else "default-deny")
+    signed.still_runs(execution_id)
+
+    key, value = signed.request(SLEEP)
+    signed.write(REQUESTS, b"", value, None)
+    if signed.required:
+        rejected, audit = signed.rejection(key)
+        assert (rejected["reason"], audit["rule"]) == ("not_authentic", "signature")
+        assert "not signed" in audit["message"]
+        return
+    own = signed.accepted(key)
+    data = signed.of(own, "execution.accepted")[0]["data"]
+    assert (data["actor"], data["claimed_actor"], data.get("key")) == ("anonymous", "ops", None)
+    signed.until(own, "step.started")
+    # What nobody has proven to have asked for, nobody needs to prove to cancel.
+    signed.write(CONTROL, ids.route_of(own).encode(), signed.control("cancel", own), None)
+    assert signed.decisions(own, "cancel")["rule"] == "anonymous-dev-controls"
+    signed.until(own, "execution.cancelled")
+
+
+def test_an_unsigned_approval_is_none(signed: SignedLab) -> None:
+    execution_id = signed.submit(QUICK, approval_level=1)
+    plan_hash = signed.until(execution_id, "execution.approval_requested")["data"]["plan_hash"]
+    value = signed.control("approve", execution_id, actor="ann", plan_hash=plan_hash)
+    signed.write(CONTROL, ids.route_of(execution_id).encode(), value, None)
+    told = signed.decisions(execution_id, "approve")
+    assert (told["allowed"], told["actor"], told["claimed_actor"]) == (False, "anonymous", "ann")
+    assert not signed.of(execution_id, "execution.approved")

@@ -151,6 +151,7 @@ def test_actors_are_compared_without_case() -> None:
     [
         (DF, "anonymous-dev", "admin-runs"),
         (DF._replace(action="admin"), "anonymous-dev", "admin-runs"),
+        (UseSecret("env/A", "curl", "automation", "web-01", "dev", 0), None, "admin-runs"),
         (DF._replace(level=1), None, "admin-runs"),
         (DF._replace(environment="staging"), None, "admin-runs"),
         (DF._replace(environment="prod"), None, "admin-runs"),

@@ -41,11 +41,27 @@ def test_the_password_of_the_controller_is_another_one_at_each_start() -> None:
     assert LOGIN.password not in first
 
 
+def test_kcat_logs_in_by_plain_and_the_owner_never_does() -> None:
+    kcat = Login("local-people", "of-this-start")
+    found = settings(server_properties(Path("data"), PORTS, LOGIN, kcat))
+    assert found["listener.name.clients.sasl.enabled.mechanisms"] == "SCRAM-SHA-256,PLAIN"
+    accepted = found["listener.name.clients.plain.sasl.jaas.config"]
+    assert accepted.endswith(' required user_local-people="of-this-start";')
+    assert LOGIN.password not in accepted
+    assert found["super.users"] == "User:runstream"
+    told = settings(client_properties("127.0.0.1:15001", kcat))
+    assert told == {
+        "bootstrap.servers": "127.0.0.1:15001",
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "local-people",
+        "sasl.password": "of-this-start",
+    }
+
+
 def test_java_and_librdkafka_are_told_the_same() -> None:
     found = settings(java_properties("127.0.0.1:15001", LOGIN))
     options = LOGIN.options()
-    kcat = settings(client_properties("127.0.0.1:15001", LOGIN))
-    assert kcat == {"bootstrap.servers": "127.0.0.1:15001", **options}
     assert found["bootstrap.servers"] == "127.0.0.1:15001"
     for name in ("security.protocol", "sasl.mechanism"):
         assert found[name] == options[name]

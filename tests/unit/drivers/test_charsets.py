@@ -33,10 +33,10 @@ def test_what_is_no_charset_of_a_web_page_is_read_as_utf_8(charset: str) -> None
 
 
 def test_names_that_a_server_makes_up_are_not_remembered() -> None:
-    known = len(encodings._cache)  # type: ignore[attr-defined]
+    known = len(encodings._cache)
     for number in range(50):
         assert text_of(b"ok", f"text/html; charset=made-up-{number}") == "ok"
-    assert len(encodings._cache) == known  # type: ignore[attr-defined]
+    assert len(encodings._cache) == known
 
 
 @pytest.mark.parametrize(

@@ -117,4 +117,7 @@ def test_a_copy_of_a_command_in_the_same_batch_is_not_started_again(monkeypatch:
     sent = 1_795_000_000_000
     made = claiming()
     assert [made.add(record(sent)) for _ in range(3)] == ["started", "repeated", "repeated"]
-    assert len(made.starts) == 1 and len(made.outputs()) == 1
+    assert len(made.starts) == 1
+    told = [orjson.loads(output.value or b"") for output in made.outputs()]
+    assert [report["type"] for report in told] == ["started", *["rejected_command"] * 2]
+    assert told[1]["message"] == "the attempt was claimed here before: a copy"

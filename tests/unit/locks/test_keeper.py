@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -12,7 +13,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from processors.locks.keeper import Keeper
 from processors.locks.listing import LockedAsset, listing
 from processors.locks.state import COUNTER, decode, encode, encode_counter, key_of
-from streams.locks import Acquire, AnyLockAnswer, Expired, Granted, Queued, Refused, Release, Renew
+from streams.limits import MAX_RECORD_BYTES
+from streams.locks import (
+    Acquire,
+    AnyLockAnswer,
+    AssetNames,
+    Expired,
+    Granted,
+    Queued,
+    Refused,
+    Release,
+    Renew,
+)
 
 LEASE = 60.0
 
@@ -43,7 +55,7 @@ def granted(answers: list[AnyLockAnswer]) -> list[tuple[str, list[str]]]:
 
 def restarted(keeper: Keeper, now: float) -> Keeper:
     """A keeper that knows what is written down of this one."""
-    fresh = Keeper()
+    fresh = Keeper(names=keeper.names)
     records = [(key_of(party.execution_id), encode(party)) for party in keeper.parties.values()]
     fresh.restored([decode(*record) for record in records], keeper.granted, now)
     return fresh
@@ -174,6 +186,8 @@ class Everybody(RuleBasedStateMachine):
         #: What each execution has asked for and still waits for.
         self.open: dict[tuple[str, str], list[str]] = {}
         self.renewed: dict[str, float] = {}
+        #: Every token so far.
+        self.given: set[int] = set()
 
     def take(self, answers: list[AnyLockAnswer]) -> None:
         for answer in answers:
@@ -181,6 +195,10 @@ class Everybody(RuleBasedStateMachine):
             match answer:
                 case Granted(request=request, tokens=tokens):
                     mine = self.held.setdefault(who, {})
+                    fresh = {number for name, number in tokens.items() if mine.get(name) != number}
+                    # Tokens are shared by names of one asset only, and by nobody else's.
+                    assert fresh.isdisjoint(self.given)
+                    self.given |= fresh
                     for asset, token in tokens.items():
                         if mine.get(asset) == token:
                             continue
@@ -224,6 +242,10 @@ class Everybody(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.now += seconds
         self.take(self.keeper.expire(self.now))
+
+    @rule(number=st.integers(1, 3), names=st.lists(st.sampled_from("abcdef"), max_size=3))
+    def learn(self, number: int, names: list[str]) -> None:
+        self.keeper.names.learn("t", [AssetNames(asset_id=number, names=names)])
 
     @rule()
     def restart(self) -> None:
@@ -287,3 +309,32 @@ def test_many_that_want_one_asset_are_served_in_the_order_in_which_they_came(cou
         keeper.acquire(acquire(number, "web"), 0.0)
     for number in range(count - 1):
         assert granted(keeper.release(release(number), 1.0)) == [(ident(number + 1), ["web"])]
+
+
+def test_plans_over_thousands_of_assets_cost_a_bounded_time() -> None:
+    """The keeper runs in the router's loop: what one tenant asks must not stop everybody."""
+    keeper, assets = Keeper(), [f"a{number}" for number in range(4_000)]
+    slowest = 0.0
+    count = 120
+    for number in range(count):
+        keeper.acquire(acquire(number, f"own{number}"), 0.0)
+    keeper.acquire(acquire(count, *assets), 0.0)
+    for number in range(count):
+        begun = time.process_time()
+        keeper.acquire(acquire(number, *assets, request="more"), 0.0)
+        slowest = max(slowest, time.process_time() - begun)
+    begun = time.process_time()
+    assert len(keeper.release(release(count), 1.0)) == 1
+    slowest = max(slowest, time.process_time() - begun)
+    assert slowest < 0.5
+
+
+def test_what_an_execution_waits_for_fits_its_record() -> None:
+    keeper = Keeper()
+    names = [f"{number:05d}{'x' * 240}" for number in range(450)]
+    keeper.acquire(acquire(1, *names), 0.0)
+    for number in range(20):
+        answers = keeper.acquire(acquire(2, *names, f"own{number}", request=f"r{number}"), 0.0)
+        assert isinstance(answers[-1], Queued)
+        assert len(encode(keeper.parties[ident(2)])) <= MAX_RECORD_BYTES
+    assert granted(keeper.release(release(1), 1.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from processors.locks.keeper import Keeper
 from processors.locks.names import MAX_KNOWN, Names
-from streams.locks import AssetNames, Granted, Queued
+from streams.locks import AssetNames, Granted, Queued, bytes_of
 from tests.unit.locks.test_keeper import acquire, granted, ident, release
 
 
@@ -79,4 +79,18 @@ def test_what_is_known_and_what_a_request_grows_to_are_bounded() -> None:
     asked = [f"h{n}" for n in range(1_000)]
     found = names.expand("t", asked, 10_000)
     assert found[:1_000] == asked
-    assert sum(len(name) + 24 for name in found[1_000:]) <= 10_000
+    assert bytes_of(found[1_000:]) <= 10_000
+
+
+def test_names_of_one_asset_have_one_token_and_other_assets_have_others() -> None:
+    keeper = Keeper()
+    keeper.names.learn("t", [web("web-01", "192.0.2.10"), web("db-01", "db", number=18)])
+    (first,) = keeper.acquire(acquire(1, "192.0.2.10", "db", "new"), 0.0)
+    assert isinstance(first, Granted)
+    tokens = first.tokens
+    assert tokens["web-01"] == tokens["192.0.2.10"] and tokens["db-01"] == tokens["db"]
+    assert len({tokens["web-01"], tokens["db-01"], tokens["new"]}) == 3
+    keeper.release(release(1), 1.0)
+    (second,) = keeper.acquire(acquire(2, "web-01"), 2.0)
+    assert isinstance(second, Granted)
+    assert min(second.tokens.values()) > max(tokens.values())

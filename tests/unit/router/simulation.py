@@ -68,6 +68,7 @@ class Record:
 
 #: The child process of all simulations.
 _WORKER = Worker()
+expressions.evaluate_by(_WORKER)
 
 
 #: Everybody may do everything: what the policy refuses has tests of its own.

@@ -143,6 +143,10 @@ def test_anonymous_is_limited_by_the_built_in_policy() -> None:
         problems = refused(submit(here, None, noop, environment=environment), "default-deny")
         assert "sign the request" in problems[0]["message"]
     refused(submit(here, None, noop, approval_level=1), "default-deny")
+    secret = {"ssh_password": {"type": "secret", "path": "env/SSH"}}
+    problems = refused(submit(here, None, df("web-01", secrets=secret)), "default-deny")
+    assert "use secret env/SSH" in problems[0]["message"]
+    assert "; sign the request, or allow it in the policy" in problems[0]["message"]
     refused(here.submit({"tenant": "other", "actor": "ann", "steps": [noop]}), "default-deny")
 
     signed = submit(here, "ann", noop)[0]["execution_id"]

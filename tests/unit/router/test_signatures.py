@@ -77,9 +77,14 @@ def test_a_request_that_is_signed_wrongly_is_rejected(
     router: Simulation, chosen: Chosen, signed: Signer | Forged
 ) -> None:
     chosen.as_signed = signed
-    (event,) = router.submit(REQUEST)
+    event, audit = router.submit(REQUEST)
     assert event["type"] == "execution.rejected"
     assert event["data"]["reason"] == "not_authentic" and event["data"]["actor"] == "anonymous"
+    assert audit["type"] == "audit.decision"
+    assert audit["data"] == {
+        "actor": "anonymous", "claimed_actor": "alice", "action": "run", "allowed": False,
+        "rule": "signature", "message": event["data"]["message"], "key": None, "resource": None,
+    }  # fmt: skip
     assert not router.commands
     # Its sender watches the partition of its route.
     assert route_of(event["execution_id"]) == route_key("acme", "k")
@@ -88,7 +93,7 @@ def test_a_request_that_is_signed_wrongly_is_rejected(
 def test_a_forged_request_takes_nobody_s_execution_id(router: Simulation, chosen: Chosen) -> None:
     wanted = mint_execution_id(route_key("acme", "k"), 1, 1)
     chosen.as_signed = Forged("forged")
-    (event,) = router.submit({**REQUEST, "execution_id": wanted})
+    event, _ = router.submit({**REQUEST, "execution_id": wanted})
     assert event["execution_id"] != wanted
     chosen.as_signed = alice()
     (accepted, *_) = router.submit({**REQUEST, "execution_id": wanted})
@@ -100,15 +105,16 @@ def test_a_forged_copy_of_a_known_request_says_nothing_about_it(
 ) -> None:
     (accepted, *_) = router.submit(REQUEST)
     chosen.as_signed = Forged("forged")
-    (event,) = router.submit(REQUEST)
+    event, _ = router.submit(REQUEST)
     assert event["execution_id"] != accepted["execution_id"]
 
 
 def test_signatures_can_be_required(chosen: Chosen) -> None:
     router = Simulation(authentication=chosen, require_signatures=True)
     for request in (REQUEST, {**REQUEST, "plan": {}}):
-        (event,) = router.submit(request)
+        event, audit = router.submit(request)
         assert event["data"]["reason"] == "not_authentic"
+        assert (audit["data"]["rule"], audit["data"]["allowed"]) == ("signature", False)
     chosen.as_signed = alice()
     assert kinds(router.submit(REQUEST))[0] == "execution.accepted"
 
@@ -121,7 +127,7 @@ def test_a_replayed_request_starts_nothing_after_a_failure(
     assert kinds(router.submit(REQUEST)) == ["execution.duplicate"]
     router.fail(router.take())
     router.restart()
-    (event,) = router.submit(REQUEST)
+    event, _ = router.submit(REQUEST)
     assert event["data"]["reason"] == "not_authentic" and first in event["data"]["message"]
     assert not router.commands
     chosen.as_signed = alice(2)

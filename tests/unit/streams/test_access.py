@@ -19,6 +19,7 @@ from streams.topics import (
     STEPS,
     all_topics,
 )
+from tests import acl_table
 
 ALL = [topic.name for topic in all_topics()]
 
@@ -48,6 +49,28 @@ def test_every_writer_and_reader_of_the_registry_is_a_user() -> None:
             allowed = {one.name for one in users if one.may(operation, topic.name)} - {"admin"}
             found = {name.partition("-")[0] for name in allowed}
             assert found == {"people" if word in PEOPLE_WORDS else word for word in wanted}
+
+
+@pytest.mark.parametrize("topic", ALL)
+def test_the_declared_rights_are_those_of_the_table(topic: str) -> None:
+    users = [one for one in principals("", test_tools=True) if one.name != "admin"]
+    writers = {one.name for one in users if one.may(Operation.WRITE, topic)}
+    readers = {one.name for one in users if one.may(Operation.READ, topic)}
+    assert (writers, readers) == (acl_table.WRITERS[topic], acl_table.READERS[topic])
+
+
+def test_the_table_names_every_topic_and_nothing_else() -> None:
+    assert set(acl_table.WRITERS) == set(acl_table.READERS) == set(ALL)
+
+
+def test_nobody_but_the_administrator_may_do_more_than_read_and_write() -> None:
+    for user in principals("", test_tools=True):
+        for grant in user.grants:
+            more = Operation.ALL in grant.operations
+            assert more == (user.name == "admin" and grant.resource is Resource.TOPIC)
+            if grant.resource is Resource.TOPIC:
+                # A prefix would give topics that are made later.
+                assert not grant.prefixed and grant.name in ALL
 
 
 def test_people_ask_and_look_and_nothing_else() -> None:
