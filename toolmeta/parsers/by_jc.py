@@ -10,6 +10,7 @@ import jc
 #: that grows with the square of a line and more.
 _LONGEST_LINE: Final = 500
 
+
 def free(stdout: str) -> dict[str, Any]:
     """`free --bytes`: bytes of memory and swap, and the share in use (what is not available)."""
     rows = {row.pop("type").lower(): row for row in _rows("free", stdout)}
