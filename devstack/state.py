@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -108,6 +108,13 @@ class StateFolder:
         if found.st_mode & 0o022:
             self.path.chmod(0o711)
         self.logs.mkdir(mode=0o700, exist_ok=True)
+
+    def open_lock(self) -> BinaryIO:
+        """The file that a supervisor locks; others, who could lock it too, may not open it."""
+        file = os.fdopen(os.open(self.lock, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb")
+        # Earlier versions made it readable for everybody.
+        os.fchmod(file.fileno(), 0o600)
+        return file
 
     def log(self, name: str) -> Path:
         """The log file of a process."""

@@ -336,7 +336,7 @@ def main(state_dir: Path) -> int:
     credentials.pop("DATABASE_URL", None)
     environment.forbid_reading()
     folder = StateFolder(state_dir)
-    with folder.lock.open("w") as lock:
+    with folder.open_lock() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

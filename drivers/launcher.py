@@ -24,6 +24,8 @@ _SERVER: Final = (
 #: Of what a program writes, at a time.
 READ_BYTES: Final = 64 * 1024
 _START_SECONDS: Final = 30.0
+#: Until the launch server has ended after the end of its input.
+_END_SECONDS: Final = 10.0
 #: Until a supervisor has ended what was left.
 CLOSE_SECONDS: Final = 15.0
 
@@ -163,7 +165,15 @@ class Launcher:
                     given.append(keep(end))
                     await program.read_from(reader, pipe)
                 self._send(given if lock is None else [*given, lock])
-            await program.start(request)
+            server = self._server
+            try:
+                await program.start(request)
+            except TimeoutError:
+                if server is not None and server is self._server:
+                    # It may be frozen for good; what it has started does not need it.
+                    server.kill()
+                    await asyncio.to_thread(server.wait)
+                raise
         except BaseException:
             await program.close(release=False)
             raise
@@ -175,8 +185,13 @@ class Launcher:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
-        if server is not None:
-            server.wait(timeout=10)
+        if server is None:
+            return
+        try:
+            server.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
 
     def _send(self, descriptors: list[int]) -> None:
         for last in (False, True):

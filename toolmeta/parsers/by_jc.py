@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import jc
+
+#: Of `ifconfig`, whose longest lines have some 150 characters: the expressions of jc take a time
+#: that grows with the square of a line and more.
+_LONGEST_LINE: Final = 500
 
 
 def free(stdout: str) -> dict[str, Any]:
@@ -18,6 +22,8 @@ def free(stdout: str) -> dict[str, Any]:
 
 def ifconfig(stdout: str) -> dict[str, Any]:
     """The interfaces."""
+    if any(len(line) > _LONGEST_LINE for line in stdout.splitlines()):
+        raise ValueError("a line is too long")
     interfaces = _rows("ifconfig", stdout) if stdout.strip() else []
     return {"interfaces": interfaces, "count": len(interfaces)}
 

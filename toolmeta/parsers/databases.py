@@ -51,9 +51,11 @@ def sqlite(stdout: str) -> dict[str, Any]:
     stdout = _SETTING.sub("", stdout, count=1)
     decoder = json.JSONDecoder()
     rows: list[dict[str, Any]] = []
+    end = len(stdout.rstrip())
     position = 0
-    while stdout[position:].strip():
-        position += len(stdout[position:]) - len(stdout[position:].lstrip())
+    while position < end:
+        while stdout[position].isspace():
+            position += 1
         rows, position = decoder.raw_decode(stdout, position)
     return _rows(rows)
 

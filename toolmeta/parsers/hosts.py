@@ -10,7 +10,8 @@ _FINGERPRINT: Final = re.compile(
     r"^(?:(?P<bits>\d+) )?(?P<print>(?:SHA256|MD5):\S+) (?P<comment>.*?)(?: \((?P<type>[\w-]+)\))?$"
 )
 _COUNTED: Final = re.compile(r"^\s*(\d+) (.*)$")
-_JAIL_FIELD: Final = re.compile(r"^[\s|`-]*([A-Za-z ]+):\s*(.*)$")
+#: No two parts can take the same blanks, which would take a time that grows with their square.
+_JAIL_FIELD: Final = re.compile(r"^[\s|`-]*([A-Za-z][A-Za-z ]*):\s*(.*)$")
 _JAIL_NUMBERS: Final = {
     "Number of jail": "count",
     "Currently failed": "currently_failed",

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+# Every part is bounded: what is searched for may be tried at each place of a hostile output.
 _COUNTS: Final = re.compile(
-    r"(?P<sent>\d+) packets transmitted, (?P<received>\d+) received.*?"
-    r"(?P<loss>[\d.]+)% packet loss"
+    r"(?P<sent>\d{1,18}) packets transmitted, (?P<received>\d{1,18}) received.{0,200}?"
+    r"(?P<loss>[\d.]{1,20})% packet loss"
 )
-_RTT: Final = re.compile(r"= (?P<min>[\d.]+)/(?P<avg>[\d.]+)/(?P<max>[\d.]+)/(?P<mdev>[\d.]+) ms")
+_TIME: Final = r"[\d.]{1,20}"
+_RTT: Final = re.compile(
+    rf"= (?P<min>{_TIME})/(?P<avg>{_TIME})/(?P<max>{_TIME})/(?P<mdev>{_TIME}) ms"
+)
 
 
 def parse(stdout: str) -> dict[str, Any]:

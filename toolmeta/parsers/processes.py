@@ -14,6 +14,8 @@ _RENICED: Final = re.compile(
 )
 _LOAD: Final = re.compile(r"load average: ([\d.]+), ([\d.]+), ([\d.]+)")
 _UP: Final = re.compile(r"up\s+(?:(\d+) days?,\s+)?(?:(\d+):(\d+)|(\d+) min)")
+#: Bounded: it is tried at each place of a hostile output.
+_PAIR: Final = re.compile(r"([\d.]{1,20}) ([a-z/]{1,20})")
 _CPU: Final = {
     "us": "cpu_user_percent", "sy": "cpu_system_percent",
     "id": "cpu_idle_percent", "wa": "cpu_wait_percent",
@@ -81,7 +83,7 @@ def _headline(line: str) -> dict[str, Any]:
     if line.startswith("top - "):
         return _first(line)
     label, _, rest = line.partition(":")
-    pairs = {name: float(value) for value, name in re.findall(r"([\d.]+) ([a-z/]+)", rest)}
+    pairs = {name: float(value) for value, name in _PAIR.findall(rest)}
     if label in ("Tasks", "Threads"):
         return {"tasks_total": int(pairs.get("total", 0))}
     if label.startswith("%Cpu"):
