@@ -181,7 +181,9 @@ class Story:
                 if event["type"] != "step.lost" or following["type"] != "step.needs_attention":
                     continue
                 at, names = seconds_of(event), [event["data"]["executor"], *ROUTERS]
-                died = max(when for when, name, _ in self.kills if when <= at and name in names)
+                deaths = [when for when, name, _ in self.kills if when <= at and name in names]
+                assert deaths, f"{names[0]} was lost and nobody had killed it"
+                died = max(deaths)
                 given = dict(tokens[execution_id, told(event["step"])])[event["attempt"]]
                 for asset, token in given.items():
                     later = [one for one in grants[asset] if one[0] > token]
@@ -263,8 +265,7 @@ def test_an_asset_whose_row_was_written_by_sql_is_one_by_all_of_its_names(
         return [event for one in ids for event in lab.log.events[one] if event["type"] == kind]
 
     lab.until(lambda: bool(said(by_number, "step.waiting")), "the other waits")
-    (waiting,) = said(by_number, "step.waiting")
-    assert waiting["data"]["reason"] == "lock"
+    assert said(by_number, "step.waiting")[0]["data"]["reason"] == "lock"
     assert not list(inventory_effects(database))
     go.touch()
     lab.wait_ended(by_name | by_number)
@@ -281,7 +282,10 @@ def test_an_asset_whose_row_was_written_by_sql_is_one_by_all_of_its_names(
 @pytest.mark.slow
 @pytest.mark.timeout(420)
 def test_holders_are_killed_and_no_asset_has_two(
-    lab: RouterLab, database: str, open_folder: Path
+    lab: RouterLab,
+    database: str,
+    open_folder: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     prepare(database, open_folder)
     story = Story(lab, open_folder, database)
@@ -313,13 +317,15 @@ def test_holders_are_killed_and_no_asset_has_two(
         if event["type"] == "step.failed" and event["data"]["final"]
     )
     ends = Counter(lab.log.ends(one)[0] for one in story.ids())
-    print(
+    assert killed and waited
+    figures = (
         f"{PLANS} plans in {took:.0f} s: {dict(ends)}; {done} changes done, {len(effects)} effects,"
         f" {changes} hand-overs, {killed} programs killed, {len(waited)} hand-overs after a death:"
         f" lost after {max(lost for lost, _ in waited):.1f} s, another's after "
         f"{max(other for _, other in waited):.1f} s at most; {len(story.cancelled)} cancels,"
         f" final failures {dict(errors)}"
     )
-    assert killed and waited
+    print(figures)
+    record_property("figures", figures)
     assert set(errors) <= {"injected", "deadlock", "resolved", "lost", "needs_attention"}
     assert max(other for _, other in waited) <= LOCK_LEASE_SECONDS
