@@ -109,6 +109,8 @@ def _apply(
     try:
         created, extra = access.apply(admin, declared, remove=False)
         access.set_passwords(admin, passwords)
+    except TimeoutError as error:
+        raise Failure(str(error), Exit.TIMED_OUT, "repeat it: that changes nothing") from None
     except KafkaException as error:
         raise Failure(
             f"the cluster refused: {error.args[0].str()}",

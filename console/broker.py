@@ -77,13 +77,17 @@ def probe(settings: CommonSettings) -> ClusterMetadata:
     said: list[KafkaError] = []
     options: clients.Options = {**clients.common(settings), "error_cb": said.append}
     client = AdminClient(options)
-    try:
-        return client.list_topics(timeout=PROBE_SECONDS)
-    except KafkaException:
-        client.poll(0)
-        if any(reason(error).sentence == LOGIN for error in said):
-            raise login_refused(settings) from None
-        raise unreachable(settings) from None
+    until = monotonic() + PROBE_SECONDS
+    while True:
+        try:
+            return client.list_topics(timeout=1)
+        except KafkaException:
+            # The library would try a refused login again until the end.
+            client.poll(0)
+            if any(reason(error).sentence.startswith(LOGIN) for error in said):
+                raise login_refused(settings) from None
+            if monotonic() > until:
+                raise unreachable(settings) from None
 
 
 def partitions(settings: CommonSettings, topic: Topic) -> int:

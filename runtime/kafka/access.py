@@ -1,10 +1,15 @@
-"""Users and ACLs of a cluster, through its admin API. Every call raises KafkaException."""
+"""Users and ACLs of a cluster, through its admin API.
+
+Every call raises KafkaException, and TimeoutError where the brokers do not follow.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Mapping
+from time import sleep
+from typing import TYPE_CHECKING, Any, Final
 
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AclBinding,
     AclBindingFilter,
@@ -18,6 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     UserScramCredentialUpsertion,
 )
 
+from runtime.clock import monotonic
 from streams.access import Operation, Principal, Resource
 
 if TYPE_CHECKING:
@@ -59,14 +65,15 @@ def bindings(principal: Principal) -> list[AclBinding]:
 def apply(
     admin: AdminClient, principals: Iterable[Principal], *, remove: bool
 ) -> tuple[list[AclBinding], list[AclBinding]]:
-    """Create the ACLs of the principals that are missing; safe to repeat.
+    """Create the ACLs of the principals that are missing, and wait until they hold.
 
-    Returns those that were missing, and those of the same principals that are not declared, which
-    are deleted with `remove`.
+    Safe to repeat. Returns those that were missing, and those of the same principals that are not
+    declared, which are deleted with `remove`.
     """
+    known = list(principals)
     missing: list[AclBinding] = []
     extra: list[AclBinding] = []
-    for principal in principals:
+    for principal in known:
         declared = bindings(principal)
         found = _found(admin, principal)
         missing += [one for one in declared if one not in set(found)]
@@ -74,6 +81,8 @@ def apply(
     if missing:
         for future in admin.create_acls(missing, request_timeout=_TIMEOUT).values():
             future.result(_TIMEOUT + 5)
+        wanted = set(missing)
+        _wait(lambda: wanted.issubset(one for who in known for one in _found(admin, who)))
     if extra and remove:
         filters = [_exactly(one) for one in extra]
         for future in admin.delete_acls(filters, request_timeout=_TIMEOUT).values():
@@ -82,7 +91,11 @@ def apply(
 
 
 def set_passwords(admin: AdminClient, passwords: Mapping[str, str]) -> None:
-    """Give these users their SCRAM-SHA-256 passwords; a user that does not exist is created."""
+    """Give these users their SCRAM-SHA-256 passwords, and wait until they are there.
+
+    A user that does not exist is created. Another password of one that does is waited for no
+    longer than until the cluster has written it.
+    """
     info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, ITERATIONS)
     changes: list[UserScramCredentialAlteration] = [
         UserScramCredentialUpsertion(name, info, password.encode())
@@ -92,6 +105,30 @@ def set_passwords(admin: AdminClient, passwords: Mapping[str, str]) -> None:
         answers = admin.alter_user_scram_credentials(changes, request_timeout=_TIMEOUT)
         for future in answers.values():
             future.result(_TIMEOUT + 5)
+        _wait(lambda: _have_passwords(admin, list(passwords)))
+
+
+def _wait(holds: Callable[[], bool]) -> None:
+    """Until the broker has applied what the controller has written.
+
+    It does so in order, and first makes hundreds of partitions where topics are new. Raises
+    TimeoutError.
+    """
+    until = monotonic() + _TIMEOUT
+    while not holds():
+        if monotonic() > until:
+            raise TimeoutError(f"the brokers did not apply the change within {_TIMEOUT:.0f} s")
+        sleep(0.05)
+
+
+def _have_passwords(admin: AdminClient, users: list[str]) -> bool:
+    answers: Any = admin.describe_user_scram_credentials(users, request_timeout=_TIMEOUT)
+    try:
+        return all(one.result(_TIMEOUT + 5).scram_credential_infos for one in answers.values())
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.RESOURCE_NOT_FOUND:
+            raise
+        return False
 
 
 def _found(admin: AdminClient, principal: Principal) -> list[AclBinding]:

@@ -21,6 +21,7 @@ from psycopg.conninfo import conninfo_to_dict
 from devstack.processes import PROJECTOR, ROUTER, SINK, executor
 from devstack.stack import LocalStack
 from tests.certificates import Authority
+from tests.conftest import POLICY
 from tests.harness import PATIENCE_SECONDS, Harness
 from tests.integration import canary_servers as servers
 from tests.integration import canary_steps
@@ -90,6 +91,7 @@ def ran(folder: Path, environment: Any) -> Iterator[Kept]:
             "RUNSTREAM_ALLOW_PRIVATE_ADDRESSES": "true",
             "RUNSTREAM_LOG_LEVEL": "debug",
             "RUNSTREAM_LEDGER": str(folder / "ledger"),
+            "RUNSTREAM_POLICY": str(POLICY),
         }.items():
             environment.setenv(name, text)
         for name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL"):

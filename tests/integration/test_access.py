@@ -29,6 +29,8 @@ from streams.access import Operation, Principal, principals
 from streams.topics import EVENTS, PROGRESS, REQUESTS, all_topics
 from tests import acl_table
 from tests.brokers import client_options, environment
+from tests.conftest import POLICY
+from tests.signing import Keyring
 
 _REFUSED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -89,13 +91,23 @@ def writable(options: dict[str, Any], topics: list[str]) -> set[str]:
 
 
 def readable(options: dict[str, Any], prefix: str, topics: list[str]) -> set[str]:
-    """The topics of which the record at offset 0 is read; every other one has to be refused."""
+    """The topics of which the record at offset 0 is read; every other one has to be refused.
+
+    Whoever may read a topic may see that it is there; what a user may not even see is asked for
+    one by one, since the consumer does not always tell that it waits for such a topic.
+    """
     group = {"group.id": f"{prefix}runstream-readers", "enable.auto.commit": False}
     consumer = Consumer({**options, **group})
     found: set[str] = set()
     refused: set[str] = set()
     try:
-        consumer.assign([TopicPartition(topic, 0, 0) for topic in topics])
+        for topic in topics:
+            unseen = consumer.list_topics(topic, timeout=_SECONDS).topics[topic].error
+            if unseen is not None:
+                assert unseen.code() in _REFUSED, unseen.str()
+                refused.add(topic)
+        seen = [topic for topic in topics if topic not in refused]
+        consumer.assign([TopicPartition(topic, 0, 0) for topic in seen])
         deadline = time.monotonic() + _SECONDS
         while found | refused != set(topics):
             assert time.monotonic() < deadline, set(topics) - found - refused
@@ -206,7 +218,9 @@ class Processes:
             "RUNSTREAM_TOPIC_PREFIX": prefix,
             "RUNSTREAM_TEST_TOOLS": "true",
             "RUNSTREAM_LOG_FORMAT": "json",
+            "RUNSTREAM_POLICY": str(POLICY),
         }
+        self._keys = Keyring(folder.parent, kafka, prefix)
         self._prefix = prefix
         self._folder = folder
         self._running: list[subprocess.Popen[bytes]] = []
@@ -216,9 +230,10 @@ class Processes:
         return {**self._variables, "RUNSTREAM_KAFKA_OPTIONS": options, "RUNSTREAM_INSTANCE": user}
 
     def start(self, user: str, *arguments: str) -> None:
-        log = (self._folder / f"{user}.log").open("wb")
         command = [sys.executable, "-m", "console", *arguments]
-        process = subprocess.Popen(command, env=self.variables(user), stderr=log, stdout=log)
+        variables = {**self.variables(user), **self._keys.environment(arguments)}
+        with (self._folder / f"{user}.log").open("wb") as log:
+            process = subprocess.Popen(command, env=variables, stderr=log, stdout=log)
         self._running.append(process)
 
     def run(self, user: str, *arguments: str) -> str:

@@ -180,7 +180,7 @@ def test_commands_wait_for_their_answer(
     with cluster(script) as router:
         assert main(["pause", ident, "--actor", "olga", "--reason", "lunch"]) == Exit.OK
         assert "paused by olga: lunch" in capsys.readouterr().err
-        assert main(["approve", ident]) == Exit.REJECTED
+        assert main(["approve", ident, "--plan-hash", "ab" * 32]) == Exit.REJECTED
         assert "approve refused: you asked for it" in capsys.readouterr().err
         assert main(["rerun", ident, "--follow", "--json"]) == Exit.OK
         document = json.loads(capsys.readouterr().out)
