@@ -110,6 +110,8 @@ def _wait(passes: Path) -> None:
 def _replace(path: Path, text: str) -> None:
     draft = path.with_suffix(".draft")
     draft.write_text(text)
+    # Those that wait have users of their own, and the umask of a step lets nobody read.
+    draft.chmod(0o644)
     draft.replace(path)
 
 
