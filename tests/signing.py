@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from authority.key_files import read_private
@@ -21,7 +22,15 @@ from tests.brokers import client_options
 @cache
 def cluster_of(bootstrap: str, topic: str) -> str:
     """The id of a cluster that has this topic, by its full name."""
-    return cluster_id(AdminClient(client_options(bootstrap)), topic)
+    client = AdminClient(client_options(bootstrap))
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return cluster_id(client, topic)
+        except KafkaException:
+            # A busy broker may take longer for one call than a process waits.
+            if time.monotonic() > deadline:
+                raise
 
 
 class Keyring:
