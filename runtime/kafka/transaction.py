@@ -195,6 +195,9 @@ class Transactions:
             self.last_error = fault
             if not committing or fault.txn_requires_abort():
                 outcome = self.abort()
+                if self._producer is not None:
+                    # Where the broker refused a record the report of that may still be queued.
+                    self._producer.poll(0)
                 if self.refused_record is not None:
                     # The client has counted the sequence number; the next transaction would fail.
                     self.close()
