@@ -3,10 +3,11 @@
 What is committed survives a kill, and is read by whichever process takes the partition over. A
 process that takes partitions marks their offsets `taken`; a commit of progress overwrites the mark,
 and SETTLED_SECONDS later, or when the process stops, what is left of the marks is removed. Who
-finds a mark knows that its predecessor ended before it got any further: it decides the next
-records one by one, each marked `deciding:n` before. A record that was marked LIMIT times, and is
-still the next one, is suspected; a mark does not say why the process ended, so only `trial` proves
-it.
+finds a mark knows that its predecessor ended before it got any further. After one such end it
+decides the next records in slices, marked `taken:2`; after two it decides those of one slice one by
+one, each marked `deciding:n` before. So a single kill costs little, however much is to be done. A
+record that was marked LIMIT times, and is still the next one, is suspected; a mark does not say why
+the process ended, so only `trial` proves it.
 
 Marks are committed by the producer of the transactions: commits of one client keep their order, so
 none takes back the offsets of a later transaction, and each is checked for the generation.
@@ -27,11 +28,13 @@ from runtime.kafka.restore import NO_PROGRESS_SECONDS
 from runtime.kafka.transaction import Transactions
 
 #: How often the process may end while a record is decided alone, until that record is suspected;
-#: at most two times before, with the records of its batch, and nobody can tell which it was.
+#: at most three times before, with the records of its batch, and nobody can tell which it was.
 LIMIT: Final = 2
 SETTLED_SECONDS: Final = 30.0
-#: As many records of a partition are decided one by one; the batch that ended held no more.
-CAREFUL_RECORDS: Final = 1_000
+#: A batch of the loop holds no more.
+BATCH_RECORDS: Final = 1_000
+#: A slice, and so the records of a partition that are decided one by one: two transactions each.
+SLICE_RECORDS: Final = 100
 _TAKEN: Final = "taken"
 _DECIDING: Final = "deciding:"
 
@@ -45,7 +48,9 @@ class Crashes:
     #: Per source partition the record that this process marked last, with its count before: where
     #: that mark is found again, Kafka had failed and not the process. Shared by all sessions.
     survived: dict[tuple[str, int], tuple[int, int]]
-    #: How many records of a partition are still decided one by one.
+    #: How many records of a partition are still decided in slices.
+    sliced: dict[int, int] = field(default_factory=dict)
+    #: How many of them are still decided one by one.
     careful: dict[int, int] = field(default_factory=dict)
     #: For an offset at which a predecessor ended: how often it did while deciding it alone.
     _ended: dict[tuple[str, int, int], int] = field(default_factory=dict)
@@ -60,20 +65,26 @@ class Crashes:
         """
         wanted = [TopicPartition(topic, number) for topic in topics for number in partitions]
         marked: dict[tuple[str, int], int] = {}
+        texts: dict[str, dict[tuple[str, int], int]] = {}
         for one in self.consumer.committed(wanted, timeout=NO_PROGRESS_SECONDS):
             if one.error is not None:
                 raise KafkaException(one.error)
             where = (one.topic, one.partition)
             offset = max(one.offset, 0)  # Below 0 where nothing is committed.
             mark = one.metadata or ""
-            if mark.startswith(_DECIDING) or mark == _TAKEN:
-                self.careful[one.partition] = CAREFUL_RECORDS
+            ends = _ends(mark)
+            if ends > 0:
+                self.sliced[one.partition] = BATCH_RECORDS
+            if ends > 1:
+                self.careful[one.partition] = SLICE_RECORDS
             if mark.startswith(_DECIDING):
                 self._ended[(*where, offset)] = self._times(where, offset, mark)
             else:
                 marked[where] = offset
-        if marked:
-            self._commit(marked, _TAKEN)
+                text = f"{_TAKEN}:{ends + 1}" if ends else _TAKEN
+                texts.setdefault(text, {})[where] = offset
+        for text, offsets in texts.items():
+            self._commit(offsets, text)
         self._taken |= marked
         self._settled_at = clock.monotonic() + SETTLED_SECONDS
 
@@ -100,6 +111,7 @@ class Crashes:
         self._commit(self._taken, "")
         self._taken.clear()
         self.careful.clear()
+        self.sliced.clear()
 
     def given_back(self) -> None:
         """The partitions go to other members: remove the marks that are left, waiting for nothing.
@@ -139,8 +151,19 @@ class Crashes:
         else:
             self.careful.pop(number, None)
 
+    def passed(self, messages: Sequence[Message]) -> None:
+        """These records did not end the process."""
+        for message in messages:
+            number = message.partition() or 0
+            left = self.sliced.get(number, 0) - 1
+            if left > 0:
+                self.sliced[number] = left
+            else:
+                self.sliced.pop(number, None)
+
     def clear(self) -> None:
         """No partition is assigned any more."""
+        self.sliced.clear()
         self.careful.clear()
         self._ended.clear()
         self._taken.clear()
@@ -148,6 +171,13 @@ class Crashes:
     def _commit(self, offsets: Mapping[tuple[str, int], int], text: str) -> None:
         if self.transactions.commit(offsets, self.consumer, text) is not Outcome.COMMITTED:
             raise KafkaException(self.transactions.last_error or KafkaError(KafkaError._FAIL))
+
+
+def _ends(mark: str) -> int:
+    """How often the process ended in a row without progress, as far as a mark tells: 2 is more."""
+    if mark.startswith(_DECIDING):
+        return 2
+    return 0 if not mark.startswith(_TAKEN) else 1 if mark == _TAKEN else 2
 
 
 def _place(message: Message) -> tuple[str, int, int]:

@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from prometheus_client import Counter
 
 from runtime import clock
-from runtime.kafka.crashes import Crashes
+from runtime.kafka.crashes import SLICE_RECORDS, Crashes
 from runtime.kafka.dlq_limit import DlqLimit
 from runtime.kafka.guard import Undecidable, guarded
 from runtime.kafka.outcome import Outcome
@@ -60,6 +60,10 @@ class Deciding:
         Raises KafkaException where Kafka fails: then the state here is not to be used;
         DlqLimitReached where too many records cannot be decided about.
         """
+        if len(messages) > SLICE_RECORDS and self.crashes.sliced:
+            for at in range(0, len(messages), SLICE_RECORDS):
+                self.decide(messages[at : at + SLICE_RECORDS])
+            return
         now, failed = clock.now(), 0
         careful = self.crashes.careful
         if careful and any((message.partition() or 0) in careful for message in messages):
@@ -71,6 +75,8 @@ class Deciding:
                 self._log(error, records=len(messages))
                 failed = self._one_by_one(messages)
         if messages:
+            if self.crashes.sliced:
+                self.crashes.passed(messages)
             self.limit.count(len(messages), failed)
             for topic, count in Counts(str(message.topic()) for message in messages).items():
                 _RECORDS.labels(topic.removeprefix(self.prefix)).inc(count)

@@ -34,7 +34,7 @@ def test_a_record_that_ends_the_process_becomes_a_dead_letter() -> None:
     while not run(broker, texts):
         deaths += 1
         assert deaths < 10
-    assert deaths == 1 + crashes.LIMIT
+    assert deaths == 2 + crashes.LIMIT
     assert broker.of("source.dlq") == [b"c:crash"]
     assert broker.of(EVENTS.name) == [b"a", b"b", b"d", b"a"]
     assert broker.offsets == {WHERE: 5}
@@ -99,8 +99,9 @@ def test_a_rebalance_waits_for_no_broker() -> None:
 
 
 def test_batches_are_whole_again_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crashes, "CAREFUL_RECORDS", 2)
+    monkeypatch.setattr(crashes, "SLICE_RECORDS", 2)
     broker = FakeBroker()
+    Loop(broker)
     Loop(broker)
     loop = Loop(broker)
     loop.decide_from(0, [b"a", b"b"])
@@ -108,6 +109,22 @@ def test_batches_are_whole_again_afterwards(monkeypatch: pytest.MonkeyPatch) -> 
     marked = broker.marked
     loop.decide_from(2, [b"a", b"b", b"c", b"d"])
     assert (broker.commits, broker.marked) == (3, marked)
+
+
+def test_after_one_end_a_batch_is_decided_in_slices_and_after_two_some_one_by_one() -> None:
+    broker = FakeBroker()
+    Loop(broker)
+    loop = Loop(broker)
+    assert broker.marks == {WHERE: "taken:2"}
+    loop.decide_from(0, [b"a"] * 250)
+    assert (broker.commits, broker.marked) == (3, 2)
+    Loop(broker)
+    Loop(broker)
+    loop = Loop(broker)
+    commits, marked = broker.commits, broker.marked
+    loop.decide_from(250, [b"a"] * 500)
+    # 100 alone, each marked before; then slices.
+    assert (broker.commits - commits, broker.marked - marked) == (102, 100)
 
 
 def test_marks_are_removed_when_the_process_stops_or_has_run_a_while(
@@ -119,7 +136,8 @@ def test_marks_are_removed_when_the_process_stops_or_has_run_a_while(
     assert broker.marks == {WHERE: "taken"}
     loop.crashes.settle(now=True)
     assert (broker.marks, broker.offsets) == ({WHERE: ""}, {WHERE: 7})
-    assert not Loop(broker).crashes.careful
+    assert not Loop(broker).crashes.sliced
+    assert Loop(broker).crashes.sliced
     assert Loop(broker).crashes.careful
 
 
