@@ -23,7 +23,7 @@ from runtime import clock
 from runtime.health import Health
 from runtime.kafka import clients
 from runtime.kafka.broker_clock import BrokerClock
-from runtime.kafka.crashes import Crashes
+from runtime.kafka.crashes import BATCH_RECORDS, Crashes
 from runtime.kafka.deciding import Deciding
 from runtime.kafka.dlq_limit import DlqLimit, DlqLimitReached
 from runtime.kafka.outage import CONFIGURATION, PASSING, Outage, reason
@@ -37,7 +37,6 @@ from streams.topics import Topic
 
 __all__ = ["DecisionError", "Output", "Partition", "Processor"]
 
-MAX_BATCH: Final = 1_000
 #: Longest wait for a record; also how late a stop is noticed.
 MAX_WAIT_SECONDS: Final = 0.25
 #: Offsets of batches that produced nothing are committed this often.
@@ -150,7 +149,7 @@ class Processor:
         first = deciding.consumer.poll(self._wait(deciding))
         if self._assigned:
             self._restore_assigned(deciding)
-        batch = [] if first is None else [first, *deciding.consumer.consume(MAX_BATCH - 1, 0)]
+        batch = [] if first is None else [first, *deciding.consumer.consume(BATCH_RECORDS - 1, 0)]
         for message in batch:
             if message.error() is not None:
                 raise KafkaException(message.error())
