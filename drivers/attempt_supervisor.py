@@ -34,7 +34,7 @@ from typing import Any, NoReturn
 
 from drivers import confinement, enclosed, private_folder, process_cgroups, processes, usage
 from drivers.confinement import Limits, User
-from drivers.enclosed import WayOut
+from drivers.enclosed import Tunnel, WayOut
 from drivers.processes import Traces
 
 #: Of the request in the first bytes, big-endian.
@@ -77,6 +77,8 @@ class Request:
         fields["user"] = None if user is None else User(**user)
         fields["limits"] = Limits(**fields["limits"])
         way_out = fields.pop("way_out")
+        if way_out is not None:
+            way_out["tunnels"] = tuple(Tunnel(**tunnel) for tunnel in way_out["tunnels"])
         fields["way_out"] = None if way_out is None else WayOut(**way_out)
         for name in ("programs", "arguments"):
             fields[name] = tuple(fields[name])
@@ -252,14 +254,14 @@ def _start(request: Request, streams: list[int], cgroup: Path | None) -> int:
 def _become(request: Request, streams: list[int], parent: int) -> NoReturn:
     os.setsid()
     os.chdir(request.folder)
-    way_out, listener = request.way_out, None
+    way_out, listeners = request.way_out, None
     if way_out is not None:
-        listener = enclosed.enter(way_out.port, other_user=request.user is not None)
+        listeners = enclosed.enter(way_out, other_user=request.user is not None)
     confinement.confine(request.user, request.limits, new_privileges=request.new_privileges)
     # A change of user clears it.
     confinement.end_with_parent(parent)
-    if way_out is not None and listener is not None:
-        enclosed.relay(listener, way_out.socket)
+    if way_out is not None and listeners is not None:
+        enclosed.relay(listeners, way_out.socket)
     for target, descriptor in enumerate(streams):
         os.dup2(descriptor, target)
     refused: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
@@ -36,11 +36,15 @@ class Checked:
     invocation: Invocation
     proxy: GuardProxy | None = None
     granted: Pass | None = None
+    #: The servers on loopback that it was given, with their ports.
+    loopback: tuple[tuple[str, int], ...] = ()
 
     @property
     def way_out(self) -> WayOut | None:
         """The only network of a program that goes through the proxy, where that can be had."""
-        return None if self.proxy is None else self.proxy.way_out
+        if self.proxy is None or self.granted is None:
+            return None
+        return self.proxy.way_out(self.granted, self.loopback)
 
     def end(self) -> None:
         """Close the way through the proxy."""
@@ -48,10 +52,15 @@ class Checked:
             self.proxy.dismiss(self.granted)
 
     def explained(self, outcome: Outcome) -> Outcome:
-        """The outcome; a failure after the proxy refused an address says that."""
-        if self.granted is None or not self.granted.refused or not isinstance(outcome, Failure):
+        """The outcome; a failure after the proxy led nowhere says that, unless it is known why."""
+        if self.granted is None or not isinstance(outcome, Failure):
             return outcome
-        found = fail(self.invocation, "refused_address", self.granted.refused[0])
+        if self.granted.refused:
+            found = fail(self.invocation, "refused_address", self.granted.refused[0])
+        elif self.granted.unreached and outcome.error_class == "exit_status":
+            found = fail(self.invocation, "unreachable", self.granted.unreached[0])
+        else:
+            return outcome
         return replace(found, output=outcome.output)
 
 
@@ -87,17 +96,20 @@ async def checked(invocation: Invocation, context: RunContext, *, here: bool) ->
     if contacts.name_option is not None and contacts.name_option not in argv:
         for place, host in reversed(added):
             argv[place + 1 : place + 1] = [contacts.name_option, host]
+    urls: list[str] = []
     for text in contacts.proxied:
-        problem = await _chosen(invocation, reach, text, here=here)
-        if problem is not None:
-            return problem
+        chosen = await _chosen(invocation, reach, text, here=here)
+        if isinstance(chosen, Failure):
+            return chosen
+        urls += chosen
     if not contacts.proxied or not here:
         return Checked(replace(invocation, argv=tuple(argv), env=env))
     proxy = await context.resources.proxy()
     granted = proxy.admit(reach)
     context.masker.add(granted.password)
     env |= proxy.variables(granted)
-    return Checked(replace(invocation, argv=tuple(argv), env=env), proxy, granted)
+    loopback = tuple(dict.fromkeys(_on_loopback(urls)))
+    return Checked(replace(invocation, argv=tuple(argv), env=env), proxy, granted, loopback)
 
 
 def refused_elsewhere(invocation: Invocation, named: Iterable[str]) -> Failure | None:
@@ -174,8 +186,10 @@ def _replaced(contact: Contact, address: Address, port: int | None) -> str:
     return f"{contact.before}{text}{contact.after}"
 
 
-async def _chosen(invocation: Invocation, reach: Reach, text: str, *, here: bool) -> Failure | None:
-    """Why a URL, a connection string or a credentials file may not choose the peers."""
+async def _chosen(
+    invocation: Invocation, reach: Reach, text: str, *, here: bool
+) -> list[str] | Failure:
+    """The URLs in a URL, a connection string or a credentials file, or why they may not be used."""
     urls = _URL.findall(text)
     if here and text == invocation.env.get("KUBECONFIG"):
         # Most executors never meet such a file.
@@ -195,4 +209,14 @@ async def _chosen(invocation: Invocation, reach: Reach, text: str, *, here: bool
             found = await _peer(invocation, reach, host, port, here=here)
             if isinstance(found, Failure):
                 return found
-    return None
+    return urls
+
+
+def _on_loopback(urls: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """The servers of these URLs, well formed, that are on IPv4 loopback."""
+    for url in urls:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        address = literal_address(host)
+        if host == "localhost" or (address and address.version == 4 and address.is_loopback):
+            yield host, parts.port or (80 if parts.scheme.lower() == "http" else 443)

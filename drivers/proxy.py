@@ -15,11 +15,12 @@ import contextlib
 import os
 import secrets
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from drivers.enclosed import WayOut
+from drivers.enclosed import Tunnel, WayOut
 from drivers.http import ranges
 from drivers.reach import Reach
 from toolmeta.hosts import split_port
@@ -33,7 +34,7 @@ _TRIED: Final = 3
 #: oldest that has shown no password, else the oldest of the step that has most.
 _CONNECTIONS: Final = 256
 _PIECE: Final = 64 * 1024
-#: Refusals that are kept of one step.
+#: Refusals that are kept of one step, and as many failures.
 _REFUSALS: Final = 10
 
 
@@ -56,6 +57,8 @@ class Pass:
     reach: Reach
     password: str = field(default_factory=lambda: secrets.token_urlsafe(18), repr=False)
     refused: list[str] = field(default_factory=list)
+    #: What could not be connected to.
+    unreached: list[str] = field(default_factory=list)
     #: What is open for the step, the oldest first, each with what serves it.
     connections: Open = field(default_factory=dict, repr=False)
 
@@ -93,9 +96,19 @@ class GuardProxy:
         return f"{self._folder.name}/socket"
 
     @property
-    def way_out(self) -> WayOut:
-        """For a program that has a network namespace of its own."""
-        return WayOut(self.socket, self._port)
+    def port(self) -> int:
+        """The port of loopback."""
+        return self._port
+
+    def way_out(self, granted: Pass, loopback: Iterable[tuple[str, int]]) -> WayOut:
+        """For a program that has a network namespace of its own, with servers on loopback."""
+        known = base64.b64encode(f"step:{granted.password}".encode()).decode()
+        login = f"Proxy-Authorization: Basic {known}"
+        tunnels = tuple(
+            Tunnel(port, f"CONNECT {host}:{port} HTTP/1.1\r\n{login}\r\n\r\n")
+            for host, port in loopback
+        )
+        return WayOut(self.socket, self._port, tunnels)
 
     def admit(self, reach: Reach) -> Pass:
         """A pass for one step, valid until `dismiss`."""
@@ -221,6 +234,8 @@ async def _connected(
         try:
             addresses = await resolve(host, port)
         except Unresolvable as error:
+            if len(granted.unreached) < _REFUSALS:
+                granted.unreached.append(f"{host[:253]}: {error}")
             raise _Refused("502 Bad Gateway", f"{host}: {error}") from None
         found = (granted.reach.refusal(address, port) for address in addresses)
         refusal = next((text for text in found if text is not None), None)
@@ -229,7 +244,10 @@ async def _connected(
                 with contextlib.suppress(OSError, TimeoutError):
                     async with asyncio.timeout(_CONNECT_SECONDS):
                         return await asyncio.open_connection(str(address), port)
-            raise _Refused("502 Bad Gateway", f"{host}:{port} cannot be connected to")
+            told = f"{host}:{port} cannot be connected to"
+            if len(granted.unreached) < _REFUSALS:
+                granted.unreached.append(told)
+            raise _Refused("502 Bad Gateway", told)
         reason = refusal
     if len(granted.refused) < _REFUSALS:
         granted.refused.append(f"{host[:253]}: {reason}")

@@ -27,6 +27,7 @@ from streams.envelope import SIGNATURE
 from streams.ids import route_of
 from streams.lifecycle import TERMINAL_EVENTS
 from streams.topics import CONTROL, EVENTS, PROGRESS, REQUESTS, Topic, dead_letter_topic
+from tests.brokers import remember
 from tests.signing import cluster_of
 
 #: Longer than a lease, a restart and the work that is left, on a busy machine.
@@ -127,7 +128,7 @@ class Harness:
         private = read_private(self.stack.keys.private(OPERATOR))
         command = {"type": kind, "execution_id": execution_id, "actor": private.use.actor, **fields}
         value = orjson.dumps(command)
-        cluster = cluster_of(self.stack.bootstrap_servers, self.prefix + CONTROL.name)
+        cluster = cluster_of(remember(self.stack.client_options), self.prefix + CONTROL.name)
         token = sign(private, CONTROL.name, cluster, value, time.time())
         key = route_of(execution_id).encode()
         self.produce(value, key, CONTROL.name, [(SIGNATURE, token)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,35 @@ def test_a_program_with_a_proxy_has_no_other_way_out(tmp_path: Path, own_user: b
             assert there == "refused"
         else:
             pytest.skip("network namespaces cannot be made here")
+
+
+@pytest.mark.parametrize("own_user", [True, False])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_server_on_loopback_that_the_credentials_name_is_reached(
+    tmp_path: Path, host: str, own_user: bool
+) -> None:
+    """Programs in Go never use a proxy for loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)
+        port, file = server.getsockname()[1], tmp_path / "kubeconfig"
+
+        def serve() -> None:
+            with server.accept()[0] as peer:
+                assert peer.recv(100) == b"GET http://a/ HTTP/1.1\r\n\r\n"
+                peer.sendall(b"reached\r\n")
+
+        served = threading.Thread(target=serve)
+        served.start()
+        file.write_text(f"clusters: [{{name: a, cluster: {{server: 'https://{host}:{port}'}}}}]")
+        invocation = bound("kubectl_get", {"resource": "pods", "kubeconfig": str(file)})
+        program = (PYTHON, "-I", "-S", "-c", _TRIES.replace("proxy = ", f"proxy = {port} or "), "1")
+        outcome = outcome_of(
+            replace(invocation, argv=program, parser="field:text"),
+            root_tools=set() if own_user else {"kubectl_get"}, allow_private_addresses=True,
+        )  # fmt: skip
+        served.join(30)
+        assert isinstance(outcome, Success), outcome
+        assert outcome.output["text"].strip().split("|")[1:] == ["refused", "reached"]
 
 
 def test_a_name_that_is_compared_with_a_certificate_is_checked_and_left() -> None:

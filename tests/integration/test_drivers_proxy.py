@@ -198,7 +198,7 @@ async def closed(*writers: asyncio.StreamWriter) -> None:
 
 
 def port_of(proxy: GuardProxy) -> int:
-    return proxy.way_out.port
+    return proxy.port
 
 
 def test_connections_without_a_pass_keep_no_step_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,7 @@ def test_an_asset_that_is_named_and_not_used_counts(
     execute: Execute, stricter: dict[str, str]
 ) -> None:
     named = [stricter["name"].upper()]
-    result = execute("noop", {"value": 1}, tenant=stricter["tenant"], assets=named)
+    result = execute("uptime", tenant=stricter["tenant"], assets=named)
     assert (result.status, result.error_class) == ("failed", "environment"), result
 
 

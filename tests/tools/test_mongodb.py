@@ -25,7 +25,7 @@ def test_mongosh_recorded(execute: Execute, fake_program: FakePrograms) -> None:
     }  # fmt: skip
     fake = fake_program("mongosh", stdout=json.dumps(reply, indent=2))
     find = {
-        "server": "db-01",
+        "server": "127.0.0.1",
         "database": "shop",
         "user": "report",
         "password": "canary-password",
@@ -43,7 +43,7 @@ def test_mongosh_recorded(execute: Execute, fake_program: FakePrograms) -> None:
     environment = fake.environment
     assert environment["RUNSTREAM_PASSWORD"] == "canary-password"
     assert json.loads(environment["RUNSTREAM_ARGUMENTS"]) == find["arguments"]
-    assert environment["RUNSTREAM_SERVER"] == "db-01:27017"
+    assert environment["RUNSTREAM_SERVER"] == "127.0.0.1:27017"
 
 
 def test_mongosh_script_does_what_it_says() -> None:
@@ -62,7 +62,7 @@ def test_mongosh_script_does_what_it_says() -> None:
 
     def run(**variables: str) -> subprocess.CompletedProcess[str]:
         names = {
-            "RUNSTREAM_SERVER": "db-01:27017",
+            "RUNSTREAM_SERVER": "127.0.0.1:27017",
             "RUNSTREAM_DATABASE": "shop",
             "RUNSTREAM_AUTH": "admin",
             "RUNSTREAM_ARGUMENTS": "{}",
@@ -86,7 +86,7 @@ def test_mongosh_script_does_what_it_says() -> None:
             RUNSTREAM_PASSWORD="p/w",
         ).stdout
     )
-    assert url.startswith("mongodb://a%40b:p%2Fw@db-01:27017/shop?")
+    assert url.startswith("mongodb://a%40b:p%2Fw@127.0.0.1:27017/shop?")
     assert url.endswith("&authSource=admin")
     assert command == {"find": "orders", "limit": 1}
     assert json.loads(run(RUNSTREAM_NAME="ping").stdout)[1] == {"ping": 1}
@@ -103,7 +103,7 @@ def test_mongodump_recorded(execute: Execute, fake_program: FakePrograms, tmp_pa
         "2026-11-20T08:00:00.004+0000\tdone dumping shop.orders (12 documents)\n",
     )
     parameters = {
-        "server": "db-01",
+        "server": "127.0.0.1",
         "user": "backup",
         "password": "canary-password",
         "auth_database": "admin",
@@ -114,7 +114,7 @@ def test_mongodump_recorded(execute: Execute, fake_program: FakePrograms, tmp_pa
     output = succeeded(execute("mongodump", parameters))
     assert output["collections"] == [{"collection": "shop.orders", "documents": 12}]
     assert fake.argv == [
-        "mongodump", "--host=db-01", "--port=27017", "--username=backup",
+        "mongodump", "--host=127.0.0.1", "--port=27017", "--username=backup",
         "--authenticationDatabase=admin", "--db=shop", "--gzip", f"--out={tmp_path / 'dump'}",
     ]  # fmt: skip
     assert fake.stdin == "canary-password\n"
@@ -124,7 +124,7 @@ def test_mongodb_faults_have_classes(execute: Execute, fake_program: FakeProgram
     fake_program(
         "mongosh", stderr="MongoServerError: Authentication failed.\n", exit_code=1, stdout=""
     )
-    assert execute("mongosh", {"server": "db-01"}).error_class == "login_refused"
+    assert execute("mongosh", {"server": "127.0.0.1"}).error_class == "login_refused"
     fake_program(
         "mongodump",
         stderr="Failed: can't create session: failed to connect: connection refused\n",
