@@ -9,11 +9,14 @@ Compare RFC 9162, section 2.1, whose trees keep the order of their leaves, too.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 #: Bytes of a leaf, of a node and of a sibling in a proof.
 SIZE: Final = 32
+#: Nodes that are kept of one signature: those of a tree over as many values.
+MAX_NODES: Final = 256
 _NODE: Final = b"\x01"
 
 
@@ -39,14 +42,35 @@ def tree(leaves: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
     return level[0][0], proofs
 
 
-def root(value: bytes, proof: bytes) -> bytes | None:
-    """The root that the proof leads to from a value; None where the value can be no leaf."""
-    if value.startswith(_NODE):
-        return None
-    found = leaf(value)
-    for at in range(0, len(proof), SIZE):
-        found = _node(found, proof[at : at + SIZE])
-    return found
+@dataclass(slots=True)
+class Roots:
+    """Checks proofs against some roots; a node is computed once, however many values are below."""
+
+    #: Of every node that is known: the proof from there on.
+    _paths: dict[bytes, bytes]
+
+    @classmethod
+    def of(cls, roots: Iterable[bytes]) -> Roots:
+        """Nothing else is known yet."""
+        return cls(dict.fromkeys(roots, b""))
+
+    def covers(self, value: bytes, proof: bytes) -> bool:
+        """Whether the value is below one of the roots, and this is its proof."""
+        if value.startswith(_NODE):
+            return False
+        node, computed = leaf(value), []
+        for at in range(0, len(proof) + 1, SIZE):
+            known = self._paths.get(node)
+            if known is not None:
+                if known != proof[at:]:
+                    return False
+                for one, rest in computed[: MAX_NODES - len(self._paths)]:
+                    self._paths[one] = rest
+                return True
+            if at:
+                computed.append((node, proof[at:]))
+            node = _node(node, proof[at : at + SIZE])
+        return False
 
 
 def _node(one: bytes, other: bytes) -> bytes:

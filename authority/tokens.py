@@ -68,7 +68,7 @@ class Token:
 
     key: TrustedKey
     claims: Claims
-    digests: frozenset[str]
+    roots: hash_tree.Roots
 
     @property
     def signed_at(self) -> int:
@@ -109,16 +109,10 @@ def parts(token: str) -> tuple[str, str]:
 
 def covers(token: Token, proof: str, value: bytes) -> bool:
     """Whether the token, with this proof behind it, is for this value."""
-    if not proof:
-        return digest(value) in token.digests
-    try:
-        siblings = base64.urlsafe_b64decode(proof + "=" * (-len(proof) % 4))
-    except (ValueError, binascii.Error):
+    siblings = _bytes_of(proof)
+    if siblings is None or len(siblings) % hash_tree.SIZE:
         return False
-    if len(siblings) % hash_tree.SIZE or _url64(siblings) != proof:
-        return False
-    root = hash_tree.root(value, siblings)
-    return root is not None and _url64(root) in token.digests
+    return token.roots.covers(value, siblings)
 
 
 def verify(token: str, find: Callable[[str], TrustedKey | None]) -> Token | Forged:
@@ -147,17 +141,26 @@ def verify(token: str, find: Callable[[str], TrustedKey | None]) -> Token | Forg
         return Forged(f"the signature's claim {where or '?'}: {fault['msg']}")
     except (JoseError, ValueError, TypeError, RecursionError) as error:
         return Forged(f"the signature is no compact JWS with EdDSA: {str(error)[:200]}")
-    return Token(key, claims, frozenset(claims.sha256))
+    found = [_bytes_of(text) for text in claims.sha256]
+    roots = hash_tree.Roots.of(one for one in found if one is not None)
+    return Token(key, claims, roots)
 
 
 def _is_canonical(token: str) -> bool:
-    """Whether no other text stands for the same signature: base64url leaves its last bits open."""
-    text = token.rpartition(".")[2]
+    """Whether no other text stands for the same signature."""
+    return _bytes_of(token.rpartition(".")[2]) is not None
+
+
+def _bytes_of(text: str) -> bytes | None:
+    """What a base64url text stands for; None where another text is its canonical one.
+
+    The last character has bits that mean nothing.
+    """
     try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        found = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (ValueError, binascii.Error):
-        return False
-    return _url64(raw) == text
+        return None
+    return found if _url64(found) == text else None
 
 
 def _url64(value: bytes) -> str:
