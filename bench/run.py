@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -33,6 +34,9 @@ from streams.topics import all_topics
 
 SYSTEM = "system."
 BARE = "bare."
+#: Rounds of warming up, at most; and what one that still falls has of the CPU of the one before.
+WARM_UPS = 8
+STILL_FALLING = 0.93
 #: The concurrency of an executor bounds its claims; no-op steps take no room, so it may be high.
 EXECUTOR = {
     "RUNSTREAM_CONCURRENCY": "1024",
@@ -73,8 +77,8 @@ def _measure(server: KafkaServer, folder: Path, wanted: argparse.Namespace) -> d
     with _system(options, folder) as ours, _bare(options, folder) as theirs:
         system = Load(options, SYSTEM, partial(system_request, locks=wanted.locks))
         bare = Load(options, BARE, bare_request)
-        for load in (system, bare):  # warm up: connections, caches, the broker's compiler
-            load.throughput(wanted.executions // 4, 5, wanted.in_flight)
+        for load in (system, bare):
+            _warm_up(load, server.pid or 0, wanted.executions // 2, wanted.in_flight)
         for _ in range(wanted.rounds):
             for name, load in (("bare", bare), ("system", system)):
                 pids = {**(ours if name == "system" else theirs), "broker": server.pid or 0}
@@ -109,6 +113,21 @@ def _measure(server: KafkaServer, folder: Path, wanted: argparse.Namespace) -> d
         "locks": wanted.locks,
         "cores": os.cpu_count(),
     }
+
+
+def _warm_up(load: Load, broker: int, executions: int, in_flight: int) -> None:
+    """Run until the broker's CPU per execution stops falling: its compiler is done, or so nearly.
+
+    In the first seconds of a JVM compiling costs more than the work itself.
+    """
+    last = math.inf
+    for _ in range(WARM_UPS):
+        before = _cpu_seconds(broker)
+        load.throughput(executions, 5, in_flight)
+        used = _cpu_seconds(broker) - before
+        if used > last * STILL_FALLING:
+            return
+        last = used
 
 
 def _percentiles(values: list[float]) -> dict[str, float]:
