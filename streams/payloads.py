@@ -69,6 +69,13 @@ class Accepted:
     claimed_actor: Annotated[
         str | None, Field(description="who a request without a signature says it is from")
     ] = None
+    definitions: Annotated[
+        dict[str, str] | None,
+        Field(
+            description="tool -> digest of its definition, of every tool that the plan may call; "
+            "null where it needs no approval"
+        ),
+    ] = None
 
 
 @dataclass(slots=True)

@@ -271,6 +271,7 @@ def _accepted(
         approval_level=level,
         name=plan.name,
         unknown_fields=_unknown_fields(plan) or None,
+        definitions={tool.name: tool.digest for tool in tools.values()} if level else None,
     )
 
 

@@ -32,6 +32,7 @@ from streams.payloads import (
     Accepted,
     ApprovalGiven,
     ApprovalRequested,
+    By,
     CancelRequested,
     CompensationScheduled,
     CompensationSkipped,
@@ -75,6 +76,7 @@ def accepted(event: Event, at: float) -> Execution:
         earlier_actors=data.earlier_actors or [],
         claimed_actor=data.claimed_actor,
         signed_at=data.signed_at,
+        definitions=data.definitions,
         seq=event.seq,
         chain=event.chain,
         steps={spec.id: StepState(spec.id) for spec in data.plan.steps},
@@ -132,6 +134,8 @@ def _execution(execution: Execution, event: Event, at: float) -> None:
     if isinstance(data, ApprovalRequested):
         execution.approval_expires_at = unix(data.expires_at)
     elif isinstance(data, ApprovalGiven):
+        execution.approved_by.append(data.actor)
+    elif event.type == "execution.approved" and isinstance(data, By):
         execution.approved_by.append(data.actor)
     elif event.type == "execution.started" and execution.started_at is None:
         execution.started_at = at
