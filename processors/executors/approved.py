@@ -1,7 +1,7 @@
 """Whether a command carries the approval that its call needs; pure.
 
-The router lets nothing out that waits for an approval. Asked again here, that holds where its
-catalogue is another one, and where somebody has got hold of its key but of no approver's.
+The router lets nothing out that waits for an approval. Asked again here, that holds where the
+router has another catalogue than this executor, and where a command came about in another way.
 """
 
 from __future__ import annotations
