@@ -53,7 +53,7 @@ def definitions(plan: AdmittedPlan, registry: Registry) -> dict[str, str]:
 
 
 def approval_level(stated: int, plan: AdmittedPlan, environment: str, registry: Registry) -> int:
-    """How many people must approve the plan: as many as it says, one at least where a call needs it.
+    """How many people must approve the plan: as many as it says, or one where a call needs it.
 
     What is no longer in the catalogue needs none by itself: nobody can run it.
     """

@@ -50,6 +50,8 @@ from streams.timestamps import unix
 
 #: Statuses in which the execution waits for a person, and its timeout with it.
 _CLOCK_STOPS = frozenset({"paused", "needs_attention"})
+#: The last of the approvals that a level needs has a type of its own.
+_APPROVALS = frozenset({"execution.approval_given", "execution.approved"})
 
 
 def accepted(event: Event, at: float) -> Execution:
@@ -133,9 +135,7 @@ def _execution(execution: Execution, event: Event, at: float) -> None:
     execution.status = status
     if isinstance(data, ApprovalRequested):
         execution.approval_expires_at = unix(data.expires_at)
-    elif isinstance(data, ApprovalGiven):
-        execution.approved_by.append(data.actor)
-    elif event.type == "execution.approved" and isinstance(data, By):
+    elif isinstance(data, By | ApprovalGiven) and event.type in _APPROVALS:
         execution.approved_by.append(data.actor)
     elif event.type == "execution.started" and execution.started_at is None:
         execution.started_at = at
