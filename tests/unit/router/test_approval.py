@@ -251,3 +251,49 @@ def test_a_rerun_waits_for_what_the_catalogue_says_now() -> None:
     assert not simulation.commands
     simulation.control("approve", again, actor="bob")
     assert carried(simulation, simulation.take())["by"] == ["bob"]
+
+
+def restart_of(unit: str, key: str) -> dict[str, Any]:
+    """A request to restart a unit in prod, under an idempotency key."""
+    parameters = {"host": "web-01", "action": "restart", "unit": unit}
+    plan = {"environment": "prod", "steps": [{"tool": "systemctl", "parameters": parameters}]}
+    return {"actor": "mallory", "idempotency_key": key, "plan": plan}
+
+
+@pytest.mark.parametrize("end", ["waits", "runs", "completed", "failed", "cancelled"])
+@pytest.mark.parametrize("key", ["the same", "another"])
+def test_a_changed_parameter_needs_an_approval_of_its_own(end: str, key: str) -> None:
+    simulation = Simulation()
+    first = simulation.submit(restart_of("nginx", "the same"))[0]
+    approved_hash = first["data"]["plan_hash"]
+    if end != "waits":
+        simulation.control("approve", first["execution_id"], actor="bob")
+        command = simulation.take()
+        assert command["parameters"]["unit"] == "nginx"
+        if end == "completed":
+            simulation.run(command)
+        elif end == "failed":
+            simulation.fail(command)
+        elif end == "cancelled":
+            simulation.control("cancel", first["execution_id"])
+            simulation.report("refused", command, reason="cancelled", message="before its claim")
+    simulation.restart()
+    events = simulation.submit(restart_of("sshd", key))
+    if key == "the same" and end not in ("failed", "cancelled"):
+        # Only what has failed or was cancelled leaves its key to another plan.
+        assert kinds(events) == ["execution.rejected"]
+        assert events[0]["data"]["reason"] == "conflict"
+        assert not simulation.commands
+        return
+    assert kinds(events) == ["execution.accepted", "execution.approval_requested"]
+    second = events[0]["execution_id"]
+    assert events[0]["data"]["plan_hash"] != approved_hash
+    assert not simulation.commands
+    # Neither the approval of the first nor the hash that it named counts for the second.
+    old = simulation.control("approve", second, actor="bob", plan_hash=approved_hash)
+    assert refused(old, "another hash")
+    assert not simulation.commands
+    simulation.control("approve", second, actor="bob")
+    command = simulation.take()
+    assert (command["execution_id"], command["parameters"]["unit"]) == (second, "sshd")
+    assert carried(simulation, command)["by"] == ["bob"]
