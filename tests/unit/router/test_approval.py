@@ -294,6 +294,8 @@ def test_a_changed_parameter_needs_an_approval_of_its_own(end: str, key: str) ->
     assert refused(old, "another hash")
     assert not simulation.commands
     simulation.control("approve", second, actor="bob")
+    if end == "runs":
+        simulation.run(command)  # Until then it has the lock of web-01.
     command = simulation.take()
     assert (command["execution_id"], command["parameters"]["unit"]) == (second, "sshd")
     assert carried(simulation, command)["by"] == ["bob"]
