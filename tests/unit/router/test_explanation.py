@@ -145,10 +145,9 @@ class Observed(Simulation):
 
     def _fresh(self) -> Any:
         hosted = super()._fresh()
-        if self.quota is not None:
-            hosted.router.requests = replace(
-                hosted.router.requests, quota_of=lambda tenant: self.quota
-            )
+        if (quota := self.quota) is not None:
+            limited = replace(hosted.router.requests, quota_of=lambda tenant: quota)
+            hosted.router.requests = limited
         return hosted
 
     def read_locks(self, position: int = 0, *, again: bool = False) -> list[dict[str, Any]]:

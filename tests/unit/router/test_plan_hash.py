@@ -116,7 +116,9 @@ def changed(draw: st.DrawFn, path: Path) -> dict[str, Any]:
 def other_value(value: Any, path: Path) -> st.SearchStrategy[Any]:
     """Another value that may stand in the place of this one."""
     if not of_the_plan(path):
-        anything = st.sampled_from([None, True, False, 0, 1, -0.0, "", "x", [], {}, [None]])
+        anything: st.SearchStrategy[Any] = st.sampled_from(
+            [None, True, False, 0, 1, -0.0, "", "x", [], {}, [None]]
+        )
         return anything.filter(lambda other: orjson.dumps(other) != orjson.dumps(value))
     if path[-1] in _OTHERS:
         return st.sampled_from(_OTHERS[str(path[-1])])
