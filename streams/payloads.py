@@ -71,10 +71,7 @@ class Accepted:
     ] = None
     definitions: Annotated[
         dict[str, str] | None,
-        Field(
-            description="tool -> digest of its definition, of every tool that the plan may call; "
-            "null where it needs no approval"
-        ),
+        Field(description="tool -> digest of its definition; null where no approval is needed"),
     ] = None
 
 
