@@ -174,6 +174,8 @@ class Agent:
         if failure is not None:
             output = failure.output
             fields["error"] = reports.error(failure.error_class, failure.message, failure.transient)
+            if failure.denied is not None:
+                fields["denied"] = reports.denied(failure.denied)
         if "evidence" in fields:
             fields["evidence"] = reports.evidence(masker.value(fields["evidence"]))
         record = self._record(attempt, kind, fields, self._end_fields(attempt, duration, output))

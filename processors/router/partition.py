@@ -25,7 +25,7 @@ from processors.router.decision import Decision
 from processors.router.lock_answers import decide_lock_answer
 from processors.router.locks import give_back
 from processors.router.outcomes import Accept, Explain, Forward, Refuse, Repeat
-from processors.router.reports import decide_late_report, decide_report
+from processors.router.reports import decide_report
 from processors.router.requests import RequestHandler
 from processors.router.reruns import decide_rerun
 from processors.router.scheduling import advance
@@ -152,10 +152,7 @@ class RouterPartition:
             self._write(decide_report(execution, report, now), out)
             return
         assert entry is not None  # one of both is known  # noqa: S101
-        data = decide_late_report(entry, report)
-        if data is not None:
-            step, attempt = report.step, report.attempt
-            self.answers.append(entry, "step.late_result", data, now, out, step, attempt)
+        self.answers.late(entry, report, now, out)
 
     def _forged(
         self,

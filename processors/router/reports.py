@@ -24,7 +24,8 @@ from processors.router.state import (
     report_bit,
     use_digest,
 )
-from streams.audit_payloads import SecretsUsed
+from streams.actors import ANONYMOUS
+from streams.audit_payloads import Audit, SecretsUsed
 from streams.lifecycle import ENDED
 from streams.limits import MAX_EVIDENCE_BYTES
 from streams.locks import AssetNames, Name
@@ -101,6 +102,7 @@ def decide_report(execution: Execution, report: AnyReport, now: float) -> Decisi
             _run(decision)
             if report.error["class"] == LOCK_NAMES:
                 _teach(decision, uncovered(report.output, execution.locks))
+            _denied(decision, step, report)
             failed = StepFailed(
                 report.duration_seconds,
                 report.error,
@@ -174,6 +176,26 @@ def _secrets_used(decision: Decision, step: StepState, report: UsedReport) -> No
     decision.emit("audit.secret_used", data, step.id, report.attempt)
 
 
+def _denied(decision: Decision, step: StepState, report: Failed) -> None:
+    data = secret_denied(report, decision.execution)
+    if data is not None:
+        decision.emit("audit.decision", data, step.id, report.attempt)
+
+
+def secret_denied(report: Failed, execution: Execution | None) -> Audit | None:
+    """The decision that an executor refused a secret, where the attempt failed by that.
+
+    `execution` is None where nobody knows any more who asked for it.
+    """
+    denied = report.denied
+    if denied is None:
+        return None
+    actor = ANONYMOUS if execution is None else execution.actor
+    claimed = None if execution is None else execution.claimed_actor
+    message, resource = report.error["message"], f"secret/{denied.path}"
+    return Audit(actor, "secret", False, message, denied.rule, None, claimed, resource)
+
+
 def _heartbeat(decision: Decision, step: StepState, report: Heartbeat) -> None:
     _lease(decision, step)
     told = (report.percent, report.message)
@@ -245,6 +267,8 @@ def _late(decision: Decision, step: StepState, report: AnyReport) -> None:
     if isinstance(report, Started):
         data.message = "it was claimed after it had been given up; the executor is told to end it"
         cancel_attempt(decision, step, report.attempt, "superseded")
+    if isinstance(report, Failed):
+        _denied(decision, step, report)
     decision.emit("step.late_result", data, step.id, report.attempt)
 
 

@@ -59,7 +59,10 @@ class SignedLab:
         policy = lab.folder / "policy.yaml"
         policy.write_text(built_in_text())
         lab.start("router", require_signatures=required, policy=policy)
-        lab.start("executor", EXECUTOR, concurrency=64)
+        secrets = lab.folder / "secrets.yaml"
+        secrets.write_text("rules: [{id: no-root, effect: deny, secrets: [env/ROOT]}]")
+        secrets.chmod(0o600)
+        lab.start("executor", EXECUTOR, concurrency=64, secrets_policy=secrets)
 
     # -- writing ---------------------------------------------------------------------------------
 

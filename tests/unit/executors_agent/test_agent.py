@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from drivers.context import Outcome, RunContext, Success
+from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.resources import Resources
 from processors.executors import agent as module
 from processors.executors.agent import Agent
@@ -22,7 +22,15 @@ from processors.executors.slots import Slots
 from runtime import clock
 from runtime.settings import ExecutorSettings
 from streams.commands import CancelStep
-from streams.reports import REPORT, AnyReport, Cancelled, Failed, Heartbeat, Succeeded
+from streams.reports import (
+    REPORT,
+    AnyReport,
+    Cancelled,
+    Failed,
+    Heartbeat,
+    SecretUse,
+    Succeeded,
+)
 from tests.driver_kit import command, until
 from tests.unit.executors_agent.test_attempts import FakeDriver
 from tests.unit.executors_agent.test_reports import no_tokens
@@ -105,6 +113,24 @@ def test_the_time_limit_holds_after_a_pause_without_attempts() -> None:
             assert isinstance(end, Failed) and end.error["class"] == "timed_out"
             idle_since = clock.monotonic()
             await until(lambda at=idle_since: clock.monotonic() > at + 3 * module.TICK_SECONDS)  # type: ignore[misc]
+        await lab.agent.drain(0, 0)
+
+    asyncio.run(story())
+
+
+def test_a_refused_secret_is_reported_by_its_path_and_rule() -> None:
+    refused = SecretUse("vault/" + "p" * 2_000, "headers", "no-root", "h" * 400)
+
+    async def act(context: RunContext) -> Outcome:
+        return Failure("secret_denied", "It may not be used.", denied=refused)
+
+    async def story() -> None:
+        lab = Lab(act)
+        lab.begin("one")
+        await until(lambda: bool(lab.kinds("one")))
+        end = lab.last("one")
+        assert isinstance(end, Failed) and end.denied is not None
+        assert (end.denied.path, end.denied.rule) == (refused.path[:1_200], "no-root")
         await lab.agent.drain(0, 0)
 
     asyncio.run(story())
