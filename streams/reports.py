@@ -145,9 +145,13 @@ class Refused(_Report):
 
 
 class RejectedCommand(_Report):
-    """A forged command, or a copy, names this attempt; it says nothing about the attempt."""
+    """A forged command or cancel, or a copy of a command, names this attempt.
+
+    It says nothing about the attempt.
+    """
 
     type: Literal["rejected_command"] = "rejected_command"
+    record: Literal["command", "cancel"] = "command"
     message: str = Field(max_length=2_000)
 
 

@@ -19,6 +19,8 @@ FORGED: Final = Counter(
     "Records refused for their signature, by what they are",
     ["record"],
 )
+#: What a record is, by the action of the decision that refuses it; all others are control messages.
+RECORDS: Final = {"report": "report", "command": "command", "cancel_step": "cancel"}
 
 
 class Authentication(Protocol):

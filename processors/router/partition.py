@@ -16,7 +16,7 @@ from authority.identity import Forged, Identity, identify
 from processors.router import decoding
 from processors.router.answers import Answers
 from processors.router.approval import approval_request
-from processors.router.authentication import FORGED, Authentication, refuse_control
+from processors.router.authentication import FORGED, RECORDS, Authentication, refuse_control
 from processors.router.authorisation import audit_of, control, other_tenant
 from processors.router.changelog import Change, records
 from processors.router.commands import decide_command
@@ -146,7 +146,8 @@ class RouterPartition:
             self._forged(known, "report", refusal, now, out)
             return
         if isinstance(report, RejectedCommand):
-            self._forged(known, "command", report.message, now, out)
+            action = "cancel_step" if report.record == "cancel" else "command"
+            self._forged(known, action, report.message, now, out)
             return
         if execution is not None:
             self._write(decide_report(execution, report, now), out)
@@ -164,7 +165,7 @@ class RouterPartition:
         claimed: str | None = None,
     ) -> None:
         """Write down that a record about this execution was refused; that changes nothing else."""
-        FORGED.labels(action if action in ("report", "command") else "control").inc()
+        FORGED.labels(RECORDS.get(action, "control")).inc()
         if known.forged >= MAX_FORGED:
             return
         data = Audit(ANONYMOUS, action, False, why, rule=SIGNATURE_RULE, claimed_actor=claimed)

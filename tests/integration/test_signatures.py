@@ -264,6 +264,9 @@ def test_forged_cancels_of_a_step_stop_nothing(signed: SignedLab) -> None:
         signed.write(EXECUTORS_CONTROL, key, changed, token)
     signed.lab.until(lambda: len(refused()) >= before + len(said), "refused cancels")
     assert unlike(said, refused()[before:]) == {}
+    audits = signed.refusals(execution_id, len(said))
+    assert {data["action"] for data in audits} == {"cancel_step"}
+    assert unlike(said, [data["message"] for data in audits]) == {}
     signed.still_runs(execution_id)
 
 

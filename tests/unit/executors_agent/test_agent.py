@@ -28,6 +28,7 @@ from streams.reports import (
     Cancelled,
     Failed,
     Heartbeat,
+    RejectedCommand,
     SecretUse,
     Succeeded,
 )
@@ -113,6 +114,29 @@ def test_the_time_limit_holds_after_a_pause_without_attempts() -> None:
             assert isinstance(end, Failed) and end.error["class"] == "timed_out"
             idle_since = clock.monotonic()
             await until(lambda at=idle_since: clock.monotonic() > at + 3 * module.TICK_SECONDS)  # type: ignore[misc]
+        await lab.agent.drain(0, 0)
+
+    asyncio.run(story())
+
+
+def test_forged_cancels_are_reported_by_who_has_the_attempt() -> None:
+    async def story() -> None:
+        lab = Lab(_sleeps)
+        forged = lab.agent._cancellations.forged
+        # Before the claim, while it runs, and of an attempt that is elsewhere.
+        forged.add("one", "it is not signed")
+        lab.begin("one")
+        for name in ("one", "elsewhere"):
+            forged.add(name, "the key is not trusted")
+            lab.agent.report_forged(name)
+        await until(lambda: len(lab.kinds("one")) == 2)
+        told = [one for one in lab.publisher.reports if isinstance(one, RejectedCommand)]
+        assert [(one.step, one.record, one.message) for one in told] == [
+            ("one", "cancel", "it is not signed"), ("one", "cancel", "the key is not trusted"),
+        ]  # fmt: skip
+        assert lab.agent.running == 1
+        lab.cancel("one")
+        await until(lambda: lab.kinds("one")[-1] == "cancelled")
         await lab.agent.drain(0, 0)
 
     asyncio.run(story())

@@ -243,12 +243,18 @@ def test_a_forged_report_is_a_dead_letter_and_audited(router: Simulation, chosen
     assert set(chosen.domains) == {"test"}
 
 
-def test_a_forged_command_is_audited_and_the_attempt_goes_on(router: Simulation) -> None:
+@pytest.mark.parametrize(
+    ("fields", "action"), [({}, "command"), ({"record": "cancel"}, "cancel_step")]
+)
+def test_a_forged_command_is_audited_and_the_attempt_goes_on(
+    router: Simulation, fields: dict[str, str], action: str
+) -> None:
     router.submit(REQUEST)
     command = router.take()
     router.report("started", command)
-    (event,) = router.report("rejected_command", command, message="it is not signed")
-    assert (event["type"], event["data"]["action"]) == ("audit.decision", "command")
+    (event,) = router.report("rejected_command", command, message="it is not signed", **fields)
+    assert (event["type"], event["data"]["action"]) == ("audit.decision", action)
+    assert (event["data"]["rule"], event["data"]["allowed"]) == ("signature", False)
     assert kinds(router.report("succeeded", command))[-1] == "execution.completed"
 
 
