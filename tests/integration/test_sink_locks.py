@@ -44,7 +44,7 @@ def test_the_latest_holder_is_the_one_that_is_shown(database: str, order: str) -
 
 def test_no_column_of_a_lock_stays_empty(database: str) -> None:
     migrate(database)
-    story = Story().add("lock.acquired", tokens={"web-01": 4}, step="one", lease_seconds=60.0)
+    story = Story().lock("s0", {"web-01": 4})
     with psycopg.connect(database) as connection:
         for table in TABLES:
             connection.execute(table.incoming)
@@ -52,4 +52,4 @@ def test_no_column_of_a_lock_stays_empty(database: str) -> None:
         found = connection.execute("SELECT to_jsonb(l) FROM execution.execution_locks AS l")
         ((row,),) = found.fetchall()
     assert [name for name, value in row.items() if value is None] == []
-    assert (row["step"], row["lease_seconds"], row["fencing_token"]) == ("one", 60.0, 4)
+    assert (row["step"], row["lease_seconds"], row["fencing_token"]) == ("s0", 60.0, 4)

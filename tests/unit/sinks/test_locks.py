@@ -21,7 +21,7 @@ def test_a_lock_is_a_row_until_it_ends() -> None:
 
 
 def test_every_column_of_a_lock_is_filled() -> None:
-    story = Story().add("lock.acquired", tokens={"web-01": 4}, step="one", lease_seconds=60.0)
+    story = Story().lock("s0", {"web-01": 4})
     row = fold(story.rows()).patches.locks[story.id, "web-01"]
     assert row is not None
     assert {name for name in LOCKS.columns if row.get(name) is None} == set()
