@@ -140,17 +140,18 @@ class RouterPartition:
             domain = execution.spec(found).domain
         elif entry is not None and report.step in entry.steps:
             domain = entry.steps[report.step].domain
-        refusal = self.authentication.refuse_report(message, domain, now)
-        if refusal is not None:
-            self.writer.dead_letter(out, topics.REPORTS, message, "not_authentic", refusal)
-            self._forged(known, "report", refusal, now, out)
+        signed_at = self.authentication.report_time(message, domain, now)
+        if isinstance(signed_at, Forged):
+            why = signed_at.message
+            self.writer.dead_letter(out, topics.REPORTS, message, "not_authentic", why)
+            self._forged(known, "report", why, now, out)
             return
         if isinstance(report, RejectedCommand):
             action = "cancel_step" if report.record == "cancel" else "command"
             self._forged(known, action, report.message, now, out)
             return
         if execution is not None:
-            self._write(decide_report(execution, report, now), out)
+            self._write(decide_report(execution, report, signed_at, now), out)
             return
         assert entry is not None  # one of both is known  # noqa: S101
         self.answers.late(entry, report, now, out)

@@ -1,8 +1,9 @@
 """Reports: what the router makes of an executor's report.
 
-A report counts only for the attempt that is in flight, and once. One that was applied already is
-ignored; one of an attempt that no longer counts is written down as `step.late_result`, with what
-it says, and changes nothing.
+A report counts only for the attempt that is in flight, and once. What may come again and again
+(heartbeats, and why it waits) counts from the executor that claimed it, and only if it was signed
+later than the one before. A report that was applied already is ignored; one of an attempt that no
+longer counts is written down as `step.late_result`, with what it says, and changes nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import orjson
 from processors.router.asset_names import learned, uncovered
 from processors.router.attempts import cancel_attempt, fail
 from processors.router.decision import AskKeeper, Decision
-from processors.router.evolve import renew_lease, told_progress
+from processors.router.evolve import heard, held, renew_lease, told_progress
 from processors.router.scheduling import advance
 from processors.router.state import (
     DedupEntry,
@@ -62,8 +63,11 @@ MAX_LATE: Final = 10
 _AT_FAULT: Final = frozenset({"invalid", "environment"})
 
 
-def decide_report(execution: Execution, report: AnyReport, now: float) -> Decision:
-    """What follows from a report about an execution that has not been forgotten."""
+def decide_report(execution: Execution, report: AnyReport, signed_at: int, now: float) -> Decision:
+    """What follows from a report about an execution that has not been forgotten.
+
+    `signed_at` is in Unix microseconds.
+    """
     decision = Decision(execution, now)
     step = execution.steps.get(report.step)
     if step is None or report.attempt > step.attempt:
@@ -92,12 +96,16 @@ def decide_report(execution: Execution, report: AnyReport, now: float) -> Decisi
             decision.emit("step.succeeded", succeeded, step.id, report.attempt)
             _teach(decision, learned(execution.spec(step), report.output))
         case Heartbeat():
-            _heartbeat(decision, step, report)
+            if report.executor == step.executor and heard(step, signed_at):
+                _heartbeat(decision, step, report)
             return decision
-        case Waiting():
-            _waiting(decision, step, report)
-        case Resumed():
-            _resumed(decision, step)
+        case Waiting() | Resumed():
+            if report.executor != step.executor or not held(step, signed_at):
+                return decision
+            if isinstance(report, Waiting):
+                _waiting(decision, step, report)
+            else:
+                _resumed(decision, step)
         case Failed():
             _run(decision)
             if report.error["class"] == LOCK_NAMES:

@@ -14,14 +14,17 @@ import structlog
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.resources import Resources
 from processors.executors import agent as module
+from processors.executors import result_sender
 from processors.executors.agent import Agent
 from processors.executors.cancellations import Cancellations
 from processors.executors.claim import Start
 from processors.executors.lane import Claimed
 from processors.executors.slots import Slots
 from runtime import clock
+from runtime.kafka.publisher import DeliveryError
 from runtime.settings import ExecutorSettings
 from streams.commands import CancelStep
+from streams.envelope import SIGNATURE
 from streams.reports import (
     REPORT,
     AnyReport,
@@ -114,6 +117,30 @@ def test_the_time_limit_holds_after_a_pause_without_attempts() -> None:
             assert isinstance(end, Failed) and end.error["class"] == "timed_out"
             idle_since = clock.monotonic()
             await until(lambda at=idle_since: clock.monotonic() > at + 3 * module.TICK_SECONDS)  # type: ignore[misc]
+        await lab.agent.drain(0, 0)
+
+    asyncio.run(story())
+
+
+def test_a_report_that_was_not_confirmed_is_sent_again_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So nobody can tell a copy from it, signature and all."""
+    monkeypatch.setattr(result_sender, "_RETRY_SECONDS", 0.01)
+    sent: list[tuple[Any, ...]] = []
+
+    def publish_soon(*given: Any) -> None:
+        *record, delivered = given
+        sent.append(tuple(record))
+        delivered(DeliveryError("no answer") if len(sent) == 1 else None)
+
+    async def story() -> None:
+        lab = Lab(_writes)
+        lab.publisher.gate.set()
+        monkeypatch.setattr(lab.publisher, "publish_soon", publish_soon)
+        lab.begin("one")
+        await until(lambda: len(sent) == 2)
+        assert sent[0] == sent[1] and (SIGNATURE, b"token") in sent[0][3]
         await lab.agent.drain(0, 0)
 
     asyncio.run(story())
