@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import structlog
+from confluent_kafka import KafkaError
 
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.resources import Resources
@@ -132,7 +133,8 @@ def test_a_report_that_was_not_confirmed_is_sent_again_as_it_was(
     def publish_soon(*given: Any) -> None:
         *record, delivered = given
         sent.append(tuple(record))
-        delivered(DeliveryError("no answer") if len(sent) == 1 else None)
+        lost = DeliveryError(KafkaError(KafkaError._MSG_TIMED_OUT))
+        delivered(lost if len(sent) == 1 else None)
 
     async def story() -> None:
         lab = Lab(_writes)
