@@ -195,11 +195,10 @@ def test_a_log_that_was_written_anew_everywhere_is_not_signed_by_a_router(
 ) -> None:
     """Whoever can write the topic and the tables has every hash right, and no key of a router."""
     stranger = PrivateKey.generate(KeyUse(role="router"))
-    genuine = [Story(n).run() for n in range(5)]
-    for story in genuine:
-        story.values = chained(story.values)
-    good, *others = genuine
-    kept = lab.signer()(orjson.loads(good.values[-1])["chain"])
+    good, *others = stories = [Story(n).run() for n in range(5)]
+    good.values = chained(good.values)
+    # What the router had signed of the log that is replaced.
+    kept = lab.signer()(orjson.loads(chained(others[1].values)[-1])["chain"])
     forms: list[tuple[Sign, str]] = [
         (lambda chain: None, "it is not signed"),
         (lambda chain: kept, "the signature is for something else"),
@@ -213,7 +212,7 @@ def test_a_log_that_was_written_anew_everywhere_is_not_signed_by_a_router(
         story.values = chained([invented, *story.values[1:]])
         lab.write(story.values, sign)
         said[story.id] = why
-    stored(lab, sum(len(story.values) for story in genuine))
+    stored(lab, sum(len(story.values) for story in stories))
     code, results = verified(capsys, "--all")
     assert code == Exit.FAILED
     for result in results:
