@@ -6,7 +6,7 @@ The models of `streams.reports` say what is valid; a test holds everything made 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import orjson
@@ -128,7 +128,13 @@ def denied(use: SecretUse) -> SecretUse:
     """The refused use of a secret, cut to what a report may hold."""
     path, parameter, rule, to = _USE
     where = None if use.destination is None else use.destination[:to]
-    return SecretUse(use.path[:path], use.parameter[:parameter], use.rule[:rule], where)
+    return replace(
+        use,
+        path=use.path[:path],
+        parameter=use.parameter[:parameter],
+        rule=use.rule[:rule],
+        destination=where,
+    )
 
 
 def evidence(found: Mapping[str, Any]) -> orjson.Fragment:
