@@ -86,7 +86,7 @@ async def _tcpdump(invocation: Invocation, context: RunContext) -> Outcome:
     if isinstance(made, Failure):
         return made
     _, path = await in_thread(lambda: store.find(made.stored.id, tenant))
-    found = await analyse_file(invocation, path, "summary", Options(limit=_TALKERS))
+    found = await analyse_file(invocation, context, path, "summary", Options(limit=_TALKERS))
     if isinstance(found, Failure):
         return found
     return Success({"action": action, **about(made, kept=True), **found})
