@@ -76,6 +76,7 @@ async def _tcpdump(invocation: Invocation, context: RunContext) -> Outcome:
             return Success({"action": action, **piece})
         if action == "delete":
             stored, _ = await in_thread(lambda: store.find(str(values["capture"]), tenant))
+            context.acting()
             await in_thread(lambda: store.drop(stored.id))
             return Success({"action": action, "deleted": True, "capture": asdict(stored)})
     except NoSuchCapture as error:

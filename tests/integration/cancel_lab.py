@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import psutil
 
 from streams import ids
 from streams.events import decode_event
 from streams.lifecycle import execution_status, step_status
 from streams.topics import CONTROL, DEAD_LETTERS, STEPS
 from tests.conftest import POLICY
+from tests.integration.local_lab import programs_of
 from tests.integration.router_lab import EXECUTOR, RouterLab, own_topics, router_lab
 from tests.integration.test_router_group import USED
 
@@ -126,15 +126,8 @@ class CancelLab:
 
     def left(self, execution_id: str = "") -> list[str]:
         """The attempts of this execution, or of all, of which a process still runs."""
-        executors = {str(process.pid) for process in self.lab.processes.values()}
-        marks = (
-            (process.info["environ"] or {}).get("STEP_ATTEMPT", "")
-            for process in psutil.process_iter(["environ"])
-        )
-        return [
-            mark for mark in marks
-            if execution_id in mark and mark.rpartition(":")[2] in executors
-        ]  # fmt: skip
+        executors = {process.pid for process in self.lab.processes.values()}
+        return [mark for mark in programs_of(executors) if execution_id in mark]
 
     # -- what is there from the beginning, since leases and answers are waited for -----------------
 

@@ -24,8 +24,8 @@ from tests.driver_kit import PYTHON
 #: Addresses, so that nothing asks DNS for them.
 ASSETS = [f"198.18.0.{number}" for number in range(1, 51)]
 
-#: Acts on the assets for so many seconds, or until there is a file of that path; STEP_ATTEMPT
-#: names the attempt and its executor.
+#: Acts on the assets for so many seconds, or until there is a file of that path, and for as long as
+#: its executor is about to be killed (`hold`); STEP_ATTEMPT names the attempt and its executor.
 _PROGRAM = """
 import fcntl, os, sys, time
 folder, until, *assets = sys.argv[1:]
@@ -44,6 +44,8 @@ for asset in assets:
 if until[0] != "/":
     time.sleep(float(until))
 while until[0] == "/" and not os.path.exists(until):
+    time.sleep(0.01)
+while os.path.exists(folder + "/hold-" + os.environ["STEP_ATTEMPT"].rpartition(":")[2]):
     time.sleep(0.01)
 for asset in assets:
     tell("end", asset)
@@ -78,6 +80,11 @@ class Effect:
 def words(folder: Path, until: str, assets: list[str]) -> list[str]:
     """The program and its arguments."""
     return [PYTHON, "-I", "-S", "-c", _PROGRAM, str(folder), until, *assets]
+
+
+def hold(folder: Path, executor: int) -> Path:
+    """The file that keeps the programs of an executor acting for as long as it is there."""
+    return folder / f"hold-{executor}"
 
 
 def number_of(asset: str) -> int:

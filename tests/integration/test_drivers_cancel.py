@@ -136,6 +136,35 @@ def test_a_cancelled_analysis_has_closed_its_capture(
     assert (stop.ended, stop.effect, stop.evidence) == (True, "none", {})
 
 
+def test_a_cancel_does_not_promise_that_a_capture_is_still_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread deletes it, and goes on."""
+    ident = stored_capture(tmp_path, 1)
+    deleting, go = threading.Event(), threading.Event()
+    drop = CaptureStore.drop
+
+    def slow(store: CaptureStore, wanted: str) -> None:
+        deleting.set()
+        go.wait(60)
+        drop(store, wanted)
+
+    monkeypatch.setattr(CaptureStore, "drop", slow)
+
+    async def inside() -> Stop:
+        opened = Resources(settings(capture_dir=str(tmp_path)))
+        try:
+            run = Run(opened, bound("tcpdump", action="delete", capture=ident))
+            await run.cancelled(deleting.is_set)
+            return run.context.stop
+        finally:
+            go.set()
+            await opened.close()
+
+    stop = asyncio.run(inside())
+    assert (stop.ended, stop.effect) == (False, "possible")
+
+
 def test_a_cancelled_change_of_an_asset_is_rolled_back_on_the_server(database: str) -> None:
     migrate(database)
     change = bound("asset_update", hostname="web-01", owner="mallory")
