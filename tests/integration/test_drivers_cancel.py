@@ -244,7 +244,7 @@ def test_a_cancel_closes_the_event_stream_of_a_camera() -> None:
         def connections() -> int:
             found = psutil.Process(os.getpid()).net_connections("tcp")
             return sum(
-                one.raddr != () and one.raddr.port == camera.port and one.status == "ESTABLISHED"
+                bool(one.raddr) and one.raddr.port == camera.port and one.status == "ESTABLISHED"
                 for one in found
             )
 

@@ -140,10 +140,14 @@ class Story:
             process = self.lab.processes[name]
             process.wait(10)
             if name in EXECUTORS:
-                self.lab.until(lambda pid=process.pid: not programs_of({pid}), "its programs end")
-                assert self.acting(process.pid), "a program said that it ended"
-                hold(self.folder, process.pid).unlink()
+                self.check_killed(process.pid)
             self.start(name)
+
+    def check_killed(self, executor: int) -> None:
+        """The programs of a killed executor have ended, and one of them in the act."""
+        self.lab.until(lambda: not programs_of({executor}), "its programs end")
+        assert self.acting(executor), "each program said that it ended"
+        hold(self.folder, executor).unlink()
 
     def acting(self, executor: int) -> set[tuple[str, str]]:
         """The assets and attempts of this executor between the first and the last line."""
