@@ -106,3 +106,16 @@ def test_a_cancel_that_nobody_can_confirm_says_why() -> None:
     unclaimed = next(one["data"] for one in events if one["type"] == "step.cancelled")
     assert not unclaimed["confirmed"] and unclaimed["reason"] == "enough"
     assert "no executor answered" in unclaimed["evidence"]["cancel_unconfirmed"]
+
+
+def test_a_cancel_before_the_claim_keeps_its_reason() -> None:
+    simulation = Simulation()
+    simulation.submit({"plan": {"steps": [SLOW]}})
+    command = simulation.take()
+    simulation.control("cancel", command["execution_id"], reason="enough")
+    message = "The attempt was cancelled before its claim."
+    events = simulation.report("refused", command, reason="cancelled", message=message)
+    assert kinds(events) == ["step.cancelled", "execution.cancelled"]
+    data = events[0]["data"]
+    assert (data["confirmed"], data["reason"]) == (True, "enough")
+    assert data["evidence"] == {"started": False, "refused": message}
