@@ -111,9 +111,17 @@ def prepare(database: str, folder: Path) -> None:
         (folder / name).chmod(0o666)
 
 
-def program_effects(folder: Path) -> Iterator[Effect]:
-    """What the programs said, in the order of their writes."""
-    for line in (folder / "effects").read_text().splitlines():
+def said_bytes(folder: Path) -> int:
+    """How much the programs have said so far."""
+    return (folder / "effects").stat().st_size
+
+
+def program_effects(folder: Path, since: int = 0) -> Iterator[Effect]:
+    """What the programs said after so many bytes, in the order of their writes."""
+    with (folder / "effects").open() as file:
+        file.seek(since)
+        lines = file.read().splitlines()
+    for line in lines:
         what, asset, mark, at = line.split()
         execution, step, attempt, executor = mark.split(":")
         yield Effect(asset, float(at), what, execution, step, int(attempt), int(executor))
