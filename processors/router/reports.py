@@ -251,8 +251,9 @@ def _refused(decision: Decision, step: StepState, report: Refused) -> None:
         # Its command was in the topic twice, and the other one was claimed.
         return
     if decision.execution.ending is not None:
-        evidence = {"started": False}
-        data = StepCancelled(True, report.message, evidence, report=report.type)
+        evidence = {"started": False, "refused": report.message}
+        reason = decision.execution.ending_reason or report.message
+        data = StepCancelled(True, reason, evidence, report=report.type)
         decision.emit("step.cancelled", data, step.id, report.attempt)
         return
     # Nothing was started, so a new attempt is safe unless the command itself is at fault.
