@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from console import missing, programs
+from console import missing
 from streams.explained import Explained, ExplainedCall
 from tests.secret_kit import secret_file
 
@@ -34,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_program_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs.shutil, "which", lambda name, path: None)
+    monkeypatch.setattr(shutil, "which", lambda name, path: None)
     found = missing.here(explained("redis_cli"), "acme").programs
     assert found.keys() == {"redis_cli"} and "redis-tools" in found["redis_cli"]
     assert missing.here(explained("noop"), "acme").programs == {}
