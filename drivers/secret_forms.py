@@ -1,8 +1,8 @@
 """The forms in which programs and servers write a secret: the values that masking looks for.
 
 Quoted for JSON (up to three times), SQL, CSV, a shell, Python or a URL; all of these but the URL
-within XML or HTML too, and all of that within JSON; as base64, also in a longer base64 text (a Basic
-authorization header); in hexadecimal and as UTF-16.
+within XML or HTML too, and all of that within JSON; as base64, also in a longer base64 text (a
+Basic authorization header); in hexadecimal and as UTF-16.
 """
 
 from __future__ import annotations
