@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +54,9 @@ class RealVault:
                     client.sys.enable_secrets_engine("kv", mount, options={"version": version})
             for where, secret in kv2.items():
                 mount, _, path = where.partition("/")
+                write = client.secrets.kv.v2.create_or_update_secret
                 # A new engine of version 2 refuses everything for a moment.
-                _until_taken(
-                    lambda path=path, secret=secret, mount=mount, client=client: (
-                        client.secrets.kv.v2.create_or_update_secret(
-                            path, secret, mount_point=mount
-                        )
-                    )
-                )
+                _until_taken(partial(write, path, secret, mount_point=mount))
             for where, secret in kv1.items():
                 client.write_data(where, data=secret)
 

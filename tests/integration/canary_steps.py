@@ -115,10 +115,10 @@ def web(url: str) -> Iterator[Step]:
         hook = {"url": f"{url}/{path}", "payload": four, "hmac_secret": REFERENCES["lines"]}
         tries = 2 if ends == "failed" else 1
         yield Step(f"webhook-{path}", "webhook_sender", hook, ends, attempts=tries)
-        given = {"url": f"{url}/{path}", "method": "POST", "json": {"vault": REFERENCES["vault"]}}
-        yield Step(f"vault-{path}", "curl", given, ends)
-    given = {"url": f"{url}/held", "method": "POST", "json": four, "timeout_seconds": 120}
-    yield Step("http-held", "curl", given, asset="box")
+        kept = {"vault": REFERENCES["vault"]}
+        yield Step(f"vault-{path}", "curl", {**given, "json": kept}, ends)
+    held = {"url": f"{url}/held", "method": "POST", "json": four, "timeout_seconds": 120}
+    yield Step("http-held", "curl", held, asset="box")
     message = {"webhook_url": REFERENCES["hook"], "message": "full"}
     yield Step("slack", "slack_cli", message)
     yield Step("teams", "teams_cli", message)
