@@ -167,4 +167,22 @@ def test_a_scan_that_names_no_ports_asks_every_port() -> None:
 )  # fmt: skip
 def test_what_a_program_may_be_sent_to(address: str, port: int | None, allowed: bool) -> None:
     reach = Reach(allow_private=False, scope=PORTS)
-    assert (reach.refusal(ip_address(address), port) is None) is allowed
+    assert (
+        reach.refusal(ip_address(address), () if port is None else ((port, port),)) is None
+    ) is allowed
+
+
+@pytest.mark.parametrize(
+    ("address", "ports", "inside"),
+    [("10.1.2.3", "", True), ("10.1.2.3", "22", True), ("10.1.2.3", "53", False),
+     ("10.1.2.3", "33434-34073", False), ("10.1.9.3", "33434-34073", True),
+     ("1.1.1.1", "53", False), ("127.0.0.1", "", False), ("2606:4700::1111", "", False),
+     ("::ffff:10.1.2.3", "22", True), ("::ffff:1.1.1.1", "", False)],
+)  # fmt: skip
+def test_what_a_probe_may_ask(address: str, ports: str, inside: bool) -> None:
+    asked = parse_ports(ports) if ports else ()
+    for private in (False, True):
+        reason = Reach(allow_private=private, scope=PORTS).beyond(ip_address(address), asked)
+        assert (reason is None) is inside
+        assert inside or "RUNSTREAM_NETWORK_SCOPE" in str(reason)
+    assert Reach(allow_private=False).beyond(ip_address(address), asked) is None
