@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.capabilities import may
 from drivers.reach import Reach
 from drivers.scans import argv as scan_argv
 from drivers.scans.scope import (
@@ -109,15 +108,6 @@ def test_argument_lists_hold_addresses_behind_a_double_dash() -> None:
         -2:
     ] == ["--", "10.1.0.1"]
     assert scan_argv.netdiscover({"interface": "eth0"}, [])[-1] == "-p"
-
-
-def test_capability_comes_from_the_process_or_the_file() -> None:
-    raw = 1 << 13
-    assert may({"CapEff": raw}, 0)
-    assert not may({"CapEff": 0, "CapBnd": raw}, 0)
-    assert may({"CapEff": 0, "CapBnd": raw, "NoNewPrivs": 0}, raw)
-    assert not may({"CapEff": 0, "CapBnd": raw, "NoNewPrivs": 1}, raw)
-    assert not may({"CapEff": 0, "CapBnd": 0}, raw)
 
 
 PORTS = parse_scope("10.1.0.0/16:22+80+8000-8100,10.1.9.0/24")
