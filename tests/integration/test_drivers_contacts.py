@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from drivers import contacts
 from drivers.context import Failure, Outcome, Success
+from drivers.http import addresses
 from drivers.resources import Resources
 from tests.driver_kit import PYTHON, Run, settings
 from toolmeta.bind import bind
@@ -289,6 +291,23 @@ def test_psql_connects_to_checked_servers_only(host: str) -> None:
 )
 def test_a_step_does_not_log_in_to_a_metadata_service(host: str) -> None:
     outcome = outcome_of(bound("uptime", {"host": host}), allow_private_addresses=True)
+    assert isinstance(outcome, Failure)
+    assert outcome.error_class == "refused_address"
+
+
+@pytest.mark.parametrize(
+    ("tool", "parameters"), [("uptime", {}), ("get_process", {}), ("ping", {"target": "1.1.1.1"})]
+)
+def test_a_step_does_not_log_in_to_a_name_of_a_metadata_service(
+    tool: str, parameters: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def resolve(host: str, _port: int) -> list[Any]:
+        assert host == "web-01.example"
+        return [ip_address("192.0.2.1"), ip_address("169.254.169.254")]
+
+    monkeypatch.setattr(addresses, "resolve", resolve)
+    invocation = bound(tool, {"host": "web-01.example", **parameters})
+    outcome = outcome_of(invocation, allow_private_addresses=True)
     assert isinstance(outcome, Failure)
     assert outcome.error_class == "refused_address"
 
