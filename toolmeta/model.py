@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from streams.vocabulary import ActionClass, Environment, SlaClass
 from toolmeta.effects import ACTION_CLASS_OF, Effect, worst
-from toolmeta.parameters import STRICT, Name, Parameter
+from toolmeta.parameters import STRICT, Name, Parameter, Place
 from toolmeta.template import Entry
 
 Domain = Literal["automation", "communication", "asset", "network", "test"]
@@ -129,9 +129,10 @@ class Risk(BaseModel):
 
     effect: Effect
     effect_by: EffectBy | None = None
-    raised_by: dict[Name, Effect] = Field(
+    raised_by: dict[Place, Effect] = Field(
         default_factory=dict,
-        description="parameters that give a call at least this effect wherever they are set",
+        description="parameters, or fields of one (`metadata.connection`), that give a call at "
+        "least this effect wherever they are set",
     )
     why_read: str | None = Field(
         default=None,

@@ -103,10 +103,11 @@ def _unknown_names(tool: Tool) -> Iterator[str]:
     read |= {name for item in tool.parameters.values() for name in item.required_if}
     read |= {tool.risk.effect_by.parameter} if tool.risk.effect_by else set()
     read |= set(tool.target) - {"host"}
-    read |= set(tool.risk.raised_by) | _contact_names(tool)
+    raising = {place.partition(".")[0] for place in tool.risk.raised_by}
+    read |= raising | _contact_names(tool)
     for name in sorted(read - declared):
         yield f"{name} is not a declared parameter"
-    for name in sorted(set(tool.risk.raised_by) & declared):
+    for name in sorted(raising & declared):
         if tool.parameters[name].default not in (None, False):
             yield f"{name} raises the effect, so only false can be its default"
     aliases = [alias for item in tool.parameters.values() for alias in item.aliases]

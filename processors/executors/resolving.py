@@ -8,6 +8,7 @@ from drivers.context import Failure, RunContext
 from drivers.errors import fail
 from drivers.secret_places import Placed
 from drivers.secret_use import SecretError
+from drivers.step_connection import DRIVERS, connection_of_step
 from toolmeta.bind import bind
 from toolmeta.invocation import Invocation, Problem
 from toolmeta.model import Tool
@@ -31,8 +32,13 @@ async def resolved(unresolved: Unresolved, context: RunContext) -> Invocation | 
     """
     command, expected = context.command, unresolved.expected
     store = context.resources.secrets
+    where = None
+    if expected.driver in DRIVERS:
+        where = await connection_of_step(expected, context)
+        if isinstance(where, Failure):
+            return where
     try:
-        values, uses = await store.resolved(unresolved.tool, command, unresolved.given)
+        values, uses = await store.resolved(unresolved.tool, command, unresolved.given, where)
         await context.secrets_used(uses)
     except SecretError as error:
         return fail(expected, error.error_class, str(error))
