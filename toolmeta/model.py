@@ -87,6 +87,11 @@ class Run(BaseModel):
     contacts: Contacts = Field(
         default_factory=Contacts, description="whom the program sends to, and how that is checked"
     )
+    code_paths: tuple[Name, ...] = Field(
+        default=(),
+        description="parameters that name a configuration or a socket, which decides what the "
+        "program does: only below the folders of RUNSTREAM_CONFIG_FOLDERS",
+    )
     starts: Name | None = Field(
         default=None,
         description="parameter that names a further program: an executor starts only those that "
