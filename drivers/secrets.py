@@ -47,7 +47,7 @@ class Secrets:
     async def resolve(self, path: SecretPath, use: Use) -> tuple[str, SecretUse]:
         """A secret, from now on masked everywhere, and its use; raises SecretError."""
         found = await self._source.resolve(path, use)
-        self.known.add(found.value)
+        self.known.add(found.value, use.tenant, use.actor)
         told = SecretUse(str(path), use.parameter, found.rule, use.destination, use.address)
         return found.value, told
 
