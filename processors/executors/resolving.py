@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from drivers.connections import Connection
 from drivers.context import Failure, RunContext
 from drivers.errors import fail
 from drivers.secret_places import Placed
@@ -32,11 +33,12 @@ async def resolved(unresolved: Unresolved, context: RunContext) -> Invocation | 
     """
     command, expected = context.command, unresolved.expected
     store = context.resources.secrets
-    where = None
+    where: Connection | None = None
     if expected.driver in DRIVERS:
-        where = await connection_of_step(expected, context)
-        if isinstance(where, Failure):
-            return where
+        found = await connection_of_step(expected, context)
+        if isinstance(found, Failure):
+            return found
+        where = found
     try:
         values, uses = await store.resolved(unresolved.tool, command, unresolved.given, where)
         await context.secrets_used(uses)
