@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from authority.keys import PrivateKey
-from authority.tokens import RECORDS_PER_TOKEN, sign
+from authority.tokens import RECORDS_PER_SIGNATURE, sign_all
 
 
 class RecordSigner:
@@ -19,7 +19,7 @@ class RecordSigner:
         self.cluster: str | None = None
 
     def tokens(self, topic: str, values: Sequence[bytes]) -> list[bytes]:
-        """The token of each value, in their order; records of one topic share tokens.
+        """The token of each value, in their order; records of one topic share signatures.
 
         `topic` is without a prefix.
         """
@@ -27,7 +27,7 @@ class RecordSigner:
             raise RuntimeError("the id of the cluster is not known yet")
         found: list[bytes] = []
         now = self._now()
-        for first in range(0, len(values), RECORDS_PER_TOKEN):
-            part = values[first : first + RECORDS_PER_TOKEN]
-            found.extend([sign(self._key, topic, self.cluster, part, now)] * len(part))
+        for first in range(0, len(values), RECORDS_PER_SIGNATURE):
+            part = values[first : first + RECORDS_PER_SIGNATURE]
+            found += sign_all(self._key, topic, self.cluster, part, now)
         return found

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import BaseModel, Field, model_validator
 
 from streams.vocabulary import ActionClass, Environment, SlaClass
@@ -203,6 +205,13 @@ class Tool(BaseModel):
 
     def __hash__(self) -> int:
         return hash(self.name)
+
+    @cached_property
+    def digest(self) -> str:
+        """Names this definition: 32 hex digits, others where anything in it is changed."""
+        # Sets have no order of their own, and one that differs between processes.
+        text = orjson.dumps(self.model_dump(), default=sorted, option=orjson.OPT_SORT_KEYS)
+        return sha256(text).hexdigest()[:32]
 
     @cached_property
     def action_class(self) -> ActionClass:

@@ -58,7 +58,7 @@ PROGRESS_EVERY: Final = 1.0
 #: How many late reports of one step are written down.
 MAX_LATE: Final = 10
 #: Reasons of a refusal that lie in the command itself: each new attempt would be refused too.
-_AT_FAULT: Final = frozenset({"invalid", "environment"})
+_AT_FAULT: Final = frozenset({"invalid", "environment", "not_approved"})
 
 
 def decide_report(execution: Execution, report: AnyReport, now: float) -> Decision:
