@@ -70,4 +70,7 @@ def _effect(tool: Tool) -> str:
         for effect in ORDER
     )
     said = "; ".join(f"{effect}: {', '.join(values)}" for effect, values in by_effect if values)
+    shape = tool.parameters[rule.parameter]
+    if shape.type == "string" and shape.enum is None:
+        said += f"; {tool.risk.effect}: any other"
     return f"by `{rule.parameter}`: {said}"

@@ -219,7 +219,7 @@ REFUSED: list[tuple[str, Parameters]] = [
         )
     ),
     *(
-        ("aws", {"service": "apigateway", "verb": "get", "noun": "rest-apis", "arguments": [option]})
+        ("aws", {"service": "apigateway", "verb": "get", "noun": "x", "arguments": [option]})
         for option in ("--include-values", "--include-value", "--include-v", "--include", "--i")
     ),
     # The login of the machine, sent to a server of the caller's.
