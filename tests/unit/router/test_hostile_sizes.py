@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from processors.router import expressions
+from processors.router import attempts, expressions
 from processors.router.admission import admit
 from processors.router.evaluation import Spent
 from processors.router.request_decoder import Invalid, decode_request
@@ -146,6 +146,29 @@ def test_references_of_all_items_are_bounded_together(monkeypatch: pytest.Monkey
         if event["type"] == "step.failed" and event["data"]["error"]["class"] == "expression_limit"
     ]
     assert len(limited) == 5
+
+
+@pytest.mark.parametrize("text", ["x", "{{ index }}"])
+def test_what_one_record_sends_is_bounded(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request of a quarter of a megabyte would become gigabytes of commands and events."""
+    monkeypatch.setattr(attempts, "MAX_DISPATCH_BYTES", 4 * 10_000)
+    step = {
+        "tool": "curl",
+        "parameters": {"url": URL, "method": "POST", "body": text + "x" * 9_000},
+        "for_each": list(range(10)),
+        "on_failure": "continue",
+    }
+    simulation = Simulation()
+    events = simulation.submit({"steps": [step]})
+    assert len(simulation.commands) == 4
+    failed = [event["data"]["error"] for event in events if event["type"] == "step.failed"]
+    assert [error["class"] for error in failed] == ["too_large"] * 6
+    assert "max_parallel" in failed[0]["message"]
+    few = Simulation()
+    few.submit({"steps": [{**step, "max_parallel": 3}]})
+    while few.commands:
+        ended = few.run(few.take())
+    assert kinds(ended)[-1] == "execution.completed"
 
 
 def test_pointers_take_no_more_memory_than_what_they_point_to() -> None:
