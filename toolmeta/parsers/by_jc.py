@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import jc
 
-#: Of `ifconfig` and `lsb_release`, whose longest lines have some 150 characters: the expressions of jc take a time
-#: that grows with the square of a line and more.
+#: Of `ifconfig` and `lsb_release`, whose longest lines have some 150 characters: the expressions of
+#: jc take a time that grows with the square of a line and more.
 _LONGEST_LINE: Final = 500
 
 
