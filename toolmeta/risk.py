@@ -29,9 +29,17 @@ def effect_of(tool: Tool, parameters: dict[str, Any]) -> Effect:
     return worst(_by_operation(tool, given), *raised, *_by_headers(tool, given))
 
 
-def is_set(given: dict[str, Any], name: str) -> bool:
-    """Whether the parameter has a value; a switch that is off has none."""
-    return given.get(name) is not None and given[name] is not False
+def is_set(given: dict[str, Any], place: str) -> bool:
+    """Whether the parameter has a value; a switch that is off has none.
+
+    A field of a parameter (`metadata.connection`) is set with null too, which removes it; text in
+    place of the object is not known yet, so it may have the field.
+    """
+    name, _, field = place.partition(".")
+    value = given.get(name)
+    if value is None or value is False:
+        return False
+    return not field or type(value) is not dict or field in value
 
 
 def effects_of(tool: Tool) -> frozenset[Effect]:
