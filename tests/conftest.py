@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,8 @@ SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "RUNSTREAM_KAFKA_OPTIONS", "DATABASE_URL")
 
 #: Lets everybody do everything: for tests of something else.
 POLICY = Path(__file__).with_name("policy.yaml")
+#: Where tests put engines of containers, which want short paths.
+ENGINES = Path(tempfile.gettempdir(), f"rs-{os.getpid()}")
 #: What the tools need to act inside this machine. Programs of the tools run as the user of the
 #: tests, who is root where they act on accounts and packets; those of the test domain do not.
 ENVIRONMENT = {
@@ -90,7 +93,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalStack
         (folder / "secrets").mkdir()
         environment.setenv("RUNSTREAM_SECRETS_DIR", str(folder / "secrets"))
         # Configurations and sockets of tests, and those that fake programs are told.
-        named = (folder.parent, "/etc/kube", "/srv/azure", "/run/containerd")
+        named = (folder.parent, ENGINES, "/etc/kube", "/srv/azure", "/run/containerd")
         environment.setenv("RUNSTREAM_CONFIG_FOLDERS", ",".join(map(str, named)))
         # Fake programs of single tests (tests/tools/fakes/program.py); empty otherwise.
         environment.setenv("PATH", f"{folder / 'fakes'}:{os.environ['PATH']}")
