@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from drivers.context import Failure
+from drivers.secret_use import SecretError
 from toolmeta.invocation import Invocation
 from toolmeta.locking import LOCK_NAMES
 
@@ -41,7 +42,7 @@ _BEFORE: Final[dict[str, ErrorClass]] = {
         ("host_key_changed", False, "the host shows another key than known_hosts has"),
         ("tls_failed", False, "no trusted TLS connection could be made"),
         ("refused_address", False, "the address is loopback, private or reserved"),
-        ("out_of_scope", False, "the target is outside the networks that may be scanned"),
+        ("out_of_scope", False, "the target is outside the networks that may be scanned or probed"),
         (
             "environment",
             False,
@@ -122,3 +123,9 @@ def fail(
         may_retry(error_class, invocation),
         output,
     )
+
+
+def secret_failure(invocation: Invocation, error: SecretError, where: str = "") -> Failure:
+    """The failure of an attempt without its secret; `where` is the host that asks for it."""
+    text = f"{where}: {error}" if where else str(error)
+    return replace(fail(invocation, error.error_class, text), denied=error.denied)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from devstack.processes import PROJECTOR, ROUTER, SINK, executor
 from devstack.stack import LocalStack
 from tests.brokers import remember
 from tests.harness import Harness
+from tests.root_only import pytest_runtest_makereport, pytest_runtest_setup  # noqa: F401
 from toolmeta import registry
 
 PROCESSES = (
@@ -43,6 +45,8 @@ SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "RUNSTREAM_KAFKA_OPTIONS", "DATABASE_URL")
 POLICY = Path(__file__).with_name("policy.yaml")
 #: Where tests put engines of containers, which want short paths.
 ENGINES = Path(tempfile.gettempdir(), f"rs-{os.getpid()}")
+#: A tenant whose partitions take one execution at a time each.
+LIMITED = "one-at-a-time"
 #: What the tools need to act inside this machine. Programs of the tools run as the user of the
 #: tests, who is root where they act on accounts and packets; those of the test domain do not.
 ENVIRONMENT = {
@@ -51,6 +55,8 @@ ENVIRONMENT = {
     "RUNSTREAM_ALLOW_PRIVATE_ADDRESSES": "true",
     "RUNSTREAM_NETWORK_SCOPE": "127.0.0.0/8,198.18.0.0/15",
     "RUNSTREAM_POLICY": str(POLICY),
+    # Of one tenant, which nobody else uses.
+    "RUNSTREAM_QUOTAS": json.dumps({"tenants": {LIMITED: {"active_executions": 1}}}),
 }
 
 

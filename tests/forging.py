@@ -92,5 +92,8 @@ FORMS: Final[dict[str, Callable[[Genuine], Forged]]] = {
     "another topic": _signature(lambda one: one.token(topic="execution.output")),
     "another cluster": _signature(lambda one: one.token(cluster="another")),
     "expired": _signature(lambda one: one.signed({"alg": "EdDSA"}, exp=one.now - 1)),
+    # Where only a window counts: with requests and control messages.
+    "too old": _signature(lambda one: one.token(now=one.now - 25 * 3_600)),
+    "signed ahead": _signature(lambda one: one.token(now=one.now + 300)),
     "one byte changed": lambda one: (one.value.replace(b'"note":"x"', b'"note":"y"'), one.token()),
 }

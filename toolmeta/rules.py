@@ -140,6 +140,8 @@ def _effect_faults(tool: Tool) -> Iterator[str]:
     # An operation that is not known yet counts as `effect`, so none may be worse.
     if worst(risk.effect, *by_operation) != risk.effect:
         yield "an operation has a worse effect than the tool"
+    if risk.raised_by_headers and ("headers" not in tool.parameters or not risk.effect_by):
+        yield "raised_by_headers needs the parameter headers, and an effect_by"
     can_read = "read" in (by_operation or (risk.effect,))
     if can_read != (risk.why_read is not None):
         yield "why_read is needed where a call can be a read, and only there"
@@ -157,6 +159,12 @@ def _contact_faults(tool: Tool) -> Iterator[str]:
         yield "a program that needs the network says in contacts whom it sends to"
     if not programs and contacts.model_fields_set - {"gap", "fixed"}:
         yield f"driver {tool.run.driver} checks its own peers"
+    if tool.domain == "network" and contacts.hosts and not contacts.probe:
+        yield "a program of the network domain that is sent to a host is a probe"
+    if contacts.probe and not contacts.hosts:
+        yield "a probe names the hosts that it asks"
+    if contacts.probed_ports and not contacts.probe:
+        yield "only a probe has probed_ports"
     shaped = ("host", "host-port", "ip")
     for name in contacts.hosts:
         shape = tool.parameters.get(name)

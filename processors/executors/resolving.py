@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from drivers.connections import Connection
 from drivers.context import Failure, RunContext
-from drivers.errors import fail
+from drivers.errors import fail, secret_failure
 from drivers.secret_places import Placed
 from drivers.secret_use import SecretError
 from drivers.step_connection import DRIVERS, connection_of_step
@@ -43,7 +43,7 @@ async def resolved(unresolved: Unresolved, context: RunContext) -> Invocation | 
         values, uses = await store.resolved(unresolved.tool, command, unresolved.given, where)
         await context.secrets_used(uses)
     except SecretError as error:
-        return fail(expected, error.error_class, str(error))
+        return secret_failure(expected, error)
     context.masker.add(*values.values())
     parameters = unresolved.given.filled(values)
     bound: Invocation | list[Problem] | None = None

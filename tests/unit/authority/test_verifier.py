@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from authority.hash_tree import Roots, leaf, tree
 from authority.identity import Forged, Signer, refuse_signer
 from authority.keys import KeyUse, PrivateKey
+from authority.signing import RecordSigner
 from authority.tokens import MAX_DIGESTS, MAX_TOKEN_BYTES, digest, sign, sign_all
 from authority.verifier import (
     REMEMBERED,
@@ -254,3 +255,15 @@ def test_a_record_names_the_tenant_and_the_actor_of_its_key() -> None:
 def test_what_is_signed_ahead_does_not_outlast_what_is_remembered(remembered: float) -> None:
     window = Window.within(remembered)
     assert 0 < window.ahead <= 120 and window.age + window.ahead <= remembered
+
+
+def test_no_token_of_a_process_is_older_than_the_one_before_it(checks: Verifier) -> None:
+    clock = iter([NOW, NOW, NOW - 3_600, NOW + 1])
+    signer = RecordSigner(ALICE, lambda: next(clock))
+    signer.cluster = CLUSTER
+    times = []
+    for _ in range(4):
+        found = checks.check(VALUE, signer.tokens(TOPIC, [VALUE])[0].decode(), TOPIC, NOW)
+        assert isinstance(found, Proof)
+        times.append(found.signed_at - round(NOW * 1_000_000))
+    assert times == [0, 1, 2, 1_000_000]

@@ -23,7 +23,7 @@ from tests.unit.router.simulation import Simulation
 
 #: Never written down: leases and progress, and what follows from plan and steps.
 DERIVED = {
-    *("lease_until", "progress", "progress_at", "specs", "dependents"),
+    *("lease_until", "progress", "progress_at", "heard_at", "held_at", "specs", "dependents"),
     *("lock_needs", "renew_at"),
 }
 STEP_FIELDS = [item.name for item in fields(StepState) if item.name not in DERIVED]
