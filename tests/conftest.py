@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,8 @@ SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "RUNSTREAM_KAFKA_OPTIONS", "DATABASE_URL")
 
 #: Lets everybody do everything: for tests of something else.
 POLICY = Path(__file__).with_name("policy.yaml")
+#: Where tests put engines of containers, which want short paths.
+ENGINES = Path(tempfile.gettempdir(), f"rs-{os.getpid()}")
 #: A tenant whose partitions take one execution at a time each.
 LIMITED = "one-at-a-time"
 #: What the tools need to act inside this machine. Programs of the tools run as the user of the
@@ -96,7 +99,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalStack
         (folder / "secrets").mkdir()
         environment.setenv("RUNSTREAM_SECRETS_DIR", str(folder / "secrets"))
         # Configurations and sockets of tests, and those that fake programs are told.
-        named = (folder.parent, "/etc/kube", "/srv/azure", "/run/containerd")
+        named = (folder.parent, ENGINES, "/etc/kube", "/srv/azure", "/run/containerd")
         environment.setenv("RUNSTREAM_CONFIG_FOLDERS", ",".join(map(str, named)))
         # Fake programs of single tests (tests/tools/fakes/program.py); empty otherwise.
         environment.setenv("PATH", f"{folder / 'fakes'}:{os.environ['PATH']}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import ENGINES
 from tests.tools.catalogue import needs, refusal
 from tests.tools.conftest import Execute
 from tests.tools.engine import IMAGE, Engine, engine
@@ -16,12 +18,16 @@ from tests.tools.engine import IMAGE, Engine, engine
 
 @pytest.fixture(scope="module")
 def podman_engine() -> Iterator[Engine]:
-    # Podman refuses a path of more than 50 characters.
-    with (
-        tempfile.TemporaryDirectory(prefix="engine-", ignore_cleanup_errors=True) as folder,
-        engine(Path(folder)) as made,
-    ):
-        yield made
+    # Podman refuses a path of more than 50 characters. Nobody else may write above the socket.
+    ENGINES.mkdir(mode=0o700)
+    try:
+        with (
+            tempfile.TemporaryDirectory(dir=ENGINES, ignore_cleanup_errors=True) as folder,
+            engine(Path(folder)) as made,
+        ):
+            yield made
+    finally:
+        shutil.rmtree(ENGINES, ignore_errors=True)
 
 
 @pytest.fixture
