@@ -44,7 +44,7 @@ _TRUSTED = {
 class SignedLab:
     """One installation: its keys, its event log, and a producer that may write everything."""
 
-    def __init__(self, lab: RouterLab, required: bool) -> None:
+    def __init__(self, lab: RouterLab, required: bool, environment: str) -> None:
         """Start its processes; `required` is RUNSTREAM_REQUIRE_SIGNATURES."""
         self.lab = lab
         self.required = required
@@ -59,7 +59,7 @@ class SignedLab:
         policy = lab.folder / "policy.yaml"
         policy.write_text(built_in_text())
         lab.start("router", require_signatures=required, policy=policy)
-        lab.start("executor", EXECUTOR, concurrency=64)
+        lab.start("executor", EXECUTOR, concurrency=64, environment=environment)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -253,7 +253,9 @@ def success(execution_id: str) -> bytes:
 
 
 @contextmanager
-def signed_lab(kafka: str, folder: Path, *, required: bool) -> Iterator[SignedLab]:
+def signed_lab(
+    kafka: str, folder: Path, *, required: bool, environment: str = "dev"
+) -> Iterator[SignedLab]:
     """A lab on topics of its own, which leaves nothing behind."""
     prefix = f"s{uuid.uuid4().hex[:10]}."
     admin = AdminClient(client_options(kafka))
@@ -264,7 +266,7 @@ def signed_lab(kafka: str, folder: Path, *, required: bool) -> Iterator[SignedLa
         future.result(90)
     try:
         with router_lab(kafka, prefix, folder) as lab:
-            yield SignedLab(lab, required)
+            yield SignedLab(lab, required, environment)
     finally:
         for future in admin.delete_topics([topic.topic for topic in new]).values():
             future.result(60)
