@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 from drivers.known_secrets import KnownSecrets
 from drivers.secret_places import Place, Placed, destination_of
-from drivers.secret_use import Resolved, SecretError, Use
+from drivers.secret_use import SOURCE, Resolved, SecretError, Use
 from streams.commands import StepCommand
 from streams.reports import SecretUse
 from toolmeta.model import Tool
@@ -45,7 +45,13 @@ class Secrets:
 
     async def resolve(self, path: SecretPath, use: Use) -> tuple[str, SecretUse]:
         """A secret, from now on masked everywhere, and its use; raises SecretError."""
-        found = await self._source.resolve(path, use)
+        try:
+            found = await self._source.resolve(path, use)
+        except SecretError as error:
+            if error.error_class == "secret_denied":
+                rule = error.rule or SOURCE
+                error.denied = SecretUse(str(path), use.parameter, rule, use.destination)
+            raise
         self.known.add(found.value)
         told = SecretUse(str(path), use.parameter, found.rule, use.destination)
         return found.value, told

@@ -10,7 +10,7 @@ import asyncssh
 
 from drivers.connections import Connection
 from drivers.context import Failure, RunContext
-from drivers.errors import fail
+from drivers.errors import fail, secret_failure
 from drivers.secret_use import SecretError
 from drivers.step_connection import revealed
 from toolmeta.invocation import Invocation
@@ -39,7 +39,7 @@ async def connect(
         options |= await _login(context, where)
         return await asyncssh.connect(name, port, known_hosts=known, **options)
     except SecretError as error:
-        return fail(invocation, error.error_class, f"{host}: {error}")
+        return secret_failure(invocation, error, host)
     except asyncssh.HostKeyNotVerifiable:
         return _host_key(invocation, known, listed, port)
     except asyncssh.PermissionDenied:

@@ -100,6 +100,7 @@ async def serve(
         cancellations,
         keys,
         lambda attempt, cancel: _post(loop, partial(agent.cancel, attempt, cancel)),
+        lambda attempt: _post(loop, partial(agent.report_forged, attempt)),
         over,
         stop,
     )

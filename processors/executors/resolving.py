@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from drivers.context import Failure, RunContext
-from drivers.errors import fail
+from drivers.errors import fail, secret_failure
 from drivers.secret_places import Placed
 from drivers.secret_use import SecretError
 from toolmeta.bind import bind
@@ -35,7 +35,7 @@ async def resolved(unresolved: Unresolved, context: RunContext) -> Invocation | 
         values, uses = await store.resolved(unresolved.tool, command, unresolved.given)
         await context.secrets_used(uses)
     except SecretError as error:
-        return fail(expected, error.error_class, str(error))
+        return secret_failure(expected, error)
     context.masker.add(*values.values())
     parameters = unresolved.given.filled(values)
     bound: Invocation | list[Problem] | None = None

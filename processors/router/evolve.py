@@ -210,6 +210,7 @@ def _dispatched(step: StepState, attempt: int, at: float) -> None:
     step.retry_at = None
     step.waiting = None
     step.progress = None
+    step.heard_at = step.held_at = 0
 
 
 def _end_attempt(step: StepState, report: str | None) -> None:
@@ -263,3 +264,20 @@ def told_progress(step: StepState, told: tuple[float | None, str | None], at: fl
     """Remember what the last `step.progress` said."""
     step.progress = told
     step.progress_at = at
+
+
+def heard(step: StepState, signed_at: int) -> bool:
+    """Whether a heartbeat was signed later than the last one that counted; then it counts."""
+    later = signed_at > step.heard_at
+    step.heard_at = max(signed_at, step.heard_at)
+    return later
+
+
+def held(step: StepState, signed_at: int) -> bool:
+    """The same of a report that the attempt waits, or goes on.
+
+    Apart from heartbeats: it may have been signed before one, and sent after it.
+    """
+    later = signed_at > step.held_at
+    step.held_at = max(signed_at, step.held_at)
+    return later

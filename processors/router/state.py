@@ -79,6 +79,10 @@ class StepState:
     lease_until: float = 0.0
     progress: tuple[float | None, str | None] | None = None
     progress_at: float = 0.0
+    #: When the last heartbeat of the attempt was signed, and its last report of a wait, in Unix
+    #: microseconds.
+    heard_at: int = 0
+    held_at: int = 0
 
     @property
     def children(self) -> list[str]:

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -50,6 +51,9 @@ def test_it_answers_many_at_once() -> None:
         with pytest.raises(SecretError) as caught:
             await broker.resolve(SecretPath("env", "OTHER"), USE)
         assert caught.value.error_class == "secret_missing"
+        with pytest.raises(SecretError) as caught:
+            await broker.resolve(TOKEN, replace(USE, tenant="acme"))
+        assert (caught.value.error_class, caught.value.rule) == ("secret_denied", "no-rule")
 
     with_broker(act)
 

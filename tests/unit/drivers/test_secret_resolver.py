@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 
 from drivers import secret_resolver
+from drivers.errors import secret_failure
 from drivers.secret_config import SecretsConfig
 from drivers.secret_resolver import Resolver
 from drivers.secret_use import Resolved, SecretError, Use
+from drivers.secrets import Secrets
+from streams.reports import SecretUse
 from tests.secret_kit import secret_file
+from toolmeta.invocation import Invocation
 from toolmeta.secret_references import SecretPath
 
 USE = Use("default", "ci", "curl", "dev", "e", "s", 1, parameter="headers")
@@ -63,11 +67,30 @@ def test_a_variable_and_what_cannot_be_masked() -> None:
 
 def test_another_tenant_needs_a_rule() -> None:
     error = refused(SecretPath("env", "TOKEN"), replace(USE, tenant="acme", destination="evil.org"))
-    assert error.error_class == "secret_denied"
+    assert (error.error_class, error.rule) == ("secret_denied", "no-rule")
     assert str(error) == (
         "The tenant acme may not use the secret env/TOKEN in curl towards evil.org (rule no-rule); "
         "allow it in RUNSTREAM_SECRETS_POLICY."
     )
+
+
+@pytest.mark.parametrize("rule", ["no-rule", None])
+def test_a_refusal_says_what_was_refused_by_which_rule(rule: str | None) -> None:
+    class Refusing:
+        async def resolve(self, path: SecretPath, use: Use) -> Resolved:
+            raise SecretError("It may not be used.", "secret_denied", rule)
+
+    use = replace(USE, destination="db-01")
+    with pytest.raises(SecretError) as caught:
+        asyncio.run(Secrets(Refusing()).resolve(OWN, use))
+    denied = SecretUse("file/own", "headers", rule or "source", "db-01")
+    assert caught.value.denied == denied
+    failure = secret_failure(Invocation("curl", "local"), caught.value, "db-01")
+    assert (failure.message, failure.denied) == ("db-01: It may not be used.", denied)
+    # A secret that is not there was not refused.
+    with pytest.raises(SecretError) as caught:
+        asyncio.run(Secrets().resolve(OWN, use))
+    assert caught.value.denied is None
 
 
 def test_two_at_the_same_time_ask_once_and_one_that_leaves_ends_nothing() -> None:
