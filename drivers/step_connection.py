@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg_pool import PoolTimeout, TooManyRequests
@@ -15,6 +15,9 @@ from drivers.http import ranges
 from drivers.secret_use import SecretError
 from toolmeta.hosts import literal_address, split_port
 from toolmeta.invocation import Invocation
+
+#: Drivers that reach the host of a step by the inventory.
+DRIVERS: Final = frozenset({"command", "winrm"})
 
 
 async def connection_of_step(invocation: Invocation, context: RunContext) -> Connection | Failure:
@@ -43,11 +46,31 @@ async def connection_of_step(invocation: Invocation, context: RunContext) -> Con
         where = connection_of(named, asset)
     except ValueError as error:
         return fail(invocation, "invalid_parameters", str(error))
-    address = literal_address(where.address)
-    if ranges.names_metadata(where.address) or (address and ranges.is_metadata(address)):
+    if await _leads_to_metadata(where):
         message = f"{where.name}: the address may be that of a cloud's metadata service"
         return fail(invocation, "refused_address", message)
     return where
+
+
+async def _leads_to_metadata(where: Connection) -> bool:
+    """Whether the host is a metadata service: by its name, or by one of its addresses.
+
+    The connection looks a name up once more. A record that changes in between leads to a service
+    that speaks neither SSH nor WinRM, and whose answer no step gets.
+    """
+    if ranges.names_metadata(where.address):
+        return True
+    literal = literal_address(where.address)
+    if literal is not None or where.kind == "local":
+        return literal is not None and ranges.is_metadata(literal)
+    # An executor that never leaves its machine needs no HTTP library.
+    from drivers.http.addresses import Unresolvable, resolve
+
+    try:
+        found = await resolve(where.address, 0)
+    except Unresolvable:
+        return False  # The connection says so.
+    return any(ranges.is_metadata(address) for address in found)
 
 
 async def _look_up(context: RunContext, hostname: str) -> Asset | None:
@@ -66,10 +89,13 @@ async def _look_up(context: RunContext, hostname: str) -> Asset | None:
     return found
 
 
-async def revealed(context: RunContext, value: Any, parameter: str, destination: str) -> str | None:
-    """The secret of a login, masked and recorded from now on; None stays None.
+async def revealed(
+    context: RunContext, value: Any, parameter: str, where: Connection
+) -> str | None:
+    """The secret of a login at `where`, masked and recorded from now on; None stays None.
 
-    `destination` is the host that gets it. Raises SecretError.
+    The rules for secrets are asked about the name of the host and about the address that is
+    connected to. Raises SecretError.
 
     Plain text is refused: the inventory must not hold passwords.
     """
@@ -78,7 +104,7 @@ async def revealed(context: RunContext, value: Any, parameter: str, destination:
     if isinstance(value, str):
         raise SecretError("A password or key of an asset is a secret reference, not the text.")
     secrets = context.resources.secrets
-    secret, used = await secrets.login(value, context.command, parameter, destination)
+    secret, used = await secrets.login(value, context.command, parameter, where)
     await context.secrets_used([used])
     context.masker.add(secret)
     return secret

@@ -17,6 +17,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, Validation
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
+from runtime.config_folders import Folders
 from runtime.quotas import Quotas, QuotasSetting
 from runtime.rates import RateLimits, RateLimitsSetting
 from runtime.secret_settings import SecretSettings
@@ -199,6 +200,12 @@ class ExecutorSettings(InventorySettings, SecretSettings):
         description="programs that the tools sudo and nice may start, comma separated, each as a "
         "plan writes it; none by default",
     )
+    config_folders: Folders = Field(
+        default=(),
+        description="folders on this machine and on hosts, comma separated: below them plans may "
+        "name configurations and sockets (kubeconfig, engine, socket, config_dir ...); none by "
+        "default",
+    )
     sql_database_url: SecretStr | None = Field(
         default=None,
         description="database of the psql tool where a step names no host; none by default, "
@@ -252,8 +259,9 @@ class ExecutorSettings(InventorySettings, SecretSettings):
     )
     network_scope: str = Field(
         default="",
-        description="IPv4 networks that scan tools may be pointed at, comma separated, each with "
-        "ports or without (10.1.0.0/16:22+8000-8100); none by default: nothing may be scanned",
+        description="IPv4 networks that scans and probes (ping, traceroute, dig and the like) may "
+        "be pointed at, comma separated, each with ports or without (10.1.0.0/16:22+8000-8100); "
+        "none by default: nothing may be scanned, and probes reach public addresses",
     )
     scan_max_rate: int = Field(
         default=1_000, ge=1, le=10_000, description="packets a second of one scan, at most"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from devstack.processes import PROJECTOR, ROUTER, SINK, executor
 from devstack.stack import LocalStack
 from tests.brokers import remember
 from tests.harness import Harness
+from tests.root_only import pytest_runtest_makereport, pytest_runtest_setup  # noqa: F401
 from toolmeta import registry
 
 PROCESSES = (
@@ -40,6 +42,8 @@ SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "RUNSTREAM_KAFKA_OPTIONS", "DATABASE_URL")
 
 #: Lets everybody do everything: for tests of something else.
 POLICY = Path(__file__).with_name("policy.yaml")
+#: A tenant whose partitions take one execution at a time each.
+LIMITED = "one-at-a-time"
 #: What the tools need to act inside this machine. Programs of the tools run as the user of the
 #: tests, who is root where they act on accounts and packets; those of the test domain do not.
 ENVIRONMENT = {
@@ -48,6 +52,8 @@ ENVIRONMENT = {
     "RUNSTREAM_ALLOW_PRIVATE_ADDRESSES": "true",
     "RUNSTREAM_NETWORK_SCOPE": "127.0.0.0/8,198.18.0.0/15",
     "RUNSTREAM_POLICY": str(POLICY),
+    # Of one tenant, which nobody else uses.
+    "RUNSTREAM_QUOTAS": json.dumps({"tenants": {LIMITED: {"active_executions": 1}}}),
 }
 
 
@@ -89,6 +95,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalStack
         environment.setenv("RUNSTREAM_WINRM_CA_FILE", str(folder / "winrm-ca.pem"))
         (folder / "secrets").mkdir()
         environment.setenv("RUNSTREAM_SECRETS_DIR", str(folder / "secrets"))
+        # Configurations and sockets of tests, and those that fake programs are told.
+        named = (folder.parent, "/etc/kube", "/srv/azure", "/run/containerd")
+        environment.setenv("RUNSTREAM_CONFIG_FOLDERS", ",".join(map(str, named)))
         # Fake programs of single tests (tests/tools/fakes/program.py); empty otherwise.
         environment.setenv("PATH", f"{folder / 'fakes'}:{os.environ['PATH']}")
         # The stack is the tests' own, whatever the machine has.

@@ -12,12 +12,13 @@ from pydantic import BaseModel, Field, model_validator
 
 from streams.vocabulary import ActionClass, Environment, SlaClass
 from toolmeta.effects import ACTION_CLASS_OF, Effect, worst
-from toolmeta.parameters import STRICT, Name, Parameter
+from toolmeta.parameters import STRICT, Name, Parameter, Place
 from toolmeta.template import Entry
 
 Domain = Literal["automation", "communication", "asset", "network", "test"]
 Alias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 ErrorClassName = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,63}$")]
+Port = Annotated[int, Field(ge=1, le=65_535)]
 Capability = Annotated[str, Field(pattern=r"^CAP_[A-Z_]+$")]
 
 
@@ -68,12 +69,27 @@ class Contacts(BaseModel):
         description="parameters that choose peers by URL or by a configuration: where one is set, "
         "the program connects through the proxy of the executor, which checks every address",
     )
+    probe: bool = Field(
+        default=False,
+        description="the program asks hosts only whether and how they answer: where "
+        "RUNSTREAM_NETWORK_SCOPE is set, it binds the program, and all of these share one rate",
+    )
+    probed_ports: tuple[Port, Port] | None = Field(
+        default=None,
+        description="the first and the last port that a probe asks, where no parameter names one",
+    )
     fixed: str | None = Field(
         default=None, max_length=300, description="the peers that no parameter of a plan chooses"
     )
     gap: str | None = Field(
         default=None, max_length=400, description="what is not checked here, and why it cannot be"
     )
+
+    @model_validator(mode="after")
+    def _ports_in_order(self) -> Contacts:
+        if self.probed_ports is not None and self.probed_ports[0] > self.probed_ports[1]:
+            raise ValueError("probed_ports: the first port is beyond the last one")
+        return self
 
 
 class Run(BaseModel):
@@ -88,6 +104,11 @@ class Run(BaseModel):
     )
     contacts: Contacts = Field(
         default_factory=Contacts, description="whom the program sends to, and how that is checked"
+    )
+    code_paths: tuple[Name, ...] = Field(
+        default=(),
+        description="parameters that name a configuration or a socket, which decides what the "
+        "program does: only below the folders of RUNSTREAM_CONFIG_FOLDERS",
     )
     starts: Name | None = Field(
         default=None,
@@ -131,9 +152,14 @@ class Risk(BaseModel):
 
     effect: Effect
     effect_by: EffectBy | None = None
-    raised_by: dict[Name, Effect] = Field(
+    raised_by: dict[Place, Effect] = Field(
         default_factory=dict,
-        description="parameters that give a call at least this effect wherever they are set",
+        description="parameters, or fields of one (`metadata.connection`), that give a call at "
+        "least this effect wherever they are set",
+    )
+    raised_by_headers: dict[str, Effect] = Field(
+        default_factory=dict,
+        description="headers of a request, in lower case, that give a call at least this effect",
     )
     why_read: str | None = Field(
         default=None,
