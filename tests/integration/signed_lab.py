@@ -44,7 +44,7 @@ _TRUSTED = {
 class SignedLab:
     """One installation: its keys, its event log, and a producer that may write everything."""
 
-    def __init__(self, lab: RouterLab, required: bool) -> None:
+    def __init__(self, lab: RouterLab, required: bool, environment: str) -> None:
         """Start its processes; `required` is RUNSTREAM_REQUIRE_SIGNATURES."""
         self.lab = lab
         self.required = required
@@ -61,6 +61,7 @@ class SignedLab:
         self._secrets = lab.folder / "secrets.yaml"
         self._secrets.write_text("rules: [{id: no-root, effect: deny, secrets: [env/ROOT]}]")
         self._secrets.chmod(0o600)
+        self._environment = environment
         self._start("router")
         self._start("executor")
 
@@ -69,7 +70,8 @@ class SignedLab:
             given = {"require_signatures": self.required, "policy": self._policy, **settings}
             self.lab.start(name, **given)
         else:
-            given = {"concurrency": 64, "secrets_policy": self._secrets, **settings}
+            served = {"environment": self._environment, "secrets_policy": self._secrets}
+            given = {"concurrency": 64, **served, **settings}
             self.lab.start(name, EXECUTOR, **given)
 
     def stop(self, name: str) -> None:
@@ -276,7 +278,9 @@ def success(execution_id: str) -> bytes:
 
 
 @contextmanager
-def signed_lab(kafka: str, folder: Path, *, required: bool) -> Iterator[SignedLab]:
+def signed_lab(
+    kafka: str, folder: Path, *, required: bool, environment: str = "dev"
+) -> Iterator[SignedLab]:
     """A lab on topics of its own, which leaves nothing behind."""
     with own_topics(kafka, USED) as prefix, router_lab(kafka, prefix, folder) as lab:
-        yield SignedLab(lab, required)
+        yield SignedLab(lab, required, environment)

@@ -19,7 +19,6 @@ import pytest
 from streams import ids
 from streams.topics import CONTROL, EXECUTORS_CONTROL, REPORTS, REQUESTS, STEPS, Topic
 from tests.forging import FORMS, NOTE
-from tests.integration.router_lab import EXECUTOR
 from tests.integration.signed_lab import QUICK, SLEEP, SignedLab, signed_lab, success
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -340,14 +339,12 @@ def test_a_secret_that_the_executor_refuses_is_a_decision_of_the_log(signed: Sig
     assert not signed.effects(execution_id)
 
 
-def test_a_command_of_the_router_s_own_key_needs_the_approval(signed: SignedLab) -> None:
-    """In an executor of prod; the last test here, since it ends the one of dev."""
-    if not signed.required:
-        pytest.skip("commands are checked alike, whether requests must be signed or not")
-    lab = signed.lab
-    lab.processes["executor"].terminate()
-    lab.processes["executor"].wait(30)
-    lab.start("prod", EXECUTOR, environment="prod")
+def test_a_command_of_the_router_s_own_key_needs_the_approval(kafka: str, tmp_path: Path) -> None:
+    with signed_lab(kafka, tmp_path, required=True, environment="prod") as signed:
+        _refused_until_approved(signed)
+
+
+def _refused_until_approved(signed: SignedLab) -> None:
     change = {"id": "one", "tool": "change"}
     execution_id = signed.submit(change, environment="prod")
     plan_hash = signed.until(execution_id, "execution.approval_requested")["data"]["plan_hash"]
@@ -369,9 +366,9 @@ def test_a_command_of_the_router_s_own_key_needs_the_approval(signed: SignedLab)
         signed.write(topic, execution_id.encode(), value, token)
 
     def refused() -> list[str]:
-        return [line["reason"] for line in lab.events("prod", "refused")]
+        return [line["reason"] for line in signed.lab.events("executor", "refused")]
 
-    lab.until(lambda: len(refused()) >= len(forgeries), "refused commands")
+    signed.lab.until(lambda: len(refused()) >= len(forgeries), "refused commands")
     assert set(refused()) == {"not_approved"}
     assert not signed.effects(execution_id)
     # The same call, approved.
