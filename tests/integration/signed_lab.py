@@ -60,7 +60,7 @@ class SignedLab:
         self._policy = lab.folder / "policy.yaml"
         self._policy.write_text(built_in_text())
         self._secrets = lab.folder / "secrets.yaml"
-        self._secrets.write_text("rules: [{id: no-root, effect: deny, secrets: [env/ROOT]}]")
+        self._secrets.write_text("rules: [{id: no-root, effect: deny, secrets: [file/root]}]")
         self._secrets.chmod(0o600)
         self._start("router")
         self._start("executor")
@@ -70,7 +70,8 @@ class SignedLab:
             given = {"require_signatures": self.required, "policy": self._policy, **settings}
             self.lab.start(name, **given)
         else:
-            given = {"concurrency": 64, "secrets_policy": self._secrets, **settings}
+            secrets = {"secrets_dir": self.lab.folder, "secrets_policy": self._secrets}
+            given = {"concurrency": 64, **secrets, **settings}
             self.lab.start(name, EXECUTOR, **given)
 
     def stop(self, name: str) -> None:

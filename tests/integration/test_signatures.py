@@ -329,10 +329,10 @@ def test_an_unsigned_approval_is_none(signed: SignedLab) -> None:
 
 
 def test_a_secret_that_the_executor_refuses_is_a_decision_of_the_log(signed: SignedLab) -> None:
-    parameters = {"value": {"type": "secret", "path": "env/ROOT"}}
+    parameters = {"value": {"token": {"type": "secret", "path": "file/root"}}}
     execution_id = signed.submit({"id": "one", "tool": "noop", "parameters": parameters})
     signed.until(execution_id, "execution.failed")
     told = signed.decisions(execution_id, "secret")
     assert (told["allowed"], told["rule"], told["actor"]) == (False, "no-root", "ops")
-    assert told["resource"] == "secret/env/ROOT"
+    assert told["resource"] == "secret/file/root"
     assert not signed.effects(execution_id)
