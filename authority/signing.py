@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from authority.keys import PrivateKey
-from authority.tokens import RECORDS_PER_TOKEN, sign
+from authority.tokens import RECORDS_PER_SIGNATURE, sign_all
 
 #: Times of signatures are whole microseconds.
 _STEP: Final = 1e-6
@@ -30,7 +30,7 @@ class RecordSigner:
         self.cluster: str | None = None
 
     def tokens(self, topic: str, values: Sequence[bytes]) -> list[bytes]:
-        """The token of each value, in their order; records of one topic share tokens.
+        """The token of each value, in their order; records of one topic share signatures.
 
         `topic` is without a prefix.
         """
@@ -39,7 +39,7 @@ class RecordSigner:
         found: list[bytes] = []
         with self._lock:
             self._last = now = max(self._now(), self._last + _STEP)
-        for first in range(0, len(values), RECORDS_PER_TOKEN):
-            part = values[first : first + RECORDS_PER_TOKEN]
-            found.extend([sign(self._key, topic, self.cluster, part, now)] * len(part))
+        for first in range(0, len(values), RECORDS_PER_SIGNATURE):
+            part = values[first : first + RECORDS_PER_SIGNATURE]
+            found += sign_all(self._key, topic, self.cluster, part, now)
         return found

@@ -72,7 +72,8 @@ def _program(tool: Tool) -> str:
     said: list[str] = []
     if stated.hosts:
         named = ", ".join(f"`{name}`" for name in stated.hosts)
-        said.append(f"named by {named}, by address")
+        probe = ", inside `RUNSTREAM_NETWORK_SCOPE` where that is set" if stated.probe else ""
+        said.append(f"named by {named}, by address{probe}")
     if stated.proxied:
         named = ", ".join(f"`{name}`" for name in stated.proxied)
         said.append(f"named by {named}, through the proxy")

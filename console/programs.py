@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import struct
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,9 +22,6 @@ _BITS: Final = {
     "CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21,
     "CAP_SYS_BOOT": 22, "CAP_SYS_NICE": 23, "CAP_SYS_TIME": 25, "CAP_SYSLOG": 34,
 }  # fmt: skip
-#: `struct vfs_cap_data`: magic, then permitted and inheritable bits of the lower word.
-_FILE_CAPABILITIES: Final = struct.Struct("<III")
-
 
 #: The drivers that start the program of their tools with arguments that they make.
 _MAKES_ARGUMENTS: Final = frozenset({"scan", "packets"})
@@ -76,9 +72,11 @@ def program_of(tool: Tool) -> str | None:
 
 
 def _finding(tool: Tool, folders: str, versions: Mapping[str, str]) -> Finding:
+    from drivers.capabilities import remedy
+
     program = program_of(tool)
     path = shutil.which(program, path=folders) if program is not None else None
-    granted = {name: _has(name, path) for name in tool.risk.capabilities}
+    granted = {name: _has(name) for name in tool.risk.capabilities}
     missing: list[str] = []
     remedies: list[str] = []
     if program is not None and path is None:
@@ -87,7 +85,7 @@ def _finding(tool: Tool, folders: str, versions: Mapping[str, str]) -> Finding:
     lacking = [name for name, has in granted.items() if not has]
     if lacking:
         missing += lacking
-        remedies.append(f"run the executor with {', '.join(lacking)}")
+        remedies.append(remedy(lacking, tool.name, root=os.geteuid() == 0))
     if tool.risk.needs_root and not _runs_as_root(tool.name):
         missing.append("root")
         remedies.append(
@@ -147,36 +145,18 @@ def _versions(packages: set[str]) -> dict[str, str]:
     return {words[0]: words[1] for words in lines if len(words) == 3 and words[2] == "installed"}
 
 
-def _has(name: str, program: str | None) -> bool:
-    """Whether the capability is effective in this process, or granted by the program's file.
+def _has(name: str) -> bool:
+    """Whether a program has the capability that this command would start as its own user."""
+    from drivers.capabilities import keeps
 
-    Source: capabilities(7); root has them unless they were taken away, which CapEff shows.
-    """
-    bit = _BITS.get(name)
-    if bit is None:
-        return False
-    status = _status()
-    if status.get("CapEff", 0) >> bit & 1:
-        return True
-    bounded = status.get("CapBnd", 0) if not status.get("NoNewPrivs", 0) else 0
-    return bool(_granted(program) & bounded & (1 << bit)) if program is not None else False
+    number = _BITS.get(name)
+    return number is not None and keeps(_status(), number, root=os.geteuid() == 0)
 
 
 def _status() -> dict[str, int]:
+    from drivers.capabilities import fields_of
+
     try:
-        text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return fields_of(Path("/proc/self/status").read_text(encoding="ascii", errors="replace"))
     except OSError:
         return {}
-    pairs = (line.partition(":") for line in text.splitlines())
-    wanted = ("CapEff", "CapBnd", "NoNewPrivs")
-    return {name: int(value, 16) for name, _, value in pairs if name in wanted}
-
-
-def _granted(program: str) -> int:
-    try:
-        data = os.getxattr(program, "security.capability")
-    except (OSError, AttributeError):
-        return 0
-    return (
-        int(_FILE_CAPABILITIES.unpack_from(data)[1]) if len(data) >= _FILE_CAPABILITIES.size else 0
-    )

@@ -1,54 +1,50 @@
-"""Whether a program may open raw sockets, checked before it is started.
+"""Whether a program of a step may open raw sockets, checked before it is started.
 
-Source: capabilities(7). A program has CAP_NET_RAW if the executor has it, or if the file grants it
-and nothing removes it again (`no_new_privs`, the bounding set).
+Source: capabilities(7) and prctl(2). Programs of steps are started with `no_new_privs`, so that
+they get nothing from their file: `setcap` on the program has no effect. What root has it keeps over
+the start; any other user keeps its ambient set only.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-_NET_RAW: Final = 1 << 13
-#: `struct vfs_cap_data` of linux/capability.h: magic, then permitted and inheritable.
-_CAP_DATA: Final = struct.Struct("<III")
-_REMEDY: Final = "run the executor with CAP_NET_RAW (or setcap cap_net_raw+ep on the program)"
+NET_RAW: Final = 13
 
 
-def missing_net_raw(program: str) -> str | None:
-    """A sentence if `program` could not open a raw socket here, else None."""
+def missing_net_raw(program: str, tool: str) -> str | None:
+    """A sentence if `program`, as the executor's own user, may open no raw socket; else None."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     except OSError:
         return None  # Not Linux: the program itself reports it.
-    if may(_fields(status), _granted(program)):
+    root = os.geteuid() == 0
+    if keeps(fields_of(status), NET_RAW, root=root):
         return None
-    return f"{Path(program).name} needs CAP_NET_RAW, which this executor has not; {_REMEDY}"
+    name = Path(program).name
+    return f"{name} needs CAP_NET_RAW; {remedy(['CAP_NET_RAW'], tool, root=root)}"
 
 
-def may(status: Mapping[str, int], granted: int) -> bool:
-    """Whether CAP_NET_RAW is effective after the start, from /proc/self/status and the file."""
-    if status.get("CapEff", 0) & _NET_RAW:
-        return True
-    usable = granted & status.get("CapBnd", 0) if not status.get("NoNewPrivs", 0) else 0
-    return bool(usable & _NET_RAW)
+def keeps(status: Mapping[str, int], number: int, *, root: bool) -> bool:
+    """Whether a program that this process starts as its own user has this capability."""
+    return bool(status.get("CapEff" if root else "CapAmb", 0) >> number & 1)
 
 
-def _fields(status: str) -> dict[str, int]:
+def remedy(names: list[str], tool: str, *, root: bool) -> str:
+    """What gives programs of the tool these capabilities, as a sentence part."""
+    listed = ", ".join(names)
+    if root:
+        return f"start the executor with {listed} (cap_add of a container)"
+    return (
+        f"start the executor with {listed} in its ambient set (AmbientCapabilities of systemd), or "
+        f"as root with {tool} in RUNSTREAM_ROOT_TOOLS; setcap on the program has no effect"
+    )
+
+
+def fields_of(status: str) -> dict[str, int]:
+    """The sets of capabilities in the text of /proc/self/status, by their names there."""
     pairs = (line.partition(":") for line in status.splitlines())
-    return {
-        name: int(text.strip(), 16)
-        for name, _, text in pairs
-        if name in ("CapEff", "CapBnd", "NoNewPrivs")
-    }
-
-
-def _granted(program: str) -> int:
-    try:
-        data = os.getxattr(program, "security.capability")
-    except OSError:
-        return 0
-    return int(_CAP_DATA.unpack_from(data)[1]) if len(data) >= _CAP_DATA.size else 0
+    return {name: int(text, 16) for name, _, text in pairs if name in ("CapEff", "CapAmb")}

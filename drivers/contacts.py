@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
@@ -21,9 +21,9 @@ from drivers.errors import fail
 from drivers.http import ranges
 from drivers.http.ranges import Address
 from drivers.proxy import GuardProxy, Pass
-from drivers.reach import Reach, reach_of
+from drivers.reach import Reach, ipv4_of, reach_of
 from drivers.scans.scope import SETTING
-from toolmeta.hosts import literal_address, split_port
+from toolmeta.hosts import Ports, literal_address, split_port
 from toolmeta.invocation import Contact, Invocation
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s;,\"']+")
@@ -77,7 +77,8 @@ async def checked(invocation: Invocation, context: RunContext, *, here: bool) ->
     added: list[tuple[int, str]] = []
     for contact in contacts.hosts:
         host, port = split_port(contact.host)
-        found = await _peer(invocation, reach, host, port or contacts.port, here=here)
+        ports = contacts.ports_of(contact)
+        found = await _peer(invocation, reach, host, ports, here=here)
         if isinstance(found, Failure):
             return found
         if not here or contacts.name_kept:
@@ -134,11 +135,11 @@ async def addresses_of(
         reach = reach_of(context.resources.settings)
     except ValueError as error:
         return fail(invocation, "not_configured", f"{SETTING}: {error}")
-    return await _peer(invocation, reach, host, port, here=True)
+    return await _peer(invocation, reach, host, _only(port), here=True)
 
 
 async def _peer(
-    invocation: Invocation, reach: Reach, host: str, port: int | None, *, here: bool
+    invocation: Invocation, reach: Reach, host: str, ports: Ports, *, here: bool
 ) -> list[Address] | Failure:
     if ranges.names_metadata(host):
         message = f"{host}: the name is that of a cloud's metadata service"
@@ -146,13 +147,42 @@ async def _peer(
     found = await _addresses(invocation, host) if here else _literal(host)
     if isinstance(found, Failure):
         return found
+    if here and invocation.contacts.probe and reach.scope:
+        return _in_scope(invocation, reach, host, found, ports)
     # What is private is known where the program runs; metadata services are the same everywhere.
     own = reach if here else Reach(allow_private=True)
     for address in found:
-        reason = own.refusal(address, port)
+        reason = own.refusal(address, ports)
         if reason is not None:
             return fail(invocation, "refused_address", f"{host}: {reason}")
     return found
+
+
+def _in_scope(
+    invocation: Invocation, reach: Reach, host: str, found: list[Address], ports: Ports
+) -> list[Address] | Failure:
+    """The addresses that a probe may ask: those of IPv4, all of which must be in the scope."""
+    if any(ranges.is_metadata(address) for address in found):
+        message = f"{host}: the address may be that of a cloud's metadata service"
+        return fail(invocation, "refused_address", message)
+    version = _version(invocation.argv)
+    usable = [
+        address
+        for address in found
+        if ipv4_of(address) is not None and version in (None, address.version)
+    ]
+    if not usable:
+        message = f"{host}: {SETTING} has networks of IPv4 only, and none of these is asked"
+        return fail(invocation, "out_of_scope", message)
+    for address in usable:
+        reason = reach.beyond(address, ports)
+        if reason is not None:
+            return fail(invocation, "out_of_scope", f"{host}: {reason}")
+    return usable
+
+
+def _only(port: int | None) -> Ports:
+    return () if port is None else ((port, port),)
 
 
 async def _addresses(invocation: Invocation, host: str) -> list[Address] | Failure:
@@ -173,9 +203,14 @@ def _literal(host: str) -> list[Address]:
     return [] if found is None else [found]
 
 
+def _version(argv: Sequence[str]) -> int | None:
+    """The version of IP that argv asks for."""
+    return 6 if "-6" in argv else 4 if "-4" in argv else None
+
+
 def _fitting(found: list[Address], argv: list[str]) -> Address:
     """The first address of the family that argv asks for, else the resolver's first."""
-    version = 6 if "-6" in argv else 4 if "-4" in argv else None
+    version = _version(argv)
     return next((address for address in found if address.version == version), found[0])
 
 
@@ -206,7 +241,7 @@ async def _chosen(
         except ValueError:
             return fail(invocation, "invalid_parameters", "a URL is not well formed")
         if host:
-            found = await _peer(invocation, reach, host, port, here=here)
+            found = await _peer(invocation, reach, host, _only(port), here=here)
             if isinstance(found, Failure):
                 return found
     return urls

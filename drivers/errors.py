@@ -42,7 +42,7 @@ _BEFORE: Final[dict[str, ErrorClass]] = {
         ("host_key_changed", False, "the host shows another key than known_hosts has"),
         ("tls_failed", False, "no trusted TLS connection could be made"),
         ("refused_address", False, "the address is loopback, private or reserved"),
-        ("out_of_scope", False, "the target is outside the networks that may be scanned"),
+        ("out_of_scope", False, "the target is outside the networks that may be scanned or probed"),
         (
             "environment",
             False,

@@ -237,7 +237,7 @@ async def _connected(
             if len(granted.unreached) < _REFUSALS:
                 granted.unreached.append(f"{host[:253]}: {error}")
             raise _Refused("502 Bad Gateway", f"{host}: {error}") from None
-        found = (granted.reach.refusal(address, port) for address in addresses)
+        found = (granted.reach.refusal(address, ((port, port),)) for address in addresses)
         refusal = next((text for text in found if text is not None), None)
         if refusal is None:
             for address in addresses[:_TRIED]:

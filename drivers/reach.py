@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from drivers.http import ranges
 from drivers.http.ranges import Address
-from drivers.scans.scope import Scope, parse_scope
+from drivers.scans.scope import SETTING, Allowed, Scope, parse_scope
+from toolmeta.hosts import Ports
 
 if TYPE_CHECKING:
     from runtime.settings import ExecutorSettings
@@ -22,15 +23,34 @@ class Reach:
     allow_private: bool
     scope: Scope = ()
 
-    def refusal(self, address: Address, port: int | None = None) -> str | None:
-        """Why nothing may be sent to the address, or None; without a port any port is meant."""
-        # An address that embeds another one, as 64:ff9b::/96 does, counts as that one.
-        inner = address if isinstance(address, IPv4Address) else ranges.embedded(address)
-        scoped = inner is not None and any(
-            inner in allowed.network and (port is None or allowed.covers(((port, port),)))
-            for allowed in self.scope
-        )
+    def refusal(self, address: Address, ports: Ports = ()) -> str | None:
+        """Why nothing may be sent to the address, or None; without ports any port is meant."""
+        scoped = any(entry.covers(ports) for entry in self._around(address))
         return ranges.refusal(address, allow_private=self.allow_private or scoped)
+
+    def beyond(self, address: Address, ports: Ports) -> str | None:
+        """Why a probe may not ask the address at these ports, or None; for one that may be sent to.
+
+        The scope binds probes where there is one. A probe without ports asks none.
+        """
+        if not self.scope:
+            return None
+        around = self._around(address)
+        if not around:
+            return f"{address} is not inside the networks of {SETTING}"
+        if not any(entry.covers(ports) for entry in around):
+            asked = ", ".join(f"{low}" if low == high else f"{low}-{high}" for low, high in ports)
+            return f"{SETTING} does not allow port {asked} of {address}"
+        return None
+
+    def _around(self, address: Address) -> list[Allowed]:
+        inner = ipv4_of(address)
+        return [entry for entry in self.scope if inner is not None and inner in entry.network]
+
+
+def ipv4_of(address: Address) -> IPv4Address | None:
+    """The IPv4 address that this one is or embeds, as 64:ff9b::/96 does."""
+    return address if isinstance(address, IPv4Address) else ranges.embedded(address)
 
 
 @lru_cache(maxsize=8)

@@ -43,11 +43,31 @@ async def connection_of_step(invocation: Invocation, context: RunContext) -> Con
         where = connection_of(named, asset)
     except ValueError as error:
         return fail(invocation, "invalid_parameters", str(error))
-    address = literal_address(where.address)
-    if ranges.names_metadata(where.address) or (address and ranges.is_metadata(address)):
+    if await _leads_to_metadata(where):
         message = f"{where.name}: the address may be that of a cloud's metadata service"
         return fail(invocation, "refused_address", message)
     return where
+
+
+async def _leads_to_metadata(where: Connection) -> bool:
+    """Whether the host is a metadata service: by its name, or by one of its addresses.
+
+    The connection looks a name up once more. A record that changes in between leads to a service
+    that speaks neither SSH nor WinRM, and whose answer no step gets.
+    """
+    if ranges.names_metadata(where.address):
+        return True
+    literal = literal_address(where.address)
+    if literal is not None or where.kind == "local":
+        return literal is not None and ranges.is_metadata(literal)
+    # An executor that never leaves its machine needs no HTTP library.
+    from drivers.http.addresses import Unresolvable, resolve
+
+    try:
+        found = await resolve(where.address, 0)
+    except Unresolvable:
+        return False  # The connection says so.
+    return any(ranges.is_metadata(address) for address in found)
 
 
 async def _look_up(context: RunContext, hostname: str) -> Asset | None:

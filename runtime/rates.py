@@ -76,6 +76,8 @@ DEFAULTS: Final = (
     _limit("aws", "aws aws_*", 5.0, 50, "tenant"),
     # Writes to Azure's resource manager: 200 and 10 a second for each subscription and principal.
     _limit("azure", "az az_*", 10.0, 200, "tenant"),
+    # Programs that probe the network, all together: our own bound. One sends up to 640 packets.
+    _limit("probes", "dig host nslookup openssl pg_isready ping traceroute", 10.0, 50),
     # 1,500 requests a minute for each project (Compute Engine).
     _limit("google", "gcloud gcloud_*", 25.0, 100, "tenant"),
 )

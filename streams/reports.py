@@ -140,7 +140,9 @@ class Refused(_Report):
     """The claim was not made: nothing was started and nothing will be."""
 
     type: Literal["refused"] = "refused"
-    reason: Literal["expired", "cancelled", "draining", "invalid", "environment", "fenced"]
+    reason: Literal[
+        "expired", "cancelled", "draining", "invalid", "environment", "not_approved", "fenced"
+    ]
     message: str = Field(max_length=2_000)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -40,6 +41,8 @@ SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "RUNSTREAM_KAFKA_OPTIONS", "DATABASE_URL")
 
 #: Lets everybody do everything: for tests of something else.
 POLICY = Path(__file__).with_name("policy.yaml")
+#: A tenant whose partitions take one execution at a time each.
+LIMITED = "one-at-a-time"
 #: What the tools need to act inside this machine. Programs of the tools run as the user of the
 #: tests, who is root where they act on accounts and packets; those of the test domain do not.
 ENVIRONMENT = {
@@ -48,6 +51,8 @@ ENVIRONMENT = {
     "RUNSTREAM_ALLOW_PRIVATE_ADDRESSES": "true",
     "RUNSTREAM_NETWORK_SCOPE": "127.0.0.0/8,198.18.0.0/15",
     "RUNSTREAM_POLICY": str(POLICY),
+    # Of one tenant, which nobody else uses.
+    "RUNSTREAM_QUOTAS": json.dumps({"tenants": {LIMITED: {"active_executions": 1}}}),
 }
 
 

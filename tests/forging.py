@@ -33,7 +33,7 @@ class Genuine:
     def token(self, **changed: Any) -> str:
         """A good signature, but for what is changed."""
         one = replace(self, **changed)
-        return sign(one.key, one.topic, one.cluster, [one.value], one.now).decode()
+        return sign(one.key, one.topic, one.cluster, one.value, one.now).decode()
 
     def written(self, header: dict[str, Any], **claims: Any) -> str:
         """Header and claims as another library would write them, not signed yet."""

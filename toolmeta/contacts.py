@@ -29,6 +29,8 @@ def contacts_of(tool: Tool, values: dict[str, Any]) -> Contacts:
         name_option=stated.name_option,
         address_variable=stated.address_variable,
         proxied=proxied,
+        probe=stated.probe,
+        probed_ports=stated.probed_ports,
     )
 
 

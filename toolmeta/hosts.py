@@ -7,6 +7,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 Address = IPv4Address | IPv6Address
+#: Ranges of ports, as first and last.
+Ports = tuple[tuple[int, int], ...]
 
 _NUMBERS: Final = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)(\.(0[xX][0-9a-fA-F]*|[0-9]+)){0,3}")
 #: Below it a number is that of an asset; as an address it would be one of 0.0.0.0/8, which is none.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from toolmeta.hosts import Ports, split_port
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -40,6 +42,19 @@ class Contacts:
     address_variable: str | None = None
     #: URLs, paths and connection strings that choose the peers: the program gets a proxy.
     proxied: tuple[str, ...] = ()
+    #: The program only asks whether and how a host answers, so the network scope binds it.
+    probe: bool = False
+    #: What a probe asks where the call names no port.
+    probed_ports: tuple[int, int] | None = None
+
+    def ports_of(self, contact: Contact) -> Ports:
+        """Every port that the program may connect to there; empty: it asks none, or is not known.
+
+        Where the host and the call name different ones, the program decides which: both count.
+        """
+        named = (split_port(contact.host)[1], self.port)
+        found = tuple((port, port) for port in dict.fromkeys(named) if port is not None)
+        return found or (() if self.probed_ports is None else (self.probed_ports,))
 
     def __bool__(self) -> bool:
         """Whether there is anything to check."""

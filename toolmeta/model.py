@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import BaseModel, Field, model_validator
 
 from streams.vocabulary import ActionClass, Environment, SlaClass
@@ -16,6 +18,7 @@ from toolmeta.template import Entry
 Domain = Literal["automation", "communication", "asset", "network", "test"]
 Alias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 ErrorClassName = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,63}$")]
+Port = Annotated[int, Field(ge=1, le=65_535)]
 Capability = Annotated[str, Field(pattern=r"^CAP_[A-Z_]+$")]
 
 
@@ -66,12 +69,27 @@ class Contacts(BaseModel):
         description="parameters that choose peers by URL or by a configuration: where one is set, "
         "the program connects through the proxy of the executor, which checks every address",
     )
+    probe: bool = Field(
+        default=False,
+        description="the program asks hosts only whether and how they answer: where "
+        "RUNSTREAM_NETWORK_SCOPE is set, it binds the program, and all of these share one rate",
+    )
+    probed_ports: tuple[Port, Port] | None = Field(
+        default=None,
+        description="the first and the last port that a probe asks, where no parameter names one",
+    )
     fixed: str | None = Field(
         default=None, max_length=300, description="the peers that no parameter of a plan chooses"
     )
     gap: str | None = Field(
         default=None, max_length=400, description="what is not checked here, and why it cannot be"
     )
+
+    @model_validator(mode="after")
+    def _ports_in_order(self) -> Contacts:
+        if self.probed_ports is not None and self.probed_ports[0] > self.probed_ports[1]:
+            raise ValueError("probed_ports: the first port is beyond the last one")
+        return self
 
 
 class Run(BaseModel):
@@ -197,6 +215,13 @@ class Tool(BaseModel):
 
     def __hash__(self) -> int:
         return hash(self.name)
+
+    @cached_property
+    def digest(self) -> str:
+        """Names this definition: 32 hex digits, others where anything in it is changed."""
+        # Sets have no order of their own, and one that differs between processes.
+        text = orjson.dumps(self.model_dump(), default=sorted, option=orjson.OPT_SORT_KEYS)
+        return sha256(text).hexdigest()[:32]
 
     @cached_property
     def action_class(self) -> ActionClass:

@@ -155,6 +155,12 @@ def _contact_faults(tool: Tool) -> Iterator[str]:
         yield "a program that needs the network says in contacts whom it sends to"
     if not programs and contacts.model_fields_set - {"gap", "fixed"}:
         yield f"driver {tool.run.driver} checks its own peers"
+    if tool.domain == "network" and contacts.hosts and not contacts.probe:
+        yield "a program of the network domain that is sent to a host is a probe"
+    if contacts.probe and not contacts.hosts:
+        yield "a probe names the hosts that it asks"
+    if contacts.probed_ports and not contacts.probe:
+        yield "only a probe has probed_ports"
     shaped = ("host", "host-port", "ip")
     for name in contacts.hosts:
         shape = tool.parameters.get(name)

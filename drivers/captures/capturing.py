@@ -111,7 +111,7 @@ def missing(
     if path is None:
         message = f"the program {program} is not installed on this executor"
         return fail(invocation, "program_missing", message)
-    problem = missing_net_raw(path) if raw else None
+    problem = missing_net_raw(path, invocation.tool) if raw else None
     if problem is not None and not context.resources.step_users.switches(invocation.tool):
         return fail(invocation, "capability_missing", problem)
     return not_permitted(invocation, context, program, raw=raw)

@@ -26,11 +26,11 @@ from drivers.scans.scope import (
     SETTING,
     BadTarget,
     OutOfScope,
-    Ports,
     check_targets,
     parse_ports,
     parse_scope,
 )
+from toolmeta.hosts import Ports
 from toolmeta.invocation import Invocation
 
 RATE: Final = "RUNSTREAM_SCAN_MAX_RATE"

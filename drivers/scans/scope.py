@@ -1,4 +1,4 @@
-"""The network scope: which addresses the scan tools may be pointed at; pure.
+"""The network scope: its entries, and which targets scans may be pointed at; pure.
 
 Default deny: without `RUNSTREAM_NETWORK_SCOPE` nothing may be scanned. A target is an IPv4
 address, an IPv4 network or a host name. An entry of the scope may name ports. Names are resolved
@@ -16,14 +16,13 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from typing import Final
 
 from toolmeta.formats import FORMATS
+from toolmeta.hosts import Ports
 
 #: Addresses of all targets of one step together.
 MAX_ADDRESSES: Final = 4_096
 SETTING: Final = "RUNSTREAM_NETWORK_SCOPE"
 
 Resolve = Callable[[str], Sequence[str]]
-#: Ranges of ports, as first and last.
-Ports = tuple[tuple[int, int], ...]
 #: What a scan asks that names no ports.
 EVERY_PORT: Final[Ports] = ((0, 65_535),)
 _MAX_PORT: Final = 65_535

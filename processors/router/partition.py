@@ -276,7 +276,8 @@ class RouterPartition:
             self._rerun(known, command, identity, now, out)
         elif isinstance(known, Execution):
             verdict = control(self.requests.policy(), identity, known, command.type)
-            self._write(decide_command(known, command, identity, verdict, now), out)
+            tools = self.requests.plans.registry
+            self._write(decide_command(known, command, identity, verdict, now, tools), out)
         else:
             why = f"the execution has ended as {known.status}"
             rule = None

@@ -60,7 +60,7 @@ PROGRESS_EVERY: Final = 1.0
 #: How many late reports of one step are written down.
 MAX_LATE: Final = 10
 #: Reasons of a refusal that lie in the command itself: each new attempt would be refused too.
-_AT_FAULT: Final = frozenset({"invalid", "environment"})
+_AT_FAULT: Final = frozenset({"invalid", "environment", "not_approved"})
 
 
 def decide_report(execution: Execution, report: AnyReport, signed_at: int, now: float) -> Decision:
@@ -251,8 +251,9 @@ def _refused(decision: Decision, step: StepState, report: Refused) -> None:
         # Its command was in the topic twice, and the other one was claimed.
         return
     if decision.execution.ending is not None:
-        evidence = {"started": False}
-        data = StepCancelled(True, report.message, evidence, report=report.type)
+        evidence = {"started": False, "refused": report.message}
+        reason = decision.execution.ending_reason or report.message
+        data = StepCancelled(True, reason, evidence, report=report.type)
         decision.emit("step.cancelled", data, step.id, report.attempt)
         return
     # Nothing was started, so a new attempt is safe unless the command itself is at fault.

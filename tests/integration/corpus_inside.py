@@ -1,8 +1,9 @@
 """Runs inside a network namespace of a test: every tool that takes a host or URL, at hosts of the
-inside, and scans beyond their scope; prints what became of each, and every packet that was seen.
+inside, and scans and probes beyond their scope; prints what became of each, and every packet that
+was seen.
 
-Argument: `addresses`, `control`, `rebinding` or `scans`. Names are answered here, so that no name
-server is asked.
+Argument: `addresses`, `metadata`, `control`, `rebinding`, `redirects`, `probes` or `scans`. Names
+are answered here, so that no name server is asked.
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ import threading
 import time
 from collections.abc import Awaitable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+from socketserver import ThreadingTCPServer
 from typing import Any
+from urllib.parse import quote, unquote
 
 from drivers.context import Failure, Outcome
 from drivers.resources import Resources
+from runtime.rates import RateLimits
 from tests.driver_kit import PYTHON, Run, settings
 from tests.integration.test_drivers_http_spellings import INNER, METADATA, RECORDS
 from toolmeta.bind import bind
@@ -36,6 +41,10 @@ BEYOND = """
 198.18.7.8 198.18.7.0/28 198.18.0.0/15 0.0.0.0/0 10.0.0.1 outside.example 198.18.7.1-9 198.18.7.*
 3323070216 0xc6120708 ::1 fd00:7::2 -iL --script=x
 """
+#: Some spellings of each kind: all of them are tried without inner addresses, which is the longest.
+SOME_INNER, SOME_METADATA = INNER.split()[::4], METADATA.split()[::3]
+#: A public address, which the namespace gives to itself.
+REDIRECTING = "9.9.9.9"
 #: Every packet of every interface; IPv4 and IPv6.
 _EVERYTHING = 0x0003
 #: What the kernel sends for IPv6 by itself: neighbours, routers, groups.
@@ -145,7 +154,8 @@ def answer(monkey: dict[str, list[str]]) -> None:
         known = monkey.get(host)
         name = host if known is None else known.pop(0) if len(known) > 1 else known[0]
         local = name.rstrip(".").lower() == "localhost"
-        return real(loop, "127.0.0.1" if local else name, port, flags=socket.AI_NUMERICHOST, **more)
+        numeric = {**more, "flags": socket.AI_NUMERICHOST}
+        return real(loop, "127.0.0.1" if local else name, port, **numeric)
 
     loop.getaddrinfo = look_up  # type: ignore[method-assign, assignment]
 
@@ -172,6 +182,88 @@ async def addresses(hosts: list[str], *, private: bool, only: str = "") -> dict[
             found = await outcome(opened, invocation)
             fine = found in ("refused_address", "invalid_parameters", "unreachable")
             key = found if fine else f"{found}: {name} at {host}"
+            counted[key] = counted.get(key, 0) + 1
+    await opened.close()
+    return counted
+
+
+async def logins(hosts: list[str]) -> dict[str, int]:
+    """Steps that are to run on these hosts, over SSH and over WinRM."""
+    answer({name: [address] for name, address in RECORDS.items()})
+    counted: dict[str, int] = {}
+    opened = Resources(settings(allow_private_addresses=True, network_scope=""))
+    for host in hosts:
+        bracketed = host if host.startswith("[") or host.count(":") < 2 else f"[{host}]"
+        for tool, more in (
+            ("uptime", {}), ("ping", {"target": "198.18.7.2"}),
+            ("get_process", {}), ("invoke_webrequest", {"url": "http://localhost/"}),
+        ):  # fmt: skip
+            for port in ("", ":80"):
+                found = await _scan(opened, tool, {"host": bracketed + port, **more})
+                fine = found in ("refused_address", "invalid_parameters")
+                key = found if fine else f"{found}: {tool} on {host}{port}"
+                counted[key] = counted.get(key, 0) + 1
+    await opened.close()
+    return counted
+
+
+class _Redirecting(BaseHTTPRequestHandler):
+    """Sends whoever asks to the address that the path is."""
+
+    def _redirect(self) -> None:
+        self.send_response(302)
+        self.send_header("Location", unquote(self.path[1:]).encode().decode("latin-1"))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_POST = _redirect
+
+    def log_message(self, *_values: Any) -> None:
+        """Nothing is logged."""
+
+
+async def redirects() -> dict[str, int]:
+    """A server that may be contacted and sends elsewhere: GET and POST, followed and not."""
+    answer({name: [address] for name, address in RECORDS.items()})
+    server = ThreadingTCPServer((REDIRECTING, 8080), _Redirecting)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    counted: dict[str, int] = {}
+    inner, metadata = [*SOME_INNER, "inside.example"], [*SOME_METADATA, "azure.example"]
+    for private, hosts in ((False, inner + metadata), (True, metadata)):
+        opened = Resources(
+            settings(
+                allow_private_addresses=private,
+                network_scope="",
+                rate_limits=RateLimits(limits=()),
+            )
+        )
+        for host in hosts:
+            url = f"http://{REDIRECTING}:8080/{quote(f'http://{host}:8080/a', safe='')}"
+            for tool in ("curl", "webhook_sender"):
+                found = await _scan(opened, tool, {"url": url})
+                key = f"{tool} {found}"
+                counted[key] = counted.get(key, 0) + 1
+        await opened.close()
+    server.shutdown()
+    server.server_close()
+    return counted
+
+
+async def probes() -> dict[str, int]:
+    """Every program that probes, around a scope of 198.18.7.0/29, with inner addresses allowed."""
+    names = {**RECORDS, "within.example": "198.18.7.2", "outside.example": "198.18.7.9"}
+    answer({name: [address] for name, address in names.items()})
+    counted: dict[str, int] = {}
+    opened = Resources(settings(allow_private_addresses=True, network_scope="198.18.7.0/29"))
+    beyond = ["198.18.7.9", "1.1.1.1", "10.0.0.1", "[2606:4700::1111]", "[fd00:7::2]",
+              "outside.example", *RECORDS, *SOME_INNER]  # fmt: skip
+    for host in ("198.18.7.2", "within.example", *beyond):
+        for _name, invocation in calls(host):
+            if not invocation.contacts.probe:
+                continue
+            found = await outcome(opened, invocation)
+            where = "beyond" if host in beyond else "inside"
+            key = f"{where} {found}"
             counted[key] = counted.get(key, 0) + 1
     await opened.close()
     return counted
@@ -269,7 +361,7 @@ def _fixed(host: str, port: Any, *_more: Any, **_named: Any) -> list[Any]:
 
 def main(what: str) -> None:
     folder = Path(tempfile.mkdtemp())
-    if what in ("addresses", "control"):
+    if what in ("addresses", "metadata", "control", "probes"):
         folder.chmod(0o755)
         programs = {tool.run.argv[0] for tool in load().all() if tool.run.argv}
         for program in programs:
@@ -282,6 +374,13 @@ def main(what: str) -> None:
     found: dict[str, Any]
     if what == "addresses":
         found = asyncio.run(addresses([*f"{INNER} {METADATA}".split(), *RECORDS], private=False))
+    elif what == "metadata":
+        found = asyncio.run(addresses(SOME_METADATA, private=True))
+        found["logins"] = asyncio.run(logins([*SOME_METADATA, "azure.example"]))
+    elif what == "redirects":
+        found = asyncio.run(redirects())
+    elif what == "probes":
+        found = asyncio.run(probes())
     elif what == "control":
         found = asyncio.run(addresses(["127.0.0.1"], private=True))
         found |= asyncio.run(addresses(["10.0.0.1"], private=True, only="ping"))

@@ -13,7 +13,6 @@ from typing import Any
 
 import orjson
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from authority.key_files import changing_trusted, read_private, write_private
 from authority.keys import KeyUse, PrivateKey
@@ -23,7 +22,7 @@ from streams.envelope import SIGNATURE
 from streams.topics import CONTROL, DEAD_LETTERS, REQUESTS, STEPS, Topic
 from tests.brokers import client_options
 from tests.forging import NOTE, Genuine
-from tests.integration.router_lab import EXECUTOR, RouterLab, router_lab
+from tests.integration.router_lab import EXECUTOR, RouterLab, own_topics, router_lab
 from tests.integration.test_router_group import USED
 
 BULK, IMMEDIATE = STEPS["test", "bulk"], STEPS["test", "immediate"]
@@ -280,16 +279,5 @@ def success(execution_id: str) -> bytes:
 @contextmanager
 def signed_lab(kafka: str, folder: Path, *, required: bool) -> Iterator[SignedLab]:
     """A lab on topics of its own, which leaves nothing behind."""
-    prefix = f"s{uuid.uuid4().hex[:10]}."
-    admin = AdminClient(client_options(kafka))
-    new = [
-        NewTopic(prefix + topic.name, topic.partitions, 1, config=topic.config()) for topic in USED
-    ]
-    for future in admin.create_topics(new, operation_timeout=60).values():
-        future.result(90)
-    try:
-        with router_lab(kafka, prefix, folder) as lab:
-            yield SignedLab(lab, required)
-    finally:
-        for future in admin.delete_topics([topic.topic for topic in new]).values():
-            future.result(60)
+    with own_topics(kafka, USED) as prefix, router_lab(kafka, prefix, folder) as lab:
+        yield SignedLab(lab, required)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.corpus_inside import REDIRECTING
 from tests.tools.netns import need
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +45,7 @@ def namespace() -> Iterator[str]:
             ("link", "set", "trap0", "arp", "off", "up"),
             ("link", "set", "trap1", "up"),
             ("route", "add", "default", "dev", "trap0"),
+            ("addr", "add", f"{REDIRECTING}/32", "dev", "lo"),
         ):
             done = _run(*inside, *argv)
             if done.returncode != 0:
@@ -78,6 +80,37 @@ def test_no_tool_sends_anything_to_the_inside(namespace: str) -> None:
     assert packets == []
     assert set(found) <= {"refused_address", "invalid_parameters", "unreachable"}, found
     assert found["refused_address"] > 2_000
+
+
+def test_metadata_services_are_out_of_reach_where_inner_addresses_are_allowed(
+    namespace: str,
+) -> None:
+    found, packets = inside(namespace, "metadata")
+    assert packets == []
+    logins = found.pop("logins")
+    assert set(found) <= {"refused_address", "invalid_parameters", "unreachable"}, found
+    assert set(logins) <= {"refused_address", "invalid_parameters"}, logins
+    assert found["refused_address"] > 500
+    assert logins["refused_address"] > 60
+
+
+def test_a_redirect_of_an_allowed_server_leads_nowhere_else(namespace: str) -> None:
+    found, packets = inside(namespace, "redirects")
+    assert {target for _, target in packets} == {REDIRECTING}
+    assert found["curl refused_address"] > 40
+    assert not [name for name in found if name.endswith(" success")], found
+    # Of some spellings the HTTP library itself says that they are no address.
+    assert found["webhook_sender http_status"] > 40
+
+
+def test_no_probe_sends_a_packet_beyond_the_scope(namespace: str) -> None:
+    found, packets = inside(namespace, "probes")
+    # In place of the programs one runs that takes their numbers for addresses, too: 53 is 0.0.0.53.
+    assert {to for _, to in packets if not to.startswith("0.")} == {"198.18.7.2"}, found
+    assert found["inside success"] >= 10
+    refused = {"out_of_scope", "refused_address", "invalid_parameters", "unreachable"}
+    assert {name.partition(" ")[2] for name in found if name.startswith("beyond")} <= refused, found
+    assert found["beyond out_of_scope"] > 120
 
 
 def test_a_name_that_changes_after_the_check_leads_nowhere(namespace: str) -> None:

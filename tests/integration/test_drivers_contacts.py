@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from drivers import contacts
 from drivers.context import Failure, Outcome, Success
+from drivers.http import addresses
 from drivers.resources import Resources
 from tests.driver_kit import PYTHON, Run, settings
 from toolmeta.bind import bind
@@ -293,10 +295,90 @@ def test_a_step_does_not_log_in_to_a_metadata_service(host: str) -> None:
     assert outcome.error_class == "refused_address"
 
 
+@pytest.mark.parametrize(
+    ("tool", "parameters"), [("uptime", {}), ("get_process", {}), ("ping", {"target": "1.1.1.1"})]
+)
+def test_a_step_does_not_log_in_to_a_name_of_a_metadata_service(
+    tool: str, parameters: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def resolve(host: str, _port: int) -> list[Any]:
+        assert host == "web-01.example"
+        return [ip_address("192.0.2.1"), ip_address("169.254.169.254")]
+
+    monkeypatch.setattr(addresses, "resolve", resolve)
+    invocation = bound(tool, {"host": "web-01.example", **parameters})
+    outcome = outcome_of(invocation, allow_private_addresses=True)
+    assert isinstance(outcome, Failure)
+    assert outcome.error_class == "refused_address"
+
+
 def test_the_network_scope_allows_its_own_addresses() -> None:
     invocation = echoed(bound("traceroute", {"target": "10.1.2.3"}))
     assert isinstance(outcome_of(invocation, network_scope="10.1.0.0/16"), Success)
     assert isinstance(outcome_of(invocation, network_scope="10.2.0.0/16"), Failure)
+
+
+PROBES = [(tool, name) for tool, name in HOSTS if tool.run.contacts.probe]
+SCOPE = "198.18.7.0/29,198.18.8.0/24:22+5432"
+
+
+@pytest.mark.parametrize(("tool", "name"), PROBES, ids=lambda item: getattr(item, "name", item))
+def test_the_network_scope_binds_what_probes(tool: Tool, name: str) -> None:
+    """Public and private addresses alike, and whatever else is allowed."""
+    for private in (False, True):
+        changed = {"network_scope": SCOPE, "allow_private_addresses": private}
+        for host in ["1.1.1.1", "198.18.7.8", "10.0.0.1", "127.0.0.1", "localhost"]:
+            invocation = call_of(tool, name, host)
+            assert isinstance(invocation, Invocation)
+            outcome = outcome_of(echoed(invocation), **changed)
+            assert isinstance(outcome, Failure), host
+            assert outcome.error_class == "out_of_scope", (host, outcome)
+            assert "RUNSTREAM_NETWORK_SCOPE" in outcome.message
+        inside = call_of(tool, name, "198.18.7.2")
+        assert isinstance(inside, Invocation)
+        assert isinstance(outcome_of(echoed(inside), **changed), Success)
+        metadata = call_of(tool, name, "169.254.169.254")
+        assert isinstance(metadata, Invocation)
+        found = outcome_of(echoed(metadata), network_scope="0.0.0.0/0")
+        assert isinstance(found, Failure) and found.error_class == "refused_address"
+
+
+@pytest.mark.parametrize(
+    ("tool", "parameters", "inside"),
+    [
+        ("ping", {"target": "198.18.8.1"}, True),
+        ("traceroute", {"target": "198.18.8.1"}, False),
+        ("dig", {"name": "a.example", "server": "198.18.8.1"}, False),
+        ("dig", {"name": "a.example", "server": "198.18.8.1", "port": 22}, True),
+        ("openssl", {"server": "198.18.8.1"}, False),
+        ("pg_isready", {"server": "198.18.8.1"}, True),
+        ("pg_isready", {"server": "198.18.8.1:22", "port": 5433}, False),
+        ("ping", {"target": "2606:4700::1111", "ipv6": True}, False),
+        ("ping", {"target": "198.18.7.2", "ipv6": True}, False),
+        # A client of a database is no probe: what is public it reaches.
+        ("redis_cli", {"server": "1.1.1.1", "command": "GET", "arguments": ["a"]}, True),
+    ],
+)
+def test_the_network_scope_binds_a_probe_to_its_ports(
+    tool: str, parameters: dict[str, Any], inside: bool
+) -> None:
+    outcome = outcome_of(echoed(bound(tool, parameters)), network_scope=SCOPE)
+    assert isinstance(outcome, Success) is inside, outcome
+    assert inside or getattr(outcome, "error_class", "") == "out_of_scope"
+
+
+def test_a_server_that_names_a_port_and_a_port_must_both_be_in_the_scope() -> None:
+    """libpq connects to `port` whatever stands behind the host."""
+    asked = {"server": "10.1.2.3:22", "user": "u", "database": "shop", "path": "/srv/a.dump"}
+    outcome = outcome_of(echoed(bound("pg_dump", asked)), network_scope="10.1.0.0/16:22")
+    assert isinstance(outcome, Failure)
+    assert outcome.error_class == "refused_address"
+
+
+def test_without_a_scope_probes_reach_public_addresses() -> None:
+    for target in ("1.1.1.1", "2606:4700::1111"):
+        invocation = echoed(bound("ping", {"target": target}))
+        assert isinstance(outcome_of(invocation), Success)
 
 
 def test_a_metadata_service_is_refused_whatever_is_allowed() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +17,9 @@ import orjson
 import pytest
 
 from streams import ids
-from streams.topics import CONTROL, EXECUTORS_CONTROL, REPORTS, REQUESTS, Topic
+from streams.topics import CONTROL, EXECUTORS_CONTROL, REPORTS, REQUESTS, STEPS, Topic
 from tests.forging import FORMS, NOTE
+from tests.integration.router_lab import EXECUTOR
 from tests.integration.signed_lab import QUICK, SLEEP, SignedLab, signed_lab, success
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -336,3 +338,46 @@ def test_a_secret_that_the_executor_refuses_is_a_decision_of_the_log(signed: Sig
     assert (told["allowed"], told["rule"], told["actor"]) == (False, "no-root", "ops")
     assert told["resource"] == "secret/file/root"
     assert not signed.effects(execution_id)
+
+
+def test_a_command_of_the_router_s_own_key_needs_the_approval(signed: SignedLab) -> None:
+    """In an executor of prod; the last test here, since it ends the one of dev."""
+    if not signed.required:
+        pytest.skip("commands are checked alike, whether requests must be signed or not")
+    lab = signed.lab
+    lab.processes["executor"].terminate()
+    lab.processes["executor"].wait(30)
+    lab.start("prod", EXECUTOR, environment="prod")
+    change = {"id": "one", "tool": "change"}
+    execution_id = signed.submit(change, environment="prod")
+    plan_hash = signed.until(execution_id, "execution.approval_requested")["data"]["plan_hash"]
+    now = datetime.now(UTC)
+    unapproved = {
+        "execution_id": execution_id, "step": "one", "attempt": 1, "tool": "change",
+        "domain": "test", "parameters": {}, "tenant": "default", "actor": "ops",
+        "environment": "prod", "timeout_seconds": 5.0, "lease_seconds": 15.0,
+        "dispatched_at": now.isoformat(), "expires_at": (now + timedelta(hours=1)).isoformat(),
+    }  # fmt: skip
+    forgeries = [unapproved]
+    for by, definition in ((["ann"], "0" * 32), (["ops"], None), ([], None)):
+        approval = {"level": 1, "by": by, "definition": definition}
+        forgeries.append({**unapproved, "plan_hash": plan_hash, "approval": approval})
+    topic = STEPS["test", "immediate"]
+    for number, forgery in enumerate(forgeries):
+        value = orjson.dumps({**forgery, "step": f"forged-{number}"})
+        token = signed.genuine("router", topic, value).token()
+        signed.write(topic, execution_id.encode(), value, token)
+
+    def refused() -> list[str]:
+        return [line["reason"] for line in lab.events("prod", "refused")]
+
+    lab.until(lambda: len(refused()) >= len(forgeries), "refused commands")
+    assert set(refused()) == {"not_approved"}
+    assert not signed.effects(execution_id)
+    # The same call, approved.
+    signed.do("approve", execution_id, "approver", actor="ann", plan_hash=plan_hash)
+    signed.until(execution_id, "execution.completed")
+    assert signed.effects(execution_id) == ["one"]
+    _, record, _ = signed.command(execution_id)
+    command = orjson.loads(record.value() or b"")
+    assert (command["plan_hash"], command["approval"]["by"]) == (plan_hash, ["ann"])

@@ -16,6 +16,7 @@ from confluent_kafka import Producer
 from streams import ids, topics
 from streams.topics import Topic
 from tests.brokers import client_options
+from tests.conftest import LIMITED
 from tests.harness import PATIENCE_SECONDS, Harness
 
 
@@ -94,6 +95,47 @@ def test_a_thousand_times_the_same_key_runs_once(harness: Harness) -> None:
     harness.check_log([execution_id])
     assert harness.check_ledger([execution_id]) == 1
     harness.check_rows([execution_id])
+
+
+def test_a_tenant_over_its_quota_is_refused_until_an_execution_has_ended(
+    harness: Harness, open_folder: Path
+) -> None:
+    """One of its partition's share is active; a key of another partition has a share of its own."""
+    first, second, elsewhere = _key_of(LIMITED, 0), _key_of(LIMITED, 0), _key_of(LIMITED, 1)
+    go = open_folder / "go"
+    waits = ["sh", "-c", f"until test -e {go}; do sleep 0.05; done"]
+
+    def request(key: str, *argv: str) -> None:
+        step = {"tool": "argv", "parameters": {"argv": list(argv)}}
+        plan = {"name": key, "steps": [step]}
+        harness.produce(orjson.dumps({"idempotency_key": key, "tenant": LIMITED, "plan": plan}))
+        harness.flush()
+
+    request(first, *waits)
+    active = _id_of(harness, first)
+    _await(harness, active, "step.started")
+    request(second, "true")
+    refused = _await(harness, _id_of(harness, second), "execution.rejected")["data"]
+    assert refused["reason"] == "quota"
+    assert refused["problems"][0]["field"] == "active_executions"
+    assert "share of the quota active_executions (1) is 1" in refused["message"]
+    request(elsewhere, *waits)
+    _await(harness, _id_of(harness, elsewhere), "step.started")
+    go.touch()
+    harness.wait_ended({first, elsewhere})
+    request(second, "true")
+    harness.check_log(harness.wait_ended({first, second, elsewhere}).values())
+    ended = harness.ids_of({first, second, elsewhere}).values()
+    assert {harness.log.ends(one)[0] for one in ended} == {"execution.completed"}
+
+
+def _key_of(tenant: str, partition: int) -> str:
+    """An idempotency key whose requests this partition of the router decides."""
+    while True:
+        key = uuid.uuid4().hex
+        route = ids.route_key(tenant, key).encode()
+        if ids.partition_for(route, topics.REQUESTS.partitions) == partition:
+            return key
 
 
 def _descends(pid: int, mark: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -98,18 +99,20 @@ def test_check_knows_capabilities(monkeypatch: pytest.MonkeyPatch) -> None:
     needing = tool.model_copy(
         update={"risk": tool.risk.model_copy(update={"capabilities": ("CAP_NET_RAW",)})}
     )
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(programs, "_status", lambda: {"CapEff": 1 << 13})
     assert programs.inspect([needing])[0].capabilities == {"CAP_NET_RAW": True}
-    monkeypatch.setattr(programs, "_status", lambda: {"CapEff": 1 << 12, "CapBnd": -1})
+    monkeypatch.setattr(programs, "_status", lambda: {"CapEff": 1 << 12})
+    assert programs.inspect([needing])[0].missing == ("CAP_NET_RAW",)
+    # What is not ambient another user's programs do not get, whatever the executor itself has.
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(programs, "_status", lambda: {"CapEff": 1 << 13, "CapAmb": 0})
     without = programs.inspect([needing])[0]
     assert without.missing == ("CAP_NET_RAW",)
-    assert without.remedy == "run the executor with CAP_NET_RAW"
-    # Granted by the program's file, unless the process may gain nothing.
-    monkeypatch.setattr(programs, "_granted", lambda program: 1 << 13)
+    assert without.remedy is not None
+    assert without.remedy.startswith("start the executor with CAP_NET_RAW in its ambient set")
+    monkeypatch.setattr(programs, "_status", lambda: {"CapAmb": 1 << 13})
     assert programs.inspect([needing])[0].capabilities == {"CAP_NET_RAW": True}
-    status = {"CapEff": 0, "CapBnd": -1, "NoNewPrivs": 1}
-    monkeypatch.setattr(programs, "_status", lambda: status)
-    assert programs.inspect([needing])[0].missing == ("CAP_NET_RAW",)
 
 
 def test_check_prints_a_table_and_the_remedy(

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -144,6 +145,37 @@ def test_a_secret_is_read_again_when_its_time_is_over(tmp_path: Path) -> None:
             secret_file(tmp_path, "own", "second-value")
             assert (await made.resolve(OWN, USE)).value == then
             made.close()
+
+    asyncio.run(story())
+
+
+def test_an_entry_ages_out_and_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=1_000.0)
+    monkeypatch.setattr(secret_resolver, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    path = SecretPath("vault", "kv/a#b")
+    store = SlowStore("first-value")
+    store.go.set()
+
+    async def story() -> None:
+        made = resolver(store, cache_seconds=5.0)
+
+        async def at(second: float) -> tuple[str, int]:
+            clock.now = 1_000.0 + second
+            return (await made.resolve(path, USE)).value, len(store.reads)
+
+        assert await at(0) == ("first-value", 1)
+        store.value = "second-value"
+        # Uses of it do not keep it longer.
+        assert [await at(second) for second in (1, 3, 4.999)] == [("first-value", 1)] * 3
+        assert await at(5) == ("second-value", 2)
+        assert await at(9.999) == ("second-value", 2)
+        store.value = None
+        with pytest.raises(SecretError, match="There is no secret"):
+            await at(10)
+        # Neither what was there before is given out, nor that there is none remembered.
+        store.value = "third-value"
+        assert await at(10) == ("third-value", 4)
+        made.close()
 
     asyncio.run(story())
 

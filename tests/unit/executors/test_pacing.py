@@ -122,6 +122,25 @@ def test_a_receiver_that_asks_to_be_left_alone_is_by_the_whole_tenant(
     run(body)
 
 
+def test_probes_of_every_kind_share_one_rate_by_default() -> None:
+    async def body() -> None:
+        # As by default, but so slow that nothing is free again before the test ends.
+        pacing = limits(*(one.model_copy(update={"per_second": 0.001}) for one in DEFAULTS))
+        for number in range(50):
+            first = Held(tool=("ping", "dig")[number % 2], tenant=str(number), target=str(number))
+            await pacing.step(first.context)
+            assert first.messages == []
+        held, other = Held(tool="traceroute", tenant="x", target="x"), Held(tool="df")
+        waiting = asyncio.create_task(pacing.step(held.context))
+        await until(lambda: bool(held.messages))
+        assert held.messages[0].startswith("rate limit probes: 0.001 a second from this executor")
+        await pacing.step(other.context)
+        assert other.messages == []
+        waiting.cancel()
+
+    run(body)
+
+
 def test_a_path_that_is_a_secret_is_not_kept() -> None:
     async def body() -> None:
         pacing = limits(*DEFAULTS)

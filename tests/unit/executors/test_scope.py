@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.capabilities import may
 from drivers.reach import Reach
 from drivers.scans import argv as scan_argv
 from drivers.scans.scope import (
@@ -111,15 +110,6 @@ def test_argument_lists_hold_addresses_behind_a_double_dash() -> None:
     assert scan_argv.netdiscover({"interface": "eth0"}, [])[-1] == "-p"
 
 
-def test_capability_comes_from_the_process_or_the_file() -> None:
-    raw = 1 << 13
-    assert may({"CapEff": raw}, 0)
-    assert not may({"CapEff": 0, "CapBnd": raw}, 0)
-    assert may({"CapEff": 0, "CapBnd": raw, "NoNewPrivs": 0}, raw)
-    assert not may({"CapEff": 0, "CapBnd": raw, "NoNewPrivs": 1}, raw)
-    assert not may({"CapEff": 0, "CapBnd": 0}, raw)
-
-
 PORTS = parse_scope("10.1.0.0/16:22+80+8000-8100,10.1.9.0/24")
 
 
@@ -167,4 +157,22 @@ def test_a_scan_that_names_no_ports_asks_every_port() -> None:
 )  # fmt: skip
 def test_what_a_program_may_be_sent_to(address: str, port: int | None, allowed: bool) -> None:
     reach = Reach(allow_private=False, scope=PORTS)
-    assert (reach.refusal(ip_address(address), port) is None) is allowed
+    assert (
+        reach.refusal(ip_address(address), () if port is None else ((port, port),)) is None
+    ) is allowed
+
+
+@pytest.mark.parametrize(
+    ("address", "ports", "inside"),
+    [("10.1.2.3", "", True), ("10.1.2.3", "22", True), ("10.1.2.3", "53", False),
+     ("10.1.2.3", "33434-34073", False), ("10.1.9.3", "33434-34073", True),
+     ("1.1.1.1", "53", False), ("127.0.0.1", "", False), ("2606:4700::1111", "", False),
+     ("::ffff:10.1.2.3", "22", True), ("::ffff:1.1.1.1", "", False)],
+)  # fmt: skip
+def test_what_a_probe_may_ask(address: str, ports: str, inside: bool) -> None:
+    asked = parse_ports(ports) if ports else ()
+    for private in (False, True):
+        reason = Reach(allow_private=private, scope=PORTS).beyond(ip_address(address), asked)
+        assert (reason is None) is inside
+        assert inside or "RUNSTREAM_NETWORK_SCOPE" in str(reason)
+    assert Reach(allow_private=False).beyond(ip_address(address), asked) is None

@@ -267,8 +267,8 @@ class World(RuleBasedStateMachine):
                 assert comparable(one) == comparable(other)
         for request in self.requests:
             key = request["idempotency_key"]
-            found, run = fresh.find_duplicate("default", key, self.simulation.now)
-            known, live_run = live.find_duplicate("default", key, self.simulation.now)
+            found, run = fresh.repeated(fresh.latest("default", key), self.simulation.now)
+            known, live_run = live.repeated(live.latest("default", key), self.simulation.now)
             assert (found and found.id, run) == (known and known.id, live_run)
 
     @rule(slow=st.booleans())
