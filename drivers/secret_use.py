@@ -46,6 +46,8 @@ class Use:
     parameter: str
     #: The host that gets it, in lower case without a port; None where that is not known before.
     destination: str | None = None
+    #: What is connected to for it, where that is not the destination itself: an asset's address.
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

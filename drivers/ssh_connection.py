@@ -67,12 +67,11 @@ async def _login(context: RunContext, where: Connection) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if where.user is not None:
         options["username"] = where.user
-    to = where.name.lower()
-    key = await revealed(context, own.get("ssh_key") or where.login.get("key"), "ssh_key", to)
+    key = await revealed(context, own.get("ssh_key") or where.login.get("key"), "ssh_key", where)
     if key is not None:
         options["client_keys"] = [asyncssh.import_private_key(key)]
     stated = own.get("ssh_password") or where.login.get("password")
-    password = await revealed(context, stated, "ssh_password", to)
+    password = await revealed(context, stated, "ssh_password", where)
     if password is not None:
         options["password"] = password
         options["preferred_auth"] = ("publickey", "password")

@@ -83,6 +83,14 @@ class SecretUse:
     destination: Annotated[
         str | None, Field(description="the host that gets it, where it is known", max_length=300)
     ] = None
+    address: Annotated[
+        str | None,
+        Field(
+            description="what is connected to for it, where the inventory has another one than "
+            "the host's name",
+            max_length=300,
+        ),
+    ] = None
 
 
 class SecretsUsed(_Report):

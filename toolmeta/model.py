@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from streams.vocabulary import ActionClass, Environment, SlaClass
 from toolmeta.effects import ACTION_CLASS_OF, Effect, worst
-from toolmeta.parameters import STRICT, Name, Parameter
+from toolmeta.parameters import STRICT, Name, Parameter, Place
 from toolmeta.template import Entry
 
 Domain = Literal["automation", "communication", "asset", "network", "test"]
@@ -105,6 +105,11 @@ class Run(BaseModel):
     contacts: Contacts = Field(
         default_factory=Contacts, description="whom the program sends to, and how that is checked"
     )
+    code_paths: tuple[Name, ...] = Field(
+        default=(),
+        description="parameters that name a configuration or a socket, which decides what the "
+        "program does: only below the folders of RUNSTREAM_CONFIG_FOLDERS",
+    )
     starts: Name | None = Field(
         default=None,
         description="parameter that names a further program: an executor starts only those that "
@@ -147,9 +152,14 @@ class Risk(BaseModel):
 
     effect: Effect
     effect_by: EffectBy | None = None
-    raised_by: dict[Name, Effect] = Field(
+    raised_by: dict[Place, Effect] = Field(
         default_factory=dict,
-        description="parameters that give a call at least this effect wherever they are set",
+        description="parameters, or fields of one (`metadata.connection`), that give a call at "
+        "least this effect wherever they are set",
+    )
+    raised_by_headers: dict[str, Effect] = Field(
+        default_factory=dict,
+        description="headers of a request, in lower case, that give a call at least this effect",
     )
     why_read: str | None = Field(
         default=None,

@@ -86,7 +86,7 @@ async def _target(invocation: Invocation, context: RunContext, where: Connection
     password = own.get("password")
     if password is None:
         stated = where.login.get("password")
-        password = await revealed(context, stated, "login", where.name.lower())
+        password = await revealed(context, stated, "login", where)
     else:
         # Also a password that is plain text in the plan: the output does not repeat it.
         context.masker.add(str(password))

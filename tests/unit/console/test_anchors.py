@@ -21,7 +21,9 @@ def signed(
     return sign_all(key, topic, CLUSTER, values, at)[which].decode()
 
 
-def test_a_signature_of_the_router_covers_the_ends_of_its_batch_and_no_other(tmp_path: Path) -> None:
+def test_a_signature_of_the_router_covers_the_ends_of_its_batch_and_no_other(
+    tmp_path: Path,
+) -> None:
     past = datetime.fromtimestamp(NOW, UTC) + timedelta(days=1)
     former = PrivateKey.generate(KeyUse(role="router", expires=past))
     keys = (ROUTER, ALICE, former)

@@ -15,7 +15,7 @@ from tests.integration.canary_steps import CANARIES
 
 def masker(value: str) -> Masker:
     known = KnownSecrets()
-    known.add(value)
+    known.add(value, "acme", "ann")
     return Masker((), known)
 
 

@@ -8,7 +8,10 @@ import pytest
 
 from tests.unit.router.simulation import Simulation, kinds
 
-USE = {"path": "vault/kv/web#password", "parameter": "headers", "rule": "web", "destination": "a.b"}
+USE = {
+    "path": "vault/kv/web#password", "parameter": "login", "rule": "web", "destination": "a.b",
+    "address": "10.0.0.7",
+}  # fmt: skip
 
 
 def started(**plan: Any) -> tuple[Simulation, dict[str, Any]]:
