@@ -58,9 +58,6 @@ class SignedLab:
         # As it is by default: other tests let everybody do everything.
         self._policy = lab.folder / "policy.yaml"
         self._policy.write_text(built_in_text())
-        self._secrets = lab.folder / "secrets.yaml"
-        self._secrets.write_text("rules: [{id: no-root, effect: deny, secrets: [env/ROOT]}]")
-        self._secrets.chmod(0o600)
         self._environment = environment
         self._start("router")
         self._start("executor")
@@ -70,8 +67,7 @@ class SignedLab:
             given = {"require_signatures": self.required, "policy": self._policy, **settings}
             self.lab.start(name, **given)
         else:
-            served = {"environment": self._environment, "secrets_policy": self._secrets}
-            given = {"concurrency": 64, **served, **settings}
+            given = {"concurrency": 64, "environment": self._environment, **settings}
             self.lab.start(name, EXECUTOR, **given)
 
     def stop(self, name: str) -> None:

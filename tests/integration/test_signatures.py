@@ -329,16 +329,6 @@ def test_an_unsigned_approval_is_none(signed: SignedLab) -> None:
     assert not signed.of(execution_id, "execution.approved")
 
 
-def test_a_secret_that_the_executor_refuses_is_a_decision_of_the_log(signed: SignedLab) -> None:
-    parameters = {"value": {"type": "secret", "path": "env/ROOT"}}
-    execution_id = signed.submit({"id": "one", "tool": "noop", "parameters": parameters})
-    signed.until(execution_id, "execution.failed")
-    told = signed.decisions(execution_id, "secret")
-    assert (told["allowed"], told["rule"], told["actor"]) == (False, "no-root", "ops")
-    assert told["resource"] == "secret/env/ROOT"
-    assert not signed.effects(execution_id)
-
-
 def test_a_command_of_the_router_s_own_key_needs_the_approval(kafka: str, tmp_path: Path) -> None:
     with signed_lab(kafka, tmp_path, required=True, environment="prod") as signed:
         _refused_until_approved(signed)
