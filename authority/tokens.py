@@ -3,13 +3,15 @@
 Protected header `{alg, kid, typ}`, claims `{iat, aud, topic, sha256}`; see docs/signatures.md. The
 algorithm is the verifier's choice, never the token's: Ed25519, which RFC 8037 calls EdDSA and RFC
 9864 Ed25519. Source: RFC 7515, RFC 7519, RFC 8725 (best practices).
+
+Signing costs more than making a record, so a process signs the root of a hash tree over many
+records; behind the signature of each stands `~` and its proof, in base64url without padding.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -20,16 +22,17 @@ from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jws import JWSRegistry
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from authority import hash_tree
 from authority.identity import Forged
 from authority.keys import PrivateKey, TrustedKey
 
-#: Records that one token of ours covers: more would make the token of each record longer than
-#: what it saves.
-RECORDS_PER_TOKEN: Final = 16
-#: Records that a token may cover.
-MAX_RECORDS: Final = 32
-#: Enough for MAX_RECORDS; checked before anything is parsed.
+#: Records below one signature of ours: twice as many would make each record 43 bytes longer.
+RECORDS_PER_SIGNATURE: Final = 64
+#: Digests that a token may name.
+MAX_DIGESTS: Final = 32
+#: Enough for MAX_DIGESTS; checked before anything is parsed.
 MAX_TOKEN_BYTES: Final = 4_096
+_PROOF: Final = "~"
 TYPE: Final = "runstream+jwt"
 ALGORITHM: Final = "Ed25519"
 _NAMES: Final = (ALGORITHM, "EdDSA")
@@ -56,7 +59,7 @@ class Claims(BaseModel):
     exp: float | None = Field(default=None, description="when it ends to count, in Unix seconds")
     aud: str = Field(max_length=128, description="id of the Kafka cluster")
     topic: str = Field(max_length=249, description="name of the topic, without a prefix")
-    sha256: list[Annotated[str, Field(max_length=64)]] = Field(min_length=1, max_length=MAX_RECORDS)
+    sha256: list[Annotated[str, Field(max_length=64)]] = Field(min_length=1, max_length=MAX_DIGESTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Token:
 
     key: TrustedKey
     claims: Claims
-    digests: frozenset[str]
+    roots: hash_tree.Roots
 
     @property
     def signed_at(self) -> int:
@@ -75,27 +78,45 @@ class Token:
 
 def digest(value: bytes) -> str:
     """The SHA-256 of a record's value, as base64url without padding."""
-    return base64.urlsafe_b64encode(hashlib.sha256(value).digest())[:43].decode()
+    return _url64(hash_tree.leaf(value))
 
 
-def sign(key: PrivateKey, topic: str, cluster: str, values: Sequence[bytes], now: float) -> bytes:
-    """One token for these values of records of one topic; `now` in Unix seconds.
+def sign(key: PrivateKey, topic: str, cluster: str, value: bytes, now: float) -> bytes:
+    """The token of one record; `now` in Unix seconds."""
+    return _signed(key, topic, cluster, hash_tree.leaf(value), now).encode()
 
-    Raises ValueError for none, or for more than MAX_RECORDS.
-    """
-    if not 1 <= len(values) <= MAX_RECORDS:
-        raise ValueError(f"{len(values)} values; a token covers 1 to {MAX_RECORDS}")
+
+def sign_all(
+    key: PrivateKey, topic: str, cluster: str, values: Sequence[bytes], now: float
+) -> list[bytes]:
+    """The tokens of these records of one topic, at least one, in their order: one signature."""
+    root, proofs = hash_tree.tree([hash_tree.leaf(value) for value in values])
+    signed = _signed(key, topic, cluster, root, now)
+    return [(f"{signed}{_PROOF}{_url64(proof)}" if proof else signed).encode() for proof in proofs]
+
+
+def _signed(key: PrivateKey, topic: str, cluster: str, covered: bytes, now: float) -> str:
     header = {"alg": ALGORITHM, "kid": key.kid, "typ": TYPE}
-    claims = {
-        "iat": round(now, 6), "aud": cluster, "topic": topic,
-        "sha256": [digest(value) for value in values],
-    }  # fmt: skip
-    payload = orjson.dumps(claims)
-    return jws.serialize_compact(header, payload, key.pair, registry=_REGISTRY).encode()
+    claims = {"iat": round(now, 6), "aud": cluster, "topic": topic, "sha256": [_url64(covered)]}
+    return jws.serialize_compact(header, orjson.dumps(claims), key.pair, registry=_REGISTRY)
+
+
+def parts(token: str) -> tuple[str, str]:
+    """The signature of a token, and the proof behind it, empty where there is none."""
+    signed, _, proof = token.partition(_PROOF)
+    return signed, proof
+
+
+def covers(token: Token, proof: str, value: bytes) -> bool:
+    """Whether the token, with this proof behind it, is for this value."""
+    siblings = _bytes_of(proof)
+    if siblings is None or len(siblings) % hash_tree.SIZE:
+        return False
+    return token.roots.covers(value, siblings)
 
 
 def verify(token: str, find: Callable[[str], TrustedKey | None]) -> Token | Forged:
-    """The token, if a trusted key has signed it; never raises."""
+    """The token, without a proof, if a trusted key has signed it; never raises."""
     if len(token) > MAX_TOKEN_BYTES:
         return Forged(f"the signature has {len(token)} characters; {MAX_TOKEN_BYTES} are allowed")
     try:
@@ -120,14 +141,27 @@ def verify(token: str, find: Callable[[str], TrustedKey | None]) -> Token | Forg
         return Forged(f"the signature's claim {where or '?'}: {fault['msg']}")
     except (JoseError, ValueError, TypeError, RecursionError) as error:
         return Forged(f"the signature is no compact JWS with EdDSA: {str(error)[:200]}")
-    return Token(key, claims, frozenset(claims.sha256))
+    found = [_bytes_of(text) for text in claims.sha256]
+    roots = hash_tree.Roots.of(one for one in found if one is not None)
+    return Token(key, claims, roots)
 
 
 def _is_canonical(token: str) -> bool:
-    """Whether no other text stands for the same signature: base64url leaves its last bits open."""
-    text = token.rpartition(".")[2]
+    """Whether no other text stands for the same signature."""
+    return _bytes_of(token.rpartition(".")[2]) is not None
+
+
+def _bytes_of(text: str) -> bytes | None:
+    """What a base64url text stands for; None where another text is its canonical one.
+
+    The last character has bits that mean nothing.
+    """
     try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        found = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (ValueError, binascii.Error):
-        return False
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode() == text
+        return None
+    return found if _url64(found) == text else None
+
+
+def _url64(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()

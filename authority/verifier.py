@@ -9,12 +9,12 @@ from typing import Final
 
 from authority.identity import Forged, Signer
 from authority.keys import TrustedKey
-from authority.tokens import Token, digest, verify
+from authority.tokens import MAX_TOKEN_BYTES, Token, covers, parts, verify
 from authority.trust import TrustedKeys
 
 #: How far a signer's clock may be ahead, in seconds.
 MAX_SKEW_SECONDS: Final = 120.0
-#: Tokens that are remembered as good: the records that one token covers lie close together.
+#: Signatures that are remembered as good: the records below one lie close together.
 REMEMBERED: Final = 1_024
 
 
@@ -69,25 +69,32 @@ class Verifier:
         """
         if token is None:
             return None
-        found = self._token(token)
+        if len(token) > MAX_TOKEN_BYTES:
+            return Forged(
+                f"the signature has {len(token)} characters; {MAX_TOKEN_BYTES} are allowed"
+            )
+        signed, proof = parts(token)
+        found = self._token(signed)
         if isinstance(found, Forged):
             return found
-        wrong = _mismatch(found, value, topic, self.cluster, now, window)
+        if value is None or not covers(found, proof, value):
+            return Forged("the signature is for another value")
+        wrong = _mismatch(found, topic, self.cluster, now, window)
         return Forged(wrong) if wrong else Proof(found.key, found.signed_at)
 
-    def _token(self, token: str) -> Token | Forged:
+    def _token(self, signed: str) -> Token | Forged:
         self._trusted.refresh()
         with self._lock:
             if self._generation != self._trusted.generation:
                 self._generation = self._trusted.generation
                 self._known.clear()
-            known = self._known.get(token)
+            known = self._known.get(signed)
         if known is not None:
             return known
-        found = verify(token, self._trusted.find)
+        found = verify(signed, self._trusted.find)
         if isinstance(found, Token):
             with self._lock:
-                self._known[token] = found
+                self._known[signed] = found
                 if len(self._known) > REMEMBERED:
                     self._known.popitem(last=False)
         return found
@@ -95,15 +102,12 @@ class Verifier:
 
 def _mismatch(
     token: Token,
-    value: bytes | None,
     topic: str,
     cluster: str | None,
     now: float,
     window: Window | None,
 ) -> str | None:
     claims = token.claims
-    if value is None or digest(value) not in token.digests:
-        return "the signature is for another value"
     if claims.topic != topic:
         return f"the signature is for the topic {claims.topic[:64]!r}"
     if claims.aud != cluster:

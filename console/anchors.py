@@ -13,11 +13,11 @@ from typing import Final
 
 from authority.identity import Forged
 from authority.key_files import read_trusted
-from authority.tokens import Token, digest, verify
+from authority.tokens import Token, covers, parts, verify
 from console.chain_check import Anchor
 from streams.topics import EVENTS
 
-#: Tokens that are remembered: one covers the ends of several executions, which lie close together.
+#: Signatures that are remembered: the executions that end together lie below one.
 _REMEMBERED: Final = 1_024
 
 
@@ -26,19 +26,20 @@ def anchor_of(trusted: Path) -> Anchor:
     keys = read_trusted(trusted)
 
     @lru_cache(maxsize=_REMEMBERED)
-    def opened(token: str) -> Token | Forged:
-        return verify(token, keys.get)
+    def opened(signed: str) -> Token | Forged:
+        return verify(signed, keys.get)
 
     def check(chain: str, signature: str | None) -> str | None:
         if signature is None:
             return "it is not signed"
-        found = opened(signature)
+        signed, proof = parts(signature)
+        found = opened(signed)
         if isinstance(found, Forged):
             return found.message
         key = found.key
         if key.use.role != "router":
             return f"the key {key.kid} is not that of a router"
-        if found.claims.topic != EVENTS.name or digest(chain.encode()) not in found.digests:
+        if found.claims.topic != EVENTS.name or not covers(found, proof, chain.encode()):
             return "the signature is for something else"
         refusal = key.use.refusal(found.claims.iat)
         return None if refusal is None else f"the key {key.kid} did not count then: {refusal}"

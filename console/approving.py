@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from console import options, terminal
 from console.exits import Exit, Failure
-from console.text import count, people, plain
+from console.text import count, json_text, people, plain
 
 if TYPE_CHECKING:
     from runtime.settings import CommonSettings
+    from streams.admitted import AdmittedStep
     from streams.payloads import Accepted, ApprovalRequested
 
+#: Characters of one value that are shown.
+_SHOWN: Final = 8_000
 #: How long the event log may take to be read up to the request for approval, in seconds.
 READ_SECONDS = 20.0
 
@@ -62,7 +65,7 @@ def _read(settings: CommonSettings, ident: str) -> tuple[Accepted, ApprovalReque
 
 
 def _show(plan: Accepted, request: ApprovalRequested) -> None:
-    from console.explanation import parameters
+    from processors.router.calls import admitted
 
     steps = count(len(plan.plan.steps), "step")
     terminal.say(
@@ -70,5 +73,37 @@ def _show(plan: Accepted, request: ApprovalRequested) -> None:
         f"needs {people(request.level)} until {request.expires_at}",
         "bold",
     )
-    parameters(plan.plan)
+    for field, spec in admitted(plan.plan):
+        _show_call(field, spec)
     terminal.say(f"plan hash {request.plan_hash}", "dim")
+
+
+def _show_call(field: str, spec: AdmittedStep) -> None:
+    """What one call does, when and on what; what is written apart from what the run will fill."""
+    from rich.text import Text
+
+    from processors.router.expressions import has_references
+
+    err = terminal.err()
+    err.print(Text().append(plain(spec.id or field), "bold").append(f"  {spec.tool}"))
+    for said, value in (
+        ("only if", spec.when),
+        ("for each of", spec.for_each),
+        ("assets", None if spec.assets is None else ", ".join(spec.assets)),
+        ("secrets", spec.secrets),
+    ):
+        if value is not None:
+            err.print(Text(f"    {said}: {_whole(value)}"), soft_wrap=True)
+    for name, value in spec.parameters.items():
+        filled = has_references(value)
+        kind = "filled during the run" if filled else "literal"
+        text = f"    {kind}: {plain(name)} = {_whole(value)}"
+        err.print(Text(text, "yellow" if filled else ""), soft_wrap=True)
+
+
+def _whole(value: Any) -> str:
+    """All of a value, since all of it is approved; where it is cut, how much is left out."""
+    text = plain(value) if isinstance(value, str) else json_text(value)
+    shown = text[:_SHOWN].replace("\n", "\n        ")
+    left = len(text) - _SHOWN
+    return shown if left <= 0 else f"{shown}… ({left} characters more, in execution.accepted)"

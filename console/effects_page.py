@@ -43,10 +43,18 @@ def _row(tool: Tool) -> str:
         f"[`{tool.name}`](tools-{tool.domain}.md#{tool.name})",
         _effect(tool),
         raised or "-",
-        ", ".join(sorted(risk.approval_in)) or "-",
+        ", ".join(sorted(_approval(tool))) or "-",
         " ".join((risk.why_read or "-").split()).replace("|", "\\|").replace("<", "&lt;"),
     )
     return f"| {' | '.join(cells)} |\n"
+
+
+def _approval(tool: Tool) -> frozenset[str]:
+    """Where a call of the worst effect needs an approval."""
+    from toolmeta.effects import worst
+    from toolmeta.risk import approval_environments, effects_of
+
+    return approval_environments(tool, worst(*effects_of(tool)))
 
 
 def _effect(tool: Tool) -> str:

@@ -56,7 +56,7 @@ def explain(
     who = key.use.actor if key is not None and key.use.actor else login()
     found = decide(str(plan), chosen, who, policy, anonymous=anonymous)
     data = found.data
-    here = missing.here(data) if endpoints.stack_file().exists() else None
+    here = missing.here(data, found.tenant) if endpoints.stack_file().exists() else None
     if as_json:
         terminal.data(_document(found, here))
     else:

@@ -10,7 +10,6 @@ from console.text import count, one_line, plain
 
 if TYPE_CHECKING:
     from console.missing import Missing
-    from streams.admitted import AdmittedPlan
     from streams.explained import Explained, ExplainedCall
 
 #: Characters of a call or a value that are shown.
@@ -65,20 +64,3 @@ def _called(invocation: dict[str, object]) -> str:
         return one_line(shlex.join(str(part) for part in argv), _SHOWN)
     rest = {name: value for name, value in invocation.items() if name != "driver"}
     return one_line(f"{invocation.get('driver')} {rest}", _SHOWN)
-
-
-def parameters(plan: AdmittedPlan) -> None:
-    """The parameters of every call: what is written, and apart from it what the run will fill."""
-    from rich.text import Text
-
-    from processors.router.calls import admitted
-    from processors.router.expressions import has_references
-
-    err = terminal.err()
-    for field, spec in admitted(plan):
-        err.print(Text().append(plain(spec.id or field), "bold").append(f"  {spec.tool}"))
-        for name, value in spec.parameters.items():
-            filled = has_references(value)
-            kind = "filled during the run" if filled else "literal"
-            text = f"    {kind}: {plain(name)} = {one_line(value, _SHOWN)}"
-            err.print(Text(text, "yellow" if filled else ""), soft_wrap=True)

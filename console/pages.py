@@ -150,7 +150,7 @@ def _default(name: str, model: type[settings.CommonSettings]) -> str:
         return f"`{value.model_dump_json()}`"
     return (
         "-"
-        if value is None or value in ("", frozenset())
+        if value is None or value in ("", frozenset(), ())
         else f"`{value}`".replace("True", "true").replace("False", "false")
     )
 

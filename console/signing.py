@@ -79,4 +79,4 @@ def token(key: PrivateKey, topic: Topic, cluster: str, value: bytes) -> bytes:
     from authority.tokens import sign
     from runtime.clock import now
 
-    return sign(key, topic.name, cluster, [value], now())
+    return sign(key, topic.name, cluster, value, now())

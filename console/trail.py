@@ -54,7 +54,7 @@ class Attempt:
     parameters: dict[str, Any]
     #: Parameter, as a JSON pointer, or name → path of the secret that stood there.
     secrets: dict[str, str]
-    #: Whatever else was dispatched with it: tokens, assets.
+    #: Whatever else was dispatched with it, such as the fencing tokens.
     more: dict[str, Any]
     executor: str | None = None
     started_at: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drivers import contacts, local
+from drivers import code_paths, contacts, local
 from drivers.context import Failure, Outcome, RunContext
 from drivers.errors import fail
 from drivers.step_connection import connection_of_step
@@ -30,6 +30,9 @@ class CommandDriver:
         where = await connection_of_step(invocation, context)
         if isinstance(where, Failure):
             return where
+        refused = await code_paths.refusal(invocation, context, here=where.kind == "local")
+        if refused is not None:
+            return refused
         reached = await contacts.checked(invocation, context, here=where.kind == "local")
         if isinstance(reached, Failure):
             return reached

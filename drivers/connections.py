@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from toolmeta.hosts import split_port
+from toolmeta.hosts import literal_address, split_port
 
 Kind = Literal["local", "ssh", "powershell"]
 
@@ -99,6 +99,17 @@ def connection_of(host: str | None, asset: Asset | None) -> Connection:
         {name: stated[name] for name in ("password", "key", "auth", "tls") if name in stated},
         known=True,
     )
+
+
+def destination_and_address(where: Connection) -> tuple[str, str | None]:
+    """The name of the host, and what is connected to in the one spelling of rules for secrets.
+
+    None stands for the name itself. An address in any spelling (`0x7f.1`) is its usual one.
+    """
+    name, address = (text.rstrip(".").lower() for text in (where.name, where.address))
+    usual = literal_address(address)
+    address = address if usual is None else str(usual)
+    return name, None if address == name else address
 
 
 def stated_endpoint(arguments: Mapping[str, Any]) -> tuple[str, int | None]:

@@ -32,6 +32,8 @@ class Failure:
     message: str
     transient: bool = False
     output: dict[str, Any] | None = None
+    #: The use of a secret that was refused, where the attempt failed by that.
+    denied: SecretUse | None = None
 
 
 Outcome = Success | Failure

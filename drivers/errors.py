@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from drivers.context import Failure
+from drivers.secret_use import SecretError
 from toolmeta.invocation import Invocation
 from toolmeta.locking import LOCK_NAMES
 
@@ -122,3 +123,9 @@ def fail(
         may_retry(error_class, invocation),
         output,
     )
+
+
+def secret_failure(invocation: Invocation, error: SecretError, where: str = "") -> Failure:
+    """The failure of an attempt without its secret; `where` is the host that asks for it."""
+    text = f"{where}: {error}" if where else str(error)
+    return replace(fail(invocation, error.error_class, text), denied=error.denied)

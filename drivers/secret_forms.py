@@ -1,8 +1,8 @@
 """The forms in which programs and servers write a secret: the values that masking looks for.
 
-Quoted for JSON (up to three times), SQL, CSV, a shell, Python or a URL, and all of these but the
-URL within XML or HTML, which may be within JSON; as base64, also in a longer base64 text (a Basic
-authorization header); in hexadecimal and as UTF-16.
+Quoted for JSON (up to three times), SQL, CSV, a shell, Python or a URL; all of these but the URL
+within XML or HTML too, and all of that within JSON; as base64, also in a longer base64 text (a
+Basic authorization header); in hexadecimal and as UTF-16.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ def _texts(piece: str) -> Iterator[bytes]:
         piece.replace("\\", "\\\\").replace("'", "\\'"),
         *_in_json(piece),
     }
-    # A document of XML or HTML may hold what was quoted before, and stand in a JSON text itself.
+    # A document of XML or HTML may hold what was quoted before; each may stand in a JSON text.
     entities = {form for text in texts for form in _entities(text)}
-    texts |= entities | {_json(form) for form in entities}
+    texts |= entities | {_json(form) for form in entities | texts}
     raw = _bytes(piece)
     every = "".join(f"%{byte:02X}" for byte in raw)
     for quoted in (quote(raw, safe=""), quote(raw), quote_plus(raw), every):

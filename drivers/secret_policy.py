@@ -33,8 +33,8 @@ class Rule:
     parameters: tuple[str, ...] = ("*",)
     #: Paths as `source/name`, such as `env/DB_*` or `vault/kv/acme/*`.
     secrets: tuple[str, ...] = ("*",)
-    #: Hosts that get the secret. Where the host is not known, a rule that allows some hosts only
-    #: allows nothing, and a rule that denies some hosts denies.
+    #: Hosts that get the secret, by name and by address. Where the host is not known, a rule that
+    #: allows some hosts only allows nothing, and a rule that denies some hosts denies.
     destinations: tuple[str, ...] = ("*",)
 
 
@@ -77,16 +77,19 @@ def _is_about(rule: Rule, path: SecretPath, use: Use) -> bool:
         and _matches(rule.environments, use.environment)
         and _matches(rule.tools, use.tool)
         and _matches(rule.parameters, use.parameter)
-        and _reaches(rule, use.destination)
+        and _reaches(rule, use)
     )
 
 
-def _reaches(rule: Rule, destination: str | None) -> bool:
+def _reaches(rule: Rule, use: Use) -> bool:
+    """A rule that allows names both the host and its address; one is enough to be denied."""
     if rule.destinations == ("*",):
         return True
-    if destination is None:
+    if use.destination is None:
         return rule.effect == "deny"
-    return _matches(rule.destinations, destination)
+    hosts = [use.destination] if use.address is None else [use.destination, use.address]
+    named = (_matches(rule.destinations, host) for host in hosts)
+    return any(named) if rule.effect == "deny" else all(named)
 
 
 def _matches(patterns: tuple[str, ...], text: str) -> bool:

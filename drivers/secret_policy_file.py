@@ -10,7 +10,7 @@ from typing import Any, Final
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from drivers.secret_policy import DEFAULT_RULES, PATTERNS, Effect, Rule
+from drivers.secret_policy import DEFAULT_RULES, NO_RULE, PATTERNS, Effect, Rule
 from drivers.secret_use import SecretError
 
 _LARGEST_BYTES: Final = 1024 * 1024
@@ -127,5 +127,5 @@ def read(path: Path) -> tuple[Rule, ...]:
 
 def _unusable(fault: str) -> SecretError:
     return SecretError(
-        f"The file of RUNSTREAM_SECRETS_POLICY is not usable: {fault}.", "secret_denied"
+        f"The file of RUNSTREAM_SECRETS_POLICY is not usable: {fault}.", "secret_denied", NO_RULE
     )

@@ -39,7 +39,8 @@ class Answer(BaseModel):
     def resolved(self) -> Resolved:
         """The secret; raises the SecretError that the broker sent."""
         if self.value is None or self.rule is None:
-            raise SecretError(self.message or "", self.error_class or "secret_unavailable")
+            fault = self.error_class or "secret_unavailable"
+            raise SecretError(self.message or "", fault, self.rule)
         return Resolved(self.value, self.rule)
 
 
@@ -63,6 +64,7 @@ def answer(number: int, found: Resolved | SecretError) -> bytes:
         body: dict[str, Any] = {"number": number, "value": found.value, "rule": found.rule}
     else:
         body = {"number": number, "error_class": found.error_class, "message": str(found)}
+        body["rule"] = found.rule
     return orjson.dumps(body) + b"\n"
 
 

@@ -51,6 +51,7 @@ class Resolver:
                 f"The tenant {use.tenant} may not use the secret {path} in {use.tool}{to} "
                 f"(rule {verdict.rule}); allow it in RUNSTREAM_SECRETS_POLICY.",
                 "secret_denied",
+                verdict.rule,
             )
         key = (path, use.tenant if path.source == "file" else "")
         cached = self._cache.get(key)

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
+from drivers.connections import Connection, destination_and_address
 from drivers.known_secrets import KnownSecrets
 from drivers.secret_places import Place, Placed, destination_of
-from drivers.secret_use import Resolved, SecretError, Use
+from drivers.secret_use import SOURCE, Resolved, SecretError, Use
 from streams.commands import StepCommand
 from streams.reports import SecretUse
 from toolmeta.model import Tool
@@ -45,34 +46,48 @@ class Secrets:
 
     async def resolve(self, path: SecretPath, use: Use) -> tuple[str, SecretUse]:
         """A secret, from now on masked everywhere, and its use; raises SecretError."""
-        found = await self._source.resolve(path, use)
-        self.known.add(found.value)
-        told = SecretUse(str(path), use.parameter, found.rule, use.destination)
+        try:
+            found = await self._source.resolve(path, use)
+        except SecretError as error:
+            if error.error_class == "secret_denied":
+                rule = error.rule or SOURCE
+                error.denied = SecretUse(
+                    str(path), use.parameter, rule, use.destination, use.address
+                )
+            raise
+        self.known.add(found.value, use.tenant, use.actor)
+        told = SecretUse(str(path), use.parameter, found.rule, use.destination, use.address)
         return found.value, told
 
     async def resolved(
-        self, tool: Tool, command: StepCommand, given: Placed
+        self, tool: Tool, command: StepCommand, given: Placed, where: Connection | None = None
     ) -> tuple[dict[Place, str], list[SecretUse]]:
-        """The secrets of all places of a command, and their uses; raises SecretError."""
+        """The secrets of all places of a command, and their uses; raises SecretError.
+
+        `where` is how the step's host is reached, for tools that reach it by the inventory.
+        """
         values: dict[Place, str] = {}
         uses: dict[SecretUse, None] = {}
         general = use_of(command)
+        host, at = (None, None) if where is None else destination_and_address(where)
         for place in given.places:
             to = destination_of(tool, given, place.parameter, command)
-            use = replace(general, parameter=place.parameter, destination=to)
+            address = at if to == host else None
+            use = replace(general, parameter=place.parameter, destination=to, address=address)
             values[place], told = await self.resolve(place.path, use)
             uses[told] = None
         return values, list(uses)
 
     async def login(
-        self, reference: Any, command: StepCommand, parameter: str, destination: str
+        self, reference: Any, command: StepCommand, parameter: str, where: Connection
     ) -> tuple[str, SecretUse]:
         """The secret of a login, of the step or of an asset; raises SecretError."""
         path = path_of(reference)
         if path is None:
             told = fault(reference) if is_meant(reference) else "is no secret reference"
-            raise SecretError(f"The login of {destination} {told}.")
-        use = replace(use_of(command), parameter=parameter, destination=destination)
+            raise SecretError(f"The login of {where.name} {told}.")
+        to, address = destination_and_address(where)
+        use = replace(use_of(command), parameter=parameter, destination=to, address=address)
         return await self.resolve(path, use)
 
 

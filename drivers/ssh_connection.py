@@ -10,7 +10,7 @@ import asyncssh
 
 from drivers.connections import Connection
 from drivers.context import Failure, RunContext
-from drivers.errors import fail
+from drivers.errors import fail, secret_failure
 from drivers.secret_use import SecretError
 from drivers.step_connection import revealed
 from toolmeta.invocation import Invocation
@@ -39,7 +39,7 @@ async def connect(
         options |= await _login(context, where)
         return await asyncssh.connect(name, port, known_hosts=known, **options)
     except SecretError as error:
-        return fail(invocation, error.error_class, f"{host}: {error}")
+        return secret_failure(invocation, error, host)
     except asyncssh.HostKeyNotVerifiable:
         return _host_key(invocation, known, listed, port)
     except asyncssh.PermissionDenied:
@@ -67,12 +67,11 @@ async def _login(context: RunContext, where: Connection) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if where.user is not None:
         options["username"] = where.user
-    to = where.name.lower()
-    key = await revealed(context, own.get("ssh_key") or where.login.get("key"), "ssh_key", to)
+    key = await revealed(context, own.get("ssh_key") or where.login.get("key"), "ssh_key", where)
     if key is not None:
         options["client_keys"] = [asyncssh.import_private_key(key)]
     stated = own.get("ssh_password") or where.login.get("password")
-    password = await revealed(context, stated, "ssh_password", to)
+    password = await revealed(context, stated, "ssh_password", where)
     if password is not None:
         options["password"] = password
         options["preferred_auth"] = ("publickey", "password")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg_pool import PoolTimeout, TooManyRequests
@@ -15,6 +15,9 @@ from drivers.http import ranges
 from drivers.secret_use import SecretError
 from toolmeta.hosts import literal_address, split_port
 from toolmeta.invocation import Invocation
+
+#: Drivers that reach the host of a step by the inventory.
+DRIVERS: Final = frozenset({"command", "winrm"})
 
 
 async def connection_of_step(invocation: Invocation, context: RunContext) -> Connection | Failure:
@@ -86,10 +89,13 @@ async def _look_up(context: RunContext, hostname: str) -> Asset | None:
     return found
 
 
-async def revealed(context: RunContext, value: Any, parameter: str, destination: str) -> str | None:
-    """The secret of a login, masked and recorded from now on; None stays None.
+async def revealed(
+    context: RunContext, value: Any, parameter: str, where: Connection
+) -> str | None:
+    """The secret of a login at `where`, masked and recorded from now on; None stays None.
 
-    `destination` is the host that gets it. Raises SecretError.
+    The rules for secrets are asked about the name of the host and about the address that is
+    connected to. Raises SecretError.
 
     Plain text is refused: the inventory must not hold passwords.
     """
@@ -98,7 +104,7 @@ async def revealed(context: RunContext, value: Any, parameter: str, destination:
     if isinstance(value, str):
         raise SecretError("A password or key of an asset is a secret reference, not the text.")
     secrets = context.resources.secrets
-    secret, used = await secrets.login(value, context.command, parameter, destination)
+    secret, used = await secrets.login(value, context.command, parameter, where)
     await context.secrets_used([used])
     context.masker.add(secret)
     return secret

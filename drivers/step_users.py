@@ -14,6 +14,7 @@ import fcntl
 import os
 import pwd
 import secrets
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -122,6 +123,21 @@ class StepUsers:
             return False
         return self.exclusive or (self._account is not None and self._account.user is not None)
 
+    def may_write(self, status: os.stat_result) -> bool:
+        """Whether the program of some step may change a file or folder with this owner and mode.
+
+        Programs that run as the executor's own user count only where everybody may: they have all
+        that the executor has. Access lists are not looked at.
+        """
+        if status.st_mode & stat.S_IWOTH or _of_a_step(status.st_uid):
+            return True
+        account = None if self._account is None else self._account.user
+        if account is not None and status.st_uid == account.uid:
+            return True
+        group = status.st_gid
+        in_group = _of_a_step(group) or (account is not None and group == account.gid)
+        return in_group and bool(status.st_mode & stat.S_IWGRP)
+
     @contextmanager
     def taken(self, tool: str) -> Iterator[StepUser]:
         """The user of a program of this tool, its own until the end of the block.
@@ -154,6 +170,11 @@ class StepUsers:
             uid = FIRST_UID + number
             return StepUser(User(uid, uid, ender=uid + UIDS), None, locks)
         raise NoUserLeft("the user ids for programs are in use")
+
+
+def _of_a_step(number: int) -> bool:
+    """Whether the number of a user or group is one that programs of steps get."""
+    return FIRST_UID <= number < FIRST_UID + 2 * UIDS
 
 
 def _open_locks() -> int:

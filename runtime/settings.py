@@ -17,6 +17,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, Validation
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
+from runtime.config_folders import Folders
 from runtime.quotas import Quotas, QuotasSetting
 from runtime.rates import RateLimits, RateLimitsSetting
 from runtime.secret_settings import SecretSettings
@@ -198,6 +199,12 @@ class ExecutorSettings(InventorySettings, SecretSettings):
         default=frozenset(),
         description="programs that the tools sudo and nice may start, comma separated, each as a "
         "plan writes it; none by default",
+    )
+    config_folders: Folders = Field(
+        default=(),
+        description="folders on this machine and on hosts, comma separated: below them plans may "
+        "name configurations and sockets (kubeconfig, engine, socket, config_dir ...); none by "
+        "default",
     )
     sql_database_url: SecretStr | None = Field(
         default=None,

@@ -88,6 +88,20 @@ ControlCommand = Annotated[AnyCommand, Field(discriminator="type")]
 CONTROL_COMMAND: TypeAdapter[AnyCommand] = TypeAdapter(ControlCommand)
 
 
+class PlanApproval(BaseModel):
+    """Who approved the plan of a command."""
+
+    model_config = _OPEN
+
+    level: int = Field(ge=1, le=3, description="how many different people it needed")
+    by: tuple[Actor, ...] = Field(max_length=3, description="who gave it; none of them asked")
+    definition: str | None = Field(
+        max_length=64,
+        description="digest of the definition of the tool, as it was when the approval was asked "
+        "for; an executor that has another one refuses the command",
+    )
+
+
 class StepCommand(BaseModel):
     """One attempt of one step, for whichever executor of the domain claims it first."""
 
@@ -113,6 +127,12 @@ class StepCommand(BaseModel):
         default=(),
         description="JSON pointers into `parameters`: the only places where a reference to a "
         "secret is one",
+    )
+    plan_hash: str | None = Field(
+        default=None, max_length=64, description="of the plan that was approved"
+    )
+    approval: PlanApproval | None = Field(
+        default=None, description="null where the plan needed none"
     )
     timeout_seconds: float = Field(gt=0)
     lease_seconds: float = Field(gt=0)

@@ -69,6 +69,10 @@ class Accepted:
     claimed_actor: Annotated[
         str | None, Field(description="who a request without a signature says it is from")
     ] = None
+    definitions: Annotated[
+        dict[str, str] | None,
+        Field(description="tool -> digest of its definition; null where no approval is needed"),
+    ] = None
 
 
 @dataclass(slots=True)

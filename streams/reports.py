@@ -79,9 +79,17 @@ class SecretUse:
 
     path: Annotated[str, Field(max_length=1_200)]
     parameter: Annotated[str, Field(max_length=256)]
-    rule: Annotated[str, Field(description="id of the rule that allowed it", max_length=80)]
+    rule: Annotated[str, Field(description="id of the rule that decided", max_length=80)]
     destination: Annotated[
         str | None, Field(description="the host that gets it, where it is known", max_length=300)
+    ] = None
+    address: Annotated[
+        str | None,
+        Field(
+            description="what is connected to for it, where the inventory has another one than "
+            "the host's name",
+            max_length=300,
+        ),
     ] = None
 
 
@@ -120,6 +128,9 @@ class Failed(_Ended):
     type: Literal["failed"] = "failed"
     error: StepError
     timed_out: bool = False
+    denied: SecretUse | None = Field(
+        default=None, description="the use of a secret that the executor refused, if that is why"
+    )
     evidence: dict[str, Any] | None = Field(
         default=None, description="what was ended, where the executor ended the attempt"
     )
@@ -137,14 +148,20 @@ class Refused(_Report):
     """The claim was not made: nothing was started and nothing will be."""
 
     type: Literal["refused"] = "refused"
-    reason: Literal["expired", "cancelled", "draining", "invalid", "environment", "fenced"]
+    reason: Literal[
+        "expired", "cancelled", "draining", "invalid", "environment", "not_approved", "fenced"
+    ]
     message: str = Field(max_length=2_000)
 
 
 class RejectedCommand(_Report):
-    """A forged command, or a copy, names this attempt; it says nothing about the attempt."""
+    """A forged command or cancel, or a copy of a command, names this attempt.
+
+    It says nothing about the attempt.
+    """
 
     type: Literal["rejected_command"] = "rejected_command"
+    record: Literal["command", "cancel"] = "command"
     message: str = Field(max_length=2_000)
 
 

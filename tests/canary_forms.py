@@ -12,6 +12,7 @@ import json
 import re
 import shlex
 import textwrap
+from functools import lru_cache
 from urllib.parse import quote, quote_plus
 from xml.sax import saxutils
 
@@ -108,11 +109,24 @@ def squeezed(data: bytes) -> bytes:
 
 def found(value: str, squeezed_data: bytes) -> set[str]:
     """The names of the forms of the value that the data holds, and `a piece` for a part of it."""
-    names = {name for name, needle in needles(value).items() if needle in squeezed_data}
+    names: set[str] = set()
+    for needle, forms in _searched(value).items():
+        if needle in squeezed_data:
+            names.update(forms)
+    return names
+
+
+@lru_cache(maxsize=64)
+def _searched(value: str) -> dict[bytes, list[str]]:
+    """Each text to look for once, since most forms of a plain value are the same."""
+    texts: dict[bytes, list[str]] = {}
+    for name, needle in needles(value).items():
+        texts.setdefault(needle, []).append(name)
     # The end of an address is what is secret in it.
     tail = squeezed(value.encode())[-2 * _PIECE :]
-    pieces = [tail[at : at + _PIECE] for at in range(max(0, len(tail) - _PIECE) + 1)]
-    return names | {"a piece" for piece in pieces if piece in squeezed_data}
+    for at in range(max(0, len(tail) - _PIECE) + 1):
+        texts.setdefault(tail[at : at + _PIECE], []).append("a piece")
+    return texts
 
 
 def shown(*values: str) -> bytes:

@@ -1,7 +1,7 @@
 """Programs that show what they are given, and one that reads /proc while the others run.
 
-They stand in for `docker` and `mysql` on the executor's PATH. Each lives until the reader of /proc
-has looked at every process twice, so that it was looked at.
+They stand in for programs of these names on the executor's PATH. Each lives until the reader of
+/proc has looked at every process twice, so that it was looked at.
 """
 
 from __future__ import annotations
@@ -16,6 +16,20 @@ from xml.sax import saxutils
 from tests import canary_forms
 
 _SECONDS = 60.0
+#: By which variable a program is given its secret; others read it from their input.
+_VARIABLES = {
+    "mysql": "MYSQL_PWD",
+    "redis-cli": "REDISCLI_AUTH",
+    "pg_dump": "PGPASSWORD",
+    "mongosh": "RUNSTREAM_PASSWORD",
+    "az": "AZURE_STORAGE_KEY",
+    "gcloud": "CLOUDSDK_AUTH_ACCESS_TOKEN",
+    "aws": "AWS_SECRET_ACCESS_KEY",
+}
+#: A user of their own sees them; another one must not.
+VARIABLES = frozenset({*_VARIABLES.values(), "AWS_ACCESS_KEY_ID"})
+#: What `client` stands in for.
+CLIENTS = ("redis-cli", "pg_dump", "mongosh", "az", "gcloud", "aws", "chpasswd")
 
 
 def docker(passes: Path) -> int:
@@ -33,7 +47,7 @@ def docker(passes: Path) -> int:
 
 def mysql(passes: Path) -> int:
     """Shows its password as a server would: in rows, or in an error."""
-    password = os.environ["MYSQL_PWD"]
+    password = os.environ[_VARIABLES["mysql"]]
     _wait(passes)
     if "fail" in sys.stdin.read():
         sys.stderr.write(f"ERROR 1045 (28000): Access denied using password {password}\n")
@@ -52,8 +66,35 @@ def mysql(passes: Path) -> int:
     return 0
 
 
-def read_processes(passes: Path, values: Path, marker: str, result: Path, stop: Path) -> int:
-    """Look for the values in the arguments and environments of all processes, until `stop`."""
+def client(name: str, passes: Path) -> int:
+    """Shows its secret as a server would: in an answer in JSON, or in an error."""
+    variable = _VARIABLES.get(name)
+    # The input of chpasswd is the name of an account, a colon and the password.
+    account, _, typed = sys.stdin.read().partition(":") if variable is None else ("", "", "")
+    secret = typed.strip() if variable is None else os.environ[variable]
+    _wait(passes)
+    if "fail" in (account, os.environ.get("RUNSTREAM_DATABASE")) or "fail" in str(sys.argv[1:]):
+        sys.stderr.buffer.write(canary_forms.shown(secret))
+        sys.stderr.write(f"ERR refused {secret}\n")
+        return 1
+    texts = [
+        text.decode()
+        for one in (secret, canary_forms.DECOY)
+        for form, text in canary_forms.written(one).items()
+        # These it would write into JSON a fourth time; UTF-16 is no text.
+        if not form.startswith(("json in json in", "utf-16"))
+    ]
+    sys.stdout.write(json.dumps({"ok": 1, "texts": texts}))
+    return 0
+
+
+def read_processes(
+    passes: Path, values: Path, marker: str, result: Path, stop: Path, secrets: Path
+) -> int:
+    """Look for the values in the arguments and environments of all processes, until `stop`.
+
+    Also tells which files of the folder `secrets` this user may read.
+    """
     wanted = json.loads(values.read_text())
     hits: set[str] = set()
     seen = {"cmdline": False, "environ": False}
@@ -71,7 +112,9 @@ def read_processes(passes: Path, values: Path, marker: str, result: Path, stop: 
                     hits.add(f"{part} {hit}")
         number += 1
         _replace(passes, str(number))
-    _replace(result, json.dumps({"hits": sorted(hits), "seen": seen, "passes": number}))
+    files = {file.name: os.access(file, os.R_OK) for file in secrets.iterdir()}
+    told = {"hits": sorted(hits), "seen": seen, "passes": number, "files": files}
+    _replace(result, json.dumps(told))
     return 0
 
 
@@ -118,6 +161,10 @@ def _replace(path: Path, text: str) -> None:
 def main(name: str, passes: str, *more: str) -> int:
     """Run one of them by its name."""
     if name == "read_processes":
-        values, marker, result, stop = more
-        return read_processes(Path(passes), Path(values), marker, Path(result), Path(stop))
+        values, marker, result, stop, secrets = more
+        return read_processes(
+            Path(passes), Path(values), marker, Path(result), Path(stop), Path(secrets)
+        )
+    if name in CLIENTS:
+        return client(name, Path(passes))
     return {"docker": docker, "mysql": mysql}[name](Path(passes))

@@ -94,6 +94,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalStack
         environment.setenv("RUNSTREAM_WINRM_CA_FILE", str(folder / "winrm-ca.pem"))
         (folder / "secrets").mkdir()
         environment.setenv("RUNSTREAM_SECRETS_DIR", str(folder / "secrets"))
+        # Configurations and sockets of tests, and those that fake programs are told.
+        named = (folder.parent, "/etc/kube", "/srv/azure", "/run/containerd")
+        environment.setenv("RUNSTREAM_CONFIG_FOLDERS", ",".join(map(str, named)))
         # Fake programs of single tests (tests/tools/fakes/program.py); empty otherwise.
         environment.setenv("PATH", f"{folder / 'fakes'}:{os.environ['PATH']}")
         # The stack is the tests' own, whatever the machine has.

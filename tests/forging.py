@@ -33,7 +33,7 @@ class Genuine:
     def token(self, **changed: Any) -> str:
         """A good signature, but for what is changed."""
         one = replace(self, **changed)
-        return sign(one.key, one.topic, one.cluster, [one.value], one.now).decode()
+        return sign(one.key, one.topic, one.cluster, one.value, one.now).decode()
 
     def written(self, header: dict[str, Any], **claims: Any) -> str:
         """Header and claims as another library would write them, not signed yet."""
@@ -92,5 +92,8 @@ FORMS: Final[dict[str, Callable[[Genuine], Forged]]] = {
     "another topic": _signature(lambda one: one.token(topic="execution.output")),
     "another cluster": _signature(lambda one: one.token(cluster="another")),
     "expired": _signature(lambda one: one.signed({"alg": "EdDSA"}, exp=one.now - 1)),
+    # Where only a window counts: with requests and control messages.
+    "too old": _signature(lambda one: one.token(now=one.now - 25 * 3_600)),
+    "signed ahead": _signature(lambda one: one.token(now=one.now + 300)),
     "one byte changed": lambda one: (one.value.replace(b'"note":"x"', b'"note":"y"'), one.token()),
 }

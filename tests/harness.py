@@ -129,7 +129,7 @@ class Harness:
         command = {"type": kind, "execution_id": execution_id, "actor": private.use.actor, **fields}
         value = orjson.dumps(command)
         cluster = cluster_of(remember(self.stack.client_options), self.prefix + CONTROL.name)
-        token = sign(private, CONTROL.name, cluster, [value], time.time())
+        token = sign(private, CONTROL.name, cluster, value, time.time())
         key = route_of(execution_id).encode()
         self.produce(value, key, CONTROL.name, [(SIGNATURE, token)])
         self.flush()

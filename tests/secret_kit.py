@@ -57,11 +57,15 @@ async def begun(
     async def tell(uses: Sequence[SecretUse]) -> None:
         told.extend(uses)
 
-    context = RunContext(
-        command, RecordedOutput(), Resources(settings(), source), lambda percent, note: None
-    )
-    context.secrets_used = tell
-    return await resolved(found, context), told
+    made = context(source, command)
+    made.secrets_used = tell
+    return await resolved(found, made), told
+
+
+def context(source: Any, command: StepCommand, **changed: Any) -> RunContext:
+    """One attempt whose secrets come from this source; settings of its executor by field name."""
+    resources = Resources(settings(**changed), source)
+    return RunContext(command, RecordedOutput(), resources, lambda percent, note: None)
 
 
 def secret_file(folder: Path, name: str, text: str) -> Path:

@@ -60,4 +60,4 @@ class Keyring:
         """The signature of one record by the key of this name; now, or `at` (Unix seconds)."""
         private = read_private(self.folder.private(key))
         now = time.time() if at is None else at
-        return SIGNATURE, sign(private, topic.name, self.cluster(topic), [value], now)
+        return SIGNATURE, sign(private, topic.name, self.cluster(topic), value, now)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from toolmeta.check import apply_defaults, checker_of
 from toolmeta.checkers import Allowed, is_reference
+from toolmeta.code_paths import code_paths_of
 from toolmeta.contacts import contacts_of
 from toolmeta.durations import seconds_of
 from toolmeta.hosts import ascii_lower, split_port
@@ -156,6 +157,7 @@ def _invocation(tool: Tool, argv: tuple[str, ...], values: dict[str, Any]) -> In
         driver=run.driver,
         argv=argv,
         contacts=contacts_of(tool, values),
+        code_paths=code_paths_of(tool, values) if run.code_paths else (),
         starts=_started(tool, values),
         new_privileges=run.new_privileges,
         stdin=None if run.stdin is None else fill(run.stdin, values),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from toolmeta.hosts import Ports, split_port
 
@@ -14,6 +14,13 @@ class Problem:
 
     field: str
     message: str
+
+
+class CodePath(NamedTuple):
+    """A configuration or a socket that decides what the program does, and who named it."""
+
+    parameter: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,8 @@ class Invocation:
     argv: tuple[str, ...] = ()
     #: The peers that must be checked before the program starts.
     contacts: Contacts = _NONE
+    #: The configurations and sockets that must be checked before the program starts.
+    code_paths: tuple[CodePath, ...] = ()
     #: The further program that this one is to start, where it is such a tool.
     starts: str | None = None
     #: The program may gain the rights that its file grants (setuid, setgid, capabilities).

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import BaseModel, Field, model_validator
 
 from streams.vocabulary import ActionClass, Environment, SlaClass
 from toolmeta.effects import ACTION_CLASS_OF, Effect, worst
-from toolmeta.parameters import STRICT, Name, Parameter
+from toolmeta.parameters import STRICT, Name, Parameter, Place
 from toolmeta.template import Entry
 
 Domain = Literal["automation", "communication", "asset", "network", "test"]
@@ -103,6 +105,11 @@ class Run(BaseModel):
     contacts: Contacts = Field(
         default_factory=Contacts, description="whom the program sends to, and how that is checked"
     )
+    code_paths: tuple[Name, ...] = Field(
+        default=(),
+        description="parameters that name a configuration or a socket, which decides what the "
+        "program does: only below the folders of RUNSTREAM_CONFIG_FOLDERS",
+    )
     starts: Name | None = Field(
         default=None,
         description="parameter that names a further program: an executor starts only those that "
@@ -145,9 +152,10 @@ class Risk(BaseModel):
 
     effect: Effect
     effect_by: EffectBy | None = None
-    raised_by: dict[Name, Effect] = Field(
+    raised_by: dict[Place, Effect] = Field(
         default_factory=dict,
-        description="parameters that give a call at least this effect wherever they are set",
+        description="parameters, or fields of one (`metadata.connection`), that give a call at "
+        "least this effect wherever they are set",
     )
     why_read: str | None = Field(
         default=None,
@@ -213,6 +221,13 @@ class Tool(BaseModel):
 
     def __hash__(self) -> int:
         return hash(self.name)
+
+    @cached_property
+    def digest(self) -> str:
+        """Names this definition: 32 hex digits, others where anything in it is changed."""
+        # Sets have no order of their own, and one that differs between processes.
+        text = orjson.dumps(self.model_dump(), default=sorted, option=orjson.OPT_SORT_KEYS)
+        return sha256(text).hexdigest()[:32]
 
     @cached_property
     def action_class(self) -> ActionClass:

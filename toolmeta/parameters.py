@@ -18,6 +18,8 @@ MAX_INTEGER: Final = 2**63 - 1
 
 Type = Literal["string", "integer", "number", "boolean", "array", "object", "duration", "any"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+#: A parameter, or one field of a parameter that is an object: `metadata.connection`.
+Place = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}(\.[a-z][a-z0-9_]{0,63})?$")]
 #: Without its dashes; a star at the end stands for any rest.
 OptionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}\*?$")]
 Scalar = str | int | float | bool

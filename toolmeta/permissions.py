@@ -60,6 +60,11 @@ ABOVE_EFFECT: Final[dict[str, tuple[Literal["execute", "admin"], str]]] = {
     "usermod": ("admin", "changes who may log in, and groups"),
 }
 
+#: What raises a call to `destroy` and needs another right than `execute`; each with the reason.
+RAISED: Final[dict[str, tuple[Literal["admin"], str]]] = {
+    "metadata.connection": ("admin", "changes how a machine is reached, and by which login"),
+}
+
 
 def permission_of(tool: Tool, parameters: dict[str, Any]) -> Permission:
     """The right that this call needs; what is not known before the run counts as the worst."""
@@ -73,9 +78,8 @@ def worst_permission(tool: Tool) -> Permission:
     effects = effects_of(tool)
     if effects != {"read"} and tool.name in ABOVE_EFFECT:
         return ABOVE_EFFECT[tool.name][0]
-    if "destroy" in tool.risk.raised_by.values():
-        return "execute"
-    return _OF_EFFECT[worst(*effects)]
+    raised = [place for place, effect in tool.risk.raised_by.items() if effect == "destroy"]
+    return _right_of(raised) if raised else _OF_EFFECT[worst(*effects)]
 
 
 @lru_cache(maxsize=1_024)
@@ -91,18 +95,23 @@ def _of_call(tool: Tool, parameters: dict[str, Any]) -> Permission:
     above = ABOVE_EFFECT.get(tool.name)
     if above is not None:
         return above[0]
-    if effect == "destroy" and _names_code(tool, parameters):
-        return "execute"
-    return _OF_EFFECT[effect]
+    raised = _raising(tool, parameters) if effect == "destroy" else []
+    return _right_of(raised) if raised else _OF_EFFECT[effect]
 
 
-def _names_code(tool: Tool, parameters: dict[str, Any]) -> bool:
-    """Whether a parameter is set that makes the call destroy: a configuration, plug-in or socket.
-
-    Such a path is code, wherever the rest of the call only reads.
-    """
+def _raising(tool: Tool, parameters: dict[str, Any]) -> list[str]:
+    """What is set that makes the call destroy, wherever the rest of the call does less."""
     raised = tool.risk.raised_by
     if "destroy" not in raised.values():
-        return False
+        return []
     given = apply_defaults(tool, parameters)
-    return any(effect == "destroy" and is_set(given, name) for name, effect in raised.items())
+    return [
+        place for place, effect in raised.items() if effect == "destroy" and is_set(given, place)
+    ]
+
+
+def _right_of(raised: list[str]) -> Permission:
+    """A path to a configuration, plug-in or socket is code."""
+    if all(place in RAISED for place in raised):
+        return "admin"
+    return "execute"

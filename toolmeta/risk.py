@@ -28,9 +28,17 @@ def effect_of(tool: Tool, parameters: dict[str, Any]) -> Effect:
     return worst(_by_operation(tool, given), *raised)
 
 
-def is_set(given: dict[str, Any], name: str) -> bool:
-    """Whether the parameter has a value; a switch that is off has none."""
-    return given.get(name) is not None and given[name] is not False
+def is_set(given: dict[str, Any], place: str) -> bool:
+    """Whether the parameter has a value; a switch that is off has none.
+
+    A field of a parameter (`metadata.connection`) is set with null too, which removes it; text in
+    place of the object is not known yet, so it may have the field.
+    """
+    name, _, field = place.partition(".")
+    value = given.get(name)
+    if value is None or value is False:
+        return False
+    return not field or type(value) is not dict or field in value
 
 
 def effects_of(tool: Tool) -> frozenset[Effect]:
@@ -61,6 +69,8 @@ def action_class_of(tool: Tool, parameters: dict[str, Any]) -> ActionClass:
 
 def approval_required(tool: Tool, parameters: dict[str, Any], environment: Environment) -> bool:
     """Whether this call needs an approval in this environment; one that only reads never does."""
+    if environment != "prod" and environment not in tool.risk.approval_in:
+        return False  # Whatever it does: executors ask this of every command.
     effect = effect_of(tool, parameters)
     return effect != "read" and environment in approval_environments(tool, effect)
 

@@ -20,6 +20,7 @@ def faults(tool: Tool) -> Iterator[str]:
     yield from _secret_faults(tool)
     yield from _effect_faults(tool)
     yield from _contact_faults(tool)
+    yield from _code_path_faults(tool)
     unused = set(tool.parameters) - _used(tool) - set(tool.target) - {"host"}
     for name in sorted(unused):
         yield f"parameter {name} is used nowhere"
@@ -103,10 +104,11 @@ def _unknown_names(tool: Tool) -> Iterator[str]:
     read |= {name for item in tool.parameters.values() for name in item.required_if}
     read |= {tool.risk.effect_by.parameter} if tool.risk.effect_by else set()
     read |= set(tool.target) - {"host"}
-    read |= set(tool.risk.raised_by) | _contact_names(tool)
+    raising = {place.partition(".")[0] for place in tool.risk.raised_by}
+    read |= raising | _contact_names(tool) | set(tool.run.code_paths)
     for name in sorted(read - declared):
         yield f"{name} is not a declared parameter"
-    for name in sorted(set(tool.risk.raised_by) & declared):
+    for name in sorted(raising & declared):
         if tool.parameters[name].default not in (None, False):
             yield f"{name} raises the effect, so only false can be its default"
     aliases = [alias for item in tool.parameters.values() for alias in item.aliases]
@@ -166,6 +168,16 @@ def _contact_faults(tool: Tool) -> Iterator[str]:
         shape = tool.parameters.get(name)
         if shape is not None and shape.format not in shaped and shape.pattern is None:
             yield f"{name} names a host to send to, so it has a format or a pattern"
+
+
+def _code_path_faults(tool: Tool) -> Iterator[str]:
+    named = set(tool.run.code_paths)
+    if named and tool.run.driver not in PROGRAM_DRIVERS:
+        yield f"driver {tool.run.driver} starts no program, so it has no code_paths"
+    raised = tool.risk.raised_by.items()
+    paths = {place for place, effect in raised if effect == "destroy" and "." not in place}
+    for name in sorted(paths - named):
+        yield f"{name} raises the effect to destroy, so it is one of code_paths"
 
 
 def _secret_faults(tool: Tool) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """The `analysis` driver: the eight protocol analyzers and dpkt, on a live interface or a capture.
 
 A live analysis captures first (by tcpdump, bounded by packets, seconds and bytes) and reads then:
-so the capture can be kept and read again. The reading runs in a thread and stops when the step
-is cancelled.
+so the capture can be kept and read again. The reading runs in a thread; when the step is cancelled
+it stops at the next packet, and is waited for.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from drivers.analysis.packets import Packet, read_packets
 from drivers.analysis.pcap import NotACapture
 from drivers.captures.capturing import tcpdump
 from drivers.captures.source import about, source
+from drivers.cleanup import run_uncancelled
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail
 from drivers.values import fitting, jsonable
@@ -25,6 +26,8 @@ from toolmeta.invocation import Invocation
 
 #: A reader takes some 20 µs a packet: this many keep the interpreter busy for ten seconds.
 MAX_PACKETS: Final = 500_000
+#: For the reading to stop. What is found is put together after the last packet, from bounded lists.
+_STOP_SECONDS: Final = 10.0
 
 
 class AnalysisDriver:
@@ -45,7 +48,7 @@ class AnalysisDriver:
             if isinstance(opened, Failure):
                 return opened
             path, origin = opened
-            found = await analyse_file(invocation, path, name, options)
+            found = await analyse_file(invocation, context, path, name, options)
             if isinstance(found, Failure):
                 return found
             return Success(
@@ -65,9 +68,9 @@ def options_of(values: dict[str, Any]) -> Options:
 
 
 async def analyse_file(
-    invocation: Invocation, path: Path, name: str, options: Options
+    invocation: Invocation, context: RunContext, path: Path, name: str, options: Options
 ) -> dict[str, Any] | Failure:
-    """The findings of one analysis over a capture file."""
+    """The findings of one analysis over a capture file; what made the file has ended."""
     from drivers.analysis.catalogue import ANALYSES
 
     stop = threading.Event()
@@ -76,12 +79,20 @@ async def analyse_file(
         with path.open("rb") as file:
             return ANALYSES[name](_until(stop, read_packets(file, MAX_PACKETS)), options)
 
+    reading = asyncio.ensure_future(asyncio.to_thread(work))
     try:
-        return await asyncio.to_thread(work)
+        return await asyncio.shield(reading)
     except NotACapture as error:
         return fail(invocation, "output_unparsable", str(error))
-    finally:
+    except asyncio.CancelledError:
         stop.set()
+        await run_uncancelled(asyncio.wait({reading}, timeout=_STOP_SECONDS), _STOP_SECONDS + 1)
+        context.stop.ended = reading.done()
+        if not reading.done():
+            context.evidence["cancel_unconfirmed"] = f"{path.name} is still being read"
+        elif not reading.cancelled():
+            reading.exception()  # Retrieved, so that asyncio does not log it.
+        raise
 
 
 def _until(stop: threading.Event, packets: Iterator[Packet]) -> Iterator[Packet]:

@@ -76,6 +76,7 @@ async def _tcpdump(invocation: Invocation, context: RunContext) -> Outcome:
             return Success({"action": action, **piece})
         if action == "delete":
             stored, _ = await in_thread(lambda: store.find(str(values["capture"]), tenant))
+            context.acting()
             await in_thread(lambda: store.drop(stored.id))
             return Success({"action": action, "deleted": True, "capture": asdict(stored)})
     except NoSuchCapture as error:
@@ -86,7 +87,7 @@ async def _tcpdump(invocation: Invocation, context: RunContext) -> Outcome:
     if isinstance(made, Failure):
         return made
     _, path = await in_thread(lambda: store.find(made.stored.id, tenant))
-    found = await analyse_file(invocation, path, "summary", Options(limit=_TALKERS))
+    found = await analyse_file(invocation, context, path, "summary", Options(limit=_TALKERS))
     if isinstance(found, Failure):
         return found
     return Success({"action": action, **about(made, kept=True), **found})

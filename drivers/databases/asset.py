@@ -7,7 +7,8 @@ again is no error, another is a conflict;
 `query`, `list`: facts as filters, a part of the `hostname`, `tags` that it has with these values,
 `tag_names` whatever their value, `limit` (100, at most 1000), `offset`; ordered by host name;
 `update`: `asset_id` or `hostname`, both must agree; `new_hostname`, the facts to set; `version`
-(refused where the asset has another one by now);
+(refused where the asset has another one by now); `metadata` keeps the connection that it does not
+name (null removes it);
 `delete`: `asset_id`, `hostname` or `ip_address`, `confirm: true`, `version`; exactly one asset must
 match, and all that is given must fit it.
 """
@@ -24,7 +25,7 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 
 from drivers.asset_environments import stricter_asset
 from drivers.context import Failure, Outcome, RunContext, Success
-from drivers.databases import inventory
+from drivers.databases import asset_connection, inventory
 from drivers.databases.failures import failed
 from drivers.errors import fail
 from drivers.resources import NoInventory
@@ -35,6 +36,8 @@ from toolmeta.invocation import Invocation
 
 _LIMIT: Final = 100
 _MOST: Final = 1_000
+#: The calls that store metadata.
+_WRITING: Final = frozenset({"create", "update"})
 
 Arguments = dict[str, Any]
 
@@ -58,7 +61,11 @@ class AssetDriver:
         arguments = jsonable(
             {name: value for name, value in invocation.arguments.items() if value is not None}
         )
-        if (problem := _normalise(arguments)) is not None:
+        problem = _normalise(arguments)
+        if problem is None and invocation.call in _WRITING:
+            recorded = context.command.secret_paths
+            problem = asset_connection.fault(arguments.get("metadata", {}), recorded)
+        if problem is not None:
             return fail(invocation, "invalid_parameters", problem)
         context.not_acting()
         try:
@@ -121,6 +128,8 @@ async def _create(
     facts = _facts(arguments)
     if "hostname" not in facts:
         return fail(invocation, "invalid_parameters", "hostname is missing")
+    if "metadata" in facts:
+        facts["metadata"] = asset_connection.kept({}, facts["metadata"])
     made = await inventory.insert(
         connection, plan.tenant, {"environment": plan.environment, **facts}
     )
@@ -186,12 +195,16 @@ async def _update(
     facts.pop("hostname", None)
     if "new_hostname" in arguments:
         facts["hostname"] = arguments["new_hostname"]
+    if "metadata" in facts:
+        facts["metadata"] = asset_connection.kept(found["metadata"], facts["metadata"])
     changes = {name: value for name, value in facts.items() if found[name] != value}
     if not changes:
         # Also a repeated attempt whose first run succeeded without a report, `version` or not.
         return Success({"updated": False, "changed": [], "asset": _shown(found)})
     if (stale := _stale(invocation, found, arguments)) is not None:
         return stale
+    if (problem := asset_connection.moves_login(found, changes, arguments)) is not None:
+        return fail(invocation, "invalid_parameters", problem)
     after = await inventory.update(connection, plan.tenant, found["asset_id"], changes)
     output = {"updated": True, "changed": sorted(changes), "asset": _shown(after or {})}
     return Success(output)

@@ -11,17 +11,20 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
+from drivers.cleanup import run_uncancelled
 from drivers.http import ranges
 from drivers.http.ranges import Address
 
 _RESOLVE_SECONDS: Final = 10.0
 #: Further addresses of a name are tried where one cannot be connected to.
 _TRIED: Final = 3
+_CLOSE_SECONDS: Final = 2.0
 
 
 class RefusedAddress(httpx.TransportError):
@@ -61,6 +64,32 @@ async def checked(host: str, port: int, *, allow_private: bool) -> list[Address]
     return addresses
 
 
+class _Opening:
+    """A connection until its TLS handshake is done.
+
+    Where that is cancelled httpcore leaves it open, and nobody would close it before the server.
+    """
+
+    def __init__(self, outer: Callable[[str, dict[str, Any]], Awaitable[None]] | None) -> None:
+        """`outer` is told everything too."""
+        self._outer = outer
+        self._stream: Any = None
+
+    async def trace(self, event: str, about: dict[str, Any]) -> None:
+        """Take an event of httpcore (its extension `trace`)."""
+        if event == "connection.connect_tcp.complete":
+            self._stream = about["return_value"]
+        elif event == "connection.start_tls.complete":
+            self._stream = None
+        if self._outer is not None:
+            await self._outer(event, about)
+
+    async def close(self) -> None:
+        """Close it; one that is closed already stays so."""
+        if self._stream is not None:
+            await run_uncancelled(self._stream.aclose(), _CLOSE_SECONDS)
+
+
 class GuardedTransport(httpx.AsyncBaseTransport):
     """HTTP/1.1 to checked addresses; no connection is kept, so none is shared between names."""
 
@@ -80,17 +109,25 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         addresses = await checked(url.host, port, allow_private=self._allow_private)
         failed: httpx.TransportError = Unresolvable("the name has no address")
         for address in addresses[:_TRIED]:
+            opening = _Opening(request.extensions.get("trace"))
             pinned = httpx.Request(
                 request.method,
                 url.copy_with(host=str(address)),
                 headers=request.headers,
                 stream=request.stream,
-                extensions={**request.extensions, "sni_hostname": url.host},
+                extensions={
+                    **request.extensions,
+                    "sni_hostname": url.host,
+                    "trace": opening.trace,
+                },
             )
             try:
                 return await self._inner.handle_async_request(pinned)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 failed = error
+            except asyncio.CancelledError:
+                await opening.close()
+                raise
         raise failed
 
     async def aclose(self) -> None:

@@ -16,7 +16,7 @@ from drivers.cleanup import run_uncancelled
 from drivers.connections import Connection
 from drivers.contacts import refused_elsewhere
 from drivers.context import Failure, Outcome, RunContext, Success
-from drivers.errors import fail
+from drivers.errors import fail, secret_failure
 from drivers.secret_use import SecretError
 from drivers.step_connection import connection_of_step, revealed
 from drivers.values import fitting
@@ -60,7 +60,7 @@ class WinrmDriver:
             target = await _target(invocation, context, where)
             commands = pipeline.commands_of(invocation.arguments)
         except SecretError as error:
-            return fail(invocation, error.error_class, f"{where.name}: {error}")
+            return secret_failure(invocation, error, where.name)
         except ValueError as error:
             return fail(invocation, "invalid_parameters", f"{where.name}: {error}")
         if target.password is None and target.auth != "kerberos":
@@ -86,7 +86,7 @@ async def _target(invocation: Invocation, context: RunContext, where: Connection
     password = own.get("password")
     if password is None:
         stated = where.login.get("password")
-        password = await revealed(context, stated, "login", where.name.lower())
+        password = await revealed(context, stated, "login", where)
     else:
         # Also a password that is plain text in the plan: the output does not repeat it.
         context.masker.add(str(password))

@@ -97,6 +97,19 @@ class Agent:
         if attempt is not None:
             self._stop(attempt, cancel)
 
+    def report_forged(self, attempt_id: str) -> None:
+        """Report the cancels of this attempt that no router has signed, if the attempt is here."""
+        attempt = self._running.get(attempt_id)
+        if attempt is None:
+            return
+        time = clock.iso(round(clock.now(), 3))
+        for number, why in self._cancellations.forged.take(attempt_id):
+            record = self._reports.record(
+                attempt.command, "rejected_command", time, attempt.traceparent, number,
+                record="cancel", message=why[:2_000],
+            )  # fmt: skip
+            self._results.send(record)
+
     async def drain(self, finish_seconds: float, clean_seconds: float) -> int:
         """Let attempts finish, then stop the rest; returns how many results were not delivered."""
         await self._wait_idle(finish_seconds)
@@ -137,6 +150,7 @@ class Agent:
         if cancel is not None:
             # The cancel arrived after the claim was decided and before it was committed.
             self._stop(attempt, cancel)
+        self.report_forged(start.attempt_id)
 
     async def _run(self, attempt: Attempt) -> None:
         driver = self._drivers[attempt.invocation.driver]
@@ -174,6 +188,8 @@ class Agent:
         if failure is not None:
             output = failure.output
             fields["error"] = reports.error(failure.error_class, failure.message, failure.transient)
+            if failure.denied is not None:
+                fields["denied"] = reports.denied(failure.denied)
         if "evidence" in fields:
             fields["evidence"] = reports.evidence(masker.value(fields["evidence"]))
         record = self._record(attempt, kind, fields, self._end_fields(attempt, duration, output))

@@ -20,6 +20,7 @@ from drivers.secret_client import SecretBroker
 from drivers.secret_config import config_of
 from processors.executors import metrics
 from processors.executors.agent import Agent
+from processors.executors.approved import approval_check
 from processors.executors.binding import binder
 from processors.executors.cancellations import Cancellations
 from processors.executors.claim_builder import CLAIM_DECISIONS
@@ -99,6 +100,7 @@ async def serve(
         cancellations,
         keys,
         lambda attempt, cancel: _post(loop, partial(agent.cancel, attempt, cancel)),
+        lambda attempt: _post(loop, partial(agent.report_forged, attempt)),
         over,
         stop,
     )
@@ -109,6 +111,7 @@ async def serve(
         kafka=Readiness("kafka", tuple(f"lane-{d}-{n}" for d, n in named), health, log),
         cancellations=cancellations,
         bind=binder(registry.load(), DRIVERS),
+        unapproved=approval_check(registry.load()),
         keys=keys,
         hand_over=lambda lane, batch: _post(loop, partial(agent.begin, lane, batch)),
         control_loaded=control.loaded,

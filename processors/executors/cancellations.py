@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from typing import Final
 
+from processors.executors.forged_cancels import ForgedCancels
 from streams.commands import CancelStep
 
 #: As long as a step command can wait in its topic.
@@ -22,6 +23,8 @@ class Cancellations:
         self._kept = kept_seconds
         self._lock = threading.Lock()
         self._known: OrderedDict[str, CancelStep] = OrderedDict()
+        #: Those that do not count.
+        self.forged = ForgedCancels()
 
     def __len__(self) -> int:
         """How many are remembered."""

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from pydantic import ValidationError
 
+from processors.executors.approved import Unapproved
 from processors.executors.resolving import Unresolved
 from streams import ids
 from streams.commands import CancelStep, StepCommand
@@ -49,7 +50,7 @@ class Refuse:
     """The attempt does not start, and the report says why."""
 
     command: StepCommand
-    reason: Literal["expired", "cancelled", "invalid", "environment", "fenced"]
+    reason: Literal["expired", "cancelled", "invalid", "environment", "not_approved", "fenced"]
     message: str
 
 
@@ -88,13 +89,15 @@ def decide(
     claimed: Callable[[str], bool],
     bind: Bind,
     refuse: Callable[[StepCommand], str | None],
+    unapproved: Unapproved,
     fenced: Callable[[StepCommand], str | None] = lambda command: None,
 ) -> Decision:
     """What becomes of the record `value`.
 
     `version` is the major version that its type names, None where it names none; `environment` is
     what this executor serves; `refuse` says why the record is not the router's, None where it is;
-    `fenced` says whether a lock that the command names has gone to somebody else.
+    `unapproved` says whether an approval is missing; `fenced`, whether a lock that the command
+    names has gone to somebody else.
     """
     if version not in (None, MAJOR_VERSION):
         return Unreadable(
@@ -122,6 +125,9 @@ def decide(
         return Refuse(command, "expired", _expired(late, arrival.clock_ahead))
     if command.environment != environment:
         return Refuse(command, "environment", _other_environment(command.environment, environment))
+    missing = unapproved(command)
+    if missing is not None:
+        return Refuse(command, "not_approved", missing)
     lost = fenced(command)
     if lost is not None:
         return Refuse(command, "fenced", lost)

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
+from processors.executors.approved import Unapproved
 from processors.executors.authentication import RefuseCommand
 from processors.executors.claim import (
     Arrival,
@@ -34,7 +35,8 @@ from streams.vocabulary import Environment
 #: What `ClaimBuilder.add` may return.
 CLAIM_DECISIONS: Final = (
     *("started", "refused_expired", "refused_cancelled", "refused_invalid"),
-    *("refused_environment", "refused_fenced", "repeated", "not_authentic", "dead_letter"),
+    *("refused_environment", "refused_not_approved", "refused_fenced", "repeated"),
+    *("not_authentic", "dead_letter"),
 )
 
 
@@ -70,6 +72,7 @@ class ClaimBuilder:
     partitions_of: Callable[[str], int]
     log: Log
     refuse: RefuseCommand
+    unapproved: Unapproved
     #: How far this machine's clock is ahead of the broker's, in seconds.
     clock_ahead: float = 0.0
     #: Of this process, not of the batch.
@@ -102,6 +105,7 @@ class ClaimBuilder:
                 self._was_claimed,
                 self.bind,
                 partial(self.refuse, message, headers),
+                self.unapproved,
                 self.fences.check,
             )
         except Undecidable as error:

@@ -14,6 +14,7 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
+from pydantic import ValidationError
 
 from authority.process import ProcessKeys
 from processors.executors import metrics
@@ -41,8 +42,8 @@ _EXPIRE_SECONDS: Final = 600.0
 class ControlReader(threading.Thread):
     """Reads all partitions from their beginning, without a group, for as long as it lives.
 
-    Only what the router has signed counts. Everything else is logged and counted: nobody waits for
-    an answer to it.
+    Only what the router has signed counts. Everything else is logged and counted, and reported by
+    the instance that has, or gets, the attempt that it names.
     """
 
     def __init__(
@@ -53,11 +54,13 @@ class ControlReader(threading.Thread):
         cancellations: Cancellations,
         keys: ProcessKeys,
         cancel: Callable[[str, CancelStep], None],
+        forged: Callable[[str], None],
         stop: threading.Event,
         process_stop: threading.Event,
     ) -> None:
-        """`cancel` is called in this thread, after `cancellations` knows; `process_stop` is
-        set on a fault that needs an operator, which is then kept in `failed`.
+        """`cancel` and `forged` are called in this thread, after `cancellations` knows, with the id
+        of the attempt; `process_stop` is set on a fault that needs an operator, which is then kept
+        in `failed`.
         """
         super().__init__(name="control", daemon=True)
         self._settings = settings
@@ -66,6 +69,9 @@ class ControlReader(threading.Thread):
         self._cancellations = cancellations
         self._keys = keys
         self._cancel = cancel
+        self._forged = forged
+        #: Partition -> the offset up to which refused records are known.
+        self._refused_to: dict[int, int] = {}
         self._stop_event = stop
         self._process_stop = process_stop
         self._topic = clients.topic_name(settings, EXECUTORS_CONTROL)
@@ -146,12 +152,7 @@ class ControlReader(threading.Thread):
     def _apply(self, message: Message) -> None:
         refusal = refuse_cancel(self._keys.verifier, message)
         if refusal is not None:
-            # A record without a value too: nobody can sign one, and the router writes none.
-            metrics.CONTROL_UNREADABLE.inc()
-            self._log.warning(
-                "cancel refused", why=refusal, partition=message.partition(),
-                offset=message.offset(),
-            )  # fmt: skip
+            self._refuse(message, refusal)
             return
         cancel = CancelStep.model_validate_json(message.value() or b"")
         if cancel.executor not in (None, self._settings.instance):
@@ -161,6 +162,22 @@ class ControlReader(threading.Thread):
         # No attempt of this process runs before the topic is read, except after a reconnect, and
         # then a repeated cancel changes nothing.
         self._cancel(attempt, cancel)
+
+    def _refuse(self, message: Message, why: str) -> None:
+        # A record without a value too: nobody can sign one, and the router writes none.
+        partition, offset = message.partition() or 0, message.offset() or 0
+        if offset < self._refused_to.get(partition, 0):
+            return  # The topic is read again from its beginning after a fault of the broker.
+        self._refused_to[partition] = offset + 1
+        metrics.CONTROL_UNREADABLE.inc()
+        self._log.warning("cancel refused", why=why, partition=partition, offset=offset)
+        try:
+            named = CancelStep.model_validate_json(message.value() or b"")
+        except ValidationError:
+            return  # It names no attempt, so there is no history that it belongs to.
+        attempt = ids.attempt_id(named.execution_id, named.step, named.attempt)
+        self._cancellations.forged.add(attempt, why)
+        self._forged(attempt)
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() not in PASSING:

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from authority.process import ProcessKeys
 from processors.executors import metrics
+from processors.executors.approved import Unapproved
 from processors.executors.authentication import command_check
 from processors.executors.cancellations import Cancellations
 from processors.executors.claim import Bind, Start
@@ -59,6 +60,7 @@ class LaneParts:
     kafka: Readiness
     cancellations: Cancellations
     bind: Bind
+    unapproved: Unapproved
     keys: ProcessKeys
     #: Passes a committed batch to the event loop.
     hand_over: Callable[[Lane, list[Claimed]], None]
@@ -171,6 +173,7 @@ class Lane(threading.Thread):
             command_check(
                 self._parts.keys.verifier, step_topic, self._transactions.partitions_of(self._topic)
             ),
+            self._parts.unapproved,
             self._clock.ahead_seconds,
             self._parts.fences,
         )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from drivers.connections import Connection
 from drivers.context import Failure, RunContext
-from drivers.errors import fail
+from drivers.errors import fail, secret_failure
 from drivers.secret_places import Placed
 from drivers.secret_use import SecretError
+from drivers.step_connection import DRIVERS, connection_of_step
 from toolmeta.bind import bind
 from toolmeta.invocation import Invocation, Problem
 from toolmeta.model import Tool
@@ -31,11 +33,17 @@ async def resolved(unresolved: Unresolved, context: RunContext) -> Invocation | 
     """
     command, expected = context.command, unresolved.expected
     store = context.resources.secrets
+    where: Connection | None = None
+    if expected.driver in DRIVERS:
+        found = await connection_of_step(expected, context)
+        if isinstance(found, Failure):
+            return found
+        where = found
     try:
-        values, uses = await store.resolved(unresolved.tool, command, unresolved.given)
+        values, uses = await store.resolved(unresolved.tool, command, unresolved.given, where)
         await context.secrets_used(uses)
     except SecretError as error:
-        return fail(expected, error.error_class, str(error))
+        return secret_failure(expected, error)
     context.masker.add(*values.values())
     parameters = unresolved.given.filled(values)
     bound: Invocation | list[Problem] | None = None

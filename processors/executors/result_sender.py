@@ -16,7 +16,8 @@ _RETRY_SECONDS: Final = 1.0
 class ResultSender:
     """Keeps every last report until it is delivered; on one event loop.
 
-    There are never more than claims were made, and claiming stops while `waiting` is high.
+    Reports of forged cancels too, a few of an attempt at most. There are never more than claims
+    allow, and claiming stops while `waiting` is high.
     """
 
     def __init__(self, publisher: Publisher, topic: str, log: Log, reports: Reports) -> None:
@@ -33,7 +34,7 @@ class ResultSender:
         self.waiting = 0
 
     def send(self, record: Record) -> None:
-        """Take a last report; it is at most `limits.MAX_REPORT_BYTES` long.
+        """Take a report; it is at most `limits.MAX_REPORT_BYTES` long.
 
         Attempts that end in the same turn of the loop have their reports signed together.
         """

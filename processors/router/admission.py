@@ -271,6 +271,7 @@ def _accepted(
         approval_level=level,
         name=plan.name,
         unknown_fields=_unknown_fields(plan) or None,
+        definitions={tool.name: tool.digest for tool in tools.values()} if level else None,
     )
 
 
@@ -312,6 +313,8 @@ def _spec(
             step.compensate, "", undo_tool, sla, action, attempts, _NO_RETRY, step.assets
         )
         undo.when = step.compensate.when
+        # It acts on them as the step does: the policy, locks and executors look at each call alone.
+        undo.assets = step.assets
         spec.compensate = undo
     return spec
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from processors.router.changelog import entry_record
 from processors.router.outcomes import Explain, Refuse
+from processors.router.reports import decide_late_report, secret_denied
 from processors.router.state import DedupEntry
 from processors.router.store import StateStore
 from processors.router.writing import Writer
@@ -16,6 +17,7 @@ from runtime.kafka.processor import Output
 from streams.events import Event
 from streams.ids import partition_for, route_of
 from streams.payloads import Payload
+from streams.reports import AnyReport, Failed
 from streams.timestamps import iso
 
 
@@ -46,6 +48,18 @@ class Answers:
             entry = DedupEntry(ident, tenant, None, "", status, len(payloads), now, chain=chain)
             self.store.put_entry(entry)
             self.writer.changelog(out, self.number, [entry_record(entry)])
+
+    def late(self, entry: DedupEntry, report: AnyReport, now: float, out: Output) -> None:
+        """What a report of an ended execution says, where it is news."""
+        data = decide_late_report(entry, report)
+        if data is None:
+            return
+        step, attempt = report.step, report.attempt
+        if isinstance(report, Failed) and report.denied is not None:
+            denied = secret_denied(report, self.store.ended(entry.id))
+            if denied is not None:
+                self.append(entry, "audit.decision", denied, now, out, step, attempt)
+        self.append(entry, "step.late_result", data, now, out, step, attempt)
 
     def append(
         self,

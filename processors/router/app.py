@@ -87,6 +87,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     remembered = settings.dedup_hours * 3_600
     authentication = Signatures(keys.verifier, Window.within(remembered))
     cluster = _Cluster(settings, keys)
+    signed = SignedOutput(keys.signer.tokens)
 
     @lru_cache(maxsize=10_000)
     def quota_of(tenant: str) -> Quota:
@@ -95,8 +96,10 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
 
     def create(number: int) -> Hosted:
         cluster.refresh()
+        # A partition is made anew after an abort, or before its first batch.
+        signed.clear()
         store = StateStore(remembered)
-        writer = Writer(settings.topic_prefix, group, SignedOutput(keys.signer.tokens))
+        writer = Writer(settings.topic_prefix, group, signed)
         router = RouterPartition(
             number=number,
             count=ROUTER_PARTITIONS,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from authority.identity import Identity
 from processors.router import policy
+from processors.router.calls import definitions
 from processors.router.decision import Decision
 from processors.router.scheduling import advance
 from processors.router.state import Execution
@@ -14,6 +15,7 @@ from streams.actors import same_actor
 from streams.commands import Approve
 from streams.payloads import ApprovalGiven, ApprovalRequested, By
 from streams.timestamps import iso
+from toolmeta.registry import Registry
 
 
 def approval_request(execution: Execution, now: float) -> ApprovalRequested:
@@ -40,7 +42,7 @@ def approve(decision: Decision, by: By) -> None:
 
 
 def approval_refusal(
-    execution: Execution, command: Approve, identity: Identity, now: float
+    execution: Execution, command: Approve, identity: Identity, now: float, tools: Registry
 ) -> str | None:
     """Why this approval does not count, or None."""
     actor = identity.actor
@@ -59,4 +61,11 @@ def approval_refusal(
         )
     if command.plan_hash != execution.plan_hash:
         return f"the plan has another hash: {execution.plan_hash}"
+    asked_for, found = execution.definitions or {}, definitions(execution.plan, tools)
+    other = sorted({name for name, _ in asked_for.items() ^ found.items()})
+    if other:
+        return (
+            f"the definition of {', '.join(other[:5])} has changed since the approval was asked "
+            "for: submit the plan again"
+        )
     return None

@@ -9,7 +9,7 @@ from confluent_kafka import Message
 from prometheus_client import Counter
 
 from authority.identity import Forged, Signer, refuse_signer
-from authority.verifier import Verifier, Window, as_signer, refuse_report
+from authority.verifier import Proof, Verifier, Window, as_signer, refuse_report
 from processors.router.state import DedupEntry, Execution
 from streams.envelope import SIGNATURE, header, message_headers
 from streams.topics import REPORTS, Topic
@@ -19,6 +19,8 @@ FORGED: Final = Counter(
     "Records refused for their signature, by what they are",
     ["record"],
 )
+#: What a record is, by the action of the decision that refuses it; all others are control messages.
+RECORDS: Final = {"report": "report", "command": "command", "cancel_step": "cancel"}
 
 
 class Authentication(Protocol):
@@ -27,8 +29,8 @@ class Authentication(Protocol):
     def signer(self, message: Message, topic: Topic, now: float) -> Signer | Forged | None:
         """Whose key signed a request or a control message; None where it is not signed."""
 
-    def refuse_report(self, message: Message, domain: str | None, now: float) -> str | None:
-        """Why a report is not that of an executor of this domain (None: of any), or None."""
+    def report_time(self, message: Message, domain: str | None, now: float) -> int | Forged:
+        """When an executor of this domain (None: of any) signed a report, in Unix microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,14 @@ class Signatures:
         token = header(message_headers(message), SIGNATURE)
         return as_signer(self.verifier.check(message.value(), token, topic.name, now, self.window))
 
-    def refuse_report(self, message: Message, domain: str | None, now: float) -> str | None:
-        """See Authentication; a report that is read twice changes nothing, so any age will do."""
+    def report_time(self, message: Message, domain: str | None, now: float) -> int | Forged:
+        """See Authentication; a report may be of any age: its executor may have been cut off."""
         token = header(message_headers(message), SIGNATURE)
         found = self.verifier.check(message.value(), token, REPORTS.name, now)
-        return refuse_report(found, domain)
+        wrong = refuse_report(found, domain)
+        if wrong is not None or not isinstance(found, Proof):
+            return Forged(wrong or "it is not signed")
+        return found.signed_at
 
 
 def refuse_control(

@@ -8,8 +8,9 @@ other: whoever asks for it must be allowed to run what it runs.
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
@@ -45,6 +46,8 @@ MAX_PROBLEMS: Final = 20
 #: Decisions that one plan may need. Each item of a step with each of its secrets is one; a request
 #: could make hundreds of millions of them, and the router would do nothing else for minutes.
 MAX_ACCESSES: Final = 20_000
+#: Authorisations that are remembered; the plan of one is up to MAX_PROBLEMS refusals large.
+MAX_REMEMBERED: Final = 256
 #: Rules that one `audit.decision` names.
 _MAX_RULES: Final = 10
 _HERE: Final = frozenset({LOCAL, "localhost.localdomain"})
@@ -101,6 +104,29 @@ def authorise(
     return Authorisation(audit_of(identity, "run", False, told, verdict.rule, resource), problems)
 
 
+@dataclass(slots=True)
+class Authorisations:
+    """What `authorise` said lately, by who asked and for which plan; the policy may change."""
+
+    _policy: Policy | None = None
+    _known: OrderedDict[tuple[Identity, str], Authorisation] = field(default_factory=OrderedDict)
+
+    def find(
+        self, policy: Policy, identity: Identity, data: Accepted, registry: Registry
+    ) -> Authorisation:
+        """As `authorise`: the plan hash stands for everything of `data` that it looks at."""
+        if policy is not self._policy:
+            self._policy = policy
+            self._known.clear()
+        key = (identity, data.plan_hash)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = authorise(policy, identity, data, registry)
+            if len(self._known) > MAX_REMEMBERED:
+                self._known.popitem(last=False)
+        return known
+
+
 def decisions(
     policy: Policy, identity: Identity, data: Accepted, registry: Registry
 ) -> Iterator[Decided]:
@@ -113,16 +139,16 @@ def accesses(data: Accepted, registry: Registry) -> Iterator[tuple[str, str, Acc
     """Everything that the plan needs, each with the call and the part of it that need it."""
     environment: Any = data.environment
     level = data.approval_level
-    for field, spec in admitted(data.plan):
+    for where, spec in admitted(data.plan):
         tool = registry.get(spec.tool)
         # What is no longer in the catalogue can only be refused: a rerun after an upgrade.
         action = "admin" if tool is None else permission_of(tool, spec.parameters)
         for asset in assets_of(spec, () if tool is None else _names_of_targets(tool)):
             run = RunStep(spec.tool, spec.domain, action, asset, environment, level)
-            yield field, "tool", run
+            yield where, "tool", run
             for place, path in secrets_of(spec):
                 use = UseSecret(path, spec.tool, spec.domain, asset, environment, level)
-                yield field, place, use
+                yield where, place, use
 
 
 def count_accesses(data: Accepted, registry: Registry) -> int:

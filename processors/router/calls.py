@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from streams.admitted import AdmittedPlan, AdmittedStep
 from streams.plans import Compensation, Plan, Step
+from toolmeta.registry import Registry
+from toolmeta.risk import approval_required
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,25 @@ def admitted(plan: AdmittedPlan) -> Iterator[tuple[str, AdmittedStep]]:
         yield field, step
         if step.compensate is not None:
             yield f"{field}.compensate", step.compensate
+
+
+def definitions(plan: AdmittedPlan, registry: Registry) -> dict[str, str]:
+    """tool -> digest of its definition, of every tool that the plan may call and that there is."""
+    tools = {spec.tool: registry.get(spec.tool) for _, spec in admitted(plan)}
+    return {name: tool.digest for name, tool in tools.items() if tool is not None}
+
+
+def approval_level(stated: int, plan: AdmittedPlan, environment: str, registry: Registry) -> int:
+    """How many people must approve the plan: as many as it says, or one where a call needs it.
+
+    What is no longer in the catalogue needs none by itself: nobody can run it.
+    """
+    where: Any = environment
+    for _, spec in admitted(plan):
+        tool = registry.get(spec.tool)
+        if tool is not None and approval_required(tool, spec.parameters, where):
+            return max(stated, 1)
+    return stated
 
 
 def _items(step: Step) -> int:

@@ -39,6 +39,7 @@ _FIXED: Final = (
     "id", "tenant", "actor", "idempotency_key", "plan_hash", "mode", "sla_class", "action_class",
     "environment", "priority", "timeout_seconds", "approval_level", "accepted_at", "run",
     "rerun_of", "earlier_actors", "claimed_actor", "signed_at",
+    "definitions",
 )  # fmt: skip
 #: What changes.
 _HEAD: Final = (
@@ -50,12 +51,13 @@ _fixed_of: Final = attrgetter(*_FIXED)
 _head_of: Final = attrgetter(*_HEAD)
 #: Of a step, everything but its id and what is derived; apart from these, what is false or empty
 #: is as it is for a step to which nothing has happened.
-_STEP: Final = tuple(
-    item.name
-    for item in fields(StepState)
-    if item.name
-    not in ("id", "output", "items", "reported", "lease_until", "progress", "progress_at")
+_NOT_KEPT: Final = frozenset(
+    {
+        *("id", "output", "items", "reported"),
+        *("lease_until", "progress", "progress_at", "heard_at", "held_at"),
+    }
 )
+_STEP: Final = tuple(item.name for item in fields(StepState) if item.name not in _NOT_KEPT)
 _step_of: Final = attrgetter(*_STEP)
 _ENTRY: Final = tuple(item.name for item in fields(DedupEntry) if item.name != "steps")
 _entry_of: Final = attrgetter(*_ENTRY)

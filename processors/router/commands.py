@@ -24,22 +24,28 @@ from streams.payloads import (
 )
 from streams.reports import StepError
 from streams.timestamps import iso
+from toolmeta.registry import Registry
 
 Command = Cancel | Approve | Reject | Pause | Resume | Resolve
 
 
 def decide_command(
-    execution: Execution, command: Command, identity: Identity, verdict: Verdict, now: float
+    execution: Execution,
+    command: Command,
+    identity: Identity,
+    verdict: Verdict,
+    now: float,
+    tools: Registry,
 ) -> Decision:
     """What follows from a command, after the `audit.decision` that says whether it is followed.
 
     The actor that counts is that of `identity`, whatever the command names; `verdict` is what the
-    policy says.
+    policy says; `tools` is the catalogue as it is now.
     """
     decision = Decision(execution, now)
     refusal = verdict.message
     if verdict.allowed:
-        refusal = _refusal(execution, command, identity, now) or ""
+        refusal = _refusal(execution, command, identity, now, tools) or ""
     allowed = not refusal
     told = refusal or verdict.message
     if allowed and isinstance(command, Resolve):
@@ -76,7 +82,9 @@ def _named(by: By) -> str:
     return by.actor if claimed is None else f"{by.actor} (unsigned, named {claimed})"
 
 
-def _refusal(execution: Execution, command: Command, identity: Identity, now: float) -> str | None:
+def _refusal(
+    execution: Execution, command: Command, identity: Identity, now: float, tools: Registry
+) -> str | None:
     """Why the command cannot be followed, or None."""
     status = execution.status
     if status in ENDED:
@@ -89,7 +97,7 @@ def _refusal(execution: Execution, command: Command, identity: Identity, now: fl
         if identity.kid is None:
             return "an approval, and the refusal of one, must be signed by the actor who gives it"
         if isinstance(command, Approve):
-            return approval_refusal(execution, command, identity, now)
+            return approval_refusal(execution, command, identity, now, tools)
         return None
     if execution.ending is not None:
         return "its end is already asked for"

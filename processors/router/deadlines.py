@@ -126,11 +126,11 @@ def _step_due(decision: Decision, step: StepState) -> None:
 
 def _unconfirmed(decision: Decision, step: StepState) -> None:
     """Nobody said that the attempt has ended, or that it was never started."""
-    evidence: dict[str, Any] = {"cancel_unconfirmed": True, "executor": step.executor}
+    doubt = "its executor did not answer"
     if step.executor is None:
-        reason = "no executor answered; one that still holds the command refuses it"
-    else:
-        reason = "its executor did not answer"
+        doubt = "no executor answered; one that still holds the command refuses it"
+    evidence: dict[str, Any] = {"cancel_unconfirmed": doubt, "executor": step.executor}
+    reason = decision.execution.ending_reason or "the execution was cancelled"
     data = StepCancelled(False, reason, evidence)
     decision.emit("step.cancelled", data, step.id, step.attempt)
 

@@ -47,11 +47,15 @@ def cancel_the_rest(decision: Decision) -> None:
 
 
 def _cancel(decision: Decision, step: StepState, reason: str) -> None:
-    """End a step of which nothing is in flight."""
+    """End a step of which nothing is in flight; what became of a lost attempt nobody knows."""
+    confirmed = step.status not in ("lost", "needs_attention")
     evidence: dict[str, Any] = {"started": False}
-    if step.attempt:
+    if not confirmed:
+        lost = f"attempt {step.attempt} was lost: it may have had its effect, or still have it"
+        evidence = {"cancel_unconfirmed": lost, "ended_attempts": step.attempt - 1}
+    elif step.attempt:
         evidence = {"ended_attempts": step.attempt}
-    data = StepCancelled(step.status not in ("lost", "needs_attention"), reason, evidence)
+    data = StepCancelled(confirmed, reason, evidence)
     decision.emit("step.cancelled", data, step.id, step.attempt or None)
 
 

@@ -32,6 +32,7 @@ from streams.payloads import (
     Accepted,
     ApprovalGiven,
     ApprovalRequested,
+    By,
     CancelRequested,
     CompensationScheduled,
     CompensationSkipped,
@@ -49,6 +50,8 @@ from streams.timestamps import unix
 
 #: Statuses in which the execution waits for a person, and its timeout with it.
 _CLOCK_STOPS = frozenset({"paused", "needs_attention"})
+#: The last of the approvals that a level needs has a type of its own.
+_APPROVALS = frozenset({"execution.approval_given", "execution.approved"})
 
 
 def accepted(event: Event, at: float) -> Execution:
@@ -75,6 +78,7 @@ def accepted(event: Event, at: float) -> Execution:
         earlier_actors=data.earlier_actors or [],
         claimed_actor=data.claimed_actor,
         signed_at=data.signed_at,
+        definitions=data.definitions,
         seq=event.seq,
         chain=event.chain,
         steps={spec.id: StepState(spec.id) for spec in data.plan.steps},
@@ -131,7 +135,7 @@ def _execution(execution: Execution, event: Event, at: float) -> None:
     execution.status = status
     if isinstance(data, ApprovalRequested):
         execution.approval_expires_at = unix(data.expires_at)
-    elif isinstance(data, ApprovalGiven):
+    elif isinstance(data, By | ApprovalGiven) and event.type in _APPROVALS:
         execution.approved_by.append(data.actor)
     elif event.type == "execution.started" and execution.started_at is None:
         execution.started_at = at
@@ -206,6 +210,7 @@ def _dispatched(step: StepState, attempt: int, at: float) -> None:
     step.retry_at = None
     step.waiting = None
     step.progress = None
+    step.heard_at = step.held_at = 0
 
 
 def _end_attempt(step: StepState, report: str | None) -> None:
@@ -259,3 +264,20 @@ def told_progress(step: StepState, told: tuple[float | None, str | None], at: fl
     """Remember what the last `step.progress` said."""
     step.progress = told
     step.progress_at = at
+
+
+def heard(step: StepState, signed_at: int) -> bool:
+    """Whether a heartbeat was signed later than the last one that counted; then it counts."""
+    later = signed_at > step.heard_at
+    step.heard_at = max(signed_at, step.heard_at)
+    return later
+
+
+def held(step: StepState, signed_at: int) -> bool:
+    """The same of a report that the attempt waits, or goes on.
+
+    Apart from heartbeats: it may have been signed before one, and sent after it.
+    """
+    later = signed_at > step.held_at
+    step.held_at = max(signed_at, step.held_at)
+    return later

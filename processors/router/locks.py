@@ -58,7 +58,7 @@ def fencing_tokens(
     were resolved with. Raises TooManyLocks.
     """
     execution = decision.execution
-    keys = [*_keys(target, _assets(execution, step, spec)), *_uncovered(execution, step)]
+    keys = [*_keys(target, spec.assets), *_uncovered(execution, step)]
     missing = [key for key in keys if key not in execution.locks]
     if not missing:
         return _with_other_names(execution.locks, keys)
@@ -134,19 +134,12 @@ def planned(steps: Iterable[AdmittedStep]) -> Iterator[str]:
         if spec.locks:
             yield from _keys(_literal_target(spec), spec.assets)
         if undo is not None and undo.locks:
-            yield from _keys(_literal_target(undo), spec.assets)
+            yield from _keys(_literal_target(undo), undo.assets)
 
 
 def _keys(target: str | None, assets: Iterable[str] | None) -> list[str]:
     found = (lock_key(name) for name in (target, *(assets or ())))
     return list(dict.fromkeys(key for key in found if key is not None))
-
-
-def _assets(execution: Execution, step: StepState, spec: AdmittedStep) -> list[str] | None:
-    """The assets of a compensation are those of the step that it undoes."""
-    if step.undoes is not None:
-        return execution.spec(execution.steps[step.undoes]).assets
-    return spec.assets
 
 
 def _literal_target(spec: AdmittedStep) -> str | None:

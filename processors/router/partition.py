@@ -16,7 +16,7 @@ from authority.identity import Forged, Identity, identify
 from processors.router import decoding
 from processors.router.answers import Answers
 from processors.router.approval import approval_request
-from processors.router.authentication import FORGED, Authentication, refuse_control
+from processors.router.authentication import FORGED, RECORDS, Authentication, refuse_control
 from processors.router.authorisation import audit_of, control, other_tenant
 from processors.router.changelog import Change, records
 from processors.router.commands import decide_command
@@ -25,7 +25,7 @@ from processors.router.decision import Decision
 from processors.router.lock_answers import decide_lock_answer
 from processors.router.locks import give_back
 from processors.router.outcomes import Accept, Explain, Forward, Refuse, Repeat
-from processors.router.reports import decide_late_report, decide_report
+from processors.router.reports import decide_report
 from processors.router.requests import RequestHandler
 from processors.router.reruns import decide_rerun
 from processors.router.scheduling import advance
@@ -140,22 +140,21 @@ class RouterPartition:
             domain = execution.spec(found).domain
         elif entry is not None and report.step in entry.steps:
             domain = entry.steps[report.step].domain
-        refusal = self.authentication.refuse_report(message, domain, now)
-        if refusal is not None:
-            self.writer.dead_letter(out, topics.REPORTS, message, "not_authentic", refusal)
-            self._forged(known, "report", refusal, now, out)
+        signed_at = self.authentication.report_time(message, domain, now)
+        if isinstance(signed_at, Forged):
+            why = signed_at.message
+            self.writer.dead_letter(out, topics.REPORTS, message, "not_authentic", why)
+            self._forged(known, "report", why, now, out)
             return
         if isinstance(report, RejectedCommand):
-            self._forged(known, "command", report.message, now, out)
+            action = "cancel_step" if report.record == "cancel" else "command"
+            self._forged(known, action, report.message, now, out)
             return
         if execution is not None:
-            self._write(decide_report(execution, report, now), out)
+            self._write(decide_report(execution, report, signed_at, now), out)
             return
         assert entry is not None  # one of both is known  # noqa: S101
-        data = decide_late_report(entry, report)
-        if data is not None:
-            step, attempt = report.step, report.attempt
-            self.answers.append(entry, "step.late_result", data, now, out, step, attempt)
+        self.answers.late(entry, report, now, out)
 
     def _forged(
         self,
@@ -167,7 +166,7 @@ class RouterPartition:
         claimed: str | None = None,
     ) -> None:
         """Write down that a record about this execution was refused; that changes nothing else."""
-        FORGED.labels(action if action in ("report", "command") else "control").inc()
+        FORGED.labels(RECORDS.get(action, "control")).inc()
         if known.forged >= MAX_FORGED:
             return
         data = Audit(ANONYMOUS, action, False, why, rule=SIGNATURE_RULE, claimed_actor=claimed)
@@ -277,7 +276,8 @@ class RouterPartition:
             self._rerun(known, command, identity, now, out)
         elif isinstance(known, Execution):
             verdict = control(self.requests.policy(), identity, known, command.type)
-            self._write(decide_command(known, command, identity, verdict, now), out)
+            tools = self.requests.plans.registry
+            self._write(decide_command(known, command, identity, verdict, now, tools), out)
         else:
             why = f"the execution has ended as {known.status}"
             rule = None

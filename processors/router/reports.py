@@ -1,8 +1,9 @@
 """Reports: what the router makes of an executor's report.
 
-A report counts only for the attempt that is in flight, and once. One that was applied already is
-ignored; one of an attempt that no longer counts is written down as `step.late_result`, with what
-it says, and changes nothing.
+A report counts only for the attempt that is in flight, and once. What may come again and again
+(heartbeats, and why it waits) counts from the executor that claimed it, and only if it was signed
+later than the one before. A report that was applied already is ignored; one of an attempt that no
+longer counts is written down as `step.late_result`, with what it says, and changes nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import orjson
 from processors.router.asset_names import learned, uncovered
 from processors.router.attempts import cancel_attempt, fail
 from processors.router.decision import AskKeeper, Decision
-from processors.router.evolve import renew_lease, told_progress
+from processors.router.evolve import heard, held, renew_lease, told_progress
 from processors.router.scheduling import advance
 from processors.router.state import (
     DedupEntry,
@@ -24,7 +25,8 @@ from processors.router.state import (
     report_bit,
     use_digest,
 )
-from streams.audit_payloads import SecretsUsed
+from streams.actors import ANONYMOUS
+from streams.audit_payloads import Audit, SecretsUsed
 from streams.lifecycle import ENDED
 from streams.limits import MAX_EVIDENCE_BYTES
 from streams.locks import AssetNames, Name
@@ -58,11 +60,14 @@ PROGRESS_EVERY: Final = 1.0
 #: How many late reports of one step are written down.
 MAX_LATE: Final = 10
 #: Reasons of a refusal that lie in the command itself: each new attempt would be refused too.
-_AT_FAULT: Final = frozenset({"invalid", "environment"})
+_AT_FAULT: Final = frozenset({"invalid", "environment", "not_approved"})
 
 
-def decide_report(execution: Execution, report: AnyReport, now: float) -> Decision:
-    """What follows from a report about an execution that has not been forgotten."""
+def decide_report(execution: Execution, report: AnyReport, signed_at: int, now: float) -> Decision:
+    """What follows from a report about an execution that has not been forgotten.
+
+    `signed_at` is in Unix microseconds.
+    """
     decision = Decision(execution, now)
     step = execution.steps.get(report.step)
     if step is None or report.attempt > step.attempt:
@@ -91,16 +96,21 @@ def decide_report(execution: Execution, report: AnyReport, now: float) -> Decisi
             decision.emit("step.succeeded", succeeded, step.id, report.attempt)
             _teach(decision, learned(execution.spec(step), report.output))
         case Heartbeat():
-            _heartbeat(decision, step, report)
+            if report.executor == step.executor and heard(step, signed_at):
+                _heartbeat(decision, step, report)
             return decision
-        case Waiting():
-            _waiting(decision, step, report)
-        case Resumed():
-            _resumed(decision, step)
+        case Waiting() | Resumed():
+            if report.executor != step.executor or not held(step, signed_at):
+                return decision
+            if isinstance(report, Waiting):
+                _waiting(decision, step, report)
+            else:
+                _resumed(decision, step)
         case Failed():
             _run(decision)
             if report.error["class"] == LOCK_NAMES:
                 _teach(decision, uncovered(report.output, execution.locks))
+            _denied(decision, step, report)
             failed = StepFailed(
                 report.duration_seconds,
                 report.error,
@@ -174,6 +184,26 @@ def _secrets_used(decision: Decision, step: StepState, report: UsedReport) -> No
     decision.emit("audit.secret_used", data, step.id, report.attempt)
 
 
+def _denied(decision: Decision, step: StepState, report: Failed) -> None:
+    data = secret_denied(report, decision.execution)
+    if data is not None:
+        decision.emit("audit.decision", data, step.id, report.attempt)
+
+
+def secret_denied(report: Failed, execution: Execution | None) -> Audit | None:
+    """The decision that an executor refused a secret, where the attempt failed by that.
+
+    `execution` is None where nobody knows any more who asked for it.
+    """
+    denied = report.denied
+    if denied is None:
+        return None
+    actor = ANONYMOUS if execution is None else execution.actor
+    claimed = None if execution is None else execution.claimed_actor
+    message, resource = report.error["message"], f"secret/{denied.path}"
+    return Audit(actor, "secret", False, message, denied.rule, None, claimed, resource)
+
+
 def _heartbeat(decision: Decision, step: StepState, report: Heartbeat) -> None:
     _lease(decision, step)
     told = (report.percent, report.message)
@@ -221,8 +251,9 @@ def _refused(decision: Decision, step: StepState, report: Refused) -> None:
         # Its command was in the topic twice, and the other one was claimed.
         return
     if decision.execution.ending is not None:
-        evidence = {"started": False}
-        data = StepCancelled(True, report.message, evidence, report=report.type)
+        evidence = {"started": False, "refused": report.message}
+        reason = decision.execution.ending_reason or report.message
+        data = StepCancelled(True, reason, evidence, report=report.type)
         decision.emit("step.cancelled", data, step.id, report.attempt)
         return
     # Nothing was started, so a new attempt is safe unless the command itself is at fault.
@@ -245,6 +276,8 @@ def _late(decision: Decision, step: StepState, report: AnyReport) -> None:
     if isinstance(report, Started):
         data.message = "it was claimed after it had been given up; the executor is told to end it"
         cancel_attempt(decision, step, report.attempt, "superseded")
+    if isinstance(report, Failed):
+        _denied(decision, step, report)
     decision.emit("step.late_result", data, step.id, report.attempt)
 
 

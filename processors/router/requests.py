@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from authority.identity import Forged, Identity, Signer, identify, refuse_signer
 from authority.policy import Control, Policy
-from processors.router.authorisation import audit_of, authorise
+from processors.router.authorisation import Authorisations, audit_of
 from processors.router.decoding import Undecodable
 from processors.router.explanation import explanation
 from processors.router.outcomes import Accept, Explain, Forward, Refuse, Repeat, RequestDecision
@@ -48,6 +48,7 @@ class RequestHandler:
     #: Whether a request without a signature is refused.
     require_signatures: bool = False
     quota_of: QuotaOf = unlimited
+    authorisations: Authorisations = field(default_factory=Authorisations)
 
     def decide(
         self, value: bytes | None, signer: Signer | Forged | None, now: float
@@ -100,8 +101,9 @@ class RequestHandler:
             name=request.plan.name,
         )
         unproven = self._not_authentic(signer, request.tenant, request.actor)
+        latest = self.store.latest(request.tenant, key)
         if unproven is None:
-            unproven = self._used_before(request.tenant, key, valid)
+            unproven = _used_before(latest, valid)
         if unproven is not None:
             return self._forged(unproven, about, now)
         identity = identify(valid, request.tenant, request.actor)
@@ -113,7 +115,7 @@ class RequestHandler:
                 problem = Problem("explain", verdict.message)
                 audit = audit_of(identity, "explain", False, verdict.message, verdict.rule)
                 return self._forbidden(about, identity, [problem], audit, now)
-        outcome, data = self._outcome(read, about, identity, valid, now)
+        outcome, data = self._outcome(read, about, identity, valid, latest, now)
         return self._explain(outcome, identity, data) if request.explain else outcome
 
     def _outcome(
@@ -122,12 +124,13 @@ class RequestHandler:
         about: Invalid,
         identity: Identity,
         signer: Signer | None,
+        latest: Execution | DedupEntry | None,
         now: float,
     ) -> tuple[Accept | Repeat | Refuse, Accepted | None]:
         """What becomes of a request that belongs here, and its plan as admitted, if it was."""
         request, key = read.request, about.idempotency_key or ""
         route = route_key(request.tenant, key)
-        known, run = self.store.find_duplicate(request.tenant, key, now)
+        known, run = self.store.repeated(latest, now)
         if known is not None:
             return self._repeated(known, request, read.plan_hash, about, now), None
         over = self.over_quota(identity, len(request.plan.steps), now)
@@ -142,7 +145,7 @@ class RequestHandler:
         if signer is not None:
             decided.key, decided.signed_at = signer.kid, signer.signed_at
         decided.actor, decided.claimed_actor = identity.actor, identity.claimed
-        found = authorise(self.policy(), identity, decided, self.plans.registry)
+        found = self.authorisations.find(self.policy(), identity, decided, self.plans.registry)
         if found.problems:
             refused = self._forbidden(about, identity, found.problems, found.audit, now)
             return refused, decided
@@ -187,23 +190,6 @@ class RequestHandler:
 
     def _not_authentic(self, signer: Signer | Forged | None, tenant: str, actor: str) -> str | None:
         return refuse_signer(signer, tenant, actor, required=self.require_signatures)
-
-    def _used_before(self, tenant: str, key: str, signer: Signer | None) -> str | None:
-        """Why a request does not count for a key that a signed one has used, or None.
-
-        A failed or cancelled execution may be asked for again, by a new signature only; while one
-        lives, or has completed, the same record is a duplicate like any other. What is not signed
-        gets neither: it would say something in the log of somebody else's execution, and after a
-        run of its own the last signature for the key would be forgotten.
-        """
-        known = self.store.latest(tenant, key)
-        if known is None or known.signed_at is None:
-            return None
-        if signer is None:
-            return "its idempotency key was used by a signed request: sign it, or use another key"
-        if known.status not in REPEATABLE or signer.signed_at > known.signed_at:
-            return None
-        return f"its signature was used for {known.id}, which has ended; sign it again"
 
     def _forged(self, message: str, about: Invalid, now: float) -> Refuse:
         """A rejection under an id of its own: what is not proven takes nobody's id away."""
@@ -326,6 +312,23 @@ class RequestHandler:
             return wanted, True
         route = route_of(near) if near else f"{self.random_bits() & 0xFFFFFFFF:08x}"
         return self.mint(route, now), False
+
+
+def _used_before(known: Execution | DedupEntry | None, signer: Signer | None) -> str | None:
+    """Why a request does not count for a key that a signed one, `known`, has used, or None.
+
+    A failed or cancelled execution may be asked for again, by a new signature only; while one
+    lives, or has completed, the same record is a duplicate like any other. What is not signed
+    gets neither: it would say something in the log of somebody else's execution, and after a
+    run of its own the last signature for the key would be forgotten.
+    """
+    if known is None or known.signed_at is None:
+        return None
+    if signer is None:
+        return "its idempotency key was used by a signed request: sign it, or use another key"
+    if known.status not in REPEATABLE or signer.signed_at > known.signed_at:
+        return None
+    return f"its signature was used for {known.id}, which has ended; sign it again"
 
 
 def _summary(problems: list[Problem]) -> str:

@@ -11,6 +11,7 @@ from authority.identity import Identity
 from authority.policy import Policy
 from processors.router import policy
 from processors.router.authorisation import audit_of, authorise, control, other_tenant
+from processors.router.calls import approval_level, definitions
 from processors.router.state import DedupEntry, Execution
 from streams.actors import same_actor
 from streams.admitted import encode_plan
@@ -25,7 +26,7 @@ NOT_RERUNNABLE: Final = "only what failed, stopped or timed out can be run again
 #: Actors that a chain of reruns remembers.
 MAX_EARLIER_ACTORS: Final = 50
 #: What the event of the new execution holds besides the plan and the outputs.
-_REST_BYTES: Final = 16 * 1024
+_REST_BYTES: Final = 24 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,9 @@ def decide_rerun(
     data = rerun_of(origin, step, identity, new_id)
     if isinstance(data, str):
         return refuse(data, verdict.rule)
+    # Its approvals are its own, so what needs one and what it is of are as they are now.
+    data.approval_level = approval_level(data.approval_level, data.plan, data.environment, tools)
+    data.definitions = definitions(data.plan, tools) if data.approval_level else None
     if over_quota is not None:
         return refuse(over_quota, verdict.rule)
     run = authorise(rules, identity, data, tools)

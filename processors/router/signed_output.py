@@ -1,4 +1,4 @@
-"""What is signed is signed together: one token for records of a batch that go to the same topic."""
+"""What is signed is signed together: one signature for records of a batch in the same topic."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ class _Held(NamedTuple):
 
 @dataclass(slots=True)
 class SignedOutput:
-    """Holds records of one partition back until the batch is over; keeps their order by topic."""
+    """Holds records back until the batch is over; keeps their order by topic.
+
+    One for all partitions of a process: the transaction of a batch is one, too.
+    """
 
     tokens: Tokens
     _held: dict[Topic, list[_Held]] = field(default_factory=dict)
@@ -41,6 +44,10 @@ class SignedOutput:
         """Send this when the batch is over; what is signed is `signed`, else its value."""
         held = _Held(key, value, headers, partition, value if signed is None else signed)
         self._held.setdefault(topic, []).append(held)
+
+    def clear(self) -> None:
+        """Drop what was added to a transaction that is aborted."""
+        self._held.clear()
 
     def flush(self, out: Output) -> None:
         """Sign and send what was added."""

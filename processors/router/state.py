@@ -79,6 +79,10 @@ class StepState:
     lease_until: float = 0.0
     progress: tuple[float | None, str | None] | None = None
     progress_at: float = 0.0
+    #: When the last heartbeat of the attempt was signed, and its last report of a wait, in Unix
+    #: microseconds.
+    heard_at: int = 0
+    held_at: int = 0
 
     @property
     def children(self) -> list[str]:
@@ -155,12 +159,14 @@ class Execution:
     claimed_actor: str | None = None
     #: When its request was signed, in Unix microseconds; None where it is not signed.
     signed_at: int | None = None
+    #: tool -> digest of the definition that is approved; None where no approval is needed.
+    definitions: dict[str, str] | None = None
     seq: int = 0
     #: That of the last event; None where an earlier version wrote it.
     chain: str | None = None
     status: str = "approved"
     approval_expires_at: float | None = None
-    #: Who has approved it so far, while the level needs more.
+    #: Who has approved it so far.
     approved_by: list[str] = field(default_factory=list)
     started_at: float | None = None
     ended_at: float | None = None

@@ -159,15 +159,14 @@ class StateStore:
             _key(tenant, idempotency_key),
         )
 
-    def find_duplicate(
-        self, tenant: str, idempotency_key: str, now: float
+    def repeated(
+        self, known: Execution | DedupEntry | None, now: float
     ) -> tuple[Execution | DedupEntry | None, int]:
-        """The execution that this key repeats, and the `run` of a new one.
+        """The execution that a key repeats whose latest one is `known`, and a new one's `run`.
 
         A failed or cancelled one may be run again; of what ended longer ago than is remembered
         nothing is known any more. `now` is in Unix seconds.
         """
-        known = self.latest(tenant, idempotency_key)
         if known is None:
             return None, 1
         again = known.status in REPEATABLE

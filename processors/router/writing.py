@@ -148,6 +148,13 @@ class Writer:
             command["secrets"] = spec.secrets
         if spec.secret_paths:
             command["secret_paths"] = spec.secret_paths
+        if execution.approval_level:
+            command["plan_hash"] = execution.plan_hash
+            command["approval"] = {
+                "level": execution.approval_level,
+                "by": execution.approved_by,
+                "definition": (execution.definitions or {}).get(spec.tool),
+            }
         key = effect.target or execution.id
         given = _command_headers(decision, effect, "step.command")
         self.signed.add(effect.topic, key.encode(), orjson.dumps(command), given)

@@ -16,6 +16,11 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+TOKEN = "root-token"
+#: Role id and secret id of the login that is let in.
+APPROLE = ("role-1", "secret-id-1")
+NAMESPACE = "team-a"
+
 
 @dataclass
 class FakeVault:
@@ -26,14 +31,11 @@ class FakeVault:
     kv1: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: What a token may not read.
     denied: set[str] = field(default_factory=set)
-    tokens: set[str] = field(default_factory=lambda: {"root-token"})
-    #: Role id and secret id; role and token of a service account.
-    approle: tuple[str, str] = ("role-1", "secret-id-1")
+    tokens: set[str] = field(default_factory=lambda: {TOKEN})
+    #: Role and token of a service account.
     kubernetes: tuple[str, str] = ("runstream", "service-account-jwt")
-    namespace: str | None = None
-    lease_seconds: int = 3_600
     #: How many next requests it answers as a sealed server does.
-    sealed: int = 0
+    refuses: float = 0
     #: Where it sends every reader instead of answering.
     redirect: str | None = None
     reads: list[str] = field(default_factory=list)
@@ -62,12 +64,30 @@ class FakeVault:
             server.server_close()
             thread.join(5)
 
+    def token_without(self, path: str) -> str:
+        """A token that may read everything but this path of the API."""
+        self.denied.add(path)
+        return TOKEN
+
+    def revoke_logins(self) -> None:
+        """Make what was given out invalid."""
+        self.tokens = {TOKEN}
+
+    @contextmanager
+    def sealed(self) -> Iterator[None]:
+        """Answer nothing but that it is sealed."""
+        self.refuses = float("inf")
+        try:
+            yield
+        finally:
+            self.refuses = 0
+
     def answer(self, method: str, path: str, headers: Any, body: Any) -> tuple[int, Any]:
         """Status and body of the answer to one request."""
-        if self.sealed > 0:
-            self.sealed -= 1
+        if self.refuses > 0:
+            self.refuses -= 1
             return 503, {"errors": ["Vault is sealed"]}
-        if headers.get("X-Vault-Namespace") != self.namespace:
+        if headers.get("X-Vault-Namespace") not in (None, NAMESPACE):
             return 404, {"errors": ["no handler for route"]}
         if method == "POST" and path.startswith("/v1/auth/"):
             return self._login(path, body)
@@ -91,13 +111,13 @@ class FakeVault:
             "/v1/auth/approle/login": (body.get("role_id"), body.get("secret_id")),
             "/v1/auth/kubernetes/login": (body.get("role"), body.get("jwt")),
         }.get(path)
-        wanted = self.approle if "approle" in path else self.kubernetes
+        wanted = APPROLE if "approle" in path else self.kubernetes
         if given != wanted:
             return 400, {"errors": ["invalid role or secret ID"]}
         self.logins += 1
         token = f"token-{self.logins}"
         self.tokens.add(token)
-        return 200, {"auth": {"client_token": token, "lease_duration": self.lease_seconds}}
+        return 200, {"auth": {"client_token": token, "lease_duration": 3_600}}
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -26,8 +27,13 @@ _COMMANDS = (
 )
 
 
-def places(stack: LocalStack, folder: Path, ids: set[str]) -> dict[str, bytes]:
-    """Topics, the database, logs, metrics and the command line: without blanks, by place."""
+def places(
+    stack: LocalStack, folder: Path, ids: set[str], meanwhile: dict[str, bytes]
+) -> dict[str, bytes]:
+    """Topics, the database, logs, metrics and the command line: without blanks, by place.
+
+    `meanwhile` is what the command line said while the steps ran.
+    """
     kept: dict[str, list[bytes]] = defaultdict(list)
 
     def keep(place: str, data: bytes) -> None:
@@ -51,7 +57,8 @@ def places(stack: LocalStack, folder: Path, ids: set[str]) -> dict[str, bytes]:
         if process.http_port is not None and process.name not in ("kafka", "postgres"):
             with urlopen(f"http://127.0.0.1:{process.http_port}/metrics", timeout=10) as answer:
                 keep(f"metrics {process.name}", answer.read())
-    for place, data in _told(folder / "stack", sorted(ids)):
+    told = _told(folder / "stack", sorted(ids))
+    for place, data in (told | meanwhile).items():
         keep(f"command {place}", data)
     return {place: b"|".join(pieces) for place, pieces in kept.items()}
 
@@ -103,8 +110,18 @@ def _rows(dsn: str) -> Iterator[tuple[str, bytes]]:
                 yield table, row.encode()
 
 
-def _told(state_dir: Path, ids: list[str]) -> Iterator[tuple[str, bytes]]:
-    """What the command line says of every execution."""
+def told_meanwhile(state_dir: Path) -> dict[str, bytes]:
+    """What the command line says while steps run, by place."""
+    told = {"locks": [["locks"]], "locks --json": [["locks", "--json"]]}
+    return _run(state_dir, told)
+
+
+def _told(state_dir: Path, ids: list[str]) -> dict[str, bytes]:
+    """What the command line says of every execution and dead letter, by place."""
+    listed = _run(state_dir, {"dlq": [["dlq", "list", "--limit", "1000", "--json"]]})["dlq"]
+    letters = [
+        [one["topic"], str(one["partition"]), str(one["offset"])] for one in json.loads(listed)
+    ]
     told = {
         "show": [["list"], *(["show", one, "--events"] for one in ids)],
         "show --json": [
@@ -113,11 +130,24 @@ def _told(state_dir: Path, ids: list[str]) -> Iterator[tuple[str, bytes]]:
         ],
         "watch": [["watch", one] for one in ids],
         "watch --jsonl": [["watch", one, "--jsonl"] for one in ids],
+        "dlq show": [["dlq", "show", *one] for one in letters],
+        "dlq show --json": [["dlq", "show", *one, "--json"] for one in letters],
+        "audit show": [["audit", "show", one] for one in ids],
+        "audit show --json": [["audit", "show", one, "--json"] for one in ids],
     }  # fmt: skip
+    return _run(state_dir, told)
+
+
+def _run(state_dir: Path, told: dict[str, list[list[str]]]) -> dict[str, bytes]:
+    """What each of the command lines says, by place; two at once, in one process for each place."""
     environment = {**os.environ, "RUNSTREAM_STATE_DIR": str(state_dir), "COLUMNS": "400"}
-    for place, commands in told.items():
+
+    def output(commands: list[list[str]]) -> bytes:
         done = subprocess.run(
             [sys.executable, "-c", _COMMANDS], input=json.dumps(commands).encode(),
             env=environment, capture_output=True, timeout=150, check=True,
         )  # fmt: skip
-        yield place, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(told, pool.map(output, told.values()), strict=True))

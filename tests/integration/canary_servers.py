@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+import asyncssh
 import psycopg
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
@@ -30,8 +33,18 @@ from tests.fakes.psrp.shells import Reply
 _PYTHON = shutil.which("python3", path="/usr/local/bin:/usr/bin") or sys.executable
 
 
+@dataclass(frozen=True)
+class Held:
+    """A request that gets no answer before the test lets it go on."""
+
+    arrived: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
+
+
 class _Web(BaseHTTPRequestHandler):
-    """Answers with what it was sent: /…fail with 500, /…json as JSON, else as text."""
+    """Answers with what it was sent: /…fail with 500, /…json as JSON, else as text; /held late."""
+
+    held: Held
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
@@ -43,6 +56,9 @@ class _Web(BaseHTTPRequestHandler):
         given = parse_qs(body) if "urlencoded" in kind else json.loads(body)
         values = [v[0] if isinstance(v, list) else str(v) for v in given.values()]
         url = f"http://{self.headers['Host']}{self.path}"
+        if self.path.endswith("held"):
+            self.held.arrived.set()
+            self.held.go_on.wait(60)
         if self.path.endswith("json"):
             numbers = [int(one) for one in values if one.isdigit()]
             answer = json.dumps({"values": values, "numbers": numbers, "decoy": DECOY}).encode()
@@ -61,14 +77,20 @@ class _Web(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def web_server() -> Iterator[str]:
-    """Its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Web)
+def web_server() -> Iterator[tuple[str, Held]]:
+    """Its address, and the request to /held."""
+    waiting = Held()
+
+    class Handler(_Web):
+        held = waiting
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"http://127.0.0.1:{server.server_address[1]}", waiting
     finally:
+        waiting.go_on.set()
         server.shutdown()
         server.server_close()
         thread.join(5)
@@ -113,6 +135,59 @@ def mail_server(port: int, user: str, password: str) -> Iterator[None]:
         yield
     finally:
         controller.stop()
+
+
+class _Login(asyncssh.SSHServer):
+    """Takes one password."""
+
+    def __init__(self, password: str) -> None:
+        self._password = password
+
+    def begin_auth(self, username: str) -> bool:
+        return True
+
+    def password_auth_supported(self) -> bool:
+        return True
+
+    def validate_password(self, username: str, password: str) -> bool:
+        return password == self._password
+
+
+@contextmanager
+def ssh_server(password: str) -> Iterator[tuple[int, str]]:
+    """An SSH server that shows the password of its login; its port, and its line of known_hosts.
+
+    Runs nothing: a command with the word `fail` fails.
+    """
+
+    async def answer(process: asyncssh.SSHServerProcess[bytes]) -> None:
+        failed = "fail" in str(process.command).split()
+        process.stdout.write(shown(password, DECOY))
+        if failed:
+            process.stderr.write(f"Error: refused {password}\n".encode())
+        process.exit(int(failed))
+
+    key = asyncssh.generate_private_key("ssh-ed25519")
+
+    async def listen() -> asyncssh.SSHAcceptor:
+        return await asyncssh.listen(
+            "127.0.0.1", 0, server_host_keys=[key], server_factory=lambda: _Login(password),
+            process_factory=answer, encoding=None,
+        )  # fmt: skip
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        server = asyncio.run_coroutine_threadsafe(listen(), loop).result(20)
+        port = server.get_port()
+        yield port, f"[127.0.0.1]:{port} {key.export_public_key().decode()}"
+        loop.call_soon_threadsafe(server.close)
+        asyncio.run_coroutine_threadsafe(server.wait_closed(), loop).result(20)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(5)
+        loop.close()
 
 
 @contextmanager

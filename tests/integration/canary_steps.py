@@ -17,12 +17,16 @@ CANARIES = {
     "number": "739104628517",
     "mail": "smtp-pass\"word'1x8kq3",
     "windows": security.PASSWORD,
+    "vault": "vault-1st 'line'=5kd8\nvault+2nd/\"line\" 6hq3w",
+    #: No step gets it: the secret broker logs in to Vault with it.
+    "vault_token": "hvs-3kq9zr7Kq2v-of-the-broker",
 }
 REFERENCES = {
-    name: {"type": "secret", "path": f"{'env' if name == 'plain' else 'file'}/canary_{name}"}
+    name: {"type": "secret", "path": f"file/canary_{name}"}
     for name in (*CANARIES, "hook", "ssh_key", "stranger")
 }
 REFERENCES["plain"] = {"type": "secret", "path": "env/CANARY_PLAIN"}
+REFERENCES["vault"] = {"type": "secret", "path": "vault/kv/team/app#password"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Step:
     attempts: int = 1
     #: Whether nothing that it is answered holds a secret.
     is_silent: bool = False
+    #: What it locks.
+    asset: str | None = None
 
 
 def programs(ssh_port: int) -> Iterator[Step]:
@@ -56,6 +62,45 @@ def programs(ssh_port: int) -> Iterator[Step]:
         for word, ends in (("select 1", "succeeded"), ("select fail", "failed")):
             given = {"user": "ann", "password": REFERENCES[canary], "query": word}
             yield Step(f"env-{canary}-{word[7:]}", "mysql", given, ends)
+    # Its client takes one line only, which is found once the secret is known.
+    given = {"user": "ann", "password": REFERENCES["lines"], "query": "select 1"}
+    yield Step("env-lines", "mysql", given, "failed", is_silent=True)
+
+
+def clients() -> Iterator[Step]:
+    """Clients of databases and clouds, by their environment, and chpasswd by its input."""
+    cloud = {"service": "sts", "verb": "get", "noun": "caller-identity"}
+    blob = {"action": "show", "account": "canaries", "container": "db"}
+    for canary, word, ends in (("quotes", "shop", "succeeded"), ("number", "fail", "failed")):
+        secret = REFERENCES[canary]
+        login = {"user": "ann", "password": secret, "database": word}
+        option = [f"--limit={word}"]
+        for tool, given in {
+            "redis_cli": {"password": secret, "command": "ECHO", "arguments": [word]},
+            "pg_dump": {**login, "path": "/srv/canary.dump"},
+            "mongosh": login,
+            "az_storage": {**blob, "blob": word, "account_key": secret},
+            "gcloud": {
+                "groups": ["compute", "instances"], "verb": "list", "arguments": option,
+                "access_token": secret,
+            },
+            "aws": {
+                **cloud, "arguments": [f"--max-items={word}"], "access_key_id": secret,
+                "secret_access_key": secret,
+            },
+            "passwd": {"user": word, "password": secret},
+        }.items():  # fmt: skip
+            yield Step(f"{tool}-{canary}", tool, given, ends)
+
+
+def password_login(port: int) -> Iterator[Step]:
+    """A server that shows the password of the login; another password is refused."""
+    for word, ends in (("show", "succeeded"), ("fail", "failed")):
+        given = {"container": "web", "argv": [word], "host": f"127.0.0.1:{port}"}
+        login = {"ssh_password": REFERENCES["quotes"]}
+        yield Step(f"ssh-password-{word}", "docker_exec", given, ends, login)
+    wrong = {"ssh_password": REFERENCES["number"]}
+    yield Step("ssh-password-wrong", "docker_exec", given, "failed", wrong, is_silent=True)
 
 
 def web(url: str) -> Iterator[Step]:
@@ -70,6 +115,10 @@ def web(url: str) -> Iterator[Step]:
         hook = {"url": f"{url}/{path}", "payload": four, "hmac_secret": REFERENCES["lines"]}
         tries = 2 if ends == "failed" else 1
         yield Step(f"webhook-{path}", "webhook_sender", hook, ends, attempts=tries)
+        kept = {"vault": REFERENCES["vault"]}
+        yield Step(f"vault-{path}", "curl", {**given, "json": kept}, ends)
+    held = {"url": f"{url}/held", "method": "POST", "json": four, "timeout_seconds": 120}
+    yield Step("http-held", "curl", held, asset="box")
     message = {"webhook_url": REFERENCES["hook"], "message": "full"}
     yield Step("slack", "slack_cli", message)
     yield Step("teams", "teams_cli", message)

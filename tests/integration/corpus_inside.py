@@ -45,6 +45,9 @@ BEYOND = """
 SOME_INNER, SOME_METADATA = INNER.split()[::4], METADATA.split()[::3]
 #: A public address, which the namespace gives to itself.
 REDIRECTING = "9.9.9.9"
+#: Where configurations that a plan names may lie.
+_NAMED = Path(tempfile.mkdtemp(prefix="corpus-"))
+_NAMED.chmod(0o755)
 #: Every packet of every interface; IPv4 and IPv6.
 _EVERYTHING = 0x0003
 #: What the kernel sends for IPv6 by itself: neighbours, routers, groups.
@@ -129,7 +132,7 @@ def _values(tool: Tool, bare: str, bracketed: str) -> Iterator[tuple[str, str]]:
         if name == "connection_string":
             yield name, f"BlobEndpoint={url};AccountName=x;AccountKey=eA=="
         elif name == "kubeconfig":
-            file = Path(tempfile.gettempdir()) / "corpus-kubeconfig"
+            file = _NAMED / "kubeconfig"
             file.write_text(json.dumps({"clusters": [{"cluster": {"server": url}}]}))
             yield name, str(file)
         elif name != "config_dir":
@@ -174,7 +177,9 @@ async def addresses(hosts: list[str], *, private: bool, only: str = "") -> dict[
     """How often each class came out; tools that went on are named."""
     answer({**{name: [address] for name, address in RECORDS.items()}})
     counted: dict[str, int] = {}
-    opened = Resources(settings(allow_private_addresses=private, network_scope=""))
+    opened = Resources(
+        settings(allow_private_addresses=private, network_scope="", config_folders=str(_NAMED))
+    )
     for host in hosts:
         for name, invocation in calls(host):
             if only and not name.startswith(f"{only}."):
@@ -285,7 +290,7 @@ async def rebinding() -> dict[str, str]:
         definition = load().get(tool)
         assert definition is not None
         if parameters.get("kubeconfig") == "@":
-            file = Path(tempfile.gettempdir()) / "corpus-rebinding"
+            file = _NAMED / "rebinding"
             cluster = {"server": "http://rebinding.example:8080"}
             file.write_text(json.dumps({
                 "clusters": [{"name": "a", "cluster": cluster}],
@@ -297,7 +302,9 @@ async def rebinding() -> dict[str, str]:
         assert isinstance(invocation, Invocation), invocation
         # Public, and no way leads there from this namespace but the trap.
         answer({"rebinding.example": ["1.1.1.1", "127.0.0.1"]})
-        opened = Resources(settings(allow_private_addresses=False, network_scope=""))
+        opened = Resources(
+            settings(allow_private_addresses=False, network_scope="", config_folders=str(_NAMED))
+        )
         found[tool] = await outcome(opened, invocation)
         await opened.close()
     return found

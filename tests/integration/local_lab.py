@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from drivers import process_cgroups
+from drivers.processes import MARK
 from drivers.resources import Resources
 from tests.driver_kit import Run, settings
 from toolmeta.invocation import Invocation
@@ -46,6 +47,19 @@ def child_names() -> set[str]:
         except psutil.NoSuchProcess:
             continue
     return found
+
+
+def programs_of(executors: set[int]) -> list[str]:
+    """The marks of the living programs whose executors have these process ids.
+
+    A mark is `<execution>:<step>:<attempt>:<executor>`; only those of programs that this user may
+    look at.
+    """
+    marks = (
+        (process.info["environ"] or {}).get(MARK, "")
+        for process in psutil.process_iter(["environ"])
+    )
+    return [mark for mark in marks if mark.rpartition(":")[2] in {str(one) for one in executors}]
 
 
 def run(

@@ -24,8 +24,8 @@ from tests.driver_kit import PYTHON
 #: Addresses, so that nothing asks DNS for them.
 ASSETS = [f"198.18.0.{number}" for number in range(1, 51)]
 
-#: Acts on the assets for so many seconds, or until there is a file of that path; STEP_ATTEMPT
-#: names the attempt and its executor.
+#: Acts on the assets for so many seconds, or until there is a file of that path, and for as long as
+#: its executor is about to be killed (`hold`); STEP_ATTEMPT names the attempt and its executor.
 _PROGRAM = """
 import fcntl, os, sys, time
 folder, until, *assets = sys.argv[1:]
@@ -44,6 +44,8 @@ for asset in assets:
 if until[0] != "/":
     time.sleep(float(until))
 while until[0] == "/" and not os.path.exists(until):
+    time.sleep(0.01)
+while os.path.exists(folder + "/hold-" + os.environ["STEP_ATTEMPT"].rpartition(":")[2]):
     time.sleep(0.01)
 for asset in assets:
     tell("end", asset)
@@ -80,6 +82,11 @@ def words(folder: Path, until: str, assets: list[str]) -> list[str]:
     return [PYTHON, "-I", "-S", "-c", _PROGRAM, str(folder), until, *assets]
 
 
+def hold(folder: Path, executor: int) -> Path:
+    """The file that keeps the programs of an executor acting for as long as it is there."""
+    return folder / f"hold-{executor}"
+
+
 def number_of(asset: str) -> int:
     """Its number in the inventory: another name for it."""
     return ASSETS.index(asset) + 1
@@ -104,9 +111,17 @@ def prepare(database: str, folder: Path) -> None:
         (folder / name).chmod(0o666)
 
 
-def program_effects(folder: Path) -> Iterator[Effect]:
-    """What the programs said, in the order of their writes."""
-    for line in (folder / "effects").read_text().splitlines():
+def said_bytes(folder: Path) -> int:
+    """How much the programs have said so far."""
+    return (folder / "effects").stat().st_size
+
+
+def program_effects(folder: Path, since: int = 0) -> Iterator[Effect]:
+    """What the programs said after so many bytes, in the order of their writes."""
+    with (folder / "effects").open() as file:
+        file.seek(since)
+        lines = file.read().splitlines()
+    for line in lines:
         what, asset, mark, at = line.split()
         execution, step, attempt, executor = mark.split(":")
         yield Effect(asset, float(at), what, execution, step, int(attempt), int(executor))

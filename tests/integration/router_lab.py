@@ -8,15 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from streams.topics import REPORTS
+from streams.topics import REPORTS, Topic
 from tests import brokers
 from tests.brokers import client_options
 from tests.harness import Harness
@@ -132,3 +133,18 @@ def router_lab(bootstrap: str, prefix: str, folder: Path) -> Iterator[RouterLab]
         yield made
     finally:
         made.close()
+
+
+@contextmanager
+def own_topics(bootstrap: str, topics: Iterable[Topic]) -> Iterator[str]:
+    """These topics under a prefix of their own, for as long as several tests need them."""
+    prefix = f"s{uuid.uuid4().hex[:10]}."
+    admin = AdminClient(client_options(bootstrap))
+    new = [NewTopic(prefix + one.name, one.partitions, 1, config=one.config()) for one in topics]
+    for future in admin.create_topics(new, operation_timeout=60).values():
+        future.result(90)
+    try:
+        yield prefix
+    finally:
+        for future in admin.delete_topics([topic.topic for topic in new]).values():
+            future.result(60)

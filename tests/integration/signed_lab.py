@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,9 +13,8 @@ from typing import Any
 
 import orjson
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from authority.key_files import changing_trusted, read_private
+from authority.key_files import changing_trusted, read_private, write_private
 from authority.keys import KeyUse, PrivateKey
 from authority.policy_file import built_in_text
 from streams import ids
@@ -22,7 +22,7 @@ from streams.envelope import SIGNATURE
 from streams.topics import CONTROL, DEAD_LETTERS, REQUESTS, STEPS, Topic
 from tests.brokers import client_options
 from tests.forging import NOTE, Genuine
-from tests.integration.router_lab import EXECUTOR, RouterLab, router_lab
+from tests.integration.router_lab import EXECUTOR, RouterLab, own_topics, router_lab
 from tests.integration.test_router_group import USED
 
 BULK, IMMEDIATE = STEPS["test", "bulk"], STEPS["test", "immediate"]
@@ -56,10 +56,33 @@ class SignedLab:
             {**client_options(lab.stack.bootstrap_servers), "partitioner": "murmur2_random"}
         )
         # As it is by default: other tests let everybody do everything.
-        policy = lab.folder / "policy.yaml"
-        policy.write_text(built_in_text())
-        lab.start("router", require_signatures=required, policy=policy)
-        lab.start("executor", EXECUTOR, concurrency=64)
+        self._policy = lab.folder / "policy.yaml"
+        self._policy.write_text(built_in_text())
+        self._secrets = lab.folder / "secrets.yaml"
+        self._secrets.write_text("rules: [{id: no-root, effect: deny, secrets: [env/ROOT]}]")
+        self._secrets.chmod(0o600)
+        self._start("router")
+        self._start("executor")
+
+    def _start(self, name: str, **settings: Any) -> None:
+        if name == "router":
+            given = {"require_signatures": self.required, "policy": self._policy, **settings}
+            self.lab.start(name, **given)
+        else:
+            given = {"concurrency": 64, "secrets_policy": self._secrets, **settings}
+            self.lab.start(name, EXECUTOR, **given)
+
+    def stop(self, name: str) -> None:
+        """Stop the router or the executor as an operator does."""
+        self.lab.signal(name, signal.SIGTERM)
+        assert self.lab.processes[name].wait(60) == 0
+
+    def start_with(self, name: str, key: PrivateKey) -> None:
+        """Start it again, with another key."""
+        file = self.lab.keys.folder.private(key.kid)
+        write_private(file, key)
+        self.keys[name] = key
+        self._start(name, signing_key=file)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -255,16 +278,5 @@ def success(execution_id: str) -> bytes:
 @contextmanager
 def signed_lab(kafka: str, folder: Path, *, required: bool) -> Iterator[SignedLab]:
     """A lab on topics of its own, which leaves nothing behind."""
-    prefix = f"s{uuid.uuid4().hex[:10]}."
-    admin = AdminClient(client_options(kafka))
-    new = [
-        NewTopic(prefix + topic.name, topic.partitions, 1, config=topic.config()) for topic in USED
-    ]
-    for future in admin.create_topics(new, operation_timeout=60).values():
-        future.result(90)
-    try:
-        with router_lab(kafka, prefix, folder) as lab:
-            yield SignedLab(lab, required)
-    finally:
-        for future in admin.delete_topics([topic.topic for topic in new]).values():
-            future.result(60)
+    with own_topics(kafka, USED) as prefix, router_lab(kafka, prefix, folder) as lab:
+        yield SignedLab(lab, required)

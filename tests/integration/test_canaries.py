@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.canary_forms import DECOY, found, needles, shown, squeezed
-from tests.integration.canary_lab import MARKER, Kept, ran
+from tests.canary_programs import VARIABLES
+from tests.integration.canary_lab import BROKER_USER, MARKER, Kept, ran
 from tests.integration.canary_steps import CANARIES
 from tests.integration.test_drivers_ssh import SSHD
 
@@ -65,6 +68,12 @@ def test_the_search_sees_every_form_in_every_place(kept: Kept) -> None:
         "log executor",
         "command show",
         "command watch",
+        "command locks",
+        "command locks --json",
+        "command dlq show",
+        "command dlq show --json",
+        "command audit show",
+        "command audit show --json",
     } <= marked
     assert any(place.startswith("topic steps.automation") for place in marked)
     assert any(place.endswith(".dlq") for place in marked)
@@ -83,6 +92,14 @@ def test_no_place_holds_a_secret(kept: Kept) -> None:
 
 
 def test_no_process_shows_a_secret_to_the_steps(kept: Kept) -> None:
-    """Only the variable of a program that takes its password so, where it has the same user."""
-    own = {f"environ {name} in MYSQL_PWD" for name in ("plain", "quotes", "number")}
-    assert set(kept.processes["hits"]) <= own
+    """An executor of root gives each step a user of its own; else they see their environments."""
+    own = {f"environ {name} in {variable}" for name in CANARIES for variable in VARIABLES}
+    assert set(kept.processes["hits"]) <= (set() if os.geteuid() == 0 else own)
+
+
+def test_the_files_of_secrets_are_closed_to_the_steps(kept: Kept) -> None:
+    """They belong to the user of the secret broker; without root that is the user of the steps."""
+    assert kept.broker_users == {BROKER_USER or getpass.getuser()}
+    assert len(kept.processes["files"]) >= len(CANARIES)
+    if os.geteuid() == 0:
+        assert not any(kept.processes["files"].values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 
@@ -15,22 +16,32 @@ Story = Callable[[Resources, int, asyncio.Event], Awaitable[Run]]
 
 
 def with_silent_server(story: Story, **wanted: object) -> Run:
-    """A server that accepts connections and never answers; the event is a connection."""
+    """A server that accepts connections and never answers; the event is a connection.
+
+    When the story is over, the client must have closed it.
+    """
 
     async def inside() -> Run:
-        accepted = asyncio.Event()
+        accepted, closed = asyncio.Event(), asyncio.Event()
         held: list[asyncio.StreamWriter] = []
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             held.append(writer)
             accepted.set()
+            with suppress(ConnectionError):
+                while await reader.read(65_536):
+                    continue
+            closed.set()
 
         server = await asyncio.start_server(accept, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         given = {key: port if value == "PORT" else value for key, value in wanted.items()}
         opened = Resources(settings(allow_private_addresses=True, **given))
         try:
-            return await story(opened, port, accepted)
+            run = await story(opened, port, accepted)
+            async with asyncio.timeout(10):
+                await closed.wait()
+            return run
         finally:
             await opened.close()
             for writer in held:
@@ -40,16 +51,29 @@ def with_silent_server(story: Story, **wanted: object) -> Run:
     return asyncio.run(inside())
 
 
-@pytest.mark.parametrize(
-    ("scheme", "driver", "effect"),
-    [("https", "http", "none"), ("https", "webhook", "none"), ("http", "http", "possible")],
-)
-def test_a_request_that_never_went_out_had_no_effect(scheme: str, driver: str, effect: str) -> None:
+def _request(driver: str, scheme: str, port: int) -> Invocation:
+    """A request to this machine, by a driver that sends one."""
+    url = f"{scheme}://127.0.0.1:{port}/"
+    arguments: dict[str, object] = {"url": url}
+    if driver in ("slack", "teams"):
+        arguments = {"webhook_url": url, "message": "hello"}
+    if driver == "vapix":
+        login = {"username": "ops", "password": "long-enough-password"}
+        where = {"host": "127.0.0.1", "port": port, "scheme": scheme}
+        arguments = {**where, **login, "operation": "get_all_info"}
+    call = "device_info" if driver == "vapix" else "request"
+    return Invocation("any", driver, call=call, arguments=arguments)
+
+
+@pytest.mark.parametrize("driver", ["http", "webhook", "slack", "teams", "vapix"])
+@pytest.mark.parametrize(("scheme", "effect"), [("https", "none"), ("http", "possible")])
+def test_a_cancelled_request_is_closed_and_had_no_effect_before_it_went_out(
+    scheme: str, driver: str, effect: str
+) -> None:
     """Over TLS the silent server keeps the handshake waiting, before any byte of the request."""
 
     async def story(opened: Resources, port: int, accepted: asyncio.Event) -> Run:
-        url = f"{scheme}://127.0.0.1:{port}/"
-        run = Run(opened, Invocation("curl", driver, call="request", arguments={"url": url}))
+        run = Run(opened, _request(driver, scheme, port))
         await run.cancelled(lambda: accepted.is_set() and run.context.stop.effect == effect, 5)
         return run
 

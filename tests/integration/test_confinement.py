@@ -385,33 +385,49 @@ def test_where_no_descriptor_is_left_a_start_loses_none() -> None:
     assert after == before
 
 
+def beside_others(open_folder: Path, *words: str, limits: StepLimits) -> tuple[Outcome, Run]:
+    """Run a program that exceeds a limit; all that run before, beside and after it end well."""
+    go = open_folder / "go"
+    script = f"echo begun; while ! test -e {go}; do sleep 0.05; done; echo done"
+
+    async def inside() -> tuple[Outcome, Run]:
+        opened = Resources(settings(step_limits=limits))
+        try:
+            neighbour = Run(opened, argv("sh", "-c", script))
+            task = asyncio.create_task(neighbour.outcome(60))
+            await until(lambda: b"begun" in neighbour.output.stdout)
+            attempt = Run(opened, argv(*words))
+            exceeding = asyncio.create_task(attempt.outcome(60))
+            others = [await Run(opened, argv("echo", "fine")).outcome() for _ in range(3)]
+            outcome = await exceeding
+            go.touch()
+            others.append(await task)
+            assert all(isinstance(one, Success) for one in others), others
+            assert bytes(neighbour.output.stdout) == b"begun\ndone\n"
+            return outcome, attempt
+        finally:
+            await opened.close()
+
+    return asyncio.run(inside())
+
+
 _BOMB = "b() { b | b & }; b; sleep 600"
 
 
 @as_root
-def test_a_fork_bomb_ends_only_its_own_step() -> None:
+def test_a_fork_bomb_ends_only_its_own_step(open_folder: Path) -> None:
     """Only with a user id of its own: the kernel bounds the processes of no other step."""
-
-    async def inside() -> tuple[Outcome, Outcome, float]:
-        opened = Resources(settings(step_limits=StepLimits(processes=64)))
-        began = time.monotonic()
-        bomb = asyncio.create_task(Run(opened, argv("bash", "-c", _BOMB)).outcome(60))
-        others = [await Run(opened, argv("echo", "fine")).outcome() for _ in range(3)]
-        outcome = await bomb
-        seconds = time.monotonic() - began
-        await opened.close()
-        assert all(isinstance(one, Success) for one in others)
-        return outcome, others[0], seconds
-
     before = len(psutil.pids())
-    outcome, _, seconds = asyncio.run(inside())
+    began = time.monotonic()
+    few = StepLimits(processes=64)
+    outcome, _ = beside_others(open_folder, "bash", "-c", _BOMB, limits=few)
     assert isinstance(outcome, Failure) and outcome.error_class == "limit_exceeded", outcome
     assert "processes of RUNSTREAM_STEP_LIMITS" in outcome.message
-    assert seconds < 30
+    assert time.monotonic() - began < 30
     asyncio.run(until(lambda: len(psutil.pids()) < before + 20, 10))
 
 
-def test_a_memory_hog_ends_only_its_own_step() -> None:
+def test_a_memory_hog_ends_only_its_own_step(open_folder: Path) -> None:
     few = StepLimits(memory_bytes=128 * 2**20)
     at_once = "x = bytearray(1024 * 2**20)"
     slowly = "import time\nx = []\nwhile True: x.append(bytearray(2**20)); time.sleep(0.003)"
@@ -419,21 +435,49 @@ def test_a_memory_hog_ends_only_its_own_step() -> None:
         "import os, time\nfor _ in range(6):\n if os.fork() == 0: break\n"
         "x = bytearray(40 * 2**20); time.sleep(600)"
     )
-    for script in (slowly, forked):
-        failure = limited(PYTHON, "-I", "-S", "-c", script, limits=few)
-        assert "memory_bytes of RUNSTREAM_STEP_LIMITS" in failure.message
+    outcome, _ = beside_others(open_folder, PYTHON, "-I", "-S", "-c", slowly, limits=few)
+    assert isinstance(outcome, Failure) and outcome.error_class == "limit_exceeded", outcome
+    assert "memory_bytes of RUNSTREAM_STEP_LIMITS" in outcome.message
+    failure = limited(PYTHON, "-I", "-S", "-c", forked, limits=few)
+    assert "memory_bytes of RUNSTREAM_STEP_LIMITS" in failure.message
     # What it asks for in one call it does not get: an error of its own.
     outcome, attempt = run(PYTHON, "-I", "-S", "-c", at_once, wanted={"step_limits": few})
     assert isinstance(outcome, Failure) and b"MemoryError" in attempt.output.stderr
 
 
-def test_very_many_files_end_only_their_own_step() -> None:
+def test_very_many_files_end_only_their_own_step(open_folder: Path) -> None:
     script = "import os\nprint(os.getcwd(), flush=True)\nfor n in range(10**6): open(str(n), 'w')"
-    outcome, attempt = run(PYTHON, "-I", "-S", "-c", script)
+    words = (PYTHON, "-I", "-S", "-c", script)
+    outcome, attempt = beside_others(open_folder, *words, limits=StepLimits())
     assert isinstance(outcome, Failure) and outcome.error_class == "limit_exceeded", outcome
     assert "scratch_files" in outcome.message
     folder = Path(bytes(attempt.output.stdout).decode().strip())
     asyncio.run(until(lambda: not folder.exists(), 60))
+
+
+def test_the_kernel_bounds_the_open_files_of_each_process(open_folder: Path) -> None:
+    """A program at the limit gets an error of its own, and a child as many files again."""
+    script = textwrap.dedent("""
+        import os
+        def opened():
+            held = []
+            try:
+                for _ in range(100_000):
+                    held.append(os.open("/dev/null", os.O_RDONLY))
+            except OSError as error:
+                print(error.strerror, held[-1], flush=True)
+            for one in held:
+                os.close(one)
+        opened()
+        if os.fork() == 0:
+            opened()
+            os._exit(0)
+        os.wait()
+    """)
+    words = (PYTHON, "-I", "-S", "-c", script)
+    outcome, _ = beside_others(open_folder, *words, limits=StepLimits(open_files=64))
+    assert isinstance(outcome, Success), outcome
+    assert outcome.output["text"] == "Too many open files 63\n" * 2
 
 
 def test_large_files_and_output_end_only_their_own_step() -> None:

@@ -214,7 +214,8 @@ def test_a_program_with_a_proxy_has_no_other_way_out(tmp_path: Path, own_user: b
         assert isinstance(invocation, Invocation)
         words = (PYTHON, "-I", "-S", "-c", _TRIES, str(port))
         other = replace(invocation, argv=words, parser="field:text")
-        outcome = outcome_of(other, root_tools=set() if own_user else {definition.name})
+        users = set() if own_user else {definition.name}
+        outcome = outcome_of(other, root_tools=users, config_folders=str(tmp_path))
         assert isinstance(outcome, Success), outcome
         uid, there, proxy = outcome.output["text"].strip().split("|")
         if os.geteuid() == 0:
@@ -251,6 +252,7 @@ def test_a_server_on_loopback_that_the_credentials_name_is_reached(
         outcome = outcome_of(
             replace(invocation, argv=program, parser="field:text"),
             root_tools=set() if own_user else {"kubectl_get"}, allow_private_addresses=True,
+            config_folders=str(tmp_path),
         )  # fmt: skip
         served.join(30)
         assert isinstance(outcome, Success), outcome

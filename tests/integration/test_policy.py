@@ -71,7 +71,7 @@ class PolicyLab:
         headers: Any = []
         if signer is not None:
             pair = self._keys[tenant, signer]
-            token = sign(pair, topic.name, self._cluster, [value], time.time())
+            token = sign(pair, topic.name, self._cluster, value, time.time())
             headers = [(SIGNATURE, token)]
         name = self.lab.prefix + topic.name
         self.lab._producer.produce(name, value=value, key=key, headers=headers)

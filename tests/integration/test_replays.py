@@ -5,6 +5,8 @@ And what must not be taken for one: a record that is forwarded, or redriven.
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 import uuid
 from collections.abc import Iterator
@@ -139,24 +141,62 @@ def test_a_replayed_control_message_does_nothing(signed: SignedLab) -> None:
     assert len(signed.of(execution_id, "execution.cancel_requested")) == 1
 
 
-def test_a_new_key_counts_at_once_and_a_revoked_one_no_longer(signed: SignedLab) -> None:
-    key = signed.trust(KeyUse(role="actor", actor="eve"))
-    execution_id = signed.running()
-    route = ids.route_of(execution_id).encode()
+def test_keys_count_side_by_side_until_the_old_ones_are_revoked(signed: SignedLab) -> None:
+    old = [signed.keys["router"], signed.keys["executor"]]
+    new = [signed.trust(KeyUse(role="router")), signed.trust(old[1].use)]
+    eve = signed.trust(KeyUse(role="actor", actor="eve"))
+    # A command of the old key waits while the router gets a new one.
+    signed.stop("executor")
+    waiting = signed.submit(QUICK, timeout_seconds=300)
+    signed.until(waiting, "step.dispatched")
+    signed.stop("router")
+    signed.start_with("router", new[0])
+    signed.start_with("executor", new[1])
+    signed.until(waiting, "execution.completed")
+    assert signed.effects(waiting) == ["one"]
+
+    # The new router's command; a report that the old key signed counts as well.
+    first, second = signed.running(), signed.running()
+    topic, command, token = signed.command(first)
+    assert kid_of(token) == new[0].kid
+    value, route = success(first), ids.route_of(first).encode()
+    made = Genuine(old[1], signed.cluster, REPORTS.name, value, time.time())
+    signed.write(REPORTS, route, value, made.token())
+    signed.until(first, "execution.completed")
+    route = ids.route_of(second).encode()
 
     def send(kind: str) -> None:
-        value = signed.control(kind, execution_id, actor="eve")
-        made = Genuine(key, signed.cluster, CONTROL.name, value, time.time())
-        signed.write(CONTROL, route, value, made.token())
+        told = signed.control(kind, second, actor="eve")
+        token = Genuine(eve, signed.cluster, CONTROL.name, told, time.time()).token()
+        signed.write(CONTROL, route, told, token)
 
     send("pause")
-    signed.until(execution_id, "execution.paused")
+    signed.until(second, "execution.paused")
     with changing_trusted(signed.lab.keys.folder.trusted) as trusted:
-        del trusted[key.kid]
+        for key in (*old, eve):
+            del trusted[key.kid]
     time.sleep(2.5)  # As long as a process may take to notice.
     send("resume")
-    assert "not trusted" in signed.refusals(execution_id)[0]["message"]
-    signed.still_runs(execution_id)
+    assert "not trusted" in signed.refusals(second)[0]["message"]
+    value = success(second)
+    made = Genuine(old[1], signed.cluster, REPORTS.name, value, time.time())
+    signed.write(REPORTS, route, value, made.token())
+    told = signed.refusals(second, 2)[1]
+    assert (told["action"], "not trusted" in told["message"]) == ("report", True)
+    body = {**orjson.loads(command.value() or b""), "execution_id": second, "step": "stale"}
+    value = orjson.dumps({**body, "tool": "noop", "parameters": {}})
+    made = Genuine(old[0], signed.cluster, topic.name, value, time.time())
+    signed.write(topic, second.encode(), value, made.token())
+    told = signed.refusals(second, 3)[2]
+    assert (told["action"], "not trusted" in told["message"]) == ("command", True)
+    assert signed.effects(second) == ["one"]
+    signed.still_runs(second)
+
+
+def kid_of(token: str) -> str:
+    """The key that a token names."""
+    header = token.partition(".")[0]
+    return str(json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))["kid"])
 
 
 def test_a_process_without_its_keys_does_not_start(

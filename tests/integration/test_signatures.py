@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +17,9 @@ import orjson
 import pytest
 
 from streams import ids
-from streams.topics import CONTROL, EXECUTORS_CONTROL, REPORTS, REQUESTS, Topic
+from streams.topics import CONTROL, EXECUTORS_CONTROL, REPORTS, REQUESTS, STEPS, Topic
 from tests.forging import FORMS, NOTE
+from tests.integration.router_lab import EXECUTOR
 from tests.integration.signed_lab import QUICK, SLEEP, SignedLab, signed_lab, success
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -35,6 +37,8 @@ _SAID: Final = {
     "expired": "has expired",
     "one byte changed": "for another value",
 }
+#: The same of requests and control messages, which count in a window.
+_SAID_OF_ACTORS: Final = {"too old": " s old; ", "signed ahead": "s ahead of the clock here"}
 _OTHER_ROLE: Final = {
     "actor": "signs nothing here",
     "router": "is not that of a router",
@@ -84,25 +88,23 @@ def forged(
     for form, value in values.items():
         key = others[form][0] if form in others else own
         one = signed.genuine(key, topic, value)
-        if form == "too old":
-            found[form] = (value, one.token(now=one.now - 25 * 3_600))
-        elif form in FORMS:
+        if form in FORMS:
             found[form] = FORMS[form](one)
         else:
             found[form] = (value, one.token())
     return found
 
 
-def expected(signed: SignedLab, role: str, too_old: str | None) -> dict[str, str]:
+def expected(signed: SignedLab, role: str) -> dict[str, str]:
     """What is said of every form of a record that a key of this role signs.
 
     Where signatures are optional, an actor's record without one is no forgery.
     """
     said = {**_SAID, **{form: told for form, (_, told) in by_other_keys(signed, role).items()}}
-    if too_old is not None:
-        said["too old"] = too_old
-    if role == "actor" and not signed.required:
-        del said["not signed"]
+    if role == "actor":
+        said |= _SAID_OF_ACTORS
+        if not signed.required:
+            del said["not signed"]
     return said
 
 
@@ -114,7 +116,7 @@ def unlike(expected: dict[str, str], told: list[str]) -> dict[str, tuple[str, st
 
 
 def test_forged_requests_start_nothing(signed: SignedLab) -> None:
-    said = expected(signed, "actor", " s old; ")
+    said = expected(signed, "actor")
     keys: dict[str, str] = {}
     values: dict[str, bytes] = {}
     for form in said:
@@ -167,7 +169,7 @@ def test_forged_approvals_approve_nothing(signed: SignedLab) -> None:
 
 
 def _actor_forms(signed: SignedLab) -> dict[str, str]:
-    return expected(signed, "actor", " s old; ")
+    return expected(signed, "actor")
 
 
 def _forge_controls(signed: SignedLab, execution_id: str, value: bytes, action: str) -> None:
@@ -202,7 +204,7 @@ def test_forged_commands_run_nothing(signed: SignedLab) -> None:
     execution_id = signed.running()
     topic, record, _ = signed.command(execution_id)
     body = orjson.loads(record.value() or b"")
-    said = expected(signed, "router", "after it was signed: a copy")
+    said = {**expected(signed, "router"), "too old": "after it was signed: a copy"}
 
     def other(step: str) -> bytes:
         return orjson.dumps({**body, "step": step, "tool": "noop", "parameters": {}, **NOTE})
@@ -252,7 +254,7 @@ def test_forged_cancels_of_a_step_stop_nothing(signed: SignedLab) -> None:
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     value = orjson.dumps({**attempt, "reason": "cancelled", "at": at, **NOTE})
     # Of any age: what was once cancelled stays so.
-    said = expected(signed, "router", None)
+    said = expected(signed, "router")
     values = dict.fromkeys(said, value)
 
     def refused() -> list[str]:
@@ -264,13 +266,16 @@ def test_forged_cancels_of_a_step_stop_nothing(signed: SignedLab) -> None:
         signed.write(EXECUTORS_CONTROL, key, changed, token)
     signed.lab.until(lambda: len(refused()) >= before + len(said), "refused cancels")
     assert unlike(said, refused()[before:]) == {}
+    audits = signed.refusals(execution_id, len(said))
+    assert {data["action"] for data in audits} == {"cancel_step"}
+    assert unlike(said, [data["message"] for data in audits]) == {}
     signed.still_runs(execution_id)
 
 
 def test_forged_reports_end_no_step(signed: SignedLab) -> None:
     execution_id = signed.running()
     route = ids.route_of(execution_id).encode()
-    said = expected(signed, "executor", None)
+    said = expected(signed, "executor")
     values = dict.fromkeys(said, success(execution_id))
     # Each a record of its own, by which its dead letter is known.
     values = {form: value[:-1] + b',"form":"%b"}' % form.encode() for form, value in values.items()}
@@ -323,3 +328,56 @@ def test_an_unsigned_approval_is_none(signed: SignedLab) -> None:
     told = signed.decisions(execution_id, "approve")
     assert (told["allowed"], told["actor"], told["claimed_actor"]) == (False, "anonymous", "ann")
     assert not signed.of(execution_id, "execution.approved")
+
+
+def test_a_secret_that_the_executor_refuses_is_a_decision_of_the_log(signed: SignedLab) -> None:
+    parameters = {"value": {"type": "secret", "path": "env/ROOT"}}
+    execution_id = signed.submit({"id": "one", "tool": "noop", "parameters": parameters})
+    signed.until(execution_id, "execution.failed")
+    told = signed.decisions(execution_id, "secret")
+    assert (told["allowed"], told["rule"], told["actor"]) == (False, "no-root", "ops")
+    assert told["resource"] == "secret/env/ROOT"
+    assert not signed.effects(execution_id)
+
+
+def test_a_command_of_the_router_s_own_key_needs_the_approval(signed: SignedLab) -> None:
+    """In an executor of prod; the last test here, since it ends the one of dev."""
+    if not signed.required:
+        pytest.skip("commands are checked alike, whether requests must be signed or not")
+    lab = signed.lab
+    lab.processes["executor"].terminate()
+    lab.processes["executor"].wait(30)
+    lab.start("prod", EXECUTOR, environment="prod")
+    change = {"id": "one", "tool": "change"}
+    execution_id = signed.submit(change, environment="prod")
+    plan_hash = signed.until(execution_id, "execution.approval_requested")["data"]["plan_hash"]
+    now = datetime.now(UTC)
+    unapproved = {
+        "execution_id": execution_id, "step": "one", "attempt": 1, "tool": "change",
+        "domain": "test", "parameters": {}, "tenant": "default", "actor": "ops",
+        "environment": "prod", "timeout_seconds": 5.0, "lease_seconds": 15.0,
+        "dispatched_at": now.isoformat(), "expires_at": (now + timedelta(hours=1)).isoformat(),
+    }  # fmt: skip
+    forgeries = [unapproved]
+    for by, definition in ((["ann"], "0" * 32), (["ops"], None), ([], None)):
+        approval = {"level": 1, "by": by, "definition": definition}
+        forgeries.append({**unapproved, "plan_hash": plan_hash, "approval": approval})
+    topic = STEPS["test", "immediate"]
+    for number, forgery in enumerate(forgeries):
+        value = orjson.dumps({**forgery, "step": f"forged-{number}"})
+        token = signed.genuine("router", topic, value).token()
+        signed.write(topic, execution_id.encode(), value, token)
+
+    def refused() -> list[str]:
+        return [line["reason"] for line in lab.events("prod", "refused")]
+
+    lab.until(lambda: len(refused()) >= len(forgeries), "refused commands")
+    assert set(refused()) == {"not_approved"}
+    assert not signed.effects(execution_id)
+    # The same call, approved.
+    signed.do("approve", execution_id, "approver", actor="ann", plan_hash=plan_hash)
+    signed.until(execution_id, "execution.completed")
+    assert signed.effects(execution_id) == ["one"]
+    _, record, _ = signed.command(execution_id)
+    command = orjson.loads(record.value() or b"")
+    assert (command["plan_hash"], command["approval"]["by"]) == (plan_hash, ["ann"])

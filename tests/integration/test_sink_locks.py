@@ -40,3 +40,16 @@ def test_the_latest_holder_is_the_one_that_is_shown(database: str, order: str) -
         assert held(connection) == [("web-01", two.id, 9)]
         store_events(connection, two.add("lock.expired", tokens={"web-01": 9}).rows())
         assert held(connection) == []
+
+
+def test_no_column_of_a_lock_stays_empty(database: str) -> None:
+    migrate(database)
+    story = Story().lock("s0", {"web-01": 4})
+    with psycopg.connect(database) as connection:
+        for table in TABLES:
+            connection.execute(table.incoming)
+        store_events(connection, story.rows())
+        found = connection.execute("SELECT to_jsonb(l) FROM execution.execution_locks AS l")
+        ((row,),) = found.fetchall()
+    assert [name for name, value in row.items() if value is None] == []
+    assert (row["step"], row["lease_seconds"], row["fencing_token"]) == ("s0", 60.0, 4)

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authority.hash_tree import Roots, leaf, tree
 from authority.identity import Forged, Signer, refuse_signer
 from authority.keys import KeyUse, PrivateKey
-from authority.tokens import MAX_RECORDS, MAX_TOKEN_BYTES, digest, sign
+from authority.signing import RecordSigner
+from authority.tokens import MAX_DIGESTS, MAX_TOKEN_BYTES, digest, sign, sign_all
 from authority.verifier import (
     REMEMBERED,
     Proof,
@@ -29,6 +31,7 @@ from tests.unit.authority.keyring import ALICE, CLUSTER, NETWORK, NOW, ROUTER, S
 VALUE = b'{"tenant":"acme","actor":"alice","plan":{"steps":[{"tool":"df"}]}}'
 TOPIC = "execution.requests"
 DAY = Window.within(86_400)
+CLAIMS: dict[str, Any] = {"iat": NOW, "aud": CLUSTER, "topic": TOPIC, "sha256": [digest(VALUE)]}
 WHOLE = Genuine(ALICE, CLUSTER, TOPIC, VALUE, NOW)
 
 
@@ -38,14 +41,13 @@ def checks(tmp_path_factory: pytest.TempPathFactory) -> Verifier:
 
 
 def token(key: PrivateKey = ALICE, **changed: Any) -> str:
-    given = {"topic": TOPIC, "cluster": CLUSTER, "values": [VALUE], "now": NOW, **changed}
+    given = {"topic": TOPIC, "cluster": CLUSTER, "value": VALUE, "now": NOW, **changed}
     return sign(key, **given).decode()
 
 
 def made_by_hand(header: dict[str, Any], claims: dict[str, Any] | None = None) -> str:
     """Header and claims as another library would write them, not signed yet."""
-    said = {"iat": NOW, "aud": CLUSTER, "topic": TOPIC, "sha256": [digest(VALUE)]}
-    return f"{part({'kid': ALICE.kid, 'typ': 'runstream+jwt', **header})}.{part(claims or said)}"
+    return f"{part({'kid': ALICE.kid, 'typ': 'runstream+jwt', **header})}.{part(claims or CLAIMS)}"
 
 
 def signed_by_hand(header: dict[str, Any], claims: dict[str, Any] | None = None) -> str:
@@ -68,19 +70,41 @@ def test_both_names_of_the_algorithm_are_taken(checks: Verifier, name: str) -> N
     assert isinstance(checks.check(VALUE, signed_by_hand({"alg": name}), TOPIC, NOW), Proof)
 
 
-def test_one_signature_covers_several_records(checks: Verifier) -> None:
-    values = [b"%d" % number for number in range(MAX_RECORDS)]
-    one = token(ROUTER, topic="steps.network", values=values)
-    assert len(one) < MAX_TOKEN_BYTES
+def test_a_token_that_names_several_digests_covers_several_records(checks: Verifier) -> None:
+    values = [b"%d" % number for number in range(MAX_DIGESTS)]
+    claims = {**CLAIMS, "sha256": [digest(value) for value in values]}
+    one = signed_by_hand({"alg": "EdDSA"}, claims)
     for value in values:
-        assert refuse_command(checks.check(value, one, "steps.network", NOW)) is None
-    assert refuse_command(checks.check(b"33", one, "steps.network", NOW)) is not None
+        assert isinstance(checks.check(value, one, TOPIC, NOW), Proof)
+    assert isinstance(checks.check(b"33", one, TOPIC, NOW), Forged)
+
+
+@given(st.integers(1, 130))
+def test_one_signature_covers_many_records(checks: Verifier, count: int) -> None:
+    values = [b"%d" % number for number in range(count)]
+    tokens = [each.decode() for each in sign_all(ROUTER, TOPIC, CLUSTER, values, NOW)]
+    assert len({each.partition("~")[0] for each in tokens}) == 1
+    for value, each in zip(values, tokens, strict=True):
+        assert isinstance(checks.check(value, each, TOPIC, NOW), Proof)
+        assert isinstance(checks.check(value + b"!", each, TOPIC, NOW), Forged)
+    for value, other in zip(values, [*tokens[1:], ""], strict=True):
+        if other:
+            assert isinstance(checks.check(value, other, TOPIC, NOW), Forged)
+
+
+def test_a_node_of_a_hash_tree_is_no_value() -> None:
+    one, other = sorted([leaf(b"1"), leaf(b"2")])
+    node = b"\x01" + one + other
+    found, (proof, _) = tree([leaf(node), leaf(b"3")])
+    roots = Roots.of([found])
+    assert roots.covers(b"3", leaf(node))
+    assert not roots.covers(node, proof)
 
 
 ALL_CHANGES = {
     "another topic": {"topic": "execution.control"},
     "another cluster": {"cluster": "cluster-2"},
-    "another value": {"values": [VALUE + b" "]},
+    "another value": {"value": VALUE + b" "},
     "a key that nobody trusts": {"key": STRANGER},
     "too old": {"now": NOW - 86_400},
     "from the future": {"now": NOW + 121},
@@ -121,7 +145,6 @@ def test_only_ed25519_by_the_key_of_the_verifier_counts(checks: Verifier, made: 
     assert isinstance(checks.check(VALUE, made(), TOPIC, NOW, DAY), Forged)
 
 
-CLAIMS: dict[str, Any] = {"iat": NOW, "aud": CLUSTER, "topic": TOPIC, "sha256": [digest(VALUE)]}
 WRONG_CLAIMS = {
     "no time": {**CLAIMS, "iat": None},
     "a time that is text": {**CLAIMS, "iat": str(NOW)},
@@ -129,7 +152,7 @@ WRONG_CLAIMS = {
     "several clusters": {**CLAIMS, "aud": [CLUSTER, "cluster-2"]},
     "no digests": {**CLAIMS, "sha256": []},
     "one digest as text": {**CLAIMS, "sha256": digest(VALUE)},
-    "too many digests": {**CLAIMS, "sha256": [digest(VALUE)] * (MAX_RECORDS + 1)},
+    "too many digests": {**CLAIMS, "sha256": [digest(VALUE)] * (MAX_DIGESTS + 1)},
     "expired": {**CLAIMS, "exp": NOW - 1},
     "no object": [CLAIMS],
 }
@@ -142,23 +165,27 @@ def test_claims_that_are_not_as_documented_prove_nothing(checks: Verifier, claim
 
 
 GENUINE = token()
+ONE_OF_FIVE = sign_all(ALICE, TOPIC, CLUSTER, [VALUE, b"b", b"c", b"d", b"e"], NOW)[0].decode()
 
 
+@pytest.mark.parametrize("genuine", [GENUINE, ONE_OF_FIVE], ids=["alone", "in a tree"])
 @given(st.integers(0, len(VALUE) - 1), st.integers(1, 255))
 def test_a_value_with_any_byte_changed_is_refused(
-    checks: Verifier, place: int, change: int
+    genuine: str, checks: Verifier, place: int, change: int
 ) -> None:
+    assert isinstance(checks.check(VALUE, genuine, TOPIC, NOW, DAY), Proof)
     value = bytearray(VALUE)
     value[place] ^= change
-    assert isinstance(checks.check(bytes(value), GENUINE, TOPIC, NOW, DAY), Forged)
+    assert isinstance(checks.check(bytes(value), genuine, TOPIC, NOW, DAY), Forged)
 
 
-@given(st.integers(0, len(GENUINE) - 1), st.integers(1, 127))
+@pytest.mark.parametrize("genuine", [GENUINE, ONE_OF_FIVE], ids=["alone", "in a tree"])
+@given(st.floats(0, 1, exclude_max=True), st.integers(1, 127))
 def test_a_signature_with_any_byte_changed_is_refused(
-    checks: Verifier, place: int, change: int
+    genuine: str, checks: Verifier, place: float, change: int
 ) -> None:
-    changed = bytearray(GENUINE.encode())
-    changed[place] ^= change
+    changed = bytearray(genuine.encode())
+    changed[int(place * len(changed))] ^= change
     text = changed.decode("ascii", "replace")
     assert isinstance(checks.check(VALUE, text, TOPIC, NOW, DAY), Forged)
 
@@ -228,3 +255,15 @@ def test_a_record_names_the_tenant_and_the_actor_of_its_key() -> None:
 def test_what_is_signed_ahead_does_not_outlast_what_is_remembered(remembered: float) -> None:
     window = Window.within(remembered)
     assert 0 < window.ahead <= 120 and window.age + window.ahead <= remembered
+
+
+def test_no_token_of_a_process_is_older_than_the_one_before_it(checks: Verifier) -> None:
+    clock = iter([NOW, NOW, NOW - 3_600, NOW + 1])
+    signer = RecordSigner(ALICE, lambda: next(clock))
+    signer.cluster = CLUSTER
+    times = []
+    for _ in range(4):
+        found = checks.check(VALUE, signer.tokens(TOPIC, [VALUE])[0].decode(), TOPIC, NOW)
+        assert isinstance(found, Proof)
+        times.append(found.signed_at - round(NOW * 1_000_000))
+    assert times == [0, 1, 2, 1_000_000]

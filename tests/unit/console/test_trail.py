@@ -49,3 +49,15 @@ def test_everything_of_an_execution_is_in_its_events() -> None:
     assert (attempt.executor, attempt.status, attempt.changed) == ("agent-1", "succeeded", True)
     assert found.ended.what == "completed"
     assert found.chain == router.events[-1]["chain"]
+
+
+def test_an_attempt_on_assets_says_with_which_fencing_tokens_it_ran() -> None:
+    router = Simulation()
+    step = {"id": "one", "tool": "argv", "parameters": {"argv": ["true"]}}
+    plan = {"steps": [{**step, "assets": ["web-01", "db-01"]}]}
+    ident = router.submit({"actor": "ann", "plan": plan})[0]["execution_id"]
+    router.run(router.take())
+    (acquired,) = [event for event in router.events if event["type"] == "lock.acquired"]
+    (attempt,) = trail(ident, router.events).attempts
+    assert attempt.more["fencing_tokens"] == acquired["data"]["tokens"]
+    assert attempt.more["fencing_tokens"].keys() == {"web-01", "db-01"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from drivers.known_secrets import KnownSecrets
@@ -13,7 +15,7 @@ from tests.integration.canary_steps import CANARIES
 
 def masker(value: str) -> Masker:
     known = KnownSecrets()
-    known.add(value)
+    known.add(value, "acme", "ann")
     return Masker((), known)
 
 
@@ -36,3 +38,17 @@ def test_in_a_value(value: str) -> None:
     masked = masker(value).value({"texts": texts, **dict.fromkeys(texts, 1)})
     assert found(value, squeezed(repr(masked).encode())) == set()
     assert found(value, squeezed(repr(texts).encode())), "the search sees nothing"
+
+
+@pytest.mark.parametrize("value", [*CANARIES.values(), DECOY])
+def test_in_a_json_document(value: str) -> None:
+    texts = [
+        text.decode()
+        for name, text in written(value).items()
+        # What was three times in JSON is not looked for within a fourth one.
+        if not name.startswith(("utf-16", "json in json in"))
+    ]
+    for ascii_only in (True, False):
+        document = masker(value).data(json.dumps(texts, ensure_ascii=ascii_only).encode())
+        assert found(value, squeezed(document)) == set()
+        assert found(value, squeezed("\n".join(json.loads(document)).encode())) == set()

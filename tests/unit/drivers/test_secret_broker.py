@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
@@ -17,6 +21,7 @@ from drivers import secret_broker, secret_client
 from drivers.secret_client import BrokerFault, SecretBroker
 from drivers.secret_config import SecretsConfig, VaultAccess
 from drivers.secret_use import SecretError, Use
+from drivers.step_users import FIRST_UID
 from tests.driver_kit import until
 from tests.secret_kit import secret_file
 from toolmeta.secret_references import SecretPath
@@ -50,6 +55,9 @@ def test_it_answers_many_at_once() -> None:
         with pytest.raises(SecretError) as caught:
             await broker.resolve(SecretPath("env", "OTHER"), USE)
         assert caught.value.error_class == "secret_missing"
+        with pytest.raises(SecretError) as caught:
+            await broker.resolve(TOKEN, replace(USE, tenant="acme"))
+        assert (caught.value.error_class, caught.value.rule) == ("secret_denied", "no-rule")
 
     with_broker(act)
 
@@ -93,6 +101,32 @@ def test_it_can_be_another_users_process(tmp_path: Path) -> None:
     with_broker(act, user="nobody")
     with pytest.raises(BrokerFault, match="RUNSTREAM_SECRETS_USER"):
         with_broker(act, user="no-such-user-here")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start it as another user")
+def test_the_files_of_its_user_are_closed_to_steps_and_the_files_of_others_to_it() -> None:
+    account = pwd.getpwnam("nobody")
+    # Folders of pytest are closed to every other user.
+    with TemporaryDirectory(prefix="secrets-") as opened:
+        folder = Path(opened)
+        folder.chmod(0o755)
+        for name, owner in (("own", account.pw_uid), ("roots", 0), ("others", FIRST_UID)):
+            os.chown(secret_file(folder, name, "file-value"), owner, -1)
+
+        async def act(broker: SecretBroker) -> None:
+            assert (await broker.resolve(SecretPath("file", "own"), USE)).value == "file-value"
+            for name in ("roots", "others"):
+                with pytest.raises(SecretError, match="may not be read") as caught:
+                    await broker.resolve(SecretPath("file", name), USE)
+                assert caught.value.error_class == "secret_denied"
+
+        with_broker(act, user="nobody", directory=opened)
+        read = subprocess.run(
+            ["cat", folder / "own"], user=FIRST_UID, group=FIRST_UID, extra_groups=[],
+            capture_output=True, timeout=20,
+        )  # fmt: skip
+        assert (read.returncode, read.stdout) == (1, b"")
+        assert b"Permission denied" in read.stderr
 
 
 def test_it_is_started_again_after_its_death() -> None:

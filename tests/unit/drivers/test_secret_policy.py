@@ -174,3 +174,22 @@ def test_a_changed_file_counts_at_once_and_a_broken_one_denies(tmp_path: Path) -
     file.unlink()
     with pytest.raises(SecretError, match="cannot be read"):
         policy.rules()
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [(None, True), ("10.0.0.7", True), ("evil.example.org", False), ("192.0.2.1", False)],
+)
+def test_name_and_address_must_both_be_among_the_destinations(
+    address: str | None, allowed: bool
+) -> None:
+    use = replace(USE, destination="web-01", address=address)
+    rules = [Rule("web", "allow", destinations=("web-*", "10.0.*"))]
+    assert decide(rules, path("env/TOKEN"), use).allowed is allowed
+    # One of them is enough for a rule that denies.
+    rules = [Rule("all", "allow"), Rule("no", "deny", destinations=("10.0.*",))]
+    assert decide(rules, path("env/TOKEN"), use).allowed is (address != "10.0.0.7")
+    only_address = replace(USE, destination=None, address="10.0.0.7")
+    assert not decide(
+        [Rule("a", "allow", destinations=("10.0.*",))], path("env/T"), only_address
+    ).allowed

@@ -6,15 +6,20 @@ import asyncio
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from drivers import secret_resolver
+from drivers.errors import secret_failure
 from drivers.secret_config import SecretsConfig
 from drivers.secret_resolver import Resolver
 from drivers.secret_use import Resolved, SecretError, Use
+from drivers.secrets import Secrets
+from streams.reports import SecretUse
 from tests.secret_kit import secret_file
+from toolmeta.invocation import Invocation
 from toolmeta.secret_references import SecretPath
 
 USE = Use("default", "ci", "curl", "dev", "e", "s", 1, parameter="headers")
@@ -63,11 +68,30 @@ def test_a_variable_and_what_cannot_be_masked() -> None:
 
 def test_another_tenant_needs_a_rule() -> None:
     error = refused(SecretPath("env", "TOKEN"), replace(USE, tenant="acme", destination="evil.org"))
-    assert error.error_class == "secret_denied"
+    assert (error.error_class, error.rule) == ("secret_denied", "no-rule")
     assert str(error) == (
         "The tenant acme may not use the secret env/TOKEN in curl towards evil.org (rule no-rule); "
         "allow it in RUNSTREAM_SECRETS_POLICY."
     )
+
+
+@pytest.mark.parametrize("rule", ["no-rule", None])
+def test_a_refusal_says_what_was_refused_by_which_rule(rule: str | None) -> None:
+    class Refusing:
+        async def resolve(self, path: SecretPath, use: Use) -> Resolved:
+            raise SecretError("It may not be used.", "secret_denied", rule)
+
+    use = replace(USE, destination="db-01")
+    with pytest.raises(SecretError) as caught:
+        asyncio.run(Secrets(Refusing()).resolve(OWN, use))
+    denied = SecretUse("file/own", "headers", rule or "source", "db-01")
+    assert caught.value.denied == denied
+    failure = secret_failure(Invocation("curl", "local"), caught.value, "db-01")
+    assert (failure.message, failure.denied) == ("db-01: It may not be used.", denied)
+    # A secret that is not there was not refused.
+    with pytest.raises(SecretError) as caught:
+        asyncio.run(Secrets().resolve(OWN, use))
+    assert caught.value.denied is None
 
 
 def test_two_at_the_same_time_ask_once_and_one_that_leaves_ends_nothing() -> None:
@@ -121,6 +145,37 @@ def test_a_secret_is_read_again_when_its_time_is_over(tmp_path: Path) -> None:
             secret_file(tmp_path, "own", "second-value")
             assert (await made.resolve(OWN, USE)).value == then
             made.close()
+
+    asyncio.run(story())
+
+
+def test_an_entry_ages_out_and_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=1_000.0)
+    monkeypatch.setattr(secret_resolver, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    path = SecretPath("vault", "kv/a#b")
+    store = SlowStore("first-value")
+    store.go.set()
+
+    async def story() -> None:
+        made = resolver(store, cache_seconds=5.0)
+
+        async def at(second: float) -> tuple[str, int]:
+            clock.now = 1_000.0 + second
+            return (await made.resolve(path, USE)).value, len(store.reads)
+
+        assert await at(0) == ("first-value", 1)
+        store.value = "second-value"
+        # Uses of it do not keep it longer.
+        assert [await at(second) for second in (1, 3, 4.999)] == [("first-value", 1)] * 3
+        assert await at(5) == ("second-value", 2)
+        assert await at(9.999) == ("second-value", 2)
+        store.value = None
+        with pytest.raises(SecretError, match="There is no secret"):
+            await at(10)
+        # Neither what was there before is given out, nor that there is none remembered.
+        store.value = "third-value"
+        assert await at(10) == ("third-value", 4)
+        made.close()
 
     asyncio.run(story())
 

@@ -231,14 +231,43 @@ def test_what_one_attempt_resolved_is_masked_in_all() -> None:
     known = KnownSecrets(["held-by-the-process"])
     first, second = Masker(["own-value"], known), Masker((), known)
     assert second.text("held-by-the-process own-value") == "*** own-value"
-    known.add("own-value")
+    known.add("own-value", "acme", "ann")
     assert first.text("own-value") == second.text("own-value") == "***"
     for number in range(1_000):
-        known.add(f"another-value-{number}")
+        known.add(f"another-value-{number}", "acme", "ann")
     # Bounded; but an attempt masks its own for as long as it runs.
     assert len(known.values) <= 201
     assert first.text("held-by-the-process own-value") == "*** ***"
     assert second.text("own-value another-value-999") == "own-value ***"
+
+
+@pytest.mark.parametrize("size", [20, 60_000])
+@pytest.mark.parametrize(
+    "owners",
+    [
+        [("beta", "eve")],
+        [("acme", "eve")],
+        [("beta", f"eve-{number}") for number in range(250)],
+    ],
+    ids=["another tenant", "another actor", "a tenant with many actors"],
+)
+def test_whoever_uses_many_secrets_has_only_their_own_forgotten(
+    owners: list[tuple[str, str]], size: int
+) -> None:
+    known = KnownSecrets(["held-by-the-process"])
+    known.add("the-value-of-ann", "acme", "ann")
+    for number in range(500):
+        known.add(f"another-value-{number}".ljust(size, "x"), *owners[number % len(owners)])
+    text = "held-by-the-process the-value-of-ann"
+    assert Masker((), known).text(text) == "*** ***"
+    assert len(known.values) <= 201
+    assert sum(map(len, known.values)) < 300_000
+    # Many tenants with one value each: the one that was used longest ago goes.
+    for number in range(300):
+        known.add(f"value-of-tenant-{number}", f"tenant-{number}", "ann")
+        known.add("the-value-of-ann", "acme", "ann")
+    assert Masker((), known).text(text) == "*** ***"
+    assert len(known.values) <= 201
 
 
 def test_a_long_secret_is_masked_to_its_end() -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from drivers.connections import Asset
 from drivers.context import Failure
 from drivers.secret_places import destination_of, placed
 from drivers.secret_use import SecretError
 from processors.executors.binding import binder
-from processors.executors.resolving import Unresolved
+from processors.executors.resolving import Unresolved, resolved
 from streams.reports import SecretUse
 from tests import secret_kit
 from tests.driver_kit import command
@@ -183,3 +184,33 @@ def test_the_only_asset_of_a_step_is_where_it_goes() -> None:
     found = placed(known, given)
     assert not isinstance(found, list)
     assert destination_of(known, found, "password", given) == "win-09"
+
+
+def test_the_rules_are_asked_about_the_address_of_the_asset_too(store: Given) -> None:
+    """A step's own secret goes to where the inventory says that its host is."""
+    given = command(tool="test_path", parameters={"host": "WIN-01.", "path": "C:\\a",
+                    "password": reference("file/own")}, secret_paths=("/password",))  # fmt: skip
+    found = binder(REGISTRY, {"winrm"})(given)
+    assert isinstance(found, Unresolved)
+
+    async def story(address: str) -> SecretUse:
+        # The asset is cached: the database is not asked.
+        inventory = "postgresql://nowhere/x"
+        context = secret_kit.context(store, given, assets_database_url=inventory)
+        context.resources.remembered.put("acme", Asset("win-01", address))
+        told: list[SecretUse] = []
+
+        async def tell(uses: Any) -> None:
+            told.extend(uses)
+
+        context.secrets_used = tell
+        assert isinstance(await resolved(found, context), Invocation)
+        return told[0]
+
+    spellings = [("192.0.2.7", "192.0.2.7"), ("0xc0.0.2.7", "192.0.2.7")]
+    names = [("Evil.example.org.", "evil.example.org"), ("win-01", None)]
+    for address, usual in (*spellings, *names):
+        use = asyncio.run(story(address))
+        assert (use.destination, use.address) == ("win-01", usual)
+        (_, asked) = store.asked[-1]
+        assert (asked.destination, asked.address) == ("win-01", usual)

@@ -10,19 +10,32 @@ from typing import Any
 
 import pytest
 import structlog
+from confluent_kafka import KafkaError
 
-from drivers.context import Outcome, RunContext, Success
+from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.resources import Resources
 from processors.executors import agent as module
+from processors.executors import result_sender
 from processors.executors.agent import Agent
 from processors.executors.cancellations import Cancellations
 from processors.executors.claim import Start
 from processors.executors.lane import Claimed
 from processors.executors.slots import Slots
 from runtime import clock
+from runtime.kafka.publisher import DeliveryError
 from runtime.settings import ExecutorSettings
 from streams.commands import CancelStep
-from streams.reports import REPORT, AnyReport, Cancelled, Failed, Heartbeat, Succeeded
+from streams.envelope import SIGNATURE
+from streams.reports import (
+    REPORT,
+    AnyReport,
+    Cancelled,
+    Failed,
+    Heartbeat,
+    RejectedCommand,
+    SecretUse,
+    Succeeded,
+)
 from tests.driver_kit import command, until
 from tests.unit.executors_agent.test_attempts import FakeDriver
 from tests.unit.executors_agent.test_reports import no_tokens
@@ -105,6 +118,72 @@ def test_the_time_limit_holds_after_a_pause_without_attempts() -> None:
             assert isinstance(end, Failed) and end.error["class"] == "timed_out"
             idle_since = clock.monotonic()
             await until(lambda at=idle_since: clock.monotonic() > at + 3 * module.TICK_SECONDS)  # type: ignore[misc]
+        await lab.agent.drain(0, 0)
+
+    asyncio.run(story())
+
+
+def test_a_report_that_was_not_confirmed_is_sent_again_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So nobody can tell a copy from it, signature and all."""
+    monkeypatch.setattr(result_sender, "_RETRY_SECONDS", 0.01)
+    sent: list[tuple[Any, ...]] = []
+
+    def publish_soon(*given: Any) -> None:
+        *record, delivered = given
+        sent.append(tuple(record))
+        lost = DeliveryError(KafkaError(KafkaError._MSG_TIMED_OUT))
+        delivered(lost if len(sent) == 1 else None)
+
+    async def story() -> None:
+        lab = Lab(_writes)
+        lab.publisher.gate.set()
+        monkeypatch.setattr(lab.publisher, "publish_soon", publish_soon)
+        lab.begin("one")
+        await until(lambda: len(sent) == 2)
+        assert sent[0] == sent[1] and (SIGNATURE, b"token") in sent[0][3]
+        await lab.agent.drain(0, 0)
+
+    asyncio.run(story())
+
+
+def test_forged_cancels_are_reported_by_who_has_the_attempt() -> None:
+    async def story() -> None:
+        lab = Lab(_sleeps)
+        forged = lab.agent._cancellations.forged
+        # Before the claim, while it runs, and of an attempt that is elsewhere.
+        forged.add("one", "it is not signed")
+        lab.begin("one")
+        for name in ("one", "elsewhere"):
+            forged.add(name, "the key is not trusted")
+            lab.agent.report_forged(name)
+        await until(lambda: len(lab.kinds("one")) == 2)
+        told = [one for one in lab.publisher.reports if isinstance(one, RejectedCommand)]
+        assert [(one.step, one.record, one.message) for one in told] == [
+            ("one", "cancel", "it is not signed"), ("one", "cancel", "the key is not trusted"),
+        ]  # fmt: skip
+        assert lab.agent.running == 1
+        lab.cancel("one")
+        await until(lambda: lab.kinds("one")[-1] == "cancelled")
+        await lab.agent.drain(0, 0)
+
+    asyncio.run(story())
+
+
+def test_a_refused_secret_is_reported_by_its_path_and_rule() -> None:
+    refused = SecretUse("vault/" + "p" * 2_000, "headers", "no-root", "h" * 400)
+
+    async def act(context: RunContext) -> Outcome:
+        return Failure("secret_denied", "It may not be used.", denied=refused)
+
+    async def story() -> None:
+        lab = Lab(act)
+        lab.begin("one")
+        await until(lambda: bool(lab.kinds("one")))
+        end = lab.last("one")
+        assert isinstance(end, Failed) and end.denied is not None
+        assert (end.denied.path, end.denied.rule) == (refused.path[:1_200], "no-root")
         await lab.agent.drain(0, 0)
 
     asyncio.run(story())

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from processors.executors import lease
 from processors.executors.cancellations import Cancellations
+from processors.executors.forged_cancels import KEPT_ATTEMPTS, KEPT_EACH, ForgedCancels
 from processors.executors.keyed_semaphore import KeyedSemaphore
 from processors.executors.slots import Slots
 from streams.commands import CancelStep
@@ -86,6 +87,20 @@ def test_cancels_are_forgotten_by_age_and_by_number() -> None:
     known.expire(NOW + 63)
     assert known.get("a2") is None and known.get("a3") is not None
     assert len(known) == 2
+
+
+def test_forged_cancels_are_given_out_once_and_bounded() -> None:
+    known = ForgedCancels()
+    for number in range(KEPT_EACH + 5):
+        known.add("a", f"why {number}")
+        if number == 1:
+            assert known.take("a") == [(1, "why 0"), (2, "why 1")]
+    assert [number for number, _ in known.take("a")] == [*range(3, KEPT_EACH + 1)]
+    known.add("a", "one more")
+    assert known.take("a") == known.take("b") == []
+    for number in range(KEPT_ATTEMPTS + 5):
+        known.add(f"a{number}", "why")
+    assert len(known) == KEPT_ATTEMPTS and known.take("a4") == [] and known.take("a5")
 
 
 def test_a_target_has_its_limit_and_its_order() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from processors.executors.approved import approval_check
 from processors.executors.binding import binder
 from processors.executors.claim import (
     Arrival,
@@ -61,6 +62,7 @@ def decided(value: bytes | None, version: int | None = 1, **given: Any) -> Decis
         claimed.__contains__,
         lambda command: found,
         lambda command: given.get("refusal"),
+        given.get("unapproved", lambda command: None),
         given.get("fences", Fences()).check,
     )
 
@@ -150,8 +152,9 @@ def test_a_step_of_another_environment_is_not_bound() -> None:
 
     value = orjson.dumps(command(environment="dev"))
     got = decide(
-        value, 1, Arrival(NOW), "prod", lambda _: None, lambda _: False, bind, lambda _: None
-    )
+        value, 1, Arrival(NOW), "prod", lambda _: None, lambda _: False, bind, lambda _: None,
+        lambda _: None,
+    )  # fmt: skip
     assert isinstance(got, Refuse) and not touched
 
 
@@ -241,3 +244,88 @@ def test_the_tokens_that_are_remembered_are_bounded() -> None:
     new = StepCommand.model_validate(command(fencing_tokens={"host-20049": 1}))
     assert fences.check(old) is None
     assert fences.check(new) is not None
+
+
+CATALOGUE = load()
+UNAPPROVED = approval_check(CATALOGUE)
+PLAN = "3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855e"
+
+
+def approved(name: str = "change", **changed: Any) -> dict[str, Any]:
+    """What the command of an approved plan carries."""
+    tool = CATALOGUE.get(name)
+    assert tool is not None
+    approval = {"level": 1, "by": ["ann"], "definition": tool.digest, **changed}
+    return {"tool": name, "plan_hash": PLAN, "approval": approval}
+
+
+def claimed(environment: str = "prod", **changed: Any) -> Decision:
+    value = orjson.dumps(command(environment=environment, **changed))
+    return decided(value, environment=environment, unapproved=UNAPPROVED)
+
+
+@pytest.mark.parametrize(
+    "environment, kind", [("dev", Start), ("staging", Start), ("prod", Refuse)]
+)
+def test_a_call_that_needs_an_approval_does_not_start_without_one(
+    environment: str, kind: type
+) -> None:
+    got = claimed(environment, tool="change")
+    assert type(got) is kind
+    if isinstance(got, Refuse):
+        assert got.reason == "not_approved"
+        assert "change needs an approval in prod" in got.message
+    assert isinstance(claimed(environment, **approved()), Start)
+
+
+def test_what_the_rendered_parameters_do_decides_whether_an_approval_is_needed() -> None:
+    for action, kind in (("status", Start), ("restart", Refuse), ("no-such-action", Refuse)):
+        parameters = {"action": action, "unit": "nginx", "host": "web-01"}
+        assert type(claimed(tool="systemctl", parameters=parameters)) is kind, action
+        # The plan waited since the action was a template; it may do less than that.
+        given = {**approved("systemctl"), "parameters": parameters}
+        assert isinstance(claimed(**given), Start), action
+
+
+@pytest.mark.parametrize(
+    "changed, words",
+    [
+        ({"level": 2}, "names 1 of the 2 people"),
+        ({"level": 2, "by": ["ann", "Ann"]}, "names 1 of the 2 people"),
+        ({"by": []}, "names 0 of the 1 people"),
+        ({"by": ["CI"]}, "asked for it"),
+        ({"definition": "0" * 32}, "definition of change"),
+        ({"definition": None}, "definition of change"),
+    ],
+)
+def test_an_approval_that_is_not_complete_does_not_count(
+    changed: dict[str, Any], words: str
+) -> None:
+    # Wherever one is given: the plan may have needed it by its own word.
+    for environment in ("prod", "dev"):
+        got = claimed(environment, **approved(**changed))
+        assert isinstance(got, Refuse) and got.reason == "not_approved"
+        assert words in got.message and "again" in got.message
+
+
+def test_an_approval_names_the_plan_that_was_approved() -> None:
+    given = approved()
+    del given["plan_hash"]
+    got = claimed(**given)
+    assert isinstance(got, Refuse) and "plan_hash" in got.message
+
+
+def test_a_tool_that_nobody_knows_here_is_refused_by_its_name() -> None:
+    problems = [Problem("tool", "this executor's catalogue has no tool of that name")]
+    value = orjson.dumps(command(environment="prod", tool="of-a-newer-version"))
+    got = decided(value, environment="prod", unapproved=UNAPPROVED, found=problems)
+    assert isinstance(got, Refuse) and got.reason == "invalid"
+
+
+def test_what_is_not_approved_is_neither_bound_nor_counts_for_its_locks() -> None:
+    fences = Fences()
+    value = orjson.dumps(command(environment="prod", tool="change", fencing_tokens={"web-01": 9}))
+    got = decided(value, environment="prod", unapproved=UNAPPROVED, fences=fences)
+    assert isinstance(got, Refuse) and got.reason == "not_approved"
+    older = StepCommand.model_validate(command(fencing_tokens={"web-01": 1}))
+    assert fences.check(older) is None

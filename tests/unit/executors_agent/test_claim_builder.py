@@ -53,7 +53,8 @@ def claiming(
     log: Any = structlog.wrap_logger(structlog.ReturnLogger(), processors=[])
     return ClaimBuilder(
         Reports("one", no_tokens), "group", "p.steps.test", "p.steps.reports", "steps.test", "dev",
-        lambda attempt: None, set().__contains__, bind, lambda topic: 8, log, refuse, **given,
+        lambda attempt: None, set().__contains__, bind, lambda topic: 8, log, refuse,
+        lambda command: None, **given,
     )  # fmt: skip
 
 

@@ -170,6 +170,13 @@ def test_anonymous_is_limited_by_the_built_in_policy() -> None:
     assert "; sign the request, or allow it in the policy" in problems[0]["message"]
     refused(here.submit({"tenant": "other", "actor": "ann", "steps": [noop]}), "default-deny")
 
+    for metadata in ({"connection": {"address": "evil.example.org"}}, "{{ steps.a.output.body }}"):
+        for tool in ("asset_create", "asset_update"):
+            leads = {"tool": tool, "parameters": {"hostname": "web-01", "metadata": metadata}}
+            events = submit(here, None, {"tool": "noop", "id": "a"}, leads)
+            problems = refused(events, "anonymous-no-connections")
+            assert "(admin)" in problems[0]["message"]
+
     signed = submit(here, "ann", noop)[0]["execution_id"]
     assert kinds(here.control("cancel", signed, actor="anonymous")) == ["audit.decision"]
     assert "execution.cancel_requested" in kinds(here.control("cancel", own, actor="anonymous"))

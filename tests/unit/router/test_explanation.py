@@ -2,44 +2,71 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.router.simulation import Simulation, kinds
+from processors.executors.approved import approval_check
+from processors.router.quotas import Quota
+from streams.commands import StepCommand
+from streams.locks import LOCK_COMMAND, Acquire
+from streams.topics import LOCK_COMMANDS, Topic
+from tests.unit.router.simulation import EverybodySigns, Simulation, kinds
+from toolmeta.bind import bind
+from toolmeta.invocation import Invocation
+from toolmeta.locking import lock_key
+from toolmeta.risk import approval_required
 
 POLICY = """
 version: 1
 rules:
   - {id: web, effect: allow, actors: [ann], actions: [read, write], assets: ["web-*", localhost]}
   - {id: secrets, effect: allow, actors: [ann], secrets: ["env/MAIL_*"]}
-  - {id: dev, effect: allow, actors: [bob], environments: [dev], actions: ["*"]}
-  - {id: no-db, effect: deny, actors: ["*"], assets: ["db-*"], actions: ["*"]}
-  - {id: asks, effect: allow, actors: [ann, bob], controls: [explain]}
+  - {id: bobs, effect: allow, actors: [bob], actions: ["*"], secrets: ["*"]}
+  - {id: nobody, effect: allow, actors: [anonymous], environments: [dev], actions: ["*"]}
+  - {id: no-db, effect: deny, actors: [ann], assets: ["db-9*"], actions: ["*"]}
+  - {id: asks, effect: allow, actors: [ann, bob, anonymous], controls: [explain]}
+  - {id: approves, effect: allow, actors: [carol, dave, erin], controls: [approve]}
 """
 
-HOSTS = st.sampled_from(["web-01", "db-01", "mail-1", "{{ item }}", "{{ steps.a.output.h }}", 7])
-STEPS = st.fixed_dictionaries(
+HOSTS = st.sampled_from(
+    ["web-01", "web-02", "db-01", "db-99", "LOCALHOST", "mail-1:22", "{{ item }}",
+     "{{ steps.a.output.h }}"]
+)  # fmt: skip
+HOST = st.fixed_dictionaries({"host": HOSTS})
+UNIT = st.fixed_dictionaries(
     {
-        "tool": st.sampled_from(["df", "systemctl", "noop", "nonsense", "powershell"]),
-        "parameters": st.one_of(
-            st.fixed_dictionaries({"host": HOSTS}),
-            st.fixed_dictionaries(
-                {
-                    "host": HOSTS,
-                    "action": st.sampled_from(["status", "restart", "{{ item }}"]),
-                    "unit": st.just("nginx"),
-                }
-            ),
-            st.just({}),
-        ),
+        "host": HOSTS,
+        "action": st.sampled_from(["status", "restart", "{{ item }}"]),
+        "unit": st.just("nginx"),
+    }
+)
+
+
+def calling(tool: str, parameters: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.fixed_dictionaries({"tool": st.just(tool), "parameters": parameters})
+
+
+CALLS = st.one_of(
+    calling("df", HOST), calling("systemctl", UNIT), calling("change", HOST),
+    calling("noop", st.just({})), calling("change", st.just({})),
+)  # fmt: skip
+WRONG = st.fixed_dictionaries(
+    {
+        "tool": st.sampled_from(["df", "systemctl", "nonsense", "powershell"]),
+        "parameters": st.one_of(HOST, UNIT, st.just({})),
     },
+    optional={"id": st.just("a")},
+)
+AROUND = st.fixed_dictionaries(
+    {},
     optional={
-        "id": st.sampled_from(["a", "b"]),
-        "for_each": st.sampled_from([["web-01", "web-02"], ["db-01"], "steps.a.output"]),
+        "for_each": st.sampled_from([["web-01", "web-02"], ["db-01"], "steps.a.output.items"]),
         "timeout_seconds": st.sampled_from([1, 600]),
+        "on_failure": st.sampled_from(["continue", "compensate"]),
         "assets": st.lists(st.sampled_from(["web-01", "db-01"]), max_size=2),
         "secrets": st.sampled_from(
             [
@@ -47,29 +74,42 @@ STEPS = st.fixed_dictionaries(
                 {"ssh_password": {"type": "secret", "path": "env/ROOT"}},
             ]
         ),
-        "compensate": st.sampled_from(
-            [
-                {"tool": "df", "parameters": {"host": "db-01"}},
-                {"tool": "systemctl",
-                 "parameters": {"host": "web-01", "action": "start", "unit": "nginx"}},
-            ]
-        ),
+        "compensate": CALLS,
     },
-)  # fmt: skip
+)
+STEPS = st.builds(lambda call, around: {**around, **call}, CALLS, AROUND)
+
+
+def named(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"id": name, **step} for name, step in zip("abc", steps, strict=False)]
+
+
+def planned(
+    steps: st.SearchStrategy[Any], environments: list[str], priority: int
+) -> st.SearchStrategy[Any]:
+    around = st.fixed_dictionaries(
+        {"environment": st.sampled_from(environments)},
+        optional={
+            "approval_level": st.integers(0, 3),
+            "sla_class": st.sampled_from(["fast", "long"]),
+            "action_class": st.sampled_from(["read", "deploy"]),
+            "type": st.sampled_from(["query", "install", "other"]),
+            "priority": st.sampled_from([1, priority]),
+        },
+    )
+    return st.builds(lambda steps, around: {**around, "steps": steps}, steps, around)
+
+
+GOOD = planned(
+    st.lists(STEPS, min_size=1, max_size=3).map(named), ["dev", "prod", "dev", "prod", "staging"], 9
+)
+SPOILED = planned(st.lists(STEPS | WRONG, min_size=1, max_size=3), ["dev", "moon"], 11)
+PLANS = st.integers(0, 7).flatmap(lambda kind: GOOD if kind else SPOILED)
 REQUESTS = st.fixed_dictionaries(
     {
-        "actor": st.sampled_from(["ann", "bob"]),
-        "plan": st.fixed_dictionaries(
-            {"steps": st.lists(STEPS, min_size=1, max_size=3)},
-            optional={
-                "environment": st.sampled_from(["dev", "staging", "prod", "moon"]),
-                "approval_level": st.integers(0, 3),
-                "sla_class": st.sampled_from(["fast", "long"]),
-                "action_class": st.sampled_from(["read", "deploy"]),
-                "type": st.sampled_from(["query", "install", "other"]),
-                "priority": st.integers(0, 11),
-            },
-        ),
+        "actor": st.sampled_from(["bob", "bob", "ann", "anonymous"]),
+        "signed": st.sampled_from([True, True, True, False]),
+        "plan": PLANS,
     },
     optional={"idempotency_key": st.sampled_from(["k", "l"])},
 )
@@ -79,25 +119,128 @@ FACTS = (
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(REQUESTS, min_size=1, max_size=3))
-def test_what_is_told_is_what_happens(requests: list[dict[str, Any]]) -> None:
-    here = Simulation(policy=POLICY)
-    for request in requests:
-        before = dict(here.changelog)
+QUOTAS = st.sampled_from([None, None, Quota(1, 10, 10), Quota(10, 1, 10), Quota(10, 10, 2)])
+#: What becomes of an accepted execution before the next request: it goes on, all of its steps
+#: succeed, or those without others after them fail.
+ENDS = st.sampled_from(["lives", "succeeds", "fails"])
+
+
+class Signing(EverybodySigns):
+    """A record whose field `signed` is false is not signed."""
+
+    def signer(self, message: Any, topic: Topic, now: float) -> Any:
+        if orjson.loads(message.value() or b"{}").get("signed") is False:
+            return None
+        return super().signer(message, topic, now)
+
+
+class Observed(Simulation):
+    """Keeps what the router asks of the lock keeper; its tenants may have a quota."""
+
+    def __init__(self, quota: Quota | None) -> None:
+        self.quota = quota
+        self.acquired: dict[str, set[str]] = {}
+        super().__init__(policy=POLICY)
+        self.partition.authentication = Signing(self)
+
+    def _fresh(self) -> Any:
+        hosted = super()._fresh()
+        if (quota := self.quota) is not None:
+            limited = replace(hosted.router.requests, quota_of=lambda tenant: quota)
+            hosted.router.requests = limited
+        return hosted
+
+    def read_locks(self, position: int = 0, *, again: bool = False) -> list[dict[str, Any]]:
+        topic, _, raw = self.lock_records[position]
+        command = LOCK_COMMAND.validate_json(raw) if topic is LOCK_COMMANDS else None
+        if isinstance(command, Acquire):
+            self.acquired.setdefault(command.execution_id, set()).update(command.assets)
+        return super().read_locks(position, again=again)
+
+    def runs(self, execution_id: str, told: dict[str, Any], end: str) -> None:
+        """Approve it, and let all its attempts run; each command is what was told of its call."""
+        for actor in ("carol", "dave", "erin")[: told["approval_level"]]:
+            self.control("approve", execution_id, actor=actor)
+        calls = {call["field"]: call for call in told["calls"]}
+        fields = {call["step"]: call["field"] for call in told["calls"] if call["step"]}
+        last = told["calls"][-1]["field"].removesuffix(".compensate")
+        while (mine := [one for one in self.commands if one["execution_id"] == execution_id]) != []:
+            command = mine[0]
+            self.commands.remove(command)
+            step = command["step"].removesuffix(".undo")
+            is_undo = step != command["step"]
+            field = fields[step.partition("[")[0]]
+            check_command(self, command, calls[f"{field}.compensate" if is_undo else field])
+            if end == "fails" and field == last and not is_undo:
+                self.fail(command)
+            else:
+                self.run(command, {"h": "web-07", "items": ["web-08", "web-01"]})
+
+
+def check_command(here: Simulation, command: dict[str, Any], told: dict[str, Any]) -> None:
+    """The command is what was told of its call, and an executor finds it approved."""
+    tool = here.tools.get(command["tool"])
+    assert tool is not None
+    assert told["tool"] == tool.name
+    assert approval_check(here.tools)(StepCommand.model_validate(command)) is None
+    needs = approval_required(tool, command["parameters"], command["environment"])
+    assert told["approval"] or not needs
+    expected = told["invocation"]
+    if expected is None:
+        return
+    bound = bind(tool, command["parameters"])
+    assert isinstance(bound, Invocation)
+    assert expected.get("argv", []) == list(bound.argv)
+    assert (expected.get("host"), expected.get("stdin")) == (bound.host, bound.stdin)
+    if bound.argv:
+        assert expected.get("env", {}) == bound.env
+    else:
+        called = (expected["driver"], expected.get("call"), expected.get("arguments", {}))
+        assert called == (bound.driver, bound.call, bound.arguments)
+
+
+def check_locks(here: Observed, execution_id: str, told: dict[str, Any]) -> None:
+    """What the router asked the lock keeper for is what was told of the calls that lock."""
+    acquired = here.acquired.get(execution_id, set())
+    locking = [call for call in told["calls"] if call["locks"]]
+    assets = [asset for call in locking for asset in call["assets"]]
+    known = {key for asset in assets if (key := lock_key(asset)) is not None}
+    assert None in assets or acquired <= known
+    # The first step that locks asks for all of the plan; the run of one that only reads asks never.
+    steps = [asset for call in locking if call["step"] for asset in call["assets"]]
+    asks = any(asset is None or lock_key(asset) for asset in steps)
+    ended = [event["type"] for event in here.events if event["execution_id"] == execution_id]
+    if asks and "execution.completed" in ended:
+        assert known <= acquired
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.tuples(REQUESTS, ENDS), min_size=1, max_size=3), QUOTAS)
+def test_what_is_told_is_what_happens(
+    requests: list[tuple[dict[str, Any], str]], quota: Quota | None
+) -> None:
+    here = Observed(quota)
+    for request, end in requests:
+        before, commands = dict(here.changelog), len(here.commands)
         told = here.submit({**request, "explain": True})
+        if told[0]["type"] == "execution.rejected":
+            # Nothing is told to somebody unknown about the key of a signed request.
+            real = here.submit(request)
+            assert told[0]["data"] == real[0]["data"]
+            assert real[0]["data"]["reason"] == "not_authentic"
+            continue
         assert kinds(told) == ["execution.explained"]
         assert told[0]["seq"] == 1
         data = told[0]["data"]
-        assert not here.commands
+        assert len(here.commands) == commands
         # Nothing but the id is remembered.
         assert all(b"explained" in v for k, v in here.changelog.items() if k not in before)
         real = here.submit(request)
-        here.commands.clear()
         outcome = real[0]["type"].removeprefix("execution.")
         assert data["answer"] == outcome
         happened = real[0]["data"]
         if outcome == "accepted":
+            assert data["actor"] == happened["actor"]
             assert {name: data[name] for name in FACTS} == {name: happened[name] for name in FACTS}
             assert all(call["allowed"] for call in data["calls"])
             assert data["calls_left_out"] == 0
@@ -107,6 +250,9 @@ def test_what_is_told_is_what_happens(requests: list[dict[str, Any]]) -> None:
             limits = [step["timeout_seconds"] for step in happened["plan"]["steps"]]
             calls = [call for call in data["calls"] if call["step"] is not None]
             assert [call["timeout_seconds"] for call in calls] == limits
+            if end != "lives":
+                here.runs(real[0]["execution_id"], data, end)
+            check_locks(here, real[0]["execution_id"], data)
         elif outcome == "rejected":
             assert data["problems"] == happened["problems"]
             assert (data["reason"], data["message"]) == (happened["reason"], happened["message"])
@@ -115,6 +261,22 @@ def test_what_is_told_is_what_happens(requests: list[dict[str, Any]]) -> None:
             assert all(any(name.startswith(field) for name in named) for field in refused)
         else:
             assert data["duplicate_of"] == real[0]["execution_id"]
+
+
+def test_a_compensation_acts_on_the_assets_of_its_step() -> None:
+    here = Observed(None)
+    undo = {"tool": "change", "parameters": {"host": "web-02"}}
+    read = {"tool": "df", "parameters": {"host": "web-01"}, "assets": ["db-01"]}
+    plan = {"steps": [{**read, "compensate": undo}, {"tool": "change", "assets": ["web-03"]}]}
+    request = {"actor": "bob", "plan": plan}
+    (told,) = here.submit({**request, "explain": True})
+    assert [call["assets"] for call in told["data"]["calls"]] == [
+        ["web-01", "db-01"], ["web-02", "db-01"], ["web-03"],
+    ]  # fmt: skip
+    execution_id = here.submit(request)[0]["execution_id"]
+    here.runs(execution_id, told["data"], "succeeds")
+    assert here.acquired[execution_id] == {"web-02", "web-03", "db-01"}
+    check_locks(here, execution_id, told["data"])
 
 
 def explained(request: dict[str, Any], policy: str | None = None) -> dict[str, Any]:

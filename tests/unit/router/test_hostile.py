@@ -30,8 +30,10 @@ class Chosen:
     def signer(self, message: Any, topic: Topic, now: float) -> Signer | Forged | None:
         return self.as_signed
 
-    def refuse_report(self, message: Any, domain: str | None, now: float) -> str | None:
-        return None if domain in (None, self.domain) else f"the key is for {self.domain}"
+    def report_time(self, message: Any, domain: str | None, now: float) -> int | Forged:
+        if domain in (None, self.domain):
+            return round(now * 1_000_000)
+        return Forged(f"the key is for {self.domain}")
 
 
 @pytest.mark.parametrize("proposed", ["lock/", "x/", "\u00e9" * 20, "A" * 4_000, "  "])

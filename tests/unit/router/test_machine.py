@@ -23,7 +23,7 @@ from tests.unit.router.simulation import Simulation
 
 #: Never written down: leases and progress, and what follows from plan and steps.
 DERIVED = {
-    *("lease_until", "progress", "progress_at", "specs", "dependents"),
+    *("lease_until", "progress", "progress_at", "heard_at", "held_at", "specs", "dependents"),
     *("lock_needs", "renew_at"),
 }
 STEP_FIELDS = [item.name for item in fields(StepState) if item.name not in DERIVED]
@@ -267,8 +267,8 @@ class World(RuleBasedStateMachine):
                 assert comparable(one) == comparable(other)
         for request in self.requests:
             key = request["idempotency_key"]
-            found, run = fresh.find_duplicate("default", key, self.simulation.now)
-            known, live_run = live.find_duplicate("default", key, self.simulation.now)
+            found, run = fresh.repeated(fresh.latest("default", key), self.simulation.now)
+            known, live_run = live.repeated(live.latest("default", key), self.simulation.now)
             assert (found and found.id, run) == (known and known.id, live_run)
 
     @rule(slow=st.booleans())

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.unit.router.simulation import Simulation, kinds
 
-USE = {"path": "vault/kv/web#password", "parameter": "headers", "rule": "web", "destination": "a.b"}
+USE = {
+    "path": "vault/kv/web#password", "parameter": "login", "rule": "web", "destination": "a.b",
+    "address": "10.0.0.7",
+}  # fmt: skip
 
 
-def started() -> tuple[Simulation, dict[str, Any]]:
+def started(**plan: Any) -> tuple[Simulation, dict[str, Any]]:
     simulation = Simulation()
-    simulation.submit({"plan": {"steps": [{"tool": "noop", "id": "one"}]}})
+    simulation.submit({"plan": {"steps": [{"tool": "noop", "id": "one"}], **plan}})
     command = simulation.take()
     simulation.report("started", command)
     return simulation, command
@@ -42,3 +47,33 @@ def test_a_report_of_no_known_step_says_nothing() -> None:
     simulation, command = started()
     assert simulation.report("secrets_used", {**command, "step": "two"}, uses=[USE]) == []
     assert simulation.report("secrets_used", {**command, "attempt": 7}, uses=[USE]) == []
+
+
+DENIED = {"path": "env/ROOT", "parameter": "value", "rule": "no-root", "destination": None}
+REFUSED = {"class": "secret_denied", "message": "The tenant acme may not use the secret env/ROOT."}
+
+
+def test_a_use_that_the_executor_refused_is_a_decision() -> None:
+    simulation, command = started()
+    audit, *after = simulation.report("failed", command, error=REFUSED, denied=DENIED)
+    assert (audit["type"], audit["step"], audit["attempt"]) == ("audit.decision", "one", 1)
+    assert audit["data"] == {
+        "actor": "anonymous", "action": "secret", "allowed": False, "rule": "no-root",
+        "resource": "secret/env/ROOT", "message": REFUSED["message"], "key": None,
+        "claimed_actor": None,
+    }  # fmt: skip
+    assert kinds(after) == ["step.failed", "execution.failed"]
+    simulation.restart()
+    assert simulation.report("failed", command, error=REFUSED, denied=DENIED) == []
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_refusal_by_an_attempt_that_no_longer_counts_is_a_decision_too(ended: bool) -> None:
+    simulation, command = started(timeout_seconds=1_000)
+    before = kinds(simulation.wait(2_000 if ended else 40))
+    assert ("step.lost" in before, "execution.timed_out" in before) == (True, ended)
+    audit, late = simulation.report("failed", command, error=REFUSED, denied=DENIED)
+    assert kinds([audit, late]) == ["audit.decision", "step.late_result"]
+    assert (audit["data"]["action"], audit["data"]["actor"]) == ("secret", "anonymous")
+    simulation.restart()
+    assert simulation.report("failed", command, error=REFUSED, denied=DENIED) == []

@@ -25,14 +25,17 @@ class Chosen:
     def __init__(self) -> None:
         self.as_signed: Signer | Forged | None = None
         self.report: str | None = None
+        self.report_at = 0
         self.domains: list[str | None] = []
 
     def signer(self, message: Any, topic: Topic, now: float) -> Signer | Forged | None:
         return self.as_signed
 
-    def refuse_report(self, message: Any, domain: str | None, now: float) -> str | None:
+    def report_time(self, message: Any, domain: str | None, now: float) -> int | Forged:
         self.domains.append(domain)
-        return self.report
+        if self.report is not None:
+            return Forged(self.report)
+        return self.report_at or round(now * 1_000_000)
 
 
 def alice(at: int = 1) -> Signer:
@@ -243,12 +246,18 @@ def test_a_forged_report_is_a_dead_letter_and_audited(router: Simulation, chosen
     assert set(chosen.domains) == {"test"}
 
 
-def test_a_forged_command_is_audited_and_the_attempt_goes_on(router: Simulation) -> None:
+@pytest.mark.parametrize(
+    ("fields", "action"), [({}, "command"), ({"record": "cancel"}, "cancel_step")]
+)
+def test_a_forged_command_is_audited_and_the_attempt_goes_on(
+    router: Simulation, fields: dict[str, str], action: str
+) -> None:
     router.submit(REQUEST)
     command = router.take()
     router.report("started", command)
-    (event,) = router.report("rejected_command", command, message="it is not signed")
-    assert (event["type"], event["data"]["action"]) == ("audit.decision", "command")
+    (event,) = router.report("rejected_command", command, message="it is not signed", **fields)
+    assert (event["type"], event["data"]["action"]) == ("audit.decision", action)
+    assert (event["data"]["rule"], event["data"]["allowed"]) == ("signature", False)
     assert kinds(router.report("succeeded", command))[-1] == "execution.completed"
 
 
@@ -264,6 +273,43 @@ def test_a_second_claim_of_an_attempt_is_told_to_stop(router: Simulation) -> Non
     refused = {"reason": "expired", "message": "late", "executor": "agent-2"}
     assert router.report("refused", command, **refused) == []
     assert kinds(router.report("succeeded", command))[-1] == "execution.completed"
+
+
+def test_a_copied_heartbeat_does_not_keep_a_dead_attempt_alive(
+    router: Simulation, chosen: Chosen
+) -> None:
+    router.submit({**REQUEST, "plan": {**STEPS, "timeout_seconds": 1_000}})
+    command = router.take()
+    router.report("started", command)
+    for at in (10, 20):
+        chosen.report_at = at
+        router.report("heartbeat", command)
+    # Its executor dies; somebody sends copies, and heartbeats in the name of another executor.
+    lost: list[str] = []
+    for second in range(20):
+        chosen.report_at = 10 if second % 2 else 20
+        router.report("heartbeat", command)
+        chosen.report_at = 30 + second
+        router.report("heartbeat", command, executor="agent-2")
+        lost += kinds(router.wait(1))
+    assert "step.lost" in lost
+
+
+def test_a_copied_wait_does_not_move_the_time_limit(router: Simulation, chosen: Chosen) -> None:
+    router.submit(REQUEST)
+    command = router.take()
+    router.report("started", command)
+    held = {"reason": "rate_limit", "message": "2 a second"}
+    chosen.report_at = 10
+    assert kinds(router.report("waiting", command, **held)) == ["step.waiting"]
+    # A heartbeat may be signed after the next change and come before it.
+    chosen.report_at = 30
+    router.report("heartbeat", command)
+    chosen.report_at = 20
+    assert kinds(router.report("resumed", command)) == ["step.resumed"]
+    for at, kind in ((10, "waiting"), (20, "resumed"), (10, "waiting")):
+        chosen.report_at = at
+        assert router.report(kind, command, **(held if kind == "waiting" else {})) == []
 
 
 def test_the_default_key_is_that_of_the_actor_who_is_named(

@@ -86,3 +86,36 @@ def test_the_same_request_came_again() -> None:
     assert kinds(events) == ["execution.duplicate"]
     assert events[0]["data"]["idempotency_key"] == "once"
     assert simulation.stops == []
+
+
+def test_a_cancel_that_nobody_can_confirm_says_why() -> None:
+    """Nobody answers for the attempt: its executor is gone, or there is none."""
+    plan = {"steps": [{"id": "a", "tool": "argv", "parameters": {"argv": ["true"]}}]}
+    simulation, command = begun(plan)
+    assert "execution.needs_attention" in kinds(simulation.wait(70))
+    events = simulation.control("cancel", command["execution_id"], reason="enough")
+    lost = next(one["data"] for one in events if one["type"] == "step.cancelled")
+    assert not lost["confirmed"] and lost["reason"] == "enough"
+    assert "attempt 1 was lost" in lost["evidence"]["cancel_unconfirmed"]
+
+    simulation = Simulation()
+    simulation.submit({"plan": plan})
+    execution_id = simulation.take()["execution_id"]
+    simulation.control("cancel", execution_id, reason="enough")
+    events = simulation.wait(31)
+    unclaimed = next(one["data"] for one in events if one["type"] == "step.cancelled")
+    assert not unclaimed["confirmed"] and unclaimed["reason"] == "enough"
+    assert "no executor answered" in unclaimed["evidence"]["cancel_unconfirmed"]
+
+
+def test_a_cancel_before_the_claim_keeps_its_reason() -> None:
+    simulation = Simulation()
+    simulation.submit({"plan": {"steps": [SLOW]}})
+    command = simulation.take()
+    simulation.control("cancel", command["execution_id"], reason="enough")
+    message = "The attempt was cancelled before its claim."
+    events = simulation.report("refused", command, reason="cancelled", message=message)
+    assert kinds(events) == ["step.cancelled", "execution.cancelled"]
+    data = events[0]["data"]
+    assert (data["confirmed"], data["reason"]) == (True, "enough")
+    assert data["evidence"] == {"started": False, "refused": message}

@@ -87,6 +87,14 @@ class Story:
         )
         return self
 
+    def lock(self, step: str, tokens: dict[str, int]) -> Story:
+        """It gets what the step locks; the event is the execution's, and its data name the step."""
+        self.add("lock.acquired", tokens=tokens, lease_seconds=60.0)
+        event = orjson.loads(self.values[-1])
+        event["data"]["step"] = step
+        self.values[-1] = orjson.dumps(event)
+        return self
+
     def dispatch(self, step: str, attempt: int = 1) -> Story:
         """The step's command goes out."""
         return self.add(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sinks.rows import fold
+from sinks.tables import LOCKS
 from tests.unit.sinks.stories import Story
 
 
@@ -17,3 +18,10 @@ def test_a_lock_is_a_row_until_it_ends() -> None:
     assert locks[story.id, "db-01"] is None
     story.add("lock.released", tokens={"web-01": 4})
     assert set(fold(story.rows()).patches.locks.values()) == {None}
+
+
+def test_every_column_of_a_lock_is_filled() -> None:
+    story = Story().lock("s0", {"web-01": 4})
+    row = fold(story.rows()).patches.locks[story.id, "web-01"]
+    assert row is not None
+    assert {name for name in LOCKS.columns if row.get(name) is None} == set()

@@ -41,6 +41,19 @@ def right(name: str, **parameters: Any) -> str:
         ("kubectl_get", {"resource": "pods", "kubeconfig": "/tmp/x"}, "execute"),
         ("docker_ps", {"engine": "tcp://h:1"}, "execute"),
         ("rsyslog", {"path": "/tmp/x"}, "execute"),
+        # The connection of an asset says where logins go; what is not known yet may hold one.
+        *(
+            (name, {"hostname": "a", **given}, needed)
+            for name in ("asset_create", "asset_update")
+            for given, needed in (
+                ({"ip_address": "192.0.2.7"}, "write"),
+                ({"metadata": {"rack": "{{ item }}"}}, "write"),
+                ({"metadata": {"connection": {"address": "b"}}}, "admin"),
+                ({"metadata": {"connection": "{{ item }}"}}, "admin"),
+                ({"metadata": {"connection": None}}, "admin"),
+                ({"metadata": "{{ item }}"}, "admin"),
+            )
+        ),
     ],
 )
 def test_the_right_follows_from_what_the_call_can_do(

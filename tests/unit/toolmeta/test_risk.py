@@ -17,7 +17,6 @@ from toolmeta.risk import (
     approval_environments,
     approval_required,
     effect_of,
-    effects_of,
 )
 
 
@@ -56,6 +55,8 @@ def test_the_worst_effect_counts() -> None:
         ("webhook_sender", {"url": "https://example.org"}),
         ("webhook_sender", {"url": "https://example.org", "method": "DELETE"}),
         ("asset_delete", {"id": "x"}),
+        ("asset_create", {"hostname": "a", "metadata": {"connection": {"user": "ops"}}}),
+        ("asset_create", {"hostname": "a", "metadata": "{{ item }}"}),
     ],
 )
 def test_in_prod_what_changes_something_needs_approval(
@@ -70,7 +71,7 @@ def test_in_prod_what_changes_something_needs_approval(
 def test_what_runs_unattended_in_prod_destroys_nothing(name: str) -> None:
     tool = registry.load().get(name)
     assert tool is not None
-    assert effects_of(tool) <= {"read", "modify"}
+    assert tool.risk.effect == "modify"
     assert "prod" not in tool.risk.approval_in
     assert not approval_required(tool, tool.example.parameters, "prod")
 
