@@ -58,7 +58,8 @@ class Roots:
         """Whether the value is below one of the roots, and this is its proof."""
         if value.startswith(_NODE):
             return False
-        node, computed = leaf(value), []
+        node = leaf(value)
+        computed: list[tuple[bytes, bytes]] = []
         for at in range(0, len(proof) + 1, SIZE):
             known = self._paths.get(node)
             if known is not None:

@@ -183,11 +183,20 @@ def _is_named(actors: tuple[str, ...], subject: _Subject, deny: bool) -> bool:
 
 def _any(patterns: Iterable[str], any_text: str = ".*") -> _Test:
     """A test whether a text is one of these patterns, in which `*` and `?` are wildcards."""
-    alternatives = "|".join(
-        "".join({"*": any_text, "?": "."}.get(letter, re.escape(letter)) for letter in pattern)
-        for pattern in patterns
-    )
+    alternatives = "|".join(_regex(pattern, any_text) for pattern in patterns)
     return re.compile(alternatives, re.DOTALL).fullmatch
+
+
+def _regex(pattern: str, any_text: str) -> str:
+    """One pattern; each star takes what follows at its first place and never gives it back.
+
+    So the time of a test is bounded by the lengths of text and pattern, whatever a plan names.
+    """
+    first, *rest = (re.escape(piece).replace("\\?", ".") for piece in pattern.split("*"))
+    for index, piece in enumerate(rest):
+        last = index == len(rest) - 1
+        first += f"{any_text}{piece}" if last else f"(?>{any_text}?{piece})"
+    return first
 
 
 def tool_test(patterns: Iterable[str]) -> _Test:

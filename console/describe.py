@@ -94,6 +94,9 @@ def risk(tool: Tool) -> list[tuple[str, str]]:
     if facts.raised_by:
         raised = ", ".join(f"{name}: {effect}" for name, effect in facts.raised_by.items())
         effect = f"{effect}; at least, where set: {raised}"
+    if facts.raised_by_headers:
+        raised = ", ".join(f"{name}: {effect}" for name, effect in facts.raised_by_headers.items())
+        effect = f"{effect}; at least, with a header: {raised}"
     repeated = "safe to repeat" if facts.retry_safe else "not repeated after it may have acted"
     if facts.transient and facts.retry_safe:
         repeated += f"; tried again after {', '.join(sorted(facts.transient))}"

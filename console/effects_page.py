@@ -16,7 +16,8 @@ runs nothing of the caller's, `modify` changes something, `destroy` may lose som
 anything. An operation that is a reference, and so is not known at admission, counts as the worst
 of the tool. A parameter under "raised by" gives a call at least that effect wherever it is set: a
 path to a configuration, a plug-in folder, a socket or a server of the caller's. A call that is no
-read needs an approval in the environments of the last column but one; a read needs none.
+read needs an approval in the environments of the last column but one, some tools only for what they
+destroy; a read needs none.
 """
 _COLUMNS: Final = (
     "| tool | effect | raised by | approval | why a read is one |\n|---|---|---|---|---|\n"
@@ -37,24 +38,24 @@ def page() -> str:
 
 
 def _row(tool: Tool) -> str:
+    from toolmeta.risk import approval_environments, effects_of
+
     risk = tool.risk
-    raised = "; ".join(f"`{name}`: {effect}" for name, effect in risk.raised_by.items())
+    approval = {name for each in effects_of(tool) for name in approval_environments(tool, each)}
+    raised = "; ".join(
+        [
+            *(f"`{name}`: {effect}" for name, effect in risk.raised_by.items()),
+            *(f"header `{name}`: {effect}" for name, effect in risk.raised_by_headers.items()),
+        ]
+    )
     cells = (
         f"[`{tool.name}`](tools-{tool.domain}.md#{tool.name})",
         _effect(tool),
         raised or "-",
-        ", ".join(sorted(_approval(tool))) or "-",
+        ", ".join(sorted(approval)) or "-",
         " ".join((risk.why_read or "-").split()).replace("|", "\\|").replace("<", "&lt;"),
     )
     return f"| {' | '.join(cells)} |\n"
-
-
-def _approval(tool: Tool) -> frozenset[str]:
-    """Where a call of the worst effect needs an approval."""
-    from toolmeta.effects import worst
-    from toolmeta.risk import approval_environments, effects_of
-
-    return approval_environments(tool, worst(*effects_of(tool)))
 
 
 def _effect(tool: Tool) -> str:
@@ -69,4 +70,7 @@ def _effect(tool: Tool) -> str:
         for effect in ORDER
     )
     said = "; ".join(f"{effect}: {', '.join(values)}" for effect, values in by_effect if values)
+    shape = tool.parameters[rule.parameter]
+    if shape.type == "string" and shape.enum is None:
+        said += f"; {tool.risk.effect}: any other"
     return f"by `{rule.parameter}`: {said}"

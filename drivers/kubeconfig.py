@@ -6,6 +6,7 @@ addresses in it are checked before the program starts.
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any, Final
 import yaml
 
 _FILE_BYTES: Final = 1024 * 1024
+#: What is here differs by who opens it, such as the standard input.
+_OF_THE_PROCESS: Final = ("dev/", "proc/")
 
 
 class Unusable(Exception):
@@ -32,6 +35,8 @@ def servers(paths: str) -> list[str]:
 
 
 def _document(file: Path) -> Any:
+    if os.path.normpath(file).lstrip("/").startswith(_OF_THE_PROCESS):
+        raise Unusable("it is another file for the program, so its servers cannot be checked")
     try:
         about = file.stat()
         if not stat.S_ISREG(about.st_mode):

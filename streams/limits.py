@@ -30,6 +30,8 @@ MAX_OUTPUT_BYTES: Final = 240 * _KIB
 MAX_PLAN_BYTES: Final = 900_000
 #: The parameters of one attempt after its references are resolved, as JSON.
 MAX_PARAMETERS_BYTES: Final = 512 * _KIB
+#: The parameters of all attempts that one decision sends, as JSON: each item of a step has its own.
+MAX_DISPATCH_BYTES: Final = 64 * _KIB * _KIB
 #: The items of a `for_each` step, as JSON, all together.
 MAX_ITEMS_BYTES: Final = 512 * _KIB
 #: The references to secrets of one step, as JSON.

@@ -31,6 +31,10 @@ WrittenEnvironment = Annotated[
 OnFailure = Literal["stop", "continue", "compensate"]
 Seconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)]
 StepId = Annotated[str, Field(pattern=STEP_ID)]
+AssetName = Annotated[str, Field(min_length=1, max_length=253)]
+
+#: The longest expression, with its braces and space around it.
+MAX_FOR_EACH: Final = 2_100
 
 #: The fields of a request that are not the plan's; in the bare form they stand beside its steps.
 AROUND: Final = ("execution_id", "tenant", "actor", "idempotency_key", "explain")
@@ -92,9 +96,9 @@ class Step(BaseModel):
     )
     id: StepId | None = Field(default=None, description="unique in the plan; `step_<n>` if absent")
     description: str | None = Field(default=None, max_length=1_000)
-    depends_on: list[StepId] | None = Field(default=None, max_length=MAX_STEPS)
+    depends_on: list[StepId] | None = Field(default=None, max_length=MAX_STEPS, fail_fast=True)
     when: str | None = Field(default=None, max_length=2_000, description="CEL condition")
-    for_each: str | list[Any] | None = Field(
+    for_each: Annotated[str, Field(max_length=MAX_FOR_EACH)] | list[Any] | None = Field(
         default=None, description="a list, or a CEL expression or reference that gives one"
     )
     max_parallel: int | None = Field(default=None, ge=1, le=MAX_STEPS)
@@ -102,9 +106,7 @@ class Step(BaseModel):
     timeout_seconds: Seconds | None = None
     on_failure: OnFailure = "stop"
     compensate: Compensation | None = None
-    assets: list[Annotated[str, Field(min_length=1, max_length=253)]] | None = Field(
-        default=None, max_length=100
-    )
+    assets: list[AssetName] | None = Field(default=None, max_length=100, fail_fast=True)
     secrets: dict[str, Any] | None = None
 
 
@@ -114,7 +116,7 @@ class Plan(BaseModel):
     model_config = _OPEN
 
     name: str | None = Field(default=None, max_length=200)
-    steps: list[Step] = Field(min_length=1)
+    steps: list[Step] = Field(min_length=1, max_length=MAX_STEPS)
     type: str | None = Field(default=None, max_length=100)
     environment: WrittenEnvironment = "dev"
     sla_class: SlaClass | None = None

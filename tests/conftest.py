@@ -15,6 +15,7 @@ from devstack.processes import PROJECTOR, ROUTER, SINK, executor
 from devstack.stack import LocalStack
 from tests.brokers import remember
 from tests.harness import Harness
+from tests.root_only import pytest_runtest_makereport, pytest_runtest_setup  # noqa: F401
 from toolmeta import registry
 
 PROCESSES = (

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from toolmeta import rules
 from toolmeta.checkers import Allowed, Check, compile_shape, is_reference
 from toolmeta.invocation import Problem
 from toolmeta.model import Tool
+
+_MOST_UNKNOWN: Final = 20
 
 
 class Checker:
@@ -41,7 +43,9 @@ class Checker:
         for name, value in parameters.items():
             known = checks.get(name)
             if known is None:
-                found.append(self._unknown(name))
+                # Looking for what may have been meant takes long, and nobody reads more.
+                if len(found) < _MOST_UNKNOWN:
+                    found.append(self._unknown(name))
             elif value is not None:
                 known[1](value, known[0], allowed, found)
         given = self.named(parameters, found) if self._has_aliases else parameters

@@ -157,6 +157,10 @@ class Risk(BaseModel):
         description="parameters, or fields of one (`metadata.connection`), that give a call at "
         "least this effect wherever they are set",
     )
+    raised_by_headers: dict[str, Effect] = Field(
+        default_factory=dict,
+        description="headers of a request, in lower case, that give a call at least this effect",
+    )
     why_read: str | None = Field(
         default=None,
         max_length=300,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from streams.vocabulary import ActionClass, Environment
@@ -25,7 +26,7 @@ def effect_of(tool: Tool, parameters: dict[str, Any]) -> Effect:
         return tool.risk.effect
     given = apply_defaults(tool, parameters)
     raised = [effect for name, effect in tool.risk.raised_by.items() if is_set(given, name)]
-    return worst(_by_operation(tool, given), *raised)
+    return worst(_by_operation(tool, given), *raised, *_by_headers(tool, given))
 
 
 def is_set(given: dict[str, Any], place: str) -> bool:
@@ -45,7 +46,9 @@ def effects_of(tool: Tool) -> frozenset[Effect]:
     """Every effect that a call of the tool may have."""
     risk = tool.risk
     listed = () if risk.effect_by is None else risk.effect_by.effects.values()
-    return frozenset((risk.effect, *listed, *risk.raised_by.values()))
+    return frozenset(
+        (risk.effect, *listed, *risk.raised_by.values(), *risk.raised_by_headers.values())
+    )
 
 
 def _by_operation(tool: Tool, given: dict[str, Any]) -> Effect:
@@ -59,6 +62,21 @@ def _by_operation(tool: Tool, given: dict[str, Any]) -> Effect:
     if type(operation) is not wanted:
         return worst_of_all
     return rule.effects.get(as_text(operation), worst_of_all)
+
+
+def _by_headers(tool: Tool, given: dict[str, Any]) -> Iterator[Effect]:
+    """The effects of the headers that are set; of all where which they are is not known yet."""
+    rules, headers = tool.risk.raised_by_headers, given.get("headers")
+    if not rules or not headers:
+        return
+    if type(headers) is not dict:
+        yield from rules.values()
+        return
+    for name in headers:
+        # Servers that hand headers on as variables take both signs for the same.
+        effect = rules.get(str(name).strip().lower().replace("_", "-"))
+        if effect is not None:
+            yield effect
 
 
 def action_class_of(tool: Tool, parameters: dict[str, Any]) -> ActionClass:

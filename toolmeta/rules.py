@@ -140,6 +140,8 @@ def _effect_faults(tool: Tool) -> Iterator[str]:
     # An operation that is not known yet counts as `effect`, so none may be worse.
     if worst(risk.effect, *by_operation) != risk.effect:
         yield "an operation has a worse effect than the tool"
+    if risk.raised_by_headers and ("headers" not in tool.parameters or not risk.effect_by):
+        yield "raised_by_headers needs the parameter headers, and an effect_by"
     can_read = "read" in (by_operation or (risk.effect,))
     if can_read != (risk.why_read is not None):
         yield "why_read is needed where a call can be a read, and only there"

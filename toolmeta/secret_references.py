@@ -35,6 +35,17 @@ REMEDY: Final = (
 )
 
 
+#: The pointers of one call; they stand in each of its commands.
+MAX_POINTER_BYTES: Final = 64 * 1024
+
+#: Where a value stands: the place of what holds it, and its name or number there.
+_Place = tuple["_Place", str] | None
+
+
+class TooManyPlaces(ValueError):
+    """The pointers of all references have more than MAX_POINTER_BYTES."""
+
+
 class SecretPath(NamedTuple):
     """Where a secret is: the back end (`env`, `file`, `vault`, `aws`) and the name in it."""
 
@@ -67,18 +78,34 @@ def parse(text: str) -> SecretPath | None:
 
 
 def pointers(parameters: dict[str, Any]) -> tuple[str, ...]:
-    """The places of all well-formed references in parameters, as JSON pointers (RFC 6901)."""
+    """The places of all well-formed references in parameters, as JSON pointers (RFC 6901).
+
+    Raises `TooManyPlaces`. Takes a time and memory that grow with the parameters only, since a
+    pointer is written only where a reference is: one long name may stand above all other values.
+    """
     found: list[str] = []
-    waiting: list[tuple[str, Any]] = [("", parameters)]
+    size = 0
+    waiting: list[tuple[_Place, Any]] = [(None, parameters)]
     while waiting:
-        pointer, value = waiting.pop()
+        place, value = waiting.pop()
         if path_of(value) is not None:
-            found.append(pointer)
+            found.append(_pointer(place))
+            size += len(found[-1])
+            if size > MAX_POINTER_BYTES:
+                raise TooManyPlaces
         elif type(value) is dict:
-            waiting.extend((f"{pointer}/{escape(name)}", item) for name, item in value.items())
+            waiting.extend(((place, name), item) for name, item in value.items())
         elif type(value) is list:
-            waiting.extend((f"{pointer}/{index}", item) for index, item in enumerate(value))
+            waiting.extend(((place, str(index)), item) for index, item in enumerate(value))
     return tuple(sorted(found))
+
+
+def _pointer(place: _Place) -> str:
+    parts: list[str] = []
+    while place is not None:
+        place, name = place
+        parts.append(escape(name))
+    return "".join(f"/{name}" for name in reversed(parts))
 
 
 def escape(name: str) -> str:

@@ -18,7 +18,7 @@ from processors.router.authorisation import MAX_ACCESSES, count_accesses
 from processors.router.calls import Call, written
 from processors.router.evaluation import Spent
 from streams.admitted import AdmittedPlan, AdmittedStep, encode_plan
-from streams.limits import MAX_PLAN_BYTES, MAX_SECRETS_BYTES, MAX_STEPS
+from streams.limits import MAX_PLAN_BYTES, MAX_SECRETS_BYTES
 from streams.payloads import Accepted
 from streams.plans import Compensation, ExecutionRequest, Plan, RetryPolicy, Step
 from streams.topics import TEST_DOMAIN
@@ -45,11 +45,14 @@ def admit(
     `run` counts the acceptances of the idempotency key.
     """
     plan = request.plan
-    if len(plan.steps) > MAX_STEPS:
-        return [Problem("plan.steps", f"{len(plan.steps)} steps; at most {MAX_STEPS} are allowed")]
     problems: list[Problem] = []
     names = _names(plan, problems)
-    calls = [(call, _tool(call, registry, problems)) for call in written(plan)]
+    calls: list[tuple[Call, Tool | None]] = []
+    for call in written(plan):
+        calls.append((call, _tool(call, registry, problems)))
+        # Looking for what may have been meant takes long, and nobody is told more.
+        if len(problems) >= MAX_PROBLEMS:
+            return problems[:MAX_PROBLEMS]
     if not problems:
         dependencies = _dependencies(plan, names, problems)
         if not problems:
@@ -108,6 +111,11 @@ def _tool(call: Call, registry: Registry, problems: list[Problem]) -> Tool | Non
     found += literals.problems(tool, step.parameters)
     if isinstance(step, Step) and step.secrets:
         found += literals.step_problems(step.secrets)
+    try:
+        secret_references.pointers(step.parameters)
+    except secret_references.TooManyPlaces:
+        message = "hold more references to secrets than one call can have, or in too deep places"
+        problems.append(Problem(f"{call.field}.parameters", message))
     for problem in found:
         field = f"{call.field}.{problem.field}"
         problems.append(Problem(field[:200], problem.message[:500]))
@@ -154,6 +162,8 @@ def _check_references(
     for index, step in enumerate(plan.steps):
         for field, text in _texts(step):
             where = f"plan.steps[{index}].{field}"
+            if len(problems) >= MAX_PROBLEMS:
+                return
             try:
                 expressions.check(text, spent)
             except expressions.ExpressionError as error:

@@ -18,7 +18,7 @@ from processors.router.state import Execution, StepState
 from streams.admitted import AdmittedStep
 from streams.ids import attempt_id
 from streams.lifecycle import HELD
-from streams.limits import MAX_PARAMETERS_BYTES
+from streams.limits import MAX_DISPATCH_BYTES, MAX_PARAMETERS_BYTES
 from streams.payloads import Dispatched, RetryScheduled, StepCancelRequested, StepFailed
 from streams.reports import StepError
 from streams.timestamps import iso
@@ -42,6 +42,7 @@ def dispatch(decision: Decision, step: StepState) -> None:
     spec = execution.spec(step)
     parameters = spec.parameters
     context: dict[str, Any] | None = None
+    size = 0
     if spec.references:
         try:
             context = context_of(execution, step)
@@ -58,6 +59,8 @@ def dispatch(decision: Decision, step: StepState) -> None:
             )
             fail_unstarted(decision, step, "too_large", message)
             return
+    elif step.parent is not None:
+        size = len(orjson.dumps(parameters))
     target = _target(spec, parameters)
     tokens: dict[str, int] | None = None
     if spec.locks:
@@ -68,6 +71,14 @@ def dispatch(decision: Decision, step: StepState) -> None:
             return
         if tokens is None:
             return
+    if decision.dispatched_bytes + size > MAX_DISPATCH_BYTES:
+        message = (
+            f"the parameters of what is due together have more than {MAX_DISPATCH_BYTES} bytes: "
+            "set max_parallel, or refer to a part of the output"
+        )
+        fail_unstarted(decision, step, "too_large", message)
+        return
+    decision.dispatched_bytes += size
     if execution.mode == "background" and execution.status == "approved":
         decision.emit("execution.queued")
     attempt = step.attempt + 1

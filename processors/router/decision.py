@@ -83,6 +83,8 @@ class Decision:
     ended: list[str] = field(default_factory=list)
     #: The time that its expressions have taken.
     spent: Spent = field(default_factory=Spent)
+    #: The bytes of the parameters of items and of filled parameters that it sends.
+    dispatched_bytes: int = 0
 
     @classmethod
     def accept(cls, execution_id: str, tenant: str, data: Accepted, now: float) -> Decision:

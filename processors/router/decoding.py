@@ -31,6 +31,8 @@ _LARGE_NUMBER: Final = re.compile(rb"[:,\[\s]-?[0-9.]*[0-9](?:[0-9]{18}|[eE]\+?[
 #: Compared by type: `isinstance` asks pydantic, which takes longer than all else here.
 _FREE: Final = frozenset({Succeeded, Failed, Cancelled, Resolve})
 _NUL: Final = rb"\u0000"
+#: The characters of a path that a problem shows.
+_SHOWN: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +102,19 @@ def unstorable(value: Any, path: str, *, nul: bool = False) -> Iterator[Problem]
     """
     if isinstance(value, str):
         if not nul and "\x00" in value:
-            yield Problem(path[:200], "it holds a NUL character; remove it")
+            yield Problem(path, "it holds a NUL character; remove it")
     elif isinstance(value, float):
         if not math.isfinite(value):
-            yield Problem(path[:200], "it is not a finite number")
+            yield Problem(path, "it is not a finite number")
     elif isinstance(value, int):
         if not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
-            yield Problem(path[:200], "the integer does not fit in 64 bits; send it as text")
+            yield Problem(path, "the integer does not fit in 64 bits; send it as text")
     elif isinstance(value, dict):
         for key, item in value.items():
             if not nul and "\x00" in key:
-                yield Problem(path[:200], "a field name holds a NUL character")
-            yield from unstorable(item, f"{path}.{key}", nul=nul)
+                yield Problem(path, "a field name holds a NUL character")
+            # What nobody is shown is not built: one long name may stand above all other values.
+            yield from unstorable(item, f"{path}.{key[:_SHOWN]}"[:_SHOWN], nul=nul)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from unstorable(item, f"{path}[{index}]", nul=nul)
+            yield from unstorable(item, f"{path}[{index}]"[:_SHOWN], nul=nul)

@@ -22,9 +22,12 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Spent:
-    """The seconds that the expressions of one decision have taken so far."""
+    """What the expressions of one decision have taken so far."""
 
+    #: Time of the evaluator.
     seconds: float = 0.0
+    #: Plain paths that were looked up.
+    lookups: int = 0
 
 
 class Evaluator(Protocol):

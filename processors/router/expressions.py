@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -24,12 +25,15 @@ from processors.router.evaluation import (
     Refused,
     Spent,
 )
+from streams.limits import MAX_PARAMETERS_BYTES
 
 MAX_LENGTH: Final = 2_000
+#: References that one decision looks up, a second's work. Each item of a step has all of its step,
+#: and a request has room for tens of thousands of them.
+MAX_LOOKUPS: Final = 250_000
 #: The error class of an expression that used too much time or memory.
 LIMIT: Final = "expression_limit"
 
-_REFERENCE: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _PATH: Final = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*|\[\d{1,6}\]|\[\"[^\"\]]{1,200}\"\])*")
 _PART: Final = re.compile(r"([A-Za-z_][\w-]*)|\[(\d+)\]|\[\"([^\"\]]+)\"\]")
 _LITERALS: Final = frozenset({"true", "false", "null"})
@@ -103,14 +107,25 @@ def references(value: Any) -> Iterator[str]:
     """Every expression between `{{` and `}}` in a JSON value."""
     if isinstance(value, str):
         if "{{" in value:
-            for found in _REFERENCE.finditer(value):
-                yield found.group(1).strip()
+            for begin, end in _places(value):
+                yield value[begin:end].strip()
     elif isinstance(value, dict):
         for item in value.values():
             yield from references(item)
     elif isinstance(value, list):
         for item in value:
             yield from references(item)
+
+
+def _places(text: str) -> Iterator[tuple[int, int]]:
+    """Where each expression of a text begins and ends, without its braces; linear in the text."""
+    begin = text.find("{{")
+    while begin >= 0:
+        end = text.find("}}", begin + 2)
+        if end < 0:
+            return
+        yield begin + 2, end
+        begin = text.find("{{", end + 2)
 
 
 def has_references(value: Any) -> bool:
@@ -124,14 +139,22 @@ def evaluate(text: str, context: dict[str, Any], spent: Spent | None = None) -> 
     `context` holds `steps`, `plan`, `execution` and, inside `for_each`, `item` and `index`.
     """
     text = text.strip()
+    spent = spent or Spent()
     if is_path(text):
+        spent.lookups += 1
+        if spent.lookups > MAX_LOOKUPS:
+            raise ExpressionError(
+                f"the references due together are more than {MAX_LOOKUPS}: lower max_parallel, or "
+                "refer to an object or list as a whole",
+                LIMIT,
+            )
         return _look_up(text, context)
     form = _form(text)
     named = {name: value for name, value in context.items() if name in form.names}
     if "steps" in named:
         steps = context["steps"]
         named["steps"] = {name: steps[name] for name in form.steps if name in steps}
-    return _ask(text, named, spent or Spent())
+    return _ask(text, named, spent)
 
 
 def _ask(text: str, context: dict[str, Any] | None, spent: Spent) -> Any:
@@ -157,30 +180,54 @@ def condition(text: str, context: dict[str, Any], spent: Spent | None = None) ->
 
 
 def render(value: Any, context: dict[str, Any], spent: Spent | None = None) -> Any:
-    """Replace every reference in a JSON value; ExpressionError where one cannot be resolved."""
-    spent = spent or Spent()
-    if isinstance(value, str):
-        return _render_text(value, context, spent) if "{{" in value else value
-    if isinstance(value, dict):
-        return {key: render(item, context, spent) for key, item in value.items()}
-    if isinstance(value, list):
-        return [render(item, context, spent) for item in value]
-    return value
+    """Replace every reference in a JSON value.
+
+    ExpressionError where one cannot be resolved, and `too_large` as soon as the values of all have
+    more than MAX_PARAMETERS_BYTES: one output could stand at thousands of places.
+    """
+    return _Rendering(context, spent or Spent()).of(value)
 
 
-def _render_text(text: str, context: dict[str, Any], spent: Spent) -> Any:
-    whole = _REFERENCE.fullmatch(text.strip())
-    if whole and whole.group(1).count("{{") == 0:
-        return evaluate(whole.group(1), context, spent)
+@dataclass(slots=True)
+class _Rendering:
+    context: dict[str, Any]
+    spent: Spent
+    #: The bytes that the values of references may still take, as JSON.
+    left: int = MAX_PARAMETERS_BYTES
 
-    def replace(found: re.Match[str]) -> str:
-        value = evaluate(found.group(1), context, spent)
-        return value if isinstance(value, str) else orjson.dumps(value).decode()
+    def of(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._text(value) if "{{" in value else value
+        if isinstance(value, dict):
+            return {key: self.of(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.of(item) for item in value]
+        return value
 
-    rendered = _REFERENCE.sub(replace, text)
-    if len(rendered) > MAX_VALUE_BYTES:
-        raise ExpressionError(f"the text has grown to {len(rendered)} characters")
-    return rendered
+    def _text(self, text: str) -> Any:
+        pieces: list[str] = []
+        at = size = 0
+        for begin, end in _places(text):
+            value = evaluate(text[begin:end], self.context, self.spent)
+            encoded = value if isinstance(value, str) else orjson.dumps(value).decode()
+            self.left -= len(encoded)
+            if self.left < 0:
+                raise ExpressionError(
+                    f"its references give more than {MAX_PARAMETERS_BYTES} bytes: "
+                    "refer to a part of the output",
+                    "too_large",
+                )
+            # What is exactly one reference keeps its type.
+            if not pieces and not text[: begin - 2].strip() and not text[end + 2 :].strip():
+                return value
+            size += begin - 2 - at + len(encoded)
+            if size > MAX_VALUE_BYTES:
+                raise ExpressionError(
+                    f"the text has grown to more than {MAX_VALUE_BYTES} characters"
+                )
+            pieces += (text[at : begin - 2], encoded)
+            at = end + 2
+        return "".join((*pieces, text[at:]))
 
 
 def _look_up(path: str, context: dict[str, Any]) -> Any:

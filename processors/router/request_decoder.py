@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, Literal
 
 import orjson
@@ -68,7 +69,7 @@ def decode_request(value: bytes | None) -> Readable | Invalid | Undecodable:
         return _unreadable(value, error)
     if is_suspicious(value, nul=False):
         given = request.plan.model_dump(exclude_unset=True)
-        problems = list(unstorable(given, "plan"))[:MAX_PROBLEMS]
+        problems = list(islice(unstorable(given, "plan"), MAX_PROBLEMS))
         if problems:
             return Invalid(problems, **_sender_of(request))
     try:
@@ -150,8 +151,11 @@ def _unreadable(value: bytes, error: ValidationError) -> Invalid | Undecodable:
         return Undecodable("not_json", first["msg"][:300])
     if not first["loc"]:
         return Undecodable("not_an_object", "the value is JSON, but not an object")
-    problems = [Problem(_field(_location(dict(fault))), _sentence(dict(fault))) for fault in faults]
-    return Invalid(problems[:MAX_PROBLEMS], **_sender(value))
+    problems = [
+        Problem(_field(_location(dict(fault))), _sentence(dict(fault)))
+        for fault in faults[:MAX_PROBLEMS]
+    ]
+    return Invalid(problems, **_sender(value))
 
 
 def _location(fault: dict[str, Any]) -> tuple[int | str, ...]:
@@ -166,7 +170,8 @@ def _field(location: tuple[int | str, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part not in ("str", "list[any]"):  # members of a union, no field of the user's
+        # These are members of a union, and no field of the user's.
+        elif part not in ("constrained-str", "list[any]"):
             path += f".{part}" if path else part
     return path[:200]
 
@@ -178,6 +183,9 @@ def _sentence(fault: dict[str, Any]) -> str:
             return "it is required"
         case "string_pattern_mismatch":
             return f"it must match {context.get('pattern')}"
+        case "too_long":
+            given, most = context.get("actual_length"), context.get("max_length")
+            return f"{given} entries; at most {most} are allowed"
         case "too_short":
             return f"at least {context.get('min_length')} is needed"
         case _:

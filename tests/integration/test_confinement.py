@@ -29,7 +29,7 @@ from runtime.step_limits import StepLimits
 from tests.driver_kit import Run, settings, until
 from tests.integration.local_lab import alive, argv, skip_where_root_is_unbounded
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can switch users")
+as_root = pytest.mark.root_only
 #: One that every user may start; that of a virtual environment may lie in somebody's home.
 PYTHON = "/usr/bin/python3"
 pytestmark = pytest.mark.skipif(not Path(PYTHON).exists(), reason=f"{PYTHON} is not installed")

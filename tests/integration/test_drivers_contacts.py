@@ -171,6 +171,31 @@ def test_a_kubeconfig_of_the_callers_leads_to_checked_servers_only(
         assert refusal(device) == "invalid_parameters"
 
 
+@pytest.mark.parametrize(
+    "path", ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0", "/tmp/../dev//stdin", "/dev/./stdin"]
+)
+@pytest.mark.parametrize("name", ["kubectl", "kubectl_get", "helm"])
+def test_the_kubeconfig_of_a_program_is_not_its_standard_input(
+    name: str, path: str, tmp_path: Path
+) -> None:
+    """What is read to check it is another file than what the program gets: a manifest of the plan,
+    which can have it start a program."""
+    checked = tmp_path / "stdin"
+    checked.write_text("clusters: [{name: a, cluster: {server: 'https://1.1.1.1:6443'}}]")
+    tool = load().get(name)
+    assert tool is not None
+    invocation = bind(tool, {**tool.example.parameters, "kubeconfig": path})
+    assert isinstance(invocation, Invocation)
+    before = os.dup(0)
+    try:
+        with checked.open() as file:
+            os.dup2(file.fileno(), 0)
+        assert refusal(invocation) == "invalid_parameters"
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+
+
 def test_a_program_that_takes_urls_gets_the_proxy_and_only_then() -> None:
     asked = bound("aws", {"service": "sts", "noun": "caller-identity", "verb": "get"})
     assert "HTTPS_PROXY" not in reached_env(asked)

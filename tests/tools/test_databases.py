@@ -156,7 +156,21 @@ def test_mysql_sends_the_server_no_file(execute: Execute, mariadb: int, tmp_path
     file = tmp_path / "rows"
     file.write_text("99\tstolen\t\\N\n")
     load = f"load data local infile '{file}' into table orders"
+    stolen = on(mariadb, query="select state from orders where id = 99")
     assert execute("mysql", on(mariadb, query=load, write=True)).status == "failed"
+    assert succeeded(execute("mysql", stolen))["rows"] == []
+    # The server would have taken the file from a client that gives it.
+    subprocess.run(
+        [
+            *("mysql", "--no-defaults", "--host=127.0.0.1", f"--port={mariadb}", "--user=root"),
+            *("--local-infile=1", "--database=shop", f"--execute={load}"),
+        ],
+        check=True,
+        timeout=30,
+    )
+    assert succeeded(execute("mysql", stolen))["rows"] == [{"state": "stolen"}]
+    removed = on(mariadb, query="delete from orders where id = 99", write=True)
+    succeeded(execute("mysql", removed))
 
 
 def test_mysql_faults_have_classes(execute: Execute, mariadb: int) -> None:

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import jc
 
-#: Of `ifconfig`, whose longest lines have some 150 characters: the expressions of jc take a time
-#: that grows with the square of a line and more.
+#: Of `ifconfig` and `lsb_release`, whose longest lines have some 150 characters: the expressions of
+#: jc take a time that grows with the square of a line and more.
 _LONGEST_LINE: Final = 500
 
 
@@ -30,6 +30,8 @@ def ifconfig(stdout: str) -> dict[str, Any]:
 
 def lsb_release(stdout: str) -> dict[str, Any]:
     """The four facts, by their names in snake case."""
+    if any(len(line) > _LONGEST_LINE for line in stdout.splitlines()):
+        raise ValueError("a line is too long")
     (facts,) = _rows("lsb_release", stdout)
     return {name.lower().replace(" ", "_"): value for name, value in facts.items()}
 

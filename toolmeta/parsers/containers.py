@@ -13,7 +13,7 @@ _SIZE: Final = re.compile(r"([0-9.]+)\s*([kKMGTPE]?)(i?)B")
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
 #: A row of `docker-compose ps`: a long command is cut with an ellipsis, padded with spaces.
 _SERVICE: Final = re.compile(
-    r"(\S+)\s{2,}(.*?)\s{2,}(Up(?: \([^)]*\))?|Exit -?\d+|Paused|Restarting|Created|Ghost)"
+    r"(\S++)\s{2,}(.*?)(?<=\S)\s{2,}+(Up(?: \([^)]*\))?|Exit -?\d+|Paused|Restarting|Created|Ghost)"
     r"(?:\s{2,}(.*))?"
 )
 

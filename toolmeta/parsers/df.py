@@ -7,7 +7,8 @@ from typing import Any, Final
 
 _NUMBER: Final = r"(\d+|-)"
 _ROW: Final = re.compile(
-    rf"(?P<source>.+?)\s+(?P<fstype>\S+)\s+(?P<numbers>(?:{_NUMBER}\s+){{3}}(?:\d+%|-)\s+"
+    # A source may hold spaces; it is taken word by word, so that spaces alone take no time.
+    rf"(?P<source>\S++(?:\s++\S++)*?)\s++(?P<fstype>\S++)\s++(?P<numbers>(?:{_NUMBER}\s+){{3}}(?:\d+%|-)\s+"
     rf"(?:{_NUMBER}\s+){{3}}(?:\d+%|-))\s+(?P<target>/.*)"
 )
 _FIELDS: Final = (

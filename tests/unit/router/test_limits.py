@@ -46,7 +46,7 @@ def test_items_of_a_list_have_a_budget() -> None:
         simulation.run(simulation.take(), BIG)
     error = failure(simulation)
     assert error["class"] == "too_large"
-    assert "items of" in error["message"]
+    assert "refer to a part of the output" in error["message"]
 
 
 def test_twenty_references_to_a_large_output_fail_the_step() -> None:

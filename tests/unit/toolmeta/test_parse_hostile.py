@@ -14,32 +14,37 @@ _SECONDS = 5
 _PROGRAM = """
 import resource, sys
 from toolmeta.parse import ParseError, parse
-name, text, characters, seconds = sys.argv[1:]
+name, beginning, text, characters, seconds = sys.argv[1:]
 begun = int(resource.getrusage(resource.RUSAGE_SELF).ru_utime)
 resource.setrlimit(resource.RLIMIT_CPU, (begun + int(seconds),) * 2)
 try:
-    parse(name, (text * int(characters))[: int(characters)], 0)
+    parse(name, beginning + (text * int(characters))[: int(characters)] + "!", 0)
 except ParseError:
     pass
 """
 
 
 @pytest.mark.parametrize(
-    ("parser", "text"),
+    ("parser", "beginning", "text"),
     [
-        ("fail2ban", " "),
-        ("ping", "9"),
-        ("ping", "1 packets transmitted, 1 received "),
-        ("ping", "= 1.1/1.1/"),
-        ("top", "top:9"),
-        ("top", "Tasks: 9a/"),
-        ("ifconfig", ":"),
-        ("ifconfig", "media: <"),
-        ("sqlite", '""'),
+        ("fail2ban", "", " "),
+        ("ping", "", "9"),
+        ("ping", "", "1 packets transmitted, 1 received "),
+        ("ping", "", "= 1.1/1.1/"),
+        ("top", "", "top:9"),
+        ("top", "", "Tasks: 9a/"),
+        ("ifconfig", "", ":"),
+        ("ifconfig", "", "media: <"),
+        ("sqlite", "", '""'),
+        ("df", "Filesystem\na", " "),
+        ("df", "Filesystem\n", "a 1 "),
+        ("docker_compose", "Name\n-----------\na  b", " "),
+        ("docker_compose", "Name\n-----------\na  b", "  Exit 1"),
+        ("lsb_release", "a  ", " "),
     ],
 )
-def test_its_time_does_not_grow_with_the_square(parser: str, text: str) -> None:
-    words = [parser, text, str(_CHARACTERS), str(_SECONDS)]
+def test_its_time_does_not_grow_with_the_square(parser: str, beginning: str, text: str) -> None:
+    words = [parser, beginning, text, str(_CHARACTERS), str(_SECONDS)]
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, *words], capture_output=True, timeout=120, check=False
     )

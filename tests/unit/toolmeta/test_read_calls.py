@@ -90,6 +90,10 @@ def test_a_configuration_or_socket_of_the_caller_destroys(
         ("aws_s3", {}, "endpoint_url"),
         ("gcloud_compute", {}, "endpoint_url"),
         ("gcloud_storage", {}, "endpoint_url"),
+        ("get_aduser", {"identity": "jdoe"}, "server"),
+        ("get_adgroup", {"identity": "ops"}, "server"),
+        ("get_adgroupmember", {"identity": "ops"}, "server"),
+        ("get_adcomputer", {"identity": "web-01"}, "server"),
     ],
 )
 def test_a_login_sent_to_an_address_of_the_caller_is_no_read(
@@ -120,6 +124,24 @@ def test_a_login_sent_to_an_address_of_the_caller_is_no_read(
         ("register_scheduledtask", {}, "destroy"),
         ("docker_exec", {"container": "web", "argv": ["rm", "-r", "/"]}, "destroy"),
         ("kubectl_exec", {"pod": "web", "argv": ["rm", "-r", "/"]}, "destroy"),
+        ("psql", {"query": "select pg_read_file('/etc/passwd')"}, "modify"),
+        # A module of the operator's own may hold a login, which the target then gets.
+        ("blackbox_exporter", {"probe_target": "x.example.org", "module": "http_login"}, "modify"),
+        *(
+            (name, {"url": "https://x.example.org", **given}, "modify")
+            for name in ("curl", "invoke_webrequest")
+            for given in (
+                {"headers": {"X-HTTP-Method-Override": "DELETE"}},
+                {"headers": {"x-http-method": "PUT"}},
+                {"headers": {"X-METHOD-OVERRIDE ": "PATCH"}},
+                {"headers": {"X_HTTP_Method_Override": "{{ steps.a.output.method }}"}},
+                {"headers": "{{ steps.a.output.headers }}"},
+                {"body": "x"},
+            )
+        ),
+        ("curl", {"url": "https://x.example.org", "json": {"delete": True}}, "modify"),
+        ("curl", {"url": "https://x.example.org", "form": {"_method": "DELETE"}}, "modify"),
+        ("curl", {"url": "https://x.example.org", "method": "HEAD", "data": "x"}, "modify"),
     ],
 )
 def test_the_effect_is_what_the_program_can_do(
@@ -128,6 +150,20 @@ def test_the_effect_is_what_the_program_can_do(
     tool = tool_of(name)
     assert effect_of(tool, parameters) == effect
     assert approval_required(tool, parameters, "prod")
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("curl", {"url": "https://x.example.org", "headers": {"X-Request-ID": "1"}}),
+        ("curl", {"url": "https://x.example.org", "headers": {}}),
+        ("invoke_webrequest", {"url": "https://x.example.org", "headers": {"Accept": "*/*"}}),
+        ("blackbox_exporter", {"probe_target": "x.example.org"}),
+        ("blackbox_exporter", {"probe_target": "x.example.org:22", "module": "tcp_connect"}),
+    ],
+)
+def test_what_changes_nothing_stays_a_read(name: str, parameters: Parameters) -> None:
+    assert effect_of(tool_of(name), parameters) == "read"
 
 
 @pytest.mark.parametrize(
@@ -166,6 +202,79 @@ REFUSED: list[tuple[str, Parameters]] = [
     ),
     ("aws", {"service": "ecr", "verb": "get", "noun": "login"}),
     ("aws", {"service": "stepfunctions", "verb": "get", "noun": "activity-task"}),
+    # What these answer is a login.
+    *(
+        ("aws", {"service": "redshift", "verb": verb, "noun": noun})
+        for verb, noun in (
+            ("get", "cluster-credentials"), ("get", "cluster-credentials-with-iam"),
+            ("get", "credentials"), ("get", "credentials-for-identity"), ("get", "open-id-token"),
+            ("get", "open-id-token-for-developer-identity"), ("get", "role-credentials"),
+            ("get", "temporary-glue-table-credentials"), ("get", "federation-token"),
+            ("get", "instance-access-details"), ("get", "instance-access"),
+            ("get", "bucket-access-keys"), ("get", "data-access"), ("get", "compute-access"),
+            ("get", "compute-auth-token"), ("get", "relational-database-master-user-password"),
+            ("get", "password-data"), ("get", "random-password"), ("batch-get", "secret-value"),
+            ("create", "service-specific-credential"), ("create", "login-profile"),
+            ("describe", "user-pool-client"), ("get", "dashboard-embed-url"),
+        )
+    ),
+    *(
+        ("aws", {"service": "apigateway", "verb": "get", "noun": "x", "arguments": [option]})
+        for option in ("--include-values", "--include-value", "--include-v", "--include", "--i")
+    ),
+    # The login of the machine, sent to a server of the caller's.
+    *(
+        ("az", {"groups": ["storage", "blob"], "arguments": arguments})
+        for arguments in (
+            ["--endpoint=https://x.example.org"], ["--endpoint", "x.example.org"],
+            ["--endp=x.example.org"], ["--blob-endpoint=x.example.org"], ["--blob-end=x"],
+            ["--queue-endpoint", "x"], ["--account-url=x.example.org"], ["--account-u=x"],
+            ["--account-endpoint=x"], ["--blob-url=x"], ["--source-uri=x"], ["--suffix=x"],
+            ["--suf=x"], ["--vault-baseurl=x"], ["--id", "https://x.example.org/keys/k"],
+            ["--connection-s=BlobEndpoint=x"], ["--organization=https://x.example.org"],
+            ["--kube-config=/tmp/x"], ["--kube-context=x"], ["-u", "https://x.example.org"],
+        )
+    ),
+    *(
+        ("az", {"groups": groups})
+        for groups in (
+            ["search", "admin-key"], ["search", "query-key"], ["staticwebapp", "secrets"],
+            ["network", "vpn-connection", "shared-key"], ["grafana", "api-key"],
+        )
+    ),
+    *(
+        ("gcloud", {"groups": ["run", "services"], "arguments": arguments})
+        for arguments in (
+            ["--kubeconfig=/tmp/x", "--platform=kubernetes"], ["--kubeconfig", "/tmp/x"],
+            ["--kube=/tmp/x"], ["--platform=kubernetes"], ["--plat=gke"], ["--context=x"],
+            ["--cont", "x"], ["--universe-domain=x.example.org"], ["--uni=x"],
+            ["--credential-file-override=/tmp/x"], ["--api-endpoint=x"], ["--server=x"],
+            ["--region=x.example.org/"], ["--region", "x.example.org/"], ["--reg=x.example.org#"],
+            ["--location=x.example.org/"], ["--zone=x?"], ["--z", "x?"],
+            ["https://x.example.org/v1/projects/p/locations/eu/services/s"],
+            ["projects/p/locations/x.example.org#/services/s"],
+            ["--log-http-request-body"],
+        )
+    ),
+    # It loads a shared library: OpenSSL takes the path for a name in a store of that engine.
+    *(
+        ("openssl", {"action": "certificate", "path": path})
+        for path in (
+            "org.openssl.engine:/tmp/e.so:x", "pkcs11:object=x", "ORG.openssl.engine:x",
+            "file:/tmp/x", "x.pem", "./org.openssl.engine:x",
+        )
+    ),
+    ("openssl", {"server": "x.example.org", "ca_file": "org.openssl.engine:/tmp/e.so:x"}),
+    # A share of the caller's gets the login of the machine.
+    *(
+        (name, {"host": "w", "path": path})
+        for name in ("test_path", "get_acl", "get_filehash")
+        for path in (
+            r"\\x\s\f", "//x/s/f", r"\/x\s", r"FileSystem::\\x\s\f", "FileSystem:://x/s",
+            r"Microsoft.PowerShell.Core\FileSystem::C:\f", r" \\x\s", r"C:\a\\x\s",
+            r"SQLSERVER:\SQL\x\default", r"AD:\DC=x", r"WSMan:\x", r"\\.\pipe\x",
+        )
+    ),
     *(
         ("gcloud", {"groups": ["projects"], "arguments": [option]})
         for option in (
@@ -201,7 +310,17 @@ REFUSED: list[tuple[str, Parameters]] = [
         for program in ("-u", "--shell", "A=b", "a b", "id;id", "\u200bid")
     ),
     ("get_wmiobject", {"host": "w", "class": "Win32_Product"}),
-    ("get_wmiobject", {"host": "w", "class": "WIN32_PRODUCT"}),
+    # Whoever asks for these, or for a class above them, has Windows check and repair every package.
+    *(
+        ("get_wmiobject", {"host": "w", "class": name})
+        for name in (
+            "WIN32_PRODUCT", "CIM_Product", "cim_product", "Win32_SoftwareFeature",
+            "CIM_SoftwareFeature", "Win32_SoftwareElement", "CIM_SoftwareElement",
+            "Win32_ProductCheck", "Win32_ProductResource", "Win32_ProductSoftwareFeatures",
+            "Win32_InstalledSoftwareElement", "Win32_SoftwareFeatureSoftwareElements",
+            "CIM_LogicalElement", "CIM_ManagedSystemElement", "CIM_ManagedElement",
+        )
+    ),
 ]  # fmt: skip
 
 
@@ -217,12 +336,28 @@ def test_refused(name: str, parameters: Parameters) -> None:
         ("aws", {**AWS, "arguments": ["--name=/shop/url", "--max-items=10", "--no-paginate"]}),
         ("aws", {"service": "ec2", "noun": "x", "arguments": ["--end-time=1", '--ids=["a","b"]']}),
         ("gcloud", {"groups": ["projects"], "arguments": ["--filter=name:x", "--limit=3"]}),
+        ("gcloud", {"groups": ["run", "services"], "arguments": ["--region=europe-west3"]}),
+        ("gcloud", {"groups": ["compute", "disks"], "arguments": ["--zones=a-b,c-d", "web"]}),
+        ("gcloud", {"groups": ["a"], "arguments": ["projects/p/locations/eu-w3/services/s"]}),
         ("az", {**VMS, "arguments": ["--resource-group", "shop"]}),
+        ("az", {**VMS, "arguments": ["--ids", "/subscriptions/s/resourceGroups/g", "--enable-x"]}),
+        ("az", {"groups": ["network", "private-endpoint"]}),
+        ("aws", {"service": "iam", "verb": "get", "noun": "account-password-policy"}),
+        ("aws", {"service": "iam", "verb": "get", "noun": "credential-report"}),
+        ("aws", {"service": "iam", "verb": "get", "noun": "access-key-last-used"}),
+        ("aws", {"service": "ec2", "noun": "instances", "arguments": ["--instance-ids=i-0abc"]}),
+        ("openssl", {"action": "certificate", "path": "/etc/ssl/certs/x.pem"}),
+        ("test_path", {"host": "w", "path": r"C:\inetpub\wwwroot\index.html"}),
+        ("get_acl", {"host": "w", "path": r"HKLM:\SOFTWARE\x"}),
+        ("get_acl", {"host": "w", "path": r"cert:\LocalMachine\My"}),
+        ("test_path", {"host": "w", "path": "inetpub/wwwroot"}),
+        ("get_filehash", {"host": "w", "paths": ["D:/x.iso", r"\Windows\notepad.exe"]}),
         ("docker", {"command": "run", "arguments": ["--network=shop_default", "web"]}),
         ("sqlite3", {**QUERY, "query": "select 1.5,\n  a.b\nfrom a;\n\nselect '.x'"}),
         ("nice", {"program": "/usr/bin/gzip", "arguments": ["-k", "/srv/x"]}),
         ("sudo", {"program": "apt-get", "arguments": ["update"]}),
-        ("get_wmiobject", {"host": "w", "class": "Win32_ProductFeature"}),
+        ("get_wmiobject", {"host": "w", "class": "Win32_ComputerSystemProduct"}),
+        ("get_wmiobject", {"host": "w", "class": "CIM_LogicalDisk"}),
     ],
 )
 def test_accepted(name: str, parameters: Parameters) -> None:
