@@ -103,29 +103,27 @@ def test_a_tenant_over_its_quota_is_refused_until_an_execution_has_ended(
     """One of its partition's share is active; a key of another partition has a share of its own."""
     first, second, elsewhere = _key_of(LIMITED, 0), _key_of(LIMITED, 0), _key_of(LIMITED, 1)
     go = open_folder / "go"
-    waits = ["sh", "-c", f"until test -e {go}; do sleep 0.05; done"]
+    waits = {"argv": ["sh", "-c", f"until test -e {go}; do sleep 0.05; done"]}
 
-    def request(key: str, *argv: str) -> None:
-        step = {"tool": "argv", "parameters": {"argv": list(argv)}}
+    def request(key: str, step: dict[str, Any]) -> None:
         plan = {"name": key, "steps": [step]}
         harness.produce(orjson.dumps({"idempotency_key": key, "tenant": LIMITED, "plan": plan}))
         harness.flush()
 
-    request(first, *waits)
-    active = _id_of(harness, first)
-    _await(harness, active, "step.started")
-    request(second, "true")
+    request(first, {"tool": "argv", "parameters": waits})
+    _await(harness, _id_of(harness, first), "step.started")
+    request(second, {"tool": "noop"})
     refused = _await(harness, _id_of(harness, second), "execution.rejected")["data"]
     assert refused["reason"] == "quota"
     assert refused["problems"][0]["field"] == "active_executions"
     assert "share of the quota active_executions (1) is 1" in refused["message"]
-    request(elsewhere, *waits)
-    _await(harness, _id_of(harness, elsewhere), "step.started")
+    request(elsewhere, {"tool": "noop"})
+    harness.wait_ended({elsewhere})
     go.touch()
-    harness.wait_ended({first, elsewhere})
-    request(second, "true")
-    harness.check_log(harness.wait_ended({first, second, elsewhere}).values())
-    ended = harness.ids_of({first, second, elsewhere}).values()
+    harness.wait_ended({first})
+    request(second, {"tool": "noop"})
+    ended = harness.wait_ended({first, second, elsewhere}).values()
+    harness.check_log(ended)
     assert {harness.log.ends(one)[0] for one in ended} == {"execution.completed"}
 
 
