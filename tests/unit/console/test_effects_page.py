@@ -31,7 +31,8 @@ def calls(tool: Tool) -> Iterator[dict[str, Any]]:
         for value in (*by.effects, "{{ steps.a.output.x }}"):
             yield {by.parameter: value == "true" if switch else value}
     for name in risk.raised_by:
-        yield {name: True}
+        outer, _, inner = name.partition(".")
+        yield {outer: {inner: True} if inner else True}
     for name in risk.raised_by_headers:
         yield {"headers": {name: "x"}}
 
