@@ -30,7 +30,7 @@ def test_a_skip_fails_in_ci_as_root(tmp_path: Path, ci: str, code: int, said: st
         [sys.executable, "-m", "pytest", "-q", "-p", "tests.root_only", "-p", "no:cacheprovider",
          "-W", "ignore::pytest.PytestUnknownMarkWarning", str(file)],
         capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
-        env={**os.environ, "CI": ci, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "CI": ci, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""},
     )  # fmt: skip
     assert ended.returncode == code, ended.stdout
     assert said in ended.stdout.splitlines()[-1]

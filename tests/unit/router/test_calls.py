@@ -33,9 +33,11 @@ def accepted(plan: dict[str, Any]) -> dict[str, Any]:
 def worst_parameters(tool: Tool) -> dict[str, Any]:
     """Valid parameters of the tool whose effect is its worst: its operation is not known yet."""
     rule = tool.risk.effect_by
-    if rule is None:
-        return literals.as_planned(tool)
-    return {**literals.as_planned(tool), rule.parameter: "{{ steps.first.output.x }}"}
+    if rule is not None:
+        return {**literals.as_planned(tool), rule.parameter: "{{ steps.first.output.x }}"}
+    if "metadata.connection" in tool.risk.raised_by:
+        return {**literals.as_planned(tool), "metadata": {"connection": {"type": "local"}}}
+    return literals.as_planned(tool)
 
 
 @pytest.mark.parametrize("tool", CHANGING, ids=lambda tool: tool.name)
