@@ -24,7 +24,7 @@ from devstack.processes import PROJECTOR, ROUTER, SINK, executor
 from devstack.stack import LocalStack
 from tests.canary_programs import CLIENTS
 from tests.certificates import Authority
-from tests.conftest import POLICY
+from tests.conftest import POLICY, SERVERS
 from tests.fakes.vault import FakeVault
 from tests.harness import PATIENCE_SECONDS, Harness
 from tests.integration import canary_servers as servers
@@ -98,6 +98,10 @@ def ran(folder: Path, environment: Any) -> Iterator[Kept]:
             file = secret_file(secrets, f"canary_{name}", value)
             if BROKER_USER is not None:
                 shutil.chown(file, BROKER_USER)
+        # The stack of other tests has left its own settings here.
+        for name in [*os.environ]:
+            if name.startswith("RUNSTREAM_") or name in SERVERS:
+                environment.delenv(name)
         for name, text in {
             "PATH": path,
             "SECRET_CANARY_PLAIN": CANARIES["plain"],
@@ -118,8 +122,6 @@ def ran(folder: Path, environment: Any) -> Iterator[Kept]:
             "RUNSTREAM_POLICY": str(POLICY),
         }.items():
             environment.setenv(name, text)
-        for name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL"):
-            environment.delenv(name, raising=False)
         (folder / "ledger").touch()
         stack = LocalStack(
             folder / "stack",
