@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
+from typing import Final
 
 import psycopg
 
 from devstack.account import database_account, private_folder, remove_folder
 from devstack.child import Child, Launch
+from devstack.errors import LocalStackError
 from devstack.ports import assign_ports
 from devstack.postgres_binaries import PostgresBinaries, find_postgres, reachable_copy
 from devstack.postgres_data import DATABASE, USER, data_version, make_data, read_password
 from devstack.server import LocalServer
+
+#: What the log of a server says that backends of a killed one keep from starting.
+_BACKENDS: Final = "pre-existing shared memory block"
+_BACKENDS_SECONDS: Final = 10.0
 
 
 class PostgresServer(LocalServer):
@@ -71,6 +78,22 @@ class PostgresServer(LocalServer):
             )
         )
         return self._child
+
+    def start(self, timeout_seconds: float = 60.0) -> None:
+        """As any server's; after a kill it is tried again until the last old backend has ended.
+
+        A backend notices that its server was killed when it looks up from its work; until then
+        PostgreSQL refuses to start on the same data.
+        """
+        until = time.monotonic() + _BACKENDS_SECONDS
+        while True:
+            try:
+                super().start(timeout_seconds)
+                return
+            except LocalStackError as error:
+                if _BACKENDS not in str(error) or time.monotonic() > until:
+                    raise
+            time.sleep(0.1)
 
     def is_ready(self) -> bool:
         """Whether it answers a query."""
