@@ -25,12 +25,13 @@ from tests.integration.cancel_lab import (
     cancel_lab,
     statuses,
 )
+from tests.sizes import LONG
 
 #: All of it takes as long as a lease: an attempt of a killed executor is waited for last.
 pytestmark = pytest.mark.slow
 
 SEED = 20261122
-RACES = 1_000
+RACES = 1_000 if LONG else 400
 #: More than can act at once, so that some commands wait in the topic.
 _AT_ONCE = SLOTS + SLOTS // 2
 #: After the event that a cancel is aimed at, it comes this much later at most, in seconds: before

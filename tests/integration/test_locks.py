@@ -41,10 +41,11 @@ from tests.integration.lock_lab import (
 )
 from tests.integration.router_lab import RouterLab, router_lab
 from tests.integration.test_router_group import USED
+from tests.sizes import LONG
 from toolmeta.locking import LOCK_NAMES
 
 SEED = 20261122
-PLANS = 500
+PLANS = 500 if LONG else 200
 DOMAINS = ("test", "automation", "asset")
 EXECUTOR = ("-m", "console", "executor", *(word for one in DOMAINS for word in ("--domain", one)))
 _MORE = [STEPS[domain, lane] for domain in DOMAINS[1:] for lane in ("bulk", "immediate")]

@@ -15,6 +15,7 @@ from tests.brokers import client_options
 from tests.integration.crashing_router import MARK
 from tests.integration.router_lab import EXECUTOR, STEPS, RouterLab, router_lab
 from tests.integration.test_router_group import USED
+from tests.sizes import LONG
 
 #: Each costs the session of a killed member, six seconds.
 KILLS = 6
@@ -76,13 +77,13 @@ def test_kills_at_full_load_make_no_dead_letter(
     """Each router is killed while it decides its first records, one by one after the first."""
     with router_lab(kafka, topics(*USED), tmp_path) as lab:
         lab.start("executor", EXECUTOR, concurrency=64)
-        keys = lab.load(500)
+        keys = lab.load(500 if LONG else 250)
         for number in range(KILLS):
             name = f"router-{number}"
             lab.start(name)
             lab.until(lambda: bool(lab.events(name, "partitions restored")), "it begins")  # noqa: B023
             lab.signal(name, signal.SIGKILL)
-            keys |= lab.load(100)
+            keys |= lab.load(100 if LONG else 50)
         lab.start("last")
         lab.check(keys)
         assert dead_letters_of(lab) == 0

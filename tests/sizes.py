@@ -1,0 +1,8 @@
+"""How much the long tests do: by default what CI has time for, all of it on request."""
+
+from __future__ import annotations
+
+import os
+
+#: Set by `RUNSTREAM_LONG_TESTS=1`, before a release and after changes of locks and cancels.
+LONG = os.environ.get("RUNSTREAM_LONG_TESTS", "") == "1"
