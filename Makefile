@@ -11,7 +11,7 @@ PYTEST   := $(BIN)/python -m pytest --durations=20 --numprocesses=2 --dist=loadf
 UNIT     := tests/unit tests/contract tests/architecture
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit integration check format docs bench clean
+.PHONY: help demo test long unit integration check format docs bench clean
 
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,11 @@ test: $(VENV)/.installed ## All tests, with a real broker and a real database
 	$(PYTEST) $(UNIT) || failed=1; \
 	$(PYTEST) tests $(UNIT:%=--ignore=%) || failed=1; \
 	exit $$failed
+
+# What CI has no time for; see tests/sizes.py.
+LONG := locks cancel_phases router_crashes
+long: $(VENV)/.installed ## Tests of locks, cancels and crashes in full length
+	RUNSTREAM_LONG_TESTS=1 $(PYTEST) $(LONG:%=tests/integration/test_%.py)
 
 unit: $(VENV)/.installed ## The tests that need no broker and no database
 	$(PYTEST) $(UNIT) tests/docs/test_names.py tests/docs/test_blocks.py

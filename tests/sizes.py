@@ -4,5 +4,5 @@ from __future__ import annotations
 
 import os
 
-#: Set by `RUNSTREAM_LONG_TESTS=1`, before a release and after changes of locks and cancels.
+#: Set by `make long`, before a release and after changes of locks and cancels.
 LONG = os.environ.get("RUNSTREAM_LONG_TESTS", "") == "1"
