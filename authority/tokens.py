@@ -101,8 +101,10 @@ def _signed(key: PrivateKey, topic: str, cluster: str, covered: bytes, now: floa
     return jws.serialize_compact(header, orjson.dumps(claims), key.pair, registry=_REGISTRY)
 
 
-def parts(token: str) -> tuple[str, str]:
+def parts(token: str) -> tuple[str, str] | Forged:
     """The signature of a token, and the proof behind it, empty where there is none."""
+    if len(token) > MAX_TOKEN_BYTES:
+        return Forged(f"the signature has {len(token)} characters; {MAX_TOKEN_BYTES} are allowed")
     signed, _, proof = token.partition(_PROOF)
     return signed, proof
 
@@ -115,12 +117,10 @@ def covers(token: Token, proof: str, value: bytes) -> bool:
     return token.roots.covers(value, siblings)
 
 
-def verify(token: str, find: Callable[[str], TrustedKey | None]) -> Token | Forged:
-    """The token, without a proof, if a trusted key has signed it; never raises."""
-    if len(token) > MAX_TOKEN_BYTES:
-        return Forged(f"the signature has {len(token)} characters; {MAX_TOKEN_BYTES} are allowed")
+def verify(signed: str, find: Callable[[str], TrustedKey | None]) -> Token | Forged:
+    """The token of what `parts` gave as its signature, if a trusted key made it; never raises."""
     try:
-        opened = jws.extract_compact(token.encode(), registry=_REGISTRY)
+        opened = jws.extract_compact(signed.encode(), registry=_REGISTRY)
         header = opened.headers()
         kid = header.get("kid")
         if header.get("typ") != TYPE:
@@ -132,7 +132,7 @@ def verify(token: str, find: Callable[[str], TrustedKey | None]) -> Token | Forg
         if key is None:
             return Forged(f"the key {kid[:64]!r} is not trusted here")
         valid = jws.validate_compact(opened, key.public, registry=_REGISTRY)
-        if not valid or not _is_canonical(token):
+        if not valid or not _is_canonical(signed):
             return Forged(f"the signature is not one of the key {kid}")
         claims = Claims.model_validate_json(opened.payload or b"")
     except ValidationError as error:
@@ -146,9 +146,9 @@ def verify(token: str, find: Callable[[str], TrustedKey | None]) -> Token | Forg
     return Token(key, claims, roots)
 
 
-def _is_canonical(token: str) -> bool:
+def _is_canonical(signed: str) -> bool:
     """Whether no other text stands for the same signature."""
-    return _bytes_of(token.rpartition(".")[2]) is not None
+    return _bytes_of(signed.rpartition(".")[2]) is not None
 
 
 def _bytes_of(text: str) -> bytes | None:

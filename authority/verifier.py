@@ -9,7 +9,7 @@ from typing import Final
 
 from authority.identity import Forged, Signer
 from authority.keys import TrustedKey
-from authority.tokens import MAX_TOKEN_BYTES, Token, covers, parts, verify
+from authority.tokens import Token, covers, parts, verify
 from authority.trust import TrustedKeys
 
 #: How far a signer's clock may be ahead, in seconds.
@@ -69,11 +69,10 @@ class Verifier:
         """
         if token is None:
             return None
-        if len(token) > MAX_TOKEN_BYTES:
-            return Forged(
-                f"the signature has {len(token)} characters; {MAX_TOKEN_BYTES} are allowed"
-            )
-        signed, proof = parts(token)
+        split = parts(token)
+        if isinstance(split, Forged):
+            return split
+        signed, proof = split
         found = self._token(signed)
         if isinstance(found, Forged):
             return found

@@ -32,7 +32,10 @@ def anchor_of(trusted: Path) -> Anchor:
     def check(chain: str, signature: str | None) -> str | None:
         if signature is None:
             return "it is not signed"
-        signed, proof = parts(signature)
+        split = parts(signature)
+        if isinstance(split, Forged):
+            return split.message
+        signed, proof = split
         found = opened(signed)
         if isinstance(found, Forged):
             return found.message

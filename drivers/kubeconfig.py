@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import yaml
 
+from runtime.config_folders import REFUSED, inside
+
 _FILE_BYTES: Final = 1024 * 1024
-#: What is here differs by who opens it, such as the standard input.
-_OF_THE_PROCESS: Final = ("dev/", "proc/")
 
 
 class Unusable(Exception):
@@ -35,7 +35,7 @@ def servers(paths: str) -> list[str]:
 
 
 def _document(file: Path) -> Any:
-    if os.path.normpath(file).lstrip("/").startswith(_OF_THE_PROCESS):
+    if inside("/" + os.path.normpath(file).lstrip("/"), REFUSED):
         raise Unusable("it is another file for the program, so its servers cannot be checked")
     try:
         about = file.stat()

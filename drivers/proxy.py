@@ -35,7 +35,7 @@ _TRIED: Final = 3
 _CONNECTIONS: Final = 256
 _PIECE: Final = 64 * 1024
 #: Refusals that are kept of one step, and as many failures.
-_REFUSALS: Final = 10
+_NOTED: Final = 10
 
 
 class _Refused(Exception):
@@ -234,8 +234,7 @@ async def _connected(
         try:
             addresses = await resolve(host, port)
         except Unresolvable as error:
-            if len(granted.unreached) < _REFUSALS:
-                granted.unreached.append(f"{host[:253]}: {error}")
+            _note(granted.unreached, f"{host[:253]}: {error}")
             raise _Refused("502 Bad Gateway", f"{host}: {error}") from None
         found = (granted.reach.refusal(address, ((port, port),)) for address in addresses)
         refusal = next((text for text in found if text is not None), None)
@@ -245,13 +244,16 @@ async def _connected(
                     async with asyncio.timeout(_CONNECT_SECONDS):
                         return await asyncio.open_connection(str(address), port)
             told = f"{host}:{port} cannot be connected to"
-            if len(granted.unreached) < _REFUSALS:
-                granted.unreached.append(told)
+            _note(granted.unreached, told)
             raise _Refused("502 Bad Gateway", told)
         reason = refusal
-    if len(granted.refused) < _REFUSALS:
-        granted.refused.append(f"{host[:253]}: {reason}")
+    _note(granted.refused, f"{host[:253]}: {reason}")
     raise _Refused("403 Forbidden", f"{host[:253]}: {reason}")
+
+
+def _note(kept: list[str], text: str) -> None:
+    if len(kept) < _NOTED:
+        kept.append(text)
 
 
 def _parsed_head(head: bytes) -> tuple[tuple[str, str, str], list[tuple[str, str]]]:

@@ -10,7 +10,7 @@ from runtime.logs import Log
 
 
 class Readiness:
-    """Logs once when a part begins to wait and once when it works again. Safe from every thread."""
+    """Logs each reason to wait once, and once when the part works again. Safe from every thread."""
 
     def __init__(self, part: str, members: Iterable[str], health: Health, log: Log) -> None:
         """No member is ready yet."""
@@ -19,7 +19,8 @@ class Readiness:
         self._log = log
         self._lock = threading.Lock()
         self._waiting: dict[str, str] = dict.fromkeys(members, "starting")
-        self._logged: str | None = None
+        # Since the part last worked: its members may find different reasons in turn.
+        self._logged: set[str] = set()
 
     def ready(self, member: str) -> None:
         """This member works."""
@@ -27,8 +28,8 @@ class Readiness:
             if self._waiting.pop(member, None) is None or self._waiting:
                 return
             self._health.ready(self._part)
-            if self._logged is not None:
-                self._logged = None
+            if self._logged:
+                self._logged.clear()
                 self._log.info("works again", part=self._part)
 
     def waiting(self, member: str, why: str, *, error: str | None = None) -> None:
@@ -39,8 +40,8 @@ class Readiness:
         with self._lock:
             self._waiting[member] = why
             self._health.waiting(self._part, why)
-            if self._logged != why:
-                self._logged = why
+            if why not in self._logged:
+                self._logged.add(why)
                 self._log.warning("waiting", part=self._part, why=why, error=error)
 
     def is_waiting(self, member: str) -> bool:

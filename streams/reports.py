@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Final, Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
@@ -73,22 +73,34 @@ class Resumed(_Report):
     type: Literal["resumed"] = "resumed"
 
 
+#: The most characters of each field of `SecretUse`; an executor cuts what is longer.
+USE_LENGTHS: Final = {
+    "path": 1_200, "parameter": 256, "rule": 80, "destination": 300, "address": 300,
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class SecretUse:
     """One secret that an attempt used: its name and where it goes, never its value."""
 
-    path: Annotated[str, Field(max_length=1_200)]
-    parameter: Annotated[str, Field(max_length=256)]
-    rule: Annotated[str, Field(description="id of the rule that decided", max_length=80)]
+    path: Annotated[str, Field(max_length=USE_LENGTHS["path"])]
+    parameter: Annotated[str, Field(max_length=USE_LENGTHS["parameter"])]
+    rule: Annotated[
+        str, Field(description="id of the rule that decided", max_length=USE_LENGTHS["rule"])
+    ]
     destination: Annotated[
-        str | None, Field(description="the host that gets it, where it is known", max_length=300)
+        str | None,
+        Field(
+            description="the host that gets it, where it is known",
+            max_length=USE_LENGTHS["destination"],
+        ),
     ] = None
     address: Annotated[
         str | None,
         Field(
             description="what is connected to for it, where the inventory has another one than "
             "the host's name",
-            max_length=300,
+            max_length=USE_LENGTHS["address"],
         ),
     ] = None
 

@@ -189,7 +189,7 @@ class Agent:
             output = failure.output
             fields["error"] = reports.error(failure.error_class, failure.message, failure.transient)
             if failure.denied is not None:
-                fields["denied"] = reports.denied(failure.denied)
+                fields["denied"] = reports.secret_use(failure.denied)
         if "evidence" in fields:
             fields["evidence"] = reports.evidence(masker.value(fields["evidence"]))
         record = self._record(attempt, kind, fields, self._end_fields(attempt, duration, output))

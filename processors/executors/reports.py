@@ -6,7 +6,7 @@ The models of `streams.reports` say what is valid; a test holds everything made 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, Final
 
 import orjson
@@ -16,7 +16,7 @@ from processors.executors import jsonable
 from streams import envelope, ids
 from streams.commands import StepCommand
 from streams.limits import MAX_OUTPUT_BYTES
-from streams.reports import SecretUse, StepError, StreamSummary
+from streams.reports import USE_LENGTHS, SecretUse, StepError, StreamSummary
 from streams.topics import REPORTS
 
 #: Of the parts, as JSON text. With the output and the names of execution, step and executor they
@@ -26,8 +26,6 @@ _EVIDENCE_BYTES: Final = 12 * 1024
 _MESSAGE_BYTES: Final = 8 * 1024
 _MESSAGE: Final = 2_000
 _NOTE: Final = 500
-#: Of a refused use of a secret: path, parameter, rule, destination; see `SecretUse`.
-_USE: Final = (1_200, 256, 80, 300)
 
 Record = tuple[bytes, bytes, envelope.Headers]
 #: The signature of each value, in their order, for the topic of this name.
@@ -124,17 +122,12 @@ def error(error_class: str, message: str, transient: bool) -> StepError:
     }
 
 
-def denied(use: SecretUse) -> SecretUse:
-    """The refused use of a secret, cut to what a report may hold."""
-    path, parameter, rule, to = _USE
-    where = None if use.destination is None else use.destination[:to]
-    return replace(
-        use,
-        path=use.path[:path],
-        parameter=use.parameter[:parameter],
-        rule=use.rule[:rule],
-        destination=where,
-    )
+def secret_use(use: SecretUse) -> dict[str, str | None]:
+    """The use of a secret, granted or refused, cut to what a report may hold."""
+    fields = asdict(use)
+    return {
+        name: None if text is None else text[: USE_LENGTHS[name]] for name, text in fields.items()
+    }
 
 
 def evidence(found: Mapping[str, Any]) -> orjson.Fragment:

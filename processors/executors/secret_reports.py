@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Final
 
 from drivers.secret_use import SecretError
 from processors.executors.attempts import Attempt
-from processors.executors.reports import Reports
+from processors.executors.reports import Reports, secret_use
 from runtime import clock
 from runtime.kafka.publisher import DeliveryError, Publisher
 from streams.reports import SecretUse
 
 #: How long an attempt waits for the broker to have its report.
 DELIVERY_SECONDS: Final = 10.0
+#: Uses in one report, so that it is never larger than a report may be.
+_USES: Final = 25
 
 
 class SecretReports:
@@ -28,22 +29,23 @@ class SecretReports:
         self._reports = made
 
     async def tell(self, attempt: Attempt, uses: Sequence[SecretUse]) -> None:
-        """Return when the broker has the report; raises SecretError where it does not get it."""
-        if not uses:
-            return
-        attempt.secret_reports += 1
-        time = clock.iso(round(clock.now(), 3))
-        record = self._reports.record(
-            attempt.command,
-            "secrets_used",
-            time,
-            attempt.traceparent,
-            attempt.secret_reports,
-            uses=[asdict(use) for use in uses],
-        )
+        """Return when the broker has the reports; raises SecretError where it does not get them."""
         try:
             async with asyncio.timeout(DELIVERY_SECONDS):
-                await self._publisher.publish(self._topic, *self._reports.sign([record])[0])
+                for start in range(0, len(uses), _USES):
+                    await self._publish(attempt, uses[start : start + _USES])
         except (DeliveryError, TimeoutError):
             message = "The use of a secret could not be recorded, so it was not given out."
             raise SecretError(message, "secret_unavailable") from None
+
+    async def _publish(self, attempt: Attempt, uses: Sequence[SecretUse]) -> None:
+        attempt.secret_reports += 1
+        record = self._reports.record(
+            attempt.command,
+            "secrets_used",
+            clock.iso(round(clock.now(), 3)),
+            attempt.traceparent,
+            attempt.secret_reports,
+            uses=[secret_use(use) for use in uses],
+        )
+        await self._publisher.publish(self._topic, *self._reports.sign([record])[0])

@@ -191,7 +191,7 @@ class Transactions:
             self._begun = False
             return counted(Outcome.FENCED)
         except KafkaException as error:
-            fault: KafkaError = error.args[0]
+            fault = self._cause(error.args[0])
             self.last_error = fault
             if not committing or fault.txn_requires_abort():
                 outcome = self.abort()
@@ -249,6 +249,21 @@ class Transactions:
         if self._producer is None:
             raise KafkaException(KafkaError(KafkaError._STATE, "the producer is not open"))
         return self._producer
+
+    def _cause(self, fault: KafkaError) -> KafkaError:
+        """Why the transaction failed, where the call only says that it had failed already.
+
+        A record that is refused while the offsets are sent has the call end with _STATE.
+        """
+        if fault.code() != KafkaError._STATE or self._producer is None or not self._begun:
+            return fault
+        try:
+            # Refused in every state with a transaction, and with the cause in that after an error.
+            self._producer.begin_transaction()
+        except KafkaException as error:
+            told: KafkaError = error.args[0]
+            return fault if told.code() == KafkaError._STATE else told
+        return fault
 
     def _begin(self, producer: Producer) -> None:
         producer.begin_transaction()

@@ -104,7 +104,8 @@ def test_a_record_that_the_broker_refuses_takes_its_offset_with_it(
     consumer = member(kafka, topic)
     claims = lane(kafka, f"{prefix}a")
     too_large: Report = (prefix + REPORTS.name, b"k", os.urandom(3 * 1024 * 1024), [])
-    assert commit(claims, too_large, {(topic, 0): 3}, consumer) is Outcome.FENCED
+    outcome = commit(claims, too_large, {(topic, 0): 3}, consumer)
+    assert outcome is Outcome.FENCED, claims.last_error
     assert claims.refused_record is not None
     assert committed(consumer, topic) < 0
     assert claims.open()

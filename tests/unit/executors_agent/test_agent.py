@@ -172,7 +172,7 @@ def test_forged_cancels_are_reported_by_who_has_the_attempt() -> None:
 
 
 def test_a_refused_secret_is_reported_by_its_path_and_rule() -> None:
-    refused = SecretUse("vault/" + "p" * 2_000, "headers", "no-root", "h" * 400)
+    refused = SecretUse("vault/" + "p" * 2_000, "headers", "no-root", "h" * 400, "a" * 400)
 
     async def act(context: RunContext) -> Outcome:
         return Failure("secret_denied", "It may not be used.", denied=refused)
@@ -183,7 +183,7 @@ def test_a_refused_secret_is_reported_by_its_path_and_rule() -> None:
         await until(lambda: bool(lab.kinds("one")))
         end = lab.last("one")
         assert isinstance(end, Failed) and end.denied is not None
-        assert (end.denied.path, end.denied.rule) == (refused.path[:1_200], "no-root")
+        assert (end.denied.path, end.denied.address) == (refused.path[:1_200], "a" * 300)
         await lab.agent.drain(0, 0)
 
     asyncio.run(story())

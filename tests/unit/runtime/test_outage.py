@@ -86,3 +86,13 @@ def test_a_part_is_ready_when_all_its_members_are() -> None:
     assert health.response("/readyz")[0] == 503
     readiness.ready("b")
     assert health.response("/readyz")[0] == 200
+
+
+def test_members_that_wait_for_different_reasons_in_turn_log_each_once() -> None:
+    lines = Lines()
+    log: Any = lines
+    readiness = Readiness("kafka", ("a", "b"), Health(("kafka",)), log)
+    for _ in range(3):
+        readiness.waiting("a", "not reachable")
+        readiness.waiting("b", "moved")
+    assert [fields["why"] for _, fields in lines.lines] == ["not reachable", "moved"]
