@@ -15,7 +15,7 @@ from typing import Final
 
 #: Bytes of a leaf, of a node and of a sibling in a proof.
 SIZE: Final = 32
-#: Nodes that are kept of one signature: those of a tree over as many values.
+#: Nodes that are kept of one signature: those of a tree over half as many values, and more.
 MAX_NODES: Final = 256
 _NODE: Final = b"\x01"
 
@@ -59,19 +59,21 @@ class Roots:
         if value.startswith(_NODE):
             return False
         node = leaf(value)
-        computed: list[tuple[bytes, bytes]] = []
-        for at in range(0, len(proof) + 1, SIZE):
-            known = self._paths.get(node)
-            if known is not None:
-                if known != proof[at:]:
-                    return False
-                for one, rest in computed[: MAX_NODES - len(self._paths)]:
-                    self._paths[one] = rest
-                return True
-            if at:
-                computed.append((node, proof[at:]))
-            node = _node(node, proof[at : at + SIZE])
-        return False
+        found: dict[bytes, bytes] = {}
+        at = 0
+        while (known := self._paths.get(node)) is None:
+            if at == len(proof):
+                return False
+            sibling, rest = proof[at : at + SIZE], proof[at + SIZE :]
+            # If this reaches the root the sibling is below it, too, and its proof is known.
+            found[node], found[sibling] = proof[at:], node + rest
+            node = _node(node, sibling)
+            at += SIZE
+        if known != proof[at:]:
+            return False
+        if len(self._paths) + len(found) <= MAX_NODES:
+            self._paths.update(found)
+        return True
 
 
 def _node(one: bytes, other: bytes) -> bytes:

@@ -15,7 +15,7 @@ from authority.trust import TrustedKeys
 #: How far a signer's clock may be ahead, in seconds.
 MAX_SKEW_SECONDS: Final = 120.0
 #: Signatures that are remembered as good: the records below one lie close together.
-REMEMBERED: Final = 1_024
+REMEMBERED: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Verifier:
         """`cluster` must be set before the first record."""
         self._trusted = trusted
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, Token] = OrderedDict()
+        self._known: OrderedDict[str, tuple[Token, Proof]] = OrderedDict()
         self._generation = trusted.generation
         #: The id of the Kafka cluster.
         self.cluster: str | None = None
@@ -76,12 +76,13 @@ class Verifier:
         found = self._token(signed)
         if isinstance(found, Forged):
             return found
-        if value is None or not covers(found, proof, value):
+        shared, made = found
+        if value is None or not covers(shared, proof, value):
             return Forged("the signature is for another value")
-        wrong = _mismatch(found, topic, self.cluster, now, window)
-        return Forged(wrong) if wrong else Proof(found.key, found.signed_at)
+        wrong = _mismatch(shared, topic, self.cluster, now, window)
+        return Forged(wrong) if wrong else made
 
-    def _token(self, signed: str) -> Token | Forged:
+    def _token(self, signed: str) -> tuple[Token, Proof] | Forged:
         self._trusted.refresh()
         with self._lock:
             if self._generation != self._trusted.generation:
@@ -91,12 +92,14 @@ class Verifier:
         if known is not None:
             return known
         found = verify(signed, self._trusted.find)
-        if isinstance(found, Token):
-            with self._lock:
-                self._known[signed] = found
-                if len(self._known) > REMEMBERED:
-                    self._known.popitem(last=False)
-        return found
+        if isinstance(found, Forged):
+            return found
+        known = found, Proof(found.key, found.signed_at)
+        with self._lock:
+            self._known[signed] = known
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return known
 
 
 def _mismatch(

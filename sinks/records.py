@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -20,7 +20,7 @@ from streams.reports import OutputChunk
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CURRENT: Final = b".v1"
 
-GivenHeaders = Iterable[tuple[str, bytes | str | None]] | None
+GivenHeaders = Sequence[tuple[str, bytes | str | None]] | None
 M = TypeVar("M", bound=BaseModel)
 
 

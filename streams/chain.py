@@ -20,7 +20,7 @@ The canonical form is the same for the record in the topic and for the row in Po
 from __future__ import annotations
 
 import hashlib
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from decimal import Decimal
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from streams.escape import NUL_IN_JSON, visible
 
 #: base64url of 32 bytes.
 CHAIN_LENGTH: Final = 43
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 _LEAST, _MOST = -(2**63), 2**64 - 1
 
 
@@ -46,7 +47,7 @@ def link(previous: str, value: bytes) -> str:
 def link_form(previous: str, form: bytes) -> str:
     """The same for an event in canonical form."""
     digest = hashlib.sha256(b"%b\n%b" % (previous.encode(), form)).digest()
-    return urlsafe_b64encode(digest)[:-1].decode()
+    return b2a_base64(digest, newline=False)[:-1].translate(_URL_SAFE).decode()
 
 
 def with_chain(value: bytes, chain: str) -> bytes:

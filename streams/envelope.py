@@ -8,7 +8,7 @@ Source: CloudEvents Kafka protocol binding 1.0.2, section 3.2.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 Headers = list[tuple[str, bytes]]
@@ -49,16 +49,15 @@ def headers(
     return result
 
 
-def header(given: Iterable[tuple[str, bytes | str | None]] | None, name: str) -> str | None:
+def header(given: Sequence[tuple[str, bytes | str | None]] | None, name: str) -> str | None:
     """The last value of header `name` as text, or None where it is absent or not UTF-8."""
-    found: str | None = None
-    for key, value in given or ():
+    for key, value in reversed(given or ()):
         if key == name and value is not None:
             try:
-                found = value if isinstance(value, str) else value.decode()
+                return value if isinstance(value, str) else value.decode()
             except UnicodeDecodeError:
-                found = None
-    return found
+                return None
+    return None
 
 
 class _Message(Protocol):
@@ -68,9 +67,10 @@ class _Message(Protocol):
 def message_headers(message: _Message) -> list[tuple[str, Any]]:
     """The headers of a record; none where a key is not text: hostile, and not needed."""
     try:
-        return list(message.headers() or ())
+        found: list[tuple[str, Any]] = message.headers() or []
     except (UnicodeDecodeError, ValueError):
         return []
+    return found
 
 
 def trace_parent(given: Iterable[tuple[str, bytes | str | None]] | None) -> bytes | None:

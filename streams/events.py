@@ -5,9 +5,10 @@ What each type says is in `streams.payloads`; which status follows from it in `s
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
+from operator import attrgetter
 from typing import Any, Final
 
 import orjson
@@ -67,69 +68,58 @@ PAYLOADS: Final[dict[str, TypeAdapter[Any]]] = {
 }
 
 
-_ACCEPTED: Final = tuple(item.name for item in fields(Accepted))
-
-
-#: Fields of payloads are written in their order, which makes them readable, and hashed sorted.
 _SORTED: Final = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
 def encode_event(event: Event) -> bytes:
     """The event as JSON; raises TypeError where the payload is none."""
-    body = _body(event)
-    if event.chain is not None:
-        body["chain"] = event.chain
-    return orjson.dumps(body)
+    value = _without_chain(event)
+    return value if event.chain is None else with_chain(value, event.chain)
 
 
 def encode_chained(event: Event, previous: str) -> bytes:
-    """The same for an event without a chain, which it is given: the one that follows `previous`.
-
-    The chain is `streams.chain.link` of the event; to sort the fields here takes half as long as
-    to read the JSON again.
-    """
-    body = _body(event)
-    value = orjson.dumps(body)
-    if isinstance(event.data, Accepted) or not is_plain(value):
-        form = canonical(value)
-    else:
-        form = orjson.dumps(body, default=_as_dict, option=_SORTED)
-    event.chain = link_form(previous, form)
+    """The same for an event without a chain, which it is given: the one that follows `previous`."""
+    value = _without_chain(event)
+    event.chain = link_form(previous, value if is_plain(value) else canonical(value))
     return with_chain(value, event.chain)
 
 
-@cache
-def _names(payload: Hashable) -> tuple[str, ...]:
-    assert isinstance(payload, type) and is_dataclass(payload)  # noqa: S101
-    return tuple(item.name for item in fields(payload))
-
-
-def _as_dict(payload: Any) -> dict[str, Any]:
-    kind: Any = type(payload)
-    return {name: getattr(payload, name) for name in _names(kind)}
-
-
-def _body(event: Event) -> dict[str, Any]:
+def _without_chain(event: Event) -> bytes:
+    """With sorted keys: so it nearly always is the canonical form, and need not be made twice."""
+    data: Any = event.data
+    if isinstance(data, Accepted):
+        # A plan is written without what it leaves at its defaults.
+        data = _as_dict(data)
+        data["plan"] = orjson.Fragment(canonical(encode_plan(data["plan"])))
     body: dict[str, Any] = {
+        "at": event.at,
+        "data": data.fields if isinstance(data, Unknown) else data,
         "execution_id": event.execution_id,
         "seq": event.seq,
-        "type": event.type,
-        "at": event.at,
         "tenant": event.tenant,
+        "type": event.type,
     }
     if event.step is not None:
         body["step"] = event.step
         if event.attempt is not None:
             body["attempt"] = event.attempt
-    data: Any = event.data
-    if isinstance(data, Accepted):
-        # A plan is written without what it leaves at its defaults.
-        plan = orjson.Fragment(encode_plan(data.plan))
-        data = {name: getattr(data, name) for name in _ACCEPTED} | {"plan": plan}
-    elif isinstance(data, Unknown):
-        data = data.fields
-    body["data"] = data
-    return body
+    return orjson.dumps(body, default=_as_dict, option=_SORTED)
+
+
+@cache
+def _fields(payload: Hashable) -> tuple[tuple[str, ...], Callable[[Any], Any]]:
+    """The names of a payload's fields, sorted, and what gets their values."""
+    assert isinstance(payload, type) and is_dataclass(payload)  # noqa: S101
+    names = tuple(sorted(item.name for item in fields(payload)))
+    if len(names) < 2:
+        return names, lambda found: [getattr(found, name) for name in names]
+    return names, attrgetter(*names)
+
+
+def _as_dict(payload: Any) -> dict[str, Any]:
+    kind: Any = type(payload)
+    names, values = _fields(kind)
+    return dict(zip(names, values(payload), strict=True))
 
 
 def decode_event(value: bytes) -> Event:
