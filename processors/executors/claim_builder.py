@@ -22,6 +22,7 @@ from processors.executors.claim import (
     decide,
 )
 from processors.executors.fencing import Fences
+from processors.executors.report_records import together
 from processors.executors.reports import Record, Reports
 from runtime import clock
 from runtime.kafka.dead_letters import WRITTEN, HeaderList, dead_letter, fitting
@@ -147,7 +148,7 @@ class ClaimBuilder:
 
     def outputs(self) -> list[Output]:
         """The records of the batch, the reports with their signatures."""
-        signed = self.reports.sign(self.unsigned)
+        signed = self.reports.sign(together(self.unsigned))
         return [*(Output(self.reports_topic, *record) for record in signed), *self.letters]
 
     def _report(

@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from typing import Final
 
+from processors.executors.report_records import count, together
 from processors.executors.reports import Record, Reports
 from runtime.kafka.publisher import DeliveryError, Publisher, PublisherFull
 from runtime.logs import Log
@@ -36,7 +37,7 @@ class ResultSender:
     def send(self, record: Record) -> None:
         """Take a report; it is at most `limits.MAX_REPORT_BYTES` long.
 
-        Attempts that end in the same turn of the loop have their reports signed together.
+        Reports of attempts that end in the same turn of the loop are written and signed together.
         """
         self.waiting += 1
         if not self._unsigned:
@@ -52,7 +53,7 @@ class ResultSender:
 
     def _sign(self) -> None:
         made, self._unsigned = self._unsigned, []
-        for record in self._reports.sign(made):
+        for record in self._reports.sign(together(made)):
             self._send(record)
 
     def _send(self, record: Record) -> None:
@@ -65,7 +66,7 @@ class ResultSender:
         if error is not None:
             self._failed(record, error)
             return
-        self.waiting -= 1
+        self.waiting -= count(record)
         if self._failing:
             self._failing = False
             self._log.info("results are delivered again")

@@ -7,10 +7,11 @@ import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
+from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 from prometheus_client import Gauge
 
@@ -40,6 +41,8 @@ from runtime.kafka.dead_letters import count_from_zero
 from runtime.kafka.processor import Processor
 from runtime.logs import Log
 from runtime.settings import RouterSettings, SettingsError
+from streams import report_lines
+from streams.envelope import message_headers
 from streams.topics import (
     CONTROL,
     LOCK_COMMANDS,
@@ -128,6 +131,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
         sources=SOURCES,
         changelogs=(ROUTER_STATE, LOCKS_STATE),
         create=create,
+        split=partial(_reports, clients.topic_name(settings, REPORTS)),
         broker_clock=broker_clock,
     )
     _ACTIVE.set_function(lambda: sum(len(here.store.living) for here in partitions(processor)))
@@ -159,6 +163,14 @@ def _policies(settings: RouterSettings, tools: Registry, log: Log) -> PolicyFile
         raise SettingsError(f"RUNSTREAM_POLICY: {path}: {error}") from None
     log.info("policy_read", path=str(path or "built in"), rules=len(found.current.document.rules))
     return found
+
+
+def _reports(topic: str, record: Message) -> list[bytes] | None:
+    """The reports in a record of several; `topic` is the full name of their topic."""
+    value = record.value()
+    if value is None or b"\n" not in value or record.topic() != topic:
+        return None
+    return report_lines.split(value, message_headers(record))
 
 
 def _watch(policies: PolicyFile, log: Log, stop: threading.Event) -> None:

@@ -11,16 +11,19 @@ from prometheus_client import Counter
 from authority.identity import Forged, Signer, refuse_signer
 from authority.verifier import Proof, Verifier, Window, as_signer, refuse_report
 from processors.router.state import DedupEntry, Execution
+from runtime.kafka.parts import record_of
 from streams.envelope import SIGNATURE, header, message_headers
 from streams.topics import REPORTS, Topic
 
-FORGED: Final = Counter(
+_FORGED: Final = Counter(
     "runstream_not_authentic_total",
     "Records refused for their signature, by what they are",
     ["record"],
 )
 #: What a record is, by the action of the decision that refuses it; all others are control messages.
-RECORDS: Final = {"report": "report", "command": "command", "cancel_step": "cancel"}
+_RECORDS: Final = {
+    "request": "request", "report": "report", "command": "command", "cancel_step": "cancel",
+}  # fmt: skip
 
 
 class Authentication(Protocol):
@@ -33,12 +36,15 @@ class Authentication(Protocol):
         """When an executor of this domain (None: of any) signed a report, in Unix microseconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Signatures:
     """By the trusted keys; signatures of requests and control messages count in a window."""
 
     verifier: Verifier
     window: Window
+    #: The record whose parts are being decided, and what its signature is worth.
+    _record: Message | None = None
+    _found: Proof | Forged | None = None
 
     def signer(self, message: Message, topic: Topic, now: float) -> Signer | Forged | None:
         """See Authentication."""
@@ -47,12 +53,30 @@ class Signatures:
 
     def report_time(self, message: Message, domain: str | None, now: float) -> int | Forged:
         """See Authentication; a report may be of any age: its executor may have been cut off."""
-        token = header(message_headers(message), SIGNATURE)
-        found = self.verifier.check(message.value(), token, REPORTS.name, now)
+        record = record_of(message)
+        if record is not self._record:
+            token = header(message_headers(record), SIGNATURE)
+            self._found = self.verifier.check(record.value(), token, REPORTS.name, now)
+            self._record = record
+        found = self._found
         wrong = refuse_report(found, domain)
         if wrong is not None or not isinstance(found, Proof):
             return Forged(wrong or "it is not signed")
         return found.signed_at
+
+
+def count_forged(action: str) -> None:
+    """Count a record whose signature is refused."""
+    _FORGED.labels(_RECORDS.get(action, "control")).inc()
+
+
+def domain_of(known: Execution | DedupEntry, name: str) -> str | None:
+    """The domain of a step, None where the execution has none of this name."""
+    if isinstance(known, Execution):
+        step = known.steps.get(name)
+        return None if step is None else known.spec(step).domain
+    ended = known.steps.get(name)
+    return None if ended is None else ended.domain
 
 
 def refuse_control(

@@ -16,7 +16,7 @@ from authority.identity import Forged, Identity, identify
 from processors.router import decoding
 from processors.router.answers import Answers
 from processors.router.approval import approval_request
-from processors.router.authentication import FORGED, RECORDS, Authentication, refuse_control
+from processors.router.authentication import Authentication, count_forged, domain_of, refuse_control
 from processors.router.authorisation import audit_of, control, other_tenant
 from processors.router.changelog import Change, records
 from processors.router.commands import decide_command
@@ -33,6 +33,7 @@ from processors.router.state import DedupEntry, Execution
 from processors.router.store import Restorer, StateStore
 from processors.router.timers import Timers
 from processors.router.writing import Writer
+from runtime.kafka.parts import record_of
 from runtime.kafka.processor import DecisionError, Output
 from streams import topics
 from streams.actors import ANONYMOUS
@@ -76,6 +77,7 @@ class RouterPartition:
     suspended: set[str] = field(default_factory=set)
     answers: Answers = field(init=False)
     _restorer: Restorer | None = None
+    _refused: Message | None = None
 
     def __post_init__(self) -> None:
         """Nothing is restored yet."""
@@ -116,6 +118,7 @@ class RouterPartition:
 
     def dead_letter(self, message: Message, error_class: str, out: Output) -> None:
         """Send a record on which a decision failed to its dead-letter topic."""
+        message = record_of(message)
         topic = topics.TOPICS[str(message.topic())[len(self.prefix) :]]
         text = "the router could not decide about it; the error is in the router's log"
         if error_class == "decision_crashed":
@@ -125,8 +128,7 @@ class RouterPartition:
     def _report(self, message: Message, now: float, out: Output) -> None:
         report = decoding.decode_report(message.value())
         if isinstance(report, decoding.Undecodable):
-            error_class, text = report.error_class, report.message
-            self.writer.dead_letter(out, topics.REPORTS, message, error_class, text)
+            self._refuse_report(message, report.error_class, report.message, out)
             return
         execution = self.store.living.get(report.execution_id)
         entry = None if execution is not None else self.store.entry(report.execution_id)
@@ -134,17 +136,10 @@ class RouterPartition:
         if known is None:
             _UNKNOWN.inc()
             return
-        found = None if execution is None else execution.steps.get(report.step)
-        domain = None
-        if execution is not None and found is not None:
-            domain = execution.spec(found).domain
-        elif entry is not None and report.step in entry.steps:
-            domain = entry.steps[report.step].domain
-        signed_at = self.authentication.report_time(message, domain, now)
+        signed_at = self.authentication.report_time(message, domain_of(known, report.step), now)
         if isinstance(signed_at, Forged):
-            why = signed_at.message
-            self.writer.dead_letter(out, topics.REPORTS, message, "not_authentic", why)
-            self._forged(known, "report", why, now, out)
+            self._refuse_report(message, "not_authentic", signed_at.message, out)
+            self._forged(known, "report", signed_at.message, now, out)
             return
         if isinstance(report, RejectedCommand):
             action = "cancel_step" if report.record == "cancel" else "command"
@@ -156,6 +151,13 @@ class RouterPartition:
         assert entry is not None  # one of both is known  # noqa: S101
         self.answers.late(entry, report, now, out)
 
+    def _refuse_report(self, message: Message, error_class: str, why: str, out: Output) -> None:
+        """A record with several reports becomes one dead letter, as a whole: it is signed so."""
+        record = record_of(message)
+        if record is not self._refused:
+            self.writer.dead_letter(out, topics.REPORTS, record, error_class, why)
+            self._refused = record
+
     def _forged(
         self,
         known: Execution | DedupEntry,
@@ -166,7 +168,7 @@ class RouterPartition:
         claimed: str | None = None,
     ) -> None:
         """Write down that a record about this execution was refused; that changes nothing else."""
-        FORGED.labels(RECORDS.get(action, "control")).inc()
+        count_forged(action)
         if known.forged >= MAX_FORGED:
             return
         data = Audit(ANONYMOUS, action, False, why, rule=SIGNATURE_RULE, claimed_actor=claimed)
@@ -215,7 +217,7 @@ class RouterPartition:
             case Refuse() as refusal:
                 _rejected.inc()
                 if refusal.data.reason == "not_authentic":
-                    FORGED.labels("request").inc()
+                    count_forged("request")
                 self.answers.write(refusal, now, out)
 
     def _accept(

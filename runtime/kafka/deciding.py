@@ -22,6 +22,7 @@ from runtime.kafka.dlq_limit import DlqLimit
 from runtime.kafka.guard import Undecidable, guarded
 from runtime.kafka.outcome import Outcome
 from runtime.kafka.partition import DecisionError, Partition
+from runtime.kafka.parts import is_consumed, next_offset
 from runtime.kafka.transaction import Transactions
 from runtime.kafka.trial import Discarded, ends_the_process
 from runtime.logs import Log
@@ -128,7 +129,7 @@ class Deciding:
                 continue  # Revoked while this batch was read; its new owner reads it again.
             touched[number] = partition
             guarded("handle", partition.handle, message, now, out)
-            offsets[str(message.topic()), number] = (message.offset() or 0) + 1
+            offsets[str(message.topic()), number] = next_offset(message)
         for number in due:
             touched[number] = self.partitions[number]
             guarded("tick", touched[number].tick, now, out)
@@ -204,7 +205,8 @@ class Deciding:
             else:
                 self.crashes.deciding(message)
                 failed += self._alone(message, len(messages), failed)
-            self.crashes.decided(message)
+            if is_consumed(message):
+                self.crashes.decided(message)
         for number in self._due(clock.now()):
             self._tick(number)
         return failed
@@ -234,7 +236,7 @@ class Deciding:
     def _dead_letter(self, message: Message, error_class: str) -> None:
         number = message.partition() or 0
         self.partitions[number].dead_letter(message, error_class, self.transactions)
-        self._commit({(str(message.topic()), number): (message.offset() or 0) + 1})
+        self._commit({(str(message.topic()), number): next_offset(message)})
 
     def _tick(self, number: int) -> None:
         try:

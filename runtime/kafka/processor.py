@@ -28,6 +28,7 @@ from runtime.kafka.deciding import Deciding
 from runtime.kafka.dlq_limit import DlqLimit, DlqLimitReached
 from runtime.kafka.outage import CONFIGURATION, PASSING, Outage, reason
 from runtime.kafka.partition import DecisionError, Output, Partition
+from runtime.kafka.parts import Split, parts_of
 from runtime.kafka.restore import read_changelog, settled_offsets
 from runtime.kafka.transaction import Transactions
 from runtime.logs import Log
@@ -64,6 +65,8 @@ class Processor:
     #: What `create`d partitions are restored from; their keys say what is whose.
     changelogs: Sequence[Topic]
     create: Callable[[int], Partition]
+    #: Which records hold several values, each decided about by itself.
+    split: Split = lambda record: None
     limit: DlqLimit = field(default_factory=DlqLimit)
     #: Measures the broker's time by the records of each transaction.
     broker_clock: BrokerClock | None = None
@@ -153,7 +156,7 @@ class Processor:
         for message in batch:
             if message.error() is not None:
                 raise KafkaException(message.error())
-        deciding.decide(batch)
+        deciding.decide(parts_of(batch, self.split))
         if deciding.offsets and clock.monotonic() - self._committed_at > LAZY_COMMIT_SECONDS:
             self._commit_lazily(deciding)
         deciding.crashes.settle()

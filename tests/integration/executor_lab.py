@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 
-from streams import envelope, ids
+from streams import envelope, ids, report_lines
 from streams.reports import REPORT, AnyReport
 from streams.topics import EXECUTORS_CONTROL, REPORTS, STEPS, Topic
 from tests import brokers
@@ -39,6 +39,8 @@ class ExecutorLab:
         self.ledger_path = folder / "ledger"
         self.reports: list[AnyReport] = []
         self.headers: list[dict[str, bytes]] = []
+        #: How many records these reports were in.
+        self.records = 0
         self.processes: list[subprocess.Popen[bytes]] = []
         self.keys = Keyring(folder, bootstrap, prefix)
         self._random = random.Random(7)
@@ -163,9 +165,19 @@ class ExecutorLab:
             assert time.monotonic() < deadline, f"not in time: {self._tail()}"
             for message in self._consumer.consume(1_000, 0.05):
                 assert message.error() is None, message.error()
-                self.reports.append(REPORT.validate_json(message.value() or b""))
-                self.headers.append(header_map(message))
-                assert message.key() == ids.route_of(self.reports[-1].execution_id).encode()
+                self._add(message)
+
+    def _add(self, message: Message) -> None:
+        value, headers = message.value() or b"", header_map(message)
+        lines = report_lines.split(value, list(headers.items()))
+        for line in lines or [value]:
+            self.reports.append(REPORT.validate_json(line))
+            self.headers.append(headers)
+            route = ids.route_of(self.reports[-1].execution_id).encode()
+            if lines is None:
+                assert message.key() == route
+            assert message.partition() == ids.partition_for(route, REPORTS.partitions)
+        self.records += 1
 
     def ledger(self) -> Counter[str]:
         """How often each attempt acted, by execution id."""

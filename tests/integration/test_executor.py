@@ -49,6 +49,16 @@ def test_a_step_is_claimed_run_and_reported(executors: ExecutorLab) -> None:
     assert last["traceparent"] == b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
+def test_reports_of_attempts_that_run_together_share_records(executors: ExecutorLab) -> None:
+    sent = [executors.send(executors.command()) for _ in range(300)]
+    executors.start()
+    executors.until(lambda: executors.count("succeeded") == len(sent))
+    assert len(executors.reports) == 2 * len(sent)
+    assert all(sorted(executors.kinds(one)) == ["started", "succeeded"] for one in sent)
+    assert executors.records < len(executors.reports) / 2
+    assert executors.ledger() == dict.fromkeys(sent, 1)
+
+
 def test_what_cannot_start_is_refused_with_the_reason(executors: ExecutorLab) -> None:
     late = executors.send(executors.command(expires_at="2026-01-01T00:00:00Z"))
     unknown = executors.send(executors.command("no_such_tool"))

@@ -24,6 +24,7 @@ from processors.executors.slots import Slots
 from runtime import clock
 from runtime.kafka.publisher import DeliveryError
 from runtime.settings import ExecutorSettings
+from streams import report_lines
 from streams.commands import CancelStep
 from streams.envelope import SIGNATURE
 from streams.reports import (
@@ -55,9 +56,10 @@ class FakePublisher:
     def publish_soon(
         self, topic: str, key: bytes, value: bytes, headers: Any, delivered: Any = None
     ) -> None:
-        report = REPORT.validate_json(value)
-        if not isinstance(report, Heartbeat):
-            self.reports.append(report)
+        for one in report_lines.split(value, headers) or [value]:
+            report = REPORT.validate_json(one)
+            if not isinstance(report, Heartbeat):
+                self.reports.append(report)
         delivered(None)
 
 

@@ -10,6 +10,7 @@ import structlog
 
 from processors.executors.claim_builder import CLAIM_DECISIONS, ClaimBuilder
 from processors.executors.reports import Reports
+from streams import report_lines
 from streams.commands import StepCommand
 from streams.envelope import HOPS, SIGNATURE
 from tests.unit.executors_agent.test_claim import FINE, command
@@ -63,6 +64,14 @@ def record(ms: int = 0, **changed: Any) -> Any:
     return Command(orjson.dumps(command(**changed)), headers, ms)
 
 
+def told(made: ClaimBuilder) -> list[Any]:
+    """The reports in the records of a claim."""
+    values = [(output.value or b"", output.headers) for output in made.outputs()
+              if output.topic == "p.steps.reports"]  # fmt: skip
+    lines = [report_lines.split(value, headers) or [value] for value, headers in values]
+    return [orjson.loads(line) for record in lines for line in record]
+
+
 def raises_for_two(step: StepCommand) -> Invocation:
     if step.attempt == 2:
         raise KeyError("a defect")
@@ -77,7 +86,8 @@ def test_a_command_on_which_the_decision_raises_costs_that_command_only(monkeypa
     assert decisions == ["started", "dead_letter", "started"]
     assert set(decisions) <= set(CLAIM_DECISIONS)
     *reports, letter = made.outputs()
-    assert [report.topic for report in reports] == ["p.steps.reports"] * 2
+    assert [report.topic for report in reports] == ["p.steps.reports"]
+    assert [one["attempt"] for one in told(made)] == [1, 3]
     assert letter.topic == "p.steps.test.dlq" and made.dead_letters == 1
     assert letter.partition == 3 and dict(letter.headers)["runstream-error-class"] == (
         b"decision_failed"
@@ -110,7 +120,8 @@ def test_reports_of_a_claim_are_signed_and_dead_letters_are_not() -> None:
     made.add(record(attempt=1))
     made.add(record(attempt=2))
     signed = [SIGNATURE in dict(output.headers) for output in made.outputs()]
-    assert signed == [True, True, False]
+    assert signed == [True, False]
+    assert [one["attempt"] for one in told(made)] == [1, 2]
 
 
 def test_a_copy_of_a_command_in_the_same_batch_is_not_started_again(monkeypatch: Any) -> None:
@@ -119,6 +130,6 @@ def test_a_copy_of_a_command_in_the_same_batch_is_not_started_again(monkeypatch:
     made = claiming()
     assert [made.add(record(sent)) for _ in range(3)] == ["started", "repeated", "repeated"]
     assert len(made.starts) == 1
-    told = [orjson.loads(output.value or b"") for output in made.outputs()]
-    assert [report["type"] for report in told] == ["started", *["rejected_command"] * 2]
-    assert told[1]["message"] == "the attempt was claimed here before: a copy"
+    reports = told(made)
+    assert [report["type"] for report in reports] == ["started", *["rejected_command"] * 2]
+    assert reports[1]["message"] == "the attempt was claimed here before: a copy"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from confluent_kafka import Message
 
 from authority.identity import Forged, Signer
 from authority.policy import Policy
@@ -23,7 +23,8 @@ from processors.router.requests import RequestHandler
 from processors.router.signed_output import SignedOutput
 from processors.router.store import StateStore
 from processors.router.writing import Writer
-from streams import topics
+from runtime.kafka.parts import parts_of
+from streams import report_lines, topics
 from streams.actors import ACTOR, ANONYMOUS
 from streams.events import Event, decode_event, encode_event
 from streams.ids import route_of
@@ -33,37 +34,6 @@ from streams.topics import Topic
 from toolmeta import registry
 
 START = 1_790_000_000.0
-
-
-@dataclass
-class Record:
-    """A record as the partition sees it; the parts of confluent-kafka's message that it reads."""
-
-    name: str
-    raw: bytes | None
-    raw_key: bytes | None = None
-    raw_headers: list[tuple[str, bytes]] = field(default_factory=list)
-
-    def topic(self) -> str:
-        return self.name
-
-    def partition(self) -> int:
-        return 0
-
-    def offset(self) -> int:
-        return 7
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, 1_790_000_000_000
-
-    def key(self) -> bytes | None:
-        return self.raw_key
-
-    def value(self) -> bytes | None:
-        return self.raw
-
-    def headers(self) -> list[tuple[str, bytes]]:
-        return self.raw_headers
 
 
 #: The child process of all simulations.
@@ -283,8 +253,17 @@ class Simulation:
         key: bytes | None,
         headers: list[tuple[str, bytes]] | None = None,
     ) -> None:
-        record: Any = Record(topic.name, raw, key, headers or [])
-        self.hosted.handle(record, self.now, self.out)
+        record = Message(
+            topic=topic.name,
+            partition=0,
+            offset=7,
+            key=key,
+            value=raw,
+            headers=[*(headers or [])],
+            timestamp=(1, 1_790_000_000_000),
+        )
+        for part in parts_of([record], lambda one: report_lines.split(raw or b"", headers or [])):
+            self.hosted.handle(part, self.now, self.out)
 
     def _settle(self) -> None:
         """Write what was decided and, unless locks are slow, read what it says about locks."""

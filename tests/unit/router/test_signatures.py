@@ -9,7 +9,7 @@ import pytest
 
 from authority.identity import Forged, Signer
 from processors.router.partition import MAX_FORGED
-from streams import topics
+from streams import report_lines, topics
 from streams.ids import default_idempotency_key, mint_execution_id, route_key, route_of
 from streams.topics import Topic
 from tests.unit.router.simulation import EverybodySigns, Simulation, kinds
@@ -244,6 +244,56 @@ def test_a_forged_report_is_a_dead_letter_and_audited(router: Simulation, chosen
     chosen.report = None
     assert kinds(router.run(command))[-1] == "execution.completed"
     assert set(chosen.domains) == {"test"}
+
+
+def _several(commands: list[dict[str, Any]]) -> tuple[bytes, list[tuple[str, bytes]]]:
+    bodies = [
+        {"type": "started", **{name: one[name] for name in ("execution_id", "step", "attempt")}}
+        for one in commands
+    ]
+    lines = [orjson.dumps({**body, "executor": "agent-1"}) for body in bodies]
+    return b"\n".join(lines), [("ce_type", report_lines.TYPE.encode())]
+
+
+def _started(router: Simulation, executions: int) -> list[dict[str, Any]]:
+    taken = []
+    for number in range(executions):
+        router.submit({**REQUEST, "idempotency_key": f"k{number}"})
+        taken.append(router.take())
+    return taken
+
+
+def test_several_forged_reports_are_one_dead_letter_and_an_audit_event_each(
+    router: Simulation, chosen: Chosen
+) -> None:
+    value, headers = _several(_started(router, 3))
+    chosen.report = "it is not signed"
+    events = router.produce(topics.REPORTS, value, b"k", headers)
+    assert kinds(events) == ["audit.decision"] * 3
+    assert len({event["execution_id"] for event in events}) == 3
+    ((name, dead, found),) = router.dead
+    assert (name, dead) == ("steps.reports.dlq", value)
+    assert found["ce_type"] == report_lines.TYPE.encode()
+    # The same record once more, as it is after an abort: the new partition has written nothing.
+    router.restart()
+    router.produce(topics.REPORTS, value, b"k", headers)
+    assert len(router.dead) == 2
+
+
+def test_a_report_that_is_none_does_not_take_the_others_with_it(router: Simulation) -> None:
+    commands = _started(router, 3)
+    value, headers = _several(commands)
+    first, _, third = value.split(b"\n")
+    events = router.produce(
+        topics.REPORTS, b"\n".join([first, b'{"type":"nonsense"}', b"", third]), b"k", headers
+    )
+    assert kinds(events) == ["execution.started", "step.started"] * 2
+    (letter,) = router.dead
+    assert letter[2]["runstream-error-class"] == b"invalid"
+    # Sent again once it is mended, it repeats nothing of what was decided.
+    events = router.produce(topics.REPORTS, value, b"k", headers)
+    assert kinds(events) == ["execution.started", "step.started"]
+    assert {event["execution_id"] for event in events} == {commands[1]["execution_id"]}
 
 
 @pytest.mark.parametrize(

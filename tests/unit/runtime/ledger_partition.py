@@ -7,39 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from runtime.kafka.crashes import Crashes
 from runtime.kafka.deciding import Deciding
 from runtime.kafka.dlq_limit import DlqLimit
 from runtime.kafka.outcome import Outcome
 from runtime.kafka.partition import DecisionError
+from runtime.kafka.parts import parts_of
 from streams.topics import EVENTS, ROUTER_STATE
 
 _SILENT: Any = structlog.wrap_logger(structlog.ReturnLogger(), processors=[])
-
-
-@dataclass(frozen=True)
-class Input:
-    """A record as the loop and the partition see it."""
-
-    at: int
-    text: bytes
-
-    def topic(self) -> str:
-        return "source"
-
-    def partition(self) -> int:
-        return 0
-
-    def offset(self) -> int:
-        return self.at
-
-    def error(self) -> None:
-        return None
-
-    def value(self) -> bytes:
-        return self.text
 
 
 @dataclass
@@ -171,6 +149,12 @@ class Totals:
         self.changed.clear()
 
 
+def lines_of(record: Message) -> list[bytes] | None:
+    """The values of a record that holds several."""
+    value = record.value() or b""
+    return value.split(b"\n") if b"\n" in value else None
+
+
 class Committing:
     """The consumer's side of the committed offsets, with their marks."""
 
@@ -233,5 +217,9 @@ class Loop:
 
     def decide_from(self, first: int, texts: list[bytes]) -> None:
         """The records from this offset on."""
-        messages: Any = [Input(at, text) for at, text in enumerate(texts) if at >= first]
-        self.deciding.decide(messages)
+        records = [
+            Message(topic="source", partition=0, offset=at, value=text, timestamp=(1, 0))
+            for at, text in enumerate(texts)
+            if at >= first
+        ]
+        self.deciding.decide(parts_of(records, lines_of))

@@ -40,6 +40,23 @@ def test_a_record_that_ends_the_process_becomes_a_dead_letter() -> None:
     assert broker.offsets == {WHERE: 5}
 
 
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_of_a_record_with_several_values_one_may_end_the_process(at: int) -> None:
+    broker = FakeBroker()
+    values = [b"b", b"c", b"d"]
+    values[at] = b"x:crash"
+    texts = [b"a", b"\n".join(values), b"e"]
+    deaths = 0
+    while not run(broker, texts):
+        deaths += 1
+        assert deaths < 10
+    assert deaths == 2 + crashes.LIMIT
+    assert broker.of("source.dlq") == [b"x:crash"]
+    # What comes before it in its record is decided anew each time.
+    assert set(broker.of(EVENTS.name)) == {b"a", b"b", b"c", b"d", b"e"} - {b"bcd"[at : at + 1]}
+    assert broker.offsets == {WHERE: 3}
+
+
 def test_two_such_records_become_two_dead_letters() -> None:
     broker = FakeBroker()
     texts = [b"a:crash", b"b", b"c:crash"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +35,39 @@ def test_any_records_of_a_batch_may_be_undecidable(given: list[tuple[str, str]])
         assert loop.broker.offsets == {("source", 0): len(texts)}
     if not bad:
         assert loop.broker.commits == bool(texts) and loop.restores == 1
+
+
+@given(RECORDS, st.data())
+def test_parts_of_a_record_are_decided_like_records_of_their_own(
+    given: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    texts = [f"{key}{how}".encode() for key, how in given]
+    cuts = data.draw(st.sets(st.integers(1, max(1, len(texts)))))
+    edges = [0, *sorted(cut for cut in cuts if cut < len(texts)), len(texts)]
+    records = [b"\n".join(texts[a:b]) for a, b in pairwise(edges) if a < b]
+    apart, together = Loop(), Loop()
+    for loop in (apart, together):
+        loop.broker.refuses = b"a:large"
+    apart.decide(texts)
+    together.decide(records)
+    for topic in ("source.dlq", EVENTS.name):
+        assert together.broker.of(topic) == apart.broker.of(topic)
+    if records:
+        assert together.broker.offsets == {("source", 0): len(records)}
+
+
+def test_a_record_is_consumed_with_its_last_part() -> None:
+    loop = Loop()
+    loop.broker.kill_at = 3  # after the second of the commits that decide the parts one by one
+    with pytest.raises(SystemExit):
+        loop.decide([b"a", b"b\nc:handle\nd"])
+    assert loop.broker.offsets == {("source", 0): 1}
+    loop.broker.kill_at = None
+    again = Loop(loop.broker)
+    again.decide_from(1, [b"a", b"b\nc:handle\nd"])
+    assert set(loop.broker.of(EVENTS.name)) == {b"a", b"b", b"d"}
+    assert set(loop.broker.of("source.dlq")) == {b"c:handle"}
+    assert loop.broker.offsets == {("source", 0): 2}
 
 
 def test_a_timer_that_raises_is_suspended_and_the_others_run() -> None:

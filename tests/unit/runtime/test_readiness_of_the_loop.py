@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import structlog
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from runtime.health import Health
 from runtime.kafka.outage import Outage
@@ -14,7 +14,6 @@ from runtime.kafka.processor import IDLE_SECONDS, Processor
 from runtime.readiness import Readiness
 from runtime.settings import CommonSettings
 from streams.topics import REQUESTS, ROUTER_STATE
-from tests.unit.runtime.ledger_partition import Input
 
 
 class Answering:
@@ -46,7 +45,7 @@ class LoopStatus:
     def turn(self, *, records: int = 0, seconds: float = 0.0) -> bool:
         """A turn that committed this many records; returns whether the port says ready."""
         self.now += seconds
-        batch: Any = [Input(at, b"a") for at in range(records)]
+        batch = [Message(topic="source", offset=at) for at in range(records)]
         deciding: Any = self
         self.processor._report(batch, deciding, self.outage)
         return self.health.response("/readyz")[0] == 200
