@@ -6,6 +6,7 @@ database (`database`).
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -33,6 +34,15 @@ def open_folder() -> Iterator[Path]:
     folder.chmod(0o777)
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def cgroups_alone() -> Iterator[None]:
+    """No two tests that use it run at the same time, in whichever files and processes: one of them
+    counts the cgroups of this machine, and the others make some."""
+    with Path(__file__).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ import asyncio
 import json
 import os
 import socket
-import struct
 import sys
 import tempfile
 import threading
@@ -20,7 +19,6 @@ import time
 from collections.abc import Awaitable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
-from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from socketserver import ThreadingTCPServer
 from typing import Any
@@ -30,6 +28,7 @@ from drivers.context import Failure, Outcome
 from drivers.resources import Resources
 from runtime.rates import RateLimits
 from tests.driver_kit import PYTHON, Run, settings
+from tests.integration.corpus_trap import Trap
 from tests.integration.test_drivers_http_spellings import INNER, METADATA, RECORDS
 from toolmeta.bind import bind
 from toolmeta.invocation import Invocation
@@ -48,10 +47,6 @@ REDIRECTING = "9.9.9.9"
 #: Where configurations that a plan names may lie.
 _NAMED = Path(tempfile.mkdtemp(prefix="corpus-"))
 _NAMED.chmod(0o755)
-#: Every packet of every interface; IPv4 and IPv6.
-_EVERYTHING = 0x0003
-#: What the kernel sends for IPv6 by itself: neighbours, routers, groups.
-_HOUSEKEEPING = range(130, 144)
 #: A program that connects to whatever its arguments and variables name, in place of the real one.
 _STAND_IN = """#!{python}
 import os, re, socket, sys
@@ -70,34 +65,6 @@ for word in words:
                     except OSError:
                         pass
 """
-
-
-class Trap(threading.Thread):
-    """Keeps source and destination of every IP packet of this namespace."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.packets: list[tuple[str, str]] = []
-        self._raw = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_EVERYTHING))
-        self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
-
-    def run(self) -> None:
-        while True:
-            data, (_, protocol, kind, *_rest) = self._raw.recvfrom(2_048)
-            # Each is seen when it is sent and when it arrives.
-            if kind != socket.PACKET_OUTGOING:
-                continue
-            if protocol == 0x0800:
-                source, target = struct.unpack("!4s4s", data[12:20])
-                self.packets.append((str(IPv4Address(source)), str(IPv4Address(target))))
-            elif protocol == 0x86DD and not _housekeeping(data):
-                source, target = struct.unpack("!16s16s", data[8:40])
-                self.packets.append((str(IPv6Address(source)), str(IPv6Address(target))))
-
-
-def _housekeeping(data: bytes) -> bool:
-    # Reports of multicast groups come behind a hop-by-hop header.
-    return data[6] == 0 or (data[6] == 58 and data[40] in _HOUSEKEEPING)
 
 
 def calls(host: str) -> Iterator[tuple[str, Invocation]]:
