@@ -35,7 +35,8 @@ FILES: Final = {
 
 _DESCRIPTIONS: Final = {
     "ControlCommand": "What an operator tells an execution.",
-    "Report": "What an executor says about an attempt that it claimed.",
+    "Report": "What an executor says about an attempt that it claimed. A record whose ce_type is "
+    "runstream.reports.v1 holds several, one in each line.",
     "LockCommand": "What an execution asks of the lock keeper.",
     "LockAnswer": "What the lock keeper tells an execution.",
 }
