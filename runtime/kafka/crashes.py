@@ -31,7 +31,8 @@ from runtime.kafka.transaction import Transactions
 #: at most three times before, with the records of its batch, and nobody can tell which it was.
 LIMIT: Final = 2
 SETTLED_SECONDS: Final = 30.0
-#: The loop takes no more at once, so a batch that ended the process held no more.
+#: The loop takes no more at once, and no more records or parts of them into one transaction, so a
+#: batch that ended the process held no more.
 BATCH_RECORDS: Final = 1_000
 #: A slice, and so the records of a partition that are decided one by one: two transactions each.
 SLICE_RECORDS: Final = 100

@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from prometheus_client import Counter
 
 from runtime import clock
-from runtime.kafka.crashes import SLICE_RECORDS, Crashes
+from runtime.kafka.crashes import BATCH_RECORDS, SLICE_RECORDS, Crashes
 from runtime.kafka.dlq_limit import DlqLimit
 from runtime.kafka.guard import Undecidable, guarded
 from runtime.kafka.outcome import Outcome
@@ -61,9 +61,11 @@ class Deciding:
         Raises KafkaException where Kafka fails: then the state here is not to be used;
         DlqLimitReached where too many records cannot be decided about.
         """
-        if len(messages) > SLICE_RECORDS and self.crashes.sliced:
-            for at in range(0, len(messages), SLICE_RECORDS):
-                self.decide(messages[at : at + SLICE_RECORDS])
+        most = SLICE_RECORDS if self.crashes.sliced else BATCH_RECORDS
+        if len(messages) > most:
+            # Parts of records count, too: a transaction must end in time, whatever it is made of.
+            for at in range(0, len(messages), most):
+                self.decide(messages[at : at + most])
             return
         now, failed = clock.now(), 0
         careful = self.crashes.careful
@@ -79,7 +81,8 @@ class Deciding:
             if self.crashes.sliced:
                 self.crashes.passed(messages)
             self.limit.count(len(messages), failed)
-            for topic, count in Counts(str(message.topic()) for message in messages).items():
+            consumed = [str(message.topic()) for message in messages if is_consumed(message)]
+            for topic, count in Counts(consumed).items():
                 _RECORDS.labels(topic.removeprefix(self.prefix)).inc(count)
 
     def commit_offsets(self) -> None:

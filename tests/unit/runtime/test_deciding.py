@@ -70,6 +70,14 @@ def test_a_record_is_consumed_with_its_last_part() -> None:
     assert loop.broker.offsets == {("source", 0): 2}
 
 
+def test_records_with_many_parts_do_not_make_a_transaction_longer() -> None:
+    loop = Loop()
+    loop.decide([b"\n".join([b"a"] * 60)] * 40)
+    assert loop.broker.commits == 3
+    assert loop.broker.of(EVENTS.name) == [b"a"] * 2_400
+    assert loop.broker.offsets == {("source", 0): 40}
+
+
 def test_a_timer_that_raises_is_suspended_and_the_others_run() -> None:
     loop = Loop(due={"a", "b", "c", "d"}, broken_timers={"a", "c"})
     for _ in range(4):
