@@ -33,7 +33,7 @@ from processors.router.state import DedupEntry, Execution
 from processors.router.store import Restorer, StateStore
 from processors.router.timers import Timers
 from processors.router.writing import Writer
-from runtime.kafka.parts import record_of
+from runtime.kafka.parts import Part, record_of
 from runtime.kafka.processor import DecisionError, Output
 from streams import topics
 from streams.actors import ANONYMOUS
@@ -118,12 +118,11 @@ class RouterPartition:
 
     def dead_letter(self, message: Message, error_class: str, out: Output) -> None:
         """Send a record on which a decision failed to its dead-letter topic."""
-        message = record_of(message)
         topic = topics.TOPICS[str(message.topic())[len(self.prefix) :]]
         text = "the router could not decide about it; the error is in the router's log"
         if error_class == "decision_crashed":
             text = "the router's process ended each time that it decided about it"
-        self.writer.dead_letter(out, topic, message, error_class, text)
+        self.writer.dead_letter(out, topic, record_of(message), error_class, text)
 
     def _report(self, message: Message, now: float, out: Output) -> None:
         report = decoding.decode_report(message.value())
@@ -155,7 +154,8 @@ class RouterPartition:
         """A record with several reports becomes one dead letter, as a whole: it is signed so."""
         record = record_of(message)
         if record is not self._refused:
-            self.writer.dead_letter(out, topics.REPORTS, record, error_class, why)
+            said = f"line {message.number}: {why}" if isinstance(message, Part) else why
+            self.writer.dead_letter(out, topics.REPORTS, record, error_class, said)
             self._refused = record
 
     def _forged(

@@ -18,8 +18,8 @@ class Part(Message):
     the parts that were committed are decided about once more.
     """
 
-    def __init__(self, record: Message, value: bytes, *, is_last: bool) -> None:
-        """Made of a record without an error."""
+    def __init__(self, record: Message, value: bytes, number: int, *, is_last: bool) -> None:
+        """Made of a record without an error; `number` counts its parts from 1."""
         super().__init__(
             topic=record.topic(),
             partition=record.partition(),
@@ -29,6 +29,7 @@ class Part(Message):
             timestamp=record.timestamp(),
         )
         self.record = record
+        self.number = number
         self.is_last = is_last
 
     def headers(self) -> Any:
@@ -44,8 +45,8 @@ def parts_of(records: Sequence[Message], split: Split) -> list[Message]:
         if values is None:
             found.append(record)
         else:
-            last = len(values) - 1
-            found += [Part(record, one, is_last=at == last) for at, one in enumerate(values)]
+            numbered = enumerate(values, 1)
+            found += [Part(record, one, at, is_last=at == len(values)) for at, one in numbered]
     return found
 
 

@@ -290,6 +290,7 @@ def test_a_report_that_is_none_does_not_take_the_others_with_it(router: Simulati
     assert kinds(events) == ["execution.started", "step.started"] * 2
     (letter,) = router.dead
     assert letter[2]["runstream-error-class"] == b"invalid"
+    assert letter[2]["runstream-error-message"].startswith(b"line 2: ")
     # Sent again once it is mended, it repeats nothing of what was decided.
     events = router.produce(topics.REPORTS, value, b"k", headers)
     assert kinds(events) == ["execution.started", "step.started"]
