@@ -20,6 +20,7 @@ from processors.executors.claim import Start
 from processors.executors.lane import Claimed
 from processors.executors.slots import Slots
 from runtime import clock
+from streams import report_lines
 from streams.commands import CancelStep
 from streams.reports import REPORT, AnyReport, Cancelled, Failed, Succeeded
 from tests.driver_kit import command, settings, until
@@ -44,9 +45,10 @@ class Reports:
     def publish_soon(
         self, topic: str, key: bytes, value: bytes, headers: Any, delivered: Any = None
     ) -> None:
-        report = REPORT.validate_json(value)
-        if isinstance(report, Succeeded | Cancelled | Failed):
-            self.ends.setdefault(report.step, []).append(report)
+        for line in report_lines.split(value, headers) or [value]:
+            report = REPORT.validate_json(line)
+            if isinstance(report, Succeeded | Cancelled | Failed):
+                self.ends.setdefault(report.step, []).append(report)
         delivered(None)
 
 
