@@ -5,10 +5,9 @@ What each type says is in `streams.payloads`; which status follows from it in `s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
-from operator import attrgetter
 from typing import Any, Final
 
 import orjson
@@ -107,19 +106,14 @@ def _without_chain(event: Event) -> bytes:
 
 
 @cache
-def _fields(payload: Hashable) -> tuple[tuple[str, ...], Callable[[Any], Any]]:
-    """The names of a payload's fields, sorted, and what gets their values."""
+def _names(payload: Hashable) -> tuple[str, ...]:
     assert isinstance(payload, type) and is_dataclass(payload)  # noqa: S101
-    names = tuple(sorted(item.name for item in fields(payload)))
-    if len(names) < 2:
-        return names, lambda found: [getattr(found, name) for name in names]
-    return names, attrgetter(*names)
+    return tuple(item.name for item in fields(payload))
 
 
 def _as_dict(payload: Any) -> dict[str, Any]:
     kind: Any = type(payload)
-    names, values = _fields(kind)
-    return dict(zip(names, values(payload), strict=True))
+    return {name: getattr(payload, name) for name in _names(kind)}
 
 
 def decode_event(value: bytes) -> Event:
