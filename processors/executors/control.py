@@ -193,4 +193,4 @@ class ControlReader(threading.Thread):
         except KafkaException:
             return
         if found.error is None:
-            self._outage.recovered()
+            self._outage.answered()

@@ -266,7 +266,7 @@ class Lane(threading.Thread):
             return
         self._probed_at = now
         if consumer.topic_exists() and self._transactions.is_open:
-            self._outage.recovered()
+            self._outage.answered()
 
 
 _UNKNOWN: Final = KafkaError(KafkaError._FAIL)

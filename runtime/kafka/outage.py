@@ -113,6 +113,7 @@ class Outage:
         self._member = member
         self._failures = 0
         self._reported = False
+        self._answered = False
         self._fenced_at: list[float] = []
 
     @property
@@ -146,10 +147,22 @@ class Outage:
         """Report the reason without counting an attempt, as for errors of a client's callback."""
         why = reason(error)
         self._reported = True
+        self._answered = False
         self._readiness.waiting(self._member, why.sentence, error=why.error)
+
+    def answered(self) -> None:
+        """The broker answered a probe: the second one in turn ends the outage.
+
+        A client queues what it reports by itself until the next poll, so an error that comes after
+        the first answer may be older than that; poll between two probes.
+        """
+        if self._answered:
+            self.recovered()
+        else:
+            self._answered = True
 
     def recovered(self) -> None:
         """Something succeeded that needs the broker: ready, and the next wait is short again."""
         self._failures = 0
-        self._reported = False
+        self._reported = self._answered = False
         self._readiness.ready(self._member)

@@ -178,10 +178,10 @@ class Processor:
             outage.recovered()
             return
         self._idle_since = self._idle_since or now
-        if not outage.has_failed or (
-            now - self._idle_since > IDLE_SECONDS and _responds(deciding.consumer)
-        ):
+        if not outage.has_failed:
             outage.recovered()
+        elif now - self._idle_since > IDLE_SECONDS and _responds(deciding.consumer):
+            outage.answered()
 
     def _on_error(self, error: KafkaError) -> None:
         """Called from a poll: an idle consumer gets no other sign of an outage."""

@@ -213,6 +213,7 @@ def test_a_broker_that_dies_is_waited_for(tmp_path: Path) -> None:
             process.send_signal(signal.SIGTERM)
             assert process.wait(40) == 0
             log = (tmp_path / "one.log").read_text()
-            assert log.count('"event": "waiting"') <= 2
+            reported = [line for line in log.splitlines() if '"event": "waiting"' in line]
+            assert len(reported) <= 2, log  # one of the lanes, one of the reader of cancels
     finally:
         server.stop()

@@ -96,3 +96,19 @@ def test_members_that_wait_for_different_reasons_in_turn_log_each_once() -> None
         readiness.waiting("a", "not reachable")
         readiness.waiting("b", "moved")
     assert [fields["why"] for _, fields in lines.lines] == ["not reachable", "moved"]
+
+
+def test_an_error_that_is_older_than_the_answer_does_not_begin_a_second_outage() -> None:
+    one, health, lines = outage()
+    down = KafkaError(KafkaError._ALL_BROKERS_DOWN)
+    one.report(down)
+    one.answered()
+    one.report(down)  # was in the queue of the client while the probe was answered
+    one.answered()
+    assert health.response("/readyz")[0] != 200
+    one.answered()
+    assert health.response("/readyz")[0] == 200
+    assert [event for event, _ in lines.lines] == ["waiting", "works again"]
+    one.report(down)
+    one.answered()
+    assert health.response("/readyz")[0] != 200

@@ -85,4 +85,5 @@ def test_after_a_failure_idle_is_ready_only_if_the_broker_answers(status: LoopSt
     assert not status.turn()
     assert not status.turn(seconds=IDLE_SECONDS + 1)
     status.consumer.answers = True
+    assert not status.turn(seconds=0.1)
     assert status.turn(seconds=0.1)
