@@ -79,9 +79,10 @@ def _measure(server: KafkaServer, folder: Path, wanted: argparse.Namespace) -> d
     with ExitStack() as running:
         loads: dict[str, Load] = {}
         pids: dict[str, dict[str, int]] = {}
+        guarded = partial(system_request, locks=wanted.locks)
         for name, module, request in (
-            (SYSTEM, "console", partial(system_request, locks=wanted.locks)),
-            (UNGUARDED, "bench.unguarded", system_request),
+            (SYSTEM, "console", guarded),
+            (UNGUARDED, "bench.unguarded", guarded),
             (BARE, "bench.bare", bare_request),
         ):
             found = running.enter_context(_processes(options, folder, name, module))

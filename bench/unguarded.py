@@ -1,8 +1,8 @@
 """The router or the executor without what protects them, to measure what that costs.
 
 `python -m bench.unguarded router` (or `executor --domain test`) is the same process without
-signatures, the chain of events, the policy, quotas and audited decisions: each is replaced here by
-something that does nothing. For `make bench` only, where nobody else writes to the topics.
+signatures, the chain of events, the policy, locks, quotas and audited decisions: each is replaced
+here by something that does nothing. For `make bench` only, where nobody else writes to the topics.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import console.cli
 import processors.executors.authentication
 import processors.executors.reports
+import processors.router.locks
 import processors.router.writing
 from authority.verifier import Verifier
 from processors.executors.reports import Record, Reports
@@ -37,6 +38,7 @@ def _take_away() -> None:
     _replace(Authorisations, "find", _authorised)
     _replace(RequestHandler, "over_quota", lambda *given: None)
     _replace(Decision, "emit", _without_audit(Decision.emit))
+    _replace(processors.router.locks, "fencing_tokens", lambda *given: {})
 
 
 def _replace(where: Any, name: str, by: Any) -> None:
