@@ -19,7 +19,8 @@ _LOWER: Final = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
 def ascii_lower(text: str) -> str:
     """The text with the letters A to Z in lower case; every other character is left as it is."""
-    return text.translate(_LOWER)
+    # In ASCII both are the same, and the first takes a tenth of the time.
+    return text.lower() if text.isascii() else text.translate(_LOWER)
 
 
 def split_port(host: str) -> tuple[str, int | None]:
@@ -45,6 +46,8 @@ def literal_address(host: str) -> Address | None:
     Besides the usual forms those of inet_aton: `0x7f.1`, `2130706433`, `0177.0.0.1`, `127.0.0.1.`.
     """
     text = host.partition("%")[0].rstrip(".")
+    if ":" not in text and not _NUMBERS.fullmatch(text):
+        return None
     try:
         return ip_address(text)
     except ValueError:

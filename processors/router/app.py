@@ -131,6 +131,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
         sources=SOURCES,
         changelogs=(ROUTER_STATE, LOCKS_STATE),
         create=create,
+        local=(LOCK_COMMANDS, LOCK_GRANTS),
         split=partial(_reports, clients.topic_name(settings, REPORTS)),
         broker_clock=broker_clock,
     )

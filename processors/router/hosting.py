@@ -2,7 +2,7 @@
 
 A process of its own would hold the interpreter and two more Kafka clients in memory, and plans
 would wait while it is not there. Both keep their state in a changelog of their own, and talk to
-each other by topics only: the executions that want an asset belong to routers elsewhere too.
+each other by records only: the executions that want an asset belong to routers elsewhere too.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 """From a batch of records to committed decisions.
 
-The whole batch is one transaction. Where a decision raises, the transaction is aborted, the state
-of the partitions that took part is restored from the changelog, and the records of that batch are
-decided again one transaction each: then only the record that raises becomes a dead letter.
-Consumer and producer stay open, so the group does not rebalance.
+The whole batch is one transaction, with the local records that follow from it. Where a decision
+raises, the transaction is aborted, the state of the partitions that took part is restored from the
+changelog, and the records of that batch are decided again one transaction each, without local
+records: then only the record that raises becomes a dead letter. Consumer and producer stay open, so
+the group does not rebalance.
 """
 
 from __future__ import annotations
 
 from collections import Counter as Counts
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from runtime import clock
 from runtime.kafka.crashes import BATCH_RECORDS, SLICE_RECORDS, Crashes
 from runtime.kafka.dlq_limit import DlqLimit
 from runtime.kafka.guard import Undecidable, guarded
+from runtime.kafka.local import LocalRecords
 from runtime.kafka.outcome import Outcome
 from runtime.kafka.partition import DecisionError, Partition
 from runtime.kafka.parts import is_consumed, next_offset
@@ -45,6 +47,8 @@ class Deciding:
     restore: Callable[[Iterable[int]], None]
     limit: DlqLimit
     crashes: Crashes
+    #: Names of source topics whose records are decided about at once if their partition is here.
+    local: Collection[str] = ()
     partitions: dict[int, Partition] = field(default_factory=dict)
     #: The next offsets of what was decided and not committed, since nothing was produced.
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -54,6 +58,8 @@ class Deciding:
     positions: dict[tuple[str, int], int] = field(default_factory=dict)
     #: Until when (Unix seconds) no timer of a partition runs.
     paused: dict[int, float] = field(default_factory=dict)
+    #: The partitions whose state the last transaction has changed.
+    _touched: dict[int, Partition] = field(default_factory=dict)
 
     def decide(self, messages: Sequence[Message]) -> None:
         """Decide about these records and all timers that are due.
@@ -73,7 +79,9 @@ class Deciding:
             failed = self._carefully(messages)
         else:
             try:
-                self._decide(messages, self._due(now), now)
+                # Which record ends the process is only known of one that lies in a topic.
+                local = () if self.crashes.sliced else self.local
+                self._decide(messages, self._due(now), now, local)
             except Undecidable as error:
                 self._log(error, records=len(messages))
                 failed = self._one_by_one(messages)
@@ -120,10 +128,16 @@ class Deciding:
                 found.append(number)
         return found
 
-    def _decide(self, messages: Iterable[Message], due: Iterable[int], now: float) -> None:
+    def _decide(
+        self,
+        messages: Iterable[Message],
+        due: Iterable[int],
+        now: float,
+        local: Collection[str] = (),
+    ) -> None:
         """All of it in one transaction, or no transaction where nothing is sent."""
-        out = self.transactions
-        touched: dict[int, Partition] = {}
+        out = LocalRecords(self.transactions, self.prefix, local, self.partitions)
+        touched = self._touched = {}
         offsets: dict[tuple[str, int], int] = {}
         for message in messages:
             number = message.partition() or 0
@@ -138,6 +152,13 @@ class Deciding:
             guarded("tick", touched[number].tick, now, out)
             here = {where: at for where, at in self.positions.items() if where[1] == number}
             offsets = here | offsets
+        while (record := out.take()) is not None:
+            number = record.partition() or 0
+            touched[number] = self.partitions[number]
+            guarded("handle", touched[number].handle, record, now, out)
+            # Whoever has this partition later has to wait for this transaction, too.
+            where = str(record.topic()), number
+            offsets.setdefault(where, self.positions[where])
         for partition in touched.values():
             guarded("flush", partition.flush, out)
         self._commit(offsets)
@@ -165,7 +186,7 @@ class Deciding:
 
         Returns how many records became dead letters.
         """
-        numbers = {message.partition() or 0 for message in messages}
+        numbers = {message.partition() or 0 for message in messages}.union(self._touched)
         self._discard(numbers.union(self._due(clock.now())) & self.partitions.keys())
         failed = 0
         for message in messages:

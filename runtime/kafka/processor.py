@@ -67,6 +67,8 @@ class Processor:
     create: Callable[[int], Partition]
     #: Which records hold several values, each decided about by itself.
     split: Split = lambda record: None
+    #: The sources whose records may overtake each other, see runtime/kafka/local.py.
+    local: Sequence[Topic] = ()
     limit: DlqLimit = field(default_factory=DlqLimit)
     #: Measures the broker's time by the records of each transaction.
     broker_clock: BrokerClock | None = None
@@ -129,6 +131,7 @@ class Processor:
             self._restore,
             self.limit,
             Crashes(consumer, transactions, self._survived),
+            frozenset(topic.name for topic in self.local),
         )
         self._is_member, self._idle_since, self._trouble = False, None, None
         self._assigned.clear()

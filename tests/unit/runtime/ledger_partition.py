@@ -15,7 +15,10 @@ from runtime.kafka.dlq_limit import DlqLimit
 from runtime.kafka.outcome import Outcome
 from runtime.kafka.partition import DecisionError
 from runtime.kafka.parts import parts_of
-from streams.topics import EVENTS, ROUTER_STATE
+from streams.topics import EVENTS, LOCK_COMMANDS, ROUTER_STATE
+
+#: Keys of records that lie in partition 0, which `Loop` has, and in another one.
+PLACES = {"here": b"2", "elsewhere": b"0"}
 
 _SILENT: Any = structlog.wrap_logger(structlog.ReturnLogger(), processors=[])
 
@@ -119,6 +122,9 @@ class Totals:
             self.changed.discard(key)
             return
         self.flush_fails |= how == "flush"
+        where, _, asked = how.partition("-")
+        if where in PLACES:
+            out.send(LOCK_COMMANDS, PLACES[where], asked.encode())
         out.send(EVENTS, key.encode(), message.value())
 
     def dead_letter(self, message: Any, error_class: str, out: Any) -> None:
@@ -183,6 +189,7 @@ class Loop:
         self,
         broker: FakeBroker | None = None,
         survived: dict[tuple[str, int], tuple[int, int]] | None = None,
+        local: Collection[str] = (),
         **settings: Any,
     ) -> None:
         self.broker = broker or FakeBroker()
@@ -193,7 +200,7 @@ class Loop:
         known = {} if survived is None else survived
         self.crashes = Crashes(self.consumer, transactions, known)
         self.deciding = Deciding(
-            transactions, self.consumer, "", _SILENT, self.restore, DlqLimit(), self.crashes
+            transactions, self.consumer, "", _SILENT, self.restore, DlqLimit(), self.crashes, local
         )
         self.crashes.taken(["source"], [0])
         self.restore([0])
