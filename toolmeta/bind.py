@@ -18,6 +18,8 @@ from toolmeta.template import as_text, fill, fill_value, render
 
 #: Linux refuses a single argument beyond 128 KiB; all of them together stay well below ARG_MAX.
 MAX_ARGV_BYTES: Final = 128 * 1024
+#: Characters of a key, as of a host name (RFC 1035, section 2.3.4).
+_LONGEST: Final = 253
 
 _NOTHING_OPEN: Final = Allowed(references=False, secrets=False)
 _SECRETS_OPEN: Final = Allowed(references=False, secrets=True)
@@ -97,9 +99,19 @@ def target_key(value: Any) -> str | None:
 
     Two ports of one machine are one target: a plan may name its usual port or leave it out.
     """
-    if type(value) not in (str, int) or is_reference(value):
+    if type(value) is str and len(value) <= _LONGEST:
+        return _kept(value)
+    return _target_key(str(value)) if type(value) in (str, int) else None
+
+
+def _target_key(text: str) -> str | None:
+    if is_reference(text):
         return None
-    return ascii_lower(split_port(str(value).strip())[0][:253].rstrip(".")) or None
+    return ascii_lower(split_port(text.strip())[0][:_LONGEST].rstrip(".")) or None
+
+
+# Every step of an execution, and each of its parts, asks for the same ones.
+_kept = lru_cache(maxsize=4_096)(_target_key)
 
 
 @lru_cache(maxsize=1_024)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
@@ -77,7 +78,17 @@ def _base(number: str) -> int:
     return 8 if number[0] == "0" else 10
 
 
-def address_of(key: str) -> Address | None:
+# A key has at most 253 characters; every step of an execution asks for the same ones.
+@lru_cache(maxsize=4_096)
+def of_other_machines(key: str) -> str | None:
+    """The key itself for a name, its address in the usual form, None for a loopback address."""
+    address = _address_of(key)
+    if address is None:
+        return key
+    return None if address.is_loopback or address.is_unspecified else str(address)
+
+
+def _address_of(key: str) -> Address | None:
     """The address that the key of a host or asset is; None for a name and the number of an asset.
 
     One IPv4 address inside IPv6 (`::ffff:10.0.0.7`) is the IPv4 address.

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Final
 
 from toolmeta.bind import target_key
-from toolmeta.hosts import address_of
+from toolmeta.hosts import of_other_machines
 from toolmeta.model import Tool
 from toolmeta.risk import effect_of
 
@@ -19,8 +18,6 @@ _MESSAGES: Final = "communication"
 #: The class of the failure of an attempt whose lock does not cover every name that the inventory
 #: has for its assets; the output has their rows. Nothing was done.
 LOCK_NAMES: Final = "lock_names"
-#: Characters of a name whose key is kept.
-_LONGEST_KEPT: Final = 253
 
 
 def locks(tool: Tool, parameters: dict[str, Any], *, assets: bool) -> bool:
@@ -39,23 +36,10 @@ def lock_key(target: Any) -> str | None:
     Upper and lower case, a trailing dot, a port, and the spellings of one address are one. A
     loopback name or address says which machine it is only together with the executor: no asset.
     """
-    if type(target) is str and len(target) <= _LONGEST_KEPT:
-        return _kept(target)
-    return _lock_key(target)
-
-
-def _lock_key(target: Any) -> str | None:
     key = target_key(target)
     if key is None or "/" in key or key in ("localhost", "localhost.localdomain"):
         return None
-    address = address_of(key)
-    if address is None:
-        return key
-    return None if address.is_loopback or address.is_unspecified else str(address)
-
-
-# Every step of an execution asks for the same ones.
-_kept = lru_cache(maxsize=4_096)(_lock_key)
+    return of_other_machines(key)
 
 
 def names_of(row: Mapping[str, Any]) -> list[str]:

@@ -34,7 +34,7 @@ from streams.audit_payloads import Audit
 from streams.payloads import Accepted
 from toolmeta import secret_references
 from toolmeta.bind import target_key
-from toolmeta.hosts import address_of
+from toolmeta.hosts import of_other_machines
 from toolmeta.invocation import Problem
 from toolmeta.model import Tool
 from toolmeta.permissions import permission_of
@@ -198,10 +198,7 @@ def _asset(value: Any) -> str | None:
     key = target_key(value)
     if key is None or key in _HERE:
         return None if key is None else LOCAL
-    address = address_of(key)
-    if address is None:
-        return key
-    return LOCAL if address.is_loopback or address.is_unspecified else str(address)
+    return of_other_machines(key) or LOCAL
 
 
 def secrets_of(spec: AdmittedStep) -> Iterator[tuple[str, str]]:

@@ -21,6 +21,8 @@ from streams.topics import TOPICS, Topic
 from tests import node_kit
 from tests.brokers import client_options
 from tests.harness import Harness
+from tests.unit.router.lock_plans import change, submit
+from tests.unit.router.simulation import Simulation
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "reference" / "schemas"
 #: It locks the host that it names.
@@ -112,6 +114,23 @@ def _records(servers: str, topic: Topic) -> Iterator[Any]:
         reader.close()
 
 
+def _records_about_locks() -> dict[str, list[Any]]:
+    """What routers write to each other, by the name of its schema; a single one writes none."""
+    simulation = Simulation()
+    simulation.slow_locks = True
+    found: dict[str, list[Any]] = defaultdict(list)
+    submit(simulation, "one", change("web-01"))
+    submit(simulation, "two", change("web-01"))
+    while simulation.lock_records or simulation.commands:
+        if simulation.lock_records:
+            topic, _, value = simulation.lock_records[0]
+            found[FILES[topic.carries]].append(orjson.loads(value))
+            simulation.read_locks()
+        else:
+            simulation.run(simulation.take())
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_what_is_written_is_valid_for_what_is_published(
@@ -147,7 +166,9 @@ def test_what_is_written_is_valid_for_what_is_published(
         if events[0]["data"].get("idempotency_key") in keys.values()
     }
     harness.check_progress(ids)
-    sample: dict[str, list[Any]] = defaultdict(list)
+    sample = _records_about_locks()
+    assert {one["type"] for one in sample["lock-command"]} == {"acquire", "release"}
+    assert {one["type"] for one in sample["lock-answer"]} == {"granted", "queued"}
     for topic in TOPICS.values():
         if topic.carries in FILES:
             for record in _records(stack[0].bootstrap_servers, topic):
