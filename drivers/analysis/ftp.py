@@ -17,6 +17,9 @@ _TRANSFERS: Final = {
     "RETR": "download", "STOR": "upload", "STOU": "upload", "APPE": "upload", "LIST": "list",
     "NLST": "list", "MLSD": "list",
 }  # fmt: skip
+#: Replies that open a session; another one is the answer to a command from before the capture.
+#: Source: RFC 959, section 5.4.
+_GREETINGS: Final = (120, 220, 421)
 _SHOWN: Final = 200
 
 
@@ -74,7 +77,7 @@ def _session(one: Connection, anomalies: Anomalies) -> _Session:
         if reply is None:
             continue
         if not waiting:
-            if session.banner is None:
+            if session.banner is None and reply.code in _GREETINGS:
                 session.banner = reply.text
             continue
         asked_at, verb, argument = waiting[0]

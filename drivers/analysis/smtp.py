@@ -14,6 +14,9 @@ from drivers.analysis.findings import Anomalies, Options, Traffic, moment
 from drivers.analysis.packets import Packet
 
 PORTS: Final = frozenset({25, 587, 2525})
+#: Replies that open a session; another one is the answer to a command from before the capture.
+#: Source: RFC 5321, sections 3.1 and 4.2.3.
+_GREETINGS: Final = (220, 421, 554)
 _SHOWN: Final = 200
 _PATH: Final = re.compile(r"(?:FROM|TO):\s*<([^>]*)>", re.IGNORECASE)
 
@@ -77,7 +80,8 @@ def _session(one: Connection, anomalies: Anomalies) -> _Session:
             continue
         session.codes[str(reply.code)] += 1
         if not waiting:
-            session.banner = reply.text if session.banner is None else session.banner
+            if session.banner is None and reply.code in _GREETINGS:
+                session.banner = reply.text
             continue
         verb, argument, at = waiting.pop(0)
         _server_reply(session, verb, argument, at, reply, line, anomalies)

@@ -225,6 +225,19 @@ def test_ftp_never_shows_a_password() -> None:
     assert "hunter2" not in repr(found)
 
 
+@pytest.mark.parametrize(
+    "kind, port, reply",
+    [("ftp", 21, b"331 Username ok, send password.\r\n"), ("smtp", 25, b"250 mx\r\n")],
+)
+def test_the_answer_to_what_came_before_the_capture_is_no_banner(
+    kind: str, port: int, reply: bytes
+) -> None:
+    (session,) = _found(kind, Talk(port).reply(reply).say(b"QUIT\r\n").frames)["sessions"]
+    assert session["banner"] is None
+    (session,) = _found(kind, Talk(port).reply(b"220 ready\r\n").frames)["sessions"]
+    assert session["banner"] == "ready"
+
+
 def test_ssh_names_weak_algorithms() -> None:
     def hello(version: bytes, cipher: bytes) -> bytes:
         lists = (b"curve25519-sha256", b"ssh-ed25519", cipher, cipher, b"hmac-md5", b"hmac-md5")
