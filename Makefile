@@ -11,6 +11,10 @@ PYTEST   := $(BIN)/python -m pytest --durations=20 --numprocesses=2 --dist=loadf
 UNIT     := tests/unit tests/contract tests/architecture
 
 .DEFAULT_GOAL := help
+# The environment is installed without compiled modules: each is compiled when it is first imported,
+# and must be kept: a process that compiles them all anew takes a second longer to start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test long unit integration check format docs bench clean
 
 help: ## Show this help
