@@ -20,7 +20,7 @@ _LOWER: Final = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
 def ascii_lower(text: str) -> str:
     """The text with the letters A to Z in lower case; every other character is left as it is."""
-    # In ASCII both are the same, and the first takes a tenth of the time.
+    # In ASCII both are the same, and the first is faster.
     return text.lower() if text.isascii() else text.translate(_LOWER)
 
 
@@ -47,13 +47,13 @@ def literal_address(host: str) -> Address | None:
     Besides the usual forms those of inet_aton: `0x7f.1`, `2130706433`, `0177.0.0.1`, `127.0.0.1.`.
     """
     text = host.partition("%")[0].rstrip(".")
-    if ":" not in text and not _NUMBERS.fullmatch(text):
+    numbers = _NUMBERS.fullmatch(text)
+    if numbers is None and ":" not in text:
         return None
     try:
         return ip_address(text)
     except ValueError:
-        pass
-    return _of_numbers(text) if _NUMBERS.fullmatch(text) else None
+        return None if numbers is None else _of_numbers(text)
 
 
 def _of_numbers(text: str) -> IPv4Address | None:

@@ -138,12 +138,8 @@ def planned(steps: Iterable[AdmittedStep]) -> Iterator[str]:
 
 
 def _keys(target: str | None, assets: Iterable[str] | None) -> list[str]:
-    keys: dict[str, None] = {}
-    for name in (target, *(assets or ())):
-        key = None if name is None else lock_key(name)
-        if key is not None:
-            keys[key] = None
-    return list(keys)
+    found = (lock_key(name) for name in (target, *(assets or ())))
+    return list(dict.fromkeys(key for key in found if key is not None))
 
 
 def _literal_target(spec: AdmittedStep) -> str | None:

@@ -26,7 +26,7 @@ MAX_LOCAL: Final = 2 * BATCH_RECORDS
 
 
 class LocalRecord(Message):
-    """A record without an offset: it cannot become a dead letter as it is.
+    """A record without headers, time and offset: it cannot become a dead letter as it is.
 
     Who tries to raises, and so the batch is decided again without local records.
     """
