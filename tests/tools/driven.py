@@ -28,12 +28,14 @@ from toolmeta.registry import load
 NEW_MOUNTS = 0x00020000
 NEW_NETWORK = 0x40000000
 
+#: Parameters; or something to do between two calls, in the same thread.
 Call = dict[str, Any]
+Doing = Callable[[], object]
 
 
 def outcomes(
     tool: str,
-    *calls: Call,
+    *calls: Call | Doing,
     as_root: bool = False,
     spaces: int = 0,
     prepare: Callable[[], None] = lambda: None,
@@ -52,6 +54,9 @@ def outcomes(
         opened = Resources(settings(root_tools=(tool,) if as_root else (), **changed))
         try:
             for parameters in calls:
+                if not isinstance(parameters, dict):
+                    parameters()
+                    continue
                 invocation = bind(definition, parameters)
                 assert isinstance(invocation, Invocation), invocation
                 found.append(await Run(opened, invocation).outcome())

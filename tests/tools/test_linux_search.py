@@ -45,7 +45,9 @@ def found(tree: Path, **parameters: Any) -> set[str]:
 
 
 def test_find_by_permissions(tree: Path) -> None:
-    mode = lambda path: path.stat().st_mode & 0o7777  # noqa: E731
+    def mode(path: Path) -> int:
+        return path.stat().st_mode & 0o7777
+
     assert found(tree) == names(tree)
     assert found(tree, permissions="0666") == names(tree, lambda item: mode(item) == 0o666)
     assert found(tree, permissions_all="4000") == {"a.log"}

@@ -189,7 +189,7 @@ def test_the_services_of_a_user(manager: Manager) -> None:
 def test_without_systemd(tmp_path: Path) -> None:
     root_only()
     program("systemctl", "systemd")
-    how = {"spaces": NEW_MOUNTS, "prepare": _nothing_there}
+    how: dict[str, Any] = {"spaces": NEW_MOUNTS, "prepare": _nothing_there}
     for call in ({"action": "list"}, {"action": "start", "unit": "x.service"}):
         (outcome,) = outcomes("systemctl", call, as_root=True, **how)
         assert not isinstance(outcome, Success)
