@@ -195,7 +195,7 @@ def _cause(invocation: Invocation, written: ProgramOutput) -> tuple[str, str]:
         if found is not None:
             begin = words.rfind("\n", 0, found.start() + 1) + 1
             line = words[begin:].lstrip("\n").partition("\n")[0].strip()
-            return error_class, line if line in written.errors else written.last_error
+            return error_class, line or written.last_error
     return "exit_status", written.last_error
 
 
