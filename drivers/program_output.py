@@ -153,13 +153,18 @@ def _succeeded(invocation: Invocation, written: ProgramOutput, exit_code: int) -
 def _unreadable(
     invocation: Invocation, written: ProgramOutput, exit_code: int
 ) -> unread.Reading | None:
-    """What the program could not read; None where it does not say so, or failed otherwise."""
+    """What the program could not read; None where it does not say so, or failed otherwise.
+
+    Of an output that was too large to be parsed nothing is known to be complete.
+    """
     rule = invocation.unread
     if rule is None:
         return None
     if exit_code in rule.codes:
         return unread.read(rule, invocation.argv[0], written.errors)
-    return unread.Reading(complete=True) if exit_code in invocation.success_codes else None
+    if exit_code not in invocation.success_codes:
+        return None
+    return unread.Reading(complete=written.whole)
 
 
 def _went_on(unreadable: unread.Reading | None) -> bool:

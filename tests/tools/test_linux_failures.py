@@ -76,6 +76,8 @@ def test_a_folder_in_place_of_a_file(folder: Path, tool: str) -> None:
         ("cut", {"text": "x", "fields": "0"}, "invalid_parameters"),
         ("cut", {"text": "x", "fields": "5-2"}, "invalid_parameters"),
         ("id", {"user": _NOBODY}, "not_found"),
+        # A step has a user number of its own, which has no name.
+        ("whoami", {}, "not_found"),
         ("ps", {"user": _NOBODY}, "invalid_parameters"),
         ("top", {"user": _NOBODY}, "invalid_parameters"),
         ("pgrep", {"pattern": "x", "users": [_NOBODY]}, "invalid_parameters"),

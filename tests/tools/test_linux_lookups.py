@@ -16,6 +16,9 @@ from tests.tools.running import free_port, program
 
 _PACKAGES = {"dig": "bind9-dnsutils", "host": "bind9-host", "nslookup": "bind9-dnsutils"}
 _HERE: dict[str, Any] = {"allow_private_addresses": True, "network_scope": "127.0.0.0/8"}
+#: Of the header (RFC 1035, section 4.1.1, RFC 4035, section 3): a response, recursion wanted and
+#: available, checked; and of the record OPT (RFC 3225): signatures wanted.
+_ANSWER, _WANTED, _CHECKED, _SIGNED = 0x8080, 0x0100, 0x0020, 0x8000
 _SERVFAIL, _NXDOMAIN, _REFUSED = 2, 3, 5
 
 
@@ -31,8 +34,14 @@ def server(code: int | None) -> Iterator[int]:
                 if question == b"end":
                     return
                 if code is not None:
-                    # A response without records: RFC 1035, section 4.1.1.
-                    flags = 0x8180 | code
+                    # A response without records.
+                    asked = struct.unpack(">H", question[2:4])[0]
+                    flags = _ANSWER | code | (asked & _WANTED)
+                    option = question.find(b"\0\0\x29", 12)
+                    if option > 0 and question[option + 7] & (_SIGNED >> 8):
+                        flags |= _CHECKED
+                    if not asked & _WANTED:
+                        flags = flags & ~0xF | _REFUSED
                     head = question[:2] + struct.pack(">HHHHH", flags, 1, 0, 0, 0)
                     end = question.index(b"\0", 12) + 5
                     door.sendto(head + question[12:end], peer)
@@ -83,3 +92,14 @@ def test_dig_answers_with_the_status() -> None:
         with server(code) as port:
             output = answer("dig", asked(port), **_HERE)
         assert (output["status"], output["records"]) == (status, [])
+
+
+def test_dig_asks_for_signatures_and_for_what_the_server_knows_itself() -> None:
+    program("dig", "bind9-dnsutils")
+    with server(0) as port:
+        plain = answer("dig", asked(port), **_HERE)
+        signed = answer("dig", {**asked(port), "dnssec": True}, **_HERE)
+        own = answer("dig", {**asked(port), "recursion": False}, **_HERE)
+    assert [item["authenticated"] for item in (plain, signed)] == [False, True]
+    # The server refuses what it is not asked to find out.
+    assert [item["status"] for item in (plain, signed, own)] == ["NOERROR", "NOERROR", "REFUSED"]

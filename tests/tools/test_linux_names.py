@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools.driven import answer, root_only
+from tests.tools.driven import NEW_MOUNTS, answer, root_only
 from tests.tools.running import free_port, listens, program, until
 
 #: Each would be further rows, or the end of one, where an output is cut at lines or colons.
@@ -69,6 +69,36 @@ def test_du(tmp_path: Path) -> None:
     found = {item["path"]: item["size_bytes"] for item in output["entries"][:-1]}
     sizes = {item.path: item.stat().st_blocks * 512 for item in os.scandir(tmp_path / "sizes")}
     assert found == sizes
+
+
+def test_df(tmp_path: Path) -> None:
+    """Sources and folders with blanks, numbers and signs of two cells; the kernel's own list."""
+    root_only()
+    names = {
+        "/dev/sda1 ext4 9 9 9 9% 9 9 9 9% /etc": "a ext4 1 1 1 1% 1 1 1 1% f /etc",
+        "/dev/sda1 /etc": "b /etc",
+        "tmpfs \u6f22\u5b57": "c \u6f22 /d e\u0301 ",
+        "x\ny": "new\nline",
+    }
+    folders = {source: tmp_path / "mnt" / name for source, name in names.items()}
+
+    def mount() -> None:
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True, timeout=20)
+        for source, folder in folders.items():
+            folder.mkdir(parents=True)
+            words = ["mount", "-t", "tmpfs", "-o", "size=8k,nr_inodes=77", source, str(folder)]
+            subprocess.run(words, check=True, timeout=20)
+
+    output = answer("df", as_root=True, spaces=NEW_MOUNTS, prepare=mount)
+    mine = {item["mounted_on"]: item for item in output["filesystems"] if item["inodes"] == 77}
+    # df writes a question mark for a line break.
+    wanted = {str(folder).replace("\n", "?"): source for source, folder in folders.items()}
+    assert {place: item["filesystem"] for place, item in mine.items()} == {
+        place: source.replace("\n", "?") for place, source in wanted.items()
+    }
+    assert {(item["type"], item["size_bytes"]) for item in mine.values()} == {("tmpfs", 8_192)}
+    root = next(item for item in output["filesystems"] if item["mounted_on"] == "/")
+    assert root["size_bytes"] == os.statvfs("/").f_blocks * os.statvfs("/").f_frsize
 
 
 _LISTENER = """

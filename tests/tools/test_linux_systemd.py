@@ -83,6 +83,7 @@ def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
     (manager.units / "rs-bad.service").write_text("[Service]\nType=oneshot\nExecStart=/bin/false\n")
     env = {
         "HOME": str(home),
+        "TZ": "UTC",
         "XDG_CONFIG_HOME": str(home / "config"),
         "XDG_RUNTIME_DIR": str(manager.runtime),
     }
@@ -175,6 +176,28 @@ def test_classes_of_failures(manager: Manager) -> None:
     assert manager.refusal("mask") == "conflict"
     assert manager.refusal("reload", "default.target") == "invalid_parameters"
     assert manager.refusal("start", uid=os.getuid() + 4_000) == "connection_refused"
+
+
+def test_timers(manager: Manager) -> None:
+    """The same program under another name: it starts, stops and tells of a real timer."""
+    timer = manager.units / "rs-often.timer"
+    timer.write_text("[Timer]\nOnCalendar=2099-01-01\nUnit=rs-web.service\n[Install]\n")
+
+    def act(operation: str, name: str | None = "rs-often.timer") -> dict[str, Any]:
+        call = {"operation": operation, **({} if name is None else {"timer": name})}
+        return answer("systemd_timer", call, **manager.here(True))
+
+    assert act("show")["is_active"] is False
+    act("start")
+    shown = act("show")
+    assert (shown["is_active"], shown["unit"]) == (True, "rs-web.service")
+    (listed,) = [item for item in act("list", None)["timers"] if item["timer"] == "rs-often.timer"]
+    assert (listed["activates"], listed["last_at"]) == ("rs-web.service", None)
+    assert listed["next_at"] == "2099-01-01T00:00:00+00:00"
+    act("stop")
+    assert act("show")["is_active"] is False
+    gone = {"operation": "start", "timer": "no-such.timer"}
+    assert failure("systemd_timer", gone, **manager.here(True)).error_class == "not_found"
 
 
 def test_the_services_of_a_user(manager: Manager) -> None:

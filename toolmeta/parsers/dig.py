@@ -26,6 +26,7 @@ def parse(stdout: str) -> dict[str, Any]:
         "count": len(records),
         "addresses": [item["data"] for item in records if item["type"] in ("A", "AAAA")],
         "authoritative": flags is not None and "aa" in flags[1].split(),
+        "authenticated": flags is not None and "ad" in flags[1].split(),
         "query_time_ms": None if time is None else int(time[1]),
         "server": None if server is None else server[1],
     }
