@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from typing import Any, Final, Literal, Protocol
 
 from drivers.context import Outcome, RunContext, Success
@@ -130,7 +131,9 @@ async def conclude(invocation: Invocation, written: ProgramOutput, exit_code: in
         # Parsing megabytes would stop every other attempt of this process meanwhile.
         problem = await asyncio.to_thread(_parse, invocation.parser, written, exit_code, output)
     if unreadable is not None:
+        whole = output.get("complete", True) is True
         output |= jsonable(unreadable.fields)
+        output["complete"] = whole and unreadable.complete
     output = fitting(output)
     if not good and not _went_on(unreadable):
         named = None if unreadable is None else unreadable.named
@@ -160,11 +163,12 @@ def _unreadable(
     rule = invocation.unread
     if rule is None:
         return None
-    if exit_code in rule.codes:
-        return unread.read(rule, invocation.argv[0], written.errors)
-    if exit_code not in invocation.success_codes:
+    if exit_code not in (*rule.codes, *invocation.success_codes):
         return None
-    return unread.Reading(complete=written.whole)
+    found = unread.read(rule, invocation.argv[0], written.errors)
+    if exit_code in rule.codes:
+        return found
+    return replace(found, complete=written.whole and not found.entries)
 
 
 def _went_on(unreadable: unread.Reading | None) -> bool:

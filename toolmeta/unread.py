@@ -19,7 +19,9 @@ _CLASSES: Final = {
     "Operation not permitted": "capability_missing",
     "Is a directory": "invalid_parameters",
 }
-_MESSAGE: Final = re.compile(r"(?P<name>.*): (?P<reason>[A-Z][^:\n]*)", re.DOTALL)
+#: What `grep` says of a file with a line that matches and is not given, since it is no text.
+_NO_TEXT: Final = "binary file matches"
+_MESSAGE: Final = re.compile(rf"(?P<name>.*): (?P<reason>[A-Z][^:\n]*|{_NO_TEXT})", re.DOTALL)
 #: `find` and the coreutils: a few words at most, then the name in quotes.
 _CURLY: Final = re.compile(r"(?:[a-z][a-z_ ]{0,60} )?\u2018(?P<text>.*)\u2019", re.DOTALL)
 _SHELL: Final = re.compile(r"(?:[a-z][a-z_ ]{0,60} )?(?P<text>['\"].*)", re.DOTALL)
@@ -77,7 +79,8 @@ def read(rule: Unread, program: str, errors: str) -> Reading:
         if not message.startswith("warning: ")
     )
     wanted = {_trimmed(name) for name in rule.named}
-    named = next((item for item in entries if item.path and _trimmed(item.path) in wanted), None)
+    denied = (item for item in entries if item.path and item.reason != _NO_TEXT)
+    named = next((item for item in denied if _trimmed(item.path or "") in wanted), None)
     return Reading(entries, named)
 
 

@@ -142,6 +142,36 @@ def test_grep_gives_lines_around_matches(tree: Path) -> None:
         assert {m["file"] for m in output["context"]} == {str(tree / "-\n--")}
 
 
+def test_grep_names_files_whose_lines_are_no_text(tree: Path) -> None:
+    """A byte that is no UTF-8 hides no line: the file is named, and read as text if asked to."""
+    for name in names(tree, Path.is_file):
+        (tree / name).unlink()
+    log = b"needle 1\nneedle \xff 2\nneedle\0 3\n4:needle\0/etc/shadow\0009:needle\n"
+    (tree / "a.log").write_bytes(b"needle 1\nneedle \xff 2\nneedle 3\n")
+    (tree / "b\nneedle: c").write_bytes(log)
+    (tree / "clean").write_bytes(b"no\n")
+    marked = searched(tree)
+    lines = {(m["file"], m["line"]) for m in marked["matches"]}
+    assert {(str(tree / "a.log"), 1), (str(tree / "a.log"), 3)} <= lines
+    assert (marked["found"], marked["complete"], marked["error_count"]) == (True, False, 2)
+    assert {(item["path"], item["reason"]) for item in marked["errors"]} == {
+        (str(tree / name), "binary file matches") for name in ("a.log", "b\nneedle: c")
+    }
+    named = answer("grep", {"pattern": "\\b2", "paths": [str(tree / "a.log")]}, as_root=True)
+    assert (named["found"], named["complete"], named["error_count"]) == (False, False, 1)
+    whole = searched(tree, as_text=True)
+    assert whole["complete"] is True
+    assert {(m["file"], m["line"], m["text"]) for m in whole["matches"]} == {
+        (str(path), number, line.decode("utf-8", "replace").replace("\0", "\\u0000"))
+        for path in tree.iterdir()
+        if path.is_file()
+        for number, line in enumerate(path.read_bytes().split(b"\n"), 1)
+        if b"needle" in line
+    }
+    none = searched(tree, pattern="straw")
+    assert (none["found"], none["complete"]) == (False, True)
+
+
 @pytest.mark.parametrize(
     ("how", "lines"),
     [

@@ -1,11 +1,18 @@
-"""`grep --null -H -n`: file, NUL, line number, `:` or `-` for a line around a match, text."""
+"""`grep --null -H -n`: file, NUL, line number, `:` or `-` for a line around a match, text.
+
+A file name may hold line breaks and no NUL; a text may hold NUL and no line break. So the first NUL
+ends the name, and the first line break after it the text.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Any, Final
 
-_LINE: Final = re.compile(r"(?P<line>\d+)(?P<sign>[:-])(?P<text>.*)")
+_LINE: Final = re.compile(r"(?P<line>\d+)(?P<sign>[:-])(?P<text>.*)", re.DOTALL)
+#: Between two rows, of grep before 3.5: a line that matches is not given. Newer ones say it in
+#: stderr.
+_LEFT_OUT: Final = re.compile(r"Binary file [^\0]*? matches\n")
 
 
 def parse(stdout: str) -> dict[str, Any]:
@@ -15,17 +22,26 @@ def parse(stdout: str) -> dict[str, Any]:
     """
     matches: list[dict[str, Any]] = []
     context: list[dict[str, Any]] = []
-    file, *rest = stdout.split("\0")
-    for piece in rest:
-        # The text ends with its line; what follows is the next file, with line breaks of its own.
-        line, _, following = piece.partition("\n")
-        found = _LINE.fullmatch(line)
+    complete = True
+    place = 0
+    while place < len(stdout):
+        said = _LEFT_OUT.match(stdout, place)
+        if said is not None:
+            complete = False
+            place = said.end()
+            continue
+        nul = stdout.find("\0", place)
+        end = stdout.find("\n", nul)
+        if nul < 0 or end < 0:
+            raise ValueError(f"unexpected text {stdout[place:][:80]!r}")
+        found = _LINE.fullmatch(stdout, nul + 1, end)
         if found is None:
-            raise ValueError(f"unexpected line {line[:80]!r}")
-        row = {"file": file, "line": int(found["line"]), "text": found["text"]}
+            raise ValueError(f"unexpected line {stdout[nul + 1 : end][:80]!r}")
+        row = {"file": stdout[place:nul], "line": int(found["line"]), "text": found["text"]}
         (matches if found["sign"] == ":" else context).append(row)
-        file = following
+        place = end + 1
     files = list(dict.fromkeys(str(match["file"]) for match in matches))
-    found_any = bool(matches)
-    output = {"matches": matches, "count": len(matches), "files": files, "found": found_any}
-    return output | ({"context": context} if context else {})
+    output = {"matches": matches, "count": len(matches), "files": files, "found": bool(files)}
+    if context:
+        output["context"] = context
+    return output if complete else {**output, "complete": False}
