@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
-import subprocess
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -97,14 +98,12 @@ def failure(tool: str, parameters: Call, **how: Any) -> Failure:
     return outcome
 
 
-def mounted(source: Path, target: Path) -> Callable[[], None]:
-    """Puts a folder in place of another one, in the thread's own mounts."""
-
-    def mount() -> None:
-        for words in (["--make-rprivate", "/"], ["--bind", str(source), str(target)]):
-            subprocess.run(["mount", *words], check=True, timeout=20)
-
-    return mount
+@contextmanager
+def for_everybody() -> Iterator[Path]:
+    """A folder that a user without rights can reach; those of pytest are for their owner alone."""
+    with tempfile.TemporaryDirectory(prefix="rs-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 def root_only() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.tools.driven import answer, failure, root_only
+from tests.tools.driven import answer, failure, for_everybody, root_only
 from tests.tools.running import program
 
 _NOBODY = "no_such_account"
@@ -29,17 +30,16 @@ _READERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder() -> Iterator[Path]:
     """A folder for everybody, with a file and a folder for nobody but root."""
     root_only()
-    for part in (tmp_path, *list(tmp_path.parents)[:3]):
-        part.chmod(part.stat().st_mode | 0o055)
-    (tmp_path / "shut").mkdir()
-    (tmp_path / "shut" / "file").write_text("x\n")
-    (tmp_path / "shut").chmod(0o700)
-    (tmp_path / "secret").write_text("x\n")
-    (tmp_path / "secret").chmod(0o600)
-    return tmp_path
+    with for_everybody() as folder:
+        (folder / "shut").mkdir()
+        (folder / "shut" / "file").write_text("x\n")
+        (folder / "shut").chmod(0o700)
+        (folder / "secret").write_text("x\n")
+        (folder / "secret").chmod(0o600)
+        yield folder
 
 
 @pytest.mark.parametrize("tool", _READERS)

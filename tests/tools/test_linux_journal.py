@@ -9,17 +9,19 @@ from __future__ import annotations
 import re
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.tools.driven import NEW_MOUNTS, answer, failure, mounted, root_only
+from tests.tools.driven import NEW_MOUNTS, answer, failure, for_everybody, root_only
 from tests.tools.running import program
 
 _WRITER = Path("/lib/systemd/systemd-journal-remote")
-_JOURNALS = Path("/var/log/journal")
+_MACHINE = Path("/etc/machine-id")
 _BOOTS = ("a" * 32, "b" * 32)
+_MESSAGES = ((3, b'kex: hostile\n{"PRIORITY":"0"}'), (4, b"slow \xff"))
 
 
 def _exported(boot: str, second: float, priority: int, message: bytes) -> bytes:
@@ -38,35 +40,44 @@ def _exported(boot: str, second: float, priority: int, message: bytes) -> bytes:
 
 
 @pytest.fixture
-def journals(tmp_path: Path) -> Path:
+def journals() -> Iterator[Path]:
     """Two boots with an error and a warning each; everybody may read it."""
     root_only()
     program("journalctl", "systemd")
     if not _WRITER.exists():
         pytest.skip("systemd-journal-remote is not installed: apt install systemd-journal-remote")
-    if not _JOURNALS.is_dir():
-        pytest.skip(f"{_JOURNALS} is where the test puts its journals, and is not here")
+    if not _MACHINE.exists():
+        pytest.skip(f"{_MACHINE} is not here, without which there is no journal")
     begun = time.time() - 600
-    (tmp_path / "export").write_bytes(
-        b"".join(
-            _exported(boot, begun + 10 * place + priority, priority, message)
-            for place, boot in enumerate(_BOOTS)
-            for priority, message in ((3, b'kex: hostile\n{"PRIORITY":"0"}'), (4, b"slow \xff"))
+    with for_everybody() as home:
+        (home / "export").write_bytes(
+            b"".join(
+                _exported(boot, begun + 10 * place + priority, priority, message)
+                for place, boot in enumerate(_BOOTS)
+                for priority, message in _MESSAGES
+            )
         )
-    )
-    folder = tmp_path / "journals"
-    machine = folder / Path("/etc/machine-id").read_text().strip()
-    machine.mkdir(parents=True)
-    words = [str(_WRITER), f"--output={machine / 'system.journal'}", str(tmp_path / "export")]
-    subprocess.run(words, check=True, capture_output=True, timeout=60)
-    (machine / "system.journal").chmod(0o644)
-    for part in (tmp_path, *list(tmp_path.parents)[:3]):
-        part.chmod(part.stat().st_mode | 0o055)
-    return folder
+        machine = home / "journals" / _MACHINE.read_text().strip()
+        machine.mkdir(parents=True)
+        words = [str(_WRITER), f"--output={machine / 'system.journal'}", str(home / "export")]
+        subprocess.run(words, check=True, capture_output=True, timeout=60)
+        (machine / "system.journal").chmod(0o644)
+        yield home / "journals"
 
 
 def _here(journals: Path) -> dict[str, Any]:
-    return {"spaces": NEW_MOUNTS, "prepare": mounted(journals, _JOURNALS)}
+    """These journals and no others, in the mounts of the call."""
+
+    def mount() -> None:
+        words = [["mount", "--make-rprivate", "/"]]
+        folders = [folder for folder in ("/var/log", "/run/log") if Path(folder).is_dir()]
+        words += [["mount", "-t", "tmpfs", "-o", "mode=755", "none", item] for item in folders]
+        words += [["mkdir", "/var/log/journal"]]
+        words += [["mount", "--bind", str(journals), "/var/log/journal"]]
+        for command in words:
+            subprocess.run(command, check=True, timeout=20)
+
+    return {"spaces": NEW_MOUNTS, "prepare": mount}
 
 
 def test_entries(journals: Path) -> None:

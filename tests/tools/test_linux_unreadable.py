@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.tools.driven import answer, failure, root_only
+from tests.tools.driven import answer, failure, for_everybody, root_only
 
 #: Each is quoted in another way by one of the programs.
 SHUT = [
@@ -24,20 +25,18 @@ SHUT = [
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
+def tree() -> Iterator[Path]:
     """A folder for everybody, with a file and folders for nobody but root."""
     root_only()
-    for part in (tmp_path, *list(tmp_path.parents)[:3]):
-        part.chmod(part.stat().st_mode | 0o055)
-    tree = tmp_path / "tree"
-    for folder in ("open", *SHUT):
-        (tree / folder).mkdir(parents=True)
-        (tree / folder / "file").write_text("needle\n")
-    (tree / "secret").write_text("needle\n")
-    for name in (*SHUT, "secret"):
-        (tree / name).chmod(0)
-    tree.chmod(0o755)
-    return tree
+    with for_everybody() as folder:
+        tree = folder / "tree"
+        for name in ("open", *SHUT):
+            (tree / name).mkdir(parents=True)
+            (tree / name / "file").write_text("needle\n")
+        (tree / "secret").write_text("needle\n")
+        for name in (*SHUT, "secret"):
+            (tree / name).chmod(0)
+        yield tree
 
 
 def unread(output: dict[str, Any]) -> set[tuple[str, str]]:
