@@ -9,11 +9,10 @@ from typing import Any, Final, Literal, Protocol
 from drivers.context import Outcome, RunContext, Success
 from drivers.errors import fail
 from drivers.launcher import READ_BYTES
-from drivers.values import fitting, jsonable
+from drivers.values import KEPT_BYTES, jsonable
+from streams.truncation import FIELDS, MOST_NAMED, TRUNCATED, WHOLE_OUTPUT, mark, part_of
 from toolmeta.invocation import Invocation
 
-#: Of stdout, for the parser.
-PARSED_BYTES: Final = 4 * 1024 * 1024
 #: Of stdout, as text in the output of a tool without a parser.
 TEXT_BYTES: Final = 64 * 1024
 #: Of output that is parsed in the event loop and not in a thread.
@@ -51,7 +50,7 @@ class ProgramOutput:
         self._kept = bytearray()
         self._errors = b""
         self._writing = 0
-        self.stdout_bytes = 0
+        self.stdout_bytes = self.stdout_lines = 0
         #: Pieces read so far, of both streams.
         self.reads = 0
 
@@ -64,7 +63,8 @@ class ProgramOutput:
                     raise OutputLimit
             if stream == "stdout" or self._merged:
                 self.stdout_bytes += len(data)
-                self._kept += data[: PARSED_BYTES - len(self._kept)]
+                self.stdout_lines += data.count(b"\n")
+                self._kept += data[: KEPT_BYTES - len(self._kept)]
             if stream == "stderr":
                 self._errors = (self._errors + data)[-_LAST_ERRORS_BYTES:]
             self.reads += 1
@@ -94,11 +94,14 @@ class ProgramOutput:
     @property
     def whole(self) -> bool:
         """Whether all of stdout was kept."""
-        return self.stdout_bytes <= PARSED_BYTES
+        return self.stdout_bytes <= KEPT_BYTES
 
     def text(self, limit: int | None = None) -> str:
-        """What was kept of stdout, or its first `limit` bytes."""
-        return bytes(self._kept[:limit]).decode("utf-8", "replace")
+        """What was kept of stdout, whole lines where that is not all; or `limit` bytes."""
+        kept = bytes(self._kept[:limit])
+        if limit is None and not self.whole and b"\n" in kept:
+            kept = kept[: kept.rindex(b"\n") + 1]
+        return kept.decode("utf-8", "replace")
 
 
 async def conclude(invocation: Invocation, written: ProgramOutput, exit_code: int) -> Outcome:
@@ -106,14 +109,11 @@ async def conclude(invocation: Invocation, written: ProgramOutput, exit_code: in
     good = exit_code in invocation.success_codes
     problem: str | None = None
     output: dict[str, Any] = {"exit_code": exit_code}
-    if not written.whole and invocation.parser is not None:
-        output |= {"truncated": True, "stdout_bytes": written.stdout_bytes}
-    elif written.stdout_bytes <= _QUICK_BYTES:
+    if written.stdout_bytes <= _QUICK_BYTES:
         problem = _parse(invocation.parser, written, exit_code, output)
     else:
         # Parsing megabytes would stop every other attempt of this process meanwhile.
         problem = await asyncio.to_thread(_parse, invocation.parser, written, exit_code, output)
-    output = fitting(output)
     if not good:
         error_class = _class_of(invocation, written)
         return fail(invocation, error_class, _sentence(invocation, written, exit_code), output)
@@ -129,16 +129,35 @@ def _parse(
     from toolmeta.parse import ParseError, parse
 
     problem = None
+    if not written.whole:
+        counted = {"stdout_bytes": written.stdout_bytes, "stdout_lines": written.stdout_lines}
+        output |= {"truncated": True, **counted}
     if parser is not None:
         try:
-            output.update(jsonable(parse(parser, written.text(), exit_code)))
+            found = jsonable(parse(parser, written.text(), exit_code))
+            output.update(found)
+            if not written.whole:
+                _mark_all(output, found)
             return None
         except ParseError as error:
-            problem = str(error)
+            # What was cut in the middle need not be what its parser expects.
+            problem = str(error) if written.whole else None
     output.update(jsonable(parse(None, written.text(TEXT_BYTES), exit_code)))
     if written.stdout_bytes > TEXT_BYTES:
-        output["truncated"] = True
+        mark(output, "text", len(output["text"]), None)
     return problem
+
+
+def _mark_all(output: dict[str, Any], found: dict[str, Any]) -> None:
+    """Say that everything in `found`, counts and sums too, is of the beginning of stdout only."""
+    names = [name for name in found if name not in ("exit_code", TRUNCATED, FIELDS)]
+    if len(names) > MOST_NAMED:
+        mark(output, WHOLE_OUTPUT, len(names), None)
+        return
+    for name in names:
+        value = found[name]
+        kept = len(value) if isinstance(value, list | str | dict) else 1
+        mark(output, part_of("", name), kept, None)
 
 
 def _class_of(invocation: Invocation, written: ProgramOutput) -> str:

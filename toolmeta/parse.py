@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import jc
 
+from streams import truncation
 from toolmeta.parsers import (
     aws,
     azure,
@@ -150,7 +151,7 @@ def known(name: str) -> bool:
 def parse(name: str | None, stdout: str, exit_code: int) -> dict[str, Any]:
     """The output of a step: `exit_code` and what the parser found; without a parser the text.
 
-    Lists are cut at 1,000 entries and text at 64 Ki characters, then `truncated` is true.
+    Lists are cut at 1,000 entries and text at 64 Ki characters, and `truncated_fields` says so.
     Raises `ParseError`.
     """
     try:
@@ -163,11 +164,10 @@ def parse(name: str | None, stdout: str, exit_code: int) -> dict[str, Any]:
         raise ParseError(f"The output is not what {name} expects ({reason}).") from error
     output: dict[str, Any] = {"exit_code": exit_code, **found}
     for key, value in found.items():
-        if (isinstance(value, list) and len(value) > MAX_ENTRIES) or (
-            isinstance(value, str) and len(value) > MAX_TEXT
-        ):
-            output[key] = value[: MAX_ENTRIES if isinstance(value, list) else MAX_TEXT]
-            output["truncated"] = True
+        most = MAX_ENTRIES if isinstance(value, list) else MAX_TEXT
+        if isinstance(value, list | str) and len(value) > most:
+            output[key] = value[:most]
+            truncation.mark(output, truncation.part_of("", key), most, len(value))
     return output
 
 

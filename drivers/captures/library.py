@@ -10,7 +10,6 @@ from drivers.captures.capturing import missing, not_permitted, tcpdump
 from drivers.captures.source import about, source
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.readers.program import ENVIRONMENT, not_installed, reader_argv
-from drivers.values import fitting
 from toolmeta.invocation import Invocation
 
 
@@ -46,7 +45,7 @@ class LibraryDriver:
                 return outcome
             data: dict[str, Any] = outcome.output.get("data") or {}
             extra = about(origin, kept=bool(values.get("keep")))
-            return Success(fitting({**extra, "exit_code": 0, **data}))
+            return Success({**extra, "exit_code": 0, **data})
 
 
 def _arguments(values: dict[str, Any], path: str) -> tuple[str, ...]:

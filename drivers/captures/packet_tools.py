@@ -36,7 +36,6 @@ from drivers.captures.store import CaptureStore, NoSuchCapture
 from drivers.cleanup import run_uncancelled
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail
-from drivers.values import fitting
 from toolmeta.invocation import Invocation
 
 _DISK_SECONDS: Final = 30.0
@@ -68,7 +67,7 @@ async def _tcpdump(invocation: Invocation, context: RunContext) -> Outcome:
     try:
         if action == "list":
             rows = [asdict(stored) for stored in await in_thread(lambda: store.list(tenant))]
-            return Success(fitting({"action": action, "captures": rows, "count": len(rows)}))
+            return Success({"action": action, "captures": rows, "count": len(rows)})
         if action == "fetch":
             offset, length = int(values["offset"]), int(values["length"])
             ident = str(values["capture"])
@@ -117,7 +116,7 @@ async def _tshark(invocation: Invocation, context: RunContext) -> Outcome:
         if isinstance(outcome, Failure):
             return explained(invocation, outcome, stderr.tail)
         extra = about(origin, kept=bool(values.get("keep")))
-        return Success(fitting({**extra, **tshark.findings(outcome.output, values)}))
+        return Success({**extra, **tshark.findings(outcome.output, values)})
 
 
 async def _ngrep(invocation: Invocation, context: RunContext) -> Outcome:
@@ -196,7 +195,7 @@ async def _tcpflow(invocation: Invocation, context: RunContext) -> Outcome:
             )
         limit = int(values["limit"])
         found = {"exit_code": 0, "count": len(flows), "flows": flows[:limit]}
-        return Success(fitting({**about(origin, kept=bool(values.get("keep"))), **found}))
+        return Success({**about(origin, kept=bool(values.get("keep"))), **found})
 
 
 def _tcp_only(expression: str | None) -> str:

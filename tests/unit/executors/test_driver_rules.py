@@ -24,7 +24,7 @@ from drivers.errors import ERROR_CLASSES, fail, may_retry
 from drivers.http.ranges import is_public
 from drivers.registry import DRIVERS
 from drivers.resources import Resources
-from drivers.values import OUTPUT_BYTES, fitting, jsonable
+from drivers.values import jsonable
 from tests.driver_kit import EXECUTION, Run, command, settings
 from toolmeta.invocation import Invocation
 
@@ -110,21 +110,6 @@ def test_deep_values_end() -> None:
     for _ in range(10_000):
         value = [value]
     json.dumps(jsonable({"deep": value}))
-
-
-def test_too_large_an_output_says_what_it_left_out() -> None:
-    output = {"small": 1, "rows": ["x" * 1_000] * 1_000}
-    assert fitting(output) == {"small": 1, "omitted": ["rows"], "truncated": True}
-    assert fitting({"small": 1}) == {"small": 1}
-    assert len(json.dumps(fitting({"a": "x" * (OUTPUT_BYTES - 10)}))) <= OUTPUT_BYTES + 10
-
-
-def test_an_output_of_very_many_fields_is_cut_at_once() -> None:
-    """A program can print as many fields as it likes; the event loop must not stop for them."""
-    output = {f"field_{number}": "x" * 5 for number in range(100_000)}
-    kept = fitting(output)
-    assert kept["truncated"] is True and len(kept["omitted"]) == 100
-    assert 0 < len(json.dumps(kept, separators=(",", ":"))) <= OUTPUT_BYTES + 8 * 1024
 
 
 def test_this_machine_has_names() -> None:
