@@ -124,8 +124,9 @@ def pcapng(
     snap: int = 0,
     simple: bool = False,
     power: int = 6,
+    others: tuple[int, ...] = (101,),
 ) -> bytes:
-    """A pcapng file of one section: two interfaces, the frames on the second one.
+    """A pcapng file of one section: other interfaces by link type, then the one of the frames.
 
     With `simple` packet blocks, which are always of the first interface, there is only one.
     """
@@ -140,7 +141,8 @@ def pcapng(
         return block(1, struct.pack(f"{order}HHI", linktype, 0, snap) + resolution + bytes(4))
 
     found = [block(0x0A0D0D0A, struct.pack(f"{order}IHHq", 0x1A2B3C4D, 1, 0, -1))]
-    found += [interface(1)] if simple else [interface(101), interface(1)]
+    others = () if simple else others
+    found += [interface(linktype) for linktype in (*others, 1)]
     found.append(block(5, bytes(16)))
     for time, frame in frames:
         kept = frame[:snap] if snap else frame
@@ -148,6 +150,6 @@ def pcapng(
             found.append(block(3, struct.pack(f"{order}I", len(frame)) + kept))
             continue
         ticks = round(time * 10**6) * 10**power // 10**6
-        head = (1, ticks >> 32, ticks & 0xFFFFFFFF, len(kept), len(frame))
+        head = (len(others), ticks >> 32, ticks & 0xFFFFFFFF, len(kept), len(frame))
         found.append(block(6, struct.pack(f"{order}IIIII", *head) + kept))
     return b"".join(found)
