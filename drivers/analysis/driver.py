@@ -43,7 +43,7 @@ class AnalysisDriver:
         name = str(invocation.call)
         if name == "dpkt":
             name = str(values["operation"])
-        argv = [] if values.get("capture") else tcpdump(values, capture_filter(name, options))
+        argv = tcpdump(values, capture_filter(name, options)) if values.get("interface") else []
         async with source(invocation, context, argv) as opened:
             if isinstance(opened, Failure):
                 return opened
