@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, Protocol
 
 from drivers.context import Outcome, RunContext, Success
@@ -131,7 +132,8 @@ def _parse(
     problem = None
     if parser is not None:
         try:
-            output.update(jsonable(parse(parser, written.text(), exit_code)))
+            found = parse(parser, written.text(), exit_code, datetime.now(UTC))
+            output.update(jsonable(found))
             return None
         except ParseError as error:
             problem = str(error)
