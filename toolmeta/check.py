@@ -32,6 +32,9 @@ class Checker:
         self._conditional = tuple(
             (name, item.required_if) for name, item in tool.parameters.items() if item.required_if
         )
+        self._dependent = tuple(
+            (name, item.needs) for name, item in tool.parameters.items() if item.needs
+        )
         self.defaults = {
             name: item.default for name, item in tool.parameters.items() if item.default is not None
         }
@@ -55,6 +58,11 @@ class Checker:
         for name, conditions in self._conditional:
             if given.get(name) is None:
                 self._require_if(name, conditions, given, found)
+        for name, needed in self._dependent:
+            absent = [other for other in needed if given.get(other) is None]
+            if absent and given.get(name) not in (None, False):
+                message = f"means nothing without {' and '.join(absent)}"
+                found.append(Problem(f"parameters.{name}", message))
         for group in self._tool.one_of:
             if all(given.get(name) is None for name in group):
                 found.append(Problem("parameters", f"give one of {', '.join(group)}"))
