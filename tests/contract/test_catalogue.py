@@ -266,6 +266,8 @@ def _contexts(tool: Tool, name: str, value: Any) -> Iterator[dict[str, Any]]:
         other for group in tool.exclusive if name in group for other in group if other != name
     }
     base = {key: item for key, item in tool.example.parameters.items() if key not in rivals}
+    for other, values in tool.parameters[name].only_if.items():
+        base[other] = values[0]
     base = _complete(tool, {**base, name: value}, rivals)
     yield {**base, name: value}
     for other, shape in tool.parameters.items():
