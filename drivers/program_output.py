@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, Protocol
 
 from drivers.context import Outcome, RunContext, Success
@@ -134,7 +135,7 @@ def _parse(
         output |= {"truncated": True, **counted}
     if parser is not None:
         try:
-            found = jsonable(parse(parser, written.text(), exit_code))
+            found = jsonable(parse(parser, written.text(), exit_code, datetime.now(UTC)))
             output.update(found)
             if not written.whole:
                 _mark_all(output, found)
