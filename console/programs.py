@@ -64,11 +64,14 @@ def inspect(tools: Iterable[Tool]) -> list[Finding]:
 
 def program_of(tool: Tool) -> str | None:
     """The program that the tool starts: the first argument, which is a literal, or the one for
-    which a driver of its own makes the arguments."""
+    which a driver of its own makes the arguments. Of two programs that a parameter chooses between
+    it is the one that the tool is named after."""
+    from toolmeta.rules import programs_of
+
     if tool.run.driver in _MAKES_ARGUMENTS:
         return tool.program
-    first = tool.run.argv[0] if tool.run.argv else None
-    return first if isinstance(first, str) and "{" not in first else None
+    found = programs_of(tool.run.argv[0]) if tool.run.argv else ()
+    return found[0] if len(found) == 1 else tool.program if found else None
 
 
 def _finding(tool: Tool, folders: str, versions: Mapping[str, str]) -> Finding:

@@ -12,6 +12,7 @@ from drivers.errors import fail
 from drivers.launcher import READ_BYTES
 from drivers.values import KEPT_BYTES, jsonable
 from streams.truncation import FIELDS, MOST_NAMED, TRUNCATED, WHOLE_OUTPUT, mark, part_of
+from toolmeta import unread
 from toolmeta.invocation import Invocation
 
 #: Of stdout, as text in the output of a tool without a parser.
@@ -19,6 +20,8 @@ TEXT_BYTES: Final = 64 * 1024
 #: Of output that is parsed in the event loop and not in a thread.
 _QUICK_BYTES: Final = 32 * 1024
 _LAST_ERRORS_BYTES: Final = 4 * 1024
+#: Of stderr from its beginning, for what a program says it could not read.
+_FIRST_ERRORS_BYTES: Final = 256 * 1024
 #: Exit codes of shells and wrappers where the program itself is absent.
 MISSING: Final = 127
 
@@ -50,6 +53,7 @@ class ProgramOutput:
         self._merged = merged
         self._kept = bytearray()
         self._errors = b""
+        self._first_errors = bytearray()
         self._writing = 0
         self.stdout_bytes = self.stdout_lines = 0
         #: Pieces read so far, of both streams.
@@ -68,6 +72,7 @@ class ProgramOutput:
                 self._kept += data[: KEPT_BYTES - len(self._kept)]
             if stream == "stderr":
                 self._errors = (self._errors + data)[-_LAST_ERRORS_BYTES:]
+                self._first_errors += data[: _FIRST_ERRORS_BYTES - len(self._first_errors)]
             self.reads += 1
             self._writing += 1
             try:
@@ -85,6 +90,16 @@ class ProgramOutput:
         """The last line of stderr that is not empty."""
         lines = self._errors.decode("utf-8", "replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    @property
+    def silent(self) -> bool:
+        """Whether it wrote nothing to stderr."""
+        return not self._errors.strip()
+
+    @property
+    def errors(self) -> str:
+        """The beginning of stderr."""
+        return self._first_errors.decode("utf-8", "replace")
 
     @property
     def last_text(self) -> str:
@@ -107,7 +122,8 @@ class ProgramOutput:
 
 async def conclude(invocation: Invocation, written: ProgramOutput, exit_code: int) -> Outcome:
     """The outcome of a program that ended; a negative code is the signal that ended it."""
-    good = exit_code in invocation.success_codes
+    good = _succeeded(invocation, written, exit_code)
+    unreadable = _unreadable(invocation, written, exit_code)
     problem: str | None = None
     output: dict[str, Any] = {"exit_code": exit_code}
     if written.stdout_bytes <= _QUICK_BYTES:
@@ -115,12 +131,41 @@ async def conclude(invocation: Invocation, written: ProgramOutput, exit_code: in
     else:
         # Parsing megabytes would stop every other attempt of this process meanwhile.
         problem = await asyncio.to_thread(_parse, invocation.parser, written, exit_code, output)
-    if not good:
-        error_class = _class_of(invocation, written)
-        return fail(invocation, error_class, _sentence(invocation, written, exit_code), output)
+    if unreadable is not None:
+        output |= jsonable(unreadable.fields)
+    if not good and not _went_on(unreadable):
+        named = None if unreadable is None else unreadable.named
+        if named is not None:
+            error_class, said = unread.class_of(named), f"{named.path}: {named.reason}"
+        else:
+            error_class, said = _cause(invocation, written)
+        return fail(invocation, error_class, _sentence(invocation, said, exit_code), output)
     if problem is not None:
         return fail(invocation, "output_unparsable", problem, output)
     return Success(output)
+
+
+def _succeeded(invocation: Invocation, written: ProgramOutput, exit_code: int) -> bool:
+    if exit_code in invocation.success_codes:
+        return True
+    return exit_code in invocation.silent_codes and written.silent
+
+
+def _unreadable(
+    invocation: Invocation, written: ProgramOutput, exit_code: int
+) -> unread.Reading | None:
+    """What the program could not read; None where it does not say so, or failed otherwise."""
+    rule = invocation.unread
+    if rule is None:
+        return None
+    if exit_code in rule.codes:
+        return unread.read(rule, invocation.argv[0], written.errors)
+    return unread.Reading(complete=True) if exit_code in invocation.success_codes else None
+
+
+def _went_on(unreadable: unread.Reading | None) -> bool:
+    """Whether it read what the caller named, and only missed something below."""
+    return unreadable is not None and bool(unreadable.paths) and unreadable.named is None
 
 
 def _parse(
@@ -161,19 +206,23 @@ def _mark_all(output: dict[str, Any], found: dict[str, Any]) -> None:
         mark(output, part_of("", name), kept, None)
 
 
-def _class_of(invocation: Invocation, written: ProgramOutput) -> str:
-    """The error class that the tool gives to what the program wrote last."""
+def _cause(invocation: Invocation, written: ProgramOutput) -> tuple[str, str]:
+    """The error class that the tool gives to what the program wrote last, and the line that says
+    so; else the last line, which may be no more than where to find help."""
     words = written.last_text
     for pattern, error_class in invocation.failures:
-        if re.search(pattern, words):
-            return error_class
-    return "exit_status"
+        found = re.search(pattern, words)
+        if found is not None:
+            begin = words.rfind("\n", 0, found.start() + 1) + 1
+            line = words[begin:].lstrip("\n").partition("\n")[0].strip()
+            return error_class, line or written.last_error
+    return "exit_status", written.last_error
 
 
-def _sentence(invocation: Invocation, written: ProgramOutput, exit_code: int) -> str:
+def _sentence(invocation: Invocation, said: str, exit_code: int) -> str:
     program = invocation.argv[0]
     if exit_code < 0:
         text = f"{program} was ended by signal {-exit_code}"
     else:
         text = f"{program} ended with exit code {exit_code}"
-    return f"{text}: {written.last_error}" if written.last_error else text
+    return f"{text}: {said}" if said else text

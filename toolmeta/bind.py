@@ -11,7 +11,7 @@ from toolmeta.code_paths import code_paths_of
 from toolmeta.contacts import contacts_of
 from toolmeta.durations import seconds_of
 from toolmeta.hosts import ascii_lower, split_port
-from toolmeta.invocation import Invocation, Problem
+from toolmeta.invocation import Invocation, Problem, Unread
 from toolmeta.model import Tool
 from toolmeta.risk import may_repeat
 from toolmeta.template import as_text, fill, fill_value, render
@@ -154,6 +154,16 @@ def _started(tool: Tool, values: dict[str, Any]) -> str | None:
     return program if type(program) is str else None
 
 
+def _unread(tool: Tool, values: dict[str, Any]) -> Unread | None:
+    rule = tool.run.unread
+    if rule is None:
+        return None
+    named = values.get(rule.named)
+    items = named if type(named) is list else [named]
+    paths = tuple(item for item in items if type(item) is str)
+    return Unread(rule.codes, paths, rule.plain)
+
+
 def _invocation(tool: Tool, argv: tuple[str, ...], values: dict[str, Any]) -> Invocation:
     run = tool.run
     env = {name: fill(text, values) for name, text in run.env.items()}
@@ -179,6 +189,8 @@ def _invocation(tool: Tool, argv: tuple[str, ...], values: dict[str, Any]) -> In
         host=host if type(host) is str else None,
         parser=run.parser,
         success_codes=run.success_codes,
+        silent_codes=run.silent_codes,
+        unread=_unread(tool, values),
         parse_stderr=run.parse_stderr,
         failures=tuple((rule.text, rule.error_class) for rule in run.failures),
         transient=tool.risk.transient,

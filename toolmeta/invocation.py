@@ -74,6 +74,18 @@ _NONE: Final = Contacts()
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """How a program ends that could not read everything, and what it must be able to read."""
+
+    #: Exit codes with which it went on after what it could not read.
+    codes: tuple[int, ...]
+    #: What the caller named: an error about one of these fails the step.
+    named: tuple[str, ...]
+    #: Its messages hold names as they are, without quotes.
+    plain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Invocation:
     """One bound call of a tool.
 
@@ -104,6 +116,10 @@ class Invocation:
     parser: str | None = None
     #: Exit codes that mean success (grep has 1 for "nothing found").
     success_codes: tuple[int, ...] = (0,)
+    #: Exit codes that mean success where the program wrote nothing to stderr.
+    silent_codes: tuple[int, ...] = ()
+    #: How the program says what it could not read, where it goes on with the rest.
+    unread: Unread | None = None
     #: The parser reads stdout and stderr together, in the order of arrival.
     parse_stderr: bool = False
     #: Error classes by the last output of a failed program: (pattern, class), the first match wins.

@@ -39,6 +39,19 @@ class FailureRule(BaseModel):
         return self
 
 
+class UnreadRule(BaseModel):
+    """How a program ends that goes on after what it could not read, and says so in stderr."""
+
+    model_config = STRICT
+
+    codes: tuple[int, ...] = Field(min_length=1, description="exit codes with which it went on")
+    named: Name = Field(
+        description="the parameter with the paths of the caller: an error about one of these fails "
+        "the step, one about anything below makes the answer incomplete"
+    )
+    plain: bool = Field(default=False, description="names stand in its messages without quotes")
+
+
 class Contacts(BaseModel):
     """The peers of a program: which parameters name them, and how each is checked.
 
@@ -133,6 +146,15 @@ class Run(BaseModel):
     )
     parser: str | None = Field(default=None, pattern=r"^[a-z0-9_]+(:[a-z0-9_]+)?$")
     success_codes: tuple[int, ...] = Field(default=(0,), min_length=1)
+    silent_codes: tuple[int, ...] = Field(
+        default=(),
+        description="exit codes that are an answer too, where the program wrote nothing to stderr",
+    )
+    unread: UnreadRule | None = Field(
+        default=None,
+        description="the program goes on after what it could not read: the output then has "
+        "`complete`, `errors` and `error_count`",
+    )
     parse_stderr: bool = Field(
         default=False, description="the parser reads stdout and stderr, in the order of arrival"
     )

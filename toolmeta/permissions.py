@@ -53,6 +53,7 @@ ABOVE_EFFECT: Final[dict[str, tuple[Literal["execute", "admin"], str]]] = {
     "chmod": ("admin", "changes who may read and write a file"),
     "chown": ("admin", "changes whose a file is"),
     "ifconfig": ("admin", "changes how the machine is reached"),
+    "ip": ("admin", "changes how the machine is reached"),
     "iptables": ("admin", "changes what may reach the machine"),
     "passwd": ("admin", "changes who may log in"),
     "sudo": ("admin", "runs the plan's program as another user"),

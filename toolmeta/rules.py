@@ -26,6 +26,17 @@ def faults(tool: Tool) -> Iterator[str]:
         yield f"parameter {name} is used nowhere"
 
 
+def programs_of(first: Entry) -> tuple[str, ...]:
+    """The programs that the first argument can be; empty where a parameter could name one."""
+    if isinstance(first, str):
+        return () if names(first) else (first,)
+    if isinstance(first, If):
+        words = [word for word in (*first.then, *first.otherwise) if isinstance(word, str)]
+        alone = len(first.then) == len(first.otherwise) == 1 and len(words) == 2
+        return tuple(words) if alone and not any(map(names, words)) else ()
+    return ()
+
+
 def exposed(tool: Tool) -> frozenset[str]:
     """The parameters whose text begins an argument that the program could read as an option.
 
@@ -124,8 +135,8 @@ def _run_faults(tool: Tool) -> Iterator[str]:
         if not run.argv or run.call is not None or run.arguments is not None:
             yield f"driver {run.driver} needs argv and neither call nor arguments"
         elif tool.domain != "test":
-            if not isinstance(run.argv[0], str) or names(run.argv[0]):
-                yield "the first argument must be the program, as a literal"
+            if not programs_of(run.argv[0]):
+                yield "the first argument must be the program, as a literal or one of two"
             if not tool.program or not tool.debian_package:
                 yield "a program tool names its program and its Debian package"
     elif run.argv or run.stdin is not None or run.env or run.call is None:

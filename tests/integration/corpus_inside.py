@@ -34,6 +34,7 @@ from toolmeta.bind import bind
 from toolmeta.invocation import Invocation
 from toolmeta.model import Tool
 from toolmeta.registry import load
+from toolmeta.rules import programs_of
 
 #: Targets outside 198.18.7.0/29, and what is no target.
 BEYOND = """
@@ -337,7 +338,8 @@ def main(what: str) -> None:
     folder = Path(tempfile.mkdtemp())
     if what in ("addresses", "metadata", "control", "probes"):
         folder.chmod(0o755)
-        programs = {tool.run.argv[0] for tool in load().all() if tool.run.argv}
+        tools = [tool for tool in load().all() if tool.run.argv]
+        programs = {name for tool in tools for name in programs_of(tool.run.argv[0])}
         for program in programs:
             file = folder / str(program)
             file.write_text(_STAND_IN.format(python=PYTHON))

@@ -42,9 +42,12 @@ def test_a_missing_program(execute: Execute) -> None:
 
 
 def test_a_program_that_fails(execute: Execute) -> None:
-    result = execute("cat", {"path": "/no/such/file"}, retry=TWICE)
+    result = execute("argv", {"argv": ["false"]}, retry=TWICE)
     assert said(result) == ("exit_status", False, 1)
     assert result.output["exit_code"] == 1
+    gone = execute("cat", {"path": "/no/such/file"}, retry=TWICE)
+    assert said(gone) == ("not_found", False, 1)
+    assert gone.output["exit_code"] == 1
 
 
 @pytest.fixture

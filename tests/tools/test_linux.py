@@ -87,6 +87,18 @@ def test_uniq(execute: Execute, tmp_path: Path) -> None:
     assert gone.error_class == "not_found"
 
 
+def test_cut(execute: Execute) -> None:
+    """It counts bytes, and says so; the older name of the parameter means the same."""
+    for name in ("bytes", "characters"):
+        output = succeeded(execute("cut", {"text": "h\u00e9llo\n", name: "1-3,5"}))
+        assert output["lines"] == ["h\u00e9l"]
+        half = succeeded(execute("cut", {"text": "h\u00e9llo\n", name: "2"}))
+        assert half["lines"] == ["\ufffd"]
+    program("gawk", "gawk")
+    whole = {"program": "{ print substr($0, 2, 2) }", "text": "h\u00e9llo\n"}
+    assert succeeded(execute("awk", whole))["lines"] == ["\u00e9l"]
+
+
 # Processes
 
 

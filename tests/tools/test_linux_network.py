@@ -5,25 +5,14 @@ What changes the network runs in a network namespace of the test's own, by the e
 
 from __future__ import annotations
 
-import asyncio
-import ctypes
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from drivers.context import Failure, Outcome, Success
-from drivers.resources import Resources
-from tests.driver_kit import Run, settings
 from tests.tools.conftest import Execute, Result
+from tests.tools.driven import NEW_NETWORK, Call, Doing, outcomes
 from tests.tools.running import program, root, server
-from toolmeta.bind import bind
-from toolmeta.invocation import Invocation
-from toolmeta.registry import load
-
-_CLONE_NEWNET = 0x40000000
 
 
 def succeeded(result: Result) -> dict[str, Any]:
@@ -34,35 +23,9 @@ def succeeded(result: Result) -> dict[str, Any]:
 # Network and filter rules
 
 
-def in_own_network(tool: str, *calls: dict[str, Any]) -> list[Outcome]:
-    """Each call by the executor's driver, in one thread with a network namespace of its own."""
-    definition = load().get(tool)
-    assert definition is not None
-    outcomes: list[Outcome | BaseException] = []
-
-    async def run() -> None:
-        opened = Resources(settings())
-        try:
-            for parameters in calls:
-                invocation = bind(definition, parameters)
-                assert isinstance(invocation, Invocation), invocation
-                outcomes.append(await Run(opened, invocation).outcome())
-        finally:
-            await opened.close()
-
-    def inside() -> None:
-        if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET) != 0:
-            outcomes.append(OSError(ctypes.get_errno(), "unshare"))
-            return
-        asyncio.run(run())
-
-    thread = threading.Thread(target=inside)
-    thread.start()
-    thread.join(60)
-    assert not thread.is_alive()
-    if outcomes and isinstance(outcomes[0], OSError):
-        pytest.skip("no network namespace may be made here")
-    return [item for item in outcomes if not isinstance(item, BaseException)]
+def in_own_network(tool: str, *calls: Call | Doing) -> list[Outcome]:
+    """Each call by the executor's driver, with a network namespace of its own."""
+    return outcomes(tool, *calls, as_root=True, spaces=NEW_NETWORK)
 
 
 def test_ifconfig(execute: Execute) -> None:

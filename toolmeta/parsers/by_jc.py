@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import jc
@@ -9,6 +10,11 @@ import jc
 #: Of `ifconfig` and `lsb_release`, whose longest lines have some 150 characters: the expressions of
 #: jc take a time that grows with the square of a line and more.
 _LONGEST_LINE: Final = 500
+#: The headers, and the first three columns in their widths, which the 20 characters that netstat
+#: keeps of a program's name have no room for.
+_NETSTAT_LINE: Final = re.compile(
+    r"Active Internet connections |Proto +Recv-Q +Send-Q |(?:tcp|udp)(?:6|lite|l6)? [ \d]{14,} "
+)
 
 
 def free(stdout: str) -> dict[str, Any]:
@@ -37,8 +43,12 @@ def lsb_release(stdout: str) -> dict[str, Any]:
 
 
 def netstat(stdout: str) -> dict[str, Any]:
-    """`netstat --numeric` of net-tools: a socket per line; a UDP socket has no state of its own."""
-    sockets = [_socket(row) for row in _rows("netstat", stdout)]
+    """`netstat --numeric` of net-tools: a socket per line; a UDP socket has no state of its own.
+
+    The rest of a program's name with a line break in it is no socket.
+    """
+    rows = "\n".join(line for line in stdout.split("\n") if _NETSTAT_LINE.match(line))
+    sockets = [_socket(row) for row in _rows("netstat", rows)]
     return {"sockets": sockets, "count": len(sockets)}
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from toolmeta.parsers.quoted import unescaped
+
 _QUOTED: Final = r'"((?:[^"\\]|\\.)*)"'
 _ROW: Final = re.compile(
-    r"(?P<mode>[a-zA-Z-]{10})[.+@]?\s+(?P<links>\d+)\s+(?P<owner>\S+)\s+(?P<group>\S+)\s+"
-    rf"(?:(?P<size>\d+)|\d+,\s*\d+)\s+(?P<time>\d+)\s+{_QUOTED}(?:\s+->\s+{_QUOTED})?.*"
+    r"(?P<mode>[a-zA-Z?-]{10})[.+@]?\s+(?P<links>\d+|\?)\s+(?P<owner>\S+)\s+(?P<group>\S+)\s+"
+    rf"(?:(?P<size>\d+)|\d+,\s*\d+|\?)\s+(?P<time>-?\d+|\?)\s+{_QUOTED}(?:\s+->\s+{_QUOTED})?.*"
 )
-_ESCAPE: Final = re.compile(r"(?:\\[0-7]{3})+|\\.")
-_SIMPLE: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "a": "\a"}
 _TYPES: Final = {
     "-": "file", "d": "directory", "l": "link", "s": "socket", "p": "pipe",
     "b": "block_device", "c": "character_device",
@@ -27,7 +27,7 @@ def parse(stdout: str) -> dict[str, Any]:
         if row is not None:
             entries.append(_entry(row, folder))
         elif line.startswith('"') and line.endswith('":'):
-            folder = _unquote(line[1:-2])
+            folder = unescaped(line[1:-2])
         elif line and not line.startswith("total "):
             raise ValueError(f"unexpected line {line[:80]!r}")
     size = sum(entry["size_bytes"] or 0 for entry in entries if entry["type"] == "file")
@@ -36,16 +36,16 @@ def parse(stdout: str) -> dict[str, Any]:
 
 def _entry(row: re.Match[str], folder: str | None) -> dict[str, Any]:
     # Groups 7 and 8 are the two quoted names: the entry, and the target of a link.
-    link = None if row[8] is None else _unquote(row[8])
+    link = None if row[8] is None else unescaped(row[8])
     entry = {
-        "name": _unquote(row[7]),
+        "name": unescaped(row[7]),
         "type": _TYPES.get(row["mode"][0], "other"),
         "mode": row["mode"],
-        "links": int(row["links"]),
+        "links": _number(row["links"]),
         "owner": row["owner"],
         "group": row["group"],
-        "size_bytes": None if row["size"] is None else int(row["size"]),
-        "modified_at": int(row["time"]),
+        "size_bytes": _number(row["size"]),
+        "modified_at": _number(row["time"]),
     }
     if link is not None:
         entry["link_to"] = link
@@ -54,12 +54,6 @@ def _entry(row: re.Match[str], folder: str | None) -> dict[str, Any]:
     return entry
 
 
-def _unquote(text: str) -> str:
-    return _ESCAPE.sub(_character, text)
-
-
-def _character(match: re.Match[str]) -> str:
-    text = match[0]
-    if text[1].isdigit():
-        return bytes(int(code, 8) for code in text.split("\\")[1:]).decode("utf-8", "replace")
-    return _SIMPLE.get(text[1], text[1])
+def _number(text: str | None) -> int | None:
+    """None for a device, which has no size, and for a file whose facts may not be read."""
+    return None if text in (None, "?") else int(text or 0)

@@ -1,0 +1,117 @@
+"""What may not be read: it is named, the rest is given, and nobody takes that for the whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tools.driven import answer, failure, root_only
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A folder for everybody, with a folder, a file and a hostile name for nobody but root."""
+    root_only()
+    for part in (tmp_path, *list(tmp_path.parents)[:3]):
+        part.chmod(part.stat().st_mode | 0o055)
+    tree = tmp_path / "tree"
+    for folder in ("open", "shut", "shut\nline"):
+        (tree / folder).mkdir(parents=True)
+        (tree / folder / "file").write_text("needle\n")
+    (tree / "secret").write_text("needle\n")
+    for name in ("shut", "shut\nline", "secret"):
+        (tree / name).chmod(0)
+    tree.chmod(0o755)
+    return tree
+
+
+def unread(output: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(item["path"], item["reason"]) for item in output["errors"]}
+
+
+def denied(tree: Path, *names: str) -> set[tuple[str, str]]:
+    return {(str(tree / name), "Permission denied") for name in names}
+
+
+def test_find_gives_what_it_found(tree: Path) -> None:
+    output = answer("find", {"path": str(tree)})
+    # What a user without rights can list: names of the folder itself, and what is in `open`.
+    wanted = {str(tree), str(tree / "open" / "file"), *map(str, tree.iterdir())}
+    assert {item["path"] for item in output["matches"]} == wanted
+    assert output["complete"] is False
+    assert output["error_count"] == 2
+    assert unread(output) == denied(tree, "shut", "shut\nline")
+    whole = answer("find", {"path": str(tree / "open")})
+    assert (whole["complete"], whole["error_count"], whole["errors"]) == (True, 0, [])
+
+
+def test_grep_gives_what_it_found(tree: Path) -> None:
+    output = answer("grep", {"pattern": "needle", "paths": [str(tree)], "recursive": True})
+    assert output["matches"] == [{"file": str(tree / "open" / "file"), "line": 1, "text": "needle"}]
+    assert (output["complete"], output["found"]) == (False, True)
+    assert unread(output) == denied(tree, "shut", "shut\nline", "secret")
+    none = answer("grep", {"pattern": "straw", "paths": [str(tree)], "recursive": True})
+    assert (none["found"], none["complete"], none["error_count"]) == (False, False, 3)
+    sure = answer("grep", {"pattern": "straw", "paths": [str(tree / "open" / "file")]})
+    assert (sure["found"], sure["complete"]) == (False, True)
+
+
+def test_du_gives_what_it_measured(tree: Path) -> None:
+    output = answer("du", {"path": str(tree)})
+    sizes = {item["path"]: item["size_bytes"] for item in output["entries"]}
+    real = sum(item.stat().st_blocks * 512 for item in (tree / "open", tree / "open" / "file"))
+    assert sizes[str(tree / "open")] == real
+    assert output["complete"] is False
+    assert unread(output) == denied(tree, "shut", "shut\nline")
+
+
+def test_ls_gives_what_it_listed(tree: Path) -> None:
+    output = answer("ls", {"path": str(tree), "recursive": True})
+    assert {item["name"] for item in output["entries"]} == {
+        *(item.name for item in tree.iterdir()),
+        "file",
+    }
+    assert output["complete"] is False
+    assert unread(output) == denied(tree, "shut", "shut\nline")
+    # A folder that may be listed and not entered shows names alone.
+    (tree / "open").chmod(0o744)
+    names = answer("ls", {"path": str(tree / "open")})
+    assert [(item["name"], item["size_bytes"]) for item in names["entries"]] == [("file", None)]
+    assert names["complete"] is False
+
+
+@pytest.mark.parametrize(
+    ("tool", "more"),
+    [("find", {}), ("du", {}), ("ls", {}), ("grep", {"pattern": "x", "recursive": True})],
+)
+def test_what_the_plan_names_must_be_readable(tree: Path, tool: str, more: dict[str, Any]) -> None:
+    for name, error_class in (
+        ("shut", "capability_missing"),
+        ("gone", "not_found"),
+        ("open/file/below", "not_found"),
+    ):
+        failed = failure(tool, {"path": str(tree / name), **more})
+        assert (failed.error_class, failed.transient) == (error_class, False), failed
+        assert failed.output is not None
+        assert failed.output["complete"] is False
+        assert failed.output["errors"][0]["path"] == str(tree / name)
+
+
+def test_one_of_several_names_is_gone(tree: Path) -> None:
+    """The others were searched all the same, and the failure has what they hold."""
+    paths = [str(tree / "open" / "file"), str(tree / "gone")]
+    failed = failure("grep", {"pattern": "needle", "paths": paths})
+    assert failed.error_class == "not_found"
+    assert failed.output is not None
+    assert [item["file"] for item in failed.output["matches"]] == paths[:1]
+
+
+def test_very_many_are_counted_and_some_are_named(tree: Path) -> None:
+    for number in range(1_500):
+        (tree / "open" / f"{number:04d}").mkdir(mode=0)
+    output = answer("find", {"path": str(tree / "open")})
+    assert (output["count"], output["error_count"]) == (1_502, 1_500)
+    assert len(output["errors"]) == 100
+    assert output["complete"] is False
