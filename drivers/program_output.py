@@ -19,8 +19,6 @@ TEXT_BYTES: Final = 64 * 1024
 #: Of output that is parsed in the event loop and not in a thread.
 _QUICK_BYTES: Final = 32 * 1024
 _LAST_ERRORS_BYTES: Final = 4 * 1024
-#: Exit codes of shells and wrappers where the program itself is absent.
-MISSING: Final = 127
 
 
 class Source(Protocol):
