@@ -22,8 +22,6 @@ _QUICK_BYTES: Final = 32 * 1024
 _LAST_ERRORS_BYTES: Final = 4 * 1024
 #: Of stderr from its beginning, for what a program says it could not read.
 _FIRST_ERRORS_BYTES: Final = 256 * 1024
-#: Exit codes of shells and wrappers where the program itself is absent.
-MISSING: Final = 127
 
 
 class Source(Protocol):

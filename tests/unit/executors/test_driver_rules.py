@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import subprocess
 from datetime import UTC, datetime
 from decimal import Decimal
 from ipaddress import ip_address
@@ -118,22 +117,6 @@ def test_this_machine_has_names() -> None:
     assert is_here("127.0.0.1")
     assert not is_here("127.0.0.1:2222")
     assert not is_here("web-01.example.org")
-
-
-def test_the_remote_environment_is_one_line_each() -> None:
-    assert remote.environment_header("m", {"A": "b c"}) == b"STEP_ATTEMPT=m\nA=b c\n\n"
-    with pytest.raises(ValueError, match="line break"):
-        remote.environment_header("m", {"A": "b\nLD_PRELOAD=x"})
-
-
-def test_a_connection_that_ends_within_the_header_starts_nothing(tmp_path: Path) -> None:
-    """Cancelled while it is being started: the program must not run without its mark."""
-    line = remote.start_line(("touch", str(tmp_path / "ran")))
-    for header in (b"", b"STEP_ATTEMPT=m\nA=b", b"STEP_ATTEMPT=m\nA=b\n"):
-        subprocess.run(["/bin/sh", "-c", line], input=header, timeout=10, check=False)
-    assert not (tmp_path / "ran").exists()
-    subprocess.run(["/bin/sh", "-c", line], input=b"STEP_ATTEMPT=m\n\n", timeout=10, check=True)
-    assert (tmp_path / "ran").exists()
 
 
 def test_what_the_stopper_prints() -> None:
