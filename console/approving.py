@@ -91,6 +91,8 @@ def _show_call(field: str, spec: AdmittedStep) -> None:
         ("for each of", spec.for_each),
         ("assets", None if spec.assets is None else ", ".join(spec.assets)),
         ("secrets", spec.secrets),
+        ("become", spec.become),
+        ("connection", spec.connection),
     ):
         if value is not None:
             err.print(Text(f"    {said}: {_whole(value)}"), soft_wrap=True)

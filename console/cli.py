@@ -17,6 +17,7 @@ from console import (
     keys,
     locks,
     migrate,
+    output,
     policy,
     processes,
     stack,
@@ -68,7 +69,7 @@ def root(
 
 #: The headings of `--help`, and the modules of their commands.
 _SECTIONS = (
-    ("Plans and executions", (submission, watching, history, explain)),
+    ("Plans and executions", (submission, watching, history, output, explain)),
     ("Operators", (control, locks, audit, policy)),
     ("What there is", (tools, topics, dlq)),
     ("This machine", (stack, keys, migrate)),

@@ -49,6 +49,11 @@ def meaning(parameter: Parameter) -> str:
     for name, values in parameter.required_if.items():
         listed = ", ".join(json.dumps(value).strip('"') for value in values)
         words.append(f"Required when {name} is {listed}.")
+    for name, values in parameter.only_if.items():
+        listed = ", ".join(json.dumps(value).strip('"') for value in values)
+        words.append(f"Only where {name} is {listed}.")
+    if parameter.needs:
+        words.append(f"Only with {', '.join(parameter.needs)}.")
     if parameter.lone:
         words.append("A single one needs no list.")
     if parameter.aliases:

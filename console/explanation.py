@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from console import terminal
-from console.text import count, one_line, plain
+from console.text import count, json_text, one_line, plain
 
 if TYPE_CHECKING:
     from console.missing import Missing
@@ -51,6 +51,10 @@ def _details(call: ExplainedCall) -> list[str]:
         found.append(f"calls: {_called(call.invocation)}")
     if call.templates:
         found.append(f"filled during the run: {', '.join(call.templates)}")
+    if call.become:
+        found.append(f"as {call.become} on the host, by sudo")
+    if call.connection:
+        found.append(f"connection: {json_text(call.connection)}")
     if call.secrets:
         found.append(f"secrets: {', '.join(call.secrets)}")
     if call.locks:

@@ -115,6 +115,8 @@ def named_hosts(invocation: Invocation, command: StepCommand) -> set[str]:
     """
     found: set[str] = set()
     written = [invocation.host or "", *(command.assets or ())]
+    if command.connection is not None:
+        written.extend(jump.host for jump in command.connection.jump or ())
     for parameters in (command.parameters, invocation.arguments):
         written.extend(_values(parameters, named=False))
     for value in written:

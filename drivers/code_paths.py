@@ -25,9 +25,9 @@ async def refusal(invocation: Invocation, context: RunContext, *, here: bool) ->
     resources = context.resources
     folders = resources.settings.config_folders
     for name, path in invocation.code_paths:
-        reason = _spelling(path)
+        reason = misspelt(path)
         if reason is None and here:
-            reason = await asyncio.to_thread(_reason, path, folders, resources.step_users)
+            reason = await asyncio.to_thread(outside, path, folders, resources.step_users)
         elif reason is None and not inside(plain(path) or "", folders):
             reason = _outside(path)
         if reason is not None:
@@ -40,7 +40,8 @@ async def refusal(invocation: Invocation, context: RunContext, *, here: bool) ->
     return None
 
 
-def _spelling(path: str) -> str | None:
+def misspelt(path: str) -> str | None:
+    """Why a path of a plan is refused by its text alone."""
     usual = plain(path)
     if usual is None:
         return f"{path[:300]} is no absolute path without .."
@@ -51,8 +52,8 @@ def _outside(path: str) -> str:
     return f"{path[:300]} is in no folder that may be used"
 
 
-def _reason(path: str, folders: tuple[str, ...], users: StepUsers) -> str | None:
-    """What a path on this machine leads to; blocking.
+def outside(path: str, folders: tuple[str, ...], users: StepUsers) -> str | None:
+    """Why what a path on this machine leads to may not be used; blocking.
 
     What is absent is for the program to say. Nothing from the folder on may be writable for the
     programs of steps, so none of them replaces it between this check and the start.

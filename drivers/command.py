@@ -37,6 +37,8 @@ class CommandDriver:
         if isinstance(reached, Failure):
             return reached
         if where.kind == "local":
+            if (login := _login_fault(context)) is not None:
+                return fail(invocation, "capability_missing", login)
             try:
                 ended = await local.run(reached.invocation, context, reached.way_out)
                 return reached.explained(ended)
@@ -52,3 +54,16 @@ class CommandDriver:
         from drivers import ssh
 
         return await ssh.run(reached.invocation, context, where)
+
+
+def _login_fault(context: RunContext) -> str | None:
+    """Why a step cannot say by which login it runs on this machine, or None where it does not."""
+    command = context.command
+    named = [name for name in ("become", "connection") if getattr(command, name) is not None]
+    if not named:
+        return None
+    return (
+        f"{' and '.join(named)} of the step: only for hosts that are reached over SSH. On the "
+        "executor's own machine RUNSTREAM_STEP_USER and RUNSTREAM_ROOT_TOOLS decide as whom a "
+        "program runs; host with a port (localhost:22) reaches it over SSH"
+    )

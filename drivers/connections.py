@@ -2,7 +2,8 @@
 
 An asset may have in `metadata.connection`: `address` (else its `ip_address`, else
 its host name), `port`, `user`, `type` (`ssh`, `powershell` or `local`, where the rule does not
-fit), secret references `password` and `key`, and for WinRM `auth` and `tls`.
+fit), secret references `password` and `key`, hosts to go through as `jump`, and for WinRM `auth`
+and `tls`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
+from streams.hosts import MAX_JUMPS
 from toolmeta.hosts import literal_address, split_port
 
 Kind = Literal["local", "ssh", "powershell"]
@@ -40,6 +42,16 @@ class Asset:
 
 
 @dataclass(frozen=True, slots=True)
+class Jump:
+    """A host on the way to another one, as it is stated; secrets are still references."""
+
+    host: str
+    port: int | None = None
+    user: str | None = None
+    login: Mapping[str, Any] = field(default_factory=lambda: _NOTHING, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
     """How one host is reached. `name` is its name for people, `address` is connected to."""
 
@@ -53,6 +65,8 @@ class Connection:
     login: Mapping[str, Any] = field(default_factory=lambda: _NOTHING, repr=False)
     #: Whether it is in the inventory.
     known: bool = False
+    #: The hosts that are gone through, the nearest first.
+    jumps: tuple[Jump, ...] = ()
 
 
 def is_here(host: str | None) -> bool:
@@ -69,13 +83,22 @@ def kind_of(os_type: str | None, service_type: str | None) -> Kind:
     return "powershell" if windows and "ssh" not in (service_type or "").lower() else "ssh"
 
 
-def connection_of(host: str | None, asset: Asset | None) -> Connection:
+def connection_of(
+    host: str | None, asset: Asset | None, stated_port: int | None = None
+) -> Connection:
     """The connection to `host` (`name`, `name:port`, `[v6]:port`); `asset` is its own, if any.
 
     This machine is `local`, unless a port or the asset's connection says that it is to be reached
-    in another way. Raises ValueError where the asset's connection is not usable.
+    in another way. Raises ValueError where the asset's connection is not usable, and where `host`
+    has another port than the stated one.
     """
     name, port = split_port(host or "")
+    if stated_port is not None:
+        if port not in (None, stated_port):
+            raise ValueError(
+                f"connection.port: {stated_port} is not the port {port} that host names; give one"
+            )
+        port = stated_port
     if asset is None:
         kind: Kind = "local" if port is None and is_here(name) else "ssh"
         return Connection(kind, name, name, port)
@@ -83,10 +106,10 @@ def connection_of(host: str | None, asset: Asset | None) -> Connection:
     chosen = stated.get("type")
     if chosen is not None and chosen not in _KINDS:
         raise ValueError(f"the connection type of {asset.hostname} is not one of ssh, powershell")
-    stated_port = _port(asset, stated.get("port"))
+    own_port = _port(asset, stated.get("port"))
     if chosen is not None:
         kind = _KINDS[chosen]
-    elif is_here(asset.hostname) and port is None and stated_port is None:
+    elif is_here(asset.hostname) and port is None and own_port is None:
         kind = "local"
     else:
         kind = kind_of(asset.os_type, asset.service_type)
@@ -94,10 +117,11 @@ def connection_of(host: str | None, asset: Asset | None) -> Connection:
         kind,
         asset.hostname,
         _text(asset, "address") or asset.ip_address or asset.hostname,
-        port if port is not None else stated_port,
+        port if port is not None else own_port,
         _text(asset, "user"),
         {name: stated[name] for name in ("password", "key", "auth", "tls") if name in stated},
         known=True,
+        jumps=_jumps(asset),
     )
 
 
@@ -144,6 +168,24 @@ def _text(asset: Asset, name: str) -> str | None:
     if not isinstance(value, str) or not 0 < len(value) <= 256 or not value.isprintable():
         raise ValueError(f"the {name} in the connection of {asset.hostname} is not usable text")
     return value
+
+
+def _jumps(asset: Asset) -> tuple[Jump, ...]:
+    """Of an asset they are names only: each is looked up, with the login that is stored there."""
+    value = asset.connection.get("jump")
+    if value is None:
+        return ()
+    names = [value] if isinstance(value, str) else value
+    usable = isinstance(names, list) and len(names) <= MAX_JUMPS
+    if not usable or not all(_is_host(name) for name in names):
+        raise ValueError(
+            f"jump in the connection of {asset.hostname} is no list of at most {MAX_JUMPS} hosts"
+        )
+    return tuple(Jump(name) for name in names)
+
+
+def _is_host(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 253 and value.isprintable()
 
 
 def _port(asset: Asset, value: Any) -> int | None:

@@ -74,13 +74,15 @@ async def checked(invocation: Invocation, context: RunContext, *, here: bool) ->
     except ValueError as error:
         return fail(invocation, "not_configured", f"{SETTING}: {error}")
     argv, env = list(invocation.argv), dict(invocation.env)
-    added: list[tuple[int, str]] = []
+    added: list[tuple[int, tuple[str, str]]] = []
     for contact in contacts.hosts:
         host, port = split_port(contact.host)
         ports = contacts.ports_of(contact)
         found = await _peer(invocation, reach, host, ports, here=here)
         if isinstance(found, Failure):
             return found
+        if type(contact.place) is int:
+            added += [(contact.place, option) for option in _options(invocation, host, here=here)]
         if not here or contacts.name_kept:
             continue
         address = _fitting(found, argv)
@@ -92,11 +94,8 @@ async def checked(invocation: Invocation, context: RunContext, *, here: bool) ->
             env[contact.place] = text
             continue
         argv[contact.place] = text
-        if contacts.name_option is not None and not _literal(host):
-            added.append((contact.place, host))
-    if contacts.name_option is not None and contacts.name_option not in argv:
-        for place, host in reversed(added):
-            argv[place + 1 : place + 1] = [contacts.name_option, host]
+    for place, option in reversed(added):
+        argv[place + 1 : place + 1] = option
     urls: list[str] = []
     for text in contacts.proxied:
         chosen = await _chosen(invocation, reach, text, here=here)
@@ -196,6 +195,18 @@ async def _addresses(invocation: Invocation, host: str) -> list[Address] | Failu
         return await resolve(host, 0)
     except Unresolvable as error:
         return fail(invocation, "unreachable", f"{host}: {error}")
+
+
+def _options(invocation: Invocation, host: str, *, here: bool) -> Iterator[tuple[str, str]]:
+    """What tells the program the host whose address it gets, as far as argv does not say it."""
+    contacts, argv = invocation.contacts, invocation.argv
+    # Neither a certificate nor SNI has the dot at the end of an absolute name (RFC 6066).
+    name, literal = host.rstrip("."), bool(_literal(host))
+    option = contacts.name_option
+    if here and option is not None and option not in argv and not literal:
+        yield option, name
+    if contacts.compared_by is not None and not set(contacts.compared_by) & set(argv):
+        yield contacts.compared_by[literal], name
 
 
 def _literal(host: str) -> list[Address]:

@@ -29,7 +29,8 @@ from drivers.stopping import run_until_stopped
 from streams.ids import attempt_id
 from toolmeta.invocation import Invocation
 
-_FOLDERS: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: Where programs are looked for beyond PATH.
+FOLDERS: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: How long the streams may stay open after the program has ended (a background child holds them).
 _LINGER_SECONDS: Final = 1.0
 #: What another attempt may not meet: processes, memory, open files, space.
@@ -159,7 +160,7 @@ def minimal_environment(added: dict[str, str], home: str) -> dict[str, str]:
 def program_path() -> str:
     """The folders in which programs are looked for: the executor's, then the usual ones."""
     path = os.environ.get("PATH", "").split(":")
-    folders = [*path, *(folder for folder in _FOLDERS.split(":") if folder not in path)]
+    folders = [*path, *(folder for folder in FOLDERS.split(":") if folder not in path)]
     return ":".join(folder for folder in folders if folder)
 
 

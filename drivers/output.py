@@ -148,6 +148,17 @@ class OutputPublisher:
         while self._in_flight:
             await asyncio.wait(self._in_flight)
 
+    def has_written(self, stream: Stream) -> bool:
+        """Whether anything was written to the stream, published or not."""
+        return stream in self._streams
+
+    def published(self, stream: Stream) -> dict[str, Any] | None:
+        """Bytes and SHA-256 of what was published of a stream; None where nothing was."""
+        state = self._streams.get(stream)
+        if state is None or not state.offset:
+            return None
+        return {"bytes": state.offset, "sha256": state.digest.hexdigest()}
+
     def summary(self, stream: Stream) -> StreamSummary | None:
         """What the result keeps of a stream; None where nothing was written to it."""
         state = self._streams.get(stream)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, Protocol
 
 from drivers.context import Outcome, RunContext, Success
 from drivers.errors import fail
 from drivers.launcher import READ_BYTES
-from drivers.values import fitting, jsonable
+from drivers.values import KEPT_BYTES, jsonable
+from streams.truncation import FIELDS, MOST_NAMED, TRUNCATED, WHOLE_OUTPUT, mark, part_of
 from toolmeta import unread
 from toolmeta.invocation import Invocation
 
-#: Of stdout, for the parser.
-PARSED_BYTES: Final = 4 * 1024 * 1024
 #: Of stdout, as text in the output of a tool without a parser.
 TEXT_BYTES: Final = 64 * 1024
 #: Of output that is parsed in the event loop and not in a thread.
@@ -23,8 +23,6 @@ _QUICK_BYTES: Final = 32 * 1024
 _LAST_ERRORS_BYTES: Final = 4 * 1024
 #: Of stderr from its beginning, for what a program says it could not read.
 _FIRST_ERRORS_BYTES: Final = 256 * 1024
-#: Exit codes of shells and wrappers where the program itself is absent.
-MISSING: Final = 127
 
 
 class Source(Protocol):
@@ -56,7 +54,7 @@ class ProgramOutput:
         self._errors = b""
         self._first_errors = bytearray()
         self._writing = 0
-        self.stdout_bytes = 0
+        self.stdout_bytes = self.stdout_lines = 0
         #: Pieces read so far, of both streams.
         self.reads = 0
 
@@ -69,7 +67,8 @@ class ProgramOutput:
                     raise OutputLimit
             if stream == "stdout" or self._merged:
                 self.stdout_bytes += len(data)
-                self._kept += data[: PARSED_BYTES - len(self._kept)]
+                self.stdout_lines += data.count(b"\n")
+                self._kept += data[: KEPT_BYTES - len(self._kept)]
             if stream == "stderr":
                 self._errors = (self._errors + data)[-_LAST_ERRORS_BYTES:]
                 self._first_errors += data[: _FIRST_ERRORS_BYTES - len(self._first_errors)]
@@ -110,11 +109,18 @@ class ProgramOutput:
     @property
     def whole(self) -> bool:
         """Whether all of stdout was kept."""
-        return self.stdout_bytes <= PARSED_BYTES
+        return self.stdout_bytes <= KEPT_BYTES
 
     def text(self, limit: int | None = None) -> str:
-        """What was kept of stdout, or its first `limit` bytes."""
-        return bytes(self._kept[:limit]).decode("utf-8", "replace")
+        """What was kept of stdout, whole rows where that is not all; or `limit` bytes.
+
+        Rows end with a line, or with NUL where names may hold line breaks.
+        """
+        kept = bytes(self._kept[:limit])
+        if limit is None and not self.whole:
+            end = max(kept.rfind(b"\n"), kept.rfind(b"\0"))
+            kept = kept[: end + 1] if end >= 0 else kept
+        return kept.decode("utf-8", "replace")
 
 
 async def conclude(invocation: Invocation, written: ProgramOutput, exit_code: int) -> Outcome:
@@ -123,9 +129,7 @@ async def conclude(invocation: Invocation, written: ProgramOutput, exit_code: in
     unreadable = _unreadable(invocation, written, exit_code)
     problem: str | None = None
     output: dict[str, Any] = {"exit_code": exit_code}
-    if not written.whole and invocation.parser is not None:
-        output |= {"truncated": True, "stdout_bytes": written.stdout_bytes}
-    elif written.stdout_bytes <= _QUICK_BYTES:
+    if written.stdout_bytes <= _QUICK_BYTES:
         problem = _parse(invocation.parser, written, exit_code, output)
     else:
         # Parsing megabytes would stop every other attempt of this process meanwhile.
@@ -134,7 +138,6 @@ async def conclude(invocation: Invocation, written: ProgramOutput, exit_code: in
         whole = output.get("complete", True) is True
         output |= jsonable(unreadable.fields)
         output["complete"] = whole and unreadable.complete
-    output = fitting(output)
     if not good and not _went_on(unreadable):
         named = None if unreadable is None else unreadable.named
         if named is not None:
@@ -158,7 +161,7 @@ def _unreadable(
 ) -> unread.Reading | None:
     """What the program could not read; None where it does not say so, or failed otherwise.
 
-    Of an output that was too large to be parsed nothing is known to be complete.
+    An answer of which a part was not kept is not complete.
     """
     rule = invocation.unread
     if rule is None:
@@ -183,16 +186,35 @@ def _parse(
     from toolmeta.parse import ParseError, parse
 
     problem = None
+    if not written.whole:
+        counted = {"stdout_bytes": written.stdout_bytes, "stdout_lines": written.stdout_lines}
+        output |= {"truncated": True, **counted}
     if parser is not None:
         try:
-            output.update(jsonable(parse(parser, written.text(), exit_code)))
+            found = jsonable(parse(parser, written.text(), exit_code, datetime.now(UTC)))
+            output.update(found)
+            if not written.whole:
+                _mark_all(output, found)
             return None
         except ParseError as error:
-            problem = str(error)
+            # What was cut in the middle need not be what its parser expects.
+            problem = str(error) if written.whole else None
     output.update(jsonable(parse(None, written.text(TEXT_BYTES), exit_code)))
     if written.stdout_bytes > TEXT_BYTES:
-        output["truncated"] = True
+        mark(output, "text", len(output["text"]), None)
     return problem
+
+
+def _mark_all(output: dict[str, Any], found: dict[str, Any]) -> None:
+    """Say that everything in `found`, counts and sums too, is of the beginning of stdout only."""
+    names = [name for name in found if name not in ("exit_code", TRUNCATED, FIELDS)]
+    if len(names) > MOST_NAMED:
+        mark(output, WHOLE_OUTPUT, len(names), None)
+        return
+    for name in names:
+        value = found[name]
+        kept = len(value) if isinstance(value, list | str | dict) else 1
+        mark(output, part_of("", name), kept, None)
 
 
 def _cause(invocation: Invocation, written: ProgramOutput) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,20 +13,59 @@ from drivers.connections import Connection
 from drivers.context import Failure, RunContext
 from drivers.errors import fail, secret_failure
 from drivers.secret_use import SecretError
-from drivers.step_connection import revealed
+from drivers.step_connection import connection_of_jump, revealed
 from toolmeta.invocation import Invocation
 
 _PORT: Final = 22
 _KEY_SECONDS: Final = 5.0
 
 
-async def connect(
-    invocation: Invocation, context: RunContext, where: Connection
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The connections to a host: to those on the way, and last to the host itself."""
+
+    connections: tuple[asyncssh.SSHClientConnection, ...] = ()
+
+    @property
+    def host(self) -> asyncssh.SSHClientConnection:
+        """The connection to the host."""
+        return self.connections[-1]
+
+    def abort(self) -> None:
+        """End all of them without a word to the hosts."""
+        for connection in reversed(self.connections):
+            connection.abort()
+
+
+async def connect(invocation: Invocation, context: RunContext, where: Connection) -> Way | Failure:
+    """Authenticated connections; nothing was run yet, so every failure is before any effect."""
+    way = Way()
+    try:
+        for jump in where.jumps:
+            hop = await connection_of_jump(invocation, context, jump)
+            opened = hop if isinstance(hop, Failure) else await _open(invocation, context, hop, way)
+            if isinstance(opened, Failure):
+                await close(way)
+                return opened
+            way = Way((*way.connections, opened))
+        opened = await _open(invocation, context, where, way, own=True)
+    except BaseException:
+        way.abort()
+        raise
+    if isinstance(opened, Failure):
+        await close(way)
+        return opened
+    return Way((*way.connections, opened))
+
+
+async def _open(
+    invocation: Invocation, context: RunContext, where: Connection, way: Way, *, own: bool = False
 ) -> asyncssh.SSHClientConnection | Failure:
-    """An authenticated connection; nothing was run yet, so every failure is before any effect."""
+    """One connection, through the last one of the way; with `own` by the step's login."""
     host, name = where.name, where.address
     port = where.port or context.resources.settings.ssh_port
     options = dict(context.resources.ssh_options())
+    options["tunnel"] = way.host if way.connections else ()
     try:
         known = _known_hosts(Path(options.pop("known_hosts")))
     except (OSError, ValueError) as error:
@@ -36,7 +76,7 @@ async def connect(
         # known_hosts has the key under the asset's name, whatever its address is now.
         listed = options["host_key_alias"] = host
     try:
-        options |= await _login(context, where)
+        options |= await _login(context, where, own=own)
         return await asyncssh.connect(name, port, known_hosts=known, **options)
     except SecretError as error:
         return secret_failure(invocation, error, host)
@@ -47,6 +87,9 @@ async def connect(
         return fail(invocation, "login_refused", f"{host} refuses the login of {user}")
     except asyncssh.KeyImportError as error:
         return fail(invocation, "not_configured", f"the SSH key cannot be read: {error}")
+    except asyncssh.ChannelOpenError as error:
+        message = f"the jump host before {host} opens no connection to its port {port}"
+        return fail(invocation, "unreachable", f"{message}: {error.reason}")
     except ConnectionRefusedError:
         return fail(invocation, "connection_refused", f"{host} has no SSH server at port {port}")
     except TimeoutError:
@@ -55,23 +98,25 @@ async def connect(
         return fail(invocation, "not_configured", "the SSH key file does not exist")
     except (OSError, asyncssh.Error) as error:
         hung_up = isinstance(error, asyncssh.Error | ConnectionError)
-        if hung_up and await _has_other_key(known, name, port):
+        if hung_up and await _has_other_key(known, name, port, way):
             return _host_key(invocation, known, name, port)
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         return fail(invocation, "unreachable", f"{host} cannot be reached over SSH: {reason}")
 
 
-async def _login(context: RunContext, where: Connection) -> dict[str, Any]:
-    """The login of the step or the asset; raises SecretError and KeyImportError."""
-    own = context.command.secrets or {}
+async def _login(context: RunContext, where: Connection, *, own: bool) -> dict[str, Any]:
+    """The login of the step, the jump or the asset; raises SecretError and KeyImportError."""
+    steps = (context.command.secrets or {}) if own else {}
+    kind = "ssh" if own else "jump"
     options: dict[str, Any] = {}
     if where.user is not None:
         options["username"] = where.user
-    key = await revealed(context, own.get("ssh_key") or where.login.get("key"), "ssh_key", where)
+    stated = steps.get("ssh_key") or where.login.get("key")
+    key = await revealed(context, stated, f"{kind}_key", where)
     if key is not None:
         options["client_keys"] = [asyncssh.import_private_key(key)]
-    stated = own.get("ssh_password") or where.login.get("password")
-    password = await revealed(context, stated, "ssh_password", where)
+    stated = steps.get("ssh_password") or where.login.get("password")
+    password = await revealed(context, stated, f"{kind}_password", where)
     if password is not None:
         options["password"] = password
         options["preferred_auth"] = ("publickey", "password")
@@ -87,7 +132,7 @@ def _keys(known: asyncssh.SSHKnownHosts, name: str, port: int) -> Any:
     return known.match(name, "", None if port == _PORT else port)[0]
 
 
-async def _has_other_key(known: asyncssh.SSHKnownHosts, name: str, port: int) -> bool:
+async def _has_other_key(known: asyncssh.SSHKnownHosts, name: str, port: int, way: Way) -> bool:
     """Whether the host has only keys of another kind than the known one.
 
     Only the known kind is requested; a server without one closes the connection without a reason.
@@ -97,7 +142,8 @@ async def _has_other_key(known: asyncssh.SSHKnownHosts, name: str, port: int) ->
         return False
     try:
         async with asyncio.timeout(_KEY_SECONDS):
-            key = await asyncssh.get_server_host_key(name, port, config=None)
+            tunnel = way.host if way.connections else ()
+            key = await asyncssh.get_server_host_key(name, port, tunnel=tunnel, config=None)
     except (OSError, asyncssh.Error, TimeoutError):
         return False
     return key is not None and key not in keys
@@ -116,11 +162,12 @@ def _host_key(
     return fail(invocation, "host_key_unknown", message)
 
 
-async def close(connection: asyncssh.SSHClientConnection, seconds: float = 2.0) -> None:
-    """Close the connection; waits at most `seconds` for the host."""
-    connection.close()
+async def close(way: Way, seconds: float = 2.0) -> None:
+    """Close the connections, the last first; waits at most `seconds` for the hosts."""
     try:
         async with asyncio.timeout(seconds):
-            await connection.wait_closed()
+            for connection in reversed(way.connections):
+                connection.close()
+                await connection.wait_closed()
     except TimeoutError:
-        connection.abort()
+        way.abort()

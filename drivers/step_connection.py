@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import psycopg
 from psycopg_pool import PoolTimeout, TooManyRequests
 
-from drivers.connections import Asset, Connection, asset_of, connection_of
+from drivers.connections import Asset, Connection, Jump, asset_of, connection_of
 from drivers.context import Failure, RunContext
 from drivers.databases import inventory
 from drivers.errors import fail
 from drivers.http import ranges
 from drivers.secret_use import SecretError
+from streams.hosts import JumpHost
 from toolmeta.hosts import literal_address, split_port
 from toolmeta.invocation import Invocation
 
@@ -42,10 +44,49 @@ async def connection_of_step(invocation: Invocation, context: RunContext) -> Con
         if asset is None and host is None:
             message = f"there is no asset {named} in the inventory: name the host"
             return fail(invocation, "not_found", message)
+    stated = context.command.connection
     try:
-        where = connection_of(named, asset)
+        where = connection_of(named, asset, None if stated is None else stated.port)
     except ValueError as error:
         return fail(invocation, "invalid_parameters", str(error))
+    if stated is not None and stated.user is not None:
+        where = replace(where, user=stated.user)
+    if stated is not None and stated.jump is not None:
+        where = replace(where, jumps=tuple(map(_jump_of, stated.jump)))
+    return await _guarded(invocation, where)
+
+
+async def connection_of_jump(
+    invocation: Invocation, context: RunContext, jump: Jump
+) -> Connection | Failure:
+    """How a host on the way is reached: by what is stated, then by the inventory.
+
+    What is gone through to that host itself, by the inventory, does not count here.
+    """
+    try:
+        asset = await _look_up(context, split_port(jump.host)[0].rstrip(".").lower())
+    except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
+        message = f"the inventory cannot be asked about {jump.host}: {type(error).__name__}"
+        return fail(invocation, "unreachable", message)
+    try:
+        where = connection_of(jump.host, asset, jump.port)
+    except ValueError as error:
+        return fail(invocation, "invalid_parameters", str(error))
+    if where.kind == "powershell":
+        message = f"{where.name} is a Windows host that is reached by PowerShell: no jump host"
+        return fail(invocation, "invalid_parameters", message)
+    login = {**where.login, **jump.login}
+    user = where.user if jump.user is None else jump.user
+    return await _guarded(invocation, replace(where, kind="ssh", user=user, login=login, jumps=()))
+
+
+def _jump_of(stated: JumpHost) -> Jump:
+    login = {"key": stated.key, "password": stated.password}
+    given = {name: value for name, value in login.items() if value is not None}
+    return Jump(stated.host, stated.port, stated.user, given)
+
+
+async def _guarded(invocation: Invocation, where: Connection) -> Connection | Failure:
     if await _leads_to_metadata(where):
         message = f"{where.name}: the address may be that of a cloud's metadata service"
         return fail(invocation, "refused_address", message)

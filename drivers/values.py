@@ -10,16 +10,13 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
 
-import orjson
-
 from drivers.output import escaped
 from streams.limits import MAX_OUTPUT_BYTES
 
-#: Drivers cut rows and text to this size; where an output exceeds its budget, which is a little
-#: more, the agent leaves fields out.
+#: What a driver keeps of what it is answered; the agent shortens it for the result.
+KEPT_BYTES: Final = 4 * 1024 * 1024
+#: What fits a result without being shortened.
 OUTPUT_BYTES: Final = MAX_OUTPUT_BYTES - 8 * 1024
-#: Of the fields that were left out, so many are named.
-_NAMES: Final = 100
 _DEPTH: Final = 64
 _TOO_DEEP: Final = "(nested too deep)"
 
@@ -58,25 +55,3 @@ def jsonable(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [jsonable(item, depth + 1) for item in value]
     return escaped(str(value))
-
-
-def fitting(output: dict[str, Any], limit: int = OUTPUT_BYTES) -> dict[str, Any]:
-    """The output if its JSON is at most `limit` bytes, else without its largest fields.
-
-    The first 100 fields that were left out are named in `omitted`, and `truncated` is true.
-    """
-    sizes = {
-        name: len(orjson.dumps(value)) + len(orjson.dumps(name)) + 2
-        for name, value in output.items()
-    }
-    total = sum(sizes.values())
-    if total <= limit:
-        return output
-    omitted: dict[str, None] = {}
-    for name in sorted(sizes, key=lambda name: sizes[name], reverse=True):
-        if total <= limit:
-            break
-        total -= sizes[name]
-        omitted[name] = None
-    kept = {name: value for name, value in output.items() if name not in omitted}
-    return {**kept, "omitted": list(omitted)[:_NAMES], "truncated": True}

@@ -269,6 +269,11 @@ class ExecutorSettings(InventorySettings, SecretSettings):
     capture_dir: str | None = Field(
         default=None, description="folder of packet captures; default is captures in the state_dir"
     )
+    capture_folders: Folders = Field(
+        default=(),
+        description="folders on this machine, comma separated: below them plans may name captures "
+        "that were made elsewhere (`file` of the tools that read captures); none by default",
+    )
     capture_max_bytes: int = Field(
         default=64 * 1024 * 1024, ge=4_096, le=4 * 1024**3, description="size of one capture"
     )

@@ -48,6 +48,9 @@ class AdmittedStep:
     secrets: dict[str, Any] | None = None
     #: Where `parameters` hold references to secrets, as JSON pointers: literals of the plan.
     secret_paths: tuple[str, ...] = ()
+    #: `Become` and `StepConnection` of the plan, without what is null there.
+    become: dict[str, Any] | None = None
+    connection: dict[str, Any] | None = None
     compensate: AdmittedStep | None = None
 
 

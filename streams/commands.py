@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
 from streams.actors import ANONYMOUS, Actor
+from streams.hosts import Become, StepConnection
 from streams.locks import Tokens
 from streams.plans import StepId
 from streams.reports import Attempt
@@ -123,6 +124,12 @@ class StepCommand(BaseModel):
         description="of the locks that this step needs; a lower one than was seen is refused",
     )
     secrets: dict[str, Any] | None = None
+    become: Become | None = Field(
+        default=None, description="as whom the program runs on its host; null: as the login"
+    )
+    connection: StepConnection | None = Field(
+        default=None, description="what of the connection to the host the plan says"
+    )
     secret_paths: tuple[str, ...] = Field(
         default=(),
         description="JSON pointers into `parameters`: the only places where a reference to a "

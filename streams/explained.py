@@ -34,6 +34,12 @@ class ExplainedCall:
     secrets: Annotated[list[str], Field(description="paths, never values")] = with_default(
         default_factory=list
     )
+    become: Annotated[
+        str | None, Field(description="as whom its program runs on the host; null: as the login")
+    ] = None
+    connection: Annotated[
+        dict[str, Any] | None, Field(description="what the plan says of the way to the host")
+    ] = None
     templates: Annotated[
         list[str], Field(description="parameters that the run fills; the others are literals")
     ] = with_default(default_factory=list)

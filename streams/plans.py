@@ -12,6 +12,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from streams.actors import ANONYMOUS, Actor
+from streams.hosts import StepConnection, WrittenBecome
 from streams.limits import MAX_STEPS
 from streams.vocabulary import ActionClass, Environment, Mode, SlaClass, stored_environment
 
@@ -108,6 +109,13 @@ class Step(BaseModel):
     compensate: Compensation | None = None
     assets: list[AssetName] | None = Field(default=None, max_length=100, fail_fast=True)
     secrets: dict[str, Any] | None = None
+    become: WrittenBecome = Field(
+        default=None,
+        description="as whom the program runs on its host, by sudo; `true` is root",
+    )
+    connection: StepConnection | None = Field(
+        default=None, description="how the host is reached over SSH"
+    )
 
 
 class Plan(BaseModel):

@@ -6,10 +6,12 @@ embedded ones elsewhere.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import cache
+from pathlib import Path
 
 from devstack.jars import KAFKA_VERSION
 from devstack.kafka_config import ONE_NODE
@@ -21,6 +23,7 @@ _CONTROLLER_PORT = 9093
 #: Pulling the image included.
 _START_SECONDS = 300
 _ENGINE_SECONDS = 3
+_ENGINE_SOCKET = Path("/var/run/docker.sock")
 
 
 class Source(StrEnum):
@@ -44,6 +47,9 @@ def engine_answers() -> bool:
     import docker
     from docker.errors import DockerException
 
+    if "DOCKER_HOST" not in os.environ and not _ENGINE_SOCKET.is_socket():
+        # The client would leave the socket open with which it did not reach this one.
+        return False
     try:
         client = docker.from_env(timeout=_ENGINE_SECONDS)
         try:

@@ -32,6 +32,12 @@ class Checker:
         self._conditional = tuple(
             (name, item.required_if) for name, item in tool.parameters.items() if item.required_if
         )
+        self._limited = tuple(
+            (name, item.only_if) for name, item in tool.parameters.items() if item.only_if
+        )
+        self._dependent = tuple(
+            (name, item.needs) for name, item in tool.parameters.items() if item.needs
+        )
         self.defaults = {
             name: item.default for name, item in tool.parameters.items() if item.default is not None
         }
@@ -55,6 +61,14 @@ class Checker:
         for name, conditions in self._conditional:
             if given.get(name) is None:
                 self._require_if(name, conditions, given, found)
+        for name, limits in self._limited:
+            if given.get(name) not in (None, False):
+                self._only_if(name, limits, given, found)
+        for name, needed in self._dependent:
+            absent = [other for other in needed if given.get(other) is None]
+            if absent and given.get(name) not in (None, False):
+                message = f"means nothing without {' and '.join(absent)}"
+                found.append(Problem(f"parameters.{name}", message))
         for group in self._tool.one_of:
             if all(given.get(name) is None for name in group):
                 found.append(Problem("parameters", f"give one of {', '.join(group)}"))
@@ -87,14 +101,27 @@ class Checker:
         found: list[Problem],
     ) -> None:
         for other, values in conditions.items():
-            value = given.get(other)
-            if value is None:
-                value = self.defaults.get(other)
-            if not is_reference(value) and any(
-                type(value) is type(item) and value == item for item in values
-            ):
+            value = self._value(other, given)
+            if not is_reference(value) and _is_one(value, values):
                 message = f"is required when {other} is {value}"
                 found.append(Problem(f"parameters.{name}", message))
+
+    def _only_if(
+        self,
+        name: str,
+        limits: dict[str, tuple[Any, ...]],
+        given: dict[str, Any],
+        found: list[Problem],
+    ) -> None:
+        for other, values in limits.items():
+            value = self._value(other, given)
+            if not is_reference(value) and not _is_one(value, values):
+                listed = ", ".join(str(item) for item in values)
+                found.append(Problem(f"parameters.{name}", f"is only for {other} {listed}"))
+
+    def _value(self, name: str, given: dict[str, Any]) -> Any:
+        value = given.get(name)
+        return self.defaults.get(name) if value is None else value
 
     def _unknown(self, name: Any) -> Problem:
         shown = str(name)[:64]
@@ -108,6 +135,10 @@ class Checker:
         else:
             hint = "it takes none"
         return Problem(f"parameters.{shown}", f"is no parameter of {self._tool.name}; {hint}")
+
+
+def _is_one(value: Any, values: tuple[Any, ...]) -> bool:
+    return any(type(value) is type(item) and value == item for item in values)
 
 
 @lru_cache(maxsize=1_024)

@@ -27,6 +27,7 @@ def contacts_of(tool: Tool, values: dict[str, Any]) -> Contacts:
         port=port if type(port) is int else None,
         name_kept=values.get(stated.name_kept_if or "") is True,
         name_option=stated.name_option,
+        compared_by=stated.compared_by,
         address_variable=stated.address_variable,
         proxied=proxied,
         probe=stated.probe,

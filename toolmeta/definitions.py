@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from toolmeta.converted import ConvertedFiles
 
@@ -44,9 +44,9 @@ def as_json(text: str, domain: str, name: str) -> str:
     """A definition's YAML as JSON, so that nothing but JSON (a date, a NaN) gets into it."""
     import yaml
 
-    # The C loader is ten times as fast; where libyaml is missing the pure one reads the same.
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    from toolmeta import definition_text
+
     try:
-        return json.dumps(yaml.load(text, Loader=loader), allow_nan=False)  # noqa: S506 - safe
+        return json.dumps(definition_text.read(text), allow_nan=False)
     except (yaml.YAMLError, TypeError, ValueError) as error:
         raise CatalogueError(f"{domain}/{name}.yaml: {error}") from error

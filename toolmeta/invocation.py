@@ -45,6 +45,8 @@ class Contacts:
     name_kept: bool = False
     #: The option by which the program gets the name of a host beside its address.
     name_option: str | None = None
+    #: The options that have the program compare a certificate with a name and with an address.
+    compared_by: tuple[str, str] | None = None
     #: The environment variable in which the program gets the address beside the name.
     address_variable: str | None = None
     #: URLs, paths and connection strings that choose the peers: the program gets a proxy.

@@ -68,6 +68,11 @@ class Contacts(BaseModel):
     name_option: str | None = Field(
         default=None, description="the option that still tells the program the name (SNI)"
     )
+    compared_by: tuple[str, str] | None = Field(
+        default=None,
+        description="the options that have the program compare a certificate with the peer: the "
+        "one for a name and the one for an address; added where argv has neither",
+    )
     address_variable: str | None = Field(
         default=None,
         description="the environment variable that takes the address, where the name must stay",

@@ -103,6 +103,12 @@ class Parameter(Shape):
     required_if: dict[Name, tuple[Scalar, ...]] = Field(
         default_factory=dict, description="also required when the named parameter has such a value"
     )
+    only_if: dict[Name, tuple[Scalar, ...]] = Field(
+        default_factory=dict, description="refused where the named parameter has another value"
+    )
+    needs: tuple[Name, ...] = Field(
+        default=(), description="parameters without which this one means nothing"
+    )
     default: Any = None
     aliases: tuple[Name, ...] = ()
     examples: tuple[Any, ...] = ()

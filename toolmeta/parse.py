@@ -8,10 +8,12 @@ parsers of the jc library.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final
 
 import jc
 
+from streams import truncation
 from toolmeta.parsers import (
     aws,
     azure,
@@ -53,6 +55,8 @@ MAX_ENTRIES: Final = 1_000
 MAX_TEXT: Final = 65_536
 
 Parser = Callable[[str], dict[str, Any]]
+#: One whose fields depend on when the program ran.
+TimedParser = Callable[[str, datetime | None], dict[str, Any]]
 
 _PARSERS: Final[dict[str, Parser]] = {
     "arp_scan": neighbours.arp_scan,
@@ -107,7 +111,6 @@ _PARSERS: Final[dict[str, Parser]] = {
     "netstat": by_jc.netstat,
     "ngrep": ngrep.parse,
     "nslookup": nslookup.parse,
-    "openssl": openssl.parse,
     "pg_restore": databases.pg_restore,
     "pgrep": processes.pgrep,
     "ping": ping.parse,
@@ -131,6 +134,7 @@ _PARSERS: Final[dict[str, Parser]] = {
     "uniq": hosts.uniq,
     "zipkin": traces.zipkin,
 }
+_TIMED: Final[dict[str, TimedParser]] = {"openssl": openssl.parse}
 
 
 class ParseError(Exception):
@@ -141,20 +145,22 @@ def known(name: str) -> bool:
     """Whether there is a parser of this name."""
     family, _, rest = name.partition(":")
     if not rest:
-        return name in _PARSERS
+        return name in _PARSERS or name in _TIMED
     if family == "jc":
         return rest in jc.parser_mod_list()
     return family in ("field", "json")
 
 
-def parse(name: str | None, stdout: str, exit_code: int) -> dict[str, Any]:
+def parse(
+    name: str | None, stdout: str, exit_code: int, now: datetime | None = None
+) -> dict[str, Any]:
     """The output of a step: `exit_code` and what the parser found; without a parser the text.
 
-    Lists are cut at 1,000 entries and text at 64 Ki characters, then `truncated` is true.
-    Raises `ParseError`.
+    Lists are cut at 1,000 entries and text at 64 Ki characters, and `truncated_fields` says so.
+    Without `now` fields that tell how far a time is away are left out. Raises `ParseError`.
     """
     try:
-        found = _parse(name or "text", stdout)
+        found = _parse(name or "text", stdout, now)
     except ParseError:
         raise
     # Programs of any version may write anything; jc documents no exception class.
@@ -163,15 +169,17 @@ def parse(name: str | None, stdout: str, exit_code: int) -> dict[str, Any]:
         raise ParseError(f"The output is not what {name} expects ({reason}).") from error
     output: dict[str, Any] = {"exit_code": exit_code, **found}
     for key, value in found.items():
-        if (isinstance(value, list) and len(value) > MAX_ENTRIES) or (
-            isinstance(value, str) and len(value) > MAX_TEXT
-        ):
-            output[key] = value[: MAX_ENTRIES if isinstance(value, list) else MAX_TEXT]
-            output["truncated"] = True
+        most = MAX_ENTRIES if isinstance(value, list) else MAX_TEXT
+        if isinstance(value, list | str) and len(value) > most:
+            output[key] = value[:most]
+            truncation.mark(output, truncation.part_of("", key), most, len(value))
     return output
 
 
-def _parse(name: str, stdout: str) -> dict[str, Any]:
+def _parse(name: str, stdout: str, now: datetime | None) -> dict[str, Any]:
+    timed = _TIMED.get(name)
+    if timed is not None:
+        return timed(stdout, now)
     own = _PARSERS.get(name)
     if own is not None:
         return own(stdout)

@@ -113,6 +113,8 @@ def _unknown_names(tool: Tool) -> Iterator[str]:
     declared = set(tool.parameters)
     read = _used(tool) | {name for group in (*tool.one_of, *tool.exclusive) for name in group}
     read |= {name for item in tool.parameters.values() for name in item.required_if}
+    read |= {name for item in tool.parameters.values() for name in item.only_if}
+    read |= {name for item in tool.parameters.values() for name in item.needs}
     read |= {tool.risk.effect_by.parameter} if tool.risk.effect_by else set()
     read |= set(tool.target) - {"host"}
     raising = {place.partition(".")[0] for place in tool.risk.raised_by}

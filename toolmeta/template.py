@@ -26,6 +26,8 @@ _PLACEHOLDER: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 EACH_NAMES: Final = frozenset({"item", "key", "value"})
 #: The keys that make an object of a JSON template a choice.
 CHOICE: Final = frozenset({"choose", "from"})
+#: The key that makes an object of a JSON template the first of several that is there.
+FIRST: Final = frozenset({"first_of"})
 
 
 class Flag(BaseModel):
@@ -140,7 +142,8 @@ def fill_value(template: Any, values: Mapping[str, Any]) -> Any:
     """A JSON template filled: a string that is one placeholder keeps the parameter's type.
 
     Entries of objects and arrays that mention an absent parameter are left out (None).
-    `{choose: operation, from: {list: …, show: …}}` is the template of the parameter's value.
+    `{choose: operation, from: {list: …, show: …}}` is the template of the parameter's value, and
+    `{first_of: [a, b]}` the first that mentions no absent parameter.
     """
     if isinstance(template, str):
         pieces = parts(template)
@@ -150,6 +153,9 @@ def fill_value(template: Any, values: Mapping[str, Any]) -> Any:
     if isinstance(template, dict):
         if template.keys() == CHOICE:
             return fill_value(template["from"].get(as_text(values.get(template["choose"]))), values)
+        if template.keys() == FIRST:
+            found = (fill_value(item, values) for item in template["first_of"])
+            return next((item for item in found if item is not None), None)
         filled = {key: fill_value(item, values) for key, item in template.items()}
         return {key: item for key, item in filled.items() if item is not None}
     if isinstance(template, list):

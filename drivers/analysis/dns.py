@@ -135,7 +135,7 @@ def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
             queries.take(packet.time, source, destination, packet.payload, "udp")
         elif packet.protocol == "tcp":
             streams.take([packet])
-    for one in streams.all:
+    for one in streams.end():
         for own, other, side in (
             (one.client, one.server, one.from_client),
             (one.server, one.client, one.from_server),

@@ -21,7 +21,7 @@ from drivers.captures.source import about, source
 from drivers.cleanup import run_uncancelled
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail
-from drivers.values import fitting, jsonable
+from drivers.values import jsonable
 from toolmeta.invocation import Invocation
 
 #: A reader takes some 20 µs a packet: this many keep the interpreter busy for ten seconds.
@@ -43,7 +43,7 @@ class AnalysisDriver:
         name = str(invocation.call)
         if name == "dpkt":
             name = str(values["operation"])
-        argv = [] if values.get("capture") else tcpdump(values, capture_filter(name, options))
+        argv = tcpdump(values, capture_filter(name, options)) if values.get("interface") else []
         async with source(invocation, context, argv) as opened:
             if isinstance(opened, Failure):
                 return opened
@@ -51,9 +51,7 @@ class AnalysisDriver:
             found = await analyse_file(invocation, context, path, name, options)
             if isinstance(found, Failure):
                 return found
-            return Success(
-                fitting(jsonable({**about(origin, kept=bool(values.get("keep"))), **found}))
-            )
+            return Success(jsonable({**about(origin, kept=bool(values.get("keep"))), **found}))
 
 
 def options_of(values: dict[str, Any]) -> Options:

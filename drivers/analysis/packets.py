@@ -1,39 +1,29 @@
 """One captured frame, decoded: addresses, ports, flags and payload; pure.
 
 Decoding never raises: a frame that is damaged, cut off or of an unknown kind is a `Packet` with
-what could be read of it. Link layers: Ethernet (with VLAN tags), raw IP, BSD loopback and Linux
-cooked captures of both versions (LINKTYPE_ numbers of tcpdump.org).
+what could be read of it. The headers are read here and in `link` and `internet`, and not by dpkt,
+because a capture with a snap length ends in the middle of a header: what stands before is read.
 """
 
 from __future__ import annotations
 
 import socket
-import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO, Final
 
-import dpkt
-
-from drivers.analysis.pcap import Record, open_capture
+from drivers.analysis.fragments import Fragments
+from drivers.analysis.internet import Datagram, ipv4, ipv6
+from drivers.analysis.link import ARP, IPV4, IPV6, carried
+from drivers.analysis.pcap import Record, read_records
 
 FIN: Final = 0x01
 SYN: Final = 0x02
 RST: Final = 0x04
 ACK: Final = 0x10
 
-_RAW: Final = frozenset({12, 14, 101, 228, 229})
-#: Any frame is read by a few header parsers of dpkt; these are what they raise on damage.
-_DAMAGE: Final = (
-    dpkt.Error,
-    struct.error,
-    ValueError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    OSError,
-)
+_NAMES: Final = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,99 +53,67 @@ class Packet:
     payload_length: int = 0
     segment: Segment | None = None
     icmp: tuple[int, int] | None = None
+    #: A part of a datagram; the one that completes it has the ports and the whole payload.
     fragment: bool = False
 
 
 def read_packets(file: BinaryIO, limit: int) -> Iterator[Packet]:
     """At most `limit` packets of a capture file; raises pcap.NotACapture."""
-    capture = open_capture(file)
-    return (decode(capture.linktype, record) for record in islice(capture.records, limit))
+    return decode(islice(read_records(file), limit))
 
 
-def decode(linktype: int, record: Record) -> Packet:
-    """What can be read of one frame."""
-    try:
-        layer = _network(linktype, record.data)
-        if isinstance(layer, dpkt.ip.IP):
-            return _ipv4(layer, record)
-        if isinstance(layer, dpkt.ip6.IP6):
-            return _ipv6(layer, record)
-        if isinstance(layer, dpkt.arp.ARP):
-            source, destination = socket.inet_ntoa(layer.spa), socket.inet_ntoa(layer.tpa)
-            return Packet(record.time, record.wire_length, "arp", source, destination)
-    except _DAMAGE:
-        pass  # The frame is counted, and not decoded.
-    return Packet(record.time, record.wire_length, "other")
+def decode(records: Iterable[Record]) -> Iterator[Packet]:
+    """What can be read of each frame; fragments are put together."""
+    fragments = Fragments()
+    return (_packet(record, fragments) for record in records)
 
 
-def _network(linktype: int, data: bytes) -> object:
-    if linktype == 1:
-        return dpkt.ethernet.Ethernet(data).data
-    if linktype in _RAW:
-        return dpkt.ip6.IP6(data) if data[0] >> 4 == 6 else dpkt.ip.IP(data)
-    if linktype in (0, 108):
-        return dpkt.loopback.Loopback(data).data
-    if linktype == 113:
-        return _by_type(struct.unpack_from(">H", data, 14)[0], data[16:])
-    if linktype == 276:
-        return _by_type(struct.unpack_from(">H", data, 0)[0], data[20:])
-    return None
+def _packet(record: Record, fragments: Fragments) -> Packet:
+    kind, offset = carried(record.linktype, record.data)
+    data, on_wire = record.data[offset:], record.wire_length - offset
+    if kind == ARP and len(data) >= 28 and data[:6] == b"\x00\x01\x08\x00\x06\x04":
+        ends = socket.inet_ntoa(data[14:18]), socket.inet_ntoa(data[24:28])
+        return Packet(record.time, record.wire_length, "arp", *ends)
+    read = {IPV4: ipv4, IPV6: ipv6}.get(kind)
+    datagram = read(data, on_wire) if read is not None else None
+    if datagram is None:
+        return Packet(record.time, record.wire_length, "other")
+    return _transport(record, datagram, fragments.add(datagram, record.time))
 
 
-def _by_type(kind: int, data: bytes) -> object:
-    if kind == 0x0800:
-        return dpkt.ip.IP(data)
-    if kind == 0x86DD:
-        return dpkt.ip6.IP6(data)
-    return dpkt.arp.ARP(data) if kind == 0x0806 else None
-
-
-def _ipv4(layer: dpkt.ip.IP, record: Record) -> Packet:
-    source, destination = socket.inet_ntoa(layer.src), socket.inet_ntoa(layer.dst)
-    offset = int(layer.offset)
-    fragment = bool(offset or layer.mf)
-    length = max(0, layer.len - layer.hl * 4)
-    if offset:
-        name = _name(layer.p)
-        return Packet(record.time, record.wire_length, name, source, destination, fragment=True)
-    return _transport(layer.p, layer.data, length, source, destination, record, fragment)
-
-
-def _ipv6(layer: dpkt.ip6.IP6, record: Record) -> Packet:
-    source = socket.inet_ntop(socket.AF_INET6, layer.src)
-    destination = socket.inet_ntop(socket.AF_INET6, layer.dst)
-    headers = getattr(layer, "all_extension_headers", [])
-    length = max(0, layer.plen - sum(len(header) for header in headers))
-    fragment = any(isinstance(header, dpkt.ip6.IP6FragmentHeader) for header in headers)
-    return _transport(layer.p, layer.data, length, source, destination, record, fragment)
-
-
-def _name(number: int) -> str:
-    return {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6"}.get(number, str(number))
-
-
-def _transport(
-    number: int,
-    inner: object,
-    length: int,
-    source: str,
-    destination: str,
-    record: Record,
-    fragment: bool,
-) -> Packet:
-    name = _name(number)
-    common = (record.time, record.wire_length, name, source, destination)
-    if isinstance(inner, dpkt.tcp.TCP):
-        segment = Segment(inner.seq, inner.ack, inner.flags, inner.win)
-        size = max(0, length - inner.off * 4)
-        # A short frame is padded to 60 bytes: bytes after the datagram are not payload.
-        data = bytes(inner.data)[:size]
-        return Packet(*common, inner.sport, inner.dport, data, size, segment, fragment=fragment)
-    if isinstance(inner, dpkt.udp.UDP):
-        size = max(0, inner.ulen - 8)
-        data = bytes(inner.data)[:size]
-        return Packet(*common, inner.sport, inner.dport, data, size, fragment=fragment)
-    if isinstance(inner, dpkt.icmp.ICMP | dpkt.icmp6.ICMP6):
-        quoted = bytes(inner)[8:]
-        return Packet(*common, payload=quoted, icmp=(inner.type, inner.code), fragment=fragment)
+def _transport(record: Record, datagram: Datagram, whole: Datagram | None) -> Packet:
+    number = datagram.protocol
+    name = _NAMES.get(number, str(number))
+    common = (record.time, record.wire_length, name, datagram.source, datagram.destination)
+    fragment = datagram.part is not None
+    data = whole.data if whole is not None else b""
+    if whole is not None and number == 6 and len(data) >= 4:
+        segment, header = _segment(data)
+        size = max(0, whole.length - header) if segment is not None else 0
+        payload = data[header : header + size] if segment is not None else b""
+        return Packet(*common, *_ports(data), payload, size, segment, fragment=fragment)
+    if whole is not None and number == 17 and len(data) >= 4:
+        # A length of 0 means a datagram beyond 65,535 bytes (RFC 2675).
+        stated = int.from_bytes(data[4:6], "big") or whole.length
+        size = max(0, stated - 8)
+        return Packet(*common, *_ports(data), data[8 : 8 + size], size, fragment=fragment)
+    if whole is not None and name.startswith("icmp") and len(data) >= 2:
+        return Packet(*common, payload=data[8:], icmp=(data[0], data[1]), fragment=fragment)
     return Packet(*common, fragment=fragment)
+
+
+def _ports(data: bytes) -> tuple[int, int]:
+    return int.from_bytes(data[:2], "big"), int.from_bytes(data[2:4], "big")
+
+
+def _segment(data: bytes) -> tuple[Segment | None, int]:
+    """The header, None where it is cut off before its flags or wrong, and its length."""
+    header = (data[12] >> 4) * 4 if len(data) >= 14 else 0
+    if header < 20:
+        return None, 0
+    return Segment(
+        int.from_bytes(data[4:8], "big"),
+        int.from_bytes(data[8:12], "big"),
+        data[13],
+        int.from_bytes(data[14:16], "big"),
+    ), header

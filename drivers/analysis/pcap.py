@@ -1,7 +1,7 @@
 """Reading capture files: classic pcap of both byte orders and resolutions, and pcapng.
 
-Sources: pcap file format (draft-ietf-opsawg-pcap), pcapng (draft-ietf-opsawg-pcapng). The classic
-reader is our own because it must report the length on the wire, stop at a record that was cut off,
+Sources: pcap file format (draft-ietf-opsawg-pcap), pcapng (draft-ietf-opsawg-pcapng). The readers
+are our own because they must report the length on the wire, stop at a record that was cut off,
 and check every length that the file states.
 """
 
@@ -12,11 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-import dpkt
-
 #: A record is never longer than this; libpcap's own limit.
 MAX_RECORD: Final = 262_144
-_HEADER_BYTES: Final = 24
+HEADER_BYTES: Final = 24
 _PCAPNG: Final = b"\x0a\x0d\x0d\x0a"
 #: Magic number as read → byte order, and how many parts of a second its fraction counts.
 _MAGIC: Final = {
@@ -38,41 +36,33 @@ class Record:
     time: float
     data: bytes
     wire_length: int
+    #: A LINKTYPE_ number of tcpdump.org: what the frame begins with; 1 is Ethernet.
+    linktype: int = 1
     #: Where the record ends in the file; 0 where that is not known.
     end: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Capture:
-    """An opened capture file; `linktype` is a LINKTYPE_ number of tcpdump.org."""
-
-    linktype: int
-    records: Iterator[Record]
-
-
-def open_capture(file: BinaryIO) -> Capture:
+def read_records(file: BinaryIO) -> Iterator[Record]:
     """The records of a file, read on demand; raises NotACapture, also while reading.
 
     A record that is cut off at the end of the file is left out.
     """
-    header = file.read(_HEADER_BYTES)
-    if header[:4] in _MAGIC and len(header) == _HEADER_BYTES:
+    header = file.read(HEADER_BYTES)
+    if header[:4] in _MAGIC and len(header) == HEADER_BYTES:
         order, parts = _MAGIC[header[:4]]
         linktype = struct.unpack(f"{order}I", header[20:24])[0] & 0xFFFF
-        return Capture(linktype, _records(file, order, parts))
+        return _records(file, order, parts, linktype)
     if header[:4] == _PCAPNG:
+        from drivers.analysis.pcapng import read_blocks
+
         file.seek(0)
-        try:
-            reader = dpkt.pcapng.Reader(file)
-        except (dpkt.Error, ValueError, struct.error) as error:
-            raise NotACapture(f"the file is no pcapng capture: {error}"[:200]) from None
-        return Capture(reader.datalink(), _pcapng_records(reader))
+        return read_blocks(file)
     raise NotACapture("the file is neither a pcap nor a pcapng capture")
 
 
-def _records(file: BinaryIO, order: str, parts: int) -> Iterator[Record]:
+def _records(file: BinaryIO, order: str, parts: int, linktype: int) -> Iterator[Record]:
     head = struct.Struct(f"{order}IIII")
-    end = _HEADER_BYTES
+    end = HEADER_BYTES
     while len(raw := file.read(head.size)) == head.size:
         seconds, fraction, kept, wire = head.unpack(raw)
         if kept > MAX_RECORD:
@@ -81,13 +71,4 @@ def _records(file: BinaryIO, order: str, parts: int) -> Iterator[Record]:
         if len(data) < kept:
             return
         end += head.size + kept
-        yield Record(seconds + fraction / parts, data, max(wire, kept), end)
-
-
-def _pcapng_records(reader: dpkt.pcapng.Reader) -> Iterator[Record]:
-    try:
-        for time, data in reader:
-            yield Record(float(time), data, len(data))
-    except (dpkt.Error, ValueError, struct.error):
-        # Cut off in the middle of a block: the complete records were yielded.
-        return
+        yield Record(seconds + fraction / parts, data, max(wire, kept), linktype, end)

@@ -47,7 +47,7 @@ def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
     traffic, streams = Traffic(), Connections(options.ports or PORTS)
     streams.take(p for p in traffic.seen(packets, options) if p.protocol == "tcp")
     anomalies = Anomalies()
-    found = [_session(one, anomalies) for one in streams.all if one.from_server.data]
+    found = [_session(one, anomalies) for one in streams.end() if one.from_server.data]
     messages = [message for session in found for message in session.messages]
     codes: Counter[str] = Counter()
     for session in found:

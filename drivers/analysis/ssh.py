@@ -33,12 +33,15 @@ _AEAD: Final = re.compile(r".*gcm@openssh\.com|chacha20-poly1305@openssh\.com|AE
 
 def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
     """Every session with versions and algorithms, and what is weak."""
-    traffic, streams = Traffic(), Connections(options.ports or PORTS)
+    traffic = Traffic()
+    # A stored capture shows them at any port, where a listening one takes only the usual ports.
+    begins = b"" if options.ports else b"SSH-"
+    streams = Connections(options.ports or PORTS, begins=begins)
     streams.take(p for p in traffic.seen(packets, options) if p.protocol == "tcp")
     anomalies = Anomalies()
     found = [
         _session(one, anomalies)
-        for one in streams.all
+        for one in streams.end()
         if one.from_client.data.startswith(b"SSH-") or one.from_server.data.startswith(b"SSH-")
     ]
     return {

@@ -21,19 +21,23 @@ _SCAN_PORTS: Final = 20
 _SWEEP_HOSTS: Final = 20
 _LOSSY_SHARE: Final = 0.02
 _LOSSY_LEAST: Final = 3
+_COUNTED: Final = (
+    "retransmissions", "fast_retransmissions", "spurious_retransmissions", "repeated_bytes",
+    "missing_bytes", "out_of_order", "duplicate_acks", "zero_windows", "keep_alives",
+)  # fmt: skip
 
 
 def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
     """Every connection with its quality, and what is unusual about them."""
     traffic, found = Traffic(), Connections(options.ports)
     found.take(p for p in traffic.seen(packets, options) if p.protocol == "tcp")
-    every = found.all
+    every = found.end()
     talkers: Counter[tuple[str, str]] = Counter()
     for one in every:
         moved = one.from_client.payload_bytes + one.from_server.payload_bytes
         count(talkers, (one.client[0], one.server[0]), moved)
     total = sum(one.from_client.packets + one.from_server.packets for one in every)
-    repeated = sum(_retransmissions(one) for one in every)
+    repeated = _sum(every, "retransmissions")
     handshakes = [one.handshake_rtt for one in every if one.handshake_rtt is not None]
     return {
         **traffic.summary(),
@@ -41,8 +45,13 @@ def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
         "states": dict(Counter(one.state for one in every)),
         "retransmissions": repeated,
         "retransmission_percent": round(100 * repeated / total, 3) if total else 0.0,
-        "out_of_order": sum(o.from_client.out_of_order + o.from_server.out_of_order for o in every),
-        "zero_windows": sum(o.from_client.zero_windows + o.from_server.zero_windows for o in every),
+        "fast_retransmissions": _sum(every, "fast_retransmissions"),
+        "spurious_retransmissions": _sum(every, "spurious_retransmissions"),
+        "repeated_bytes": _sum(every, "repeated_bytes"),
+        "missing_bytes": _sum(every, "missing_bytes"),
+        "out_of_order": _sum(every, "out_of_order"),
+        "duplicate_acks": _sum(every, "duplicate_acks"),
+        "zero_windows": _sum(every, "zero_windows"),
         "handshake_rtt_min_ms": milliseconds(min(handshakes, default=None)),
         "handshake_rtt_avg_ms": milliseconds(
             sum(handshakes) / len(handshakes) if handshakes else None
@@ -55,9 +64,8 @@ def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
     }
 
 
-def _retransmissions(one: Connection) -> int:
-    repeated_syns = max(0, one.syns - 1)
-    return one.from_client.retransmissions + one.from_server.retransmissions + repeated_syns
+def _sum(every: Iterable[Connection], field: str) -> int:
+    return sum(getattr(o.from_client, field) + getattr(o.from_server, field) for o in every)
 
 
 def _row(one: Connection) -> dict[str, Any]:
@@ -71,11 +79,7 @@ def _row(one: Connection) -> dict[str, Any]:
         "bytes_from_server": one.from_server.payload_bytes,
         "handshake_rtt_ms": milliseconds(one.handshake_rtt),
         "data_rtt_avg_ms": milliseconds(sum(samples) / len(samples) if samples else None),
-        "retransmissions": _retransmissions(one),
-        "out_of_order": one.from_client.out_of_order + one.from_server.out_of_order,
-        "duplicate_acks": one.from_client.duplicate_acks + one.from_server.duplicate_acks,
-        "zero_windows": one.from_client.zero_windows + one.from_server.zero_windows,
-        "keep_alives": one.from_client.keep_alives + one.from_server.keep_alives,
+        **{field: _sum([one], field) for field in _COUNTED},
     }
 
 
@@ -96,7 +100,8 @@ def _anomalies(every: list[Connection]) -> list[dict[str, Any]]:
         if one.state in ("refused", "unanswered", "reset"):
             ports[one.client[0], one.server[0]].add(one.server[1])
             hosts[one.client[0], one.server[1]].add(one.server[0])
-        sent, again = one.from_client.packets + one.from_server.packets, _retransmissions(one)
+        sent = one.from_client.packets + one.from_server.packets
+        again = _sum([one], "retransmissions")
         if again >= _LOSSY_LEAST and again / sent > _LOSSY_SHARE:
             message = f"{one.name}: {again} of {sent} packets were repetitions"
             found.add("retransmissions", one.name, message)

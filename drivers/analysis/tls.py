@@ -39,11 +39,14 @@ _ALERTS: Final = {
 
 def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
     """Every session with version, cipher and names, and what is weak or failed."""
-    traffic, streams = Traffic(), Connections(options.ports or PORTS)
+    traffic = Traffic()
+    # A stored capture shows them at any port, where a listening one takes only the usual ports.
+    begins = b"" if options.ports else b"\x16\x03"
+    streams = Connections(options.ports or PORTS, begins=begins)
     streams.take(p for p in traffic.seen(packets, options) if p.protocol == "tcp")
     anomalies = Anomalies()
     rows = []
-    for one in streams.all:
+    for one in streams.end():
         client = read_side(bytes(one.from_client.data))
         server = read_side(bytes(one.from_server.data))
         if client.is_tls or server.is_tls:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,16 +16,18 @@ from drivers.analysis.findings import (
     moment,
     top,
 )
+from drivers.analysis.internet import ipv4, ipv6
 from drivers.analysis.packets import Packet
 
 End = tuple[str, int]
 
 MAX_CONVERSATIONS: Final = 10_000
 _SCAN_PORTS: Final = 20
+_UDP: Final = 17
 _AMPLIFIED: Final = 10
 _AMPLIFIED_BYTES: Final = 10_000
-_DESTINATION_UNREACHABLE: Final = 3
-_PORT_UNREACHABLE: Final = 3
+#: Destination unreachable, port unreachable: RFC 792 and RFC 4443 (3.1).
+_PORT_UNREACHABLE: Final = {"icmp": (3, 3), "icmp6": (1, 4)}
 
 
 @dataclass(slots=True)
@@ -52,7 +53,7 @@ def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
     services: Counter[int] = Counter()
     ignored = 0
     for packet in traffic.seen(packets, options):
-        if packet.icmp == (_DESTINATION_UNREACHABLE, _PORT_UNREACHABLE):
+        if packet.icmp is not None and packet.icmp == _PORT_UNREACHABLE.get(packet.protocol):
             _unreachable(packet, found)
         if packet.protocol != "udp" or (packet.fragment and not packet.source_port):
             continue
@@ -101,16 +102,14 @@ def _add(
 
 
 def _unreachable(packet: Packet, found: dict[tuple[End, End], Conversation]) -> None:
-    """The ICMP error quotes the datagram that it is about (RFC 792)."""
-    quoted = packet.payload
-    header = (quoted[0] & 0x0F) * 4 if quoted else 0
-    if len(quoted) < header + 4 or header < 20 or quoted[9] != 17:
+    """The ICMP error quotes the datagram that it is about."""
+    read = ipv6 if packet.protocol == "icmp6" else ipv4
+    quoted = read(packet.payload, len(packet.payload))
+    if quoted is None or quoted.protocol != _UDP or len(quoted.data) < 4:
         return
-    source = socket.inet_ntoa(quoted[12:16])
-    destination = socket.inet_ntoa(quoted[16:20])
     ends = (
-        (source, int.from_bytes(quoted[header : header + 2], "big")),
-        (destination, int.from_bytes(quoted[header + 2 : header + 4], "big")),
+        (quoted.source, int.from_bytes(quoted.data[:2], "big")),
+        (quoted.destination, int.from_bytes(quoted.data[2:4], "big")),
     )
     one = found.get((min(ends), max(ends)))
     if one is not None:

@@ -22,7 +22,6 @@ from drivers.cameras import (
 from drivers.cameras.client import Camera, OperationFailed
 from drivers.context import Outcome, RunContext, Success
 from drivers.errors import fail
-from drivers.values import fitting
 from toolmeta.invocation import Invocation
 
 Operations = Callable[[Camera, dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -61,4 +60,4 @@ class VapixDriver:
             output = await operations(Camera(invocation, context), arguments)
         except OperationFailed as failed:
             return failed.failure
-        return Success(fitting({"operation": arguments["operation"], **output}))
+        return Success({"operation": arguments["operation"], **output})

@@ -125,7 +125,7 @@ def not_permitted(
         return None
     if raw:
         need = "needs CAP_NET_RAW, which programs of steps have not"
-    elif invocation.arguments.get("capture"):
+    elif not invocation.arguments.get("interface"):
         need = "reads the executor's capture folder, which programs of steps may not"
     else:
         return None

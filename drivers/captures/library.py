@@ -6,11 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 from drivers import local
-from drivers.captures.capturing import missing, not_permitted, tcpdump
+from drivers.captures.capturing import (
+    KeptErrors,
+    explained,
+    missing,
+    not_permitted,
+    tcpdump,
+)
 from drivers.captures.source import about, source
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.readers.program import ENVIRONMENT, not_installed, reader_argv
-from drivers.values import fitting
 from toolmeta.invocation import Invocation
 
 
@@ -27,11 +32,13 @@ class LibraryDriver:
             problem = missing(invocation, context, "tshark", raw=False)
         if problem is not None:
             return problem
-        argv = [] if values.get("capture") else tcpdump(values, values.get("filter"))
-        async with source(invocation, context, argv) as opened:
+        argv = tcpdump(values, values.get("filter")) if values.get("interface") else []
+        # Of a record that was cut off pyshark makes a crash, and scapy a packet.
+        async with source(invocation, context, argv, plain=True) as opened:
             if isinstance(opened, Failure):
                 return opened
             path, origin = opened
+            stderr = KeptErrors(context.output)
             outcome = await local.run(
                 replace(
                     invocation,
@@ -40,13 +47,13 @@ class LibraryDriver:
                     env=ENVIRONMENT,
                     parser="json",
                 ),
-                context,
+                replace(context, output=stderr),
             )
             if isinstance(outcome, Failure):
-                return outcome
+                return explained(invocation, outcome, stderr.tail)
             data: dict[str, Any] = outcome.output.get("data") or {}
             extra = about(origin, kept=bool(values.get("keep")))
-            return Success(fitting({**extra, "exit_code": 0, **data}))
+            return Success({**extra, "exit_code": 0, **data})
 
 
 def _arguments(values: dict[str, Any], path: str) -> tuple[str, ...]:

@@ -31,12 +31,11 @@ from drivers.captures.capturing import (
     tcpdump,
     timed,
 )
-from drivers.captures.source import about, source
+from drivers.captures.source import about, made_before, source
 from drivers.captures.store import CaptureStore, NoSuchCapture
 from drivers.cleanup import run_uncancelled
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail
-from drivers.values import fitting
 from toolmeta.invocation import Invocation
 
 _DISK_SECONDS: Final = 30.0
@@ -68,7 +67,7 @@ async def _tcpdump(invocation: Invocation, context: RunContext) -> Outcome:
     try:
         if action == "list":
             rows = [asdict(stored) for stored in await in_thread(lambda: store.list(tenant))]
-            return Success(fitting({"action": action, "captures": rows, "count": len(rows)}))
+            return Success({"action": action, "captures": rows, "count": len(rows)})
         if action == "fetch":
             offset, length = int(values["offset"]), int(values["length"])
             ident = str(values["capture"])
@@ -111,38 +110,42 @@ async def _tshark(invocation: Invocation, context: RunContext) -> Outcome:
                 argv=tuple(tshark.read_argv(values, str(path))),
                 env={"LC_ALL": "C.UTF-8", "TZ": "UTC"},
                 parser="json:rows",
+                success_codes=(0, tshark.CUT_SHORT),
             ),
             replace(context, output=stderr),
         )
         if isinstance(outcome, Failure):
             return explained(invocation, outcome, stderr.tail)
+        if outcome.output["exit_code"] and not tshark.cut_short(stderr.tail):
+            failure = fail(invocation, "exit_status", "tshark ended with exit code 2")
+            return explained(invocation, failure, stderr.tail)
         extra = about(origin, kept=bool(values.get("keep")))
-        return Success(fitting({**extra, **tshark.findings(outcome.output, values)}))
+        return Success({**extra, **tshark.findings(outcome.output, values)})
 
 
 async def _ngrep(invocation: Invocation, context: RunContext) -> Outcome:
     values = invocation.arguments
-    live = not values.get("capture")
+    live = bool(values.get("interface"))
     problem = missing(invocation, context, "ngrep", raw=live) or absent(invocation)
     if problem is not None:
         return problem
+    if live:
+        return await _matches(invocation, context, ["-d", str(values["interface"])])
+    async with made_before(invocation, context, plain=True) as opened:
+        if isinstance(opened, Failure):
+            return opened
+        return await _matches(invocation, context, ["-I", str(opened[0])])
+
+
+async def _matches(invocation: Invocation, context: RunContext, origin: list[str]) -> Outcome:
+    values = invocation.arguments
     # It drops its privileges to those of the user nobody; the time of each packet is shown in UTC.
     argv = ["ngrep", "-q", "-t", "-l", "-W", "single", "-p"]
     argv += ["-n", str(values["packets"])]
     argv += [flag for flag, name in (("-i", "ignore_case"), ("-w", "word")) if values.get(name)]
     if values.get("invert"):
         argv.append("-v")
-    argv += ["-d", str(values["interface"])] if live else []
-    if not live:
-        store = CaptureStore(context.resources.settings)
-        try:
-            _, path = await in_thread(
-                lambda: store.find(str(values["capture"]), context.command.tenant)
-            )
-        except NoSuchCapture as error:
-            return fail(invocation, "not_found", str(error))
-        argv += ["-I", str(path)]
-    argv += ["--", str(values["pattern"])]
+    argv += [*origin, "--", str(values["pattern"])]
     argv += [str(values["filter"])] if values.get("filter") else []
     seconds = limit_seconds(context, float(values["seconds"]))
     stderr = KeptErrors(context.output)
@@ -172,8 +175,9 @@ async def _tcpflow(invocation: Invocation, context: RunContext) -> Outcome:
     if problem is not None:
         return problem
     store = CaptureStore(context.resources.settings)
-    argv = [] if values.get("capture") else tcpdump(values, _tcp_only(values.get("filter")))
-    async with source(invocation, context, argv) as opened:
+    live = bool(values.get("interface"))
+    argv = tcpdump(values, _tcp_only(values.get("filter"))) if live else []
+    async with source(invocation, context, argv, plain=True) as opened:
         if isinstance(opened, Failure):
             return opened
         path, origin = opened
@@ -183,7 +187,7 @@ async def _tcpflow(invocation: Invocation, context: RunContext) -> Outcome:
         try:
             words = ["tcpflow", "-q", "-Z", "-b", str(_FLOW_BYTES), "-X", "/dev/null"]
             words += ["-f", "64", "-o", str(folder), "-r", str(path), "--"]
-            words += [values["filter"]] if values.get("filter") and values.get("capture") else []
+            words += [values["filter"]] if values.get("filter") and not live else []
             outcome = await local.run(
                 replace(invocation, driver="command", argv=tuple(words), parser=None), context
             )
@@ -196,7 +200,7 @@ async def _tcpflow(invocation: Invocation, context: RunContext) -> Outcome:
             )
         limit = int(values["limit"])
         found = {"exit_code": 0, "count": len(flows), "flows": flows[:limit]}
-        return Success(fitting({**about(origin, kept=bool(values.get("keep"))), **found}))
+        return Success({**about(origin, kept=bool(values.get("keep"))), **found})
 
 
 def _tcp_only(expression: str | None) -> str:

@@ -22,7 +22,7 @@ from typing import BinaryIO, Final
 
 import orjson
 
-from drivers.analysis.pcap import NotACapture, open_capture
+from drivers.analysis.pcap import NotACapture, read_records
 from runtime.settings import ExecutorSettings
 from streams.commands import StepCommand
 
@@ -110,7 +110,7 @@ class CaptureStore:
         first = last = None
         packets, end = 0, 24
         with part.open("rb") as file:
-            for record in open_capture(file).records:
+            for record in read_records(file):
                 first, last = (record.time if first is None else first), record.time
                 packets, end = packets + 1, record.end
         os.truncate(part, end)

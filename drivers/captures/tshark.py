@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 #: The fields of every packet where the step names none.
@@ -15,6 +16,19 @@ FIELDS: Final = (
     "_ws.col.Protocol",
     "_ws.col.Info",
 )
+
+
+#: How tshark ends after a file that was cut off, and at what it cannot read at all.
+CUT_SHORT: Final = 2
+_CUT_SHORT: Final = re.compile(
+    r"^tshark: The file \".*\" appears to have been cut short in the middle of a packet\.\s*\Z",
+    re.MULTILINE,
+)
+
+
+def cut_short(errors: bytes) -> bool:
+    """Whether tshark read every packet of its file but the last, which is not whole."""
+    return _CUT_SHORT.search(errors.decode("utf-8", "replace")) is not None
 
 
 def capture_argv(values: dict[str, Any], seconds: float) -> list[str]:
@@ -46,10 +60,12 @@ def findings(output: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
         rows.append({name: v[0] if len(v) == 1 else v for name, v in layers.items()})
     limit = int(values["limit"])
     found: dict[str, Any] = {
-        "exit_code": output.get("exit_code", 0),
+        "exit_code": 0,
         "rows": rows[:limit],
         "count": len(rows),
     }
+    if output.get("exit_code"):
+        found["cut_short"] = True
     if len(rows) > limit or output.get("truncated"):
         found["truncated"] = True
     return found

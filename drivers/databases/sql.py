@@ -26,7 +26,8 @@ from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.databases import received
 from drivers.databases.failures import failed, unconnected
 from drivers.errors import fail
-from drivers.values import OUTPUT_BYTES, jsonable
+from drivers.values import KEPT_BYTES, jsonable
+from streams.truncation import mark
 from toolmeta.invocation import Invocation
 
 Connection = psycopg.AsyncConnection[dict[str, Any]]
@@ -160,6 +161,9 @@ async def _transact(
                 "columns": [column.name for column in cursor.description or ()],
                 "truncated": truncated,
             }
+            if truncated and len(rows) < limit:
+                # Not the step's own limit, but the size of what is kept.
+                mark(output, "rows", len(rows), None)
             if write:
                 # From here on a cancel may come after the COMMIT, which cannot be undone.
                 context.evidence["committing"] = True
@@ -200,7 +204,7 @@ class _Kept:
         self.rows: list[dict[str, Any]] = []
         self.truncated = False
         self._limit = limit
-        self._room = OUTPUT_BYTES
+        self._room = KEPT_BYTES
 
     def add(self, row: dict[str, Any]) -> bool:
         value = jsonable(row)

@@ -3,7 +3,7 @@
 Arguments: `url`; `method` (GET); `query` (an object; lists repeat their name); `headers`;
 `username` and `password` (basic authentication); one of `body` (text as it is, anything else as
 JSON), `json` and `form`; `timeout` or `timeout_seconds` (10, at most 300); `follow_redirects`
-(false; GET and HEAD only); `expect_status` (list; default every 2xx); `max_bytes` (192 KiB).
+(false; GET and HEAD only); `expect_status` (list; default every 2xx); `max_bytes` (4 MiB).
 
 The output holds `json` where the response is JSON, else `body`; of a larger one the beginning is
 kept, as text, and `truncated` is true. Where the tool names a parser, the output is the `status`
@@ -31,15 +31,17 @@ from drivers.http.exchange import (
 )
 from drivers.http.paced import paced
 from drivers.output import escaped
-from drivers.program_output import PARSED_BYTES
-from drivers.values import fitting, jsonable
+from drivers.values import KEPT_BYTES, jsonable
+from streams.truncation import mark
 from toolmeta.invocation import Invocation
 from toolmeta.template import as_text
 
 METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _SECONDS: Final = 300.0
+#: Of an answer that its parser does not know.
 _KEEP_BYTES: Final = 192 * 1024
-_MOST_BYTES: Final = 512 * 1024
+#: Of an answer that is looked through in the event loop and not in a thread.
+_QUICK_BYTES: Final = 64 * 1024
 
 
 class HttpDriver:
@@ -58,7 +60,7 @@ class HttpDriver:
         url = located(str(arguments["url"]), arguments.get("query"))
         content, headers = content_of(arguments)
         seconds = float(arguments.get("timeout") or arguments.get("timeout_seconds") or 0)
-        keep = min(int(arguments.get("max_bytes") or _KEEP_BYTES), _MOST_BYTES)
+        keep = min(int(arguments.get("max_bytes") or KEPT_BYTES), KEPT_BYTES)
         subject = urlsplit(url).hostname or "the server"
         begun = time.monotonic()
         response = await paced(
@@ -71,7 +73,7 @@ class HttpDriver:
                 headers,
                 content,
                 seconds=min(seconds or DEFAULT_SECONDS, _SECONDS),
-                keep_bytes=PARSED_BYTES if invocation.parser else keep,
+                keep_bytes=KEPT_BYTES if invocation.parser else keep,
                 follow=bool(arguments.get("follow_redirects", False)),
             ),
         )
@@ -81,7 +83,12 @@ class HttpDriver:
         good = response.status in expected if expected else 200 <= response.status < 300
         if good and invocation.parser is not None:
             return await _parsed(invocation, subject, response)
-        output = fitting(_output(response, time.monotonic() - begun))
+        seconds = time.monotonic() - begun
+        if len(response.body) <= _QUICK_BYTES:
+            output = _output(response, seconds)
+        else:
+            # Walking through megabytes would stop every other attempt of this process.
+            output = await asyncio.to_thread(_output, response, seconds)
         return Success(output) if good else status_failure(invocation, subject, response, output)
 
 
@@ -90,16 +97,16 @@ async def _parsed(invocation: Invocation, subject: str, response: Response) -> O
     from toolmeta.parse import ParseError, parse
 
     if response.truncated:
-        message = f"{subject} answered more than {PARSED_BYTES} bytes; ask for less"
+        message = f"{subject} answered more than {KEPT_BYTES} bytes; ask for less"
         return fail(invocation, "output_unparsable", message, {"status": response.status})
     try:
         # Parsing megabytes in the event loop would stop every other attempt of this process.
         found = await asyncio.to_thread(parse, invocation.parser, response.text, 0)
     except ParseError as error:
         output = {"status": response.status, "body": escaped(response.text[:_KEEP_BYTES])}
-        return fail(invocation, "output_unparsable", str(error), fitting(output))
+        return fail(invocation, "output_unparsable", str(error), output)
     found.pop("exit_code", None)
-    return Success(fitting({"status": response.status, **jsonable(found)}))
+    return Success({"status": response.status, **jsonable(found)})
 
 
 def located(url: str, query: Any) -> str:
@@ -162,4 +169,7 @@ def _output(response: Response, seconds: float) -> dict[str, Any]:
             output["body"] = escaped(response.text)
     else:
         output["body"] = escaped(response.text)
+        if len(response.body) >= KEPT_BYTES:
+            # That much was not asked for, it is all that is ever read.
+            mark(output, "body", len(output["body"]), None)
     return output

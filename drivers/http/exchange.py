@@ -16,10 +16,13 @@ import httpx
 from drivers.context import Failure, RunContext
 from drivers.errors import fail
 from drivers.http.addresses import RefusedAddress, Unresolvable
+from drivers.http.decoding import Decoder, Undecodable
 from toolmeta.invocation import Invocation
 
 DEFAULT_SECONDS: Final = 10.0
 _REDIRECTS: Final = 5
+#: Of a body as it travels, beyond what is kept: an encoded one can go on and make nothing.
+_OVERHEAD_BYTES: Final = 64 * 1024
 _UNAVAILABLE: Final = frozenset({500, 502, 503, 504})
 #: Bound of Retry-After: a server may name any time.
 _RETRY_AFTER_SECONDS: Final = 3_600.0
@@ -140,6 +143,9 @@ async def exchange(
                     return fail(invocation, "http_status", message)
                 http_request = _hop(http_request, onward)
         return fail(invocation, "http_status", f"{sent_to} redirects more than {_REDIRECTS} times")
+    except Undecodable as error:
+        message = f"the answer of {sent_to} is not the {error} that its header says"
+        return fail(invocation, "output_unparsable", message)
     except TimeoutError:
         return fail(
             invocation, "no_answer", f"{sent_to} did not answer within {request.seconds:g} s"
@@ -194,19 +200,26 @@ def _stale(http_response: httpx.Response) -> bool:
 
 async def _read(http_response: httpx.Response, request: Request, hops: int) -> Response:
     body = bytearray()
-    seen = 0
+    seen = received = 0
+    decoder = Decoder(http_response.headers.get("content-encoding"))
     truncated = False
-    # Raw, because a small compressed body may expand to gigabytes; `identity` was requested.
-    async for piece in http_response.aiter_raw(64 * 1024):
-        room = request.keep_bytes - seen
-        if request.sink is not None and http_response.is_success:
-            await request.sink(piece[:room])
-        else:
-            body += piece[:room]
-        seen += len(piece)
-        if seen > request.keep_bytes:
-            truncated = True
+    # httpx would decode too, but a small compressed body may expand to gigabytes.
+    async for raw in http_response.aiter_raw(64 * 1024):
+        received += len(raw)
+        for piece in decoder.feed(raw):
+            room = request.keep_bytes - seen
+            if request.sink is not None and http_response.is_success:
+                await request.sink(piece[:room])
+            else:
+                body += piece[:room]
+            seen += len(piece)
+            truncated = seen > request.keep_bytes
+            if truncated:
+                break
+        truncated |= received > request.keep_bytes + _OVERHEAD_BYTES
+        if truncated:
             break
+    truncated |= not decoder.whole
     return Response(
         http_response.status_code,
         http_response.headers,

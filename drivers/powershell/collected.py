@@ -8,10 +8,9 @@ from typing import Any, Final
 import orjson
 
 from drivers.powershell.names import CATEGORIES
-from drivers.values import jsonable
+from drivers.values import KEPT_BYTES, jsonable
 
 #: Of the objects that are kept, serialised; the rest is only counted and published.
-KEPT_BYTES: Final = 160 * 1024
 _RECORDS: Final = 50
 _TEXT: Final = 2_000
 

@@ -19,7 +19,6 @@ from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail, secret_failure
 from drivers.secret_use import SecretError
 from drivers.step_connection import connection_of_step, revealed
-from drivers.values import fitting
 from toolmeta.invocation import Invocation
 
 HTTPS_PORT: Final = 5986
@@ -150,7 +149,7 @@ async def _run_session(
     if isinstance(found, Exception):
         return failures.connection_failure(invocation, target, found, began=session.began)
     collected = step_output.without_ignored(invocation.arguments, found)
-    output = fitting(step_output.output_of(invocation.arguments, collected))
+    output = step_output.output_of(invocation.arguments, collected)
     if collected.failed or collected.errors:
         return failures.pipeline_failure(invocation, target.name, collected, output)
     if output.get("exit_code") and invocation.arguments.get("shape") == "program":

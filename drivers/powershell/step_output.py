@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from drivers.powershell.collected import Collected
 from drivers.powershell.names import snake
+from streams.truncation import mark
 
 Arguments = dict[str, Any]
 
@@ -53,6 +54,10 @@ def output_of(arguments: Arguments, collected: Collected) -> dict[str, Any]:
     if collected.information:
         output["information"] = list(collected.information)
     output["truncated"] = truncated
+    if collected.truncated:
+        shape = arguments.get("items") or "objects"
+        if isinstance(kept := output.get(shape), list):
+            mark(output, shape, len(kept), collected.count)
     return output
 
 

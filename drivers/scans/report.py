@@ -8,9 +8,8 @@ from typing import Any, Literal
 from drivers import local
 from drivers.context import Failure, Outcome, OutputWriter, RunContext, Success
 from drivers.errors import fail
-from drivers.program_output import PARSED_BYTES
 from drivers.readers.program import ENVIRONMENT, reader_argv
-from drivers.values import fitting
+from drivers.values import KEPT_BYTES
 from toolmeta.invocation import Invocation
 
 
@@ -27,7 +26,7 @@ class KeptOutput:
         """Publish it, with the same back-pressure."""
         if stream == "stdout":
             self.stdout_bytes += len(data)
-            self._kept += data[: PARSED_BYTES - len(self._kept)]
+            self._kept += data[: KEPT_BYTES - len(self._kept)]
         await self._onward.write(stream, data)
 
     @property
@@ -49,9 +48,9 @@ class _ErrorsOnly:
 
 async def read_report(invocation: Invocation, context: RunContext, xml: KeptOutput) -> Outcome:
     """The hosts and ports of a scan that ended well."""
-    if xml.stdout_bytes > PARSED_BYTES:
+    if xml.stdout_bytes > KEPT_BYTES:
         size = {"exit_code": 0, "truncated": True, "stdout_bytes": xml.stdout_bytes}
-        message = f"the report is larger than {PARSED_BYTES} bytes: scan fewer targets in one step"
+        message = f"the report is larger than {KEPT_BYTES} bytes: scan fewer targets in one step"
         return fail(invocation, "output_unparsable", message, size)
     outcome = await local.run(
         replace(
@@ -69,4 +68,4 @@ async def read_report(invocation: Invocation, context: RunContext, xml: KeptOutp
         message = f"The output is not what nmap writes: {outcome.message}"
         return replace(outcome, error_class="output_unparsable", message=message, output=None)
     data: dict[str, Any] = outcome.output["data"]
-    return Success(fitting({"exit_code": 0, **data}))
+    return Success({"exit_code": 0, **data})

@@ -10,7 +10,7 @@ from typing import Any, Final
 from drivers.context import Driver, Failure, Outcome, RunContext, Success
 from drivers.masking import Masker
 from drivers.resources import Resources
-from processors.executors import attempts, final_report, metrics, reports
+from processors.executors import attempts, final_report, large_output, metrics, reports
 from processors.executors.attempts import Attempt
 from processors.executors.cancellations import Cancellations
 from processors.executors.hold_reports import HoldReports
@@ -156,9 +156,10 @@ class Agent:
         driver = self._drivers[attempt.invocation.driver]
         outcome = await attempts.perform(attempt, driver, self._permits)
         attempt.outcome, attempt.performed = outcome, True
-        if attempt.output.bytes_total:
-            await attempt.output.close()
         try:
+            attempt.outcome = outcome = await large_output.fit(outcome, attempt.output)
+            if attempt.output.bytes_total:
+                await attempt.output.close()
             self._finish(attempt, outcome)
         except Exception:
             # What the driver returned cannot be reported: a defect of this module or the driver.
@@ -210,6 +211,7 @@ class Agent:
     ) -> dict[str, Any]:
         if not attempt.output.bytes_total:
             return reports.end_fields(duration, output)
+        output = large_output.with_rest(output, attempt.output)
         stdout, stderr = attempt.output.summary("stdout"), attempt.output.summary("stderr")
         return reports.end_fields(duration, output, stdout, stderr)
 

@@ -1,4 +1,4 @@
-"""What a tool returned as JSON that every reader accepts, of bounded size."""
+"""What a tool returned as JSON that every reader accepts."""
 
 from __future__ import annotations
 
@@ -7,44 +7,8 @@ from typing import Any, Final
 
 import orjson
 
-#: Of a value that is too large: the part of the limit that one field may take, all kept fields
-#: together, and the names of the fields left out. Together they stay below the whole.
-_FIELD_SHARE: Final = 16
-_KEPT_SHARE: Final = 4
-_NAMES_SHARE: Final = 8
-_NAMES: Final = 100
-_NAME_CHARACTERS: Final = 200
 #: Readers parse to a depth of 200; an output is one part of a report.
 _DEPTH: Final = 64
-
-
-def encode(value: Mapping[str, Any], limit: int) -> bytes:
-    """The JSON text of `value`, at most `limit` bytes; `limit` is 1 KiB or more.
-
-    NaN and infinities become null, integers beyond 64 bits text, foreign types their type's name.
-    Of a value that is too large, the fields stay whose own text is at most a sixteenth of the
-    limit, up to a quarter of it in all, with `truncated: true`, the whole's `bytes`, and names of
-    the fields left out as `truncated_fields` (the first 100, an eighth of the limit).
-    """
-    whole = _dump(value)
-    if len(whole) <= limit:
-        return whole
-    kept: dict[str, Any] = {}
-    left_out: list[str] = []
-    size = names = 0
-    for name, item in value.items():
-        key, field = text(str(name)), _dump(item)
-        length = len(_dump(key)) + len(field)
-        if len(field) <= limit // _FIELD_SHARE and size + length <= limit // _KEPT_SHARE:
-            kept[key] = orjson.Fragment(field)
-            size += length
-            continue
-        shown = key[:_NAME_CHARACTERS]
-        names += len(_dump(shown)) + 1
-        if len(left_out) < _NAMES and names <= limit // _NAMES_SHARE:
-            left_out.append(shown)
-    kept.update(truncated=True, bytes=len(whole), truncated_fields=left_out)
-    return orjson.dumps(kept)
 
 
 def cut(value: str, limit: int, *, end: bool = False) -> str:
@@ -57,7 +21,11 @@ def cut(value: str, limit: int, *, end: bool = False) -> str:
     return clean
 
 
-def _dump(value: Any) -> bytes:
+def dump(value: Any) -> bytes:
+    """The JSON text of `value`.
+
+    NaN and infinities become null, integers beyond 64 bits text, foreign types their type's name.
+    """
     try:
         dumped = orjson.dumps(value)
     except TypeError:  # orjson.JSONEncodeError: a value that JSON, or orjson, does not know

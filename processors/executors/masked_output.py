@@ -42,6 +42,10 @@ class MaskedPublisher(OutputPublisher):
         """Bytes of both streams so far, a secret counted as its mask."""
         return super().bytes_total + sum(map(len, self._held.values()))
 
+    def has_written(self, stream: Stream) -> bool:
+        """Whether anything was written to the stream, published or not."""
+        return stream in self._held or super().has_written(stream)
+
     async def write(self, stream: Stream, data: bytes) -> None:
         """Publish `data`, masked; waits while 16 chunks are in flight."""
         ready, held = self._masker.split(self._held.pop(stream, b"") + data)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from drivers.context import HoldReason
-from processors.executors import jsonable
+from processors.executors import jsonable, shortening
 from streams import envelope, ids
 from streams.commands import StepCommand
 from streams.limits import MAX_OUTPUT_BYTES
@@ -97,7 +97,7 @@ def end_fields(
     if output is not None:
         if not isinstance(output, Mapping):
             raise TypeError("the output of a tool is an object")
-        fields["output"] = orjson.Fragment(jsonable.encode(output, MAX_OUTPUT_BYTES))
+        fields["output"] = orjson.Fragment(shortening.encode(output, MAX_OUTPUT_BYTES))
     if stdout is not None:
         fields["stdout"] = _excerpt(stdout)
     if stderr is not None:
@@ -132,7 +132,7 @@ def secret_use(use: SecretUse) -> dict[str, str | None]:
 
 def evidence(found: Mapping[str, Any]) -> orjson.Fragment:
     """The evidence of a cancel as JSON of bounded size."""
-    return orjson.Fragment(jsonable.encode(found, _EVIDENCE_BYTES))
+    return orjson.Fragment(shortening.encode(found, _EVIDENCE_BYTES))
 
 
 def waiting(reason: HoldReason, message: str) -> dict[str, Any]:

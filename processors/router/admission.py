@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
-from typing import Final
+from typing import Any, Final
 
 import orjson
+from pydantic import BaseModel
 
 from processors.router import expressions, lanes, policy
 from processors.router.authorisation import MAX_ACCESSES, count_accesses
@@ -22,7 +23,7 @@ from streams.limits import MAX_PLAN_BYTES, MAX_SECRETS_BYTES
 from streams.payloads import Accepted
 from streams.plans import Compensation, ExecutionRequest, Plan, RetryPolicy, Step
 from streams.topics import TEST_DOMAIN
-from toolmeta import literals, locking, risk, secret_references
+from toolmeta import literals, locking, risk, secret_references, step_hosts
 from toolmeta.bind import target_names
 from toolmeta.check import check
 from toolmeta.invocation import Problem
@@ -109,8 +110,10 @@ def _tool(call: Call, registry: Registry, problems: list[Problem]) -> Tool | Non
         return None
     found = [*check(tool, step.parameters, references_allowed=True)]
     found += literals.problems(tool, step.parameters)
-    if isinstance(step, Step) and step.secrets:
-        found += literals.step_problems(step.secrets)
+    if isinstance(step, Step):
+        found += literals.step_problems(step.secrets or {})
+        ways = (_written(step.become), _written(step.connection))
+        found += step_hosts.problems(tool, step.parameters, step.assets, *ways)
     try:
         secret_references.pointers(step.parameters)
     except secret_references.TooManyPlaces:
@@ -294,6 +297,10 @@ def _unknown_fields(plan: Plan) -> list[str]:
     return [name[:200] for name in found[:MAX_PROBLEMS]]
 
 
+def _written(part: BaseModel | None) -> dict[str, Any] | None:
+    return None if part is None else part.model_dump(exclude_none=True)
+
+
 def _spec(
     step: Step,
     name: str,
@@ -316,6 +323,8 @@ def _spec(
     spec.max_parallel = step.max_parallel
     spec.assets = step.assets
     spec.secrets = step.secrets
+    if step_hosts.applies(tool):
+        spec.become, spec.connection = _written(step.become), _written(step.connection)
     if step.compensate is not None:
         undo_tool = tools[f"plan.steps[{index}].compensate"]
         attempts = policy.max_attempts(sla, None)
@@ -325,6 +334,8 @@ def _spec(
         undo.when = step.compensate.when
         # It acts on them as the step does: the policy, locks and executors look at each call alone.
         undo.assets = step.assets
+        if step_hosts.applies(undo_tool):
+            undo.become, undo.connection = _written(step.become), _written(step.connection)
         spec.compensate = undo
     return spec
 

@@ -96,6 +96,8 @@ def dispatch(decision: Decision, step: StepState) -> None:
         secret_paths=spec.secret_paths,
         secrets=spec.secrets,
         fencing_tokens=tokens or None,
+        become=spec.become,
+        connection=spec.connection,
     )
     decision.emit("step.dispatched", data, step.id, attempt)
     command = Dispatch(

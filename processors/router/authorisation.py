@@ -32,7 +32,8 @@ from streams.actors import same_actor
 from streams.admitted import AdmittedStep
 from streams.audit_payloads import Audit
 from streams.payloads import Accepted
-from toolmeta import secret_references
+from streams.vocabulary import Permission
+from toolmeta import secret_references, step_hosts
 from toolmeta.bind import target_key
 from toolmeta.hosts import of_other_machines
 from toolmeta.invocation import Problem
@@ -142,7 +143,7 @@ def accesses(data: Accepted, registry: Registry) -> Iterator[tuple[str, str, Acc
     for where, spec in admitted(data.plan):
         tool = registry.get(spec.tool)
         # What is no longer in the catalogue can only be refused: a rerun after an upgrade.
-        action = "admin" if tool is None else permission_of(tool, spec.parameters)
+        action = right_of(tool, spec)
         for asset in assets_of(spec, () if tool is None else _names_of_targets(tool)):
             run = RunStep(spec.tool, spec.domain, action, asset, environment, level)
             yield where, "tool", run
@@ -151,13 +152,20 @@ def accesses(data: Accepted, registry: Registry) -> Iterator[tuple[str, str, Acc
                 yield where, place, use
 
 
+def right_of(tool: Tool | None, spec: AdmittedStep) -> Permission:
+    """The right that a call needs; of a tool that there is no more the highest."""
+    own: Permission = "admin" if tool is None else permission_of(tool, spec.parameters)
+    return step_hosts.permission(own, spec.become, spec.connection)
+
+
 def count_accesses(data: Accepted, registry: Registry) -> int:
     """How many `accesses` the plan has; takes a time that grows with the plan only."""
     found = 0
     for _, spec in admitted(data.plan):
         tool = registry.get(spec.tool)
         assets = assets_of(spec, () if tool is None else _names_of_targets(tool))
-        found += len(assets) * (1 + len(spec.secret_paths) + len(spec.secrets or ()))
+        ways = sum(1 for _ in step_hosts.secrets(spec.become, spec.connection))
+        found += len(assets) * (1 + len(spec.secret_paths) + len(spec.secrets or ()) + ways)
     return found
 
 
@@ -175,7 +183,8 @@ def assets_of(spec: AdmittedStep, names: Iterable[str]) -> list[str | None]:
     """What a call acts on, each once; None stands for what only the run will tell.
 
     Every parameter that can name a target counts, not only the first that is set, and so do
-    `assets`: a database client acts on its server, and on the host where it runs.
+    `assets` and the hosts that the connection goes through: a database client acts on its server,
+    and on the host where it runs.
     """
     found: dict[str | None, None] = {}
     for name in dict.fromkeys((*spec.target, *names)):
@@ -189,7 +198,7 @@ def assets_of(spec: AdmittedStep, names: Iterable[str]) -> list[str | None]:
             found[_asset(value)] = None
     if not found and spec.target_default is not None:
         found[spec.target_default] = None
-    for value in spec.assets or ():
+    for value in (*(spec.assets or ()), *step_hosts.jump_hosts(spec.connection)):
         found[_asset(value)] = None
     return list(found) or [LOCAL]
 
@@ -212,6 +221,8 @@ def secrets_of(spec: AdmittedStep) -> Iterator[tuple[str, str]]:
     for name, value in (spec.secrets or {}).items():
         if secret_references.is_meant(value):
             yield f"secrets.{name}", _path(value)
+    for field_, value in step_hosts.secrets(spec.become, spec.connection):
+        yield field_, _path(value)
 
 
 def _path(reference: dict[str, Any]) -> str:

@@ -57,6 +57,32 @@ def named_steps(found: Sequence[Token]) -> set[str]:
     return names
 
 
+def step_paths(found: Sequence[Token]) -> set[tuple[str | int, ...]]:
+    """What the expression looks at of each step, as far as that stands in the text."""
+    paths: set[tuple[str | int, ...]] = set()
+    for position, token in enumerate(found):
+        if token.kind == "name" and token.text == "steps" and not _is_field(found, position):
+            paths.add(("steps", *_parts_after(found, position + 1)))
+    return paths
+
+
+def _parts_after(found: Sequence[Token], position: int) -> list[str | int]:
+    parts: list[str | int] = []
+    while True:
+        one, two, three = [*found[position : position + 3], *([Token("end", "")] * 3)][:3]
+        if one.text == "." and two.kind == "name" and three.text != "(":
+            parts.append(two.text)
+            position += 2
+            continue
+        if one.text != "[" or three.text != "]":
+            return parts
+        name = plain_string(two)
+        if name is None and not (two.kind == "number" and two.text.isdecimal()):
+            return parts
+        parts.append(int(two.text) if name is None else name)
+        position += 3
+
+
 def _is_field(found: Sequence[Token], position: int) -> bool:
     """Whether the name is selected from an operand, as in `item.steps`."""
     if position < 2 or found[position - 1].text != ".":

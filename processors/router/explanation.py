@@ -13,7 +13,7 @@ import orjson
 from authority.identity import Identity
 from authority.policy import Policy, RunStep
 from processors.router import policy as rules
-from processors.router.authorisation import Decided, decisions, secrets_of
+from processors.router.authorisation import Decided, decisions, right_of, secrets_of
 from processors.router.calls import admitted
 from processors.router.expressions import has_references
 from streams.admitted import AdmittedStep
@@ -21,7 +21,6 @@ from streams.explained import Explained, ExplainedCall
 from streams.limits import MAX_RECORD_BYTES
 from streams.payloads import Accepted, Duplicate, Rejected
 from toolmeta.bind import bind
-from toolmeta.permissions import permission_of
 from toolmeta.registry import Registry
 from toolmeta.risk import approval_required
 
@@ -79,14 +78,13 @@ def _call(
 ) -> ExplainedCall:
     tool = registry.get(spec.tool)
     environment: Any = data.environment
-    action = "admin" if tool is None else permission_of(tool, spec.parameters)
     refused = [one for one in decided if not one.verdict.allowed]
     counts = (refused or decided)[0].verdict
     return ExplainedCall(
         field=field,
         step=spec.id or None,
         tool=spec.tool,
-        action=action,
+        action=right_of(tool, spec),
         assets=[one.access.asset for one in decided if isinstance(one.access, RunStep)],
         locks=spec.locks,
         approval=tool is not None and approval_required(tool, spec.parameters, environment),
@@ -96,6 +94,8 @@ def _call(
         timeout_seconds=spec.timeout_seconds,
         max_attempts=spec.max_attempts,
         secrets=sorted({path for _, path in secrets_of(spec)}),
+        become=None if spec.become is None else spec.become["user"],
+        connection=spec.connection,
         templates=[name for name, value in spec.parameters.items() if has_references(value)],
         invocation=_invocation(spec, registry),
     )

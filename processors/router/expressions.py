@@ -9,14 +9,15 @@ given only what the expression names.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import orjson
 
-from processors.router.cel_form import FormError, check_nesting, named_steps
+from processors.router import cut_fields
+from processors.router.cel_form import FormError, check_nesting, named_steps, step_paths
 from processors.router.cel_tokens import NotTokens, tokens
 from processors.router.evaluation import (
     MAX_VALUE_BYTES,
@@ -35,7 +36,6 @@ MAX_LOOKUPS: Final = 250_000
 LIMIT: Final = "expression_limit"
 
 _PATH: Final = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*|\[\d{1,6}\]|\[\"[^\"\]]{1,200}\"\])*")
-_PART: Final = re.compile(r"([A-Za-z_][\w-]*)|\[(\d+)\]|\[\"([^\"\]]+)\"\]")
 _LITERALS: Final = frozenset({"true", "false", "null"})
 _evaluator: Evaluator | None = None
 
@@ -58,6 +58,7 @@ def evaluate_by(evaluator: Evaluator) -> None:
 class _Form(NamedTuple):
     names: frozenset[str]
     steps: frozenset[str]
+    paths: frozenset[tuple[cut_fields.Part, ...]] = frozenset()
 
 
 def check(text: str, spent: Spent | None = None) -> None:
@@ -87,11 +88,11 @@ def _form(text: str) -> _Form:
             f"the expression has {len(text)} characters; {MAX_LENGTH} are allowed"
         )
     if is_path(text):
-        parts = [name or quoted for name, _, quoted in _PART.findall(text)]
+        parts = cut_fields.parts_of(text)
         if parts[0] != "steps":
             return _Form(frozenset(), frozenset())
-        if len(parts) > 1 and parts[1]:
-            return _Form(frozenset(), frozenset(parts[1:2]))
+        if len(parts) > 1 and isinstance(parts[1], str):
+            return _Form(frozenset(), frozenset({parts[1]}))
     try:
         found = tokens(text)
         check_nesting(found)
@@ -100,7 +101,8 @@ def _form(text: str) -> _Form:
         raise ExpressionError(f"not a CEL expression: {error}") from None
     except FormError as error:
         raise ExpressionError(str(error)) from None
-    return _Form(frozenset(one.text for one in found if one.kind == "name"), steps)
+    names = frozenset(one.text for one in found if one.kind == "name")
+    return _Form(names, steps, frozenset(step_paths(found)))
 
 
 def references(value: Any) -> Iterator[str]:
@@ -148,12 +150,16 @@ def evaluate(text: str, context: dict[str, Any], spent: Spent | None = None) -> 
                 "refer to an object or list as a whole",
                 LIMIT,
             )
-        return _look_up(text, context)
+        return _look_up(text, context, spent)
     form = _form(text)
     named = {name: value for name, value in context.items() if name in form.names}
     if "steps" in named:
+        for path in form.paths:
+            _refuse_cut(text, path, context, spent)
         steps = context["steps"]
-        named["steps"] = {name: steps[name] for name in form.steps if name in steps}
+        named["steps"] = {
+            name: cut_fields.without_cut(steps[name]) for name in form.steps if name in steps
+        }
     return _ask(text, named, spent)
 
 
@@ -230,31 +236,30 @@ class _Rendering:
         return "".join((*pieces, text[at:]))
 
 
-def _look_up(path: str, context: dict[str, Any]) -> Any:
+def _look_up(path: str, context: dict[str, Any], spent: Spent) -> Any:
+    parts = cut_fields.parts_of(path)
     value: Any = context
-    walked = cut = ""
-    for name, index, quoted in _PART.findall(path):
-        if index:
-            if not isinstance(value, list) or int(index) >= len(value):
-                raise ExpressionError(
-                    f"`{_short(path)}`: there is no item {index} in {walked}{cut}"
-                )
-            value = value[int(index)]
-            walked += f"[{index}]"
-            continue
-        key = name or quoted
-        if not isinstance(value, dict) or key not in value:
-            where = walked or "the context"
-            hint = "; the output was cut" if _is_cut(value) else ""
-            raise ExpressionError(f"`{_short(path)}`: there is no {key} in {where}{hint}")
-        cut = "; the output was cut" if _is_cut(value) else ""
-        value = value[key]
-        walked = f"{walked}.{key}" if walked else key
+    for position, part in enumerate(parts):
+        if isinstance(part, int):
+            there = isinstance(value, list) and part < len(value)
+        else:
+            there = isinstance(value, dict) and part in value
+        if not there:
+            what = f"item {part}" if isinstance(part, int) else part
+            where = cut_fields.path_of(parts[:position]) or "the context"
+            hint = cut_fields.hint(parts, context)
+            raise ExpressionError(f"`{_short(path)}`: there is no {what} in {where}{hint}")
+        value = value[part]
+    _refuse_cut(path, parts, context, spent)
     return value
 
 
-def _is_cut(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("truncated") is True
+def _refuse_cut(
+    text: str, parts: Sequence[cut_fields.Part], context: dict[str, Any], spent: Spent
+) -> None:
+    reason = cut_fields.refusal(parts, context, spent)
+    if reason is not None:
+        raise ExpressionError(f"`{_short(text)}`: {reason}")
 
 
 def _short(text: str) -> str:

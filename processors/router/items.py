@@ -14,6 +14,7 @@ from streams.admitted import AdmittedStep
 from streams.lifecycle import STEP_ENDED, STEP_FAILED
 from streams.limits import MAX_EXECUTION_STEPS, MAX_ITEMS_BYTES, MAX_OUTPUT_BYTES
 from streams.payloads import Expanded, Skipped, StepFailed, StepSucceeded
+from streams.truncation import mark
 
 
 def expand(decision: Decision, step: StepState, spec: AdmittedStep) -> None:
@@ -106,5 +107,5 @@ def _output(items: list[StepState], failed: int) -> dict[str, Any]:
         "failed": failed,
     }
     if len(kept) < len(items):
-        output["truncated"] = True
+        mark(output, "items", len(kept), len(items))
     return output

@@ -146,6 +146,10 @@ class Writer:
             command["fencing_tokens"] = effect.fencing_tokens
         if spec.secrets:
             command["secrets"] = spec.secrets
+        if spec.become is not None:
+            command["become"] = spec.become
+        if spec.connection is not None:
+            command["connection"] = spec.connection
         if spec.secret_paths:
             command["secret_paths"] = spec.secret_paths
         if execution.approval_level:

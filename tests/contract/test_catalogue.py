@@ -266,7 +266,9 @@ def _contexts(tool: Tool, name: str, value: Any) -> Iterator[dict[str, Any]]:
         other for group in tool.exclusive if name in group for other in group if other != name
     }
     base = {key: item for key, item in tool.example.parameters.items() if key not in rivals}
-    base = _complete(tool, base, rivals)
+    for other, values in tool.parameters[name].only_if.items():
+        base[other] = values[0]
+    base = _complete(tool, {**base, name: value}, rivals)
     yield {**base, name: value}
     for other, shape in tool.parameters.items():
         if other in (name, *rivals):
@@ -283,6 +285,7 @@ def _complete(tool: Tool, base: dict[str, Any], rivals: set[str]) -> dict[str, A
     full = dict(base)
     for other, shape in tool.parameters.items():
         needed = any(full.get(key) in wanted for key, wanted in shape.required_if.items())
+        needed |= any(other in tool.parameters[key].needs for key in full if key in tool.parameters)
         if needed and other not in full and other not in rivals:
             samples = [
                 item

@@ -29,8 +29,9 @@ from streams.lifecycle import TRANSITIONS
 from streams.plans import Plan
 from streams.progress import ProgressSnapshot
 from streams.reports import REPORT, OutputChunk
-from streams.topics import TOPICS
+from streams.topics import OUTPUT, TOPICS
 from streams.topology import APPS
+from streams.truncation import shortened_fields
 from tests.docs.blocks import ROOT, Block, blocks
 from tests.unit.router.simulation import OPEN_POLICY
 from toolmeta import registry
@@ -140,6 +141,9 @@ def test_a_json_block_is_valid_for_what_it_shows(block: Block, tmp_path: Path) -
                 assert surplus(CONTROL_COMMAND.validate_json(json.dumps(value))) == []
             case {"stream": _}:
                 assert surplus(OutputChunk.model_validate_json(json.dumps(value))) == []
+            case {"truncated_fields": fields_cut}:
+                assert shortened_fields(value).keys() == fields_cut.keys()
+                assert value["rest"]["topic"] == OUTPUT.name
             case {"tool": _}:
                 admitted({"steps": [value]}, tmp_path)
             case {"hostname": _}:

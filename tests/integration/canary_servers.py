@@ -28,6 +28,7 @@ from tests.fakes.psrp import security
 from tests.fakes.psrp.remoting import Fault
 from tests.fakes.psrp.server import FakeWindows
 from tests.fakes.psrp.shells import Reply
+from tests.fakes.ssh_host import told
 
 #: One that every user may start; that of a virtual environment may lie in somebody's home.
 _PYTHON = shutil.which("python3", path="/usr/local/bin:/usr/bin") or sys.executable
@@ -161,7 +162,7 @@ def ssh_server(password: str) -> Iterator[tuple[int, str]]:
     """
 
     async def answer(process: asyncssh.SSHServerProcess[bytes]) -> None:
-        failed = "fail" in str(process.command).split()
+        failed = "fail" in (await told(process)).split()
         process.stdout.write(shown(password, DECOY))
         if failed:
             process.stderr.write(f"Error: refused {password}\n".encode())

@@ -56,12 +56,14 @@ def outcome_of(invocation: Invocation, **changed: Any) -> Outcome:
     return asyncio.run(inside())
 
 
-def checked_here(invocation: Invocation, **changed: Any) -> contacts.Checked | Failure:
+def checked_here(
+    invocation: Invocation, *, here: bool = True, **changed: Any
+) -> contacts.Checked | Failure:
     async def inside() -> contacts.Checked | Failure:
         strict = {"allow_private_addresses": False, "network_scope": ""}
         opened = Resources(settings(**{**strict, **changed}))
         try:
-            return await contacts.checked(invocation, Run(opened, invocation).context, here=True)
+            return await contacts.checked(invocation, Run(opened, invocation).context, here=here)
         finally:
             await opened.close()
 

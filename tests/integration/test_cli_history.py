@@ -49,6 +49,12 @@ VALUES
      '{{"bytes": 5000, "sha256": "x", "head": "HTTP 500\\u001b[2J", "tail": "the end",
         "lost_bytes": 4096}}',
      'http_status', 'the server answered 500', 11);
+INSERT INTO execution.output
+    (execution_id, step, attempt, stream, chunk, byte_offset, tenant, text, at)
+VALUES
+    ('{IDENT}', 'tell', 2, 'stderr', 0, 0, 'acme', E'HTTP 500\u001b[2J\n', now()),
+    ('{IDENT}', 'tell', 2, 'stderr', 2, 4108, 'acme', E'the end\n', now()),
+    ('{IDENT}', 'tell', 1, 'stdout', 0, 0, 'acme', 'first', now());
 INSERT INTO execution.execution_events
     (event_id, execution_id, seq, event_type, at, tenant, data)
 VALUES ('{IDENT}:1', '{IDENT}', 1, 'execution.started', now(), 'acme', '{{}}');
@@ -99,6 +105,32 @@ def test_show_as_json_is_everything(filled: str, capsys: Capture) -> None:
     assert [attempt["attempt"] for attempt in document["attempts"]] == [1, 2]
     assert document["events"][0]["type"] == "execution.started"
     assert document["approval"] is None
+
+
+def test_output_is_what_was_written_and_says_what_is_missing(filled: str, capsys: Capture) -> None:
+    assert main(["output", IDENT, "tell", "--stream", "stderr"]) == Exit.OK
+    said = capsys.readouterr()
+    assert said.out == "HTTP 500\x1b[2J\nthe end\n"  # no terminal: as it is
+    assert "1 chunk of it are not in the database" in said.err
+    assert "stderr of tell, attempt 2: 21 B of 4.9 KiB were published" in said.err
+    assert main(["output", IDENT, "tell", "--attempt", "1", "--jsonl"]) == Exit.OK
+    line = json.loads(capsys.readouterr().out)
+    assert (line["attempt"], line["stream"], line["offset"], line["text"]) == (
+        1,
+        "stdout",
+        0,
+        "first",
+    )
+    assert main(["output", IDENT, "tell"]) == Exit.OK
+    assert "nothing was written to stdout of tell, attempt 2" in capsys.readouterr().err
+
+
+def test_output_of_no_such_step_names_those_that_wrote(filled: str, capsys: Capture) -> None:
+    assert main(["output", IDENT, "tel"]) == Exit.FAILED
+    said = capsys.readouterr().err
+    assert "there is no step tel of execution" in said and "1 step wrote something: tell" in said
+    assert main(["output", IDENT, "tell", "--attempt", "7"]) == Exit.FAILED
+    assert "there is no attempt 7 of step tell" in capsys.readouterr().err
 
 
 def test_an_unknown_execution_is_said(filled: str, capsys: Capture) -> None:

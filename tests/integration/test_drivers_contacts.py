@@ -59,7 +59,7 @@ def test_the_program_gets_the_address_that_was_checked(tool: Tool, name: str) ->
     changed = [text for text in after if text not in before]
     assert any("127.0.0.1" in text or "::1" in text for text in changed)
     named = [text for text in after if "localhost" in text]
-    assert named == (["localhost"] if stated.name_option is not None else [])
+    assert named == ["localhost"] * sum(map(bool, (stated.name_option, stated.compared_by)))
 
 
 def test_a_name_that_is_compared_with_a_certificate_is_checked_and_left() -> None:
@@ -79,7 +79,23 @@ def test_openssl_still_asks_for_the_name() -> None:
     given = bound("openssl", {"server": "localhost", "server_name": "www.example.org"})
     reached = checked_here(given, allow_private_addresses=True)
     assert isinstance(reached, contacts.Checked)
-    assert reached.invocation.argv.count("-servername") == 1
+    argv = reached.invocation.argv
+    assert (argv.count("-servername"), argv.count("-verify_hostname")) == (1, 1)
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_openssl_compares_the_certificate_with_the_server(here: bool) -> None:
+    """On another machine too, where the name is resolved."""
+    for server, option, name in (
+        ("localhost" if here else "localhost.", "-verify_hostname", "localhost"),
+        ("127.0.0.1", "-verify_ip", "127.0.0.1"),
+        ("::1", "-verify_ip", "::1"),
+    ):
+        invocation = bound("openssl", {"server": server})
+        reached = checked_here(invocation, here=here, allow_private_addresses=True)
+        assert isinstance(reached, contacts.Checked), reached
+        argv = reached.invocation.argv
+        assert argv[argv.index(option) + 1] == name
 
 
 @pytest.mark.parametrize(

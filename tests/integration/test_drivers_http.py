@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from drivers.context import Failure, Outcome, Success
 from drivers.resources import Resources
+from drivers.values import KEPT_BYTES
 from tests.driver_kit import Run, until
 from tests.integration.http_lab import Server, call, reply, with_server
 from toolmeta.invocation import Invocation
@@ -36,7 +38,21 @@ def test_a_large_body_is_cut() -> None:
     outcome = with_server({"/big": reply(200, b"x" * 5_000_000)}, body)
     assert isinstance(outcome, Success)
     assert outcome.output["truncated"] is True
-    assert len(outcome.output["body"]) == 192 * 1024
+    assert len(outcome.output["body"]) == KEPT_BYTES
+    assert outcome.output["truncated_fields"] == {"body": {"kept": KEPT_BYTES, "of": None}}
+
+
+def test_a_large_document_is_read_whole() -> None:
+    """It is shortened for the result later, and only where it does not fit."""
+    document = {"total": 5_000, "items": [{"id": number} for number in range(30_000)]}
+
+    async def body(server: Server, opened: Resources) -> Outcome:
+        return await call(opened, "http", url=f"http://127.0.0.1:{server.port}/big")
+
+    answer = reply(200, json.dumps(document).encode(), Content_Type="application/json")
+    outcome = with_server({"/big": answer}, body)
+    assert isinstance(outcome, Success)
+    assert outcome.output["json"] == document and outcome.output["truncated"] is False
 
 
 @pytest.mark.parametrize(

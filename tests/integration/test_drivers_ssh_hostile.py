@@ -7,9 +7,10 @@ from pathlib import Path
 
 import asyncssh
 
-from drivers.remote import MOST_ANSWERED, NO_PROGRAM
+from drivers.remote import MOST_ANSWERED
 from drivers.resources import Resources
 from tests.driver_kit import Run, settings
+from tests.fakes.ssh_host import told
 from toolmeta.invocation import Invocation
 
 
@@ -21,9 +22,10 @@ class Host:
         self.sent = 0
 
     async def process(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
-        if NO_PROGRAM in (process.command or ""):
+        process.channel.set_write_buffer_limits(0)
+        if not self.begun:
+            await told(process)
             self.begun = True
-            process.channel.set_write_buffer_limits(0)
             await process.stdin.read()
             return
         try:

@@ -215,14 +215,16 @@ class Story:
                 if event["type"] != "step.lost" or following["type"] != "step.needs_attention":
                     continue
                 at, names = seconds_of(event), [event["data"]["executor"], *ROUTERS]
-                deaths = [when for when, name, _ in self.kills if when <= at and name in names]
-                assert deaths, f"{names[0]} was lost and nobody had killed it"
-                died = max(deaths)
+                deaths = [when for when, name, _ in self.kills if name in names]
+                assert min(deaths, default=at) < at, f"{names[0]} was lost and nobody killed it"
                 given = dict(tokens[execution_id, told(event["step"])])[event["attempt"]]
                 for asset, token in given.items():
                     later = [one for one in grants[asset] if one[0] > token]
                     if later and min(later)[2] != execution_id:
-                        found.append((at - died, min(later)[1] - died))
+                        granted = min(later)[1]
+                        lost_after = at - max(when for when in deaths if when < at)
+                        other_after = granted - max(when for when in deaths if when < granted)
+                        found.append((lost_after, other_after))
         return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 from tests.conftest import ENGINES
 from tests.tools.catalogue import needs, refusal
 from tests.tools.conftest import Execute
-from tests.tools.engine import IMAGE, Engine, engine
+from tests.tools.engine import IMAGE, MODEST, Engine, engine
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,14 @@ def test_docker_exec(execute: Execute, web: Engine) -> None:
     words = "echo 'dial tcp: connect: connection refused' >&2; exit 1"
     own = execute("docker_exec", {**target, "argv": ["/bin/sh", "-c", words]})
     assert own.error_class == "exit_status"
+    words = "echo 'Error: no such table; x is not running; permission denied while trying to connect' >&2; exit 1"  # noqa: E501
+    own = execute("docker_exec", {**target, "argv": ["/bin/sh", "-c", words]})
+    assert own.error_class == "exit_status"
+    gone = execute("docker_exec", {**target, "container": "nobody", "argv": ["x"]})
+    assert gone.error_class == "not_found"
+    web.podman("stop", "--time=0", "web")
+    ended = execute("docker_exec", {**target, "argv": ["/bin/cat"]})
+    assert ended.error_class == "conflict"
 
 
 def test_docker(execute: Execute, web: Engine) -> None:
@@ -106,6 +115,81 @@ def test_docker(execute: Execute, web: Engine) -> None:
     permitted = {"command": "rm", "arguments": ["--force", "made"], "allow_destructive": True}
     assert execute("docker", {**at, **permitted}).status == "succeeded"
     assert b"made" not in web.podman("ps", "--all", "--format={{.Names}}").stdout
+
+
+@pytest.mark.parametrize("tool", ["docker", "podman"])
+def test_a_program_and_its_dashes_in_a_volume(execute: Execute, web: Engine, tool: str) -> None:
+    needs("docker", "docker.io")
+    at = {"engine": web.address}
+    volume = f"kept-{tool}"
+    made = execute(
+        tool,
+        {
+            **at,
+            "command": "run",
+            "arguments": ["--rm", f"--volume={volume}:/kept", *MODEST],
+            "image": IMAGE,
+            "argv": ["/bin/sh", "-c", "echo '{{.Kept}}' \"$0\" > /kept/file", "--privileged"],
+        },
+    )
+    assert made.status == "succeeded", made
+    place = web.podman("volume", "inspect", "--format={{.Mountpoint}}", volume).stdout.decode()
+    assert Path(place.strip(), "file").read_text() == "{{.Kept}} --privileged\n"
+    again = execute(
+        tool, {**at, "object": "volume", "command": "inspect", "arguments": ["nothing"]}
+    )
+    assert again.error_class == "not_found", again
+
+
+@pytest.mark.parametrize("tool", ["docker", "podman"])
+def test_files_go_in_and_out_of_a_container(
+    execute: Execute, web: Engine, tool: str, tmp_path: Path
+) -> None:
+    needs("docker", "docker.io")
+    at = {"engine": web.address, "command": "cp"}
+    sent, got = tmp_path / "sent", tmp_path / "got"
+    sent.write_text("größer\n")
+    into = execute(tool, {**at, "arguments": [str(sent), "web:/sent"]})
+    assert into.status == "succeeded", into
+    assert web.podman("exec", "web", "/bin/cat", "/sent").stdout.decode() == "größer\n"
+    out = execute(tool, {**at, "arguments": ["web:/sent", str(got)]})
+    assert out.status == "succeeded", out
+    assert got.read_text() == "größer\n"
+    absent = execute(tool, {**at, "arguments": ["nobody:/sent", str(got)]})
+    assert absent.error_class == "not_found", absent
+
+
+@pytest.mark.parametrize("tool", ["docker", "podman"])
+def test_an_image_is_built(execute: Execute, web: Engine, tool: str, tmp_path: Path) -> None:
+    needs("docker", "docker.io")
+    folder = Path(os.environ["RUNSTREAM_CONFIG_FOLDERS"].split(",")[0], f"build-{tool}")
+    folder.mkdir()
+    try:
+        (folder / "Dockerfile").write_text(f"FROM {IMAGE}\nARG WHO\nLABEL who=$WHO\nCOPY a /a\n")
+        (tmp_path / "a").write_text("a")
+        given = {
+            "engine": web.address,
+            "object": "image",
+            "command": "build",
+            "arguments": [
+                f"--tag=localhost/built:{tool}",
+                "--build-arg=WHO=größer",
+                "--network=none",
+            ],
+            "context": str(tmp_path),
+            "dockerfile": str(folder / "Dockerfile"),
+        }
+        built = execute(tool, given)
+        assert built.status == "succeeded", built
+        shown = web.podman(
+            "image", "inspect", "--format={{.Labels.who}}", f"localhost/built:{tool}"
+        )
+        assert shown.stdout.decode().strip() == "größer"
+    finally:
+        shutil.rmtree(folder)
+        web.podman("rmi", f"localhost/built:{tool}")
+    elsewhere = execute(tool, {**given, "dockerfile": "/srv/Dockerfile"})
+    assert elsewhere.error_class == "capability_missing"
 
 
 @pytest.mark.parametrize("tool", ["docker", "podman"])

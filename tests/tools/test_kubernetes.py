@@ -115,6 +115,7 @@ def test_kubectl(execute: Execute, cluster: FakeCluster) -> None:
         "secrets",
         "pods,Secrets",
         "secret/db",
+        "token",
         "--raw=/api/v1/secrets",
         "--kubeconfig=/x",
         "--server=https://other",

@@ -127,3 +127,26 @@ def test_very_many_are_counted_and_some_are_named(tree: Path) -> None:
     assert (output["count"], output["error_count"]) == (1_502, 1_500)
     assert len(output["errors"]) == 100
     assert output["complete"] is False
+
+
+def test_more_than_an_output_holds(tree: Path) -> None:
+    """Of very many entries the first ones are given, and the answer does not pass for the whole.
+
+    One name with a line break does not decide how many.
+    """
+    many = tree / "open" / ("x" * 200)
+    many.mkdir(mode=0o755)
+    (many / "a\nb").touch()
+    for number in range(20_000):
+        (many / f"{'y' * 200}{number}").touch()
+    for tool, field in (("find", "matches"), ("ls", "entries")):
+        output = answer(tool, {"path": str(many)})
+        assert (output["truncated"], output["complete"]) == (True, False)
+        assert len(output[field]) > 200
+    asked = {"pattern": "needle", "paths": [str(tree / "open")], "recursive": True}
+    lines = "needle\n" * 1_000
+    for number in range(30):
+        (tree / "open" / f"{number}\n").write_text(lines)
+    found = answer("grep", {**asked, "paths": [str(tree / "open")]})
+    assert found["truncated"] is True
+    assert len(found["matches"]) == 1_000

@@ -123,10 +123,13 @@ def test_alertmanager(execute: Execute, alertmanager: int) -> None:
             execute("alertmanager", {"url": local(alertmanager), "operation": operation, **more})
         )
 
-    ends = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    form = "%Y-%m-%dT%H:%M:%SZ"
+    begun = (datetime.now(UTC) - timedelta(minutes=7)).strftime(form)
+    ends = (datetime.now(UTC) + timedelta(hours=1)).strftime(form)
     labels = {"alertname": "DiskFull", "severity": "critical", "instance": "web-01:9100"}
-    ask("post_alert", labels=labels, ends_at=ends)
+    ask("post_alert", labels=labels, starts_at=begun, ends_at=ends)
     until(lambda: ask("alerts")["count"] == 1, "the alert is there")
+    assert ask("alerts")["items"][0]["startsAt"] == begun.replace("Z", ".000Z")
     assert ask("alerts", filters=['severity="info"'])["count"] == 0
     matchers = [{"name": "instance", "value": "web-01:9100", "isRegex": False, "isEqual": True}]
     made = ask("add_silence", matchers=matchers, ends_at=ends, comment="maintenance")

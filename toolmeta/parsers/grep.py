@@ -33,7 +33,10 @@ def parse(stdout: str) -> dict[str, Any]:
         nul = stdout.find("\0", place)
         end = stdout.find("\n", nul)
         if nul < 0 or end < 0:
-            raise ValueError(f"unexpected text {stdout[place:][:80]!r}")
+            # The last row may be cut off; text without any row is no output of grep.
+            if not (matches or context):
+                raise ValueError(f"unexpected text {stdout[place:][:80]!r}")
+            break
         found = _LINE.fullmatch(stdout, nul + 1, end)
         if found is None:
             raise ValueError(f"unexpected line {stdout[nul + 1 : end][:80]!r}")

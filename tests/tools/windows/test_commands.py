@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from drivers.context import Success
+from drivers.values import KEPT_BYTES
 from tests.fakes.psrp import security
 from tests.fakes.psrp.clixml import Typed
 from tests.fakes.psrp.shells import Reply
@@ -113,7 +114,7 @@ def test_more_than_the_limit_is_cut_and_said(lab: Lab) -> None:
 
 
 def test_an_endless_output_is_published_counted_and_bounded(lab: Lab) -> None:
-    left = iter(range(400))
+    left = iter(range(3_000))
 
     def more() -> Any:
         return "x" * 2_000 if next(left, None) is not None else None
@@ -121,10 +122,11 @@ def test_an_endless_output_is_published_counted_and_bounded(lab: Lab) -> None:
     host = lab.host(lambda _: Reply(stream=more))
     outcome, run = lab.attempt(bound("powershell", {**login(host), "script": "endless"}))
     assert isinstance(outcome, Success)
-    assert outcome.output["count"] == 400
-    assert outcome.output["truncated"]
-    assert len(orjson.dumps(outcome.output)) < 240 * 1024
-    assert len(run.output.stdout) == 400 * 2_001
+    assert outcome.output["count"] == 3_000
+    kept = outcome.output["truncated_fields"]["objects"]
+    assert kept == {"kept": len(outcome.output["objects"]), "of": 3_000}
+    assert len(orjson.dumps(outcome.output)) < 1.1 * KEPT_BYTES
+    assert len(run.output.stdout) == 3_000 * 2_001
 
 
 def test_streams_beside_the_output(lab: Lab) -> None:

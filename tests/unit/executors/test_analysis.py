@@ -12,7 +12,7 @@ import pytest
 from drivers.analysis.catalogue import ANALYSES, capture_filter
 from drivers.analysis.findings import Options
 from drivers.analysis.packets import Packet, decode, read_packets
-from drivers.analysis.pcap import NotACapture, Record, open_capture
+from drivers.analysis.pcap import NotACapture, Record, read_records
 
 scapy = pytest.importorskip("scapy.all", reason="scapy is not installed: runstream[network]")
 
@@ -29,8 +29,8 @@ def _packets(frames: Iterable[Any], step: float = 0.01) -> list[Packet]:
     found = []
     for number, frame in enumerate(frames):
         data = bytes(frame)
-        found.append(decode(1, Record(1_000.0 + number * step, data, len(data))))
-    return found
+        found.append(Record(1_000.0 + number * step, data, len(data)))
+    return list(decode(found))
 
 
 class Talk:
@@ -289,10 +289,13 @@ def test_no_damage_raises(name: str) -> None:
                 data[chance.randrange(len(data))] = chance.randrange(256)
             damaged.append(bytes(data[: chance.randrange(len(data)) + 1]))
         chance.shuffle(damaged)
-        packets = [
-            decode(chance.choice((1, 1, 1, 101, 113, 276, 0)), Record(1.0 + n, data, len(data)))
-            for n, data in enumerate(damaged)
-        ]
+        kinds = (1, 1, 1, 101, 113, 276, 0)
+        packets = list(
+            decode(
+                Record(1.0 + n, data, len(data), chance.choice(kinds))
+                for n, data in enumerate(damaged)
+            )
+        )
         found = ANALYSES[name](packets, Options())
         assert found["packets"] == len(packets)
 
@@ -313,7 +316,7 @@ def test_capture_files_that_are_cut_or_wrong() -> None:
     assert len(list(read_packets(io.BytesIO(data[:-1]), 10))) == 2
     assert len(list(read_packets(io.BytesIO(data), 1))) == 1
     with pytest.raises(NotACapture):
-        open_capture(io.BytesIO(b"no capture at all, but long enough"))
+        read_records(io.BytesIO(b"no capture at all, but long enough"))
     huge = data[:24] + b"\x00" * 8 + b"\xff\xff\xff\x7f" * 2
     with pytest.raises(NotACapture):
         list(read_packets(io.BytesIO(huge), 10))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import subprocess
 from datetime import UTC, datetime
 from decimal import Decimal
 from ipaddress import ip_address
@@ -24,7 +23,7 @@ from drivers.errors import ERROR_CLASSES, fail, may_retry
 from drivers.http.ranges import is_public
 from drivers.registry import DRIVERS
 from drivers.resources import Resources
-from drivers.values import OUTPUT_BYTES, fitting, jsonable
+from drivers.values import jsonable
 from tests.driver_kit import EXECUTION, Run, command, settings
 from toolmeta.invocation import Invocation
 
@@ -112,43 +111,12 @@ def test_deep_values_end() -> None:
     json.dumps(jsonable({"deep": value}))
 
 
-def test_too_large_an_output_says_what_it_left_out() -> None:
-    output = {"small": 1, "rows": ["x" * 1_000] * 1_000}
-    assert fitting(output) == {"small": 1, "omitted": ["rows"], "truncated": True}
-    assert fitting({"small": 1}) == {"small": 1}
-    assert len(json.dumps(fitting({"a": "x" * (OUTPUT_BYTES - 10)}))) <= OUTPUT_BYTES + 10
-
-
-def test_an_output_of_very_many_fields_is_cut_at_once() -> None:
-    """A program can print as many fields as it likes; the event loop must not stop for them."""
-    output = {f"field_{number}": "x" * 5 for number in range(100_000)}
-    kept = fitting(output)
-    assert kept["truncated"] is True and len(kept["omitted"]) == 100
-    assert 0 < len(json.dumps(kept, separators=(",", ":"))) <= OUTPUT_BYTES + 8 * 1024
-
-
 def test_this_machine_has_names() -> None:
     assert is_here(None)
     assert is_here("LOCALHOST")
     assert is_here("127.0.0.1")
     assert not is_here("127.0.0.1:2222")
     assert not is_here("web-01.example.org")
-
-
-def test_the_remote_environment_is_one_line_each() -> None:
-    assert remote.environment_header("m", {"A": "b c"}) == b"STEP_ATTEMPT=m\nA=b c\n\n"
-    with pytest.raises(ValueError, match="line break"):
-        remote.environment_header("m", {"A": "b\nLD_PRELOAD=x"})
-
-
-def test_a_connection_that_ends_within_the_header_starts_nothing(tmp_path: Path) -> None:
-    """Cancelled while it is being started: the program must not run without its mark."""
-    line = remote.start_line(("touch", str(tmp_path / "ran")))
-    for header in (b"", b"STEP_ATTEMPT=m\nA=b", b"STEP_ATTEMPT=m\nA=b\n"):
-        subprocess.run(["/bin/sh", "-c", line], input=header, timeout=10, check=False)
-    assert not (tmp_path / "ran").exists()
-    subprocess.run(["/bin/sh", "-c", line], input=b"STEP_ATTEMPT=m\n\n", timeout=10, check=True)
-    assert (tmp_path / "ran").exists()
 
 
 def test_what_the_stopper_prints() -> None:

@@ -13,7 +13,7 @@ import pytest
 from processors.router import expressions
 from processors.router.cel_worker import Worker
 from processors.router.evaluation import LimitExceeded, Refused, Spent
-from processors.router.expressions import ExpressionError, check, condition, evaluate
+from processors.router.expressions import ExpressionError, check, condition, evaluate, render
 from processors.router.reserve import Reserve
 from tests.unit.router.simulation import Simulation
 
@@ -222,3 +222,9 @@ def test_a_costly_expression_fails_its_step_only(field: str) -> None:
     failed = [event for event in simulation.events if event["type"] == "step.failed"]
     errors = [event["data"]["error"]["class"] for event in failed]
     assert "expression_limit" in errors
+
+
+def test_braces_of_a_program_are_written_as_an_expression() -> None:
+    written = {"format": "{{ '{{' }}.State.Status}} of {{ steps.a.output.name }}"}
+    rendered = render(written, steps(a={"name": "web {{ steps.a.output.list }}"}))
+    assert rendered == {"format": "{{.State.Status}} of web {{ steps.a.output.list }}"}

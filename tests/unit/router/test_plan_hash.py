@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from processors.router.request_decoder import Readable, decode_request
+from streams.hosts import Become, JumpHost, StepConnection
 from streams.plans import Compensation, Plan, RetryPolicy, Step
 
 #: A plan with every field that there is, each with another value than its default.
@@ -49,6 +50,17 @@ WHOLE: Final[dict[str, Any]] = {
             },
             "assets": ["web-01"],
             "secrets": {"ssh_key": {"type": "secret", "path": "env/KEY"}},
+            "become": {"user": "postgres", "password": {"type": "secret", "path": "env/SUDO"}},
+            "connection": {
+                "port": 2222, "user": "deploy",
+                "jump": [
+                    {
+                        "host": "bastion", "port": 2223, "user": "jump",
+                        "key": {"type": "secret", "path": "env/JUMP"},
+                        "password": {"type": "secret", "path": "env/JUMP_2"},
+                    },
+                ],
+            },
         },
     ],
 }  # fmt: skip
@@ -59,6 +71,9 @@ _OTHERS: Final[dict[str, tuple[Any, ...]]] = {
     "mode": ("immediate",),
     "action_class": ("read", "deploy"),
     "on_failure": ("stop", "continue"),
+    "become": ({"user": "root"}, True, None),
+    "connection": ({"port": 22}, None),
+    "jump": ([], None, ["bastion"]),
     "for_each": ([], ["web-01"], "steps.first.output.hosts"),
 }
 _REQUIRED: Final = {"steps", "tool"}
@@ -86,7 +101,12 @@ def hashed(plan: dict[str, Any]) -> str:
 
 def of_the_plan(path: Path) -> bool:
     """Whether the model says what may stand here; else it may be any value."""
-    return not {"parameters", "secrets"} & set(path[:-1])
+    return not ({"parameters", "secrets"} & set(path[:-1]) or {"password", "key"} & set(path))
+
+
+def takes_others(path: Path) -> bool:
+    """Whether what stands here may have fields that the model does not know."""
+    return not (of_the_plan(path) and {"become", "connection"} & set(path))
 
 
 @st.composite
@@ -98,9 +118,10 @@ def changed(draw: st.DrawFn, path: Path) -> dict[str, Any]:
     for key in way:
         parent = parent[key]
     kinds = ["other"]
-    if last not in _REQUIRED and (path != ("steps", 0)):
+    required = last in _REQUIRED or (path[-3:-1] == ("jump", 0) and last == "host")
+    if not required and (path != ("steps", 0)):
         kinds.append("removed")
-    if isinstance(parent, dict):
+    if isinstance(parent, dict) and takes_others(tuple(way)):
         kinds.append("beside")
     kind = draw(st.sampled_from(kinds))
     if kind == "removed":
@@ -124,6 +145,8 @@ def other_value(value: Any, path: Path) -> st.SearchStrategy[Any]:
         return st.sampled_from(_OTHERS[str(path[-1])])
     if isinstance(value, list):
         return st.just([*value, value[0]])
+    if isinstance(value, dict) and not takes_others(path):
+        return st.sampled_from([{"host": "inner"}, "bastion"])
     if isinstance(value, dict):
         return st.just({**value, "unknown": True})
     if isinstance(value, str):
@@ -147,7 +170,8 @@ def test_the_plan_above_has_every_field_of_the_model() -> None:
     step = WHOLE["steps"][1]
     given: list[tuple[type[BaseModel], dict[str, Any]]] = [
         (Plan, WHOLE), (Step, step), (Compensation, step["compensate"]),
-        (RetryPolicy, step["retry"]),
+        (RetryPolicy, step["retry"]), (Become, step["become"]),
+        (StepConnection, step["connection"]), (JumpHost, step["connection"]["jump"][0]),
     ]  # fmt: skip
     for model, value in given:
         assert set(value) == set(model.model_fields)
