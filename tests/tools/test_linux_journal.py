@@ -89,6 +89,9 @@ def test_entries(journals: Path) -> None:
     assert {item["unit"] for item in output["entries"]} == {"ssh.service"}
     newest = answer("journalctl", {"lines": 1}, **_here(journals))
     assert newest["entries"] == output["entries"][-1:]
+    # A search is no other order.
+    errors = answer("journalctl", {"grep_pattern": "kex"}, **_here(journals))
+    assert errors["entries"] == output["entries"][::2]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""`journalctl --output=json`: one JSON object per line, every value text (or bytes as numbers)."""
+"""`journalctl --reverse --output=json`: one JSON object per line, the newest entry first.
+
+Every value is text, or bytes as numbers.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ _PRIORITIES: Final = (
 
 
 def parse(stdout: str) -> dict[str, Any]:
-    """The entries, and how many of them are errors and warnings."""
-    entries = [_entry(orjson.loads(line)) for line in stdout.split("\n") if line.strip()]
+    """The entries, the oldest first, and how many of them are errors and warnings."""
+    entries = [_entry(orjson.loads(line)) for line in stdout.split("\n") if line.strip()][::-1]
     priorities = [entry["priority"] for entry in entries]
     return {
         "entries": entries,

@@ -139,9 +139,9 @@ def test_traceroute() -> None:
 def test_journal_keeps_bytes_and_unicode_line_ends() -> None:
     found = parse("journal", JOURNAL, 0)
     assert (found["count"], found["error_count"], found["warning_count"]) == (2, 1, 1)
-    assert found["entries"][0]["at"] == "2026-11-20T07:00:00.000+00:00"
-    assert found["entries"][0]["message"] == "hi\ufffd"
-    assert found["entries"][1]["message"] == "a\u2028b"
+    assert found["entries"][1]["at"] == "2026-11-20T07:00:00.000+00:00"
+    assert found["entries"][1]["message"] == "hi\ufffd"
+    assert found["entries"][0]["message"] == "a\u2028b"
 
 
 def test_systemctl() -> None:
