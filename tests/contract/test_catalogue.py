@@ -89,7 +89,9 @@ def test_defaults_and_examples_are_values_that_are_accepted(tool: Tool) -> None:
     for name, shape in tool.parameters.items():
         values = [*shape.examples, *([] if shape.default is None else [shape.default])]
         for value in values:
-            problems = check(tool, {name: value}, references_allowed=False)
+            limits = {other: choices[0] for other, choices in shape.only_if.items()}
+            given = _complete(tool, {**limits, name: value}, set())
+            problems = check(tool, given, references_allowed=False)
             assert not [item for item in problems if item.field.startswith(f"parameters.{name}")]
 
 
@@ -292,8 +294,9 @@ def _complete(tool: Tool, base: dict[str, Any], rivals: set[str]) -> dict[str, A
                 for item in _values(shape)
                 if not any(
                     problem.field.startswith(f"parameters.{other}")
-                    for problem in check(tool, {other: item}, references_allowed=False)
+                    for problem in check(tool, {**full, other: item}, references_allowed=False)
                 )
             ]
-            full[other] = samples[0]
+            # None fits beside an operation that the parameter is not for.
+            full.update({other: samples[0]} if samples else {})
     return full
