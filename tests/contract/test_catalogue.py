@@ -184,7 +184,8 @@ def test_secrets_stay_out_of_argv_and_target(tool: Tool) -> None:
         reference = {"type": "secret", "path": "env/TOKEN"}
         for value in _with(tool.parameters[name], "s3cr3t", whole=reference):
             field = f"parameters.{name}"
-            problems = check(tool, {name: value}, references_allowed=False)
+            beside = _complete(tool, {name: value}, set())
+            problems = check(tool, beside, references_allowed=False)
             assert not any(item.field.startswith(field) for item in problems)
             unresolved = bind(tool, {**tool.example.parameters, name: value})
             assert isinstance(unresolved, list)
