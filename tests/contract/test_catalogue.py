@@ -89,9 +89,7 @@ def test_defaults_and_examples_are_values_that_are_accepted(tool: Tool) -> None:
     for name, shape in tool.parameters.items():
         values = [*shape.examples, *([] if shape.default is None else [shape.default])]
         for value in values:
-            limits = {other: choices[0] for other, choices in shape.only_if.items()}
-            given = _complete(tool, {**limits, name: value}, set())
-            problems = check(tool, given, references_allowed=False)
+            problems = check(tool, _alone(tool, name, value), references_allowed=False)
             assert not [item for item in problems if item.field.startswith(f"parameters.{name}")]
 
 
@@ -184,8 +182,7 @@ def test_secrets_stay_out_of_argv_and_target(tool: Tool) -> None:
         reference = {"type": "secret", "path": "env/TOKEN"}
         for value in _with(tool.parameters[name], "s3cr3t", whole=reference):
             field = f"parameters.{name}"
-            beside = _complete(tool, {name: value}, set())
-            problems = check(tool, beside, references_allowed=False)
+            problems = check(tool, _alone(tool, name, value), references_allowed=False)
             assert not any(item.field.startswith(field) for item in problems)
             unresolved = bind(tool, {**tool.example.parameters, name: value})
             assert isinstance(unresolved, list)
@@ -281,6 +278,12 @@ def _contexts(tool: Tool, name: str, value: Any) -> Iterator[dict[str, Any]]:
     for other, shape in tool.parameters.items():
         if other not in (name, *rivals, *base) and shape.examples:
             yield {**base, other: shape.examples[0], name: value}
+
+
+def _alone(tool: Tool, name: str, value: Any) -> dict[str, Any]:
+    """The value with nothing but what it cannot be without."""
+    limits = {other: choices[0] for other, choices in tool.parameters[name].only_if.items()}
+    return _complete(tool, {**limits, name: value}, set())
 
 
 def _complete(tool: Tool, base: dict[str, Any], rivals: set[str]) -> dict[str, Any]:

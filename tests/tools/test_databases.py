@@ -199,7 +199,11 @@ def test_mysql_by_tls(execute: Execute, mariadb: int, trust: Authority, tmp_path
     # The certificate has the name and not the address.
     other = {**by_name, "server": "127.0.0.1", "ca_file": str(authority)}
     assert execute("mysql", other).error_class == "tls_failed"
-    dump: dict[str, Any] = {"path": str(authority.with_name("all.sql")), "database": "mysql", "tables": ["db"]}
+    dump: dict[str, Any] = {
+        "path": str(authority.with_name("all.sql")),
+        "database": "mysql",
+        "tables": ["db"],
+    }
     dump |= {key: value for key, value in by_name.items() if key != "query"}
     succeeded(execute("mysqldump", {**dump, "ca_file": str(authority)}))
     assert execute("mysqldump", {**dump, "ca_file": str(stranger)}).error_class == "tls_failed"
