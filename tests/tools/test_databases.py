@@ -73,6 +73,28 @@ def test_sqlite_says_what_is_wrong(execute: Execute, jobs: Path) -> None:
     assert gone.error_class == "not_found"
     wrong = execute("sqlite3", {"path": str(jobs), "query": "selekt"})
     assert wrong.error_class == "database"
+    said = "select char(10) || 'Error: near line 1: database is locked'; select 1 from nothing"
+    rows = execute("sqlite3", {"path": str(jobs), "query": said})
+    assert (rows.error_class, rows.error["transient"]) == ("database", False)
+    other = jobs.with_name("other.db")
+    other.write_text("no database at all, but long enough to be looked at as one")
+    assert (
+        execute("sqlite3", {"path": str(other), "query": "select 1 from x"}).error_class
+        == "database"
+    )
+
+
+def test_what_was_written_before_a_lock_is_not_written_again(execute: Execute, jobs: Path) -> None:
+    other = jobs.with_name("other.db")
+    with sqlite3.connect(other, isolation_level=None) as holder:
+        holder.execute("create table t (a)")
+        holder.execute("begin exclusive")
+        fast = {"path": str(other), "write": True, "busy_timeout_seconds": 0}
+        first = execute("sqlite3", {**fast, "query": "insert into t values (1)"})
+        assert (first.error_class, first.error["transient"]) == ("busy", True)
+        later = execute("sqlite3", {**fast, "query": "select 1;\ninsert into t values (1)"})
+        assert (later.error_class, later.error["transient"]) == ("database", False)
+    holder.close()
 
 
 # MariaDB
