@@ -67,17 +67,18 @@ class Resources:
         async with self._opening:
             if self._http is None:
                 # The import and the authorities of the machine take some 150 ms.
-                self._http = await asyncio.to_thread(self._client)
+                self._http = await asyncio.to_thread(self.http_client)
         return self._http
 
-    def _client(self) -> httpx.AsyncClient:
+    def http_client(self, tls: ssl.SSLContext | None = None) -> httpx.AsyncClient:
+        """A client of the same rules with a TLS of its own; whoever asks for it closes it."""
         import httpx
 
         from drivers.http.addresses import GuardedTransport
 
         return httpx.AsyncClient(
             transport=GuardedTransport(
-                trusted(), allow_private=self.settings.allow_private_addresses
+                tls or trusted(), allow_private=self.settings.allow_private_addresses
             ),
             timeout=10.0,
             trust_env=False,

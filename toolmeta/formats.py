@@ -33,6 +33,8 @@ _NUMBER_LABEL = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 _EMAIL = re.compile(
     rf"[A-Za-z0-9_][A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{0,63}}@{_LABEL}(?:\.{_LABEL})*"
 )
+#: What a name holds that must not be taken for another address.
+_NAMED = re.compile(r'(?![-+@ ])"?([^<>@"\\\x00-\x1f\x7f]{1,100}?)"? ?<([^<>]{1,320})>')
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)
 _OUTSIDE_URL = re.compile(r"[\x00-\x20\x7f\\<>\"{}|^`]")
 
@@ -82,6 +84,11 @@ def _url(value: str) -> bool:
     return bool(parts.hostname) and "@" not in parts.netloc and port != 0
 
 
+def _mailbox(value: str) -> bool:
+    named = _NAMED.fullmatch(value)
+    return bool(_EMAIL.fullmatch(named[2] if named else value))
+
+
 def _matcher(pattern: str) -> Callable[[str], object]:
     return re.compile(pattern).fullmatch
 
@@ -97,6 +104,9 @@ FORMATS: Final[dict[str, Format]] = {
     "dns-name": Format(_DNS_NAME.fullmatch, "a DNS name such as _sip._tcp.example.org"),
     "url": Format(_url, "an http:// or https:// URL with a host and without user or password"),
     "email": Format(_EMAIL.fullmatch, "one mail address such as ops@example.org"),
+    "mailbox": Format(
+        _mailbox, "one mail address, alone or behind a name: Night shift <ops@example.org>"
+    ),
     "path": Format(
         _matcher(r"[^-\n\r](?:[^\n\r]*)"),
         "a path on one line that does not begin with a dash (write ./-name)",

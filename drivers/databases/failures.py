@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import psycopg
@@ -22,17 +23,21 @@ _UNCONNECTED: Final = (
     ("no password supplied", "login_refused"),
     ("no pg_hba.conf entry", "login_refused"),
     ("peer authentication failed", "login_refused"),
-    ("role", "login_refused"),
+    ("role  does not exist", "login_refused"),
+    ("role  is not permitted to log in", "login_refused"),
+    ("database  does not exist", "not_found"),
+    ("too many connections for role", "unreachable"),
     ("certificate", "tls_failed"),
     ("ssl", "tls_failed"),
-    ("does not exist", "not_found"),
 )
+#: Names and paths in these texts, which may be any words.
+_NAMES: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
 
 
 def unconnected(invocation: Invocation, error: psycopg.Error) -> Failure:
     """The failure of an attempt to connect: nothing was done yet."""
     text = str(error)
-    lower = text.lower()
+    lower = _NAMES.sub("", text).lower()
     if "no such file or directory" in lower:
         return fail(invocation, "connection_refused", "no database server listens there")
     error_class = next((name for words, name in _UNCONNECTED if words in lower), "unreachable")

@@ -1,7 +1,8 @@
 """The `http` driver (curl): one request to a web address, its response as structured output.
 
 Arguments: `url`; `method` (GET); `query` (an object; lists repeat their name); `headers`;
-`username` and `password` (basic authentication); one of `body` (text as it is, anything else as
+`username` and `password` (basic authentication, or digest by `authentication`); `ca`,
+`client_certificate` and `client_key` (PEM texts); one of `body` (text as it is, anything else as
 JSON), `json` and `form`; `timeout` or `timeout_seconds` (10, at most 300); `follow_redirects`
 (false; GET and HEAD only); `expect_status` (list; default every 2xx); `max_bytes` (4 MiB).
 
@@ -18,6 +19,7 @@ import time
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+import httpx
 import orjson
 
 from drivers.context import Failure, Outcome, RunContext, Success
@@ -29,6 +31,7 @@ from drivers.http.exchange import (
     checked_url,
     status_failure,
 )
+from drivers.http.identity import Unusable, identity_of
 from drivers.http.paced import paced
 from drivers.output import escaped
 from drivers.values import KEPT_BYTES, jsonable
@@ -62,6 +65,10 @@ class HttpDriver:
         seconds = float(arguments.get("timeout") or arguments.get("timeout_seconds") or 0)
         keep = min(int(arguments.get("max_bytes") or KEPT_BYTES), KEPT_BYTES)
         subject = urlsplit(url).hostname or "the server"
+        try:
+            tls = await asyncio.to_thread(identity_of, arguments)
+        except Unusable as error:
+            return fail(invocation, "invalid_parameters", str(error))
         begun = time.monotonic()
         response = await paced(
             invocation,
@@ -75,6 +82,8 @@ class HttpDriver:
                 seconds=min(seconds or DEFAULT_SECONDS, _SECONDS),
                 keep_bytes=KEPT_BYTES if invocation.parser else keep,
                 follow=bool(arguments.get("follow_redirects", False)),
+                auth=_digest(arguments),
+                tls=tls,
             ),
         )
         if isinstance(response, Failure):
@@ -144,10 +153,16 @@ def content_of(arguments: dict[str, Any]) -> tuple[bytes | None, dict[str, str]]
     if kind is not None and not any(name.lower() == "content-type" for name in headers):
         headers["Content-Type"] = kind
     user = arguments.get("username")
-    if user is not None:
+    if user is not None and arguments.get("authentication") != "digest":
         login = f"{user}:{arguments.get('password') or ''}".encode()
         headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
     return content, headers
+
+
+def _digest(arguments: dict[str, Any]) -> httpx.DigestAuth | None:
+    if arguments.get("authentication") != "digest" or arguments.get("username") is None:
+        return None
+    return httpx.DigestAuth(str(arguments["username"]), str(arguments.get("password") or ""))
 
 
 def _output(response: Response, seconds: float) -> dict[str, Any]:

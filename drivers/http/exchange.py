@@ -55,6 +55,8 @@ class Request:
     follow: bool = False
     #: Digest authentication; it keeps the server's nonce, so one object serves one attempt.
     auth: httpx.DigestAuth | None = None
+    #: In place of the machine's authorities; like the login, nothing for another host.
+    tls: ssl.SSLContext | None = None
     #: Takes the body of a 2xx response in pieces, at most `keep_bytes` of it; none is kept then.
     sink: Callable[[bytes], Awaitable[None]] | None = None
 
@@ -111,7 +113,10 @@ async def exchange(
     reason = checked_url(request.url)
     if reason is not None:
         return fail(invocation, "invalid_parameters", reason)
-    client = await context.resources.http()
+    client = usual = await context.resources.http()
+    if request.tls is not None:
+        client = context.resources.http_client(request.tls)
+    auth = request.auth
     sent_to = request.subject
 
     async def sending(event: str, about: object) -> None:
@@ -130,7 +135,7 @@ async def exchange(
         )
         async with asyncio.timeout(request.seconds):
             for hops in range(_REDIRECTS + 1):
-                http_response = await _send(client, http_request, request.auth)
+                http_response = await _send(client, http_request, auth)
                 try:
                     follow = request.follow and request.method in ("GET", "HEAD")
                     onward = http_response.next_request
@@ -141,6 +146,9 @@ async def exchange(
                 if checked_url(str(onward.url)) is not None:
                     message = f"{sent_to} redirects to something that is not a plain web address"
                     return fail(invocation, "http_status", message)
+                if _origin(http_request) != _origin(onward):
+                    await _close(client, usual)
+                    client, auth = usual, None
                 http_request = _hop(http_request, onward)
         return fail(invocation, "http_status", f"{sent_to} redirects more than {_REDIRECTS} times")
     except Undecodable as error:
@@ -152,11 +160,23 @@ async def exchange(
         )
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
         return _failure(invocation, sent_to, request.seconds, error)
+    finally:
+        await _close(client, usual)
+
+
+async def _close(client: httpx.AsyncClient, usual: httpx.AsyncClient) -> None:
+    """The client of one request is closed, the one of all requests stays."""
+    if client is not usual:
+        await client.aclose()
+
+
+def _origin(request: httpx.Request) -> tuple[str, bytes]:
+    return request.url.scheme, request.url.netloc
 
 
 def _hop(before: httpx.Request, onward: httpx.Request) -> httpx.Request:
     """The next request of a redirect: another host never gets the caller's headers."""
-    if (before.url.scheme, before.url.netloc) != (onward.url.scheme, onward.url.netloc):
+    if _origin(before) != _origin(onward):
         keep = ("host", "accept-encoding", "user-agent")
         headers = {name: value for name, value in onward.headers.items() if name in keep}
         return httpx.Request(

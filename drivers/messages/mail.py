@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from email.errors import HeaderParseError
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import formatdate
 from typing import Any, Final
@@ -15,6 +17,8 @@ _RECIPIENTS: Final = 100
 _ATTACHMENTS: Final = 20
 _ATTACHED_BYTES: Final = 10 * 1024 * 1024
 _ATTACHMENT: Final = frozenset({"name", "content", "content_base64", "content_type"})
+#: A name before an address; with an `@` in it, it is a list of several.
+_NAMED: Final = re.compile(r'"?([^<>@"\\]{1,200}?)"? ?<([^<>]+)>')
 _TYPE: Final = re.compile(r"^[a-z]{1,32}/[a-z0-9][a-z0-9.+-]{0,99}$")
 
 
@@ -30,14 +34,14 @@ def compose(
     The Message-ID is the attempt's, so that a mail program shows a repeated mail once.
     """
     message = EmailMessage()
-    _put(message, "From", arguments.get("from") or sender)
+    _put_addresses(message, "From", [str(arguments.get("from") or sender)])
     if len(_addresses(message, "From")) != 1:
         raise Unmailable("from: one address is needed")
     recipients: list[str] = []
     for field in ("to", "cc", "bcc"):
         listed = _listed(arguments.get(field))
         if listed:
-            _put(message, field.capitalize(), ", ".join(listed))
+            _put_addresses(message, field.capitalize(), listed)
             recipients += _addresses(message, field.capitalize())
     # Blind copies are in the envelope only.
     del message["Bcc"]
@@ -46,7 +50,7 @@ def compose(
     if len(recipients) > _RECIPIENTS:
         raise Unmailable(f"to, cc, bcc: at most {_RECIPIENTS} recipients")
     if arguments.get("reply_to"):
-        _put(message, "Reply-To", arguments["reply_to"])
+        _put_addresses(message, "Reply-To", [str(arguments["reply_to"])])
         _addresses(message, "Reply-To")
     _put(message, "Subject", arguments.get("subject") or "")
     message["Date"] = formatdate(usegmt=True)
@@ -74,6 +78,21 @@ def _put(message: EmailMessage, name: str, value: Any) -> None:
         message[name] = text
     except (ValueError, IndexError, LookupError):
         raise Unmailable(f"{name.lower()}: not a valid header") from None
+
+
+def _put_addresses(message: EmailMessage, name: str, listed: list[str]) -> None:
+    """Names are quoted as they need it: a comma in one begins no further address."""
+    _put(message, name, ", ".join(_quoted(one) for one in listed))
+
+
+def _quoted(text: str) -> str:
+    named = _NAMED.fullmatch(text.strip())
+    if named is None or not named[1].isprintable():
+        return text
+    try:
+        return str(Address(display_name=named[1], addr_spec=named[2]))
+    except (ValueError, IndexError, LookupError, HeaderParseError):
+        return text
 
 
 def _addresses(message: EmailMessage, name: str) -> list[str]:

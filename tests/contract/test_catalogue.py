@@ -89,7 +89,7 @@ def test_defaults_and_examples_are_values_that_are_accepted(tool: Tool) -> None:
     for name, shape in tool.parameters.items():
         values = [*shape.examples, *([] if shape.default is None else [shape.default])]
         for value in values:
-            problems = check(tool, {name: value}, references_allowed=False)
+            problems = check(tool, _alone(tool, name, value), references_allowed=False)
             assert not [item for item in problems if item.field.startswith(f"parameters.{name}")]
 
 
@@ -182,7 +182,7 @@ def test_secrets_stay_out_of_argv_and_target(tool: Tool) -> None:
         reference = {"type": "secret", "path": "env/TOKEN"}
         for value in _with(tool.parameters[name], "s3cr3t", whole=reference):
             field = f"parameters.{name}"
-            problems = check(tool, {name: value}, references_allowed=False)
+            problems = check(tool, _alone(tool, name, value), references_allowed=False)
             assert not any(item.field.startswith(field) for item in problems)
             unresolved = bind(tool, {**tool.example.parameters, name: value})
             assert isinstance(unresolved, list)
@@ -280,6 +280,12 @@ def _contexts(tool: Tool, name: str, value: Any) -> Iterator[dict[str, Any]]:
             yield {**base, other: shape.examples[0], name: value}
 
 
+def _alone(tool: Tool, name: str, value: Any) -> dict[str, Any]:
+    """The value with nothing but what it cannot be without."""
+    limits = {other: choices[0] for other, choices in tool.parameters[name].only_if.items()}
+    return _complete(tool, {**limits, name: value}, set())
+
+
 def _complete(tool: Tool, base: dict[str, Any], rivals: set[str]) -> dict[str, Any]:
     """Add what other parameters require, from their own examples."""
     full = dict(base)
@@ -292,8 +298,9 @@ def _complete(tool: Tool, base: dict[str, Any], rivals: set[str]) -> dict[str, A
                 for item in _values(shape)
                 if not any(
                     problem.field.startswith(f"parameters.{other}")
-                    for problem in check(tool, {other: item}, references_allowed=False)
+                    for problem in check(tool, {**full, other: item}, references_allowed=False)
                 )
             ]
-            full[other] = samples[0]
+            # None fits beside an operation that the parameter is not for.
+            full.update({other: samples[0]} if samples else {})
     return full

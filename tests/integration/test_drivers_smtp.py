@@ -22,7 +22,9 @@ from drivers.messages import smtp
 from drivers.resources import Resources
 from tests.certificates import Authority
 from tests.driver_kit import Run, settings
+from toolmeta.bind import bind
 from toolmeta.invocation import Invocation
+from toolmeta.registry import load
 
 # aiosmtpd 1.4 asks for `login_data` in a way that it warns of itself.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:aiosmtpd")
@@ -146,6 +148,53 @@ def test_nothing_gets_into_the_headers(arguments: dict[str, Any]) -> None:
     assert isinstance(outcome, Failure)
     assert outcome.error_class == "invalid_parameters"
     assert inbox.mails == []
+
+
+NAMES = ["Night shift", "Doe, Jane (ops)", "Größe; 日本", "a.b", "=?utf-8?q?x?=", "x" * 90]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("quoted", [False, True])
+def test_names_of_addresses(name: str, quoted: bool) -> None:
+    """A name is one name, whatever it holds, and adds no recipient."""
+    shown = f'"{name}"' if quoted else name
+    given = {"to": [f"{shown} <ops@example.org>", "two@example.org"],
+             "from": f"{shown} <run@example.org>", "reply_to": f"{shown}<a@b.org>"}  # fmt: skip
+    tool = load().get("sendmail")
+    assert tool is not None
+    invocation = bind(tool, given)
+    assert isinstance(invocation, Invocation), invocation
+    inbox = Inbox()
+    with server(inbox) as port:
+        outcome = send(port, invocation.arguments)
+    assert isinstance(outcome, Success), outcome
+    assert outcome.output["accepted"] == ["ops@example.org", "two@example.org"]
+    ((envelope, message, _),) = inbox.mails
+    assert envelope.mail_from == "run@example.org"
+    to = message["To"].addresses
+    assert [one.addr_spec for one in to] == ["ops@example.org", "two@example.org"]
+    decoded = "x" if name.startswith("=?") else name
+    for header in ("From", "Reply-To"):
+        (one,) = message[header].addresses
+        assert one.display_name in (name, decoded)
+    assert to[0].display_name in (name, decoded)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "a@example.org, b@example.org", "x <a@example.org>, y <b@example.org>", "x <a@example.org",
+        "<<a@example.org>>", "b@example.org <a@example.org>", 'x" <a@example.org>, "y <b@e.org>',
+        "x\nBcc: b@example.org <a@example.org>", "x\r <a@example.org>",
+        "x <>", "x <a>", "-x <a@b.c>",
+        "x\\ <a@example.org>", "<a@example.org> x",
+    ],
+)  # fmt: skip
+def test_what_is_not_one_address_is_refused(address: str) -> None:
+    tool = load().get("sendmail")
+    assert tool is not None
+    for given in ({"to": [address]}, {"to": "a@b.c", "from": address}):
+        assert isinstance(bind(tool, given), list)
 
 
 def test_starttls_with_login(authority: Authority) -> None:

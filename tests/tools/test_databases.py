@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -12,9 +13,12 @@ import psycopg
 import pytest
 
 from devstack.postgres import PostgresServer
+from tests.certificates import Authority
 from tests.tools.catalogue import refusal
 from tests.tools.conftest import Execute, Result
 from tests.tools.running import free_port, listens, program, server
+from toolmeta.registry import load
+from toolmeta.risk import effect_of
 
 NOBODY = 1
 
@@ -69,13 +73,43 @@ def test_sqlite_says_what_is_wrong(execute: Execute, jobs: Path) -> None:
     assert gone.error_class == "not_found"
     wrong = execute("sqlite3", {"path": str(jobs), "query": "selekt"})
     assert wrong.error_class == "database"
+    said = "select char(10) || 'Error: near line 1: database is locked'; select 1 from nothing"
+    rows = execute("sqlite3", {"path": str(jobs), "query": said})
+    assert (rows.error_class, rows.error["transient"]) == ("database", False)
+    other = jobs.with_name("other.db")
+    other.write_text("no database at all, but long enough to be looked at as one")
+    assert (
+        execute("sqlite3", {"path": str(other), "query": "select 1 from x"}).error_class
+        == "database"
+    )
+
+
+def test_what_was_written_before_a_lock_is_not_written_again(execute: Execute, jobs: Path) -> None:
+    other = jobs.with_name("other.db")
+    with sqlite3.connect(other, isolation_level=None) as holder:
+        holder.execute("create table t (a)")
+        holder.execute("begin exclusive")
+        fast = {"path": str(other), "write": True, "busy_timeout_seconds": 0}
+        first = execute("sqlite3", {**fast, "query": "insert into t values (1)"})
+        assert (first.error_class, first.error["transient"]) == ("busy", True)
+        later = execute("sqlite3", {**fast, "query": "select 1;\ninsert into t values (1)"})
+        assert (later.error_class, later.error["transient"]) == ("database", False)
+    holder.close()
 
 
 # MariaDB
 
 
 @pytest.fixture(scope="module")
-def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def trust(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The authority of the certificate of that server, for the name localhost."""
+    made = Authority(Path(tmp_path_factory.mktemp("trust")))
+    made.server("localhost")
+    return made
+
+
+@pytest.fixture(scope="module")
+def mariadb(tmp_path_factory: pytest.TempPathFactory, trust: Authority) -> Iterator[int]:
     """A server with the database `shop`; its port. root has no password, `app` has one."""
     daemon = program("mariadbd", "mariadb-server")
     folder = Path(tmp_path_factory.mktemp("mariadb"))
@@ -96,6 +130,7 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         *("--no-defaults", f"--datadir={folder / 'data'}", f"--socket={folder / 's'}"),
         *(f"--port={port}", "--bind-address=127.0.0.1", f"--user={user}"),
         *("--innodb-buffer-pool-size=16M", f"--pid-file={folder / 'pid'}"),
+        *(f"--ssl-{kind}={trust.ca_file.with_name('localhost.pem')}" for kind in ("cert", "key")),
     ]
     with server(argv, lambda: listens(port), folder / "log"):
         subprocess.run(
@@ -130,6 +165,70 @@ def test_mysql_rows(execute: Execute, mariadb: int) -> None:
     assert output["rows"] == [{"state": "a<b", "n": "1"}, {"state": "open", "n": "2"}]
     none = succeeded(execute("mysql", on(mariadb, query="select note from orders where id = 1")))
     assert none["rows"] == [{"note": None}]
+
+
+def test_mysql_values_are_those_of_the_server(execute: Execute, mariadb: int) -> None:
+    """Bytes of every kind, and text that looks like the client's own."""
+    words = "a\r\n</field></row><row> &lt; &amp; &#65; \" ' ü 日本 \t \\n end"
+    make = (
+        "create or replace table kinds"
+        " (id int, raw binary(8), note blob, words text character set utf8mb4);"
+        f"insert into kinds values (1, 0x00ff41003c260a0d, 'hi', 0x{words.encode().hex()}),"
+        " (2, null, '', '')"
+    )
+    succeeded(execute("mysql", on(mariadb, query=make, write=True)))
+    query = 'select id, raw, note, words as `a<"b` from kinds order by id'
+    output = succeeded(execute("mysql", on(mariadb, query=query, binary_as_hex=True)))
+    assert output["rows"] == [
+        {"id": "1", "raw": "0x00FF41003C260A0D", "note": "0x6869", 'a<"b': words},
+        {"id": "2", "raw": None, "note": "0x", 'a<"b': ""},
+    ]
+    assert "undecodable" not in output
+    plain = succeeded(execute("mysql", on(mariadb, query=query)))
+    assert [row["note"] for row in plain["rows"]] == ["hi", ""]
+    assert plain["undecodable"] == ["raw"]
+    # The last statement counts, also where it has no rows.
+    none = on(mariadb, query="select 1; select id from kinds where false")
+    assert succeeded(execute("mysql", none))["rows"] == []
+    succeeded(execute("mysql", on(mariadb, query="drop table kinds", write=True)))
+
+
+def test_a_change_may_be_lifted_from_read_only_and_so_is_no_read() -> None:
+    """A statement can end the read-only session, so every call counts as what it could do."""
+    tool = load().get("mysql")
+    assert tool is not None
+    for given in ({}, {"write": False}, {"write": True}):
+        assert (
+            effect_of(tool, {"query": "set session transaction read write", **given}) == "destroy"
+        )
+
+
+def test_mysql_says_what_its_rows_say_of_failures(execute: Execute, mariadb: int) -> None:
+    """A row is no sentence of the client: nothing is repeated for what it says."""
+    said = "ERROR 2002 (HY000): Can't connect to server on 'x' (111)"
+    query = f"select concat('\\n', \"{said}\", '\\n') as a; select * from absent"
+    result = execute("mysql", on(mariadb, query=query))
+    assert (result.error_class, result.error["transient"]) == ("database", False)
+
+
+def test_mysql_by_tls(execute: Execute, mariadb: int, trust: Authority, tmp_path: Path) -> None:
+    authority, stranger = trust.ca_file, Authority(tmp_path).ca_file
+    query = {"query": "show status like 'Ssl_cipher'", "user": "root", "port": mariadb}
+    by_name = {**query, "server": "localhost", "tls": True}
+    output = succeeded(execute("mysql", {**by_name, "ca_file": str(authority)}))
+    assert output["rows"][0]["Value"].startswith("TLS_")
+    assert execute("mysql", {**by_name, "ca_file": str(stranger)}).error_class == "tls_failed"
+    # The certificate has the name and not the address.
+    other = {**by_name, "server": "127.0.0.1", "ca_file": str(authority)}
+    assert execute("mysql", other).error_class == "tls_failed"
+    dump: dict[str, Any] = {
+        "path": str(authority.with_name("all.sql")),
+        "database": "mysql",
+        "tables": ["db"],
+    }
+    dump |= {key: value for key, value in by_name.items() if key != "query"}
+    succeeded(execute("mysqldump", {**dump, "ca_file": str(authority)}))
+    assert execute("mysqldump", {**dump, "ca_file": str(stranger)}).error_class == "tls_failed"
 
 
 def test_mysql_writes_only_when_told(execute: Execute, mariadb: int) -> None:
@@ -193,7 +292,7 @@ def test_mysqlcheck(execute: Execute, mariadb: int) -> None:
     absent = succeeded(execute("mysqlcheck", on(mariadb, tables=["nothing"])))
     assert absent["problems"] == ["shop.nothing"]
     refused = execute("mysqlcheck", on(mariadb, password="wrong"))
-    assert refused.error_class == "login_refused"
+    assert refused.error_class == "login_refused", refused
 
 
 def test_mysqldump(execute: Execute, mariadb: int, tmp_path: Path) -> None:
@@ -207,6 +306,12 @@ def test_mysqldump(execute: Execute, mariadb: int, tmp_path: Path) -> None:
     assert "INSERT INTO" not in path.read_text()
     absent = execute("mysqldump", on(mariadb, path=str(path), tables=["nothing"]))
     assert absent.error_class == "not_found"
+    succeeded(execute("mysqldump", on(mariadb, path=str(path), exclude_tables=["orders"])))
+    assert "`orders`" not in path.read_text()
+    refused = execute("mysqldump", on(mariadb, path=str(path), password="wrong"))
+    assert refused.error_class == "login_refused"
+    away = execute("mysqldump", on(mariadb, path="/no/such/folder/x"))
+    assert away.error_class == "capability_missing", away
 
 
 # Postgres
@@ -251,6 +356,14 @@ def test_pg_dump_and_restore(execute: Execute, postgres: dict[str, Any], tmp_pat
     assert rows == [(1, "open"), (2, "done")]
     assert execute("pg_restore", restore).error_class == "conflict"
     succeeded(execute("pg_restore", {**restore, "clean": True}))
+    plain = {**where, "database": "shop", "path": str(tmp_path / "p.sql"), "format": "plain"}
+    succeeded(execute("pg_dump", {**plain, "exclude_data": ["public.ord*"]}))
+    text = (tmp_path / "p.sql").read_text()
+    assert ("CREATE TABLE public.orders" in text, "COPY public.orders" in text) == (True, False)
+    succeeded(execute("pg_dump", {**plain, "exclude_tables": ["orders"]}))
+    assert "orders" not in (tmp_path / "p.sql").read_text()
+    succeeded(execute("pg_dump", {**plain, "exclude_schemas": ["public"]}))
+    assert "orders" not in (tmp_path / "p.sql").read_text()
 
 
 def test_postgres_clients_say_what_is_wrong(
@@ -317,6 +430,29 @@ def test_redis_cli(execute: Execute, redis: int) -> None:
     assert run("DEL", "greeting")["answer"] == 1
     assert run("GET", "greeting")["answer"] is None
     assert run("INFO", "server")["info"]["tcp_port"] == str(redis)
+    # Everything is slow from now on.
+    subprocess.run(
+        ["redis-cli", "-p", str(redis), "config", "set", "slowlog-log-slower-than", "0"],
+        env={**os.environ, "REDISCLI_AUTH": "canary-password"},
+        check=True,
+        timeout=20,
+    )
+    run("GET", "slow one")
+    assert run("SLOWLOG LEN")["answer"] >= 1
+    assert ["GET", "slow one"] in [entry[3] for entry in run("SLOWLOG GET", "10")["answer"]]
+    where = {"server": "127.0.0.1", "port": redis, "password": "canary-password"}
+    asked = {**where, "command": "CONFIG GET", "settings": ["slowlog-log-slower-than", "databases"]}
+    answer = succeeded(execute("redis_cli", asked))["answer"]
+    assert answer == {"slowlog-log-slower-than": "0", "databases": "16"}
+
+
+@pytest.mark.parametrize(
+    "name", ["requirepass", "RequirePass", "masterauth", "tls-key-file-pass", "*", "require*", "r?"]
+)
+def test_redis_shows_no_password(name: str) -> None:
+    assert "must match" in refusal("redis_cli", {"command": "CONFIG GET", "settings": [name]})
+    for command in ("CONFIG GET", "CONFIG", "CONFIG SET"):
+        assert refusal("redis_cli", {"command": command, "arguments": [name]})
 
 
 def test_redis_cli_says_what_is_wrong(execute: Execute, redis: int) -> None:

@@ -173,6 +173,13 @@ def test_helm(execute: Execute, fake_program: FakePrograms) -> None:
     assert "allow_destructive" in refusal("helm", removing)
     rendering = {"command": "template", "arguments": ["--post-renderer=/bin/sh", "x"]}
     assert "must match" in refusal("helm", rendering)
+    template = {"command": "template", "arguments": ["web", "/srv/charts/web"]}
+    helm = fake_program("helm", stdout="kind: Service\n")
+    rendered = execute("helm", {**template, "values": {"password": "hunter2"}})
+    assert rendered.status == "succeeded", rendered
+    assert helm.argv == ["helm", "template", "--values=-", "web", "/srv/charts/web"]
+    assert json.loads(helm.stdin) == {"password": "hunter2"}
+    assert "only" in refusal("helm", {"command": "list", "values": {"a": 1}})
     fake_program("helm", stderr="Error: release: not found\n", exit_code=1)
     missing = execute("helm", {"command": "status", "arguments": ["nobody"]})
     assert missing.error_class == "not_found"
@@ -218,6 +225,10 @@ def test_helm_upgrade(execute: Execute, fake_program: FakePrograms) -> None:
     ]  # fmt: skip
     assert helm.stdin == ""
     assert result.output["revision"] == 4
+    execute("helm_upgrade", {**parameters, "create_namespace": True})
+    assert helm.argv[:4] == ["helm", "upgrade", "--install", "--create-namespace"]
+    alone = {"release": "web", "chart": "shop/web", "create_namespace": True}
+    assert "install" in refusal("helm_upgrade", alone)
 
 
 def test_crictl(execute: Execute, fake_program: FakePrograms) -> None:

@@ -8,9 +8,14 @@ import json
 import re
 from typing import Any, Final
 
-from defusedxml.ElementTree import fromstring
-
-_NIL: Final = "{http://www.w3.org/2001/XMLSchema-instance}nil"
+#: The client escapes these four characters and nothing else, so that other bytes make no XML.
+_FIELD: Final = re.compile(
+    r'<field name="([^"]*)"(?: xsi:nil="(true)" />|>([^<]*)</field>)|(<row>)', re.S
+)
+_ESCAPED: Final = re.compile(r"&(lt|gt|amp|quot);")
+_CHARACTERS: Final = {"lt": "<", "gt": ">", "amp": "&", "quot": '"'}
+#: What bytes become that are no UTF-8.
+_NO_TEXT: Final = "\ufffd"
 _ENTRY: Final = re.compile(r"^(\d+); \d+ \d+ (.+?) (\S+) (\S+) ?(\S*)$")
 _SETTING: Final = re.compile(r"\A\s*defensive on\s*$", re.M)
 _ABSENT: Final = re.compile(r"Error: Table '([^']+)' doesn't exist")
@@ -28,19 +33,24 @@ _BENCHMARK: Final = {
 
 def mysql(stdout: str) -> dict[str, Any]:
     """The rows of the last statement of `mysql --xml`."""
-    # One document per statement.
-    last = stdout.rfind("<resultset")
-    if last < 0:
-        return _rows([])
-    root = fromstring(stdout[last:].strip())
-    rows = [
-        {
-            field.get("name", ""): None if field.get(_NIL) == "true" else (field.text or "")
-            for field in row.iter("field")
-        }
-        for row in root.iter("row")
+    # One document per statement; in values a `<` is escaped.
+    rows: list[dict[str, Any]] = []
+    for name, absent, text, row in _FIELD.findall(stdout, max(stdout.rfind("<resultset"), 0)):
+        if row:
+            rows.append({})
+        elif rows:
+            rows[-1][_unescaped(name)] = None if absent else _unescaped(text)
+    found = _rows(rows)
+    lost = [
+        name
+        for name in found["columns"]
+        if any(_NO_TEXT in value for row in rows if (value := row.get(name)))
     ]
-    return _rows(rows)
+    return {**found, "undecodable": lost} if lost else found
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPED.sub(lambda match: _CHARACTERS[match[1]], text)
 
 
 def sqlite(stdout: str) -> dict[str, Any]:

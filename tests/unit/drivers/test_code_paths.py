@@ -36,6 +36,8 @@ def call(tool: Tool, name: str, path: str, host: str | None = None) -> Invocatio
     """The example of the tool with this path and no other."""
     given = {key: value for key, value in tool.example.parameters.items()
              if key not in tool.run.code_paths}  # fmt: skip
+    if name == "dockerfile":
+        given = {"object": "image", "command": "build", "context": "/srv/web"}
     found = bind(tool, {**given, name: f"unix://{path}" if name in SOCKETS else path})
     assert isinstance(found, Invocation), found
     return replace(found, host=host)
