@@ -12,7 +12,8 @@ import pytest
 from drivers.analysis.catalogue import ANALYSES, capture_filter
 from drivers.analysis.findings import Options
 from drivers.analysis.packets import Packet, decode, read_packets
-from drivers.analysis.pcap import NotACapture, Record, read_records
+from drivers.analysis.pcap import read_records
+from drivers.analysis.records import NotACapture, Record
 
 scapy = pytest.importorskip("scapy.all", reason="scapy is not installed: runstream[network]")
 
