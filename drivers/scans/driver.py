@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any, Final
 
 from drivers import local
-from drivers.captures.capturing import INTERRUPTED, KeptErrors, absent, explained, missing, timed
+from drivers.captures.capturing import INTERRUPTED, KeptErrors, absent, missing, timed
+from drivers.captures.sentences import explained
 from drivers.context import Failure, Outcome, RunContext
 from drivers.errors import fail
 from drivers.readers.program import not_installed

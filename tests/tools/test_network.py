@@ -279,7 +279,8 @@ def test_ping_fails_where_nobody_is(execute: Execute, lab: Lab) -> None:
     need("ping", "iputils-ping")
     nobody = lab.here.rpartition(".")[0] + ".77"
     result = execute("ping", {"target": nobody, "count": 1, "timeout": 1})
-    assert (result.status, result.error_class) == ("failed", "exit_status")
+    assert (result.status, result.error_class) == ("failed", "no_answer")
+    assert result.output["packet_loss_percent"] == 100
 
 
 def test_traceroute_shows_the_router(execute: Execute, lab: Lab) -> None:
