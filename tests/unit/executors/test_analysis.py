@@ -215,6 +215,17 @@ def test_smtp_login_and_pipelining_keep_secrets_out() -> None:
     assert {"cleartext_login", "failed_login"} <= _kinds(found)
 
 
+def test_a_session_that_is_not_read_to_its_end_says_so() -> None:
+    talk = Talk(25).open().reply(b"220 mx\r\n").say(b"MAIL FROM:<a@x>\r\n").reply(b"250 ok\r\n")
+    (short,) = _found("smtp", talk.frames)["sessions"]
+    assert short["complete"] is True
+    talk.say(b"DATA\r\n").reply(b"354 go\r\n")
+    for _ in range(300):
+        talk.say(b"x" * 998 + b"\r\n")
+    (long,) = _found("smtp", talk.say(b".\r\n").reply(b"250 queued\r\n").frames)["sessions"]
+    assert long["complete"] is False
+
+
 def test_ftp_never_shows_a_password() -> None:
     talk = Talk(21).open().reply(b"220-hello\r\n there\r\n220 ready\r\n").say(b"USER u\r\n")
     talk.reply(b"331 pass\r\n").say(b"PASS hunter2\r\n").reply(b"230 in\r\n")
