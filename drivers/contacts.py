@@ -160,7 +160,7 @@ async def _peer(
 def _in_scope(
     invocation: Invocation, reach: Reach, host: str, found: list[Address], ports: Ports
 ) -> list[Address] | Failure:
-    """The addresses that a probe may ask: those of IPv4, all of which must be in the scope."""
+    """The addresses that a probe may ask: those of versions in the scope, each inside it."""
     if any(ranges.is_metadata(address) for address in found):
         message = f"{host}: the address may be that of a cloud's metadata service"
         return fail(invocation, "refused_address", message)
@@ -168,10 +168,11 @@ def _in_scope(
     usable = [
         address
         for address in found
-        if ipv4_of(address) is not None and version in (None, address.version)
+        if (reach.names_ipv6 or ipv4_of(address) is not None) and version in (None, address.version)
     ]
     if not usable:
-        message = f"{host}: {SETTING} has networks of IPv4 only, and none of these is asked"
+        only = "IPv4 only, and none of these" if not reach.names_ipv6 else "both, and none of these"
+        message = f"{host}: {SETTING} has networks of {only} is asked"
         return fail(invocation, "out_of_scope", message)
     for address in usable:
         reason = reach.beyond(address, ports)

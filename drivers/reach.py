@@ -44,8 +44,13 @@ class Reach:
         return None
 
     def _around(self, address: Address) -> list[Allowed]:
-        inner = ipv4_of(address)
-        return [entry for entry in self.scope if inner is not None and inner in entry.network]
+        inner = ipv4_of(address) or address
+        return [entry for entry in self.scope if inner in entry.network]
+
+    @property
+    def names_ipv6(self) -> bool:
+        """Whether the scope has networks of IPv6; where it has none, these addresses are passed."""
+        return any(entry.network.version == 6 for entry in self.scope)
 
 
 def ipv4_of(address: Address) -> IPv4Address | None:

@@ -259,9 +259,10 @@ class ExecutorSettings(InventorySettings, SecretSettings):
     )
     network_scope: str = Field(
         default="",
-        description="IPv4 networks that scans and probes (ping, traceroute, dig and the like) may "
-        "be pointed at, comma separated, each with ports or without (10.1.0.0/16:22+8000-8100); "
-        "none by default: nothing may be scanned, and probes reach public addresses",
+        description="networks that scans and probes (ping, traceroute, dig and the like) may be "
+        "pointed at, comma separated, each with ports or without (10.1.0.0/16:22+8000-8100, "
+        "[2001:db8::/64]:22); none by default: nothing may be scanned, and probes reach public "
+        "addresses",
     )
     scan_max_rate: int = Field(
         default=1_000, ge=1, le=10_000, description="packets a second of one scan, at most"

@@ -57,6 +57,11 @@ class Connection:
             return "closed" if ends == 2 else "half_closed"
         return "open" if self.syns else "partial"
 
+    @property
+    def complete(self) -> bool:
+        """Whether all bytes of both sides were kept, none beyond the limit and none missing."""
+        return not (self.from_client.incomplete or self.from_server.incomplete)
+
     def ends(self) -> dict[str, Any]:
         """The fields that name the connection in findings."""
         return {

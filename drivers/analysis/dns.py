@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import dpkt
-
 from drivers.analysis.connections import Connections
+from drivers.analysis.dns_message import Damaged, Message, read_message
 from drivers.analysis.findings import (
     Anomalies,
     Options,
@@ -28,7 +25,6 @@ PORTS: Final = frozenset({53, 5353})
 MAX_QUERIES: Final = 20_000
 #: Longer than names that people and programs use; tunnels fill names up to 253.
 _LONG_NAME: Final = 100
-_ANSWERS: Final = 20
 _TYPES: Final = {
     1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 15: "MX", 16: "TXT", 28: "AAAA", 33: "SRV",
     35: "NAPTR", 41: "OPT", 43: "DS", 46: "RRSIG", 48: "DNSKEY", 52: "TLSA", 64: "SVCB",
@@ -38,8 +34,6 @@ _CODES: Final = {
     0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED",
     9: "NOTAUTH",
 }  # fmt: skip
-#: What dpkt raises on names and records that are damaged.
-_DAMAGE: Final = (dpkt.Error, struct.error, ValueError, IndexError, TypeError, OSError)
 
 
 @dataclass(slots=True)
@@ -73,16 +67,15 @@ class _Queries:
 
     def take(self, time: float, source: Any, destination: Any, data: bytes, over: str) -> None:
         try:
-            message = dpkt.dns.DNS(data)
-            names = [(str(q.name).lower().rstrip("."), q.type) for q in message.qd]
-        except _DAMAGE:
+            message = read_message(data)
+        except Damaged:
             self.malformed += 1
             return
-        if message.qr:
-            self._answer(time, source, destination, message, names, over)
+        if message.response:
+            self._answer(time, source, destination, message)
             return
-        for name, kind in names[:1]:
-            key = (source, destination[0], message.id, name, kind)
+        for name, kind in message.questions[:1]:
+            key = (source, destination[0], message.ident, name, kind)
             known = self.waiting.get(key)
             if known is not None:
                 known.repeats += 1
@@ -98,28 +91,23 @@ class _Queries:
                     "long_name", f"{source[0]} {domain}", f"{source[0]} asks for very long names"
                 )
 
-    def _answer(
-        self,
-        time: float,
-        source: Any,
-        destination: Any,
-        message: Any,
-        names: list[tuple[str, int]],
-        over: str,
-    ) -> None:
-        for name, kind in names[:1]:
-            query = self.waiting.pop((destination, source[0], message.id, name, kind), None)
+    def _answer(self, time: float, source: Any, destination: Any, message: Message) -> None:
+        for name, kind in message.questions[:1]:
+            query = self.waiting.pop((destination, source[0], message.ident, name, kind), None)
             if query is None:
                 # Also a second answer to one question: one of the two may be forged.
                 self.unasked += 1
                 text = f"{source[0]} answered {name} without a question of {destination[0]}"
                 self.anomalies.add("unasked_answer", source[0], text)
                 continue
-            query.code = _CODES.get(message.rcode, str(message.rcode))
+            query.code = _CODES.get(message.code, str(message.code))
             query.latency = time - query.time
-            query.truncated = bool(message.tc)
-            query.authoritative = bool(message.aa)
-            query.answers = [_record(answer) for answer in message.an[:_ANSWERS]]
+            query.truncated = message.truncated
+            query.authoritative = message.authoritative
+            query.answers = [
+                {"name": one.name, "type": _type(one.kind), "ttl": one.ttl, "data": one.text}
+                for one in message.answers
+            ]
 
 
 def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
@@ -210,37 +198,3 @@ def _row(query: Query) -> dict[str, Any]:
 
 def _type(number: int) -> str:
     return _TYPES.get(number, f"TYPE{number}")
-
-
-def _record(answer: Any) -> dict[str, Any]:
-    return {
-        "name": str(answer.name),
-        "type": _type(answer.type),
-        "ttl": int(answer.ttl),
-        "data": _data(answer),
-    }
-
-
-def _data(answer: Any) -> str:
-    raw = bytes(answer.rdata)
-    try:
-        match _type(answer.type):
-            case "A":
-                return socket.inet_ntoa(raw)
-            case "AAAA":
-                return socket.inet_ntop(socket.AF_INET6, raw)
-            case "CNAME":
-                return str(answer.cname)
-            case "NS":
-                return str(answer.nsname)
-            case "PTR":
-                return str(answer.ptrname)
-            case "MX":
-                return f"{answer.preference} {answer.mxname}"
-            case "SRV":
-                return f"{answer.priority} {answer.weight} {answer.port} {answer.srvname}"
-            case "TXT":
-                return " ".join(repr(part)[1:-1] for part in answer.text)[:500]
-    except (*_DAMAGE, AttributeError):
-        pass  # Shown as the raw record.
-    return raw[:64].hex()

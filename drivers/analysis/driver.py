@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from drivers.analysis.findings import Options
 from drivers.analysis.packets import Packet, read_packets
-from drivers.analysis.pcap import NotACapture
+from drivers.analysis.records import NotACapture
 from drivers.captures.capturing import tcpdump
 from drivers.captures.source import about, source
 from drivers.cleanup import run_uncancelled

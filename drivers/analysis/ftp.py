@@ -142,6 +142,7 @@ def _note(
 def _row(session: _Session) -> dict[str, Any]:
     return {
         **session.one.ends(),
+        "complete": session.one.complete,
         "banner": session.banner,
         "user": session.user,
         "logged_in": session.logged_in,

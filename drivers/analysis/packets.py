@@ -16,7 +16,8 @@ from typing import BinaryIO, Final
 from drivers.analysis.fragments import Fragments
 from drivers.analysis.internet import Datagram, ipv4, ipv6
 from drivers.analysis.link import ARP, IPV4, IPV6, carried
-from drivers.analysis.pcap import Record, read_records
+from drivers.analysis.pcap import read_records
+from drivers.analysis.records import Record
 
 FIN: Final = 0x01
 SYN: Final = 0x02

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-#: A record is never longer than this; libpcap's own limit.
-MAX_RECORD: Final = 262_144
+from drivers.analysis.pcapng import read_blocks
+from drivers.analysis.records import MAX_RECORD, NotACapture, Record
+
 HEADER_BYTES: Final = 24
 _PCAPNG: Final = b"\x0a\x0d\x0d\x0a"
 #: Magic number as read → byte order, and how many parts of a second its fraction counts.
@@ -23,23 +23,6 @@ _MAGIC: Final = {
     b"\x4d\x3c\xb2\xa1": ("<", 1_000_000_000),
     b"\xa1\xb2\x3c\x4d": (">", 1_000_000_000),
 }
-
-
-class NotACapture(Exception):
-    """The file is no capture that can be read; the message is one sentence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record: seconds since 1970, what was kept of the frame, its length on the wire."""
-
-    time: float
-    data: bytes
-    wire_length: int
-    #: A LINKTYPE_ number of tcpdump.org: what the frame begins with; 1 is Ethernet.
-    linktype: int = 1
-    #: Where the record ends in the file; 0 where that is not known.
-    end: int = 0
 
 
 def read_records(file: BinaryIO) -> Iterator[Record]:
@@ -53,8 +36,6 @@ def read_records(file: BinaryIO) -> Iterator[Record]:
         linktype = struct.unpack(f"{order}I", header[20:24])[0] & 0xFFFF
         return _records(file, order, parts, linktype)
     if header[:4] == _PCAPNG:
-        from drivers.analysis.pcapng import read_blocks
-
         file.seek(0)
         return read_blocks(file)
     raise NotACapture("the file is neither a pcap nor a pcapng capture")

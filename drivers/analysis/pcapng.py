@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from drivers.analysis.pcap import MAX_RECORD, NotACapture, Record
+from drivers.analysis.records import MAX_RECORD, NotACapture, Record
 
 _SECTION: Final = 0x0A0D0D0A
 _INTERFACE: Final = 1

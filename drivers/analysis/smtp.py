@@ -182,6 +182,7 @@ def _path(argument: str) -> str:
 def _row(session: _Session) -> dict[str, Any]:
     return {
         **session.one.ends(),
+        "complete": session.one.complete,
         "banner": session.banner,
         "helo": session.helo,
         "extensions": list(session.extensions),

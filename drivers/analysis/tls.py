@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtensionOID
 from dpkt.ssl_ciphersuites import BY_CODE
 
 from drivers.analysis.connections import Connection, Connections
-from drivers.analysis.findings import Anomalies, Options, Traffic, milliseconds
+from drivers.analysis.findings import Anomalies, Options, Traffic, milliseconds, readable
 from drivers.analysis.packets import Packet
 from drivers.analysis.tls_records import VERSIONS, Hello, Side, read_side
 
@@ -169,12 +169,12 @@ def _certificate(der: bytes) -> dict[str, Any] | None:
     except (ValueError, TypeError, KeyError, x509.UnsupportedGeneralNameType):
         return None
     return {
-        "subject": subject[:300],
-        "issuer": issuer[:300],
+        "subject": readable(subject.encode("utf-8", "replace")),
+        "issuer": readable(issuer.encode("utf-8", "replace")),
         "serial": f"{found.serial_number:x}",
         "not_before": dates[0].isoformat(),
         "not_after": dates[1].isoformat(),
-        "names": names[:50],
+        "names": [readable(name.encode("utf-8", "replace")) for name in names[:50]],
         "self_signed": subject == issuer,
     }
 

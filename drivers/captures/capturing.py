@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Final, Literal, TypeVar
 
 from drivers import local
 from drivers.capabilities import missing_net_raw
+from drivers.captures.sentences import explained
 from drivers.captures.store import (
     CaptureStore,
     NotACapture,
@@ -35,14 +36,6 @@ _KILL_AFTER_SECONDS: Final = "2"
 #: Exit codes of a program without a handler for SIGINT: through `timeout`, or directly.
 INTERRUPTED: Final = (130, -2)
 _DROPPED: Final = re.compile(r"(\d+) packets? dropped by kernel")
-_BAD_FILTER: Final = re.compile(
-    r"syntax error|can't parse filter|isn't a valid|unknown (?:host|port|network|protocol)|"
-    r"expression rejects all|invalid capture filter|illegal token|bogus|regex compile failed|"
-    r"was unexpected in this context|not a valid protocol|unmatched|isn't a valid display filter",
-    re.IGNORECASE,
-)
-_NO_DEVICE: Final = re.compile(r"no such device|does not exist|that device is not up", re.I)
-
 T = TypeVar("T")
 
 
@@ -225,24 +218,6 @@ async def capture(
         file.close()
         if not kept:
             await run_uncancelled(in_thread(lambda: store.drop(ident)), _DISK_SECONDS)
-
-
-def explained(invocation: Invocation, outcome: Failure, errors: bytes) -> Failure:
-    """The failure of a capturing program in the classes that a user can act on."""
-    text = errors.decode("utf-8", "replace")
-    lines = [line.strip() for line in text.split("\n") if line.strip()]
-    # tshark writes a line with an arrow below its message.
-    own = [line for line in lines if line.startswith("tshark: ")]
-    last = (own or lines[-1:] or [outcome.message])[0]
-    if outcome.error_class != "exit_status":
-        return outcome
-    if "permission" in text.lower() or "not permitted" in text.lower():
-        return fail(invocation, "capability_missing", last)
-    if _NO_DEVICE.search(text):
-        return fail(invocation, "not_found", last)
-    if _BAD_FILTER.search(text):
-        return fail(invocation, "invalid_parameters", last)
-    return replace(outcome, output=None)
 
 
 def tcpdump(values: dict[str, Any], expression: str | None) -> list[str]:

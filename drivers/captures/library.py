@@ -8,11 +8,11 @@ from typing import Any
 from drivers import local
 from drivers.captures.capturing import (
     KeptErrors,
-    explained,
     missing,
     not_permitted,
     tcpdump,
 )
+from drivers.captures.sentences import explained
 from drivers.captures.source import about, source
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.readers.program import ENVIRONMENT, not_installed, reader_argv

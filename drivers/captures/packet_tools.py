@@ -24,13 +24,13 @@ from drivers.captures.capturing import (
     KeptErrors,
     absent,
     capture,
-    explained,
     in_thread,
     limit_seconds,
     missing,
     tcpdump,
     timed,
 )
+from drivers.captures.sentences import explained
 from drivers.captures.source import about, made_before, source
 from drivers.captures.store import CaptureStore, NoSuchCapture
 from drivers.cleanup import run_uncancelled

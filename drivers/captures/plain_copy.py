@@ -10,7 +10,8 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from drivers.analysis.pcap import MAX_RECORD, NotACapture, read_records
+from drivers.analysis.pcap import read_records
+from drivers.analysis.records import MAX_RECORD, NotACapture
 
 _MAGIC: Final = 0xA1B23C4D
 _NANOSECONDS: Final = 1_000_000_000

@@ -22,7 +22,8 @@ from typing import BinaryIO, Final
 
 import orjson
 
-from drivers.analysis.pcap import NotACapture, read_records
+from drivers.analysis.pcap import read_records
+from drivers.analysis.records import NotACapture
 from runtime.settings import ExecutorSettings
 from streams.commands import StepCommand
 

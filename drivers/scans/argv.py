@@ -27,6 +27,7 @@ def nmap(values: dict[str, Any], targets: list[str]) -> list[str]:
     raw = needs_raw("nmap", values)
     # Stated, since nmap itself only checks whether it is root.
     argv = ["nmap", "-n", "--no-stylesheet", "--privileged" if raw else "--unprivileged"]
+    argv += ["-6"] if ":" in targets[0] else []
     argv += ["-oX", "-", _TECHNIQUES[technique], _TIMING[str(values.get("timing", "normal"))]]
     if technique != "ping":
         if values.get("ports"):

@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any, Final
 
 from drivers import local
-from drivers.captures.capturing import INTERRUPTED, KeptErrors, absent, explained, missing, timed
+from drivers.captures.capturing import INTERRUPTED, KeptErrors, absent, missing, timed
+from drivers.captures.sentences import explained
 from drivers.context import Failure, Outcome, RunContext
 from drivers.errors import fail
 from drivers.readers.program import not_installed
@@ -107,6 +108,16 @@ def _targets(call: str, values: dict[str, Any]) -> list[str]:
     return [*named, *([values["gateway"]] if values.get("gateway") else [])]
 
 
+def _version(invocation: Invocation) -> int | None:
+    """The version of IP to take of names.
+
+    ARP is of IPv4; masscan finds the next hop and its own address only on IPv4 networks.
+    """
+    if str(invocation.call) != "nmap":
+        return 4
+    return 6 if invocation.arguments.get("ipv6") else None
+
+
 def _ports(call: str, values: dict[str, Any]) -> Ports:
     """The ports that the scan asks; ARP asks none."""
     # Looking for hosts asks 80 and 443, and a guess of the system a port by chance.
@@ -135,13 +146,17 @@ async def _allowed(
     try:
         async with asyncio.timeout(_RESOLVE_SECONDS):
             resolve = partial(_resolve, time.monotonic() + _RESOLVE_SECONDS)
-            found = await asyncio.to_thread(check_targets, targets, scope, resolve, ports)
+            check = partial(check_targets, version=_version(invocation))
+            found = await asyncio.to_thread(check, targets, scope, resolve, ports)
     except OutOfScope as error:
         return fail(invocation, "out_of_scope", str(error))
     except BadTarget as error:
         return fail(invocation, "invalid_parameters", str(error))
     except OSError as error:  # TimeoutError too
         return fail(invocation, "unreachable", f"a target's name has no address: {error.strerror}")
+    if _version(invocation) == 4 and ":" in found[0]:
+        message = f"{invocation.tool} scans IPv4 networks only; nmap scans those of IPv6"
+        return fail(invocation, "invalid_parameters", message)
     gateway = invocation.arguments.get("gateway")
     return [target for target in found if target != gateway or target in targets[:-1]]
 

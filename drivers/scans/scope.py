@@ -1,10 +1,11 @@
 """The network scope: its entries, and which targets scans may be pointed at; pure.
 
-Default deny: without `RUNSTREAM_NETWORK_SCOPE` nothing may be scanned. A target is an IPv4
-address, an IPv4 network or a host name. An entry of the scope may name ports. Names are resolved
-once, every IPv4 address of a name must lie in the scope, and the program is given the addresses, so
-that a name cannot resolve to another one afterwards. Ranges of octets (`10.0.0.1-9`), lists and
-wildcards are refused.
+Default deny: without `RUNSTREAM_NETWORK_SCOPE` nothing may be scanned. A target is an address, a
+network or a host name. An entry of the scope may name ports. Names are resolved once, every address
+of a name must lie in the scope, and the program is given the addresses, so that a name cannot
+resolve to another one afterwards. A name stands for its IPv4 addresses, and for those of IPv6 where
+it has no others or these are asked for. Ranges of octets (`10.0.0.1-9`), lists and wildcards are
+refused, and so are IPv6 addresses that hold an IPv4 one: what they reach is that.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
+from drivers.http.ranges import embedded
 from toolmeta.formats import FORMATS
 from toolmeta.hosts import Ports
 
@@ -22,6 +24,7 @@ from toolmeta.hosts import Ports
 MAX_ADDRESSES: Final = 4_096
 SETTING: Final = "RUNSTREAM_NETWORK_SCOPE"
 
+Network = IPv4Network | IPv6Network
 Resolve = Callable[[str], Sequence[str]]
 #: What a scan asks that names no ports.
 EVERY_PORT: Final[Ports] = ((0, 65_535),)
@@ -43,7 +46,7 @@ class BadTarget(Exception):
 class Allowed:
     """One entry of the scope: a network, and the ports that may be asked there."""
 
-    network: IPv4Network
+    network: Network
     #: Empty: every port.
     ports: Ports = ()
 
@@ -60,21 +63,32 @@ Scope = tuple[Allowed, ...]
 def parse_scope(text: str) -> Scope:
     """The entries of a comma separated list, `NETWORK` or `NETWORK:PORTS`; raises ValueError.
 
-    `10.1.0.0/16:22+80+8000-8100` allows these ports there. A network must be written with its own
-    first address: `10.0.0.7/24` is more likely a mistake than meant as 256 addresses.
+    `10.1.0.0/16:22+80+8000-8100` allows these ports there, `[2001:db8::/64]:22` this one. A network
+    must be written with its own first address: `10.0.0.7/24` is more likely a mistake than meant as
+    256 addresses.
     """
     entries: list[Allowed] = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
-        written, colon, ports = part.partition(":")
+        written, colon, ports = _entry(part)
         try:
-            network = IPv4Network(written)
+            network = ip_network(written)
         except ValueError as error:
-            raise ValueError(f"{part!r} is not an IPv4 network: {error}") from None
+            raise ValueError(f"{part!r} is not a network: {error}") from None
         try:
             entries.append(Allowed(network, parse_ports(ports, "+") if colon else ()))
         except ValueError as error:
             raise ValueError(f"{part!r}: {error}") from None
     return tuple(entries)
+
+
+def _entry(part: str) -> tuple[str, str, str]:
+    """The network, a colon where ports follow, and the ports; IPv6 with ports is in brackets."""
+    if part.startswith("["):
+        written, bracket, after = part[1:].partition("]")
+        if not bracket or (after and not after.startswith(":")):
+            raise ValueError(f"{part!r} has no `]` with ports behind it")
+        return written, after[:1], after[1:]
+    return (part, "", "") if part.count(":") > 1 else part.partition(":")
 
 
 def parse_ports(text: str, separator: str = ",") -> Ports:
@@ -93,20 +107,26 @@ def parse_ports(text: str, separator: str = ",") -> Ports:
 
 
 def check_targets(
-    targets: Iterable[str], scope: Scope, resolve: Resolve, ports: Ports = ()
+    targets: Iterable[str],
+    scope: Scope,
+    resolve: Resolve,
+    ports: Ports = (),
+    *,
+    version: int | None = None,
 ) -> list[str]:
-    """The targets as addresses and networks in canonical spelling, each once.
+    """The targets as addresses and networks in canonical spelling, each once, of one IP version.
 
+    Of a name the addresses of `version`; where that is None the IPv4 ones, else those of IPv6.
     Raises BadTarget or OutOfScope. `resolve` gives every address of a name; its OSError, for a name
     without one, is not caught.
     """
     if not scope:
         raise OutOfScope(f"nothing may be scanned: {SETTING} names no network")
-    found: dict[IPv4Network, None] = {}
+    found: dict[Network, None] = {}
     for target in targets:
-        for network in _networks(target, resolve):
+        for network in _networks(target, resolve, version):
             shown = target if target == _text(network) else f"{target} ({_text(network)})"
-            around = [entry for entry in scope if network.subnet_of(entry.network)]
+            around = [entry for entry in scope if _within(network, entry.network)]
             if not around:
                 raise OutOfScope(f"{shown} is not inside the networks of {SETTING}")
             if not any(entry.covers(ports) for entry in around):
@@ -119,12 +139,31 @@ def check_targets(
         raise BadTarget("there is no target")
     if total > MAX_ADDRESSES:
         raise OutOfScope(f"{total} addresses at once; at most {MAX_ADDRESSES} are allowed")
+    if len({network.version for network in found}) > 1:
+        raise BadTarget("one scan has targets of IPv4 or of IPv6, not of both")
     return [_text(network) for network in found]
 
 
-def _networks(target: str, resolve: Resolve) -> list[IPv4Network]:
+def _within(network: Network, around: Network) -> bool:
+    if isinstance(network, IPv4Network) and isinstance(around, IPv4Network):
+        return network.subnet_of(around)
+    if isinstance(network, IPv6Network) and isinstance(around, IPv6Network):
+        return network.subnet_of(around)
+    return False
+
+
+def _networks(target: str, resolve: Resolve, version: int | None) -> list[Network]:
     if ":" in target:
-        raise OutOfScope(f"{target[:60]}: IPv6 targets are not scanned")
+        if "%" in target:
+            raise BadTarget(f"{target[:60]}: an address of one link cannot be named")
+        try:
+            network = IPv6Network(target, strict=False)
+        except ValueError as error:
+            raise BadTarget(f"{target[:60]} is no address or network: {error}") from None
+        inner = embedded(network.network_address)
+        if inner is not None:
+            raise OutOfScope(f"{target[:60]} holds the IPv4 address {inner}: name that itself")
+        return [network]
     if _ADDRESS.fullmatch(target):
         try:
             return [IPv4Network(target, strict=False)]
@@ -132,18 +171,21 @@ def _networks(target: str, resolve: Resolve) -> list[IPv4Network]:
             raise BadTarget(f"{target[:60]} is no address or network: {error}") from None
     # `10.0.0.1-9` could be a name as well, but is meant as a range.
     if not FORMATS["hostname"].accepts(target) or not _LETTER.search(target.rpartition(".")[2]):
-        raise BadTarget(f"{target[:60]!r} is neither an IPv4 address, a network nor a host name")
-    addresses = [ip_address(text.partition("%")[0]) for text in resolve(target)]
-    inner = [_unwrapped(address) for address in addresses]
-    networks = [IPv4Network(address) for address in inner if address is not None]
+        raise BadTarget(f"{target[:60]!r} is neither an address, a network nor a host name")
+    inner_most = [_unwrapped(ip_address(text.partition("%")[0])) for text in resolve(target)]
+    wanted = version or min((address.version for address in inner_most), default=4)
+    networks = [ip_network(address) for address in inner_most if address.version == wanted]
     if not networks:
-        raise OutOfScope(f"{target} has no IPv4 address, and IPv6 targets are not scanned")
+        raise OutOfScope(f"{target} has no address of IPv{wanted}")
     return networks
 
 
-def _unwrapped(address: IPv4Address | IPv6Address) -> IPv4Address | None:
-    return address if isinstance(address, IPv4Address) else address.ipv4_mapped
+def _unwrapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """An IPv6 address that holds an IPv4 one counts as that."""
+    inner = None if isinstance(address, IPv4Address) else embedded(address)
+    return address if inner is None else inner
 
 
-def _text(network: IPv4Network) -> str:
-    return str(network.network_address) if network.prefixlen == 32 else str(network)
+def _text(network: Network) -> str:
+    alone = network.prefixlen == network.max_prefixlen
+    return str(network.network_address) if alone else str(network)

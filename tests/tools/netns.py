@@ -1,7 +1,8 @@
 """A network of the test's own: namespaces joined by veth pairs, with real servers inside.
 
 The executor stays in the machine's own namespace, where its broker is; one end of a veth pair is
-there too. Addresses are of 198.18.0.0/15, the range for tests of networks (RFC 2544).
+there too. Addresses are of 198.18.0.0/15, the range for tests of networks (RFC 2544), and between
+here and the router also of 2001:db8::/32, the range of examples (RFC 3849).
 
     here 198.18.N.1 --veth-- 198.18.N.2 router and servers 198.19.N.1 --veth-- 198.19.N.2 far
 
@@ -37,6 +38,7 @@ class Lab:
     far: str
     device: str
     namespace: str
+    server6: str
     folder: Path
     authority: Authority
 
@@ -108,11 +110,14 @@ def network(folder: Path) -> Iterator[Lab]:
         stack.callback(_run, "ip", "link", "del", near)
         _must("ip", "link", "add", near, "type", "veth", "peer", "name", inner, "netns", router)
         _must("ip", "addr", "add", f"{ends['here']}/24", "dev", near)
+        six = f"2001:db8:{number:x}::"
+        _must("ip", "addr", "add", f"{six}1/64", "dev", near, "nodad")
         _must("ip", "link", "set", near, "up")
         inside = ("ip", "-n", router)
         for device in ("lo", inner):
             _must(*inside, "link", "set", device, "up")
         _must(*inside, "addr", "add", f"{ends['server']}/24", "dev", inner)
+        _must(*inside, "addr", "add", f"{six}2/64", "dev", inner, "nodad")
         _must(*inside, "link", "add", up, "type", "veth", "peer", "name", down, "netns", far)
         _must(*inside, "addr", "add", f"{beyond['gateway']}/24", "dev", up)
         _must(*inside, "link", "set", up, "up")
@@ -123,19 +128,21 @@ def network(folder: Path) -> Iterator[Lab]:
         _must("ip", "netns", "exec", router, "sysctl", "-qw", "net.ipv4.ip_forward=1")
         _must("ip", "route", "add", f"198.19.{number}.0/24", "via", ends["server"])
         authority = Authority(folder)
-        _serve(stack, router, ends["server"], folder, authority)
-        yield Lab(ends["here"], ends["server"], beyond["far"], near, router, folder, authority)
+        _serve(stack, router, ends["server"], f"{six}2", folder, authority)
+        yield Lab(
+            ends["here"], ends["server"], beyond["far"], near, router, f"{six}2", folder, authority
+        )
 
 
 def _serve(
-    stack: ExitStack, namespace: str, address: str, folder: Path, authority: Authority
+    stack: ExitStack, namespace: str, address: str, six: str, folder: Path, authority: Authority
 ) -> None:
     authority.server("www.lab.test")
     (folder / "www.lab.test.pem").rename(folder / "server.pem")
     errors = stack.enter_context((folder / "servers.log").open("w"))
     process = subprocess.Popen(
         ["ip", "netns", "exec", namespace, sys.executable, "-P", "-W", "ignore",
-         str(_SERVERS), address, str(folder)],
+         str(_SERVERS), address, str(folder), six],
         stdout=subprocess.PIPE,
         stderr=errors,
         text=True,

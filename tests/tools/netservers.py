@@ -1,14 +1,16 @@
-"""Real servers for one network namespace; a program: `netservers.py ADDRESS FOLDER`.
+"""Real servers for one network namespace; a program: `netservers.py ADDRESS FOLDER IPV6`.
 
 DNS on 53 (UDP and TCP), HTTP on 80, TLS 1.3 on 443, TLS 1.2 on 8443, SMTP on 25, FTP on 21, SSH on
-22, UDP echo on 9999. Certificates are `FOLDER/server.pem` (certificate and key). Says `ready` when
-all of them listen, and serves until it is killed.
+22, UDP echo on 9999; DNS (UDP) and HTTP also on the IPv6 address. Certificates are
+`FOLDER/server.pem` (certificate and key). Says `ready` when all of them listen, and serves until it
+is killed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import http.server
+import socket
 import socketserver
 import ssl
 import struct
@@ -19,6 +21,7 @@ from typing import Any
 
 ADDRESS = sys.argv[1] if len(sys.argv) > 1 else ""
 FOLDER = Path(sys.argv[2]) if len(sys.argv) > 2 else Path()
+SIX = sys.argv[3] if len(sys.argv) > 3 else ""
 RECORDS = {b"www.lab.test", b"mail.lab.test"}
 
 
@@ -177,11 +180,21 @@ async def others() -> None:
     await asyncio.Event().wait()
 
 
+class SixUdpServer(UdpServer):
+    address_family = socket.AF_INET6
+
+
+class SixWebServer(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
 def main() -> None:
     servers: list[Any] = [
         UdpServer((ADDRESS, 53), DnsUdp),
         TcpServer((ADDRESS, 53), DnsTcp),
         UdpServer((ADDRESS, 9999), Echo),
+        SixUdpServer((SIX, 53), DnsUdp),
+        SixWebServer((SIX, 80), Web),
         http.server.ThreadingHTTPServer((ADDRESS, 80), Web),
         TlsServer(443, ssl.TLSVersion.TLSv1_3),
         TlsServer(8443, ssl.TLSVersion.TLSv1_2),

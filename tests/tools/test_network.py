@@ -74,6 +74,22 @@ def test_nmap_finds_the_hosts_of_a_network(execute: Execute, lab: Lab) -> None:
     assert {host["address"] for host in result.output["hosts"]} == {lab.here, lab.server}
 
 
+def test_nmap_scans_ipv6(execute: Execute, lab: Lab) -> None:
+    need("nmap")
+    for technique in ("connect", "syn"):
+        given = {"targets": [lab.server6], "technique": technique, "ports": "80,81"}
+        result = execute("nmap", given)
+        assert result.status == "succeeded", result
+        (host,) = result.output["hosts"]
+        assert (host["address"], host["state"]) == (lab.server6, "up")
+        assert [port["state"] for port in host["ports"]] == ["open", "closed"]
+    both = execute("nmap", {"targets": [lab.server, lab.server6], "ports": "80"})
+    assert both.error_class == "invalid_parameters"
+    for tool, more in (("arp_scan", {"interface": lab.device}), ("masscan", {"ports": "80"})):
+        other = execute(tool, {"targets": [lab.server6], **more})
+        assert other.error_class == "invalid_parameters", other
+
+
 def test_masscan_finds_the_open_ports(execute: Execute, lab: Lab) -> None:
     need("masscan")
     given = {
@@ -135,7 +151,7 @@ def test_netdiscover_listens(execute: Execute, lab: Lab) -> None:
         ("0.0.0.0/0", "out_of_scope"),
         ("198.16.0.0/12", "out_of_scope"),
         ("198.18.0.0/19", "out_of_scope"),
-        ("2001:db8::1", "out_of_scope"),
+        ("2001:db9::1", "out_of_scope"),
         ("::ffff:198.18.0.1", "out_of_scope"),
         ("198.18.0.1-9", "invalid_parameters"),
         ("198.18.0.300", "invalid_parameters"),
@@ -243,11 +259,28 @@ def test_ping_counts_answers(execute: Execute, lab: Lab) -> None:
     assert 0 < result.output["rtt_avg_ms"] < 1_000
 
 
+def test_probes_over_ipv6(execute: Execute, lab: Lab) -> None:
+    need("ping", "iputils-ping")
+    need("traceroute")
+    need("dig", "bind9-dnsutils")
+    answered = execute("ping", {"target": lab.server6, "count": 1, "ipv6": True})
+    assert answered.status == "succeeded", answered
+    assert answered.output["packets_received"] == 1
+    way = execute("traceroute", {"target": lab.server6, "ipv6": True, "queries": 1, "max_hops": 3})
+    assert (way.output["address"], way.output["reached"]) == (lab.server6, True)
+    asked = {"name": "www.lab.test", "server": lab.server6, "timeout": 2}
+    for tool in ("dig", "host", "nslookup"):
+        found = execute(tool, {**asked, "record_type": "A"})
+        assert found.status == "succeeded", found
+        assert found.output["addresses"] == [lab.server], tool
+
+
 def test_ping_fails_where_nobody_is(execute: Execute, lab: Lab) -> None:
     need("ping", "iputils-ping")
     nobody = lab.here.rpartition(".")[0] + ".77"
     result = execute("ping", {"target": nobody, "count": 1, "timeout": 1})
     assert (result.status, result.error_class) == ("failed", "no_answer")
+    assert result.output["packet_loss_percent"] == 100
 
 
 def test_traceroute_shows_the_router(execute: Execute, lab: Lab) -> None:

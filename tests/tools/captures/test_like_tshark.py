@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from drivers.analysis.packets import read_packets
-from drivers.analysis.pcap import NotACapture
+from drivers.analysis.records import NotACapture
 from tests.tools.captures.handmade import BEGIN, Frames, Talk, ethernet, ip, pcap, pcapng, udp
 from tests.tools.captures.tshark_truth import (
     analysed,

@@ -12,7 +12,8 @@ import pytest
 from drivers.analysis.catalogue import ANALYSES, capture_filter
 from drivers.analysis.findings import Options
 from drivers.analysis.packets import Packet, decode, read_packets
-from drivers.analysis.pcap import NotACapture, Record, read_records
+from drivers.analysis.pcap import read_records
+from drivers.analysis.records import NotACapture, Record
 
 scapy = pytest.importorskip("scapy.all", reason="scapy is not installed: runstream[network]")
 
@@ -212,6 +213,17 @@ def test_smtp_login_and_pipelining_keep_secrets_out() -> None:
     assert message["size_bytes"] == len(b"Subject: s\r\n\r\nquit now\r\n")
     assert "aHVudGVyMg" not in repr(found) and "dXNlcg" not in repr(found)
     assert {"cleartext_login", "failed_login"} <= _kinds(found)
+
+
+def test_a_session_that_is_not_read_to_its_end_says_so() -> None:
+    talk = Talk(25).open().reply(b"220 mx\r\n").say(b"MAIL FROM:<a@x>\r\n").reply(b"250 ok\r\n")
+    (short,) = _found("smtp", talk.frames)["sessions"]
+    assert short["complete"] is True
+    talk.say(b"DATA\r\n").reply(b"354 go\r\n")
+    for _ in range(300):
+        talk.say(b"x" * 998 + b"\r\n")
+    (long,) = _found("smtp", talk.say(b".\r\n").reply(b"250 queued\r\n").frames)["sessions"]
+    assert long["complete"] is False
 
 
 def test_ftp_never_shows_a_password() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from drivers.analysis.pcap import NotACapture
+from drivers.analysis.records import NotACapture
 from drivers.captures.store import CaptureStore, NoSuchCapture, StoreFull
 from tests.driver_kit import EXECUTION, command, settings
 

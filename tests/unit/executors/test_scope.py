@@ -44,7 +44,8 @@ def test_addresses_networks_and_names_become_addresses() -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["10.2.0.1", "10.0.0.0/8", "0.0.0.0/0", "10.1.0.0/16", "::1", "::ffff:10.1.2.3", "fe80::1%eth0",
+    ["10.2.0.1", "10.0.0.0/8", "0.0.0.0/0", "10.1.0.0/16", "::1", "::ffff:10.1.2.3",
+     "64:ff9b::a01:203",
      "out.example", "both.example", "six.example", "mapped.example"],
 )  # fmt: skip
 def test_outside(target: str) -> None:
@@ -56,7 +57,8 @@ def test_outside(target: str) -> None:
     "target",
     ["10.1.2.3-9", "10.1.2.*", "10.1.2", "10.1.2.3,4", "010.1.2.3", "10.1.2.3/33", "0x0a.1", "1.2",
      "167837955", "-iL", "--script=x", "a b", "10.1.2.3 --script=x", "", "\u0661\u0660.1.2.3",
-     "10.1.2.3\n10.9.9.9", "@targets"],
+     "10.1.2.3\n10.9.9.9", "@targets", "fe80::1%eth0", "2001:db8::/200",
+     "2001:db8::1-9", ":", "a:b"],
 )  # fmt: skip
 def test_no_target(target: str) -> None:
     with pytest.raises(BadTarget):
@@ -75,7 +77,18 @@ def test_addresses_are_counted_together() -> None:
     assert _checked("10.1.0.0/24", "10.1.0.0/24") == ["10.1.0.0/24"]
 
 
-@pytest.mark.parametrize("text", ["10.0.0.7/24", "everything", "::/0", "10.0.0.0/33"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "10.0.0.7/24",
+        "everything",
+        "::1/64",
+        "10.0.0.0/33",
+        "[2001:db8::/64]22",
+        "[2001:db8::/64",
+        "2001:db8::/64:22:x",
+    ],
+)
 def test_a_wrong_scope_is_an_error(text: str) -> None:
     with pytest.raises(ValueError):
         parse_scope(text)
@@ -176,3 +189,50 @@ def test_what_a_probe_may_ask(address: str, ports: str, inside: bool) -> None:
         assert (reason is None) is inside
         assert inside or "RUNSTREAM_NETWORK_SCOPE" in str(reason)
     assert Reach(allow_private=False).beyond(ip_address(address), asked) is None
+
+
+SIX = parse_scope("10.1.0.0/16, 2001:db8::/64, [2001:db8:1::/48]:22+80, [2001:db8:2::7]:443")
+
+
+@pytest.mark.parametrize(
+    ("target", "ports", "given"),
+    [("2001:DB8:0::9", "1", "2001:db8::9"), ("2001:db8::/118", "", "2001:db8::/118"),
+     ("2001:db8:1::1", "22,80", "2001:db8:1::1"), ("2001:db8:2::7", "443", "2001:db8:2::7"),
+     ("in.example", "", "10.1.2.3"), ("six.example", "", "2001:db8::1")],
+)  # fmt: skip
+def test_ipv6_targets_inside_the_scope(target: str, ports: str, given: str) -> None:
+    assert check_targets([target], SIX, _resolve, parse_ports(ports) if ports else ()) == [given]
+
+
+@pytest.mark.parametrize(
+    ("target", "ports"),
+    [("2001:db9::1", ""), ("2001:db8::/32", ""), ("2001:db8::/64", ""), ("2001:db8:1::1", "443"),
+     ("2001:db8:2::8", "443"), ("::ffff:10.1.2.3", ""), ("64:ff9b::a01:203", ""),
+     ("2002:a01:203::1", ""), ("::/96", ""), ("::1", ""), ("mapped.example", "")],
+)  # fmt: skip
+def test_ipv6_targets_outside_the_scope(target: str, ports: str) -> None:
+    with pytest.raises(OutOfScope):
+        check_targets([target], SIX, _resolve, parse_ports(ports) if ports else ())
+
+
+def test_a_scan_is_of_one_version() -> None:
+    with pytest.raises(BadTarget, match="not of both"):
+        check_targets(["10.1.2.3", "2001:db8::9"], SIX, _resolve)
+    assert check_targets(["in.example"], SIX, _resolve, version=6) == ["2001:db8::1"]
+    with pytest.raises(OutOfScope, match="IPv4"):
+        check_targets(["six.example"], SIX, _resolve, version=4)
+    assert scan_argv.nmap({}, ["2001:db8::9"])[-3:] == ["-T3", "--", "2001:db8::9"]
+    assert "-6" in scan_argv.nmap({}, ["2001:db8::9"])
+    assert "-6" not in scan_argv.nmap({}, ["10.1.2.3"])
+
+
+def test_probes_reach_the_ipv6_networks_of_the_scope() -> None:
+    reach = Reach(allow_private=False, scope=SIX)
+    for address, port, inside in (
+        ("2001:db8::9", 1, True), ("2001:db8:1::9", 22, True), ("2001:db8:1::9", 23, False),
+        ("2606:4700::1111", 53, False), ("::ffff:10.1.2.3", 1, True), ("fd00:ec2::254", 80, False),
+    ):  # fmt: skip
+        assert (reach.beyond(ip_address(address), ((port, port),)) is None) is inside, address
+    assert Reach(allow_private=True, scope=parse_scope("::/0")).refusal(
+        ip_address("fd00:ec2::254"), ()
+    )
