@@ -30,6 +30,8 @@ class CommandDriver:
         where = await connection_of_step(invocation, context)
         if isinstance(where, Failure):
             return where
+        if where.kind == "local" and (fault := _login_fault(context)) is not None:
+            return fail(invocation, "capability_missing", fault)
         refused = await code_paths.refusal(invocation, context, here=where.kind == "local")
         if refused is not None:
             return refused
@@ -37,8 +39,6 @@ class CommandDriver:
         if isinstance(reached, Failure):
             return reached
         if where.kind == "local":
-            if (login := _login_fault(context)) is not None:
-                return fail(invocation, "capability_missing", login)
             try:
                 ended = await local.run(reached.invocation, context, reached.way_out)
                 return reached.explained(ended)

@@ -13,14 +13,13 @@ from toolmeta.check import apply_defaults
 from toolmeta.invocation import Problem
 from toolmeta.model import Tool
 from toolmeta.secret_references import SecretPath, escape, fault, is_meant, path_of
+from toolmeta.step_hosts import LOGIN_SECRETS, applies
 
 _RENDERED: Final = (
     "holds an object of type secret that is no reference of the plan: it came out of a "
     "{{ … }} or an item; write the reference itself into the parameters, or leave the object out"
 )
 _ABSENT: Final = "There is no secret reference at this place."
-#: Secrets of a step that fill no parameter: those of the SSH login.
-CONNECTION: Final = frozenset({"ssh_password", "ssh_key"})
 #: Parameters with the address that a tool sends to, whatever machine it runs on.
 _ADDRESSES: Final = ("url", "endpoint_url", "engine")
 #: The login of the machine, which other addresses do not get.
@@ -108,7 +107,7 @@ def placed(tool: Tool, command: StepCommand) -> Placed | list[Problem]:
             field = "parameters" + pointer.replace("/", ".")
             problems.append(Problem(field[:200], _ABSENT))
     for name, value in (command.secrets or {}).items():
-        if name in CONNECTION and tool.run.driver == "command":
+        if name in LOGIN_SECRETS and applies(tool):
             continue  # The driver resolves it when it connects.
         field = f"secrets.{name}"
         if name not in spellings:

@@ -111,6 +111,8 @@ async def _run_to_end(
             remote.LINE, encoding=None, window=8 * READ_BYTES
         )
     except (asyncssh.Error, OSError):
+        if way.host.is_closed():
+            return fail(invocation, "unreachable", f"the connection to {host} broke")
         message = f"{host} refuses to start a program over this connection"
         return fail(invocation, "login_refused", message)
     program.process = process
@@ -129,7 +131,8 @@ async def _run_to_end(
     except BaseExceptionGroup as group:
         if group.split((asyncssh.Error, OSError))[1] is not None:
             raise
-        return fail(invocation, "connection_lost", f"the connection to {host} broke")
+        lost = "connection_lost" if start.told else "unreachable"
+        return fail(invocation, lost, f"the connection to {host} broke")
     finally:
         start.streams.close()
     exit_code = program.exit_code()

@@ -107,16 +107,16 @@ async def _open(
 async def _login(context: RunContext, where: Connection, *, own: bool) -> dict[str, Any]:
     """The login of the step, the jump or the asset; raises SecretError and KeyImportError."""
     steps = (context.command.secrets or {}) if own else {}
-    kind = "ssh" if own else "jump"
+    names = ("ssh_key", "ssh_password") if own else ("jump_key", "jump_password")
     options: dict[str, Any] = {}
     if where.user is not None:
         options["username"] = where.user
     stated = steps.get("ssh_key") or where.login.get("key")
-    key = await revealed(context, stated, f"{kind}_key", where)
+    key = await revealed(context, stated, names[0], where)
     if key is not None:
         options["client_keys"] = [asyncssh.import_private_key(key)]
     stated = steps.get("ssh_password") or where.login.get("password")
-    password = await revealed(context, stated, f"{kind}_password", where)
+    password = await revealed(context, stated, names[1], where)
     if password is not None:
         options["password"] = password
         options["preferred_auth"] = ("publickey", "password")

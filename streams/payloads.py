@@ -211,12 +211,8 @@ class Dispatched:
         dict[str, Any] | None, Field(description="references to secrets beside the parameters")
     ] = None
     fencing_tokens: Annotated[dict[str, int] | None, Field(description="by asset")] = None
-    become: Annotated[
-        dict[str, Any] | None, Field(description="as whom the program runs on its host")
-    ] = None
-    connection: Annotated[
-        dict[str, Any] | None, Field(description="what the plan says of the connection")
-    ] = None
+    become: dict[str, Any] | None = None
+    connection: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)

@@ -18,6 +18,8 @@ Fields = Mapping[str, Any]
 
 #: The driver of the tools that start a program on a host.
 DRIVER: Final = "command"
+#: Secrets of a step that fill no parameter: those of the SSH login.
+LOGIN_SECRETS: Final = frozenset({"ssh_password", "ssh_key"})
 _LOGIN: Final = ("key", "password")
 
 

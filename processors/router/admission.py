@@ -336,6 +336,12 @@ def _spec(
         undo.assets = step.assets
         if step_hosts.applies(undo_tool):
             undo.become, undo.connection = _written(step.become), _written(step.connection)
+            login = {
+                name: reference
+                for name, reference in (step.secrets or {}).items()
+                if name in step_hosts.LOGIN_SECRETS
+            }
+            undo.secrets = login or None
         spec.compensate = undo
     return spec
 

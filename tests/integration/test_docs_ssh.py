@@ -21,6 +21,8 @@ from drivers.context import Outcome, Success
 from drivers.resources import Resources
 from drivers.secret_config import config_of
 from drivers.secret_resolver import Resolver
+from processors.router.admission import admit
+from streams.payloads import Accepted
 from streams.plans import ExecutionRequest
 from tests.driver_kit import Run, command
 from tests.integration.test_drivers_ssh import SSHD, Sshd, sshd
@@ -89,9 +91,12 @@ def test_the_page(sshd: Sshd, tmp_path: Path) -> None:
         "ssh_key_file": str(tmp_path / "runstream_key"),
         "ssh_known_hosts": str(tmp_path / "known_hosts"),
     }
-    plan, asset, step = (json.loads(one) for one in blocks("json"))
-    ExecutionRequest.model_validate({"plan": plan})
-    ExecutionRequest.model_validate({"plan": {"steps": [step]}})
+    plan, asset, *steps = (json.loads(one) for one in blocks("json"))
+    for document in (plan, *({"steps": [step]} for step in steps)):
+        request = ExecutionRequest.model_validate({"plan": document})
+        admitted = admit(request, "hash", "key", load())
+        assert isinstance(admitted, Accepted), admitted
+        assert not admitted.unknown_fields
 
     bound = replace(invocation(plan["steps"][0]), host=sshd.host)
     assert isinstance(found := outcome(sshd, bound, None, **own), Success), found

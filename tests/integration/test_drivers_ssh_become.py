@@ -22,7 +22,9 @@ from tests.driver_kit import PYTHON, Run, command, until
 from tests.integration.ssh_accounts import Account, account, sudoers
 from tests.integration.test_drivers_ssh import SSHD, Sshd, alive, argv, pids_in, sshd
 from tests.secret_kit import secret_file
+from toolmeta.bind import bind
 from toolmeta.invocation import Invocation
+from toolmeta.registry import load
 
 __all__ = ["sshd"]
 
@@ -89,6 +91,7 @@ def test_all_arrives_byte_for_byte(
     assert isinstance(outcome, Success), outcome
     written = ascii((user, list(words), "x\ny !", stdin)) + "\n"
     assert bytes(run.output.stdout).decode() == written
+    assert run.context.masker.text(f"it is {PASSWORD}.") == "it is ***."
     # Neither the prompt of sudo nor its lecture.
     assert bytes(run.output.stderr) == b"own\n"
 
@@ -155,6 +158,24 @@ def test_refusals(
     absent, told = failure(everything, ROOT, *touch)
     assert (absent, "sudo-that-is-absent is not installed" in told) == ("program_missing", True)
     assert not ran.exists()
+
+
+def test_a_tool_of_the_catalogue(sshd: Sshd, login: Account, tmp_path: Path) -> None:
+    """What only root may read is read, and not without `become`."""
+    hidden = login.home / "hidden"
+    hidden.write_text("for root\n")
+    hidden.chmod(0o600)
+    os.chown(hidden, 0, 0)
+    tool = load().get("cat")
+    assert tool is not None
+    bound = bind(tool, {"host": sshd.host, "path": str(hidden)})
+    assert isinstance(bound, Invocation), bound
+    with sudoers(f"{login.name} ALL=(ALL) ALL\n"):
+        outcome, _ = attempt(sshd, login, tmp_path, bound, ROOT)
+        nobody, _ = attempt(sshd, login, tmp_path, bound, {**ROOT, "user": "nobody"})
+    assert isinstance(outcome, Success), outcome
+    assert "for root" in str(outcome.output)
+    assert isinstance(nobody, Failure)
 
 
 def test_without_a_password(sshd: Sshd, login: Account, tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from drivers import ssh_start
-from drivers.context import Failure, Success
+from drivers.context import Failure, Outcome, Success
 from drivers.resources import Resources
-from tests.driver_kit import PYTHON, Run
+from tests.driver_kit import PYTHON, Run, until
 from tests.integration.ssh_accounts import Account, account
 from tests.integration.test_drivers_ssh import (
     SSHD,
@@ -184,6 +185,28 @@ def test_a_cancel_before_the_host_begins(tmp_path: Path) -> None:
 
         evidence, run = asyncio.run(inside())
     assert evidence == {}
+    assert (run.context.stop.ended, run.context.stop.effect) == (True, "none")
+
+
+def test_a_connection_that_breaks_before_the_host_begins(tmp_path: Path) -> None:
+    """Nothing was started, so it may be tried again whatever the tool does."""
+    with running_sshd(tmp_path, f"ForceCommand touch {tmp_path}/begun; sleep 600") as server:
+
+        async def inside() -> tuple[Outcome, Run]:
+            opened = Resources(server.settings())
+            try:
+                run = Run(opened, argv(server, "true"))
+                task = asyncio.create_task(run.outcome())
+                await until((tmp_path / "begun").exists)
+                for child in psutil.Process(server.pid).children():
+                    child.kill()
+                return await task, run
+            finally:
+                await opened.close()
+
+        outcome, run = asyncio.run(inside())
+    assert isinstance(outcome, Failure)
+    assert (outcome.error_class, outcome.transient) == ("unreachable", True)
     assert (run.context.stop.ended, run.context.stop.effect) == (True, "none")
 
 

@@ -17,7 +17,7 @@ from drivers.secret_config import config_of
 from drivers.secret_resolver import Resolver
 from sinks.migrate import migrate
 from tests.driver_kit import Run, command
-from tests.integration.test_drivers_ssh import SSHD, Sshd, sshd
+from tests.integration.test_drivers_ssh import SSHD, Sshd, running_sshd, sshd
 from tests.secret_kit import secret_file
 from toolmeta.invocation import Invocation
 
@@ -100,6 +100,29 @@ def test_the_port_of_the_settings(sshd: Sshd, inventory: str, tmp_path: Path) ->
     put(inventory, "web-01", ip_address="127.0.0.1", connection=stated)
     outcome, _ = attempt(sshd, inventory, "web-01", secrets_dir=str(tmp_path), ssh_port=sshd.port)
     assert isinstance(outcome, Success), outcome
+
+
+def test_through_hosts_of_the_inventory(
+    sshd: Sshd, inventory: str, login: dict[str, Any], tmp_path: Path
+) -> None:
+    """The asset names the hosts on the way; each has its own address, port and login there."""
+    (tmp_path / "jump").mkdir()
+    with running_sshd(tmp_path / "jump", "LogLevel VERBOSE") as jump:
+        secret_file(tmp_path, "jump-key", (jump.folder / "client").read_text())
+        key = {"type": "secret", "path": "file/jump-key"}
+        way = {"port": jump.port, "user": getpass.getuser(), "key": key}
+        put(inventory, "bastion", ip_address="127.0.0.1", connection=way)
+        there = {**login, "jump": ["bastion"]}
+        put(inventory, "web-01", ip_address="127.0.0.1", os_type="linux", connection=there)
+        known = tmp_path / "known"
+        known.write_text(
+            (sshd.folder / "known_hosts").read_text() + (jump.folder / "known_hosts").read_text()
+        )
+        given: dict[str, Any] = {"secrets_dir": str(tmp_path), "ssh_known_hosts": str(known)}
+        outcome, _ = attempt(sshd, inventory, "web-01", **given)
+        assert isinstance(outcome, Success), outcome
+        assert outcome.output["text"].split()[-1] == str(sshd.port)
+        assert (jump.folder / "log").read_text().count("Accepted publickey") == 1
 
 
 def test_refusals(sshd: Sshd, inventory: str, login: dict[str, Any], tmp_path: Path) -> None:

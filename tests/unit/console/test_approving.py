@@ -25,6 +25,7 @@ STEPS: list[dict[str, Any]] = [
         "id": "restart", "tool": "systemctl",
         "parameters": {"host": "{{ item }}", "action": "restart", "unit": "nginx"},
         "for_each": ["web-01", "web-02"], "when": "steps.find.output.value > 1",
+        "become": True, "connection": {"jump": ["bastion"]},
         "compensate": {"tool": "systemctl", "parameters": {
             "host": "{{ item }}", "action": "{{ steps.find.output.value }}", "unit": "old"}},
     },
@@ -119,6 +120,9 @@ def test_literals_and_what_the_run_fills_in_are_shown_apart(
     assert any("web-02" in line and line.startswith("for each of") for line in lines)
     assert "only if: steps.find.output.value > 1" in lines
     assert "assets: shop-db" in lines
+    # As whom and over which way, of the compensation too.
+    assert lines.count('become: {"user": "root"}') == 2
+    assert lines.count('connection: {"jump": [{"host": "bastion"}]}') == 2
     assert any("env/TOKEN" in line for line in lines)
     # The end of a long text is no less approved than its beginning.
     assert "rm -rf /srv/shop" in shown

@@ -9,6 +9,7 @@ import pytest
 from drivers.connections import (
     Asset,
     AssetCache,
+    Jump,
     asset_of,
     connection_of,
     kind_of,
@@ -71,11 +72,28 @@ def test_what_an_asset_may_override() -> None:
 @pytest.mark.parametrize(
     "stated",
     [{"port": "22"}, {"port": 0}, {"port": True}, {"user": "a\nb"}, {"user": 7}, {"type": "telnet"},
-     {"address": ""}],
+     {"address": ""}, {"jump": 7}, {"jump": [7]}, {"jump": [""]}, {"jump": ["a"] * 6},
+     {"jump": [{"host": "a"}]}, {"jump": ["a\nb"]}],
 )  # fmt: skip
 def test_an_asset_whose_connection_is_not_usable(stated: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="web-01"):
         connection_of("web-01", Asset("web-01", connection=stated))
+
+
+def test_the_way_to_an_asset() -> None:
+    for stated in ("bastion:2222", ["bastion:2222"]):
+        found = connection_of("web-01", Asset("web-01", connection={"jump": stated}))
+        assert found.jumps == (Jump("bastion:2222"),)
+    assert connection_of("web-01", Asset("web-01")).jumps == ()
+
+
+def test_a_port_beside_the_host() -> None:
+    asset = Asset("web-01", "192.0.2.7", "linux", None, {"port": 2222})
+    assert connection_of("web-01", asset, 23).port == 23
+    assert connection_of("web-01:23", asset, 23).port == 23
+    assert connection_of("localhost", None, 22).kind == "ssh"
+    with pytest.raises(ValueError, match=r"connection\.port: 23"):
+        connection_of("web-01:22", asset, 23)
 
 
 def test_rows() -> None:

@@ -24,8 +24,10 @@ def problems(**step: Any) -> dict[str, str]:
 def test_a_command_carries_both() -> None:
     here = Simulation()
     undo = {"tool": "systemctl", "parameters": {"host": "web-01", "unit": "a", "action": "start"}}
+    login = {"ssh_key": {"type": "secret", "path": "env/KEY"}}
     step = df(
         "web-01",
+        secrets=login,
         become={"password": REFERENCE},
         connection={"port": 2222, "user": "deploy", "jump": ["bastion"]},
         compensate=undo,
@@ -40,6 +42,7 @@ def test_a_command_carries_both() -> None:
     assert {name: spec[name] for name in wanted} == wanted
     # What undoes it acts on the same host in the same way.
     assert {name: spec["compensate"][name] for name in wanted} == wanted
+    assert spec["compensate"]["secrets"] == login
     (dispatched,) = [one for one in here.events if one["type"] == "step.dispatched"]
     assert {name: dispatched["data"][name] for name in wanted} == wanted
 
