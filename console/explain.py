@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from console import endpoints, terminal
+from console import catalogue, endpoints, terminal
 from console.exits import Exit
 from console.options import Actor, Json, PlanPath, PolicyPath
 from console.text import count, one_line, people, plain, seconds
@@ -89,9 +89,8 @@ def decide(
     from processors.router.store import StateStore
     from streams.explained import Explained
     from streams.problems import Problem
-    from toolmeta import registry
 
-    tools = registry.load()
+    tools = catalogue.load()
     rules = loaded(policy, tools)
     prepared = prepare(planfile.load(plan), chosen, login=login, unix_ms=0, random_bits=0)
     body = orjson.loads(prepared.body)

@@ -27,10 +27,9 @@ def here(data: Explained, tenant: str) -> Missing:
 
     No secret is read, and no server of secrets is asked: what only it knows is not reported.
     """
-    from console import programs
-    from toolmeta import registry
+    from console import catalogue, programs
 
-    tools = registry.load()
+    tools = catalogue.load()
     named = {call.tool for call in data.calls}
     wanted = [tool for tool in tools.all() if tool.name in named]
     lacking = {item.tool: item.remedy or "" for item in programs.inspect(wanted) if item.missing}

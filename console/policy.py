@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from console import terminal
+from console import catalogue, terminal
 from console.exits import Exit, Failure
 from console.options import Json, PolicyPath
 from console.text import count
@@ -53,12 +53,11 @@ def check(
 ) -> None:
     """Say whether a policy file can be used, or every fault with its line. Exit code 1 if not."""
     from authority import policy_file
-    from toolmeta import registry
 
     faults: list[policy_file.Fault] = []
     rules = 0
     try:
-        rules = len(policy_file.read(file, registry.load()).document.rules)
+        rules = len(policy_file.read(file, catalogue.load()).document.rules)
     except policy_file.PolicyError as error:
         faults = error.faults
     if as_json:
@@ -120,9 +119,8 @@ def explain(
     """
     from authority.identity import Identity
     from streams.actors import ANONYMOUS
-    from toolmeta import registry
 
-    tools = registry.load()
+    tools = catalogue.load()
     access = _access(tools, tool, action, asset, secret, control, own, environment, level)
     unsigned = actor is None or actor.lower() == ANONYMOUS
     identity = Identity(tenant, actor or ANONYMOUS, None if unsigned else "this command")

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console import terminal
+from console import catalogue, terminal
 from console.exits import Exit, Failure
 from console.options import Json
 from console.text import count, one_line, plain
 
 if TYPE_CHECKING:
     from console.programs import Finding
-    from toolmeta.listing import ListedTool
     from toolmeta.model import Tool
-    from toolmeta.registry import Registry
 
 ToolName = Annotated[str, typer.Argument(metavar="TOOL", help="Canonical name or alias.")]
 
@@ -32,29 +30,11 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="tools")
 
 
-def _catalogue() -> Registry:
-    from toolmeta import definitions, registry
-
-    try:
-        return registry.load()
-    except definitions.CatalogueError as error:
-        raise Failure(f"the catalogue is broken: {error}", Exit.FAILED) from None
-
-
-def _listed() -> list[ListedTool]:
-    from toolmeta import definitions, listing
-
-    try:
-        return listing.list_tools()
-    except definitions.CatalogueError as error:
-        raise Failure(f"the catalogue is broken: {error}", Exit.FAILED) from None
-
-
 def _find(name: str) -> Tool:
-    catalogue = _catalogue()
-    tool = catalogue.get(name)
+    known = catalogue.load()
+    tool = known.get(name)
     if tool is None:
-        near = catalogue.suggest(name)
+        near = known.suggest(name)
         hint = (
             f"did you mean {near}? runstream tools show {near}" if near else "runstream tools list"
         )
@@ -76,7 +56,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List the tools; filters are combined."""
-    everything = _listed()
+    everything = catalogue.listed()
     _known("--domain", domain, {tool.domain for tool in everything})
     _known("--platform", platform, {tool.platform for tool in everything})
     _known("--risk", risk, {"read", "modify", "destroy"})
@@ -175,8 +155,8 @@ def check(
     """
     from console import programs
 
-    chosen = [_find(name) for name in tools] if tools else list(_catalogue().all())
-    _known("--domain", domain, {tool.domain for tool in _catalogue().all()})
+    chosen = [_find(name) for name in tools] if tools else list(catalogue.load().all())
+    _known("--domain", domain, {tool.domain for tool in catalogue.load().all()})
     findings = programs.inspect(tool for tool in chosen if domain in (None, tool.domain))
     lacking = [finding for finding in findings if finding.missing]
     if as_json:

@@ -48,6 +48,8 @@ class AdmittedStep:
     secrets: dict[str, Any] | None = None
     #: Where `parameters` hold references to secrets, as JSON pointers: literals of the plan.
     secret_paths: tuple[str, ...] = ()
+    #: Names the definition of a tool of the operator's own; null for one of the catalogue.
+    definition: str | None = None
     #: `Become` and `StepConnection` of the plan, without what is null there.
     become: dict[str, Any] | None = None
     connection: dict[str, Any] | None = None

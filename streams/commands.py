@@ -124,6 +124,12 @@ class StepCommand(BaseModel):
         description="of the locks that this step needs; a lower one than was seen is refused",
     )
     secrets: dict[str, Any] | None = None
+    definition: str | None = Field(
+        default=None,
+        max_length=64,
+        description="of a tool of the operator's own: the definition that the plan was admitted "
+        "by; an executor with another one refuses the command",
+    )
     become: Become | None = Field(
         default=None, description="as whom the program runs on its host; null: as the login"
     )

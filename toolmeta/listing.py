@@ -22,9 +22,19 @@ class ListedTool:
     description: str
 
 
-def list_tools() -> list[ListedTool]:
-    """Every tool of this installation, by name; raises `CatalogueError` where a file is no YAML."""
-    return sorted((_listed(each.text) for each in read_all()), key=lambda tool: tool.name)
+def list_tools(own: str | None = None) -> list[ListedTool]:
+    """Every tool, those of the folder `own` too, by name; raises `CatalogueError`.
+
+    Of the catalogue's definitions only that they are YAML is checked.
+    """
+    listed = [_listed(each.text) for each in read_all()]
+    if own is not None:
+        from toolmeta import registry
+
+        known = {tool.name for tool in listed}
+        tools = registry.load(own=own).all()
+        listed += [_listed(tool.model_dump_json()) for tool in tools if tool.name not in known]
+    return sorted(listed, key=lambda tool: tool.name)
 
 
 def _listed(text: str) -> ListedTool:

@@ -1,9 +1,14 @@
-"""The registry: every definition of the catalogue, read once, found by any spelling."""
+"""The registry: every definition, found by any spelling.
+
+The catalogue is read once; tools of the operator's own are read again when they change.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -11,6 +16,7 @@ from toolmeta import rules
 from toolmeta.definitions import CatalogueError, Definition, as_json, read_all
 from toolmeta.hosts import ascii_lower
 from toolmeta.model import Tool
+from toolmeta.own_tools import OwnTools
 
 
 def spelling(name: str) -> str:
@@ -24,17 +30,52 @@ def spelling(name: str) -> str:
 class Registry:
     """All tools, by canonical name and alias; case and `-` or `_` make no difference."""
 
-    def __init__(self, tools: Iterable[Tool], *, test_tools: bool = True) -> None:
+    def __init__(
+        self, tools: Iterable[Tool], *, test_tools: bool = True, own: OwnTools | None = None
+    ) -> None:
+        """Raises `CatalogueError` where two tools have one name, or an own one is wrong."""
         #: Whether plans may use the tools of the test domain, one of which runs any program.
         self.test_tools = test_tools
-        self._tools: dict[str, Tool] = {}
-        self._names: dict[str, Tool] = {}
-        for tool in sorted(tools, key=lambda item: item.name):
-            self._tools[tool.name] = tool
+        #: Grows with every change of the own tools.
+        self.version = 0
+        self._catalogue = tuple(tools)
+        self._own = own
+        self._refreshing = threading.Lock()
+        self._seen = None if own is None else own.stamp()
+        self._use(() if own is None else tuple(_checked(each) for each in own.read()))
+
+    def _use(self, own: tuple[Tool, ...]) -> None:
+        tools: dict[str, Tool] = {}
+        names: dict[str, Tool] = {}
+        for tool in sorted((*self._catalogue, *own), key=lambda item: item.name):
+            tools[tool.name] = tool
             for name in {spelling(item) for item in (tool.name, *tool.aliases)}:
-                other = self._names.setdefault(name, tool)
+                other = names.setdefault(name, tool)
                 if other is not tool:
                     raise CatalogueError(f"{name} names both {other.name} and {tool.name}")
+        # Each is replaced as a whole, so that other threads may read them.
+        self._tools, self._names = tools, names
+        self._own_names = frozenset(tool.name for tool in own)
+
+    def refresh(self) -> bool:
+        """Read the own tools again if a file has changed; whether there are others now.
+
+        Raises `CatalogueError`, once per change; what was read before stays. For any thread.
+        """
+        if self._own is None:
+            return False
+        with self._refreshing:
+            stamp = self._own.stamp()
+            if stamp == self._seen:
+                return False
+            self._seen = stamp
+            self._use(tuple(_checked(each) for each in self._own.read()))
+            self.version += 1
+            return True
+
+    def own_digest(self, tool: Tool) -> str | None:
+        """Names the definition of an own tool; None for one of the catalogue."""
+        return tool.digest if tool.name in self._own_names else None
 
     def get(self, name: str) -> Tool | None:
         """The tool of this name or alias."""
@@ -66,12 +107,15 @@ def read(text: str, domain: str, name: str) -> Tool:
 
 
 @cache
-def load(*, test_tools: bool = True) -> Registry:
+def load(*, test_tools: bool = True, own: str | None = None) -> Registry:
     """The catalogue of this installation; raises `CatalogueError` at the first wrong file.
 
-    Without `test_tools` the tools of the test domain are known, and not served.
+    Without `test_tools` the tools of the test domain are known, and not served. `own` is the
+    folder of the operator's own tools.
     """
-    return Registry((_checked(definition) for definition in read_all()), test_tools=test_tools)
+    folder = None if own is None else OwnTools(Path(own))
+    tools = (_checked(definition) for definition in read_all())
+    return Registry(tools, test_tools=test_tools, own=folder)
 
 
 def _checked(definition: Definition) -> Tool:

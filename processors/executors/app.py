@@ -36,12 +36,16 @@ from runtime.readiness import Readiness
 from runtime.settings import ExecutorSettings, SettingsError
 from streams.topics import DOMAINS, STEPS
 from toolmeta import registry
+from toolmeta.definitions import CatalogueError
+from toolmeta.registry import Registry
 
 #: A thread that comes back from a broker call asks the event loop for the interpreter lock; with
 #: the default of 5 ms each such call of a claim would take as long as the whole claim should.
 _SWITCH_SECONDS: Final = 0.0005
 #: The part of a stop that is kept for killing what did not finish, and for the last reports.
 _CLEAN_SHARE: Final = 0.3
+#: How often the files of the operator's own tools are looked at.
+_TOOLS_SECONDS: Final = 1.0
 #: For what blocks: names, parsers, disks. Each attempt may look a name up, and a name server that
 #: its plan has chosen can hold such a thread for half a minute.
 _THREADS: Final = 128
@@ -80,6 +84,10 @@ async def serve(
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking"))
     keys = _keys(settings, log, domains)
+    try:
+        tools = registry.load(own=settings.tools)
+    except CatalogueError as error:
+        raise SettingsError(str(error)) from None
     config = config_of(settings, variables)
     broker = None if config.is_empty else SecretBroker(config, settings.secrets_user)
     # Refuses users of steps that are not there, before anything is started.
@@ -110,8 +118,8 @@ async def serve(
         log=log,
         kafka=Readiness("kafka", tuple(f"lane-{d}-{n}" for d, n in named), health, log),
         cancellations=cancellations,
-        bind=binder(registry.load(), DRIVERS),
-        unapproved=approval_check(registry.load()),
+        bind=binder(tools, DRIVERS),
+        unapproved=approval_check(tools),
         keys=keys,
         hand_over=lambda lane, batch: _post(loop, partial(agent.begin, lane, batch)),
         control_loaded=control.loaded,
@@ -130,7 +138,7 @@ async def serve(
     for thread in (control, *lanes):
         thread.start()
     _register_metrics(lanes)
-    await loop.run_in_executor(None, stop.wait)
+    await loop.run_in_executor(None, _watch, tools, log, stop)
     began = loop.time()
     clean = settings.drain_seconds * _CLEAN_SHARE
     await _joined(lanes, settings.drain_seconds - clean)
@@ -148,6 +156,16 @@ async def serve(
     for failed in (control.failed, *(lane.failed for lane in lanes)):
         if failed is not None:
             raise failed
+
+
+def _watch(tools: Registry, log: Log, stop: threading.Event) -> None:
+    """Read the operator's own tools again when a file changes, until `stop` is set."""
+    while not stop.wait(_TOOLS_SECONDS):
+        try:
+            if tools.refresh():
+                log.info("own tools read", version=tools.version)
+        except CatalogueError as error:
+            log.error("own tools not read", why=str(error), kept="those before")
 
 
 def _keys(settings: ExecutorSettings, log: Log, domains: tuple[str, ...]) -> ProcessKeys:

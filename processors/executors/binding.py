@@ -9,7 +9,10 @@ from processors.executors.claim import Bind
 from processors.executors.resolving import Unresolved
 from streams.commands import StepCommand
 from toolmeta.bind import bind, expect
+from toolmeta.definitions import CatalogueError
 from toolmeta.invocation import Invocation, Problem
+from toolmeta.model import Tool
+from toolmeta.own_tools import SETTING
 from toolmeta.registry import Registry
 
 
@@ -22,6 +25,11 @@ def binder(registry: Registry, drivers: Collection[str]) -> Bind:
 
     def bound(command: StepCommand) -> Invocation | Unresolved | list[Problem]:
         tool = registry.get(command.tool)
+        if command.definition is not None and (tool is None or tool.digest != command.definition):
+            found = _read_again(registry, command)
+            if isinstance(found, Problem):
+                return [found]
+            tool = found
         if tool is None:
             return [Problem("tool", "this executor's catalogue has no tool of that name")]
         if tool.run.driver not in drivers:
@@ -35,3 +43,22 @@ def binder(registry: Registry, drivers: Collection[str]) -> Bind:
         return expected if isinstance(expected, list) else Unresolved(tool, given, expected)
 
     return bound
+
+
+def _read_again(registry: Registry, command: StepCommand) -> Tool | Problem:
+    """The operator's own tool, by the definition that the plan was admitted by.
+
+    The router may have read a changed file a moment before this process does.
+    """
+    try:
+        registry.refresh()
+    except CatalogueError as error:
+        return Problem("tool", str(error))
+    tool = registry.get(command.tool)
+    if tool is None:
+        message = f"no definition of it is in the {SETTING} of this executor"
+        return Problem("tool", f"{message}; put there the file that the router has")
+    if tool.digest != command.definition:
+        message = f"its definition in the {SETTING} of this executor is not the one of the plan"
+        return Problem("tool", f"{message}; use the router's file here, and submit the plan again")
+    return tool

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from processors.router import expressions, lanes, policy
 from processors.router.authorisation import MAX_ACCESSES, count_accesses
-from processors.router.calls import Call, written
+from processors.router.calls import Call, admitted, written
 from processors.router.evaluation import Spent
 from streams.admitted import AdmittedPlan, AdmittedStep, encode_plan
 from streams.limits import MAX_PLAN_BYTES, MAX_SECRETS_BYTES
@@ -65,6 +65,9 @@ def admit(
     if isinstance(data, list):
         return data[:MAX_PROBLEMS]
     data.run = run
+    for _, spec in admitted(data.plan):
+        tool = registry.get(spec.tool)
+        spec.definition = None if tool is None else registry.own_digest(tool)
     size = len(encode_plan(data.plan))
     if size > MAX_PLAN_BYTES:
         message = f"the plan has {size} bytes once admitted; {MAX_PLAN_BYTES} are allowed: split it"

@@ -54,6 +54,7 @@ from streams.topics import (
     ROUTER_STATE,
 )
 from toolmeta import registry
+from toolmeta.definitions import CatalogueError
 from toolmeta.registry import Registry
 
 _ACTIVE = Gauge("runstream_executions_active", "Executions that have not ended")
@@ -80,7 +81,7 @@ def main() -> int:
 
 
 def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Event) -> None:
-    tools = registry.load(test_tools=settings.test_tools)
+    tools = _tools(settings)
     plans = PlanCache(tools)
     policies = _policies(settings, tools, log)
     count_from_zero((topic.name for topic in SOURCES), _ERROR_CLASSES)
@@ -139,7 +140,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     _HELD.set_function(lambda: sum(len(here.keeper.keeper.holders) for here in _hosted(processor)))
     _WANTED.set_function(lambda: sum(len(here.keeper.keeper.queues) for here in _hosted(processor)))
     watcher = threading.Thread(
-        target=_watch, args=(policies, log, stop), name="policy", daemon=True
+        target=_watch, args=(tools, policies, log, stop), name="policy", daemon=True
     )
     watcher.start()
     worker = Worker()
@@ -174,9 +175,21 @@ def _reports(topic: str, record: Message) -> list[bytes] | None:
     return report_lines.split(value, message_headers(record))
 
 
-def _watch(policies: PolicyFile, log: Log, stop: threading.Event) -> None:
-    """Read the policy again when its file changes: away from the loop, which must not wait."""
+def _tools(settings: RouterSettings) -> Registry:
+    try:
+        return registry.load(test_tools=settings.test_tools, own=settings.tools)
+    except CatalogueError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _watch(tools: Registry, policies: PolicyFile, log: Log, stop: threading.Event) -> None:
+    """Read tools and policy again when a file changes: away from the loop, which must not wait."""
     while not stop.wait(POLICY_SECONDS):
+        try:
+            if tools.refresh():
+                log.info("own_tools_read", version=tools.version)
+        except CatalogueError as error:
+            log.error("own_tools_unusable", error=str(error), kept="those before")
         if policies.refresh():
             log.info("policy_read", rules=len(policies.current.document.rules))
 

@@ -110,14 +110,15 @@ class Authorisations:
     """What `authorise` said lately, by who asked and for which plan; the policy may change."""
 
     _policy: Policy | None = None
+    _version: int = 0
     _known: OrderedDict[tuple[Identity, str], Authorisation] = field(default_factory=OrderedDict)
 
     def find(
         self, policy: Policy, identity: Identity, data: Accepted, registry: Registry
     ) -> Authorisation:
         """As `authorise`: the plan hash stands for everything of `data` that it looks at."""
-        if policy is not self._policy:
-            self._policy = policy
+        if policy is not self._policy or registry.version != self._version:
+            self._policy, self._version = policy, registry.version
             self._known.clear()
         key = (identity, data.plan_hash)
         known = self._known.get(key)

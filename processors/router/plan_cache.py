@@ -31,11 +31,17 @@ class PlanCache:
     #: By the hash of the plan: what was decided, and the admitted plan as JSON.
     _plans: OrderedDict[str, tuple[Accepted, bytes]] = field(default_factory=OrderedDict)
     _bytes: int = 0
+    #: That of the registry by which they were admitted.
+    _version: int = 0
 
     def admit(
         self, request: ExecutionRequest, plan_hash: str, idempotency_key: str, run: int
     ) -> Accepted | list[Problem]:
         """As `admission.admit`; `plan_hash` must be that of the request's plan."""
+        if self._version != self.registry.version:
+            self._version = self.registry.version
+            self._plans.clear()
+            self._bytes = 0
         known = self._plans.get(plan_hash)
         if known is None:
             found = admit(request, plan_hash, idempotency_key, self.registry, run)

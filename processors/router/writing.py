@@ -146,6 +146,8 @@ class Writer:
             command["fencing_tokens"] = effect.fencing_tokens
         if spec.secrets:
             command["secrets"] = spec.secrets
+        if spec.definition is not None:
+            command["definition"] = spec.definition
         if spec.become is not None:
             command["become"] = spec.become
         if spec.connection is not None:
