@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -11,7 +10,7 @@ import typer
 from console import endpoints, options, terminal
 from console.exits import Exit, Failure
 from console.options import ExecutionId, JsonLines
-from console.text import count, plain, size
+from console.text import count, size
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -99,10 +98,7 @@ def _print(given: dict[str, Any], chunk: dict[str, Any], json_lines: bool) -> No
             }
         )
         return
-    # A terminal must not obey what a program wrote.
-    text = plain(chunk["text"]) if sys.stdout.isatty() else chunk["text"]
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    terminal.raw(chunk["text"])
 
 
 def _unknown(connection: Connection[dict[str, Any]], given: dict[str, Any]) -> Failure:

@@ -91,6 +91,12 @@ def tell(text: str) -> None:
     sys.stdout.flush()
 
 
+def raw(text: str) -> None:
+    """What a program wrote: to a file or pipe as it is; a terminal must not obey it."""
+    sys.stdout.write(plain(text) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
+
+
 def data(document: Any) -> None:
     """One JSON document on stdout, on one line where it is one of many or goes to a program."""
     indent = 2 if sys.stdout.isatty() else None
