@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from drivers.analysis.connections import Connection, Connections
-from drivers.analysis.dialogue import Line, Replies, Reply, lines
+from drivers.analysis.dialogue import Line, Replies, Reply
 from drivers.analysis.findings import Anomalies, Options, Traffic, moment
 from drivers.analysis.packets import Packet
+from drivers.analysis.transcript import Transcript, follow, transcript_of
 
 PORTS: Final = frozenset({25, 587, 2525})
 #: Replies that open a session; another one is the answer to a command from before the capture.
@@ -26,6 +27,7 @@ class _Session:
     """One connection so far."""
 
     one: Connection
+    said: Transcript
     banner: str | None = None
     helo: str | None = None
     extensions: tuple[str, ...] = ()
@@ -44,10 +46,15 @@ class _Session:
 
 def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
     """Every session with its envelopes, and what is unusual."""
-    traffic, streams = Traffic(), Connections(options.ports or PORTS)
+    traffic, streams = Traffic(), Connections(options.ports or PORTS, follow)
     streams.take(p for p in traffic.seen(packets, options) if p.protocol == "tcp")
     anomalies = Anomalies()
-    found = [_session(one, anomalies) for one in streams.end() if one.from_server.data]
+    every = ((one, transcript_of(one)) for one in streams.end())
+    found = [
+        _session(one, said, anomalies)
+        for one, said in every
+        if any(not line.by_client for line in said.lines)
+    ]
     messages = [message for session in found for message in session.messages]
     codes: Counter[str] = Counter()
     for session in found:
@@ -66,10 +73,10 @@ def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
     }
 
 
-def _session(one: Connection, anomalies: Anomalies) -> _Session:
-    session, replies = _Session(one), Replies()
+def _session(one: Connection, said: Transcript, anomalies: Anomalies) -> _Session:
+    session, replies = _Session(one, said), Replies()
     waiting: list[tuple[str, str, float]] = []
-    for line in lines(one):
+    for line in said.lines:
         if session.starttls:
             break
         if line.by_client:
@@ -140,18 +147,12 @@ def _server_reply(
             session.refused.append(address)
             anomalies.add("refused_recipient", server, f"{server} refused a recipient with {code}")
     elif verb == "DATA" and code == 354:
-        held = session.one.from_client.data
-        session.data_from = session.data_end = _after_data(bytes(held), session)
+        texts = session.said.texts
+        session.data_from = session.data_end = texts.pop(0) if texts else session.data_end
     elif verb == ".":
         _message(session, at, reply)
     if code >= 500 and verb not in ("RCPT",):
         anomalies.add("refused", f"{server} {verb}", f"{server} answered {verb} with {code}")
-
-
-def _after_data(held: bytes, session: _Session) -> int:
-    """Where the text begins: after the DATA line that follows the message before."""
-    found = re.compile(rb"^DATA\r?\n", re.IGNORECASE | re.MULTILINE).search(held, session.data_end)
-    return found.end() if found else session.data_end
 
 
 def _message(session: _Session, at: float, reply: Reply) -> None:
@@ -182,7 +183,7 @@ def _path(argument: str) -> str:
 def _row(session: _Session) -> dict[str, Any]:
     return {
         **session.one.ends(),
-        "complete": session.one.complete,
+        "complete": session.one.complete and not session.said.lost,
         "banner": session.banner,
         "helo": session.helo,
         "extensions": list(session.extensions),

@@ -215,15 +215,24 @@ def test_smtp_login_and_pipelining_keep_secrets_out() -> None:
     assert {"cleartext_login", "failed_login"} <= _kinds(found)
 
 
-def test_a_session_that_is_not_read_to_its_end_says_so() -> None:
-    talk = Talk(25).open().reply(b"220 mx\r\n").say(b"MAIL FROM:<a@x>\r\n").reply(b"250 ok\r\n")
-    (short,) = _found("smtp", talk.frames)["sessions"]
-    assert short["complete"] is True
-    talk.say(b"DATA\r\n").reply(b"354 go\r\n")
-    for _ in range(300):
-        talk.say(b"x" * 998 + b"\r\n")
-    (long,) = _found("smtp", talk.say(b".\r\n").reply(b"250 queued\r\n").frames)["sessions"]
-    assert long["complete"] is False
+def test_a_message_of_any_size_is_counted_and_what_follows_is_read() -> None:
+    talk = Talk(25).open().reply(b"220 mx\r\n").say(b"EHLO me\r\n").reply(b"250 mx\r\n")
+    sizes = []
+    for number in (300, 1):
+        talk.say(b"MAIL FROM:<a@x>\r\n").reply(b"250 ok\r\n").say(b"RCPT TO:<b@x>\r\n")
+        talk.reply(b"250 ok\r\n").say(b"DATA\r\n").reply(b"354 go\r\n")
+        for _ in range(number):
+            talk.say(b"DATA\r\n" + b"x" * 1_100).say(b"y" * 400 + b"\r\n.not the end\r\n")
+        talk.say(b"z.").say(b"\r\n.\r").say(b"\n").reply(b"250 queued\r\n")
+        sizes.append(number * 1_522 + 4)
+    found = _found("smtp", talk.say(b"QUIT\r\n").reply(b"221 bye\r\n").frames)
+    assert [message["size_bytes"] for message in found["messages"]] == sizes
+    assert [message["recipients"] for message in found["messages"]] == [["b@x"], ["b@x"]]
+    assert (found["accepted_messages"], found["sessions"][0]["complete"]) == (2, True)
+    del talk.frames[20]
+    late = _found("smtp", talk.frames)
+    assert [message["size_bytes"] for message in late["messages"]] == sizes
+    assert late["sessions"][0]["complete"] is False
 
 
 def test_ftp_never_shows_a_password() -> None:
