@@ -129,7 +129,7 @@ def test_a_program_and_its_dashes_in_a_volume(execute: Execute, web: Engine, too
             "command": "run",
             "arguments": ["--rm", f"--volume={volume}:/kept", *MODEST],
             "image": IMAGE,
-            "argv": ["/bin/sh", "-c", "echo '{{.Kept}}' \"$0\" > /kept/file", "--privileged"],
+            "argv": ["/bin/sh", "-c", "echo '{{ '{{' }}.Kept}}' \"$0\" > /kept/file", "--privileged"],
         },
     )
     assert made.status == "succeeded", made
