@@ -122,6 +122,7 @@ def test_a_program_and_its_dashes_in_a_volume(execute: Execute, web: Engine, too
     needs("docker", "docker.io")
     at = {"engine": web.address}
     volume = f"kept-{tool}"
+    script = "echo '{{ '{{' }}.Kept}}' \"$0\" > /kept/file"
     made = execute(
         tool,
         {
@@ -129,7 +130,7 @@ def test_a_program_and_its_dashes_in_a_volume(execute: Execute, web: Engine, too
             "command": "run",
             "arguments": ["--rm", f"--volume={volume}:/kept", *MODEST],
             "image": IMAGE,
-            "argv": ["/bin/sh", "-c", "echo '{{ '{{' }}.Kept}}' \"$0\" > /kept/file", "--privileged"],
+            "argv": ["/bin/sh", "-c", script, "--privileged"],
         },
     )
     assert made.status == "succeeded", made
