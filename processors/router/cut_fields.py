@@ -7,12 +7,12 @@ whole, which says itself what it lacks.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 from processors.router.evaluation import Spent
-from streams.truncation import WHOLE_OUTPUT, Kept, part_of, shortened_fields
+from streams.truncation import TRUNCATED, WHOLE_OUTPUT, Kept, part_of, shortened_fields
 
 #: A name, an index or a quoted name of a path.
 Part = str | int
@@ -33,34 +33,35 @@ def refusal(parts: Sequence[Part], context: dict[str, Any], spent: Spent) -> str
 
     Each field that was cut counts as one lookup more.
     """
-    value: Any = context
-    for position, part in enumerate(parts):
+    for position, value in _on_the_way(parts, context):
         for cut, kept in shortened_fields(value).items():
             spent.lookups += 1
             if _reaches(parts[position:], parts_of(cut)):
                 return _sentence(parts[:position], cut, kept)
-        try:
-            value = value[part]
-        except (KeyError, IndexError, TypeError):
-            return None
     return None
 
 
 def hint(parts: Sequence[Part], context: dict[str, Any]) -> str:
     """For a part that is not there: what was cut, where that may be the reason; begins with `;`."""
-    value: Any = context
     found = ""
-    for position, part in enumerate(parts):
+    for position, value in _on_the_way(parts, context):
         for cut, kept in shortened_fields(value).items():
             if cut == WHOLE_OUTPUT or _reaches(parts_of(cut), parts[position:]):
                 found = f"; the output was cut: {kept} were kept"
-        if isinstance(value, dict) and value.get("truncated") is True:
+        if isinstance(value, dict) and value.get(TRUNCATED) is True:
             found = found or "; the output was cut"
+    return found
+
+
+def _on_the_way(parts: Sequence[Part], context: dict[str, Any]) -> Iterator[tuple[int, Any]]:
+    """What each part of the path is looked up in, as far as there is something."""
+    value: Any = context
+    for position, part in enumerate(parts):
+        yield position, value
         try:
             value = value[part]
         except (KeyError, IndexError, TypeError):
-            return found
-    return found
+            return
 
 
 def without_cut(step: Any) -> Any:

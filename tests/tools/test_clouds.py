@@ -292,9 +292,8 @@ def test_gcloud_compute(execute: Execute, google: FakeGoogle, account: dict[str,
     assert "allow_destructive" in refusal("gcloud_compute", {**one, "action": "delete"})
     # gcloud itself calls that a success with an empty list.
     refused = execute("gcloud_compute", {**at, "access_token": "wrong"})
-    assert refused.status == "failed", refused
-    if refused.error_class != "connection_lost":
-        assert "invalid authentication credentials" in refused.error["message"], refused
+    assert refused.error_class == "output_unparsable", refused
+    assert "invalid authentication credentials" in refused.error["message"]
 
 
 def test_gcloud_storage(execute: Execute, google: FakeGoogle, account: dict[str, str]) -> None:
