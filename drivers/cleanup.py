@@ -14,10 +14,15 @@ async def run_uncancelled(work: Coroutine[Any, Any, T], seconds: float) -> T:
 
     Raises TimeoutError after `seconds`. The caller raises its CancelledError again afterwards.
     """
-    task = asyncio.ensure_future(asyncio.wait_for(work, seconds))
+    task = asyncio.ensure_future(_within(work, seconds))
     while not task.done():
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError:
             continue
     return task.result()
+
+
+async def _within(work: Coroutine[Any, Any, T], seconds: float) -> T:
+    async with asyncio.timeout(seconds):
+        return await work

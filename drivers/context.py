@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -104,7 +105,13 @@ class RunContext:
         self.stop.ended, self.stop.effect = True, "none"
 
     def acting(self) -> None:
-        """From now on there may be an effect; call it before the first one."""
+        """From now on there may be an effect; call it before the first one.
+
+        Raises CancelledError where the attempt is to end: a library can lose the cancellation that
+        came while it waited (asyncio.wait_for before Python 3.12, gh-86296).
+        """
+        if self.stop.requested:
+            raise asyncio.CancelledError
         self.stop.ended, self.stop.effect = False, "possible"
 
 

@@ -89,13 +89,18 @@ class Run:
         async with asyncio.timeout(seconds):
             return await driver.run(self.invocation, self.context)
 
+    def cancel(self, task: asyncio.Task[Outcome]) -> None:
+        """End the attempt that runs in `task` as the agent does."""
+        self.context.stop.requested = True
+        task.cancel()
+
     async def cancelled(self, ready: Callable[[], bool], seconds: float = 90.0) -> dict[str, Any]:
         """Start it, cancel it as soon as `ready` says so; returns the evidence."""
         driver = DRIVERS[self.invocation.driver]
         task = asyncio.create_task(driver.run(self.invocation, self.context))
         await until(lambda: ready() or task.done())
         assert not task.done(), task.result()
-        task.cancel()
+        self.cancel(task)
         done, _ = await asyncio.wait({task}, timeout=seconds)
         assert done, "the driver did not end after the cancel"
         assert task.cancelled()

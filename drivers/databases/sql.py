@@ -85,9 +85,9 @@ class SqlDriver:
             return fail(invocation, "invalid_parameters", str(error))
         except psycopg.Error as error:
             return unconnected(invocation, error)
-        context.acting()
         too_large = False
         try:
+            context.acting()
             async with received.bounded(connection.fileno()) as answers:
                 try:
                     return Success(await _transact(connection, query, invocation, context))
@@ -96,7 +96,8 @@ class SqlDriver:
         except psycopg.Error as error:
             return _too_large(invocation) if too_large else failed(invocation, error)
         except asyncio.CancelledError:
-            await run_uncancelled(_confirm_cancel(connection, context), 10.0)
+            if context.stop.effect != "none":
+                await run_uncancelled(_confirm_cancel(connection, context), 10.0)
             raise
         finally:
             await run_uncancelled(connection.close(), 5.0)

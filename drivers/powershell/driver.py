@@ -131,7 +131,11 @@ async def _run_session(
     session = Session(target, commands, emit, progress)
     slots = context.resources.winrm_threads
     await slots.acquire()
-    context.acting()
+    try:
+        context.acting()
+    except asyncio.CancelledError:
+        slots.release()
+        raise
     ended: asyncio.Future[Any] = loop.create_future()
     ended.add_done_callback(lambda _: slots.release())
     threading.Thread(target=_work, args=(session, loop, ended), name="winrm", daemon=True).start()

@@ -165,6 +165,8 @@ async def perform(attempt: Attempt, driver: Driver, permits: KeyedSemaphore) -> 
             if isinstance(bound, Failure):
                 return bound
             attempt.bound = bound
+        if context.stop.requested:
+            return None  # A library lost the cancellation; see RunContext.acting.
         attempt.begin(clock.monotonic())
         return await driver.run(attempt.invocation, context)
     except NotBegun as refused:

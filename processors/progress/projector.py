@@ -115,7 +115,8 @@ class Projector:
         """Return when `tick` should be called: a tenth of a second after it left a state
         unpublished, or after a second without one, for the deadlines that have passed."""
         try:
-            await asyncio.wait_for(self._unpublished.wait(), _IDLE_SECONDS)
+            async with asyncio.timeout(_IDLE_SECONDS):
+                await self._unpublished.wait()
         except TimeoutError:
             return
         await asyncio.sleep(_SOON_SECONDS)
@@ -166,7 +167,8 @@ class Projector:
                 if self._health.waiting("publish", f"snapshots are not delivered: {error!r}"):
                     self._log.warning("snapshots are not delivered", why=repr(error))
                 try:
-                    await asyncio.wait_for(self._closing.wait(), backoff)
+                    async with asyncio.timeout(backoff):
+                        await self._closing.wait()
                 except TimeoutError:
                     backoff = min(2 * backoff, _WORST_BACKOFF)
                     continue

@@ -109,7 +109,7 @@ def test_a_step_that_waits_for_a_windows_session_has_done_nothing() -> None:
             waiters = opened.winrm_threads
             await until(lambda: bool(waiters._waiters) or task.done())
             assert not task.done(), task.result()
-            task.cancel()
+            run.cancel(task)
             await asyncio.wait({task}, timeout=60)
             assert task.cancelled()
         finally:

@@ -52,7 +52,7 @@ def test_a_cancel_ends_nmap() -> None:
     scan = bound("nmap", targets=["127.0.0.1"], ports="1-1000", max_rate=1, skip_discovery=True)
 
     async def inside() -> Stop:
-        opened = Resources(settings(network_scope="127.0.0.0/8"))
+        opened = Resources(settings(network_scope="127.0.0.0/8", root_tools="nmap"))
         try:
             run = Run(opened, scan)
             await run.cancelled(lambda: "nmap" in child_names())

@@ -22,7 +22,11 @@ Body = Callable[[Resources], Awaitable[Any]]
 def within(dsn: str, body: Body) -> Any:
     async def inside() -> Any:
         opened = Resources(
-            settings(assets_database_url=SecretStr(dsn), sql_database_url=SecretStr(dsn))
+            settings(
+                assets_database_url=SecretStr(dsn),
+                sql_database_url=SecretStr(dsn),
+                allow_private_addresses=True,
+            )
         )
         try:
             return await body(opened)

@@ -65,9 +65,10 @@ def test_a_program_that_ended_before_the_cancel_has_its_own_end() -> None:
             task = asyncio.create_task(attempt.outcome())
             await until(lambda: b"begun" in attempt.output.stdout)
             every = psutil.Process().children(recursive=True)
-            (child,) = (one for one in every if one.name() == "sh")
+            # Its own child has its name too, until it runs `sleep`.
+            child = min((p for p in every if p.name() == "sh"), key=psutil.Process.create_time)
             block_until_over(child.pid)
-            task.cancel()
+            attempt.cancel(task)
             return await task, attempt
 
     outcome, attempt = asyncio.run(inside("echo begun; read x < /dev/null; sleep 0.3; echo done"))
@@ -176,7 +177,7 @@ def test_cancel_at_every_early_moment_leaves_nothing() -> None:
                 for _ in range(delay):
                     await asyncio.sleep(0)
                 await asyncio.sleep(delay / 10_000)
-                task.cancel()
+                attempt.cancel(task)
                 await asyncio.wait({task})
                 assert task.cancelled()
 

@@ -284,7 +284,7 @@ def test_a_program_that_ended_before_the_cancel_has_its_own_end(sshd: Sshd, tmp_
             task = asyncio.create_task(run.outcome())
             await until(lambda: len(pids_in(tmp_path)) == 1)
             block_until_over(pids_in(tmp_path)[0])
-            task.cancel()
+            run.cancel(task)
             return await task, run.context.evidence
         finally:
             await opened.close()
@@ -302,7 +302,7 @@ def test_a_cancel_at_every_early_moment_leaves_nothing(sshd: Sshd, tmp_path: Pat
                 run = Run(opened, argv(sshd, "sh", "-c", f"touch {tmp_path}/$$; exec sleep 600"))
                 task = asyncio.create_task(run.outcome())
                 await asyncio.sleep(number * 0.02)
-                task.cancel()
+                run.cancel(task)
                 await asyncio.wait({task})
                 assert task.cancelled()
                 if run.context.stop.effect == "none":

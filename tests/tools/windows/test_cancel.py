@@ -67,7 +67,7 @@ def test_a_pipeline_that_completed_before_the_cancel_has_its_own_end(lab: Lab) -
                 if thread.name == "winrm":
                     thread.join(20)
                     assert not thread.is_alive()
-            task.cancel()
+            run.cancel(task)
             return await task, run.context.evidence
         finally:
             await resources.close()

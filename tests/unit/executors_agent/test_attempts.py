@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -229,6 +229,42 @@ def test_a_cancel_before_the_first_line_begins_nothing() -> None:
         assert fields["evidence"] == {"began": False, "effect": "none", "reason": "cancelled"}
 
     asyncio.run(story())
+
+
+async def _lose_the_cancel(context: RunContext | None = None) -> None:
+    """As `asyncio.wait_for` of Python 3.11 can, where its end and the cancel meet."""
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(60)
+
+
+def test_a_cancel_that_a_library_lost_is_found_before_the_first_effect() -> None:
+    effects: list[str] = []
+
+    async def act(context: RunContext) -> Outcome:
+        context.not_acting()
+        await _lose_the_cancel()
+        context.acting()
+        effects.append("sent")
+        return Success({})
+
+    def cancel(attempt: Attempt) -> None:
+        attempt.end("cancelled", clock.monotonic())
+
+    kind, fields = asyncio.run(performed(made(), act, cancel))
+    assert (kind, effects) == ("cancelled", [])
+    assert fields["evidence"]["effect"] == "none"
+
+
+def test_a_cancel_that_was_lost_before_the_driver_begins_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    attempt = made()
+    monkeypatch.setattr(attempt.context.resources.pacing, "step", _lose_the_cancel)
+    kind, _ = asyncio.run(
+        performed(attempt, _succeed, lambda one: one.end("cancelled", clock.monotonic()))
+    )
+    assert kind == "cancelled"
+    assert not attempt.began
 
 
 def test_success_just_before_a_cancel_stays_success() -> None:
