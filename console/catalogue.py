@@ -19,7 +19,7 @@ def load() -> Registry:
     try:
         return registry.load(own=_own())
     except definitions.CatalogueError as error:
-        raise Failure(f"the catalogue is broken: {error}", Exit.FAILED) from None
+        raise Failure(f"a definition of a tool is wrong: {error}", Exit.FAILED) from None
 
 
 def listed() -> list[ListedTool]:
@@ -29,7 +29,7 @@ def listed() -> list[ListedTool]:
     try:
         return listing.list_tools(_own())
     except definitions.CatalogueError as error:
-        raise Failure(f"the catalogue is broken: {error}", Exit.FAILED) from None
+        raise Failure(f"a definition of a tool is wrong: {error}", Exit.FAILED) from None
 
 
 def _own() -> str | None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -17,6 +18,9 @@ from toolmeta.definitions import CatalogueError, Definition, as_json, read_all
 from toolmeta.hosts import ascii_lower
 from toolmeta.model import Tool
 from toolmeta.own_tools import OwnTools
+
+#: Faults of a definition that are named.
+_MOST_TOLD: Final = 10
 
 
 def spelling(name: str) -> str:
@@ -123,10 +127,18 @@ def _checked(definition: Definition) -> Tool:
     try:
         tool = Tool.model_validate_json(definition.text)
     except ValidationError as error:
-        raise CatalogueError(f"{where}: {error}") from error
+        raise CatalogueError(f"{where}: {_told(error)}") from None
     faults = list(rules.faults(tool))
     if faults:
         raise CatalogueError(f"{where}: {'; '.join(faults)}")
     if (tool.domain, tool.name) != (definition.domain, definition.name):
         raise CatalogueError(f"{where}: states the name {tool.domain}/{tool.name}")
     return tool
+
+
+def _told(error: ValidationError) -> str:
+    """Each field with what is wrong with it, in one line."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    told = [f"{'.'.join(map(str, one['loc'])) or 'definition'}: {one['msg']}" for one in found]
+    more = f"; and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
+    return "; ".join(told[:_MOST_TOLD]) + more

@@ -90,3 +90,14 @@ def test_a_folder_that_is_not_there_has_no_tools(tmp_path: Path) -> None:
     os.mkdir(tmp_path / "later", 0o755)  # noqa: PTH102 - with its mode
     registry.refresh()
     assert registry.get("say_hello") is None
+
+
+def test_every_missing_field_is_named_in_one_line(folder: Path) -> None:
+    file = folder / "automation" / "say_hello.yaml"
+    file.write_text("name: say_hello\nrun: {argv: [echo, hello]}\n")
+    with pytest.raises(CatalogueError) as caught:
+        made(folder)
+    told = str(caught.value)
+    assert told.startswith("automation/say_hello.yaml: domain: Field required; ")
+    assert "run.driver: Field required" in told and "risk: Field required" in told
+    assert "\n" not in told and "pydantic" not in told
