@@ -35,7 +35,9 @@ from streams.truncation import shortened_fields
 from tests.docs.blocks import ROOT, Block, blocks
 from tests.unit.router.simulation import OPEN_POLICY
 from toolmeta import registry
+from toolmeta.bind import bind
 from toolmeta.check import check
+from toolmeta.invocation import Invocation
 from toolmeta.model import Run
 
 ALL = blocks()
@@ -95,6 +97,12 @@ def test_a_yaml_block_is_a_plan_or_a_part_of_one(block: Block, tmp_path: Path) -
         return
     if isinstance(document, list) and "per_second" in document[0]:
         RateLimits.model_validate(document)
+        return
+    if isinstance(document, dict) and "risk" in document:
+        tool = registry.read(block.text, document["domain"], document["name"])
+        bound = bind(tool, tool.example.parameters)
+        assert isinstance(bound, Invocation), bound
+        assert bound.argv == tool.example.argv
         return
     if isinstance(document, dict) and "argv" in document:
         # A part of a definition of the catalogue.
