@@ -128,9 +128,9 @@ def test_no_server_a_silent_one_and_no_authority(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("arguments", [
     {"port": 25}, {"tls": "none"}, {"ca": "x"},
     {"username": "me", "password": "x"},
-    {"server": "a.example", "username": "me"},
     {"server": "a.example", "password": "x"},
-    {"server": "a.example:25"}, {"server": "-a"}, {"server": "0x7f.1"}, {"server": "2130706433"}, {"server": "a b"},
+    {"server": "a.example:25"}, {"server": "-a"}, {"server": "a b"},
+    {"server": "0x7f.1"}, {"server": "2130706433"},
     {"server": "a.example", "tls": "off"}, {"server": "a.example", "port": 0},
     {"server": "a.example", "username": "me\r\nRSET", "password": "x"},
 ])  # fmt: skip
