@@ -33,7 +33,7 @@ _DRIVERS: Final = {
     "slack": "the host of the webhook, by address; redirects are not followed",
     "teams": "the host of the webhook, by address; redirects are not followed",
     "vapix": "the camera, by address; HTTP from the executor itself",
-    "smtp": "the mail server of `SMTP_HOST`; no parameter chooses it",
+    "smtp": "named by `server`, by address; without it the mail server of `SMTP_HOST`",
     "sql": "named by `host`, by address; without it `RUNSTREAM_SQL_DATABASE_URL`",
     "asset": "the database of the inventory; no parameter chooses it",
     "scan": "targets inside `RUNSTREAM_NETWORK_SCOPE`, by address, with its ports and at most "

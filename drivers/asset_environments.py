@@ -2,8 +2,10 @@
 
 The environment of a plan is what its requester says. The inventory says what the hosts are, by host
 name, IP address or the address of the connection, in any spelling; names are resolved, so that an
-alias in DNS finds its asset too. A host that is not in the inventory, and any host where the
-executor has no inventory, counts as one of the executor's own environment.
+alias in DNS finds its asset too. So are the hosts that a step goes through, whether the step names
+them or the inventory alone (`metadata.connection.jump` of the host). A host that is not in the
+inventory, and any host where the executor has no inventory, counts as one of the executor's own
+environment.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import ipaddress
 import re
 import socket
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -25,6 +27,7 @@ from drivers.context import Failure, RunContext
 from drivers.databases import inventory
 from drivers.errors import fail
 from drivers.scans.scope import MAX_ADDRESSES
+from drivers.step_connection import jumps_of_inventory
 from streams.commands import StepCommand
 from streams.vocabulary import Environment, at_most
 from toolmeta.hosts import split_port
@@ -74,9 +77,11 @@ async def refusal(invocation: Invocation, context: RunContext) -> Failure | None
         # No scan is that large: its driver refuses it as out of scope.
         return None if invocation.driver == "scan" else _too_many(invocation)
     try:
-        if not names:
-            return None
         async with asyncio.timeout(_CHECK_SECONDS):
+            for jump in await jumps_of_inventory(invocation, context):
+                names |= _elsewhere(places(jump.host))
+            if not names:
+                return None
             found = await _stricter(context, names)
     except TooManyHosts:
         return _too_many(invocation)
@@ -124,6 +129,11 @@ def named_hosts(invocation: Invocation, command: StepCommand) -> set[str]:
             found.add(place)
             if len(found) > MAX_ADDRESSES:
                 raise TooManyHosts
+    return _elsewhere(found)
+
+
+def _elsewhere(found: Iterable[str]) -> set[str]:
+    """Without this machine."""
     return {name for name in found if name != "localhost" and not _is_loopback(name)}
 
 

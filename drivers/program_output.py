@@ -145,6 +145,9 @@ async def conclude(invocation: Invocation, written: ProgramOutput, exit_code: in
         else:
             error_class, said = _cause(invocation, written)
         return fail(invocation, error_class, _sentence(invocation, said, exit_code), output)
+    warned = _found(invocation.warnings, written.errors) if good else None
+    if warned is not None:
+        return fail(invocation, warned[0], _sentence(invocation, warned[1], exit_code), output)
     if problem is not None:
         return fail(invocation, "output_unparsable", problem, output)
     return Success(output)
@@ -220,14 +223,21 @@ def _mark_all(output: dict[str, Any], found: dict[str, Any]) -> None:
 def _cause(invocation: Invocation, written: ProgramOutput) -> tuple[str, str]:
     """The error class that the tool gives to what the program wrote last, and the line that says
     so; else the last line, which may be no more than where to find help."""
-    words = written.last_text
-    for pattern, error_class in invocation.failures:
+    found = _found(invocation.failures, written.last_text)
+    if found is not None:
+        return found[0], found[1] or written.last_error
+    return "exit_status", written.last_error
+
+
+def _found(rules: tuple[tuple[str, str], ...], words: str) -> tuple[str, str] | None:
+    """The class of the first rule that `words` fit, and the line that says so."""
+    for pattern, error_class in rules:
         found = re.search(pattern, words)
         if found is not None:
             begin = words.rfind("\n", 0, found.start() + 1) + 1
             line = words[begin:].lstrip("\n").partition("\n")[0].strip()
-            return error_class, line or written.last_error
-    return "exit_status", written.last_error
+            return error_class, line
+    return None
 
 
 def _sentence(invocation: Invocation, said: str, exit_code: int) -> str:

@@ -29,15 +29,14 @@ async def connection_of_step(invocation: Invocation, context: RunContext) -> Con
     host may be. Without `DATABASE_URL` there is no inventory, and hosts are used as named.
     """
     host = invocation.host
-    assets = context.command.assets or []
-    if host is None and len(assets) > 1:
+    if host is None and len(context.command.assets or []) > 1:
         message = "the step names several assets: say with host on which of them to act"
         return fail(invocation, "invalid_parameters", message)
-    named = host if host is not None else next(iter(assets), None)
+    named = _named(invocation, context)
     asset: Asset | None = None
     if named is not None:
         try:
-            asset = await _look_up(context, split_port(named)[0].rstrip(".").lower())
+            asset = await _look_up(context, named)
         except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
             message = f"the inventory cannot be asked about {named}: {type(error).__name__}"
             return fail(invocation, "unreachable", message)
@@ -56,6 +55,25 @@ async def connection_of_step(invocation: Invocation, context: RunContext) -> Con
     return await _guarded(invocation, where)
 
 
+async def jumps_of_inventory(invocation: Invocation, context: RunContext) -> tuple[Jump, ...]:
+    """The hosts that the inventory alone puts before the host of the step; nothing is connected.
+
+    None where the step says itself what it goes through, and where its connection is not usable:
+    it then fails before it is connected. Raises what the inventory raises.
+    """
+    stated, named = context.command.connection, _named(invocation, context)
+    if named is None or invocation.driver not in DRIVERS:
+        return ()
+    if stated is not None and stated.jump is not None:
+        return ()
+    asset = await _look_up(context, named)
+    try:
+        where = connection_of(named, asset, None if stated is None else stated.port)
+    except ValueError:
+        return ()
+    return where.jumps if where.kind == "ssh" else ()
+
+
 async def connection_of_jump(
     invocation: Invocation, context: RunContext, jump: Jump
 ) -> Connection | Failure:
@@ -64,7 +82,7 @@ async def connection_of_jump(
     What is gone through to that host itself, by the inventory, does not count here.
     """
     try:
-        asset = await _look_up(context, split_port(jump.host)[0].rstrip(".").lower())
+        asset = await _look_up(context, jump.host)
     except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
         message = f"the inventory cannot be asked about {jump.host}: {type(error).__name__}"
         return fail(invocation, "unreachable", message)
@@ -78,6 +96,12 @@ async def connection_of_jump(
     login = {**where.login, **jump.login}
     user = where.user if jump.user is None else jump.user
     return await _guarded(invocation, replace(where, kind="ssh", user=user, login=login, jumps=()))
+
+
+def _named(invocation: Invocation, context: RunContext) -> str | None:
+    """What the step acts on, as it is written: its `host`, else the first of its assets."""
+    host = invocation.host
+    return host if host is not None else next(iter(context.command.assets or ()), None)
 
 
 def _jump_of(stated: JumpHost) -> Jump:
@@ -114,7 +138,9 @@ async def _leads_to_metadata(where: Connection) -> bool:
     return any(ranges.is_metadata(address) for address in found)
 
 
-async def _look_up(context: RunContext, hostname: str) -> Asset | None:
+async def _look_up(context: RunContext, written: str) -> Asset | None:
+    """The asset of a host as it is written, by its exact host name."""
+    hostname = split_port(written)[0].rstrip(".").lower()
     resources, tenant = context.resources, context.command.tenant
     if not hostname or resources.settings.assets_database_url is None:
         return None

@@ -193,6 +193,7 @@ def _invocation(tool: Tool, argv: tuple[str, ...], values: dict[str, Any]) -> In
         unread=_unread(tool, values),
         parse_stderr=run.parse_stderr,
         failures=tuple((rule.text, rule.error_class) for rule in run.failures),
+        warnings=tuple((rule.text, rule.error_class) for rule in run.warnings),
         transient=tool.risk.transient,
         retry_safe=may_repeat(tool, values),
     )

@@ -124,6 +124,8 @@ class Invocation:
     parse_stderr: bool = False
     #: Error classes by the last output of a failed program: (pattern, class), the first match wins.
     failures: tuple[tuple[str, str], ...] = ()
+    #: The same for a program that ended well: what it says there on stderr is a failure.
+    warnings: tuple[tuple[str, str], ...] = ()
     #: Error classes after which a new attempt may succeed, for tools that are safe to repeat.
     transient: frozenset[str] = frozenset()
     retry_safe: bool = False

@@ -161,6 +161,11 @@ class Run(BaseModel):
     failures: tuple[FailureRule, ...] = Field(
         default=(), description="classes of a failed program; the first pattern that is found wins"
     )
+    warnings: tuple[FailureRule, ...] = Field(
+        default=(),
+        description="what the program says on stderr and ends well all the same, although it did "
+        "not do what it was asked: the call fails with the class",
+    )
 
 
 class EffectBy(BaseModel):

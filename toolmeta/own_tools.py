@@ -16,6 +16,9 @@ from toolmeta.definitions import CatalogueError, Definition, as_json
 
 #: The environment variable that names the folder.
 SETTING: Final = "RUNSTREAM_TOOLS"
+#: What every process that watches the folder logs, with `version`, and with `why` and `kept`.
+READ: Final = "own tools read"
+NOT_READ: Final = "own tools not read"
 MAX_TOOLS: Final = 500
 MAX_BYTES: Final = 256 * 1024
 _DOMAINS: Final = frozenset(DOMAINS) - {TEST_DOMAIN}

@@ -18,6 +18,10 @@ UNATTENDED: Final[dict[str, str]] = {
     "teams_cli": "a message to people",
     "asset_create": "a record of the inventory; no machine is touched",
 }
+#: What a call of these may not name without an approval all the same.
+ATTENDED_WITH: Final[dict[str, tuple[str, ...]]] = {
+    "sendmail": ("server",),  # The plan chooses who gets the message.
+}
 
 
 def effect_of(tool: Tool, parameters: dict[str, Any]) -> Effect:
@@ -90,7 +94,14 @@ def approval_required(tool: Tool, parameters: dict[str, Any], environment: Envir
     if environment != "prod" and environment not in tool.risk.approval_in:
         return False  # Whatever it does: executors ask this of every command.
     effect = effect_of(tool, parameters)
-    return effect != "read" and environment in approval_environments(tool, effect)
+    if effect == "read":
+        return False
+    named = ATTENDED_WITH.get(tool.name, ())
+    if named and environment == "prod":
+        given = apply_defaults(tool, parameters)
+        if any(is_set(given, name) for name in named):
+            return True
+    return environment in approval_environments(tool, effect)
 
 
 def approval_environments(tool: Tool, effect: Effect) -> frozenset[Environment]:

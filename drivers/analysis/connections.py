@@ -118,6 +118,11 @@ class Connections:
             one.from_server.end()
         return self.all
 
+    @property
+    def complete(self) -> bool:
+        """Whether every connection was taken, and everything that it carried."""
+        return not self.ignored_packets and all(one.complete for one in self.all)
+
     def _wanted(self, packet: Packet) -> bool:
         ports = {packet.source_port, packet.destination_port}
         if self._ports is None or ports & self._ports:

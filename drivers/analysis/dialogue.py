@@ -52,6 +52,13 @@ def lines(one: Connection) -> list[Line]:
     )
 
 
+def whole(one: Connection) -> bool:
+    """Whether `lines` gives every line of both sides."""
+    return one.complete and all(
+        side.data.count(b"\n") <= _LINES for side in (one.from_client, one.from_server)
+    )
+
+
 def _side(side: Direction, by_client: bool, start: float) -> Iterator[Line]:
     position = 0
     data = bytes(side.data)

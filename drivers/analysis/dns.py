@@ -123,14 +123,22 @@ def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
             queries.take(packet.time, source, destination, packet.payload, "udp")
         elif packet.protocol == "tcp":
             streams.take([packet])
+    whole = True
     for one in streams.end():
         for own, other, side in (
             (one.client, one.server, one.from_client),
             (one.server, one.client, one.from_server),
         ):
+            read = 0
             for offset, data in _framed(bytes(side.data)):
                 queries.take(side.time_at(offset) or one.start, own, other, data, "tcp")
-    return {**traffic.summary(), **_findings(queries, options.limit)}
+                read = offset + 2 + len(data)
+            whole &= read == len(side.data)
+    return {
+        **traffic.summary(),
+        "complete": whole and streams.complete and not queries.ignored,
+        **_findings(queries, options.limit),
+    }
 
 
 def _framed(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -75,7 +75,10 @@ async def analyse_file(
 
     def work() -> dict[str, Any]:
         with path.open("rb") as file:
-            return ANALYSES[name](_until(stop, read_packets(file, MAX_PACKETS)), options)
+            # One more, so that it is known whether there are more.
+            packets = _Bounded(read_packets(file, MAX_PACKETS + 1), stop)
+            found = ANALYSES[name](packets, options)
+            return {**found, "complete": False} if packets.cut else found
 
     reading = asyncio.ensure_future(asyncio.to_thread(work))
     try:
@@ -93,8 +96,18 @@ async def analyse_file(
         raise
 
 
-def _until(stop: threading.Event, packets: Iterator[Packet]) -> Iterator[Packet]:
-    for packet in packets:
-        if stop.is_set():
-            return
-        yield packet
+class _Bounded:
+    """The first MAX_PACKETS packets, until `stop` is set."""
+
+    def __init__(self, packets: Iterator[Packet], stop: threading.Event) -> None:
+        self._packets = packets
+        self._stop = stop
+        #: There were more.
+        self.cut = False
+
+    def __iter__(self) -> Iterator[Packet]:
+        for count, packet in enumerate(self._packets):
+            self.cut = count == MAX_PACKETS
+            if self.cut or self._stop.is_set():
+                return
+            yield packet

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from drivers.analysis.connections import Connection, Connections
-from drivers.analysis.dialogue import Replies, Reply, lines
+from drivers.analysis.dialogue import Replies, Reply, lines, whole
 from drivers.analysis.findings import Anomalies, Options, Traffic, milliseconds, moment
 from drivers.analysis.packets import Packet
 
@@ -51,6 +51,7 @@ def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
         codes.update(str(c["status"]) for c in session.commands if c["status"] is not None)
     return {
         **traffic.summary(),
+        "complete": streams.complete and all(map(whole, streams.all)),
         "session_count": len(found),
         "logins": sum(session.logged_in for session in found),
         "failed_logins": sum(session.failed_logins for session in found),
@@ -142,7 +143,7 @@ def _note(
 def _row(session: _Session) -> dict[str, Any]:
     return {
         **session.one.ends(),
-        "complete": session.one.complete,
+        "complete": whole(session.one),
         "banner": session.banner,
         "user": session.user,
         "logged_in": session.logged_in,

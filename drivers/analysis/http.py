@@ -110,6 +110,9 @@ def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
     states = [row["status"] for row in rows if row["status"] is not None]
     return {
         **traffic.summary(),
+        "complete": streams.complete
+        and not exchanges.ignored
+        and all(row["complete"] for row in rows),
         "session_count": len({id(one.connection) for one in every}),
         "request_count": len(every),
         "ignored_requests": exchanges.ignored,

@@ -12,7 +12,7 @@ from drivers.analysis.connections import Connection, Connections
 from drivers.analysis.dialogue import Line, Replies, Reply
 from drivers.analysis.findings import Anomalies, Options, Traffic, moment
 from drivers.analysis.packets import Packet
-from drivers.analysis.transcript import Transcript, follow, transcript_of
+from drivers.analysis.transcript import Transcript, chunk_of, follow, transcript_of
 
 PORTS: Final = frozenset({25, 587, 2525})
 #: Replies that open a session; another one is the answer to a command from before the capture.
@@ -42,6 +42,13 @@ class _Session:
     #: Where the message began in the client's bytes, while it is sent.
     data_from: int | None = None
     data_end: int = 0
+    #: Bytes of the message in chunks so far.
+    chunk_bytes: int = 0
+
+    @property
+    def chunks(self) -> bool:
+        """Whether the server takes chunks, as far as is known."""
+        return self.helo is None or "CHUNKING" in (text.strip().upper() for text in self.extensions)
 
 
 def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
@@ -61,6 +68,7 @@ def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
         codes.update(session.codes)
     return {
         **traffic.summary(),
+        "complete": streams.complete and not any(transcript_of(one).lost for one in streams.all),
         "session_count": len(found),
         "message_count": len(messages),
         "accepted_messages": sum(bool(message["accepted"]) for message in messages),
@@ -139,6 +147,7 @@ def _server_reply(
         return
     elif verb == "MAIL":
         session.sender, session.recipients = (_path(argument) if good else None), []
+        session.chunk_bytes = 0
     elif verb == "RCPT":
         if good:
             session.recipients.append(_path(argument))
@@ -150,13 +159,19 @@ def _server_reply(
         texts = session.said.texts
         session.data_from = session.data_end = texts.pop(0) if texts else session.data_end
     elif verb == ".":
-        _message(session, at, reply)
+        _message(session, at, reply, max(0, session.data_end - (session.data_from or 0)))
+        session.data_from = None
+    elif verb == "BDAT" and session.chunks:
+        size, last = chunk_of(f"{verb} {argument}") or (0, False)
+        session.chunk_bytes += size
+        if last:
+            _message(session, at, reply, session.chunk_bytes)
+            session.chunk_bytes = 0
     if code >= 500 and verb not in ("RCPT",):
         anomalies.add("refused", f"{server} {verb}", f"{server} answered {verb} with {code}")
 
 
-def _message(session: _Session, at: float, reply: Reply) -> None:
-    size = max(0, session.data_end - (session.data_from or 0))
+def _message(session: _Session, at: float, reply: Reply, size: int) -> None:
     if len(session.messages) < _SHOWN:
         session.messages.append(
             {
@@ -172,7 +187,6 @@ def _message(session: _Session, at: float, reply: Reply) -> None:
                 "accepted": 200 <= reply.code < 300,
             }
         )
-    session.data_from = None
 
 
 def _path(argument: str) -> str:

@@ -46,6 +46,7 @@ def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
     ]
     return {
         **traffic.summary(),
+        "complete": streams.complete,
         "session_count": len(found),
         "completed": sum(bool(row["encrypted"]) for row in found),
         "server_versions": dict(Counter(str(row["server_version"]) for row in found)),
@@ -70,6 +71,7 @@ def _session(one: Connection, anomalies: Anomalies) -> dict[str, Any]:
     _add_anomalies(one, server, server_lists, chosen, anomalies)
     return {
         **one.ends(),
+        "complete": one.complete,
         "state": one.state,
         "client_version": client,
         "server_version": server,

@@ -41,6 +41,7 @@ def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
     handshakes = [one.handshake_rtt for one in every if one.handshake_rtt is not None]
     return {
         **traffic.summary(),
+        "complete": not found.ignored_packets,
         "connection_count": len(every),
         "states": dict(Counter(one.state for one in every)),
         "retransmissions": repeated,

@@ -57,6 +57,7 @@ def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
     )
     return {
         **traffic.summary(),
+        "complete": streams.complete,
         "session_count": len(rows),
         "completed": sum(bool(row["completed"]) for row in rows),
         "failed": sum(row["alert"] not in (None, "close_notify") for row in rows),
@@ -87,6 +88,7 @@ def _session(one: Connection, client: Side, server: Side, anomalies: Anomalies) 
     )
     row = {
         **one.ends(),
+        "complete": one.complete,
         "server_name": asked.server_name if asked else None,
         "offered_versions": _versions(asked),
         "offered_ciphers": len(asked.ciphers) if asked else None,

@@ -66,6 +66,7 @@ def analyse(packets: Iterable[Packet], options: Options) -> dict[str, Any]:
         count(pairs, (one.client[0], one.server[0]), one.sent_bytes + one.received_bytes)
     return {
         **traffic.summary(),
+        "complete": not ignored,
         "conversation_count": len(every),
         "unanswered": sum(not one.received for one in every),
         "unreachable": sum(one.unreachable for one in every),

@@ -5,6 +5,8 @@ Arguments: `url`; `method` (GET); `query` (an object; lists repeat their name); 
 `client_certificate` and `client_key` (PEM texts); one of `body` (text as it is, anything else as
 JSON), `json` and `form`; `timeout` or `timeout_seconds` (10, at most 300); `follow_redirects`
 (false; GET and HEAD only); `expect_status` (list; default every 2xx); `max_bytes` (4 MiB).
+`upload_file` (a path) in place of a body, `form_files` (paths by field) beside `form`;
+`output_file` with `overwrite`, `file_mode` and `max_file_bytes` for the body of the response.
 
 The output holds `json` where the response is JSON, else `body`; of a larger one the beginning is
 kept, as text, and `truncated` is true. Where the tool names a parser, the output is the `status`
@@ -16,6 +18,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -33,7 +38,10 @@ from drivers.http.exchange import (
 )
 from drivers.http.identity import Unusable, identity_of
 from drivers.http.paced import paced
+from drivers.http.transfers import download, in_thread, opened_upload
 from drivers.output import escaped
+from drivers.transfer_files import TransferFiles
+from drivers.transfer_files import Unusable as UnusableFile
 from drivers.values import KEPT_BYTES, jsonable
 from streams.truncation import mark
 from toolmeta.invocation import Invocation
@@ -43,6 +51,9 @@ METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "D
 _SECONDS: Final = 300.0
 #: Of an answer that its parser does not know.
 _KEEP_BYTES: Final = 192 * 1024
+#: Of an answer that becomes a file, where nothing else is said.
+MOST_KEPT_BYTES: Final = 100 * 1024 * 1024
+_FILES: Final = ("upload_file", "form_files", "output_file")
 #: Of an answer that is looked through in the event loop and not in a thread.
 _QUICK_BYTES: Final = 64 * 1024
 
@@ -69,23 +80,25 @@ class HttpDriver:
             tls = await asyncio.to_thread(identity_of, arguments)
         except Unusable as error:
             return fail(invocation, "invalid_parameters", str(error))
-        begun = time.monotonic()
-        response = await paced(
-            invocation,
-            context,
-            Request(
-                method,
-                url,
-                subject,
-                headers,
-                content,
-                seconds=min(seconds or DEFAULT_SECONDS, _SECONDS),
-                keep_bytes=KEPT_BYTES if invocation.parser else keep,
-                follow=bool(arguments.get("follow_redirects", False)),
-                auth=_digest(arguments),
-                tls=tls,
-            ),
+        request = Request(
+            method,
+            url,
+            subject,
+            headers,
+            content,
+            seconds=min(seconds or DEFAULT_SECONDS, _SECONDS),
+            keep_bytes=KEPT_BYTES if invocation.parser else keep,
+            follow=bool(arguments.get("follow_redirects", False)),
+            auth=_digest(arguments),
+            tls=tls,
         )
+        if any(arguments.get(name) for name in _FILES):
+            try:
+                return await _transferred(invocation, context, request)
+            except UnusableFile as error:
+                return error.failure
+        begun = time.monotonic()
+        response = await paced(invocation, context, request)
         if isinstance(response, Failure):
             return response
         expected = arguments.get("expect_status")
@@ -99,6 +112,43 @@ class HttpDriver:
             # Walking through megabytes would stop every other attempt of this process.
             output = await asyncio.to_thread(_output, response, seconds)
         return Success(output) if good else status_failure(invocation, subject, response, output)
+
+
+async def _transferred(invocation: Invocation, context: RunContext, request: Request) -> Outcome:
+    """The exchange of a request whose body, or whose answer, is a file; raises UnusableFile."""
+    arguments, files = invocation.arguments, TransferFiles(invocation, context)
+    most = int(arguments.get("max_file_bytes") or MOST_KEPT_BYTES)
+    async with AsyncExitStack() as stack:
+        upload = await opened_upload(stack, files, arguments)
+        if upload is not None:
+            headers = upload.headers_beside(request.headers)
+            request = replace(request, content=upload, headers=headers)
+        new = await stack.enter_async_context(download(files, arguments))
+        if new is not None:
+            request = replace(request, sink=partial(in_thread, new.write), keep_bytes=most)
+        begun = time.monotonic()
+        response = await paced(invocation, context, request)
+        if isinstance(response, Failure):
+            return response
+        output = await asyncio.to_thread(_output, response, time.monotonic() - begun)
+        if upload is not None:
+            output["uploaded"] = upload.fields
+        expected = arguments.get("expect_status")
+        received = 200 <= response.status < 300
+        good = response.status in expected if expected else received
+        if not good or (new is not None and not received):
+            return status_failure(invocation, request.subject, response, output)
+        if new is None:
+            return Success(output)
+        output.pop("body", None)
+        if response.truncated:
+            message = (
+                f"{request.subject} answered more than max_file_bytes ({most}), or not all of what "
+                "it began; no file was written"
+            )
+            return fail(invocation, "limit_exceeded", message, output)
+        output["file"] = new.finish().fields
+    return Success(output)
 
 
 async def _parsed(invocation: Invocation, subject: str, response: Response) -> Outcome:
@@ -141,6 +191,8 @@ def content_of(arguments: dict[str, Any]) -> tuple[bytes | None, dict[str, str]]
     content: bytes | None = None
     kind = None
     body, document, form = (arguments.get(name) for name in ("body", "json", "form"))
+    if arguments.get("form_files"):
+        form = None  # It is a part of the files' body.
     if document is not None:
         content, kind = orjson.dumps(document), "application/json"
     elif form is not None:

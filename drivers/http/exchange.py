@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -17,6 +17,7 @@ from drivers.context import Failure, RunContext
 from drivers.errors import fail
 from drivers.http.addresses import RefusedAddress, Unresolvable
 from drivers.http.decoding import Decoder, Undecodable
+from drivers.values import KEPT_BYTES
 from toolmeta.invocation import Invocation
 
 DEFAULT_SECONDS: Final = 10.0
@@ -48,7 +49,7 @@ class Request:
     url: str
     subject: str
     headers: Mapping[str, str]
-    content: bytes | None = None
+    content: bytes | AsyncIterable[bytes] | None = None
     seconds: float = DEFAULT_SECONDS
     keep_bytes: int = 64 * 1024
     #: Redirects are followed for GET and HEAD only, and other hosts get no headers of the caller.
@@ -221,22 +222,25 @@ def _stale(http_response: httpx.Response) -> bool:
 async def _read(http_response: httpx.Response, request: Request, hops: int) -> Response:
     body = bytearray()
     seen = received = 0
+    sink = request.sink if http_response.is_success else None
+    # What is no file is kept in memory.
+    most = request.keep_bytes if sink is not None else min(request.keep_bytes, KEPT_BYTES)
     decoder = Decoder(http_response.headers.get("content-encoding"))
     truncated = False
     # httpx would decode too, but a small compressed body may expand to gigabytes.
     async for raw in http_response.aiter_raw(64 * 1024):
         received += len(raw)
         for piece in decoder.feed(raw):
-            room = request.keep_bytes - seen
-            if request.sink is not None and http_response.is_success:
-                await request.sink(piece[:room])
+            room = most - seen
+            if sink is not None:
+                await sink(piece[:room])
             else:
                 body += piece[:room]
             seen += len(piece)
-            truncated = seen > request.keep_bytes
+            truncated = seen > most
             if truncated:
                 break
-        truncated |= received > request.keep_bytes + _OVERHEAD_BYTES
+        truncated |= received > most + _OVERHEAD_BYTES
         if truncated:
             break
     truncated |= not decoder.whole

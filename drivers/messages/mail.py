@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Mapping
 from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -15,8 +16,9 @@ from streams.commands import StepCommand
 
 _RECIPIENTS: Final = 100
 _ATTACHMENTS: Final = 20
-_ATTACHED_BYTES: Final = 10 * 1024 * 1024
-_ATTACHMENT: Final = frozenset({"name", "content", "content_base64", "content_type"})
+ATTACHED_BYTES: Final = 10 * 1024 * 1024
+_CONTENTS: Final = ("content", "content_base64", "path")
+_ATTACHMENT: Final = frozenset({"name", "content_type", *_CONTENTS})
 #: A name before an address; with an `@` in it, it is a list of several.
 _NAMED: Final = re.compile(r'"?([^<>@"\\]{1,200}?)"? ?<([^<>]+)>')
 _TYPE: Final = re.compile(r"^[a-z]{1,32}/[a-z0-9][a-z0-9.+-]{0,99}$")
@@ -27,9 +29,11 @@ class Unmailable(Exception):
 
 
 def compose(
-    arguments: dict[str, Any], sender: str, command: StepCommand
+    arguments: dict[str, Any], sender: str, command: StepCommand, files: Mapping[str, bytes]
 ) -> tuple[EmailMessage, list[str]]:
     """The message and the addresses of its envelope; raises Unmailable.
+
+    `files` has the content of each `path` of an attachment.
 
     The Message-ID is the attempt's, so that a mail program shows a repeated mail once.
     """
@@ -59,7 +63,7 @@ def compose(
     message.set_content(str(arguments.get("body") or ""))
     if arguments.get("html"):
         message.add_alternative(str(arguments["html"]), subtype="html")
-    _attach(message, arguments.get("attachments") or [])
+    _attach(message, arguments.get("attachments") or [], files)
     return message, list(dict.fromkeys(recipients))
 
 
@@ -108,18 +112,31 @@ def _plausible(address: str) -> bool:
     return bool(at and local and domain) and not set(address) & set(" <>\r\n\t")
 
 
-def _attach(message: EmailMessage, attachments: list[dict[str, Any]]) -> None:
+def paths_of(arguments: dict[str, Any]) -> list[tuple[str, str]]:
+    """The files that are attached, each with the field that names it; raises Unmailable."""
+    attachments = arguments.get("attachments") or []
     if len(attachments) > _ATTACHMENTS:
         raise Unmailable(f"attachments: at most {_ATTACHMENTS}")
+    return [
+        (f"attachments[{index}].path", str(one["path"]))
+        for index, one in enumerate(attachments)
+        if one.get("path") is not None
+    ]
+
+
+def _attach(
+    message: EmailMessage, attachments: list[dict[str, Any]], files: Mapping[str, bytes]
+) -> None:
     total = 0
     for attachment in attachments:
         unknown = sorted(set(attachment) - _ATTACHMENT)
         if unknown:
             raise Unmailable(
                 f"attachments: {unknown[0][:40]} is not one of name, content, "
-                "content_base64, content_type"
+                "content_base64, path, content_type"
             )
-        name = str(attachment.get("name") or "attachment")
+        file = str(attachment.get("path") or "").rpartition("/")[2]
+        name = str(attachment.get("name") or file or "attachment")
         if any(ord(char) < 0x20 for char in name) or "/" in name:
             raise Unmailable("attachments: a name holds control characters or a slash")
         text = attachment.get("content") is not None
@@ -127,19 +144,21 @@ def _attach(message: EmailMessage, attachments: list[dict[str, Any]]) -> None:
         kind = str(attachment.get("content_type") or usual).lower()
         if not _TYPE.match(kind):
             raise Unmailable("attachments: content_type must look like text/plain")
-        data = _content(attachment)
+        data = _content(attachment, files)
         total += len(data)
-        if total > _ATTACHED_BYTES:
-            raise Unmailable(f"attachments: at most {_ATTACHED_BYTES} bytes together")
+        if total > ATTACHED_BYTES:
+            raise Unmailable(f"attachments: at most {ATTACHED_BYTES} bytes together")
         main, _, sub = kind.partition("/")
         message.add_attachment(data, maintype=main, subtype=sub, filename=name)
 
 
-def _content(attachment: dict[str, Any]) -> bytes:
+def _content(attachment: dict[str, Any], files: Mapping[str, bytes]) -> bytes:
+    if sum(attachment.get(name) is not None for name in _CONTENTS) > 1:
+        raise Unmailable("attachments: give one of content, content_base64 and path")
     if attachment.get("content") is not None:
-        if attachment.get("content_base64") is not None:
-            raise Unmailable("attachments: give content or content_base64, not both")
         return str(attachment["content"]).encode()
+    if attachment.get("path") is not None:
+        return files[str(attachment["path"])]
     try:
         return base64.b64decode(str(attachment.get("content_base64") or ""), validate=True)
     except (binascii.Error, ValueError):

@@ -1,7 +1,8 @@
-"""The `smtp` driver: one mail, through the server of the settings.
+"""The `smtp` driver: one mail, through the server of the settings or one that the step names.
 
 Arguments: `to`, `cc`, `bcc` (text with commas, or a list); `subject`; `body`; `html`; `from`;
-`reply_to`; `attachments` (list of `name`, `content` as text or `content_base64`, `content_type`).
+`reply_to`; `attachments` (list of `name`, `content` as text, `content_base64` or `path`,
+`content_type`); `server` with `port`, `tls`, `username`, `password`, `ca`.
 
 Success means that the server accepted the mail for at least one recipient; `refused` has the
 others.
@@ -10,6 +11,7 @@ others.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ssl
 from email.message import EmailMessage
 from typing import Any, Final
@@ -20,14 +22,12 @@ from aiosmtplib import errors
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail
 from drivers.messages import mail
+from drivers.messages.mail_server import MailServer, server_of
 from drivers.output import escaped
-from drivers.resources import trusted
-from runtime.settings import ExecutorSettings
+from drivers.transfer_files import Moved, TransferFiles, Unusable
 from toolmeta.invocation import Invocation
 
 _SECONDS: Final = 10.0
-_IMPLICIT_TLS_PORT: Final = 465
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class SmtpDriver:
@@ -36,67 +36,99 @@ class SmtpDriver:
     async def run(self, invocation: Invocation, context: RunContext) -> Outcome:
         """Send the mail once; a cancel before it goes out is certain."""
         context.not_acting()
-        settings = context.resources.settings
+        arguments = invocation.arguments
         try:
+            files = await asyncio.to_thread(_files, invocation, context)
             message, recipients = mail.compose(
-                invocation.arguments, settings.smtp_from, context.command
+                arguments,
+                context.resources.settings.smtp_from,
+                context.command,
+                {moved.path: data for moved, data in files},
             )
         except mail.Unmailable as error:
             return fail(invocation, "invalid_parameters", str(error))
-        if (
-            settings.smtp_user is not None
-            and not settings.smtp_use_tls
-            and settings.smtp_host not in _LOOPBACK
-        ):
-            message_text = "SMTP_USER needs SMTP_USE_TLS: the password would travel in the clear"
-            return fail(invocation, "not_configured", message_text)
-        await context.resources.pacing.receiver(
-            context, settings.smtp_host, shown="the mail server"
-        )
-        client = await _client(settings)
-        where = f"the mail server {settings.smtp_host}:{settings.smtp_port}"
+        except Unusable as error:
+            return error.failure
+        server = await server_of(invocation, context)
+        if isinstance(server, Failure):
+            return server
+        await context.resources.pacing.receiver(context, server.host, shown="the mail server")
+        where = f"the mail server {server.host}:{server.port}"
+        client: aiosmtplib.SMTP | None = None
         try:
-            refusal = await _open(invocation, client, settings, where)
+            client = await _client(server)
+            refusal = await _open(invocation, client, server, where)
             if refusal is not None:
                 return refusal
             context.acting()
-            return await _send(invocation, client, message, recipients, where)
+            outcome = await _send(invocation, client, message, recipients, where)
+        except ValueError as error:
+            return fail(invocation, "invalid_parameters", str(error))
+        except OSError as error:
+            return _unconnected(invocation, error, where)
         finally:
-            client.close()
+            if client is not None:
+                client.close()
+        if files and isinstance(outcome, Success):
+            outcome.output["attached"] = [moved.fields for moved, _ in files]
+        return outcome
 
 
-async def _client(settings: ExecutorSettings) -> aiosmtplib.SMTP:
-    tls = settings.smtp_use_tls
-    context = await asyncio.to_thread(trusted, settings.smtp_ca_file) if tls else None
-    implicit = tls and settings.smtp_port == _IMPLICIT_TLS_PORT
+def _files(invocation: Invocation, context: RunContext) -> list[tuple[Moved, bytes]]:
+    """The files to attach; raises Unmailable and Unusable."""
+    files, left = TransferFiles(invocation, context), mail.ATTACHED_BYTES
+    found: list[tuple[Moved, bytes]] = []
+    for field, path in mail.paths_of(invocation.arguments):
+        with files.reading(field, path, left) as (file, size):
+            data = b""
+            while len(data) < size and (piece := file.read(size - len(data))):
+                data += piece
+        left -= len(data)
+        found.append((Moved(path, len(data), hashlib.sha256(data).hexdigest()), data))
+    return found
+
+
+async def _client(server: MailServer) -> aiosmtplib.SMTP:
+    """A client that is not connected yet; raises OSError and ValueError."""
+    context = await asyncio.to_thread(server.context)
+    connected = await server.connected(_SECONDS)
     return aiosmtplib.SMTP(
-        hostname=settings.smtp_host,
-        port=settings.smtp_port,
-        use_tls=implicit,
-        start_tls=tls and not implicit,
+        hostname=server.host,
+        port=server.port if connected is None else None,
+        sock=connected,
+        use_tls=server.tls == "implicit",
+        start_tls=server.tls == "starttls",
         tls_context=context,
         timeout=_SECONDS,
     )
 
 
 async def _open(
-    invocation: Invocation, client: aiosmtplib.SMTP, settings: ExecutorSettings, where: str
+    invocation: Invocation, client: aiosmtplib.SMTP, server: MailServer, where: str
 ) -> Failure | None:
     """Connect and log in; nothing was sent yet."""
+    connected = client.sock
     try:
         await client.connect()
-        if settings.smtp_user is not None:
-            password = settings.smtp_password
-            await client.login(
-                settings.smtp_user, password.get_secret_value() if password is not None else ""
-            )
+        connected = None  # The transport has it now.
+        if server.user is not None:
+            await client.login(server.user, server.password)
     except errors.SMTPAuthenticationError as error:
         return fail(invocation, "login_refused", f"{where} refuses the login ({error.code})")
     except (errors.SMTPTimeoutError, TimeoutError):
         return fail(invocation, "unreachable", f"{where} does not answer within {_SECONDS:g} s")
     except (errors.SMTPException, OSError) as error:
         return _unopened(invocation, error, where)
+    finally:
+        if connected is not None:
+            connected.close()
     return None
+
+
+def _unconnected(invocation: Invocation, error: OSError, where: str) -> Failure:
+    if isinstance(error, TimeoutError):
+        return fail(invocation, "unreachable", f"{where} does not answer within {_SECONDS:g} s")
+    return _unopened(invocation, error, where)
 
 
 def _unopened(invocation: Invocation, error: Exception, where: str) -> Failure:

@@ -35,7 +35,7 @@ from runtime.logs import Log
 from runtime.readiness import Readiness
 from runtime.settings import ExecutorSettings, SettingsError
 from streams.topics import DOMAINS, STEPS
-from toolmeta import registry
+from toolmeta import own_tools, registry
 from toolmeta.definitions import CatalogueError
 from toolmeta.registry import Registry
 
@@ -163,9 +163,9 @@ def _watch(tools: Registry, log: Log, stop: threading.Event) -> None:
     while not stop.wait(_TOOLS_SECONDS):
         try:
             if tools.refresh():
-                log.info("own tools read", version=tools.version)
+                log.info(own_tools.READ, version=tools.version)
         except CatalogueError as error:
-            log.error("own tools not read", why=str(error), kept="those before")
+            log.error(own_tools.NOT_READ, why=str(error), kept="those before")
 
 
 def _keys(settings: ExecutorSettings, log: Log, domains: tuple[str, ...]) -> ProcessKeys:

@@ -53,7 +53,7 @@ from streams.topics import (
     ROUTER_PARTITIONS,
     ROUTER_STATE,
 )
-from toolmeta import registry
+from toolmeta import own_tools, registry
 from toolmeta.definitions import CatalogueError
 from toolmeta.registry import Registry
 
@@ -187,9 +187,9 @@ def _watch(tools: Registry, policies: PolicyFile, log: Log, stop: threading.Even
     while not stop.wait(POLICY_SECONDS):
         try:
             if tools.refresh():
-                log.info("own_tools_read", version=tools.version)
+                log.info(own_tools.READ, version=tools.version)
         except CatalogueError as error:
-            log.error("own_tools_unusable", error=str(error), kept="those before")
+            log.error(own_tools.NOT_READ, why=str(error), kept="those before")
         if policies.refresh():
             log.info("policy_read", rules=len(policies.current.document.rules))
 

@@ -11,5 +11,6 @@ from toolmeta.model import Tool
 
 @pytest.mark.parametrize("tool", registry.load().all(), ids=lambda tool: tool.name)
 def test_every_class_that_a_tool_names_exists(tool: Tool) -> None:
-    named = {rule.error_class for rule in tool.run.failures} | tool.risk.transient
+    rules = (*tool.run.failures, *tool.run.warnings)
+    named = {rule.error_class for rule in rules} | tool.risk.transient
     assert named <= set(ERROR_CLASSES), named - set(ERROR_CLASSES)

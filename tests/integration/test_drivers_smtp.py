@@ -18,7 +18,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 from pydantic import SecretStr
 
 from drivers.context import Failure, Outcome, Success
-from drivers.messages import smtp
+from drivers.messages import mail_server, smtp
 from drivers.resources import Resources
 from tests.certificates import Authority
 from tests.driver_kit import Run, settings
@@ -228,7 +228,7 @@ def test_starttls_with_login(authority: Authority) -> None:
 def test_implicit_tls(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     inbox = Inbox()
     with server(inbox, ssl_context=authority.server("127.0.0.1")) as port:
-        monkeypatch.setattr(smtp, "_IMPLICIT_TLS_PORT", port)
+        monkeypatch.setattr(mail_server, "_IMPLICIT_TLS_PORT", port)
         secure: dict[str, Any] = {"smtp_use_tls": True, "smtp_host": "127.0.0.1"}
         good = send(port, **secure, smtp_ca_file=str(authority.ca_file))
         untrusted = send(port, **secure)

@@ -11,12 +11,13 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from drivers import asset_environments
 from drivers.context import Failure, Success
 from drivers.resources import Resources
 from drivers.secret_config import config_of
 from drivers.secret_resolver import Resolver
 from sinks.migrate import migrate
-from tests.driver_kit import Run, command
+from tests.driver_kit import Run, command, settings
 from tests.integration.test_drivers_ssh import SSHD, Sshd, running_sshd, sshd
 from tests.secret_kit import secret_file
 from toolmeta.invocation import Invocation
@@ -40,9 +41,9 @@ def put(dsn: str, hostname: str, tenant: str = "acme", **fields: Any) -> None:
     with psycopg.connect(dsn) as database:
         database.execute(
             "INSERT INTO execution.assets (tenant, hostname, ip_address, os_type, service_type,"
-            " metadata) VALUES (%s, %s, %s, %s, %s, %s)",
+            " metadata, environment) VALUES (%s, %s, %s, %s, %s, %s, %s)",
             (tenant, hostname, fields.get("ip_address"), fields.get("os_type"),
-             fields.get("service_type"), Jsonb(metadata)),
+             fields.get("service_type"), Jsonb(metadata), fields.get("environment", "dev")),
         )  # fmt: skip
 
 
@@ -52,10 +53,10 @@ def attempt(
     """A program that shows its connection, on a host or asset; the executor has no key itself."""
 
     async def inside() -> Any:
-        settings = server.settings(
+        given = server.settings(
             assets_database_url=dsn, ssh_key_file=None, ssh_user=None, **changed
         )
-        resources = Resources(settings, Resolver(config_of(settings, {})))
+        resources = Resources(given, Resolver(config_of(given, {})))
         try:
             run = Run(
                 resources,
@@ -123,6 +124,37 @@ def test_through_hosts_of_the_inventory(
         assert isinstance(outcome, Success), outcome
         assert outcome.output["text"].split()[-1] == str(sshd.port)
         assert (jump.folder / "log").read_text().count("Accepted publickey") == 1
+
+
+@pytest.mark.parametrize(("bastion", "planned", "refused"), [
+    ("prod", "dev", True), ("prod", "staging", True), ("staging", "dev", True),
+    ("prod", "prod", False), ("dev", "dev", False), ("staging", "prod", False),
+])  # fmt: skip
+def test_hosts_on_the_way_belong_to_the_environment(
+    inventory: str, bastion: str, planned: str, refused: bool
+) -> None:
+    """The plan names `web-01` alone; that it is reached through `bastion` stands in the inventory.
+
+    The check comes before any connection, so that no server is needed.
+    """
+    put(inventory, "bastion", environment=bastion, ip_address="192.0.2.1")
+    # By its address: the asset is found all the same.
+    put(inventory, "web-01", ip_address="192.0.2.10", connection={"jump": ["192.0.2.1:2222"]})
+
+    async def checked() -> Failure | None:
+        resources = Resources(settings(assets_database_url=inventory))
+        try:
+            call = Invocation("argv", "command", argv=("true",), host="web-01")
+            asked = command(tenant="acme", environment=planned)
+            return await asset_environments.refusal(call, Run(resources, call, asked).context)
+        finally:
+            await resources.close()
+
+    failure = asyncio.run(checked())
+    assert (failure is not None) == refused, failure
+    if failure is not None:
+        assert failure.error_class == "environment"
+        assert f"bastion belongs to {bastion}" in failure.message
 
 
 def test_refusals(sshd: Sshd, inventory: str, login: dict[str, Any], tmp_path: Path) -> None:

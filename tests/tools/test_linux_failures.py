@@ -59,10 +59,33 @@ def test_a_file_to_read(folder: Path, tool: str) -> None:
         assert failed.error_class == "capability_missing", failed
 
 
-@pytest.mark.parametrize("tool", ["cat", "head", "tail", "sort", "cut", "sed", "grep"])
+@pytest.mark.parametrize("tool", ["cat", "head", "tail", "sort", "cut", "sed", "grep", "awk"])
 def test_a_folder_in_place_of_a_file(folder: Path, tool: str) -> None:
+    if tool == "awk":
+        program("gawk", "gawk")
     failed = failure(tool, {**_READERS[tool], "path": str(folder)})
     assert failed.error_class == "invalid_parameters", failed
+    assert str(folder) in failed.message
+
+
+def test_awk_names_the_folder_that_it_skipped_among_files(folder: Path) -> None:
+    program("gawk", "gawk")
+    (folder / "lines").write_text("a b\n")
+    odd = folder / "an odd' name"
+    odd.mkdir(mode=0o755)
+    for skipped in (folder, odd):
+        for script in ("1", "{ print }\nEND { print NR }"):
+            given = {"program": script, "paths": [str(folder / "lines"), str(skipped)]}
+            failed = failure("awk", given)
+            assert failed.error_class == "invalid_parameters", failed
+            assert str(skipped) in failed.message
+            # What it printed of the files is there all the same.
+            assert failed.output is not None and failed.output["lines"][0] == "a b"
+    # Nothing that a file holds is such a message.
+    (folder / "lines").write_text(
+        "gawk: warning: command line argument `/x' is a directory: skipped\n"
+    )
+    answer("awk", {"program": "1", "path": str(folder / "lines")})
 
 
 @pytest.mark.parametrize(

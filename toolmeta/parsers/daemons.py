@@ -1,4 +1,4 @@
-"""Daemons: JSON of their HTTP interfaces, checks of their configurations, logrotate."""
+"""Daemons: JSON of their HTTP interfaces, checks of their configurations."""
 
 from __future__ import annotations
 
@@ -42,18 +42,3 @@ def config_check(text: str) -> dict[str, Any]:
     if version is not None:
         output["version"] = version[1]
     return output
-
-
-def logrotate(text: str) -> dict[str, Any]:
-    """The logs that logrotate considered, from the messages, and which of them rotate."""
-    logs: list[dict[str, Any]] = []
-    errors: list[str] = []
-    for line in text.split("\n"):
-        if line.startswith("considering log "):
-            logs.append({"log": line.removeprefix("considering log "), "rotates": False})
-        elif line.startswith("error:"):
-            errors.append(line.removeprefix("error:").strip())
-        elif logs and line.strip() == "log needs rotating":
-            logs[-1]["rotates"] = True
-    rotated = [item["log"] for item in logs if item["rotates"]]
-    return {"logs": logs, "count": len(logs), "rotated": rotated, "errors": errors}

@@ -147,3 +147,12 @@ def test_a_file_and_a_capture_exclude_each_other() -> None:
     assert tool is not None
     given = {"file": "/srv/a.pcap", "capture": "a.b.1"}
     assert not isinstance(bind(tool, given), Invocation)
+
+
+def test_packets_beyond_the_limit_are_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"file": str(folder / "branch office.pcap")}
+    for most, whole in ((len(_TALK.frames), True), (len(_TALK.frames) - 1, False)):
+        monkeypatch.setattr("drivers.analysis.driver.MAX_PACKETS", most)
+        found = _run("tcp_analyzer", given, folder)
+        assert isinstance(found, Success), found
+        assert (found.output["packets"], found.output["complete"]) == (most, whole)

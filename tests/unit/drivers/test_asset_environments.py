@@ -82,13 +82,26 @@ def test_this_machine_is_not_looked_up() -> None:
 class FakeInventory:
     """One asset of prod; what it was asked for."""
 
-    def __init__(self, names: set[str], stored: dict[str, list[str]] | None = None) -> None:
-        self.names, self.stored, self.asked = names, stored or {}, 0
+    def __init__(
+        self,
+        names: set[str],
+        stored: dict[str, list[str]] | None = None,
+        jumps: dict[str, Any] | None = None,
+    ) -> None:
+        self.names, self.stored, self.jumps, self.asked = names, stored or {}, jumps or {}, 0
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
         self.asked += 1
         yield self
+
+    async def select(
+        self, _: Any, tenant: str, filters: dict[str, Any], limit: int, offset: int
+    ) -> list[dict[str, Any]]:
+        name = filters["hostname"]
+        if name not in self.jumps:
+            return []
+        return [{"hostname": name, "metadata": {"connection": {"jump": self.jumps[name]}}}]
 
     async def addresses(self, _: Any, tenant: str, hostnames: list[str]) -> list[str]:
         return [one for name in hostnames for one in self.stored.get(name, [])]
@@ -119,10 +132,13 @@ def refused(
             return fake
 
         monkeypatch.setattr(resources, "database", pool)
-        invocation = Invocation("any", driver, host=changed.get("parameters", {}).get("host"))
+        given = changed.get("parameters", {})
+        host = given.get("host") if driver in ("command", "winrm") else None
+        invocation = Invocation("any", driver, host=host, arguments=given)
         return await refusal(invocation, Run(resources, invocation, command(**changed)).context)
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(inventory, "select", fake.select)
     monkeypatch.setattr(inventory, "addresses", fake.addresses)
     monkeypatch.setattr(inventory, "first_outside", fake.first_outside)
     return asyncio.run(checked())
@@ -160,6 +176,41 @@ def test_an_asset_of_dev_at_the_address_of_one_of_prod_is_refused(
     resolves = {"hop.example.org": "192.0.2.7"}
     found = refused(fake, monkeypatch, resolves, parameters={"host": "harmless"})
     assert found is not None and found.error_class == "environment"
+
+
+@pytest.mark.parametrize(
+    ("jump", "resolves"),
+    [
+        ("Web-01.:2222", {}),
+        (["inner", "web-01"], {}),
+        (["bastion.example.org"], {"bastion.example.org": "192.0.2.7"}),
+        (["192.0.2.7"], {}),
+    ],
+)
+@pytest.mark.parametrize("named", [{"parameters": {"host": "DEV-01.:22"}}, {"assets": ["dev-01"]}])
+def test_a_jump_host_that_only_the_inventory_names_counts_too(
+    named: dict[str, Any], jump: Any, resolves: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeInventory({"web-01", "192.0.2.7"}, jumps={"dev-01": jump})
+    found = refused(fake, monkeypatch, resolves, **named)
+    assert found is not None and found.error_class == "environment"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"parameters": {"host": "dev-01"}, "connection": {"jump": []}},
+        {"parameters": {"host": "dev-01"}, "connection": {"jump": ["harmless"]}},
+        {"parameters": {"url": "http://dev-01/"}, "driver": "http"},
+        {"parameters": {"host": "dev-02"}, "assets": ["dev-01"]},
+    ],
+    ids=["none instead", "another one instead", "no SSH", "a host goes before an asset"],
+)
+def test_a_jump_host_that_is_not_gone_through_does_not_count(
+    changed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeInventory({"web-01"}, jumps={"dev-01": ["web-01"]})
+    assert refused(fake, monkeypatch, **changed) is None
 
 
 @pytest.mark.parametrize(

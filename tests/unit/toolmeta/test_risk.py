@@ -76,6 +76,14 @@ def test_what_runs_unattended_in_prod_destroys_nothing(name: str) -> None:
     assert not approval_required(tool, tool.example.parameters, "prod")
 
 
+@pytest.mark.parametrize("named", ["smtp.example.org", "{{ item }}"])
+def test_a_mail_over_a_server_of_the_plan_needs_approval_in_prod(named: str) -> None:
+    tool = registry.load().get("sendmail")
+    assert tool is not None
+    given = {**tool.example.parameters, "server": named}
+    assert approval_required(tool, given, "prod") and not approval_required(tool, given, "dev")
+
+
 @pytest.mark.parametrize("tool", registry.load().all(), ids=lambda tool: tool.name)
 def test_reading_needs_no_approval_and_destroying_in_prod_always_does(tool: Tool) -> None:
     assert approval_environments(tool, "read") == frozenset()
