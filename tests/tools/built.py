@@ -17,7 +17,7 @@ def folder() -> Path:
 
 def built(name: str) -> str:
     """The program's path; skips the test where it was not built."""
-    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:{folder()}")
+    found = shutil.which(name, path=f"{folder()}:{os.environ.get('PATH', '')}")
     if found is None:
         pytest.skip(f"program {name} is not there: run `make programs`")
     return found
