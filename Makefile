@@ -15,7 +15,7 @@ UNIT     := tests/unit tests/contract tests/architecture
 # and must be kept: a process that compiles them all anew takes a second longer to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test long unit integration check format docs bench clean
+.PHONY: help demo test long unit integration check format docs programs bench clean
 
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -60,6 +60,10 @@ format: $(VENV)/.installed ## Format the code
 
 docs: $(VENV)/.installed ## Generate docs/reference anew
 	$(BIN)/runstream docs generate
+
+# Minutes each, so CI goes without them; tests that need one skip and say so.
+programs: ## Build the programs of the tools' tests that Debian lacks, with Go; kept for later
+	.ci/programs
 
 bench: $(VENV)/.installed ## Measure the system beside the bare loop; writes build/bench.json
 	$(BIN)/python -m bench.run

@@ -48,10 +48,14 @@ def meaning(parameter: Parameter) -> str:
     words = [parameter.description]
     for name, values in parameter.required_if.items():
         listed = ", ".join(json.dumps(value).strip('"') for value in values)
-        words.append(f"Required when {name} is {listed}.")
+        without = f" and {' or '.join(parameter.instead)} absent" if parameter.instead else ""
+        words.append(f"Required when {name} is {listed}{without}.")
     for name, values in parameter.only_if.items():
         listed = ", ".join(json.dumps(value).strip('"') for value in values)
         words.append(f"Only where {name} is {listed}.")
+    for rule in parameter.refused_where:
+        listed = ", ".join(json.dumps(value).strip('"') for value in rule.values)
+        words.append(f"Where {rule.parameter} is {listed}, not {rule.text}: {rule.why}.")
     if parameter.needs:
         words.append(f"Only with {', '.join(parameter.needs)}.")
     if parameter.lone:

@@ -82,6 +82,23 @@ def end_with_parent(parent: int) -> None:
         raise ProcessLookupError
 
 
+def end_with_process(parent: int) -> None:
+    """Be ended when the parent ends, and not with the thread of it that started this process.
+
+    The kernel tells of that thread. A program that replaces itself from another one, as those in Go
+    do, goes on under the same id: this process is then a child of the other thread.
+    """
+
+    def ended(number: int, frame: object) -> None:
+        if os.getppid() != parent:
+            os._exit(1)
+
+    signal.signal(signal.SIGTERM, ended)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise ProcessLookupError
+
+
 def confine(user: User | None, limits: Limits, *, new_privileges: bool) -> None:
     """Take away what the program is not to have; irrevocable. Raises OSError."""
     for number in _DEFAULT_ACTION:

@@ -107,7 +107,7 @@ def relay(listeners: list[Listener], path: str) -> None:
             listener.close()
         return
     try:
-        confinement.end_with_parent(parent)
+        confinement.end_with_process(parent)
         # Nothing else of this process may be held open by it.
         signal.set_wakeup_fd(-1)
         nothing = os.open(os.devnull, os.O_RDWR)

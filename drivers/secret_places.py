@@ -137,7 +137,8 @@ def destination_of(tool: Tool, given: Placed, parameter: str, command: StepComma
             address = values.get(name)
             if is_meant(address):
                 return None
-            if type(address) is str and "//" in address:
+            # A socket is on the machine that the program runs on.
+            if type(address) is str and "//" in address and not address.startswith("unix:"):
                 return _host_of(address)
     named: list[Any] = [values.get(name) for name in ("server", *tool.target, "host")]
     if command.assets is not None and len(command.assets) == 1:

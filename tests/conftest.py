@@ -17,6 +17,7 @@ from devstack.stack import LocalStack
 from tests.brokers import remember
 from tests.harness import Harness
 from tests.root_only import pytest_runtest_makereport, pytest_runtest_setup  # noqa: F401
+from tests.tools import built
 from toolmeta import registry
 
 PROCESSES = (
@@ -101,8 +102,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalStack
         # Configurations and sockets of tests, and those that fake programs are told.
         named = (folder.parent, ENGINES, "/etc/kube", "/srv/azure", "/run/containerd")
         environment.setenv("RUNSTREAM_CONFIG_FOLDERS", ",".join(map(str, named)))
-        # Fake programs of single tests (tests/tools/fakes/program.py); empty otherwise.
-        environment.setenv("PATH", f"{folder / 'fakes'}:{os.environ['PATH']}")
+        # Fake programs of single tests (tests/tools/fakes/program.py), none otherwise; last those
+        # that Debian lacks.
+        path = f"{folder / 'fakes'}:{os.environ['PATH']}:{built.folder()}"
+        environment.setenv("PATH", path)
         # The stack is the tests' own, whatever the machine has.
         for name in SERVERS:
             if name in os.environ:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from toolmeta import rules
 from toolmeta.checkers import Allowed, Check, compile_shape, is_reference
 from toolmeta.invocation import Problem
 from toolmeta.model import Tool
+from toolmeta.parameters import Refused
 
 _MOST_UNKNOWN: Final = 20
 
@@ -34,6 +36,11 @@ class Checker:
         )
         self._limited = tuple(
             (name, item.only_if) for name, item in tool.parameters.items() if item.only_if
+        )
+        self._refused = tuple(
+            (name, rule, re.compile(rule.text))
+            for name, item in tool.parameters.items()
+            for rule in item.refused_where
         )
         self._dependent = tuple(
             (name, item.needs) for name, item in tool.parameters.items() if item.needs
@@ -64,6 +71,9 @@ class Checker:
         for name, limits in self._limited:
             if given.get(name) not in (None, False):
                 self._only_if(name, limits, given, found)
+        for name, rule, pattern in self._refused:
+            if given.get(name) is not None:
+                self._refuse(name, rule, pattern, given, allowed, found)
         for name, needed in self._dependent:
             absent = [other for other in needed if given.get(other) is None]
             if absent and given.get(name) not in (None, False):
@@ -100,10 +110,14 @@ class Checker:
         given: dict[str, Any],
         found: list[Problem],
     ) -> None:
+        if any(given.get(other) is not None for other in self._tool.parameters[name].instead):
+            return
         for other, values in conditions.items():
             value = self._value(other, given)
             if not is_reference(value) and _is_one(value, values):
-                message = f"is required when {other} is {value}"
+                instead = self._tool.parameters[name].instead
+                without = f" without {' or '.join(instead)}" if instead else ""
+                message = f"is required when {other} is {value}{without}"
                 found.append(Problem(f"parameters.{name}", message))
 
     def _only_if(
@@ -118,6 +132,27 @@ class Checker:
             if not is_reference(value) and not _is_one(value, values):
                 listed = ", ".join(str(item) for item in values)
                 found.append(Problem(f"parameters.{name}", f"is only for {other} {listed}"))
+
+    def _refuse(
+        self,
+        name: str,
+        rule: Refused,
+        pattern: re.Pattern[str],
+        given: dict[str, Any],
+        allowed: Allowed,
+        found: list[Problem],
+    ) -> None:
+        other = self._value(rule.parameter, given)
+        if not _is_one(other, rule.values):
+            return
+        value = given[name]
+        items = enumerate(value) if type(value) is list else ((None, value),)
+        for index, item in items:
+            later = allowed.references and is_reference(item)
+            if type(item) is str and not later and pattern.fullmatch(item):
+                place = f"parameters.{name}" + ("" if index is None else f"[{index}]")
+                message = f"is refused where {rule.parameter} is {other}: {rule.why}"
+                found.append(Problem(place, message))
 
     def _value(self, name: str, given: dict[str, Any]) -> Any:
         value = given.get(name)

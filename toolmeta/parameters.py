@@ -95,6 +95,25 @@ class Shape(BaseModel):
         return self
 
 
+class Refused(BaseModel):
+    """Texts that a parameter may not hold beside some values of another one."""
+
+    model_config = STRICT
+
+    parameter: Name
+    values: tuple[Scalar, ...] = Field(alias="is", min_length=1)
+    text: str = Field(min_length=1, max_length=300, description="matches the whole text")
+    why: str = Field(min_length=10, max_length=200)
+
+    @model_validator(mode="after")
+    def _is_a_pattern(self) -> Refused:
+        try:
+            re.compile(self.text)
+        except re.error as error:
+            raise ValueError(f"refused_where: {error}") from error
+        return self
+
+
 class Parameter(Shape):
     """One parameter of a tool."""
 
@@ -103,8 +122,14 @@ class Parameter(Shape):
     required_if: dict[Name, tuple[Scalar, ...]] = Field(
         default_factory=dict, description="also required when the named parameter has such a value"
     )
+    instead: tuple[Name, ...] = Field(
+        default=(), description="parameters beside which this one is not required after all"
+    )
     only_if: dict[Name, tuple[Scalar, ...]] = Field(
         default_factory=dict, description="refused where the named parameter has another value"
+    )
+    refused_where: tuple[Refused, ...] = Field(
+        default=(), description="texts, or items of an array, refused beside a value of another one"
     )
     needs: tuple[Name, ...] = Field(
         default=(), description="parameters without which this one means nothing"
@@ -117,6 +142,8 @@ class Parameter(Shape):
     def _agrees(self) -> Parameter:
         if self.required and self.default is not None:
             raise ValueError("a required parameter has no use for a default")
+        if self.instead and not self.required_if:
+            raise ValueError("instead has no effect without required_if")
         if self.secret and self.default is not None:
             raise ValueError("a secret has no default")
         return self

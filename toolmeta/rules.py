@@ -115,6 +115,8 @@ def _unknown_names(tool: Tool) -> Iterator[str]:
     read |= {name for item in tool.parameters.values() for name in item.required_if}
     read |= {name for item in tool.parameters.values() for name in item.only_if}
     read |= {name for item in tool.parameters.values() for name in item.needs}
+    read |= {name for item in tool.parameters.values() for name in item.instead}
+    read |= {rule.parameter for item in tool.parameters.values() for rule in item.refused_where}
     read |= {tool.risk.effect_by.parameter} if tool.risk.effect_by else set()
     read |= set(tool.target) - {"host"}
     raising = {place.partition(".")[0] for place in tool.risk.raised_by}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from drivers.connections import Connection
 from drivers.context import Failure, RunContext
 from drivers.errors import fail, secret_failure
+from drivers.secret_manifests import values_within
 from drivers.secret_places import Placed
 from drivers.secret_use import SecretError
 from drivers.step_connection import DRIVERS, connection_of_step
@@ -45,6 +46,8 @@ async def resolved(unresolved: Unresolved, context: RunContext) -> Invocation | 
     except SecretError as error:
         return secret_failure(expected, error)
     context.masker.add(*values.values())
+    for value in values.values():
+        context.masker.add(*values_within(value))
     parameters = unresolved.given.filled(values)
     bound: Invocation | list[Problem] | None = None
     try:

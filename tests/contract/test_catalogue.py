@@ -291,6 +291,7 @@ def _complete(tool: Tool, base: dict[str, Any], rivals: set[str]) -> dict[str, A
     full = dict(base)
     for other, shape in tool.parameters.items():
         needed = any(full.get(key) in wanted for key, wanted in shape.required_if.items())
+        needed &= not any(key in full for key in shape.instead)
         needed |= any(other in tool.parameters[key].needs for key in full if key in tool.parameters)
         if needed and other not in full and other not in rivals:
             samples = [

@@ -167,10 +167,19 @@ def test_a_program_with_a_proxy_has_no_other_way_out(tmp_path: Path, own_user: b
             pytest.skip("network namespaces cannot be made here")
 
 
+#: As a dispatcher in Go does, whose main thread ends with it: the first program is gone then.
+_FROM_A_THREAD = """
+import os, sys, threading
+words = [sys.executable, "-I", "-S", "-c", *sys.argv[1:]]
+threading.Thread(target=os.execv, args=(sys.executable, words)).start()
+"""
+
+
 @pytest.mark.parametrize("own_user", [True, False])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("begins", [(), (_FROM_A_THREAD,)], ids=["itself", "by-another"])
 def test_a_server_on_loopback_that_the_credentials_name_is_reached(
-    tmp_path: Path, host: str, own_user: bool
+    tmp_path: Path, host: str, own_user: bool, begins: tuple[str, ...]
 ) -> None:
     """Programs in Go never use a proxy for loopback."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -186,7 +195,8 @@ def test_a_server_on_loopback_that_the_credentials_name_is_reached(
         served.start()
         file.write_text(f"clusters: [{{name: a, cluster: {{server: 'https://{host}:{port}'}}}}]")
         invocation = bound("kubectl_get", {"resource": "pods", "kubeconfig": str(file)})
-        program = (PYTHON, "-I", "-S", "-c", _TRIES.replace("proxy = ", f"proxy = {port} or "), "1")
+        tries = _TRIES.replace("proxy = ", f"proxy = {port} or ")
+        program = (PYTHON, "-I", "-S", "-c", *begins, tries, "1")
         outcome = outcome_of(
             replace(invocation, argv=program, parser="field:text"),
             root_tools=set() if own_user else {"kubectl_get"}, allow_private_addresses=True,

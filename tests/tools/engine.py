@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import shutil
 import subprocess
 import tarfile
@@ -49,8 +50,11 @@ class Engine:
 
 
 @contextmanager
-def engine(folder: Path) -> Iterator[Engine]:
-    """The engine; skips where there is none, or where containers cannot be started here."""
+def engine(folder: Path, authorities: Path | None = None) -> Iterator[Engine]:
+    """The engine; skips where there is none, or where containers cannot be started here.
+
+    `authorities` are those that it trusts when it asks a registry.
+    """
     for program, package in (("podman", "podman"), ("runc", "runc")):
         if shutil.which(program) is None:
             pytest.skip(f"program {program} is not installed: apt install {package}")
@@ -77,6 +81,7 @@ def engine(folder: Path) -> Iterator[Engine]:
         [*base, "system", "service", "--time=0", made.address],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        env={**os.environ, **({"SSL_CERT_FILE": str(authorities)} if authorities else {})},
     )
     try:
         deadline = time.monotonic() + _PATIENCE_SECONDS

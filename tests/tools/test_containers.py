@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from devstack.stack import LocalStack
+from tests.certificates import Authority
 from tests.conftest import ENGINES
+from tests.records import every_record
+from tests.tools.built import built
 from tests.tools.catalogue import needs, refusal
 from tests.tools.conftest import Execute
 from tests.tools.engine import IMAGE, MODEST, Engine, engine
+from tests.tools.fakes.registry import PASSWORD, USER, registry
 
 
 @pytest.fixture(scope="module")
-def podman_engine() -> Iterator[Engine]:
+def trusted(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who signs the certificates of registries."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def podman_engine(trusted: Authority) -> Iterator[Engine]:
     # Podman refuses a path of more than 50 characters. Nobody else may write above the socket.
     ENGINES.mkdir(mode=0o700)
     try:
         with (
             tempfile.TemporaryDirectory(dir=ENGINES, ignore_cleanup_errors=True) as folder,
-            engine(Path(folder)) as made,
+            engine(Path(folder), trusted.ca_file) as made,
         ):
             yield made
     finally:
@@ -242,8 +255,25 @@ def test_podman(execute: Execute, web: Engine) -> None:
     assert missing.error_class == "not_found"
 
 
-def test_docker_compose(execute: Execute, podman_engine: Engine, tmp_path: Path) -> None:
-    needs("docker-compose", "docker-compose")
+@pytest.fixture(params=["docker-compose", "docker compose"])
+def generation(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """Parameters for the first generation of Compose, and for the second as a plugin."""
+    if request.param == "docker-compose":
+        needs("docker-compose", "docker-compose")
+        return {}
+    needs("docker", "docker.io")
+    return {"plugin": True, "config": _with_plugin(tmp_path / "config", built("docker-compose"))}
+
+
+def _with_plugin(folder: Path, plugin: str) -> str:
+    (folder / "cli-plugins").mkdir(parents=True)
+    (folder / "cli-plugins" / "docker-compose").symlink_to(plugin)
+    return str(folder)
+
+
+def test_docker_compose(
+    execute: Execute, podman_engine: Engine, tmp_path: Path, generation: dict[str, Any]
+) -> None:
     file = tmp_path / "compose.yaml"
     limits = {name: {"soft": 256, "hard": 256} for name in ("nofile", "nproc")}
     service = {
@@ -253,20 +283,93 @@ def test_docker_compose(execute: Execute, podman_engine: Engine, tmp_path: Path)
         "ulimits": limits,
     }
     file.write_text(json.dumps({"version": "2.4", "services": {"shop": service}}))
-    at = {"files": str(file), "project_name": "tests", "engine": podman_engine.address}
+    at = {
+        "files": str(file),
+        "project_name": "tests",
+        "engine": podman_engine.address,
+        **generation,
+    }
     config = execute("docker_compose", {**at, "command": "config"})
     assert config.status == "succeeded", config
     assert config.output["lines"] == ["shop"]
-    started = execute("docker_compose", {**at, "command": "up"})
+    started = execute("docker_compose", {**at, "command": "up", "services": "shop"})
     assert started.status == "succeeded", started
     shown = execute("docker_compose", at)
     [container] = shown.output["containers"]
-    assert container["name"] == "tests_shop_1"
+    assert container["name"] in ("tests_shop_1", "tests-shop-1")
     assert container["state"].startswith("Up")
+    known = podman_engine.podman("ps", "--format={{.Names}}").stdout.decode()
+    assert container["name"] in known.split()
+    logs = execute("docker_compose", {**at, "command": "logs", "tail": 5})
+    assert any("composed" in line for line in logs.output["lines"]), logs
+    nobody = execute("docker_compose", {**at, "command": "stop", "services": "nobody"})
+    assert nobody.error_class == "not_found", nobody
+    stopped = execute("docker_compose", {**at, "command": "kill", "allow_destructive": True})
+    assert stopped.status == "succeeded", stopped
+    [ended] = execute("docker_compose", at).output["containers"]
+    assert ended["state"].startswith("Exit")
     with pytest.raises(AssertionError, match="allow_destructive"):
         execute("docker_compose", {**at, "command": "down"})
     ended = {**at, "command": "down", "allow_destructive": True}
     assert execute("docker_compose", ended).status == "succeeded"
-    assert b"tests_shop" not in podman_engine.podman("ps", "--all").stdout
+    assert b"tests" not in podman_engine.podman("ps", "--all", "--format={{.Names}}").stdout
     file.write_text("services: [")
     assert execute("docker_compose", {**at, "command": "config"}).error_class == "exit_status"
+    missing = execute("docker_compose", {**at, "files": str(tmp_path / "none"), "command": "up"})
+    assert missing.error_class == "not_found", missing
+    nowhere = {**at, "engine": f"unix://{tmp_path}/nobody.sock"}
+    file.write_text(json.dumps({"version": "2.4", "services": {"shop": service}}))
+    alone = execute("docker_compose", nowhere)
+    assert alone.error_class == "connection_refused", alone
+
+
+def test_compose_that_is_not_there(execute: Execute, tmp_path: Path) -> None:
+    needs("docker", "docker.io")
+    (tmp_path / "config").mkdir()
+    at = {"project_directory": str(tmp_path), "plugin": True, "config": str(tmp_path / "config")}
+    result = execute("docker_compose", at)
+    if result.error_class != "program_missing":
+        pytest.skip("this machine has the plugin for everybody")
+    assert "compose" in result.error["message"] or "--ansi" in result.error["message"]
+
+
+def test_docker_login(
+    execute: Execute,
+    podman_engine: Engine,
+    trusted: Authority,
+    tmp_path: Path,
+    stack: tuple[LocalStack, Path],
+) -> None:
+    needs("docker", "docker.io")
+    config = tmp_path / "docker"
+    config.mkdir()
+    with registry(trusted) as (server, asked):
+        at = {"engine": podman_engine.address, "config": str(config), "server": server}
+        login = {**at, "command": "login", "username": USER}
+        wrong = execute("docker", {**login, "password": "wrong-one"})
+        assert wrong.error_class == "login_refused", wrong
+        assert len(asked) == 1
+        assert not (config / "config.json").exists()
+        done = execute("docker", {**login, "password": PASSWORD})
+        assert done.status == "succeeded", done
+        assert len(asked) == 2
+        kept = json.loads((config / "config.json").read_text())["auths"][server]["auth"]
+        assert base64.b64decode(kept).decode() == f"{USER}:{PASSWORD}"
+        out = execute("docker", {**at, "command": "logout"})
+        assert out.status == "succeeded", out
+        assert server not in json.loads((config / "config.json").read_text()).get("auths", {})
+    records = b"".join(
+        part for parts in every_record(stack[0].client_options).values() for part in parts
+    )
+    assert PASSWORD.encode() not in records
+    assert kept.encode() not in records
+
+
+def test_a_login_of_docker_that_is_refused() -> None:
+    login = {"command": "login", "server": "registry.example.org", "username": "deployer"}
+    assert "password" in refusal("docker", login)
+    reference = {"type": "secret", "path": "file/registry"}
+    assert not refusal("docker", {**login, "password": reference})
+    foreign = refusal("docker", {**login, "password": reference, "engine": "tcp://192.0.2.1:2375"})
+    assert "would get the password" in foreign
+    assert "must match" in refusal("docker", {**login, "arguments": ["--password=x"]})

@@ -16,6 +16,8 @@ _SERVICE: Final = re.compile(
     r"(\S++)\s{2,}(.*?)(?<=\S)\s{2,}+(Up(?: \([^)]*\))?|Exit -?\d+|Paused|Restarting|Created|Ghost)"
     r"(?:\s{2,}(.*))?"
 )
+#: The head of the table of the second generation.
+_SECOND_HEAD: Final = re.compile(r"NAME\s.*\sSTATUS(\s|$)")
 
 
 def docker_ps(stdout: str) -> dict[str, Any]:
@@ -83,8 +85,13 @@ def docker_stats(stdout: str) -> dict[str, Any]:
 
 
 def compose(stdout: str) -> dict[str, Any]:
-    """What docker-compose wrote, line by line; the table of `ps` as containers."""
+    """What Compose wrote, line by line; what `ps` lists as containers, in three formats."""
     lines = stdout.rstrip("\n").split("\n") if stdout.strip() else []
+    rows = _composed(stdout)
+    if rows is None and lines and _SECOND_HEAD.match(lines[0]):
+        rows = _columns(lines)
+    if rows is not None:
+        return {"lines": lines, "containers": rows, "count": len(rows)}
     if len(lines) < 2 or not re.fullmatch(r"-{10,}", lines[1].strip()):
         return {"lines": lines, "count": len(lines)}
     names = ("name", "command", "state", "ports")
@@ -95,6 +102,58 @@ def compose(stdout: str) -> dict[str, Any]:
         if match
     ]
     return {"lines": lines, "containers": rows, "count": len(rows)}
+
+
+def _composed(stdout: str) -> list[dict[str, Any]] | None:
+    """`ps --format=json` of the second generation: a list, or since 2.21 an object in each line."""
+    text = stdout.strip()
+    if not text.startswith(("{", "[{", "[]")):
+        return None
+    try:
+        found = orjson.loads(text) if text[0] == "[" else jsonl(text)["rows"]
+    except ValueError:
+        return None
+    if not all(isinstance(row, dict) and {"Name", "State"} <= row.keys() for row in found):
+        return None
+    return [
+        {
+            "name": row["Name"],
+            "command": str(row.get("Command", "")).strip('"'),
+            "state": row.get("Status") or row["State"],
+            "ports": ", ".join(_port(port) for port in row.get("Publishers") or ()),
+            "service": row.get("Service", ""),
+            "image": row.get("Image", ""),
+        }
+        for row in found
+    ]
+
+
+def _port(port: dict[str, Any]) -> str:
+    inside = f"{port.get('TargetPort')}/{port.get('Protocol')}"
+    if not port.get("PublishedPort"):
+        return inside
+    return f"{port.get('URL')}:{port['PublishedPort']}->{inside}"
+
+
+def _columns(lines: list[str]) -> list[dict[str, Any]]:
+    """The table of the second generation: each column begins below its title."""
+    titles = [(found[0].lower(), found.start()) for found in re.finditer(r"\S+", lines[0])]
+    ends = [start for _, start in titles[1:]] + [None]
+    rows = [
+        {title: line[start:end].strip() for (title, start), end in zip(titles, ends, strict=True)}
+        for line in lines[1:]
+    ]
+    return [
+        {
+            "name": row["name"],
+            "command": row.get("command", "").strip('"'),
+            "state": row["status"],
+            "ports": row.get("ports", ""),
+            "service": row.get("service", ""),
+            "image": row.get("image", ""),
+        }
+        for row in rows
+    ]
 
 
 def _listed(rows: Any) -> dict[str, Any]:

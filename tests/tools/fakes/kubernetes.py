@@ -21,6 +21,10 @@ from tests.certificates import Authority
 from tests.tools.fakes.web import Handler, serving
 
 TOKEN = "a-token-of-the-tests"
+#: The login of somebody who may do nothing.
+VIEWER = "a-token-without-rights"
+#: The API group of what is not in the first one.
+GROUPS = {"deployments": "apps/v1"}
 _RESOURCES = {
     "pods": ("Pod", True),
     "namespaces": ("Namespace", False),
@@ -45,7 +49,11 @@ def _pod(name: str, app: str, ready: bool, restarts: int) -> dict[str, Any]:
         "kind": "Pod",
         "apiVersion": "v1",
         "metadata": _meta(name, namespace="shop", labels={"app": app}),
-        "spec": {"nodeName": "node-1", "containers": [{"name": "main", "image": f"{app}:1.4"}]},
+        "spec": {
+            # Of one without a node nobody waits until it has ended.
+            **({"nodeName": "node-1"} if ready else {}),
+            "containers": [{"name": "main", "image": f"{app}:1.4"}],
+        },
         "status": {
             "phase": "Running",
             "podIP": "10.1.0.7",
@@ -64,7 +72,7 @@ def _pod(name: str, app: str, ready: bool, restarts: int) -> dict[str, Any]:
     }
 
 
-def _objects() -> dict[str, list[dict[str, Any]]]:
+def objects() -> dict[str, list[dict[str, Any]]]:
     event = {
         "kind": "Event",
         "apiVersion": "v1",
@@ -100,7 +108,10 @@ def _objects() -> dict[str, list[dict[str, Any]]]:
                 "spec": {
                     "replicas": 2,
                     "selector": {"matchLabels": {"app": "web"}},
-                    "template": {"spec": {"containers": [{"name": "main", "image": "web:1.4"}]}},
+                    "template": {
+                        "metadata": {"labels": {"app": "web"}},
+                        "spec": {"containers": [{"name": "main", "image": "web:1.4"}]},
+                    },
                 },
                 "status": {"replicas": 2, "readyReplicas": 1},
             }
@@ -114,7 +125,7 @@ class FakeCluster:
 
     folder: Path
     url: str = ""
-    objects: dict[str, list[dict[str, Any]]] = field(default_factory=_objects)
+    objects: dict[str, list[dict[str, Any]]] = field(default_factory=objects)
     #: Whether kubectl asked for exec by the older SPDY, which this fake does not speak.
     asked_for_spdy: bool = False
 
@@ -122,23 +133,37 @@ class FakeCluster:
         self, token: str = TOKEN, url: str | None = None, *, trusted: bool = True
     ) -> str:
         """A credentials file with the contexts `production` and `staging`."""
-        trust = {"certificate-authority": str(self.folder / "ca.pem")} if trusted else {}
-        contexts = [
-            {"name": name, "context": {"cluster": "fake", "user": "ci", "namespace": space}}
-            for name, space in (("staging", "shop"), ("production", "default"))
-        ]
-        document = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "fake", "cluster": {"server": url or self.url, **trust}}],
-            "users": [{"name": "ci", "user": {"token": token}}],
-            "contexts": contexts,
-            "current-context": "staging",
-        }
-        path = self.folder / f"kubeconfig-{len(list(self.folder.iterdir()))}"
-        path.write_text(json.dumps(document))
-        path.chmod(0o600)
-        return str(path)
+        return credentials(self.folder, url or self.url, token, trusted=trusted)
+
+    def read(self, resource: str, name: str, namespace: str = "shop") -> dict[str, Any] | None:
+        """What it holds under this name; None where there is nothing."""
+        kept = self.objects[resource]
+        return next((item for item in kept if item["metadata"]["name"] == name), None)
+
+    def names(self, resource: str, namespace: str = "shop") -> list[str]:
+        """The names of all objects of a kind, in order."""
+        return sorted(item["metadata"]["name"] for item in self.objects[resource])
+
+
+def credentials(folder: Path, url: str, token: str, *, trusted: bool = True) -> str:
+    """A credentials file for this server, whose authority is `ca.pem` of the folder."""
+    trust = {"certificate-authority": str(folder / "ca.pem")} if trusted else {}
+    contexts = [
+        {"name": name, "context": {"cluster": "test", "user": "ci", "namespace": space}}
+        for name, space in (("staging", "shop"), ("production", "default"))
+    ]
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": {"server": url, **trust}}],
+        "users": [{"name": "ci", "user": {"token": token}}],
+        "contexts": contexts,
+        "current-context": "staging",
+    }
+    path = folder / f"kubeconfig-{len(list(folder.iterdir()))}"
+    path.write_text(json.dumps(document))
+    path.chmod(0o600)
+    return str(path)
 
 
 @contextmanager
@@ -174,7 +199,8 @@ class _Api(Handler):
         sent = self.body()
         parts = urlsplit(self.path)
         query = {key: values for key, values in parse_qs(parts.query).items()}
-        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        if token not in (TOKEN, VIEWER):
             self._status(401, "Unauthorized", "Unauthorized")
             return
         words = parts.path.strip("/").split("/")
@@ -185,6 +211,10 @@ class _Api(Handler):
         words = words[2:] if words[0] == "api" else words[3:]
         namespace = words[1] if words[0] == "namespaces" and len(words) > 2 else None
         resource, *rest = words[2:] if namespace else words
+        if token == VIEWER:
+            doing = f'User "viewer" cannot list resource "{resource}" in API group ""'
+            self._status(403, "Forbidden", f"{resource} is forbidden: {doing}")
+            return
         self._resource(method, resource, rest, query, sent)
 
     def _resource(

@@ -165,3 +165,30 @@ def test_effects_of_kubectl() -> None:
     tool = load().get("kubectl")
     assert tool is not None
     assert {effect_of(tool, {"command": name}) for name in ("cp", "run", "create")} == {"modify"}
+
+
+@pytest.mark.parametrize("command", ["apply", "replace"])
+@pytest.mark.parametrize(
+    "form",
+    ["json", "yaml", "wide", "jsonpath={.data}", "go-template={{.data}}", "name=x", "name\n"],
+)
+def test_what_prints_the_secrets_of_a_manifest(command: str, form: str) -> None:
+    call = {"command": command, "manifest": "kind: Secret", "allow_destructive": True}
+    said = refused("kubectl", **call, arguments=[f"--output={form}"])
+    assert "parameters.arguments[0]" in said
+    assert "--output=name" in argv("kubectl", **call, arguments=["--output=name"])
+
+
+def test_a_kustomization_stands_for_a_manifest() -> None:
+    where = "/etc/runstream/overlays/größer"
+    for command in ("apply", "diff"):
+        words = argv("kubectl", command=command, kustomization=where)
+        assert words[-1] == f"--kustomize={where}"
+        assert "--filename=-" not in words
+    assert "without kustomization" in refused("kubectl", command="apply")
+    both = {"kustomization": where, "manifest": "kind: Service"}
+    assert "only one" in refused("kubectl", command="apply", **both)
+    assert "only for" in refused("kubectl", command="get", kustomization=where)
+    definition = load().get("kubectl")
+    assert definition is not None
+    assert effect_of(definition, {"command": "diff", "kustomization": where}) == "modify"

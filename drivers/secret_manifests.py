@@ -1,0 +1,62 @@
+"""The values of Kubernetes Secrets in a manifest that is a secret: masked one by one, too.
+
+A program that was given the manifest writes them in a document of its own: kubectl quotes the
+patch that the server refused, as one line of JSON with every value in base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from typing import Any, Final
+
+import yaml
+
+#: Values of more are not looked for: each is a text to search every output for.
+_MOST: Final = 200
+#: Lists within a list of objects.
+_DEPTH: Final = 4
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def values_within(secret: str) -> frozenset[str]:
+    """Texts that Secrets in this text hold, decoded; none where it is no manifest."""
+    if "Secret" not in secret or "ata" not in secret:
+        return frozenset()
+    found: set[str] = set()
+    try:
+        for document in yaml.load_all(secret, Loader=_Loader):
+            for value in _values(document, 0):
+                if len(found) >= _MOST:
+                    return frozenset(found)
+                found.add(value)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        # What was read until then is masked; kubectl refuses the rest.
+        pass
+    return frozenset(found)
+
+
+def _values(document: Any, depth: int) -> Iterator[str]:
+    if not isinstance(document, dict) or depth > _DEPTH:
+        return
+    if isinstance(document.get("items"), list):
+        for item in document["items"]:
+            yield from _values(item, depth + 1)
+    if document.get("kind") != "Secret":
+        return
+    for field in ("data", "stringData"):
+        entries = document.get(field)
+        for value in entries.values() if isinstance(entries, dict) else ():
+            if isinstance(value, str):
+                yield value
+                if field == "data" and (decoded := _decoded(value)) is not None:
+                    yield decoded
+
+
+def _decoded(value: str) -> str | None:
+    """The text behind base64; nothing where it is none, or no text."""
+    try:
+        return base64.b64decode("".join(value.split()), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
