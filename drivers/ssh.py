@@ -121,7 +121,8 @@ async def _run_to_end(
     program.start = start = Start(process, host, invocation, become)
     try:
         async with asyncio.TaskGroup() as tasks:
-            failure = await start.begin({MARK: mark_of(context), **invocation.env}, context)
+            environment = {MARK: mark_of(context), **_environment(invocation)}
+            failure = await start.begin(environment, context)
             if failure is not None:
                 return failure
             tasks.create_task(_write_stdin(process, invocation.stdin))
@@ -139,6 +140,12 @@ async def _run_to_end(
     if exit_code is None:
         return fail(invocation, "connection_lost", f"the connection to {host} broke")
     return await conclude(invocation, output, exit_code)
+
+
+def _environment(invocation: Invocation) -> dict[str, str]:
+    """That of the tool. A login's LANGUAGE decides on messages beside LC_ALL, unless it is `C`."""
+    spoken = {"LANGUAGE": ""} if "LC_ALL" in invocation.env else {}
+    return {**spoken, **invocation.env}
 
 
 async def _write_stdin(process: asyncssh.SSHClientProcess[bytes], text: str | None) -> None:

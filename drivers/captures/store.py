@@ -66,7 +66,9 @@ class CaptureStore:
 
     def __init__(self, settings: ExecutorSettings) -> None:
         """Opens nothing; the folder is made with the first capture."""
-        self._folder = Path(settings.capture_dir or Path(settings.state_dir) / "captures")
+        # Absolute: programs that read a capture run in a folder of their own.
+        folder = Path(settings.capture_dir or Path(settings.state_dir) / "captures")
+        self._folder = folder.absolute()
         self._total = settings.capture_total_bytes
         self._keep_seconds = settings.capture_retention_hours * 3_600.0
         self.max_bytes = settings.capture_max_bytes
