@@ -34,6 +34,8 @@ _TRIED: Final = 3
 #: oldest that has shown no password, else the oldest of the step that has most.
 _CONNECTIONS: Final = 256
 _PIECE: Final = 64 * 1024
+#: What a sender says of its own connection only.
+_OF_ONE_HOP: Final = ("connection", "keep-alive", "proxy-connection")
 #: Refusals that are kept of one step, and as many failures.
 _NOTED: Final = 10
 
@@ -199,12 +201,11 @@ async def _lead(
             kept = [
                 f"{name}: {value}"
                 for name, value in headers
-                if name.lower() not in ("connection", "keep-alive", "proxy-connection")
-                and name.lower() != "proxy-authorization"
+                if name.lower() not in _OF_ONE_HOP and name.lower() != "proxy-authorization"
             ]
             lines = [f"{method} {onward} {version}", *kept, "Connection: close", "", ""]
             peer.write("\r\n".join(lines).encode("latin-1"))
-        await _relay(reader, writer, peer_reader, peer)
+        await _relay(reader, writer, peer_reader, peer, opaque=onward is None)
     except asyncio.CancelledError:
         # What a peer does not take must not outlive the step either.
         peer.transport.abort()
@@ -297,14 +298,49 @@ async def _relay(
     writer: asyncio.StreamWriter,
     peer_reader: asyncio.StreamReader,
     peer: asyncio.StreamWriter,
+    *,
+    opaque: bool,
 ) -> None:
-    """Bytes in both directions until both have ended, or the peer has."""
+    """Bytes in both directions until both have ended, or the peer has.
+
+    Where they are not `opaque`, the peer answers to one HTTP request.
+    """
     up = asyncio.create_task(_copy(reader, peer))
     try:
+        if not opaque:
+            await _answer_head(peer_reader, writer)
         await _copy(peer_reader, writer)
     finally:
         up.cancel()
         await asyncio.wait({up})
+
+
+async def _answer_head(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    """Lead the head of an answer on, and say in it that the connection ends with the answer.
+
+    The client would keep the connection for its next request, and would fail where it sends that
+    before it sees the end (RFC 9112, section 9.6). What is no such head is left as it is.
+    """
+    interim = True
+    while interim:
+        try:
+            head = await source.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError as error:
+            sink.write(error.partial)
+            return
+        except (asyncio.LimitOverrunError, OSError):
+            return
+        # 101 is the last answer of HTTP on a connection.
+        interim = head[8:10] == b" 1" and head[9:12] != b"101"
+        if head.startswith(b"HTTP/1.") and not interim:
+            lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+            named = (line.partition(b":")[0].decode("latin-1").lower() for line in lines)
+            kept = [
+                line for line, name in zip(lines, named, strict=True) if name not in _OF_ONE_HOP
+            ]
+            head = b"\r\n".join([*kept, b"Connection: close", b"", b""])
+        sink.write(head)
+        await sink.drain()
 
 
 async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:

@@ -21,16 +21,17 @@ STRICT = Reach(allow_private=False)
 
 
 class Peer:
-    """A server that keeps the head of each request and answers with a body."""
+    """A server that keeps the head of each request and answers each with the same bytes."""
 
     def __init__(self) -> None:
         self.heads: list[bytes] = []
+        self.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
         self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             self.heads.append(await reader.readuntil(b"\r\n\r\n"))
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+            writer.write(self.answer)
             await writer.drain()
         except (EOFError, ConnectionError):
             return  # A tunnel that was closed without a request.
@@ -86,6 +87,33 @@ def test_a_plain_request_goes_to_its_server_without_the_password() -> None:
         return answer
 
     assert proxied(body, OPEN).endswith(b"hi")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            b"HTTP/1.1 401 No\r\nConnection: Keep-Alive\r\nKeep-Alive: timeout=5\r\nA: 1\r\n\r\nhi",
+            b"HTTP/1.1 401 No\r\nA: 1\r\nConnection: close\r\n\r\nhi",
+        ),
+        (
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No\r\n\r\n",
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No\r\nConnection: close\r\n\r\n",
+        ),
+        (b"SSH-2.0-x\r\n\r\nmore", b"SSH-2.0-x\r\n\r\nmore"),
+        (b"HTTP/1.1 200 OK\n\nhi", b"HTTP/1.1 200 OK\n\nhi"),
+        (b"HTTP/1.1 200 OK\r\nA: " + b"a" * 100_000, b"HTTP/1.1 200 OK\r\nA: " + b"a" * 100_000),
+        (b"", b""),
+    ],
+)
+def test_the_client_hears_that_its_connection_ends(said: bytes, told: bytes) -> None:
+    """Else it sends its next request on a connection that is being closed, and fails."""
+
+    async def body(peer: Peer, _proxy: GuardProxy, granted: Pass, talk: Talk) -> bytes:
+        peer.answer = said
+        return await talk(authorized(granted, f"GET http://127.0.0.1:{peer.port}/ HTTP/1.1"))
+
+    assert proxied(body, OPEN) == told
 
 
 def test_connect_makes_a_tunnel() -> None:
