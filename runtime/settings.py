@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
 from runtime.config_folders import Folders
+from runtime.message_settings import MessageSettings
 from runtime.quotas import Quotas, QuotasSetting
 from runtime.rates import RateLimits, RateLimitsSetting
 from runtime.secret_settings import SecretSettings
@@ -156,7 +157,7 @@ def _names(given: object) -> object:
 Names = Annotated[frozenset[str], NoDecode, BeforeValidator(_names)]
 
 
-class ExecutorSettings(InventorySettings, SecretSettings):
+class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings):
     """An executor agent."""
 
     environment: Annotated[Environment, BeforeValidator(stored_environment)] = Field(
@@ -227,35 +228,6 @@ class ExecutorSettings(InventorySettings, SecretSettings):
     winrm_ca_file: str | None = Field(
         default=None,
         description="PEM file of the authorities for WinRM; default is the machine's",
-    )
-    smtp_host: str = Field(
-        default="localhost",
-        validation_alias=AliasChoices("SMTP_HOST"),
-        description="mail server of the sendmail tool",
-    )
-    smtp_port: int = Field(default=25, ge=1, le=65535, validation_alias=AliasChoices("SMTP_PORT"))
-    smtp_user: str | None = Field(default=None, validation_alias=AliasChoices("SMTP_USER"))
-    smtp_password: SecretStr | None = Field(
-        default=None, validation_alias=AliasChoices("SMTP_PASSWORD")
-    )
-    smtp_use_tls: bool = Field(
-        default=False,
-        validation_alias=AliasChoices("SMTP_USE_TLS"),
-        description="STARTTLS (implicit TLS on port 465), certificate verified",
-    )
-    smtp_ca_file: str | None = Field(
-        default=None,
-        validation_alias=AliasChoices("SMTP_CA_FILE"),
-        description="PEM file of a private certificate authority for mail",
-    )
-    smtp_from: str = Field(
-        default="runstream@localhost", validation_alias=AliasChoices("SMTP_FROM")
-    )
-    slack_webhook_url: SecretStr | None = Field(
-        default=None, validation_alias=AliasChoices("SLACK_WEBHOOK_URL")
-    )
-    teams_webhook_url: SecretStr | None = Field(
-        default=None, validation_alias=AliasChoices("TEAMS_WEBHOOK_URL")
     )
     allow_private_addresses: bool = Field(
         default=False,
