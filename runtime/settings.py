@@ -229,9 +229,7 @@ class ExecutorSettings(InventorySettings, SecretSettings):
         description="PEM file of the authorities for WinRM; default is the machine's",
     )
     smtp_host: str = Field(
-        default="localhost",
-        validation_alias=AliasChoices("SMTP_HOST"),
-        description="mail server of the sendmail tool",
+        default="localhost", validation_alias=AliasChoices("SMTP_HOST"), description="mail server"
     )
     smtp_port: int = Field(default=25, ge=1, le=65535, validation_alias=AliasChoices("SMTP_PORT"))
     smtp_user: str | None = Field(default=None, validation_alias=AliasChoices("SMTP_USER"))
@@ -282,9 +280,8 @@ class ExecutorSettings(InventorySettings, SecretSettings):
     )
     transfer_folders: Folders = Field(
         default=(),
-        description="folders on this machine, comma separated: below them, in a folder named as "
-        "their tenant, plans may name files that the executor itself reads and writes (`curl`, "
-        "attachments of `sendmail`); none by default",
+        description="folders on this machine, comma separated: below them, in a folder of their "
+        "tenant, plans may name files of `curl` and `sendmail`; none by default",
     )
     capture_max_bytes: int = Field(
         default=64 * 1024 * 1024, ge=4_096, le=4 * 1024**3, description="size of one capture"
