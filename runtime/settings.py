@@ -254,9 +254,8 @@ class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings):
     )
     transfer_folders: Folders = Field(
         default=(),
-        description="folders on this machine, comma separated: below them, in a folder named as "
-        "their tenant, plans may name files that the executor itself reads and writes (`curl`, "
-        "attachments of `sendmail`); none by default",
+        description="folders on this machine, comma separated: below them, in a folder of their "
+        "tenant, plans may name files of `curl` and `sendmail`; none by default",
     )
     capture_max_bytes: int = Field(
         default=64 * 1024 * 1024, ge=4_096, le=4 * 1024**3, description="size of one capture"

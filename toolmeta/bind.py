@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
+from toolmeta import bound_values
 from toolmeta.check import apply_defaults, checker_of
 from toolmeta.checkers import Allowed, is_reference
 from toolmeta.code_paths import code_paths_of
@@ -52,7 +53,8 @@ def bind(tool: Tool, parameters: dict[str, Any]) -> Invocation | list[Problem]:
     if argv and sum(len(argument.encode()) + 1 for argument in argv) > MAX_ARGV_BYTES:
         message = f"make more than {MAX_ARGV_BYTES} bytes of arguments; give fewer or shorter ones"
         return [Problem("parameters", message)]
-    return _invocation(tool, argv, values)
+    stdin = _stdin(tool, values)
+    return stdin if isinstance(stdin, list) else _invocation(tool, argv, values, stdin)
 
 
 def expect(tool: Tool, parameters: dict[str, Any]) -> Invocation | list[Problem]:
@@ -164,7 +166,16 @@ def _unread(tool: Tool, values: dict[str, Any]) -> Unread | None:
     return Unread(rule.codes, paths, rule.plain)
 
 
-def _invocation(tool: Tool, argv: tuple[str, ...], values: dict[str, Any]) -> Invocation:
+def _stdin(tool: Tool, values: dict[str, Any]) -> str | list[Problem] | None:
+    run = tool.run
+    if run.bound_stdin == "mysql" and values.get("params") is not None:
+        return bound_values.mysql(values["query"], values["params"])
+    return None if run.stdin is None else fill(run.stdin, values)
+
+
+def _invocation(
+    tool: Tool, argv: tuple[str, ...], values: dict[str, Any], stdin: str | None
+) -> Invocation:
     run = tool.run
     env = {name: fill(text, values) for name, text in run.env.items()}
     if run.call is None:
@@ -182,7 +193,7 @@ def _invocation(tool: Tool, argv: tuple[str, ...], values: dict[str, Any]) -> In
         code_paths=code_paths_of(tool, values) if run.code_paths else (),
         starts=_started(tool, values),
         new_privileges=run.new_privileges,
-        stdin=None if run.stdin is None else fill(run.stdin, values),
+        stdin=stdin,
         env={name: text for name, text in env.items() if text is not None},
         call=run.call,
         arguments=arguments,

@@ -139,6 +139,11 @@ class Run(BaseModel):
         "capabilities); no other program gets more rights than it was started with",
     )
     stdin: str | None = None
+    bound_stdin: Literal["mysql"] | None = Field(
+        default=None,
+        description="where the parameter `params` is set, stdin is the statement `query` with "
+        "these values bound, as this client reads it",
+    )
     env: dict[str, str] = Field(default_factory=dict)
     call: str | None = None
     arguments: dict[str, Any] | None = Field(

@@ -106,6 +106,7 @@ def _used(tool: Tool) -> set[str]:
     if run.driver not in PROGRAM_DRIVERS and run.arguments is None:
         return set(tool.parameters)
     used = set(mentioned(run.argv)) | set(_in_value(run.arguments)) | set(_in_value(run.env))
+    used |= {"query", "params"} if run.bound_stdin is not None else set()
     return used | set(names(run.stdin or ""))
 
 

@@ -157,7 +157,8 @@ class Agent:
         outcome = await attempts.perform(attempt, driver, self._permits)
         attempt.outcome, attempt.performed = outcome, True
         try:
-            attempt.outcome = outcome = await large_output.fit(outcome, attempt.output)
+            outcome, attempt.encoded = await large_output.fit(outcome, attempt.output)
+            attempt.outcome = outcome
             if attempt.output.bytes_total:
                 await attempt.output.close()
             self._finish(attempt, outcome)
@@ -209,11 +210,12 @@ class Agent:
     def _end_fields(
         self, attempt: Attempt, duration: float, output: dict[str, Any] | None
     ) -> dict[str, Any]:
+        text = None if attempt.encoded is None else attempt.encoded.text_of(output)
         if not attempt.output.bytes_total:
-            return reports.end_fields(duration, output)
+            return reports.end_fields(duration, output, text=text)
         output = large_output.with_rest(output, attempt.output)
         stdout, stderr = attempt.output.summary("stdout"), attempt.output.summary("stderr")
-        return reports.end_fields(duration, output, stdout, stderr)
+        return reports.end_fields(duration, output, stdout, stderr, text=text)
 
     def _record(
         self, attempt: Attempt, kind: str, fields: dict[str, Any], common: dict[str, Any]

@@ -12,6 +12,7 @@ from drivers.output import OutputPublisher
 from processors.executors import lease
 from processors.executors.claim import Start
 from processors.executors.keyed_semaphore import KeyedSemaphore
+from processors.executors.large_output import Encoded
 from processors.executors.lease import Lease
 from processors.executors.resolving import resolved
 from processors.executors.slots import Slots
@@ -63,6 +64,8 @@ class Attempt:
     #: The driver has returned; its outcome stands, whoever wants to end the attempt now.
     performed: bool = False
     outcome: Outcome | None = None
+    #: The output of that outcome as it was encoded, where it fits a result.
+    encoded: Encoded | None = None
     ending: Ending | None = None
     ending_at: float = 0.0
     cancel_reason: str | None = None

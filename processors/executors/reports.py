@@ -88,8 +88,12 @@ def end_fields(
     output: Mapping[str, Any] | None = None,
     stdout: StreamSummary | None = None,
     stderr: StreamSummary | None = None,
+    *,
+    text: bytes | None = None,
 ) -> dict[str, Any]:
     """The fields that every report of an end has; a field without a value is left out.
+
+    `text` is `output` encoded, where that is known; it fits a report.
 
     Raises TypeError for an output that is no object.
     """
@@ -97,7 +101,7 @@ def end_fields(
     if output is not None:
         if not isinstance(output, Mapping):
             raise TypeError("the output of a tool is an object")
-        fields["output"] = orjson.Fragment(shortening.encode(output, MAX_OUTPUT_BYTES))
+        fields["output"] = orjson.Fragment(text or shortening.encode(output, MAX_OUTPUT_BYTES))
     if stdout is not None:
         fields["stdout"] = _excerpt(stdout)
     if stderr is not None:
