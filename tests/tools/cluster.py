@@ -21,7 +21,12 @@ import httpx
 from tests.certificates import Authority
 from tests.tools.built import built
 from tests.tools.fakes.kubernetes import GROUPS, TOKEN, VIEWER, credentials, objects
-from tests.tools.running import free_port, listens, program, server
+from tests.tools.running import free_port, listens, program, server, until
+
+#: What tests make in a namespace.
+_RESET = (
+    "deployments", "pods", "events", "configmaps", "secrets", "rolebindings", "roles",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class RealCluster:
         """The objects of the fake, as new; nothing else in their namespace and none of a test's."""
         for namespace in self.names("namespaces"):
             if not namespace.startswith("kube-"):
-                for resource in ("deployments", "pods", "events", "configmaps", "secrets"):
+                for resource in _RESET:
                     _said(
                         self.api.delete(
                             _place(resource, namespace), params={"gracePeriodSeconds": 0}
@@ -65,6 +70,29 @@ class RealCluster:
                 if resource == "events":
                     item["involvedObject"]["uid"] = uids[item["involvedObject"]["name"]]
                 uids[item["metadata"]["name"]] = self._write(resource, item)
+
+    def allow(self, user: str, verb: str, resource: str) -> None:
+        """Give a user one right in the namespace `shop`, until the next reset."""
+        place = "/apis/rbac.authorization.k8s.io/v1/namespaces/shop"
+        rule = {"apiGroups": [""], "resources": [resource], "verbs": [verb]}
+        group = "rbac.authorization.k8s.io"
+        _said(
+            self.api.post(f"{place}/roles", json={"metadata": {"name": "given"}, "rules": [rule]})
+        )
+        binding = {
+            "metadata": {"name": "given"},
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "given"},
+            "subjects": [{"apiGroup": group, "kind": "User", "name": user}],
+        }
+        _said(self.api.post(f"{place}/rolebindings", json=binding))
+        until(lambda: self._may(user, verb, resource), f"{user} may {verb} {resource}")
+
+    def _may(self, user: str, verb: str, resource: str) -> bool:
+        """Rights are taken up by and by."""
+        asked = {"namespace": "shop", "verb": verb, "resource": resource}
+        review = {"spec": {"user": user, "resourceAttributes": asked}}
+        place = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        return bool(_said(self.api.post(place, json=review))["status"]["allowed"])
 
     def _write(self, resource: str, item: dict[str, Any]) -> str:
         """Create an object with its status; returns its id."""
