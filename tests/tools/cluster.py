@@ -11,7 +11,7 @@ import gzip
 import json
 import ssl
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,41 +124,20 @@ def _said(answer: httpx.Response) -> dict[str, Any]:
 @contextmanager
 def real_cluster(folder: Path) -> Iterator[RealCluster]:
     """The server, while it runs; skips where it was not built."""
-    api_server = built("kube-apiserver")
-    etcd = program("etcd", "etcd-server")
-    keys, peers, port = free_port(), free_port(), free_port()
-    store = f"http://127.0.0.1:{keys}"
+    program_of_the_server = built("kube-apiserver")
     authority = Authority(folder)
     authority.server("127.0.0.1")
-    certificate = folder / "127.0.0.1.pem"
-    tokens = folder / "tokens.csv"
-    tokens.write_text(f'{TOKEN},admin,1,"system:masters"\n{VIEWER},viewer,2\n')
-    with ExitStack() as stack:
-        stack.enter_context(
-            server(
-                [
-                    etcd,
-                    f"--data-dir={folder / 'etcd'}",
-                    f"--listen-client-urls={store}",
-                    f"--advertise-client-urls={store}",
-                    f"--listen-peer-urls=http://127.0.0.1:{peers}",
-                    f"--initial-advertise-peer-urls=http://127.0.0.1:{peers}",
-                    f"--initial-cluster=default=http://127.0.0.1:{peers}",
-                    "--unsafe-no-fsync",
-                ],
-                lambda: listens(keys),
-                folder / "etcd.log",
-            )
-        )
-        api = stack.enter_context(
-            httpx.Client(
-                base_url=f"https://127.0.0.1:{port}",
-                headers={"Authorization": f"Bearer {TOKEN}"},
-                verify=ssl.create_default_context(cafile=authority.ca_file),
-                trust_env=False,
-                timeout=30,
-            )
-        )
+    port = free_port()
+    with (
+        _store(folder) as store,
+        httpx.Client(
+            base_url=f"https://127.0.0.1:{port}",
+            headers={"Authorization": f"Bearer {TOKEN}"},
+            verify=ssl.create_default_context(cafile=authority.ca_file),
+            trust_env=False,
+            timeout=30,
+        ) as api,
+    ):
 
         def ready() -> bool:
             try:
@@ -166,30 +145,51 @@ def real_cluster(folder: Path) -> Iterator[RealCluster]:
             except httpx.TransportError:
                 return False
 
-        stack.enter_context(
-            server(
-                [
-                    api_server,
-                    f"--etcd-servers={store}",
-                    "--bind-address=127.0.0.1",
-                    f"--secure-port={port}",
-                    f"--cert-dir={folder / 'made'}",
-                    f"--tls-cert-file={certificate}",
-                    f"--tls-private-key-file={certificate}",
-                    f"--token-auth-file={tokens}",
-                    "--authorization-mode=RBAC",
-                    "--service-account-issuer=https://kubernetes.default.svc",
-                    f"--service-account-key-file={certificate}",
-                    f"--service-account-signing-key-file={certificate}",
-                    "--service-cluster-ip-range=10.0.0.0/24",
-                    # Nobody makes the accounts that it would ask for.
-                    "--disable-admission-plugins=ServiceAccount",
-                ],
-                ready,
-                folder / "apiserver.log",
-            )
-        )
-        yield RealCluster(folder, f"https://127.0.0.1:{port}", api)
+        argv = [program_of_the_server, *_options(folder, store, port)]
+        with server(argv, ready, folder / "apiserver.log"):
+            yield RealCluster(folder, f"https://127.0.0.1:{port}", api)
+
+
+@contextmanager
+def _store(folder: Path) -> Iterator[str]:
+    """The address of an etcd that writes nothing through to the disk, while it runs."""
+    etcd = program("etcd", "etcd-server")
+    port = free_port()
+    clients, peers = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{free_port()}"
+    argv = [
+        etcd,
+        f"--data-dir={folder / 'etcd'}",
+        f"--listen-client-urls={clients}",
+        f"--advertise-client-urls={clients}",
+        f"--listen-peer-urls={peers}",
+        f"--initial-advertise-peer-urls={peers}",
+        f"--initial-cluster=default={peers}",
+        "--unsafe-no-fsync",
+    ]
+    with server(argv, lambda: listens(port), folder / "etcd.log"):
+        yield clients
+
+
+def _options(folder: Path, store: str, port: int) -> list[str]:
+    """Of an API server for two users, one of whom may do nothing."""
+    certificate, tokens = folder / "127.0.0.1.pem", folder / "tokens.csv"
+    tokens.write_text(f'{TOKEN},admin,1,"system:masters"\n{VIEWER},viewer,2\n')
+    return [
+        f"--etcd-servers={store}",
+        "--bind-address=127.0.0.1",
+        f"--secure-port={port}",
+        f"--cert-dir={folder / 'made'}",
+        f"--tls-cert-file={certificate}",
+        f"--tls-private-key-file={certificate}",
+        f"--token-auth-file={tokens}",
+        "--authorization-mode=RBAC",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        f"--service-account-key-file={certificate}",
+        f"--service-account-signing-key-file={certificate}",
+        "--service-cluster-ip-range=10.0.0.0/24",
+        # Nobody makes the accounts that it would ask for.
+        "--disable-admission-plugins=ServiceAccount",
+    ]
 
 
 def release(
