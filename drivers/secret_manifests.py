@@ -9,14 +9,16 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
 import yaml
 
 #: Values of more are not looked for: each is a text to search every output for.
 _MOST: Final = 200
-#: Lists within a list of objects.
+#: Lists within a list of objects, and objects in all: an alias may stand for many.
 _DEPTH: Final = 4
+_MOST_OBJECTS: Final = 3_000
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -26,23 +28,32 @@ def values_within(secret: str) -> frozenset[str]:
         return frozenset()
     found: set[str] = set()
     try:
-        for document in yaml.load_all(secret, Loader=_Loader):
-            for value in _values(document, 0):
-                if len(found) >= _MOST:
-                    return frozenset(found)
-                found.add(value)
+        for one in islice(_objects(secret), _MOST_OBJECTS):
+            found.update(_values(one))
+            if len(found) >= _MOST:
+                break
     except (yaml.YAMLError, ValueError, RecursionError):
         # What was read until then is masked; kubectl refuses the rest.
         pass
     return frozenset(found)
 
 
-def _values(document: Any, depth: int) -> Iterator[str]:
+def _objects(text: str) -> Iterator[dict[Any, Any]]:
+    """The documents, and what those that are lists hold."""
+    for document in yaml.load_all(text, Loader=_Loader):
+        yield from _within(document, 0)
+
+
+def _within(document: Any, depth: int) -> Iterator[dict[Any, Any]]:
     if not isinstance(document, dict) or depth > _DEPTH:
         return
-    if isinstance(document.get("items"), list):
-        for item in document["items"]:
-            yield from _values(item, depth + 1)
+    yield document
+    items = document.get("items")
+    for item in items if isinstance(items, list) else ():
+        yield from _within(item, depth + 1)
+
+
+def _values(document: dict[Any, Any]) -> Iterator[str]:
     if document.get("kind") != "Secret":
         return
     for field in ("data", "stringData"):

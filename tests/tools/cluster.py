@@ -11,7 +11,7 @@ import gzip
 import json
 import ssl
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,12 @@ import httpx
 from tests.certificates import Authority
 from tests.tools.built import built
 from tests.tools.fakes.kubernetes import GROUPS, TOKEN, VIEWER, credentials, objects
-from tests.tools.running import free_port, listens, program, server
+from tests.tools.running import free_port, listens, program, server, until
+
+#: What tests make in a namespace.
+_RESET = (
+    "deployments", "pods", "events", "configmaps", "secrets", "rolebindings", "roles",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class RealCluster:
         """The objects of the fake, as new; nothing else in their namespace and none of a test's."""
         for namespace in self.names("namespaces"):
             if not namespace.startswith("kube-"):
-                for resource in ("deployments", "pods", "events", "configmaps", "secrets"):
+                for resource in _RESET:
                     _said(
                         self.api.delete(
                             _place(resource, namespace), params={"gracePeriodSeconds": 0}
@@ -65,6 +70,29 @@ class RealCluster:
                 if resource == "events":
                     item["involvedObject"]["uid"] = uids[item["involvedObject"]["name"]]
                 uids[item["metadata"]["name"]] = self._write(resource, item)
+
+    def allow(self, user: str, verb: str, resource: str) -> None:
+        """Give a user one right in the namespace `shop`, until the next reset."""
+        place = "/apis/rbac.authorization.k8s.io/v1/namespaces/shop"
+        rule = {"apiGroups": [""], "resources": [resource], "verbs": [verb]}
+        group = "rbac.authorization.k8s.io"
+        _said(
+            self.api.post(f"{place}/roles", json={"metadata": {"name": "given"}, "rules": [rule]})
+        )
+        binding = {
+            "metadata": {"name": "given"},
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "given"},
+            "subjects": [{"apiGroup": group, "kind": "User", "name": user}],
+        }
+        _said(self.api.post(f"{place}/rolebindings", json=binding))
+        until(lambda: self._may(user, verb, resource), f"{user} may {verb} {resource}")
+
+    def _may(self, user: str, verb: str, resource: str) -> bool:
+        """Rights are taken up by and by."""
+        asked = {"namespace": "shop", "verb": verb, "resource": resource}
+        review = {"spec": {"user": user, "resourceAttributes": asked}}
+        place = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        return bool(_said(self.api.post(place, json=review))["status"]["allowed"])
 
     def _write(self, resource: str, item: dict[str, Any]) -> str:
         """Create an object with its status; returns its id."""
@@ -96,41 +124,20 @@ def _said(answer: httpx.Response) -> dict[str, Any]:
 @contextmanager
 def real_cluster(folder: Path) -> Iterator[RealCluster]:
     """The server, while it runs; skips where it was not built."""
-    api_server = built("kube-apiserver")
-    etcd = program("etcd", "etcd-server")
-    keys, peers, port = free_port(), free_port(), free_port()
-    store = f"http://127.0.0.1:{keys}"
+    program_of_the_server = built("kube-apiserver")
     authority = Authority(folder)
     authority.server("127.0.0.1")
-    certificate = folder / "127.0.0.1.pem"
-    tokens = folder / "tokens.csv"
-    tokens.write_text(f'{TOKEN},admin,1,"system:masters"\n{VIEWER},viewer,2\n')
-    with ExitStack() as stack:
-        stack.enter_context(
-            server(
-                [
-                    etcd,
-                    f"--data-dir={folder / 'etcd'}",
-                    f"--listen-client-urls={store}",
-                    f"--advertise-client-urls={store}",
-                    f"--listen-peer-urls=http://127.0.0.1:{peers}",
-                    f"--initial-advertise-peer-urls=http://127.0.0.1:{peers}",
-                    f"--initial-cluster=default=http://127.0.0.1:{peers}",
-                    "--unsafe-no-fsync",
-                ],
-                lambda: listens(keys),
-                folder / "etcd.log",
-            )
-        )
-        api = stack.enter_context(
-            httpx.Client(
-                base_url=f"https://127.0.0.1:{port}",
-                headers={"Authorization": f"Bearer {TOKEN}"},
-                verify=ssl.create_default_context(cafile=authority.ca_file),
-                trust_env=False,
-                timeout=30,
-            )
-        )
+    port = free_port()
+    with (
+        _store(folder) as store,
+        httpx.Client(
+            base_url=f"https://127.0.0.1:{port}",
+            headers={"Authorization": f"Bearer {TOKEN}"},
+            verify=ssl.create_default_context(cafile=authority.ca_file),
+            trust_env=False,
+            timeout=30,
+        ) as api,
+    ):
 
         def ready() -> bool:
             try:
@@ -138,30 +145,51 @@ def real_cluster(folder: Path) -> Iterator[RealCluster]:
             except httpx.TransportError:
                 return False
 
-        stack.enter_context(
-            server(
-                [
-                    api_server,
-                    f"--etcd-servers={store}",
-                    "--bind-address=127.0.0.1",
-                    f"--secure-port={port}",
-                    f"--cert-dir={folder / 'made'}",
-                    f"--tls-cert-file={certificate}",
-                    f"--tls-private-key-file={certificate}",
-                    f"--token-auth-file={tokens}",
-                    "--authorization-mode=RBAC",
-                    "--service-account-issuer=https://kubernetes.default.svc",
-                    f"--service-account-key-file={certificate}",
-                    f"--service-account-signing-key-file={certificate}",
-                    "--service-cluster-ip-range=10.0.0.0/24",
-                    # Nobody makes the accounts that it would ask for.
-                    "--disable-admission-plugins=ServiceAccount",
-                ],
-                ready,
-                folder / "apiserver.log",
-            )
-        )
-        yield RealCluster(folder, f"https://127.0.0.1:{port}", api)
+        argv = [program_of_the_server, *_options(folder, store, port)]
+        with server(argv, ready, folder / "apiserver.log"):
+            yield RealCluster(folder, f"https://127.0.0.1:{port}", api)
+
+
+@contextmanager
+def _store(folder: Path) -> Iterator[str]:
+    """The address of an etcd that writes nothing through to the disk, while it runs."""
+    etcd = program("etcd", "etcd-server")
+    port = free_port()
+    clients, peers = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{free_port()}"
+    argv = [
+        etcd,
+        f"--data-dir={folder / 'etcd'}",
+        f"--listen-client-urls={clients}",
+        f"--advertise-client-urls={clients}",
+        f"--listen-peer-urls={peers}",
+        f"--initial-advertise-peer-urls={peers}",
+        f"--initial-cluster=default={peers}",
+        "--unsafe-no-fsync",
+    ]
+    with server(argv, lambda: listens(port), folder / "etcd.log"):
+        yield clients
+
+
+def _options(folder: Path, store: str, port: int) -> list[str]:
+    """Of an API server for two users, one of whom may do nothing."""
+    certificate, tokens = folder / "127.0.0.1.pem", folder / "tokens.csv"
+    tokens.write_text(f'{TOKEN},admin,1,"system:masters"\n{VIEWER},viewer,2\n')
+    return [
+        f"--etcd-servers={store}",
+        "--bind-address=127.0.0.1",
+        f"--secure-port={port}",
+        f"--cert-dir={folder / 'made'}",
+        f"--tls-cert-file={certificate}",
+        f"--tls-private-key-file={certificate}",
+        f"--token-auth-file={tokens}",
+        "--authorization-mode=RBAC",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        f"--service-account-key-file={certificate}",
+        f"--service-account-signing-key-file={certificate}",
+        "--service-cluster-ip-range=10.0.0.0/24",
+        # Nobody makes the accounts that it would ask for.
+        "--disable-admission-plugins=ServiceAccount",
+    ]
 
 
 def release(

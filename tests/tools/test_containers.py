@@ -306,8 +306,8 @@ def test_docker_compose(
     assert nobody.error_class == "not_found", nobody
     stopped = execute("docker_compose", {**at, "command": "kill", "allow_destructive": True})
     assert stopped.status == "succeeded", stopped
-    [ended] = execute("docker_compose", at).output["containers"]
-    assert ended["state"].startswith("Exit")
+    [killed] = execute("docker_compose", at).output["containers"]
+    assert killed["state"].startswith("Exit")
     with pytest.raises(AssertionError, match="allow_destructive"):
         execute("docker_compose", {**at, "command": "down"})
     ended = {**at, "command": "down", "allow_destructive": True}
@@ -321,6 +321,21 @@ def test_docker_compose(
     file.write_text(json.dumps({"version": "2.4", "services": {"shop": service}}))
     alone = execute("docker_compose", nowhere)
     assert alone.error_class == "connection_refused", alone
+
+
+def test_the_folder_of_a_project(execute: Execute, podman_engine: Engine, tmp_path: Path) -> None:
+    # The first generation would take whatever file lies above the folder of the attempt.
+    assert "files is required" in refusal("docker_compose", {"project_directory": "/srv/app"})
+    needs("docker", "docker.io")
+    folder = tmp_path / "größe a"
+    folder.mkdir()
+    config = _with_plugin(tmp_path / "config", built("docker-compose"))
+    at = {"engine": podman_engine.address, "plugin": True, "config": config, "command": "config"}
+    empty = execute("docker_compose", {**at, "project_directory": str(folder)})
+    assert empty.error_class == "not_found", empty
+    (folder / "compose.yaml").write_text("services: {shop: {image: a}}\n")
+    found = execute("docker_compose", {**at, "project_directory": str(folder)})
+    assert found.output["lines"] == ["shop"], found
 
 
 def test_compose_that_is_not_there(execute: Execute, tmp_path: Path) -> None:

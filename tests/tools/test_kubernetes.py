@@ -291,24 +291,28 @@ def test_a_secret_that_is_applied_stays_in(
     shown = {**at, "manifest": _secret(SECRET), "arguments": ["--output=json"]}
     with pytest.raises(AssertionError, match="would print what Secrets"):
         execute("kubectl", shown)
-    applied = execute("kubectl", {**shown, "arguments": ["--output=name", "--server-side"]})
+    applied = execute("kubectl", {**shown, "arguments": ["--output=name"]})
     assert applied.output["lines"] == ["secret/login"], applied
-    # kubectl quotes what it sends when the server does not take it, which now needs a new object.
+    # kubectl quotes the patch that somebody may not make.
+    real.allow("viewer", "get", "secrets")
+    changed = {"kubeconfig": real.kubeconfig(VIEWER), "manifest": _secret(f"{SECRET}!")}
+    refused = execute("kubectl", {**at, **changed})
+    assert refused.error_class == "capability_missing", refused
     frozen = execute("kubectl", {**at, "manifest": _secret(SECRET, immutable=True)})
     assert frozen.status == "succeeded", frozen
-    refused = execute("kubectl", {**at, "manifest": _secret(f"{SECRET}!")})
-    assert refused.error_class == "invalid_parameters", refused
-    assert "immutable" in refused.error["message"]
+    late = execute("kubectl", {**at, "manifest": _secret(f"{SECRET}!", immutable=True)})
+    assert late.error_class == "invalid_parameters", late
+    assert "immutable" in late.error["message"]
     kept = real.read("secrets", "login")
     assert kept is not None
     assert base64.b64decode(kept["data"]["password"]).decode() == SECRET
     records = b"".join(
         part for parts in every_record(stack[0].client_options).values() for part in parts
     )
+    assert b"error when applying patch" in records
     for text in (SECRET, f"{SECRET}!"):
-        encoded = base64.b64encode(text.encode()).rstrip(b"=")
         assert text.encode() not in records
-        assert encoded not in records
+        assert base64.b64encode(text.encode()).rstrip(b"=") not in records
 
 
 def test_two_who_apply_the_same_field(execute: Execute, real: RealCluster) -> None:
@@ -339,6 +343,8 @@ def test_what_is_created_from_literals(execute: Execute, real: RealCluster) -> N
     assert kept is not None
     assert kept["data"] == {"a": "größer, {x}\n; $(id)", "b": "="}
     assert execute("kubectl", creating).error_class == "conflict"
+    other = {**creating, "kubeconfig": real.kubeconfig(VIEWER)}
+    assert execute("kubectl", other).error_class == "capability_missing"
     wrong = execute("kubectl", {**at, "arguments": ["configmap", "Wrong_Name"]})
     assert wrong.error_class == "invalid_parameters", wrong
 
@@ -352,7 +358,10 @@ def test_a_kustomization(execute: Execute, real: RealCluster, tmp_path: Path) ->
     )
     at = {"kubeconfig": real.kubeconfig(), "kustomization": str(tmp_path)}
     differs = execute("kubectl", {**at, "command": "diff"})
-    assert "of-the-operator" not in json.dumps(differs.output)
+    assert (differs.status, differs.output["exit_code"]) == ("succeeded", 1)
+    assert "+  size: größer" in differs.output["lines"]
+    hidden = base64.b64encode(b"of-the-operator").decode()
+    assert hidden not in json.dumps(differs.output)
     assert real.names("configmaps") == []
     applied = execute("kubectl", {**at, "command": "apply"})
     assert sorted(applied.output["lines"]) == [
@@ -365,5 +374,7 @@ def test_a_kustomization(execute: Execute, real: RealCluster, tmp_path: Path) ->
     removed = execute("kubectl", {**at, "command": "delete", "allow_destructive": True})
     assert removed.status == "succeeded", removed
     assert real.names("configmaps") == real.names("secrets") == []
+    same = execute("kubectl", {**at, "command": "diff"})
+    assert same.output["exit_code"] == 1
     elsewhere = execute("kubectl", {**at, "command": "apply", "kustomization": "/srv"})
     assert elsewhere.error_class == "capability_missing", elsewhere

@@ -24,7 +24,11 @@ TOKEN = "a-token-of-the-tests"
 #: The login of somebody who may do nothing.
 VIEWER = "a-token-without-rights"
 #: The API group of what is not in the first one.
-GROUPS = {"deployments": "apps/v1"}
+GROUPS = {
+    "deployments": "apps/v1",
+    "roles": "rbac.authorization.k8s.io/v1",
+    "rolebindings": "rbac.authorization.k8s.io/v1",
+}
 _RESOURCES = {
     "pods": ("Pod", True),
     "namespaces": ("Namespace", False),

@@ -54,3 +54,15 @@ def test_a_patch_of_it_is_masked() -> None:
     assert masker.text(f"error when applying patch:\n{patch}\nto:") == (
         'error when applying patch:\n{"data": {"a": "***", "b": "***="}}\nto:'
     )
+
+
+def test_a_list_that_stands_for_very_many() -> None:
+    ten = ", ".join(["*a"] * 100)
+    text = f"- &a {{kind: Secret, data: {{a: b}}, items: [{ten}]}}".removeprefix("- ")
+    assert values_within(text) == {"b"}
+    levels = "".join(
+        f"l{n}: &l{n} {{kind: List, items: [{', '.join([f'*l{n - 1}'] * 100)}]}}\n"
+        for n in range(1, 4)
+    )
+    many = f"kind: List\nl0: &l0 {{kind: Secret, data: {{a: hunter22}}}}\n{levels}items: [*l3]\n"
+    assert values_within(many) == {"hunter22"}

@@ -164,6 +164,8 @@ def test_nothing_is_given_out_whose_use_cannot_be_recorded(store: Given) -> None
         ("test_path", {"host": "win-01", "path": "C:\\a"}, "password", "win-01"),
         ("invoke_webrequest", {"host": "win-01", "url": "http://in/"}, "headers", "in"),
         ("invoke_webrequest", {"host": "win-01", "url": "http://in/"}, "password", "win-01"),
+        ("docker", {"server": "Registry:5000", "engine": "unix:///a"}, "password", "registry"),
+        ("docker", {"server": "registry", "host": "web-01"}, "password", "registry"),
     ],
 )
 def test_who_gets_it(
