@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from drivers.context import Failure
+from tests.tools.captures.handmade import Talk, pcap
 from tests.tools.driven import outcomes
 from tests.tools.odd import place
 from tests.tools.odd.calls import CALLS
@@ -122,3 +123,20 @@ def test_the_peer_is_reached(tmp_path: Path, tool: str) -> None:
     assert isinstance(outcome, Failure), outcome
     assert set(listener.came) == {"::1"}, outcome
     assert outcome.error_class not in ("invalid_parameters", "internal"), outcome
+
+
+_ENDS = ("2001:db8::7", "2001:db8::80")
+_FILTERED = [
+    tool.name for tool in load().all() if {"capture", "file", "address"} <= set(tool.parameters)
+]
+
+
+@over_every(_FILTERED, "IPv6 peer")
+def test_packets_of_an_address_are_those_of_it(tmp_path: Path, tool: str) -> None:
+    frames = Talk(*_ENDS).open().say(b"GET /kept HTTP/1.1\r\n\r\n").close().frames
+    file = tmp_path / "talk.pcap"
+    file.write_bytes(pcap(frames))
+    more = {"operation": "summary"} if tool == "dpkt" else {}
+    calls = [{**more, "file": str(file), "address": one} for one in (*_ENDS, "2001:db8::9")]
+    ended = outcomes(tool, *calls, capture_folders=str(tmp_path), state_dir=str(tmp_path / "s"))
+    assert [(one.output or {})["packets"] for one in ended] == [len(frames), len(frames), 0]
