@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.tools import coverage_page
+from tests.tools.odd import page as odd_inputs
 from toolmeta import registry
 
 COUNTS = {"automation": 134, "communication": 4, "asset": 5, "network": 41}
@@ -68,6 +69,11 @@ def test_every_line_has_a_kind_and_a_reason() -> None:
 def test_enough_of_them_really_run() -> None:
     real = [line.tool for line in coverage_page.covered() if line.kind == "real"]
     assert len(real) >= REALLY_RUN, f"{len(real)} of {REALLY_RUN}"
+
+
+def test_every_odd_input_that_a_tool_takes_is_tried_or_has_a_reason() -> None:
+    faults = odd_inputs.faults()
+    assert not faults, "; ".join(faults)
 
 
 def test_the_page_is_what_the_files_say() -> None:

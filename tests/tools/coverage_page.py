@@ -11,6 +11,8 @@ from pathlib import Path
 
 import yaml
 
+from tests.tools.odd import page as odd_inputs
+
 FOLDER = Path(__file__).parent / "coverage"
 PAGE = Path(__file__).parents[2] / "docs" / "tools-coverage.md"
 #: The program or server itself; a server of this project that speaks as a device does; a fake that
@@ -70,6 +72,7 @@ def page() -> str:
         f"{kinds['recorded']} run against a fake that records what it is asked, because the real "
         "program cannot be had there.\n\n"
         f"| tool | kind | how |\n|---|---|---|\n{rows}"
+        f"{odd_inputs.section({line.tool: line.kind for line in lines})}"
     )
 
 

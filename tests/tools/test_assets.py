@@ -89,6 +89,7 @@ def test_a_delete_must_be_confirmed(inventory: Inventory, parameters: dict[str, 
     assert inventory("list")["total"] == 1
 
 
+@pytest.mark.tried("asset_create", "asset_delete", inputs=("IPv6 peer",))
 def test_a_delete_by_address_takes_one_or_none(inventory: Inventory) -> None:
     for name in ("a", "b"):
         inventory("create", hostname=name, ip_address="192.0.2.1")

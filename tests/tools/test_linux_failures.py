@@ -42,6 +42,7 @@ def folder() -> Iterator[Path]:
         yield folder
 
 
+@pytest.mark.tried(*_READERS, inputs=("unreadable", "unprivileged"))
 @pytest.mark.parametrize("tool", _READERS)
 def test_a_file_to_read(folder: Path, tool: str) -> None:
     if tool == "awk":

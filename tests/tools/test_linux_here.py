@@ -184,6 +184,7 @@ def test_openssl(execute: Execute, tmp_path: Path) -> None:
     assert version["version"][0].isdigit()
 
 
+@pytest.mark.tried("psql", inputs=("password", "wrong user"))
 def test_psql(execute: Execute, tmp_path_factory: pytest.TempPathFactory) -> None:
     running = PostgresServer(Path(tmp_path_factory.mktemp("psql")) / "data")
     running.start()

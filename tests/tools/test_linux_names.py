@@ -40,6 +40,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.tried("find", inputs=("names",))
 def test_find(folder: Path) -> None:
     output = answer("find", {"path": str(folder), "type": "file"}, as_root=True)
     found = {item["path"]: item["size_bytes"] for item in output["matches"]}
@@ -47,6 +48,7 @@ def test_find(folder: Path) -> None:
     assert output["count"] == len(HOSTILE)
 
 
+@pytest.mark.tried("grep", inputs=("names",))
 def test_grep(folder: Path) -> None:
     asked = {"pattern": "needle", "paths": [str(folder)], "recursive": True}
     output = answer("grep", asked, as_root=True)
@@ -55,6 +57,7 @@ def test_grep(folder: Path) -> None:
     assert sorted(output["files"]) == sorted(item.path for item in os.scandir(folder))
 
 
+@pytest.mark.tried("ls", inputs=("names",))
 def test_ls(folder: Path) -> None:
     output = answer("ls", {"path": str(folder), "show_hidden": True}, as_root=True)
     assert sorted(item["name"] for item in output["entries"]) == sorted(
@@ -62,6 +65,7 @@ def test_ls(folder: Path) -> None:
     )
 
 
+@pytest.mark.tried("du", inputs=("names",))
 def test_du(tmp_path: Path) -> None:
     for name in HOSTILE:
         (tmp_path / "sizes" / name).mkdir(parents=True)
@@ -71,6 +75,7 @@ def test_du(tmp_path: Path) -> None:
     assert found == sizes
 
 
+@pytest.mark.tried("df", inputs=("names",))
 def test_df(tmp_path: Path) -> None:
     """Sources and folders with blanks, numbers and signs of two cells; the kernel's own list."""
     root_only()

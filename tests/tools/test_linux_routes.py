@@ -56,6 +56,7 @@ def _own_address(target: str, family: socket.AddressFamily = socket.AF_INET) -> 
         return str(door.getsockname()[0])
 
 
+@pytest.mark.tried("ip", inputs=("IPv6 peer",))
 def test_ip_changes_addresses_and_links() -> None:
     seen: list[Any] = []
     address = {"device": _DEVICE, "address": "192.0.2.10/24"}
@@ -175,6 +176,7 @@ class _Door:
             self.reached.append(True)
 
 
+@pytest.mark.tried("iptables", inputs=("IPv6 peer",))
 @pytest.mark.parametrize(
     ("family", "own", "away", "new"),
     [

@@ -47,6 +47,7 @@ def denied(tree: Path, *names: str) -> set[tuple[str, str]]:
     return {(str(tree / name), "Permission denied") for name in names}
 
 
+@pytest.mark.tried("find", inputs=("unreadable",))
 def test_find_gives_what_it_found(tree: Path) -> None:
     output = answer("find", {"path": str(tree)})
     # What a user without rights can list: names of the folder itself, and what is in `open`.
@@ -59,6 +60,7 @@ def test_find_gives_what_it_found(tree: Path) -> None:
     assert (whole["complete"], whole["error_count"], whole["errors"]) == (True, 0, [])
 
 
+@pytest.mark.tried("grep", inputs=("unreadable",))
 def test_grep_gives_what_it_found(tree: Path) -> None:
     output = answer("grep", {"pattern": "needle", "paths": [str(tree)], "recursive": True})
     assert output["matches"] == [{"file": str(tree / "open" / "file"), "line": 1, "text": "needle"}]
@@ -70,6 +72,7 @@ def test_grep_gives_what_it_found(tree: Path) -> None:
     assert (sure["found"], sure["complete"]) == (False, True)
 
 
+@pytest.mark.tried("du", inputs=("unreadable",))
 def test_du_gives_what_it_measured(tree: Path) -> None:
     output = answer("du", {"path": str(tree)})
     sizes = {item["path"]: item["size_bytes"] for item in output["entries"]}
@@ -79,6 +82,7 @@ def test_du_gives_what_it_measured(tree: Path) -> None:
     assert unread(output) == denied(tree, *SHUT)
 
 
+@pytest.mark.tried("ls", inputs=("unreadable",))
 def test_ls_gives_what_it_listed(tree: Path) -> None:
     output = answer("ls", {"path": str(tree), "recursive": True})
     assert {item["name"] for item in output["entries"]} == {

@@ -74,6 +74,7 @@ def test_nmap_finds_the_hosts_of_a_network(execute: Execute, lab: Lab) -> None:
     assert {host["address"] for host in result.output["hosts"]} == {lab.here, lab.server}
 
 
+@pytest.mark.tried("nmap", inputs=("IPv6 peer",))
 def test_nmap_scans_ipv6(execute: Execute, lab: Lab) -> None:
     need("nmap")
     for technique in ("connect", "syn"):
@@ -226,6 +227,10 @@ _WITHOUT = textwrap.dedent("""
         ("dns_analyzer", '{"interface": "lo"}', "capability_missing"),
     ],
 )
+@pytest.mark.tried(
+    *("nmap", "masscan", "arp_scan", "netdiscover", "tcpdump", "ngrep", "dns_analyzer"),
+    inputs=("unprivileged",),
+)
 def test_missing_capability_is_said_before_anything_runs(
     tool: str, parameters: str, expected: str, tmp_path: Any
 ) -> None:
@@ -259,6 +264,7 @@ def test_ping_counts_answers(execute: Execute, lab: Lab) -> None:
     assert 0 < result.output["rtt_avg_ms"] < 1_000
 
 
+@pytest.mark.tried("ping", "traceroute", "dig", "host", "nslookup", inputs=("IPv6 peer",))
 def test_probes_over_ipv6(execute: Execute, lab: Lab) -> None:
     need("ping", "iputils-ping")
     need("traceroute")

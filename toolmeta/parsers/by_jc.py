@@ -10,6 +10,8 @@ import jc
 #: Of `ifconfig` and `lsb_release`, whose longest lines have some 150 characters: the expressions of
 #: jc take a time that grows with the square of a line and more.
 _LONGEST_LINE: Final = 500
+#: The same expressions take a second for so many lines; a thousand interfaces have half of them.
+_MOST_LINES: Final = 20_000
 #: The headers, and the first three columns in their widths, which the 20 characters that netstat
 #: keeps of a program's name have no room for.
 _NETSTAT_LINE: Final = re.compile(
@@ -28,16 +30,14 @@ def free(stdout: str) -> dict[str, Any]:
 
 def ifconfig(stdout: str) -> dict[str, Any]:
     """The interfaces."""
-    if any(len(line) > _LONGEST_LINE for line in stdout.splitlines()):
-        raise ValueError("a line is too long")
+    _bounded(stdout)
     interfaces = _rows("ifconfig", stdout) if stdout.strip() else []
     return {"interfaces": interfaces, "count": len(interfaces)}
 
 
 def lsb_release(stdout: str) -> dict[str, Any]:
     """The four facts, by their names in snake case."""
-    if any(len(line) > _LONGEST_LINE for line in stdout.splitlines()):
-        raise ValueError("a line is too long")
+    _bounded(stdout)
     (facts,) = _rows("lsb_release", stdout)
     return {name.lower().replace(" ", "_"): value for name, value in facts.items()}
 
@@ -65,6 +65,15 @@ def _socket(row: dict[str, Any]) -> dict[str, Any]:
         "pid": row.get("pid"),
         "program": row.get("program_name"),
     }
+
+
+def _bounded(stdout: str) -> None:
+    """Refuses what the expressions of jc would take very long for."""
+    lines = stdout.splitlines()
+    if len(lines) > _MOST_LINES:
+        raise ValueError("too many lines")
+    if any(len(line) > _LONGEST_LINE for line in lines):
+        raise ValueError("a line is too long")
 
 
 def _rows(parser: str, stdout: str) -> list[dict[str, Any]]:

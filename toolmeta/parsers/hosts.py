@@ -36,6 +36,8 @@ def ssh_keygen(stdout: str) -> dict[str, Any]:
     output: dict[str, Any] = {"text": stdout}
     entries: list[str] = []
     for line in stdout.split("\n"):
+        if not line:
+            continue
         found = _FINGERPRINT.match(line)
         if found is not None:
             output["fingerprint"] = found["print"]
@@ -44,7 +46,7 @@ def ssh_keygen(stdout: str) -> dict[str, Any]:
                 output |= {"bits": int(found["bits"]), "type": found["type"]}
         elif re.match(r"(ssh|ecdsa|sk)-\S+ AAAA", line):
             output["public_key"] = line
-        elif line and not line.startswith("#") and " AAAA" in line:
+        elif not line.startswith("#") and " AAAA" in line:
             entries.append(line)
     if entries or "found: line" in stdout:
         output |= {"entries": entries, "found": True}

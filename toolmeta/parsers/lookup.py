@@ -24,6 +24,8 @@ def parse(stdout: str) -> dict[str, Any]:
     """The records; the status is `NOERROR` or why there are none."""
     records: list[dict[str, Any]] = []
     for line in stdout.split("\n"):
+        if " " not in line:
+            continue
         for sentence, kind in _SENTENCES.items():
             name, found, data = line.partition(sentence)
             if found and " " not in name:

@@ -14,8 +14,15 @@ from tests.fakes.camera import Camera
 from tests.fakes.camera_apis import Reply
 from tests.tools.cameras.kit import PASSWORD, On, attempt, succeed
 from tests.tools.conftest import Execute
+from tests.tools.odd.inputs import over_every
+from toolmeta.registry import load
+
+TOOLS = [tool.name for tool in load().all() if tool.run.driver == "vapix"]
 
 
+@pytest.mark.tried(
+    "axis_vapix_io_ports", "axis_vapix_device_info", inputs=("password", "wrong user")
+)
 def test_login(on: On) -> None:
     """Digest only; a stale nonce is answered anew, a wrong password is refused once and for all."""
     on.camera.logins.nonce_uses = 1
@@ -26,6 +33,23 @@ def test_login(on: On) -> None:
     assert wrong.error["transient"] is False
     assert PASSWORD not in repr((wrong.error, wrong.output))
     assert [kind["type"] for kind in wrong.events].count("step.started") == 1
+
+
+@over_every(TOOLS, "password", "wrong user")
+def test_logins_of_every_tool(camera: Camera, tool: str) -> None:
+    """With its login each gets an answer of the camera; nobody else does."""
+    found = load().get(tool)
+    assert found is not None
+    asked = {name: found.example.parameters[name] for name in found.example.parameters}
+    for name in ("host", "username", "password"):
+        del asked[name]
+    for wrong in ({"username": "nobody"}, {"password": f"{PASSWORD}-wrong"}):
+        _, refused = attempt(camera, tool, **{**asked, **wrong})
+        assert isinstance(refused, Failure), refused
+        assert (refused.error_class, refused.transient) == ("login_refused", False)
+        assert PASSWORD not in repr(refused)
+    _, answered = attempt(camera, tool, **asked)
+    assert not isinstance(answered, Failure) or answered.error_class != "login_refused", answered
 
 
 @pytest.mark.parametrize(

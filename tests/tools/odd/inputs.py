@@ -14,9 +14,11 @@ from toolmeta.parameters import Parameter, Shape
 INPUTS: Final = {
     "names": "file names with blanks, UTF-8 in both forms, words of a shell, dashes, line breaks",
     "unreadable": "what may not be read or is not there",
-    "large": "1 GB of output",
-    "long line": "a line of 100 MB",
-    "locale": "a German login or executor",
+    "large": "1 GB of output, by the program where it prints files, else read as if it came from "
+    "it; less in CI, all of it with `make long`",
+    "long line": "a line of 100 MB, in the same ways",
+    "locale": "a German login and a German executor; of a program that is not installed this and "
+    "the logins are tried up to `program_missing`",
     "unprivileged": "an executor or a login without rights",
     "key": "login with a key",
     "password": "login with a password",

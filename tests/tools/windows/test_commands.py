@@ -22,6 +22,7 @@ WINDOWS = [tool for tool in registry.load().all() if tool.kind == "windows"]
 SCRIPTS = {"powershell", "invoke_command", "measure_command", "start_job"}
 
 
+@pytest.mark.tried(*(tool.name for tool in WINDOWS), inputs=("password",))
 @pytest.mark.parametrize("tool", WINDOWS, ids=lambda tool: tool.name)
 def test_the_example_runs_and_its_output_fits(lab: Lab, tool: Any) -> None:
     host = lab.host()
@@ -46,6 +47,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+@pytest.mark.tried("get_acl", "get_filehash", "test_path", inputs=("names",))
 @pytest.mark.parametrize("tool", WINDOWS, ids=lambda tool: tool.name)
 def test_no_value_becomes_part_of_a_command(tool: Any) -> None:
     """Whatever a parameter holds, the text of the commands stays the definition's own."""
@@ -113,6 +115,7 @@ def test_more_than_the_limit_is_cut_and_said(lab: Lab) -> None:
     assert not output("get_service", outcome)["truncated"]
 
 
+@pytest.mark.tried("powershell", inputs=("large", "long line"))
 def test_an_endless_output_is_published_counted_and_bounded(lab: Lab) -> None:
     left = iter(range(3_000))
 

@@ -13,7 +13,11 @@ from tests.certificates import Authority
 from tests.fakes.psrp import security
 from tests.fakes.psrp.server import FakeWindows, WsmanFault
 from tests.fakes.psrp.shells import Reply
+from tests.tools.odd.inputs import over_every
 from tests.tools.windows.kit import Lab, bound, login, output
+from toolmeta import registry
+
+WINDOWS = [tool.name for tool in registry.load().all() if tool.run.driver == "winrm"]
 
 
 def closed_port() -> int:
@@ -50,6 +54,20 @@ def test_ways_not_to_get_in(lab: Lab, tmp_path: Path) -> None:
     assert bytes(stranger.wire) == b""
     # A certificate for another name is none.
     assert failure(lab, host, host="localhost").error_class == "tls_failed"
+
+
+@over_every(WINDOWS, "wrong user")
+def test_nobody_is_let_in(lab: Lab, tool: str) -> None:
+    """Whatever is asked: no command comes to the host."""
+    host = lab.host()
+    example = registry.load().get(tool)
+    assert example is not None
+    given = {**example.example.parameters, **login(host, user="nobody-here")}
+    outcome, run = lab.attempt(bound(tool, given))
+    assert isinstance(outcome, Failure), outcome
+    assert (outcome.error_class, outcome.transient) == ("login_refused", False)
+    assert host.calls == []
+    assert bytes(run.output.stdout) == b""
 
 
 def test_what_the_host_refuses(lab: Lab) -> None:
