@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
-from devstack.postgres import PostgresServer
 from tests.certificates import Authority
 from tests.tools.catalogue import refusal
 from tests.tools.conftest import Execute, Result
@@ -311,79 +309,3 @@ def test_mysqldump(execute: Execute, mariadb: int, tmp_path: Path) -> None:
     assert refused.error_class == "login_refused"
     away = execute("mysqldump", on(mariadb, path="/no/such/folder/x"))
     assert away.error_class == "capability_missing", away
-
-
-# Postgres
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """A server of the tests' own with two databases; the parameters that reach it."""
-    program("pg_dump", "postgresql-client")
-    running = PostgresServer(Path(tmp_path_factory.mktemp("postgres")) / "data")
-    running.start()
-    try:
-        with psycopg.connect(running.dsn, autocommit=True) as connection:
-            info = connection.info
-            where = {
-                "server": "127.0.0.1",
-                "port": info.port,
-                "user": info.user,
-                "password": info.password,
-            }
-            connection.execute("create database shop")
-            connection.execute("create database copy")
-        with psycopg.connect(running.dsn, dbname="shop") as connection:
-            connection.execute("create table orders (id int primary key, state text)")
-            connection.execute("insert into orders values (1, 'open'), (2, 'done')")
-        yield {**where, "dsn": running.dsn}
-    finally:
-        running.remove()
-
-
-def test_pg_dump_and_restore(execute: Execute, postgres: dict[str, Any], tmp_path: Path) -> None:
-    where = {key: value for key, value in postgres.items() if key != "dsn"}
-    dump = tmp_path / "shop.dump"
-    succeeded(execute("pg_dump", {**where, "database": "shop", "path": str(dump)}))
-    assert dump.stat().st_size > 0
-    listed = succeeded(execute("pg_restore", {"path": str(dump)}))
-    assert ("TABLE DATA", "orders") in [(item["type"], item["name"]) for item in listed["entries"]]
-    restore = {**where, "operation": "restore", "database": "copy", "path": str(dump)}
-    succeeded(execute("pg_restore", restore))
-    with psycopg.connect(postgres["dsn"], dbname="copy") as connection:
-        rows = connection.execute("select id, state from orders order by id").fetchall()
-    assert rows == [(1, "open"), (2, "done")]
-    assert execute("pg_restore", restore).error_class == "conflict"
-    succeeded(execute("pg_restore", {**restore, "clean": True}))
-    plain = {**where, "database": "shop", "path": str(tmp_path / "p.sql"), "format": "plain"}
-    succeeded(execute("pg_dump", {**plain, "exclude_data": ["public.ord*"]}))
-    text = (tmp_path / "p.sql").read_text()
-    assert ("CREATE TABLE public.orders" in text, "COPY public.orders" in text) == (True, False)
-    succeeded(execute("pg_dump", {**plain, "exclude_tables": ["orders"]}))
-    assert "orders" not in (tmp_path / "p.sql").read_text()
-    succeeded(execute("pg_dump", {**plain, "exclude_schemas": ["public"]}))
-    assert "orders" not in (tmp_path / "p.sql").read_text()
-
-
-def test_postgres_clients_say_what_is_wrong(
-    execute: Execute, postgres: dict[str, Any], tmp_path: Path
-) -> None:
-    where = {key: value for key, value in postgres.items() if key != "dsn"}
-    dump = {**where, "database": "shop", "path": str(tmp_path / "d")}
-    assert execute("pg_dump", {**dump, "password": "wrong-password"}).error_class == "login_refused"
-    assert execute("pg_dump", {**dump, "port": NOBODY}).error_class == "connection_refused"
-    far = {**dump, "server": "no-such-host.invalid"}
-    assert execute("pg_dump", far).error_class == "unreachable"
-    assert execute("pg_dump", {**dump, "database": "gone"}).error_class == "not_found"
-    assert execute("pg_dump", {**dump, "tables": ["gone"]}).error_class == "not_found"
-    assert execute("pg_restore", {"path": str(tmp_path / "x")}).error_class == "not_found"
-    plain = tmp_path / "plain"
-    plain.write_text("select 1;")
-    assert execute("pg_restore", {"path": str(plain)}).error_class == "invalid_parameters"
-
-
-def test_pg_isready(execute: Execute, postgres: dict[str, Any]) -> None:
-    where = {"server": "127.0.0.1", "port": postgres["port"]}
-    output = succeeded(execute("pg_isready", where))
-    assert output["message"].endswith("accepting connections")
-    assert execute("pg_isready", {**where, "port": NOBODY}).status == "failed"

@@ -1,4 +1,4 @@
-"""Clients of MongoDB, which Debian does not have: recorded fakes through the whole system."""
+"""Clients of MongoDB with recorded fakes: logins, and what keeps a password out of argv."""
 
 from __future__ import annotations
 
@@ -120,14 +120,42 @@ def test_mongodump_recorded(execute: Execute, fake_program: FakePrograms, tmp_pa
     assert fake.stdin == "canary-password\n"
 
 
-def test_mongodb_faults_have_classes(execute: Execute, fake_program: FakePrograms) -> None:
-    fake_program(
-        "mongosh", stderr="MongoServerError: Authentication failed.\n", exit_code=1, stdout=""
-    )
-    assert execute("mongosh", {"server": "127.0.0.1"}).error_class == "login_refused"
+def test_refused_logins_of_mongodb(execute: Execute, fake_program: FakePrograms) -> None:
+    """The server of test_mongodb_server.py knows no users; these are the words of MongoDB's own."""
+    said = {
+        "errorLabelSet": {},
+        "errorResponse": {"ok": 0, "errmsg": "Authentication failed.", "code": 18},
+        "code": 18,
+        "codeName": "AuthenticationFailed",
+        "connectionGeneration": 0,
+        "message": "Authentication failed.",
+        "name": "MongoServerError",
+    }
+    fake_program("mongosh", stdout=json.dumps(said, indent=2), exit_code=1)
+    refused = execute("mongosh", {"server": "127.0.0.1"})
+    assert refused.error_class == "login_refused"
+    assert '"message": "Authentication failed."' in refused.error["message"]
     fake_program(
         "mongodump",
-        stderr="Failed: can't create session: failed to connect: connection refused\n",
+        stderr="2026-11-20T08:00:00.000+0000\tFailed: can't create session: failed to connect to "
+        "mongodb://127.0.0.1:27017/: connection() error occurred during connection handshake: auth "
+        "error: sasl conversation error: unable to authenticate using mechanism "
+        '"SCRAM-SHA-256": (AuthenticationFailed) Authentication failed.\n',
         exit_code=1,
     )
-    assert execute("mongodump", {"path": "/srv/x"}).error_class == "connection_refused"
+    assert execute("mongodump", {"path": "/srv/x"}).error_class == "login_refused"
+    fake_program(
+        "mongodump",
+        stderr="2026-11-20T08:00:00.000+0000\tFailed: error getting collections for database "
+        "`shop`: error running `listCollections`. Database: `shop` Err: (Unauthorized) command "
+        "listCollections requires authentication\n",
+        exit_code=1,
+    )
+    assert execute("mongodump", {"path": "/srv/x"}).error_class == "login_refused"
+    fake_program(
+        "mongodump",
+        stderr="2026-11-20T08:00:00.000+0000\tFailed: error dumping metadata: error creating "
+        "directory for metadata file /srv/(Unauthorized) x/shop: mkdir: not a directory\n",
+        exit_code=1,
+    )
+    assert execute("mongodump", {"path": "/srv/x"}).error_class == "exit_status"

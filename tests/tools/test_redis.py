@@ -103,3 +103,12 @@ def test_redis_benchmark(execute: Execute, open_redis: int) -> None:
     assert [item["test"] for item in output["results"]] == ["SET", "GET"]
     assert all(item["requests_per_second"] > 0 for item in output["results"])
     assert all(item["p99_ms"] >= 0 for item in output["results"])
+
+
+def test_redis_benchmark_says_what_is_wrong(execute: Execute, redis: int, open_redis: int) -> None:
+    parameters = {"server": "127.0.0.1", "requests": 10, "clients": 2, "tests": ["set"]}
+    closed = execute("redis_benchmark", {**parameters, "port": redis})
+    assert closed.error_class == "login_refused", closed
+    assert "NOAUTH Authentication required." in closed.error["message"]
+    absent = execute("redis_benchmark", {**parameters, "port": open_redis, "database": 99})
+    assert absent.error_class == "invalid_parameters", absent

@@ -20,6 +20,7 @@ _ENTRY: Final = re.compile(r"^(\d+); \d+ \d+ (.+?) (\S+) (\S+) ?(\S*)$")
 _SETTING: Final = re.compile(r"\A\s*defensive on\s*$", re.M)
 _ABSENT: Final = re.compile(r"Error: Table '([^']+)' doesn't exist")
 _DUMPED: Final = re.compile(r"done dumping (?P<name>.+) \((?P<documents>\d+) documents?\)")
+_UNDUMPED: Final = re.compile(r"^\S+\t(namespace with DB .* does not exist)$", re.M)
 _BENCHMARK: Final = {
     "test": "test",
     "rps": "requests_per_second",
@@ -145,7 +146,13 @@ def redis_benchmark(stdout: str) -> dict[str, Any]:
 
 
 def mongodump(stdout: str) -> dict[str, Any]:
-    """The collections that were dumped, from the messages."""
+    """The collections that were dumped, from the messages.
+
+    Raises `ValueError` where the named one is not there, after which the program ends with 0.
+    """
+    absent = _UNDUMPED.search(stdout)
+    if absent is not None:
+        raise ValueError(absent[1])
     found = [match for line in stdout.split("\n") if (match := _DUMPED.search(line))]
     collections = [
         {"collection": match["name"], "documents": int(match["documents"])} for match in found
