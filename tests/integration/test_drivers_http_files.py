@@ -70,7 +70,11 @@ def sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-@pytest.mark.parametrize("name", ["image.iso", "ümlaut \u202e name", "-leading", "." + "x" * 190])
+@pytest.mark.tried("curl", inputs=("names",))
+@pytest.mark.parametrize("name", [
+    "image.iso", "ümlaut \u202e name", "u\u0308mlaut", "-leading", "." + "x" * 190,
+    "$(touch x); `y` '{{z}}' %s",
+])  # fmt: skip
 def test_an_answer_becomes_a_file(folder: Path, name: str) -> None:
     target = folder / name
     outcome, _ = curl(folder, {"/it": reply(200, BODY)}, output_file=str(target))
@@ -364,6 +368,7 @@ def test_without_the_setting_no_file_is_touched(folder: Path) -> None:
     assert "RUNSTREAM_TRANSFER_FOLDERS" in message and "none" in message
 
 
+@pytest.mark.tried("curl", inputs=("unreadable",))
 def test_a_missing_file_and_one_that_is_too_large(folder: Path) -> None:
     gone = {"method": "PUT", "upload_file": str(folder / "gone")}
     failed(curl(folder, {}, **gone)[0], "not_found")
@@ -379,7 +384,7 @@ def test_a_missing_file_and_one_that_is_too_large(folder: Path) -> None:
     {"method": "PUT", "upload_file": "/srv/x", "body": "x"},
     {"method": "PUT", "upload_file": "/srv/x", "form_files": {"f": "/srv/y"}},
     {"method": "HEAD", "output_file": "/srv/x"},
-    {"output_file": "relative"},
+    {"output_file": "relative"}, {"output_file": "/srv/two\nlines"},
     {"overwrite": True},
     {"output_file": "/srv/x", "file_mode": "0777"},
     {"output_file": "/srv/x", "max_file_bytes": 2**31},

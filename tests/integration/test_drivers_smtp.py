@@ -35,6 +35,8 @@ class Inbox:
 
     def __init__(self) -> None:
         self.mails: list[tuple[Envelope, Any, bool]] = []
+        #: Addresses that mails came from.
+        self.peers: list[str] = []
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -52,6 +54,7 @@ class Inbox:
         assert isinstance(envelope.content, bytes)
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
         self.mails.append((envelope, message, session.ssl is not None))
+        self.peers.append(str(session.peer[0]) if isinstance(session.peer, tuple) else "")
         return "250 2.0.0 queued"
 
 
@@ -63,8 +66,8 @@ def authenticate(
 
 
 @contextmanager
-def server(inbox: Inbox, **options: Any) -> Iterator[int]:
-    controller = Controller(inbox, hostname="127.0.0.1", port=0, **options)
+def server(inbox: Inbox, *, hostname: str = "127.0.0.1", **options: Any) -> Iterator[int]:
+    controller = Controller(inbox, hostname=hostname, port=0, **options)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         controller.port = probe.getsockname()[1]

@@ -49,6 +49,7 @@ def failed(outcome: Outcome, error_class: str) -> str:
     return outcome.message
 
 
+@pytest.mark.tried("sendmail", inputs=("password", "wrong user"))
 def test_a_server_with_starttls_and_login(authority: Authority) -> None:
     inbox = Inbox()
     options = {
@@ -60,6 +61,7 @@ def test_a_server_with_starttls_and_login(authority: Authority) -> None:
         login = {"username": "me", "password": "canary"}
         good = send({**step, **login})
         wrong = send({**step, **login, "password": "canary-wrong"})
+        nobody = send({**step, **login, "username": "nobody"})
         untrusted = send({**step, **login, "ca": None})
         other_name = send({**step, **login, "server": "127.0.0.1"})
         anonymous = send(step)
@@ -71,6 +73,7 @@ def test_a_server_with_starttls_and_login(authority: Authority) -> None:
         (["ops@example.org"], True)
     ]
     failed(wrong, "login_refused")
+    failed(nobody, "login_refused")
     failed(untrusted, "tls_failed")
     failed(other_name, "tls_failed")
     failed(anonymous, "mail_refused")
@@ -91,6 +94,15 @@ def test_implicit_tls_and_none(authority: Authority) -> None:
         failed(send(plain), "tls_failed")
         assert isinstance(send({**plain, "tls": "none"}), Success)
     assert len(inbox.mails) == 2
+
+
+@pytest.mark.tried("sendmail", inputs=("IPv6 peer",))
+def test_a_server_at_an_ipv6_address() -> None:
+    inbox = Inbox()
+    with server(inbox, hostname="::1") as port:
+        outcome = send({"server": "::1", "port": port, "tls": "none"})
+    assert isinstance(outcome, Success), outcome
+    assert inbox.peers == ["::1"]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
