@@ -202,7 +202,7 @@ def test_what_is_not_one_address_is_refused(address: str) -> None:
 
 def test_starttls_with_login(authority: Authority) -> None:
     inbox = Inbox()
-    options = {
+    options: dict[str, Any] = {
         "tls_context": authority.server("localhost"),
         "authenticator": authenticate,
         "auth_required": True,

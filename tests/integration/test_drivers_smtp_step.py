@@ -52,7 +52,7 @@ def failed(outcome: Outcome, error_class: str) -> str:
 @pytest.mark.tried("sendmail", inputs=("password", "wrong user"))
 def test_a_server_with_starttls_and_login(authority: Authority) -> None:
     inbox = Inbox()
-    options = {
+    options: dict[str, Any] = {
         "tls_context": authority.server("localhost"), "authenticator": authenticate,
         "auth_required": True, "require_starttls": True,
     }  # fmt: skip
