@@ -16,6 +16,7 @@ import pytest
 
 from drivers.context import Success
 from tests.integration.test_drivers_ssh import SSHD, attempt
+from tests.tools.driven import root_only
 from tests.tools.odd.calls import CALLS
 from tests.tools.odd.hosts import BAD, GOOD, Host, host, ipv6
 from tests.tools.odd.inputs import over_every
@@ -26,13 +27,13 @@ from toolmeta.registry import load
 
 pytestmark = [
     pytest.mark.skipif(SSHD is None, reason="openssh-server is not installed"),
-    pytest.mark.root_only,
     pytest.mark.timeout(300),
 ]
 
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Host]:
+    root_only()
     with host() as made:
         yield made
 
@@ -60,6 +61,7 @@ def check(tool: str, found: Ended, here: Ended) -> None:
     assert steady(tool, found) == steady(tool, here)
 
 
+@pytest.mark.root_only
 @over_every(GOOD, "unprivileged", "locale")
 def test_an_executor_without_rights_in_a_german_environment(machine: Host, tool: str) -> None:
     check(tool, machine.here[tool], machine.here[tool])
@@ -68,6 +70,7 @@ def test_an_executor_without_rights_in_a_german_environment(machine: Host, tool:
         assert failed.ends == wanted(tool, CALLS[tool].bad_ends), failed
 
 
+@pytest.mark.root_only
 @over_every(GOOD, "key", "locale", "unprivileged")
 def test_by_a_key_in_a_german_login(machine: Host, tool: str) -> None:
     check(tool, machine.by_key[tool], machine.here[tool])
@@ -77,6 +80,7 @@ def test_by_a_key_in_a_german_login(machine: Host, tool: str) -> None:
         assert failed.output == machine.here_bad[tool].output
 
 
+@pytest.mark.root_only
 @over_every(GOOD, "password", "unprivileged")
 def test_by_a_password(machine: Host, tool: str) -> None:
     check(tool, machine.by_password[tool], machine.here[tool])
@@ -92,6 +96,7 @@ def test_at_an_ipv6_address(machine: Host, tool: str) -> None:
     assert f"Accepted password for {machine.plain.name} from ::1 " in log
 
 
+@pytest.mark.root_only
 @over_every(GOOD, "wrong user")
 def test_nobody_is_let_in(machine: Host, tool: str) -> None:
     found = machine.by_nobody[tool]
@@ -99,6 +104,7 @@ def test_nobody_is_let_in(machine: Host, tool: str) -> None:
     assert "rs-no-such-login" in found.message
 
 
+@pytest.mark.root_only
 @over_every(GOOD, "changed host key")
 def test_a_host_with_another_key_is_not_logged_in_to(machine: Host, tool: str) -> None:
     found = machine.changed[tool]
