@@ -38,6 +38,8 @@ def call(tool: Tool, name: str, path: str, host: str | None = None) -> Invocatio
              if key not in tool.run.code_paths}  # fmt: skip
     if name == "dockerfile":
         given = {"object": "image", "command": "build", "context": "/srv/web"}
+    if name == "kustomization":
+        given = {"command": "apply"}
     found = bind(tool, {**given, name: f"unix://{path}" if name in SOCKETS else path})
     assert isinstance(found, Invocation), found
     return replace(found, host=host)
