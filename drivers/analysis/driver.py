@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,7 +61,8 @@ def options_of(values: dict[str, Any]) -> Options:
     address = values.get("address")
     return Options(
         ports=frozenset(ports) if ports else None,
-        address=str(address) if address else None,
+        # As packets have it: IPv6 has many spellings.
+        address=str(ip_address(str(address))) if address else None,
         limit=int(values.get("limit") or 100),
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from drivers.analysis.catalogue import ANALYSES, capture_filter
+from drivers.analysis.driver import options_of
 from drivers.analysis.findings import Options
 from drivers.analysis.packets import Packet, decode, read_packets
 from drivers.analysis.pcap import read_records
@@ -284,6 +285,13 @@ def test_options_choose_ports_and_addresses() -> None:
     assert _found("tcp", frames, ports=frozenset({81}))["connection_count"] == 1
     assert _found("tcp", frames, address="192.0.2.99")["packets"] == 0
     assert len(_found("tcp", frames, limit=1)["connections"]) == 1
+
+
+@pytest.mark.parametrize("written", ["2001:DB8::7", "2001:0db8:0:0::7", "2001:db8::0.0.0.7"])
+def test_an_address_is_found_in_any_spelling(written: str) -> None:
+    packet = Packet(0.0, 60, "tcp", source="2001:db8::7", destination="2001:db8::8")
+    assert options_of({"address": written}).takes(packet)
+    assert not options_of({"address": "2001:db8::9"}).takes(packet)
 
 
 @pytest.mark.parametrize("name", sorted(ANALYSES))
