@@ -107,6 +107,7 @@ class SecretBroker:
         try:
             async with asyncio.timeout(READY_SECONDS):
                 writer = await self._running()
+            reading = self._reading
             self._number += 1
             number, before = self._number, self._answers
             answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -117,9 +118,14 @@ class SecretBroker:
                     await writer.drain()
                     answer = await answered
             except TimeoutError:
-                if self._answers == before and self._reading is not None:
+                if self._answers == before and reading is not None:
                     # It is frozen: it answers each request within that time, if only with a fault.
-                    self._reading.cancel()
+                    reading.cancel()
+                raise
+            except OSError:
+                # It has ended, and the reader may not have seen it yet: the next request starts it.
+                if reading is not None:
+                    reading.cancel()
                 raise
             finally:
                 self._waiting.pop(number, None)

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -127,6 +128,23 @@ def test_the_files_of_its_user_are_closed_to_steps_and_the_files_of_others_to_it
         )  # fmt: skip
         assert (read.returncode, read.stdout) == (1, b"")
         assert b"Permission denied" in read.stderr
+
+
+def test_a_request_after_its_death_fails_once_whenever_the_end_is_read() -> None:
+    async def act(broker: SecretBroker) -> None:
+        first = broker.pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        # The event loop does not run meanwhile, so that nothing of the end has been read.
+        deadline = time.monotonic() + 20
+        while not _is_zombie(first):
+            assert time.monotonic() < deadline
+            time.sleep(0.001)  # noqa: ASYNC251
+        found = [await _after(broker) for _ in range(2)]
+        assert found[-1] == CANARY
+        assert broker.pid != first
+
+    with_broker(act)
 
 
 def test_it_is_started_again_after_its_death() -> None:
