@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -73,7 +74,9 @@ def client(name: str, passes: Path) -> int:
     account, _, typed = sys.stdin.read().partition(":") if variable is None else ("", "", "")
     secret = typed.strip() if variable is None else os.environ[variable]
     _wait(passes)
-    if "fail" in (account, os.environ.get("RUNSTREAM_DATABASE")) or "fail" in str(sys.argv[1:]):
+    # As a word: a script among the arguments may speak of what failed.
+    told = re.search(r"\bfail\b", " ".join(sys.argv[1:])) is not None
+    if told or "fail" in (account, os.environ.get("RUNSTREAM_DATABASE")):
         sys.stderr.buffer.write(canary_forms.shown(secret))
         sys.stderr.write(f"ERR refused {secret}\n")
         return 1
