@@ -110,7 +110,8 @@ def test_an_inner_server_is_not_connected_to(host: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.2)
         step = {"server": host, "port": listener.getsockname()[1], "tls": "none"}
-        failed(send(step, allow_private_addresses=False), "refused_address")
+        own = {"allow_private_addresses": False, "network_scope": ""}
+        failed(send(step, **own), "refused_address")
         with pytest.raises(TimeoutError):
             listener.accept()
 
