@@ -13,8 +13,12 @@ from runtime.readiness import Readiness
 #: Waits between attempts; they begin anew after each success.
 WAITS_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 
+#: Within so many seconds, after which a process ends.
 _MAX_FENCINGS: Final = 3
 _FENCED_SECONDS: Final = 60.0
+#: A process that is fenced so soon after its first success is the newer of two: it endures more.
+_NEW_SECONDS: Final = 3.0
+_MAX_FENCINGS_NEW: Final = 6
 
 UNREACHABLE: Final = "the broker does not answer"
 NOT_ALLOWED: Final = "the broker does not allow it"
@@ -115,6 +119,9 @@ class Outage:
         self._reported = False
         self._answered = False
         self._fenced_at: list[float] = []
+        #: When it worked first; None before.
+        self._works_since: float | None = None
+        self._max_fencings = _MAX_FENCINGS
 
     @property
     def has_failed(self) -> bool:
@@ -129,19 +136,25 @@ class Outage:
     def failed(self, error: KafkaError) -> float:
         """Report the reason and return how many seconds to wait before the next attempt.
 
-        Raises InstanceNameTaken where this is the third take-over within a minute: the older of
-        two processes is fenced first, so it is the one that ends.
+        Raises InstanceNameTaken where this is the third take-over within a minute, or the sixth of
+        a process that has only begun: of two, the older ends.
         """
         self.report(error)
         if reason(error).sentence == FENCED:
-            now = clock.monotonic()
-            self._fenced_at = [at for at in self._fenced_at if now - at < _FENCED_SECONDS] + [now]
-            if len(self._fenced_at) >= _MAX_FENCINGS:
-                raise InstanceNameTaken(FENCED)
+            self._fenced(clock.monotonic())
         wait = WAITS_SECONDS[min(self._failures, len(WAITS_SECONDS) - 1)]
         self._failures += 1
         # Jitter: processes that lost the same broker do not reconnect at the same time.
         return wait * random.uniform(0.8, 1.2)
+
+    def _fenced(self, now: float) -> None:
+        before = [at for at in self._fenced_at if now - at < _FENCED_SECONDS]
+        if not before:
+            new = self._works_since is None or now - self._works_since < _NEW_SECONDS
+            self._max_fencings = _MAX_FENCINGS_NEW if new else _MAX_FENCINGS
+        self._fenced_at = [*before, now]
+        if len(self._fenced_at) >= self._max_fencings:
+            raise InstanceNameTaken(FENCED)
 
     def report(self, error: KafkaError) -> None:
         """Report the reason without counting an attempt, as for errors of a client's callback."""
@@ -163,6 +176,8 @@ class Outage:
 
     def recovered(self) -> None:
         """Something succeeded that needs the broker: ready, and the next wait is short again."""
+        if self._works_since is None:
+            self._works_since = clock.monotonic()
         self._failures = 0
         self._reported = self._answered = False
         self._readiness.ready(self._member)

@@ -69,8 +69,34 @@ def test_the_wait_grows_and_begins_anew_after_a_success() -> None:
     assert [event for event, _ in lines.lines] == ["waiting", "works again", "waiting"]
 
 
-def test_two_processes_of_one_name_are_told_and_one_gives_way() -> None:
+@pytest.mark.parametrize(("worked", "endured"), [(60.0, 2), (0.5, 5), (None, 5)])
+def test_two_processes_of_one_name_are_told_and_the_older_gives_way(
+    monkeypatch: pytest.MonkeyPatch, worked: float | None, endured: int
+) -> None:
+    now = [1_000.0]
+    monkeypatch.setattr("runtime.clock.monotonic", lambda: now[0])
     one, _, _ = outage()
+    if worked is not None:
+        one.recovered()
+        now[0] += worked
+    for _ in range(endured):
+        one.failed(KafkaError(KafkaError._FENCED))
+        one.recovered()
+        now[0] += 1
+    with pytest.raises(InstanceNameTaken):
+        one.failed(KafkaError(KafkaError._FENCED))
+
+
+def test_a_process_that_has_settled_is_no_longer_the_newer_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [1_000.0]
+    monkeypatch.setattr("runtime.clock.monotonic", lambda: now[0])
+    one, _, _ = outage()
+    for _ in range(4):
+        one.failed(KafkaError(KafkaError._FENCED))
+        one.recovered()
+    now[0] += 120
     for _ in range(2):
         one.failed(KafkaError(KafkaError._FENCED))
         one.recovered()
