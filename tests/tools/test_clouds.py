@@ -346,7 +346,11 @@ def test_az(execute: Execute, fake_program: FakePrograms) -> None:
     ]  # fmt: skip
     assert az.environment["AZURE_CONFIG_DIR"] == "/srv/azure"
     assert result.output["items"] == [{"name": "shop-net"}]
-    assert "allow_destructive" in refusal("az", {**words, "verb": "delete"})
+    removing = {**words, "verb": "delete"}
+    assert "allow_destructive" in refusal("az", removing)
+    assert "AZURE_CORE_DISABLE_CONFIRM_PROMPT" not in az.environment
+    execute("az", {**removing, "allow_destructive": True})
+    assert az.environment["AZURE_CORE_DISABLE_CONFIRM_PROMPT"] == "true"
     fake_program("az", stderr="ERROR: Please run 'az login' to setup account.\n", exit_code=1)
     assert execute("az", words).error_class == "not_configured"
 
