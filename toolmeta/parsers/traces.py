@@ -11,7 +11,9 @@ import orjson
 def jaeger(text: str) -> dict[str, Any]:
     """Traces, or the names of services and operations, or the dependencies."""
     data = orjson.loads(text).get("data") or []
-    if data and isinstance(data[0], dict) and "spans" in data[0]:
+    if not data:
+        return _nothing()
+    if isinstance(data[0], dict) and "spans" in data[0]:
         traces = [_jaeger_trace(item) for item in data]
         return {"traces": traces, "count": len(traces)}
     return {"items": data, "count": len(data)}
@@ -42,9 +44,11 @@ def zipkin(text: str) -> dict[str, Any]:
     data = orjson.loads(text)
     if isinstance(data, dict):
         return {"data": data}
-    if data and isinstance(data[0], dict) and "traceId" in data[0]:
+    if not data:
+        return _nothing()
+    if isinstance(data[0], dict) and "traceId" in data[0]:
         data = [data]
-    if data and isinstance(data[0], list):
+    if isinstance(data[0], list):
         traces = [_zipkin_trace(spans) for spans in data if spans]
         return {"traces": traces, "count": len(traces)}
     return {"items": data, "count": len(data)}
@@ -64,6 +68,11 @@ def _zipkin_trace(found: list[dict[str, Any]]) -> dict[str, Any]:
         for span in found
     ]
     return _trace(found[0].get("traceId", ""), spans)
+
+
+def _nothing() -> dict[str, Any]:
+    """An empty list, which does not say of what: a later step finds what was asked for."""
+    return {"traces": [], "items": [], "count": 0}
 
 
 def _trace(ident: str, spans: list[dict[str, Any]]) -> dict[str, Any]:
