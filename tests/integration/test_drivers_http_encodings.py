@@ -89,9 +89,7 @@ def test_parts_without_content_have_an_end_too() -> None:
     assert outcome.output["truncated"] is True
 
 
-@pytest.mark.parametrize(
-    "body", [b"plain text", _gzip(TEXT)[:-8] + bytes(8), b"\x1f\x8b\x08\xff"]
-)
+@pytest.mark.parametrize("body", [b"plain text", _gzip(TEXT)[:-8] + bytes(8), b"\x1f\x8b\x08\xff"])
 def test_what_is_not_what_its_header_says_is_a_failure(body: bytes) -> None:
     outcome = got(body, "gzip")
     assert isinstance(outcome, Failure)
