@@ -61,6 +61,10 @@ ENVIRONMENT = {
 }
 
 
+#: What the stack of this session has set, as it was before; None where it was not set.
+BEFORE_STACK: dict[str, str | None] = {}
+
+
 @pytest.fixture(autouse=True)
 def servers_of_the_environment() -> Iterator[None]:
     """A command line that runs in this process joins the local stack of the folder, if there is
@@ -78,6 +82,7 @@ def servers_of_the_environment() -> Iterator[None]:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalStack, Path]]:
     """The stack, with a ledger outside it to which the test tools write every effect."""
     folder = Path(tmp_path_factory.mktemp("chaos"))
+    before = dict(os.environ)
     ledger = folder / "ledger"
     ledger.touch()
     with pytest.MonkeyPatch.context() as environment:
@@ -110,6 +115,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalStack
         for name in SERVERS:
             if name in os.environ:
                 environment.delenv(name)
+        changed = {name for name, value in os.environ.items() if before.get(name) != value}
+        BEFORE_STACK.update({name: before.get(name) for name in changed})
         whole = LocalStack(folder / "stack", processes=PROCESSES, test_tools=True)
         try:
             with whole:

@@ -135,3 +135,17 @@ def test_the_class_of_a_failure_is_not_that_of_a_name(folder: Path) -> None:
     assert failed.error_class == "invalid_parameters", failed
     gone = {**call(folder), "path": str(folder / "gone.conf")}
     assert failure("logrotate", gone, **ways(folder)).error_class == "not_found"
+
+
+def test_logs_that_may_be_missing_with_their_folder(folder: Path) -> None:
+    """Of such a log logrotate says nothing more; another one follows."""
+    (folder / "logs" / "there.log").write_text("x" * 10)
+    for logs in (
+        ["/nowhere/one.log", f"{folder}/logs/there.log", "/nowhere/two.log"],
+        [f"{folder}/logs/there.log", "/nowhere/one.log"],
+    ):
+        entries = "".join(f'"{log}" {{\n missingok\n size 5\n}}\n' for log in logs)
+        (folder / "rotate.conf").write_text(entries)
+        found = answer("logrotate", call(folder), **ways(folder))
+        assert [row["log"] for row in found["logs"]] == logs
+        assert found["rotated"] == [f"{folder}/logs/there.log"]

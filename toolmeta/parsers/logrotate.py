@@ -3,11 +3,12 @@
 It writes names as they are, and whoever may put a file where a pattern of the configuration finds
 it chooses the name, with line breaks and whatever looks like a message. So the messages are read by
 their grammar, and where a name has a line break nothing is told at all. That is always seen: after
-`considering log NAME` comes one of a few lines, at once. Where the name has several lines, the line
-before that one is the last of the name, and no line of a name is a whole `considering log` with a
-path of its own: that has as many slashes as the pattern, and the name has no more than those before
-its first line break left. (Only patterns of several depths in one entry, and those that begin with
-`~`, leave somebody who may name folders on the way a chance.)
+`considering log NAME` comes one of a few lines, at once, or nothing where the folder of the log is
+missing and may be. Where the name has several lines, the line before that one is the last of the
+name, and no line of a name is a whole `considering log` with a path of its own: that has as many
+slashes as the pattern, and the name has no more than those before its first line break left. (Only
+patterns of several depths in one entry, and those that begin with `~`, leave somebody who may name
+folders on the way a chance.)
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class _Reader:
         verdict = line == _ROTATES or line.startswith(_STAYS)
         if self.expected and line == _NEW:
             return
+        if self.expected and (not line or line.startswith(_CONSIDERED)):
+            self.end()
         if (self.expected or line.startswith(_OPENING)) and not (
             self.expected and (verdict or line.startswith(_OPENING))
         ):
@@ -62,6 +65,10 @@ class _Reader:
             self.logs[-1]["rotates"] = line == _ROTATES
         if line.startswith("error:"):
             self.errors.append(line.removeprefix("error:").strip())
+
+    def end(self) -> None:
+        """No more is said of the last log: with `missingok`, its folder is not there."""
+        self.expected, self.decided = False, True
 
     def _consider(self, path: str) -> None:
         if self.depths is not None and path.count("/") not in self.depths:
@@ -86,8 +93,7 @@ def parse(text: str) -> dict[str, Any]:
         if line.startswith("error:"):
             reader.errors.append(line.removeprefix("error:").strip())
     for index, pattern in enumerate(patterns):
-        if reader.expected:
-            raise _line_break()
+        reader.end()
         reader.depths = _depths(pattern[1])
         end = patterns[index + 1].start() if index + 1 < len(patterns) else len(text)
         for line in text[pattern.end() : end].split("\n")[1:]:
