@@ -194,7 +194,9 @@ class Agent:
                 fields["denied"] = reports.secret_use(failure.denied)
         if "evidence" in fields:
             fields["evidence"] = reports.evidence(masker.value(fields["evidence"]))
-        record = self._record(attempt, kind, fields, self._end_fields(attempt, duration, output))
+        record = self._record(
+            attempt, kind, fields, final_report.end_fields(attempt, duration, output)
+        )
         attempt.reported = True
         self._results.send(record)
         del self._running[attempt.start.attempt_id]
@@ -206,16 +208,6 @@ class Agent:
         if self._idle is not None and not self._running:
             self._idle.set_result(None)
             self._idle = None
-
-    def _end_fields(
-        self, attempt: Attempt, duration: float, output: dict[str, Any] | None
-    ) -> dict[str, Any]:
-        text = None if attempt.encoded is None else attempt.encoded.text_of(output)
-        if not attempt.output.bytes_total:
-            return reports.end_fields(duration, output, text=text)
-        output = large_output.with_rest(output, attempt.output)
-        stdout, stderr = attempt.output.summary("stdout"), attempt.output.summary("stderr")
-        return reports.end_fields(duration, output, stdout, stderr, text=text)
 
     def _record(
         self, attempt: Attempt, kind: str, fields: dict[str, Any], common: dict[str, Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from drivers.context import Failure, Outcome, Success
+from processors.executors import large_output, reports
 from processors.executors.attempts import Attempt, expired
 
 
@@ -53,3 +54,13 @@ def result(attempt: Attempt, outcome: Outcome | None) -> tuple[str, dict[str, An
         failure = Failure("executor_stopped", message, repeatable)
     timed_out = attempt.ending == "timed_out"
     return "failed", {"failure": failure, "timed_out": timed_out, "evidence": found}
+
+
+def end_fields(attempt: Attempt, duration: float, output: dict[str, Any] | None) -> dict[str, Any]:
+    """The fields of every report of an end; `output` is masked. Duration in seconds."""
+    stdout = stderr = None
+    if attempt.output.bytes_total:
+        output = large_output.with_rest(output, attempt.output)
+        stdout, stderr = attempt.output.summary("stdout"), attempt.output.summary("stderr")
+    text = None if attempt.encoded is None else attempt.encoded.text_of(output)
+    return reports.end_fields(duration, output, stdout, stderr, text=text)

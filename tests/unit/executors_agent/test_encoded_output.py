@@ -10,8 +10,9 @@ import pytest
 
 from drivers.context import Outcome, Success
 from drivers.masking import Masker
-from processors.executors import jsonable, large_output, reports
+from processors.executors import final_report, jsonable, large_output, reports
 from processors.executors.masked_output import masked
+from tests.unit.executors_agent.test_attempts import made
 
 
 class Published:
@@ -63,3 +64,19 @@ def test_a_large_output_is_shortened_all_the_same() -> None:
 def test_what_json_does_not_know_is_as_before() -> None:
     found, _ = reported({"n": float("nan"), "big": 2**70, "t": ("a",)}, Masker())
     assert found == {"n": None, "big": str(2**70), "t": ["a"]}
+
+
+def test_an_output_that_the_tool_cut_names_the_rest() -> None:
+    """It is small, so that it was encoded before the place of the rest was added."""
+    output = {"rows": [1], "truncated": True}
+
+    async def inside() -> dict[str, Any]:
+        attempt = made()
+        await attempt.output.write("stdout", b"1\n2\n")
+        outcome, attempt.encoded = await large_output.fit(Success(output), attempt.output)
+        await attempt.output.close()
+        assert isinstance(outcome, Success) and attempt.encoded is not None
+        return final_report.end_fields(attempt, 0.1, outcome.output)
+
+    found = orjson.loads(orjson.dumps(asyncio.run(inside())))["output"]
+    assert found["rest"]["bytes"] == 4 and found["rows"] == [1]
