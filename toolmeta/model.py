@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import cached_property
 from hashlib import sha256
 from typing import Annotated, Any, Literal
@@ -12,7 +11,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from streams.vocabulary import ActionClass, Environment, SlaClass
 from toolmeta.effects import ACTION_CLASS_OF, Effect, worst
-from toolmeta.parameters import STRICT, Name, Parameter, Place
+from toolmeta.parameters import STRICT, Name, Parameter, Place, RegularExpression
 from toolmeta.template import Entry
 
 Domain = Literal["automation", "communication", "asset", "network", "test"]
@@ -27,16 +26,8 @@ class FailureRule(BaseModel):
 
     model_config = STRICT
 
-    text: str = Field(min_length=1, max_length=500)
+    text: RegularExpression = Field(min_length=1, max_length=500)
     error_class: ErrorClassName = Field(alias="class")
-
-    @model_validator(mode="after")
-    def _is_a_pattern(self) -> FailureRule:
-        try:
-            re.compile(self.text)
-        except re.error as error:
-            raise ValueError(f"failures: {error}") from error
-        return self
 
 
 class UnreadRule(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from toolmeta.formats import FORMATS
 
@@ -16,6 +16,16 @@ MAX_ITEMS: Final = 1_000
 #: Postgres and most programs have no larger integers than 64 bits.
 MAX_INTEGER: Final = 2**63 - 1
 
+
+def _compiling(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}") from error
+    return text
+
+
+RegularExpression = Annotated[str, AfterValidator(_compiling)]
 Type = Literal["string", "integer", "number", "boolean", "array", "object", "duration", "any"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 #: A parameter, or one field of a parameter that is an object: `metadata.connection`.
@@ -64,7 +74,7 @@ class Shape(BaseModel):
     maximum: int | float | None = None
     min_length: int | None = Field(default=None, ge=0)
     max_length: int | None = Field(default=None, ge=1, le=1_048_576)
-    pattern: str | None = None
+    pattern: RegularExpression | None = None
     format: str | None = None
     items: Shape | None = None
     values: Shape | None = None
@@ -87,11 +97,6 @@ class Shape(BaseModel):
             raise ValueError(f"unknown format {self.format!r}; known: {', '.join(sorted(FORMATS))}")
         if self.type == "array" and self.items is None:
             raise ValueError("an array needs items")
-        if self.pattern is not None:
-            try:
-                re.compile(self.pattern)
-            except re.error as error:
-                raise ValueError(f"pattern: {error}") from error
         return self
 
 
@@ -102,16 +107,10 @@ class Refused(BaseModel):
 
     parameter: Name
     values: tuple[Scalar, ...] = Field(alias="is", min_length=1)
-    text: str = Field(min_length=1, max_length=300, description="matches the whole text")
+    text: RegularExpression = Field(
+        min_length=1, max_length=300, description="matches the whole text"
+    )
     why: str = Field(min_length=10, max_length=200)
-
-    @model_validator(mode="after")
-    def _is_a_pattern(self) -> Refused:
-        try:
-            re.compile(self.text)
-        except re.error as error:
-            raise ValueError(f"refused_where: {error}") from error
-        return self
 
 
 class Parameter(Shape):
