@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import base64
-import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
 from drivers.context import Failure
 from tests.tools.driven import outcomes
+from tests.tools.fakes.web import Handler, serving
 from tests.tools.odd.inputs import over_every
 from tests.tools.odd.test_sizes import HTTP
 from toolmeta.registry import load
@@ -25,8 +23,10 @@ TOOLS = [
 ]
 
 
-class _Guarded(http.server.BaseHTTPRequestHandler):
-    """Counts whom it let in and whom not."""
+class _Guarded(Handler):
+    """Counts whom it let in and whom not; a connection is for one request."""
+
+    protocol_version = "HTTP/1.0"
 
     let_in = 0
     refused = 0
@@ -47,21 +47,12 @@ class _Guarded(http.server.BaseHTTPRequestHandler):
 
     do_GET = do_POST = _answer
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
-
 
 @contextmanager
 def _guarded() -> Iterator[str]:
     _Guarded.let_in = _Guarded.refused = 0
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Guarded) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-    thread.join(10)
+    with serving(_Guarded) as url:
+        yield url
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +20,7 @@ from drivers.output import PUBLISHED_BYTES
 from drivers.values import KEPT_BYTES
 from tests.sizes import LONG
 from tests.tools.driven import for_everybody, outcomes, root_only
+from tests.tools.fakes.web import Handler, serving
 from tests.tools.odd.calls import CALLS
 from tests.tools.odd.inputs import over_every
 from tests.tools.odd.large import Measured, measured
@@ -160,8 +159,10 @@ def test_a_large_file(files: dict[str, Path], tool: str, kind: str) -> None:
 _BODY = hashlib.sha256(b"body").hexdigest().encode() * 1_024
 
 
-class _Endless(http.server.BaseHTTPRequestHandler):
+class _Endless(Handler):
     """Answers every request with as many bytes as the test says, on one line."""
+
+    protocol_version = "HTTP/1.0"
 
     size = 0
     sent = 0
@@ -171,31 +172,19 @@ class _Endless(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/plain")
         self.send_header("Content-Length", str(self.size))
         self.end_headers()
-        try:
-            for _ in range(self.size // len(_BODY) + 1):
-                self.wfile.write(_BODY)
-                type(self).sent += len(_BODY)
-        except (BrokenPipeError, ConnectionResetError):
-            return
+        for _ in range(self.size // len(_BODY) + 1):
+            self.wfile.write(_BODY)
+            type(self).sent += len(_BODY)
 
     do_GET = do_POST = _answer
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
 
 
 @contextmanager
 def endless(size: int) -> Iterator[str]:
     """The URL of such a server."""
     _Endless.size, _Endless.sent = size, 0
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Endless) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-    thread.join(10)
+    with serving(_Endless) as url:
+        yield url
 
 
 #: What each asks of a server; the defaults where that is enough.
