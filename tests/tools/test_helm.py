@@ -35,7 +35,7 @@ metadata: {name: {{ .Release.Name }}-login}
 stringData:
   password: {{ .Values.password | quote }}
 """
-PASSWORD = "größer & 'better'-73"
+PASSWORD = "73-größer & 'better'"
 
 
 @pytest.fixture(scope="module")

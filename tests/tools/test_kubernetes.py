@@ -269,7 +269,7 @@ def test_missing_program(execute: Execute) -> None:
     assert execute("crictl", {"command": "version"}).error_class == "program_missing"
 
 
-SECRET = "größer-than-Äny-73"
+SECRET = "Äny-größer-than-73"
 
 
 def _secret(text: str, **more: Any) -> str:

@@ -11,7 +11,7 @@ from tests.certificates import Authority
 from tests.tools.fakes.web import Handler, serving
 
 USER = "deployer"
-PASSWORD = "größer & $(id) 'better'-41"
+PASSWORD = "41-größer & $(id) 'better'"
 
 
 class _Registry(Handler):
