@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -190,10 +189,7 @@ def test_secrets_stay_out_of_argv_and_target(tool: Tool) -> None:
         assert name not in tool.target
 
 
-def test_all_184_tools_are_here_and_every_driver_has_some() -> None:
-    real = [tool for tool in TOOLS if tool.domain != "test"]
-    counts = Counter(tool.domain for tool in real)
-    assert counts == {"automation": 134, "network": 41, "asset": 5, "communication": 4}
+def test_every_driver_has_a_tool() -> None:
     assert {tool.run.driver for tool in TOOLS} == set(DRIVERS)
 
 
