@@ -10,9 +10,10 @@ from console.exits import Exit, Failure
 from console.text import count, json_text, people, plain
 
 if TYPE_CHECKING:
+    from processors.router.calls import AdmittedCall
     from runtime.settings import CommonSettings
-    from streams.admitted import AdmittedStep
-    from streams.payloads import Accepted, ApprovalRequested
+    from streams.control_payloads import ApprovalRequested
+    from streams.payloads import Accepted
 
 #: Characters of one value that are shown.
 _SHOWN: Final = 8_000
@@ -40,8 +41,9 @@ def _read(settings: CommonSettings, ident: str) -> tuple[Accepted, ApprovalReque
     from console.eventlog import EventLog
     from console.follow import not_found, parse
     from runtime.clock import monotonic
+    from streams.control_payloads import ApprovalRequested
     from streams.ids import route_of
-    from streams.payloads import Accepted, ApprovalRequested
+    from streams.payloads import Accepted
 
     until = monotonic() + READ_SECONDS
     accepted: Accepted | None = None
@@ -66,29 +68,30 @@ def _read(settings: CommonSettings, ident: str) -> tuple[Accepted, ApprovalReque
 
 def _show(plan: Accepted, request: ApprovalRequested) -> None:
     from processors.router.calls import admitted
+    from streams.admitted import every_step
 
-    steps = count(len(plan.plan.steps), "step")
+    steps = count(sum(1 for _ in every_step(plan.plan.roots)), "step")
     terminal.say(
         f"{plain(plan.name or 'plan')}: {steps} in {plan.environment}, asked for by {plan.actor}; "
         f"needs {people(request.level)} until {request.expires_at}",
         "bold",
     )
-    for field, spec in admitted(plan.plan):
-        _show_call(field, spec)
+    for call in admitted(plan.plan):
+        _show_call(call)
     terminal.say(f"plan hash {request.plan_hash}", "dim")
 
 
-def _show_call(field: str, spec: AdmittedStep) -> None:
+def _show_call(call: AdmittedCall) -> None:
     """What one call does, when and on what; what is written apart from what the run will fill."""
     from rich.text import Text
 
     from processors.router.expressions import has_references
 
-    err = terminal.err()
-    err.print(Text().append(plain(spec.id or field), "bold").append(f"  {spec.tool}"))
+    err, spec = terminal.err(), call.spec
+    err.print(Text().append(plain(spec.id or call.field), "bold").append(f"  {spec.tool}"))
     for said, value in (
         ("only if", spec.when),
-        ("for each of", spec.for_each),
+        ("for each of", call.for_each),
         ("assets", None if spec.assets is None else ", ".join(spec.assets)),
         ("secrets", spec.secrets),
         ("become", spec.become),

@@ -13,7 +13,9 @@ from console.options import Actor, Json, PlanPath, PolicyPath
 from console.text import count, one_line, people, plain, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from rich.text import Text
 
     from console.missing import Missing
     from console.request import Options
@@ -155,12 +157,36 @@ def waves(steps: Sequence[AdmittedStep]) -> list[list[AdmittedStep]]:
     return groups
 
 
+def _rows(steps: Sequence[AdmittedStep], begin: str, depth: int = 0) -> Iterator[list[Text]]:
+    """A row for each step, those of a block below it; `begin` stands before the wave."""
+    from rich.text import Text
+
+    for number, group in enumerate(waves(steps), 1):
+        for index, step in enumerate(group):
+            each = " for each item" if step.for_each is not None else ""
+            runs = bool(step.lease_seconds)
+            cells = (
+                f"{begin}{number}" if index == 0 else "",
+                "  " * depth + step.id,
+                step.tool + each,
+                step.domain,
+                ", ".join(step.depends_on),
+                f"up to {step.max_attempts}" if runs else "",
+                seconds(step.timeout_seconds) if runs else "",
+                one_line(step.when or "", 60),
+            )
+            yield [Text(text, style="bold" if at == 1 else "") for at, text in enumerate(cells)]
+            yield from _rows(step.steps, f"{begin}{number}.", depth + 1)
+
+
 def _print_admitted(data: Accepted, told: Explained) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from streams.admitted import every_step
+
     out = terminal.out()
-    steps = data.plan.steps
+    steps = list(every_step(data.plan.roots))
     refused = told.answer == "rejected"
     verdict = ("would be rejected", "red") if refused else ("would be admitted", "green")
     title = Text().append(*verdict).append(f"  {plain(data.name or 'plan')}")
@@ -185,13 +211,7 @@ def _print_admitted(data: Accepted, told: Explained) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold dim")
     for column in ("WAVE", "STEP", "TOOL", "DOMAIN", "AFTER", "ATTEMPTS", "LIMIT", "ONLY IF"):
         table.add_column(column, overflow="fold")
-    for number, group in enumerate(waves(steps), 1):
-        for index, step in enumerate(group):
-            table.add_row(
-                str(number) if index == 0 else "", Text(step.id, style="bold"),
-                step.tool + (" for each item" if step.for_each is not None else ""), step.domain,
-                Text(", ".join(step.depends_on)), f"up to {step.max_attempts}",
-                seconds(step.timeout_seconds), Text(one_line(step.when or "", 60)),
-            )  # fmt: skip
+    for row in [*_rows(data.plan.steps, ""), *_rows(data.plan.finally_steps, "finally ")]:
+        table.add_row(*row)
     out.print()
     out.print(table)

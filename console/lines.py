@@ -8,14 +8,18 @@ import orjson
 
 from console.text import brief, count, counts, one_line, people, seconds
 from streams.audit_payloads import Audit, SecretsUsed
-from streams.events import Event, encode_event
-from streams.lock_payloads import LockAcquired, LockEnded
-from streams.payloads import (
-    Accepted,
+from streams.control_payloads import (
     ApprovalGiven,
     ApprovalRequested,
     By,
     CancelRequested,
+    NeedsAttention,
+    Resumed,
+)
+from streams.events import Event, encode_event
+from streams.lock_payloads import LockAcquired, LockEnded
+from streams.payloads import (
+    Accepted,
     Compensated,
     CompensationScheduled,
     CompensationSkipped,
@@ -24,9 +28,8 @@ from streams.payloads import (
     Ended,
     Expanded,
     LateResult,
-    NeedsAttention,
+    Polled,
     Rejected,
-    Resumed,
     RetryScheduled,
     Skipped,
     StepCancelled,
@@ -59,7 +62,7 @@ def _execution(event: Event) -> str:
     match event.data:
         case Accepted() as data:
             how = f"{data.sla_class}, {data.mode}, {data.action_class}"
-            return f"accepted: {count(len(data.plan.steps), 'step')} ({how})"
+            return f"accepted: {count(len(data.plan.roots), 'step')} ({how})"
         case Rejected(message=message):
             return f"rejected: {message}"
         case Duplicate(actor=actor):
@@ -126,6 +129,8 @@ def _step(event: Event) -> str:
             took = f"succeeded in {seconds(data.duration_seconds)}"
             result = brief(data.output)
             return f"{took}: {result}" if result else took
+        case Polled() as data:
+            return f"until is not true yet ({data.poll} of {data.limit} attempts)"
         case StepFailed() as data:
             after = f"{kind} after {seconds(data.duration_seconds)}"
             return f"{after}: {data.error['message']} [{data.error['class']}]"

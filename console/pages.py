@@ -9,9 +9,10 @@ from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
 from runtime import settings
+from streams.control_payloads import Resumed
 from streams.events import PAYLOADS
 from streams.lifecycle import STATUS_AFTER, STEP_STATUS_AFTER, TERMINAL_EVENTS
-from streams.payloads import EVENT_TYPES, Resumed, StepFailed
+from streams.payloads import EVENT_TYPES, StepFailed
 from streams.schemas import FILES
 from streams.topics import Topic, all_topics
 from streams.topology import APPS, to_mermaid

@@ -6,6 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from console.text import count, people, seconds
+from streams.control_payloads import (
+    ApprovalGiven,
+    ApprovalRequested,
+    By,
+    CancelRequested,
+    NeedsAttention,
+    Resumed,
+)
 from streams.events import Event
 from streams.lifecycle import (
     ASIDES,
@@ -17,19 +25,14 @@ from streams.lifecycle import (
 )
 from streams.payloads import (
     Accepted,
-    ApprovalGiven,
-    ApprovalRequested,
-    By,
-    CancelRequested,
     Compensated,
     CompensationScheduled,
     CompensationSkipped,
     Dispatched,
     Ended,
     Expanded,
-    NeedsAttention,
+    Polled,
     Rejected,
-    Resumed,
     RetryScheduled,
     Skipped,
     StepCancelled,
@@ -111,7 +114,7 @@ class ExecutionView:
             case Accepted() as data:
                 self.name = data.name
                 carried = data.carried or {}
-                for spec in data.plan.steps:
+                for spec in data.plan.roots:
                     step = self.steps.setdefault(spec.id, StepView(spec.id, tool=spec.tool))
                     if spec.id in carried:
                         step.status, step.output = "succeeded", carried[spec.id]
@@ -138,10 +141,11 @@ class ExecutionView:
         before, step.status = step.status, step_status(step.status, event)
         step.attempt = event.attempt or step.attempt
         match event.data:
-            case Expanded(steps=children, items=items):
-                step.message = f"one step for each of {items} items"
-                for child in children:
-                    self.steps.setdefault(child, StepView(child, tool=step.tool))
+            case Expanded(steps=children, items=items, tools=tools):
+                step.message = f"{items} steps" if tools else f"one step for each of {items} items"
+                named = zip(children, tools or [step.tool] * len(children), strict=True)
+                for child, tool in named:
+                    self.steps.setdefault(child, StepView(child, tool=tool))
             case Dispatched(tool=tool):
                 step.tool, step.message, step.percent = tool, "", None
             case StepStarted():
@@ -156,6 +160,8 @@ class ExecutionView:
             case StepFailed() as data:
                 step.error_class, step.message = data.error["class"], data.error["message"]
                 self._result(step, data)
+            case Polled() as data:
+                step.message = f"until is not true yet: {data.poll} of {data.limit} attempts"
             case RetryScheduled() as data:
                 step.message = (
                     f"attempt {data.next_attempt} of {data.max_attempts} "

@@ -8,18 +8,10 @@ import orjson
 
 from sinks.patches import Handler, Patches, introduce, put
 from streams.admitted import encode_plan
+from streams.control_payloads import ApprovalRequested, By, CancelRequested, NeedsAttention
 from streams.events import Event
 from streams.lock_payloads import LockAcquired, LockEnded
-from streams.payloads import (
-    Accepted,
-    ApprovalRequested,
-    By,
-    CancelRequested,
-    Ended,
-    NeedsAttention,
-    Nothing,
-    Rejected,
-)
+from streams.payloads import Accepted, Ended, Nothing, Rejected
 
 
 def _accepted(patches: Patches, event: Event, data: Accepted) -> None:
@@ -41,10 +33,10 @@ def _accepted(patches: Patches, event: Event, data: Accepted) -> None:
         timeout_seconds=data.timeout_seconds,
         sla_seconds=data.sla_seconds,
         rerun_of=data.rerun_of,
-        total_steps=len(data.plan.steps),
+        total_steps=len(data.plan.roots),
     )
     carried = data.carried or {}
-    for index, spec in enumerate(data.plan.steps):
+    for index, spec in enumerate(data.plan.roots):
         step = patches.step(event, spec.id)
         put(step, step_index=index, tool=spec.tool, depends_on=spec.depends_on)
         put(step, description=spec.description, input_data=spec.parameters)

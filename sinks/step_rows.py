@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sinks.patches import Handler, Patch, Patches, introduce, put, settle
+from streams.control_payloads import NeedsAttention
 from streams.events import Event
 from streams.lifecycle import STEP_STATUS_AFTER
 from streams.payloads import (
@@ -12,8 +13,8 @@ from streams.payloads import (
     CompensationScheduled,
     Dispatched,
     Expanded,
-    NeedsAttention,
     Nothing,
+    Polled,
     RetryScheduled,
     Skipped,
     StepCancelled,
@@ -46,9 +47,10 @@ def _cancel_requested(patches: Patches, event: Event, data: StepCancelRequested)
 def _expanded(patches: Patches, event: Event, data: Expanded) -> None:
     step = settle(patches, event)
     step.setdefault("started_at", event.at)
-    for name in data.steps:
+    tools: list[str | None] = [*(data.tools or ())] or [step.get("tool")] * len(data.steps)
+    for name, tool in zip(data.steps, tools, strict=True):
         item = patches.step(event, name)
-        put(item, parent=event.step, tool=step.get("tool"), step_index=step.get("step_index"))
+        put(item, parent=event.step, tool=tool, step_index=step.get("step_index"))
         introduce(item)
 
 
@@ -107,6 +109,14 @@ def _succeeded(patches: Patches, event: Event, data: StepSucceeded) -> None:
     put(step, output_data=data.output, percent=100)
 
 
+def _polled(patches: Patches, event: Event, data: Polled) -> None:
+    attempt = _close(patches, event)
+    put(attempt, status="succeeded", stdout=data.stdout, stderr=data.stderr, output=data.output)
+    put(attempt, final=False, duration_seconds=data.duration_seconds)
+    reason = f"until is not true yet ({data.poll} of {data.limit} attempts)"
+    settle(patches, event, reason=reason, until=data.at)
+
+
 def _failed(patches: Patches, event: Event, data: StepFailed) -> None:
     error = (data.error["class"], data.error["message"])
     attempt = _close(patches, event)
@@ -160,6 +170,7 @@ STEP_HANDLERS: Final[dict[str, Handler]] = {
     "step.started": _started,
     "step.progress": _progress,
     "step.succeeded": _succeeded,
+    "step.polled": _polled,
     "step.failed": _failed,
     "step.timed_out": _failed,
     "step.retry_scheduled": _retry,

@@ -6,12 +6,16 @@ From here on nothing needs the catalogue or the request: the router runs what st
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, dataclass, field, fields
 from operator import attrgetter
 from typing import Annotated, Any, Final
 
 import orjson
 from pydantic import Field, FiniteFloat, TypeAdapter
+
+#: In the place of a domain, of a step that the router runs itself: a block or an assertion.
+ROUTER_DOMAIN: Final = "router"
 
 
 @dataclass(slots=True)
@@ -54,6 +58,16 @@ class AdmittedStep:
     become: dict[str, Any] | None = None
     connection: dict[str, Any] | None = None
     compensate: AdmittedStep | None = None
+    #: Items that may fail before no further one starts: a number, or a part such as `25%`.
+    max_failures: int | str | None = None
+    #: `Check` and `Until` of the plan.
+    check: Check | None = None
+    until: Until | None = None
+    #: Of an assertion (tool `assert`): its conditions, all of which must hold, and its message.
+    assertions: tuple[str, ...] = ()
+    message: str | None = None
+    #: Of a block (tool `block`): its steps, whose ids are the ends of their names in the execution.
+    steps: tuple[AdmittedStep, ...] = ()
 
 
 @dataclass(slots=True)
@@ -62,6 +76,13 @@ class AdmittedPlan:
 
     name: str | None
     steps: tuple[AdmittedStep, ...]
+    finally_steps: Annotated[
+        tuple[AdmittedStep, ...],
+        Field(description="run when the others have ended, in whatever way"),
+    ] = ()
+    finally_seconds: Annotated[
+        FiniteFloat, Field(description="after this time the steps of `finally` are cancelled")
+    ] = 0.0
     extra: Annotated[
         dict[str, Any],
         Field(description="fields of the plan that this version does not know, as they were sent"),
@@ -72,6 +93,38 @@ class AdmittedPlan:
     def __post_init__(self) -> None:
         """Nothing is encoded yet."""
         self.encoded = None
+
+    @property
+    def roots(self) -> tuple[AdmittedStep, ...]:
+        """The steps that are in no block, those of `finally` at the end."""
+        return (*self.steps, *self.finally_steps)
+
+
+@dataclass(slots=True)
+class Check:
+    """What must hold of a step's output, and whether another attempt may help where it does not."""
+
+    condition: str
+    message: str | None = None
+    retry: bool = False
+
+
+@dataclass(slots=True)
+class Until:
+    """A step is repeated until its output is as wanted, or `limit` attempts have succeeded."""
+
+    condition: str
+    interval_seconds: FiniteFloat
+    limit: int
+    message: str | None = None
+
+
+def every_step(steps: Iterable[AdmittedStep]) -> Iterator[AdmittedStep]:
+    """These steps and those within them, each block before its steps."""
+    for step in steps:
+        yield step
+        if step.steps:
+            yield from every_step(step.steps)
 
 
 _NAMES: Final = tuple(item.name for item in fields(AdmittedStep))
@@ -87,6 +140,9 @@ def encode_plan(plan: AdmittedPlan) -> bytes:
     """The plan as JSON, fields with their default values left out."""
     if plan.encoded is None:
         body: dict[str, Any] = {"name": plan.name, "steps": [_sparse(s) for s in plan.steps]}
+        if plan.finally_steps:
+            body["finally_steps"] = [_sparse(s) for s in plan.finally_steps]
+            body["finally_seconds"] = plan.finally_seconds
         if plan.extra:
             body["extra"] = plan.extra
         plan.encoded = orjson.dumps(body)
@@ -103,4 +159,6 @@ def _sparse(step: AdmittedStep) -> dict[str, Any]:
     for name, value, default in zip(_NAMES, _values_of(step), _DEFAULT_VALUES, strict=True):
         if value is not default and value != default:
             body[name] = _sparse(value) if isinstance(value, AdmittedStep) else value
+    if step.steps:
+        body["steps"] = [_sparse(inner) for inner in step.steps]
     return body

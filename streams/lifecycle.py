@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from streams.control_payloads import Resumed
 from streams.events import Event
-from streams.payloads import Resumed, StepFailed
+from streams.payloads import StepFailed
 
 ExecutionStatus = Literal[
     "pending_approval", "approved", "queued", "running", "paused", "needs_attention",
@@ -106,6 +107,7 @@ STEP_STATUS_AFTER: Final[dict[str, str]] = {
     "step.started": "running",
     "step.cancel_requested": "cancelling",
     "step.succeeded": "succeeded",
+    "step.polled": "waiting",
     "step.failed": "failed",
     "step.retry_scheduled": "waiting",
     "step.timed_out": "timed_out",

@@ -13,6 +13,14 @@ from pydantic import Field, FiniteFloat
 
 from streams.admitted import AdmittedPlan
 from streams.audit_payloads import Audit, SecretsUsed
+from streams.control_payloads import (
+    ApprovalGiven,
+    ApprovalRequested,
+    By,
+    CancelRequested,
+    NeedsAttention,
+    Resumed,
+)
 from streams.explained import Explained
 from streams.lock_payloads import LockAcquired, LockEnded
 from streams.problems import Problem
@@ -101,55 +109,6 @@ class Duplicate:
 
 
 @dataclass(slots=True)
-class ApprovalRequested:
-    """The execution waits for somebody else's approval."""
-
-    level: int
-    plan_hash: str
-    requested_by: str
-    expires_at: Timestamp
-
-
-@dataclass(slots=True)
-class ApprovalGiven:
-    """One of several approvals that the level needs; `execution.approved` is the last one."""
-
-    actor: str
-    given: Annotated[int, Field(description="approvals so far, by as many different actors")]
-    level: int
-    reason: str | None = None
-
-
-@dataclass(slots=True)
-class By:
-    """A request of an actor."""
-
-    actor: str
-    reason: str | None = None
-    claimed_actor: Annotated[
-        str | None, Field(description="who a command without a signature says it is from")
-    ] = None
-
-
-@dataclass(slots=True)
-class Resumed:
-    """Dispatching goes on; `status` is what the execution is from here."""
-
-    actor: str
-    status: Literal["approved", "queued", "running"]
-    reason: str | None = None
-
-
-@dataclass(slots=True)
-class CancelRequested:
-    """The end is requested; attempts in flight end first, then the terminal event follows."""
-
-    actor: str
-    reason: str
-    ending: Literal["cancelled", "timeout"]
-
-
-@dataclass(slots=True)
 class Ended:
     """How the execution ended, in numbers."""
 
@@ -163,10 +122,26 @@ class Ended:
 
 
 @dataclass(slots=True)
-class NeedsAttention:
-    """The outcome of an attempt is unknown; an operator must resolve it."""
+class FailedStep:
+    """A step that failed for good."""
 
+    step: str
+    error_class: str
     message: str
+
+
+@dataclass(slots=True)
+class FinallyStarted:
+    """Everything else has ended, and the steps of `finally` begin."""
+
+    status: Annotated[
+        Literal["completed", "partial", "failed", "cancelled", "timeout"],
+        Field(description="how the execution ends, unless a step of `finally` fails"),
+    ]
+    reason: str | None = None
+    failed_steps: Annotated[
+        list[FailedStep], Field(description="the first steps that failed, without blocks")
+    ] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -184,11 +159,19 @@ class Waiting:
 
 @dataclass(slots=True)
 class Expanded:
-    """A `for_each` step became one step per item."""
+    """A `for_each` step became one step per item, or the steps of a block begin."""
 
-    items: int
-    steps: Annotated[list[str], Field(description="the ids of the items, such as `scan[0]`")]
-    values: Annotated[list[Any], Field(description="the items, in the same order")]
+    items: Annotated[int, Field(description="how many steps there are now within it")]
+    steps: Annotated[
+        list[str],
+        Field(description="their ids: of items `scan[0]`, of a block's steps `roll[0].drain`"),
+    ]
+    values: Annotated[
+        list[Any], Field(description="the items, in the same order; empty for a block's steps")
+    ]
+    tools: Annotated[
+        list[str] | None, Field(description="of a block's steps, in the same order")
+    ] = None
 
 
 @dataclass(slots=True)
@@ -236,6 +219,21 @@ class StepSucceeded:
     """The result of an attempt."""
 
     duration_seconds: FiniteFloat
+    output: Any = None
+    stdout: StreamSummary | None = None
+    stderr: StreamSummary | None = None
+    report: ReportKind = None
+
+
+@dataclass(slots=True)
+class Polled:
+    """The attempt succeeded and `until` is not true yet; another attempt will be dispatched."""
+
+    duration_seconds: FiniteFloat
+    poll: Annotated[int, Field(description="how many attempts have succeeded")]
+    limit: Annotated[int, Field(description="of them, before the step fails")]
+    next_attempt: int
+    at: Timestamp
     output: Any = None
     stdout: StreamSummary | None = None
     stderr: StreamSummary | None = None
@@ -348,6 +346,7 @@ Payload = (
     Nothing | Accepted | Rejected | Duplicate | ApprovalRequested | ApprovalGiven | By | Resumed
     | CancelRequested | Ended | NeedsAttention | Waiting | Expanded | Dispatched | StepStarted
     | StepProgress | StepSucceeded | StepFailed | RetryScheduled | StepLost | StepCancelRequested
+    | Polled | FinallyStarted
     | StepCancelled | Skipped | LateResult | CompensationScheduled | CompensationSkipped
     | Compensated | Audit | SecretsUsed | Explained | LockAcquired | LockEnded
     | Unknown
@@ -368,6 +367,7 @@ EVENT_TYPES: Final[dict[str, type[Any]]] = {
     "execution.resumed": Resumed,
     "execution.cancel_requested": CancelRequested,
     "execution.needs_attention": NeedsAttention,
+    "execution.finally_started": FinallyStarted,
     "execution.completed": Ended,
     "execution.partial": Ended,
     "execution.failed": Ended,
@@ -380,6 +380,7 @@ EVENT_TYPES: Final[dict[str, type[Any]]] = {
     "step.started": StepStarted,
     "step.progress": StepProgress,
     "step.succeeded": StepSucceeded,
+    "step.polled": Polled,
     "step.failed": StepFailed,
     "step.retry_scheduled": RetryScheduled,
     "step.timed_out": StepFailed,

@@ -6,14 +6,14 @@ the router's admission. Unknown fields are kept, so that a newer producer is not
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from streams.actors import ANONYMOUS, Actor
 from streams.hosts import StepConnection, WrittenBecome
-from streams.limits import MAX_STEPS
+from streams.limits import MAX_EXECUTION_STEPS, MAX_STEPS
 from streams.vocabulary import ActionClass, Environment, Mode, SlaClass, stored_environment
 
 MAX_TIMEOUT_SECONDS: Final = 86_400
@@ -33,6 +33,17 @@ OnFailure = Literal["stop", "continue", "compensate"]
 Seconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)]
 StepId = Annotated[str, Field(pattern=STEP_ID)]
 AssetName = Annotated[str, Field(min_length=1, max_length=253)]
+Condition = Annotated[str, Field(min_length=1, max_length=2_000)]
+Message = Annotated[str, Field(max_length=2_000)]
+#: A number of items, or a part of them such as `25%`.
+Failures = (
+    Annotated[int, Field(ge=0, le=MAX_EXECUTION_STEPS)]
+    | Annotated[str, Field(pattern=r"^(100|[0-9]{1,2})%$")]
+)
+
+#: How often `until` may ask, and how deep blocks may nest.
+MAX_POLLS: Final = 1_000
+MAX_DEPTH: Final = 4
 
 #: The longest expression, with its braces and space around it.
 MAX_FOR_EACH: Final = 2_100
@@ -83,13 +94,58 @@ class Compensation(BaseModel):
     )
 
 
+class Check(BaseModel):
+    """What must hold of a step's output; a text alone is the condition."""
+
+    model_config = _OPEN
+
+    condition: Condition = Field(description="CEL condition over the step's own `output`")
+    message: Message | None = Field(default=None, description="of the error; may hold expressions")
+    retry: bool = Field(default=False, description="whether another attempt may help")
+
+
+class Until(BaseModel):
+    """How often a step is repeated until its output is as wanted; a text is the condition."""
+
+    model_config = _OPEN
+
+    condition: Condition = Field(description="CEL condition over the step's own `output`")
+    interval_seconds: float = Field(default=5.0, ge=0.1, le=3_600)
+    limit: int = Field(default=60, ge=1, le=MAX_POLLS, description="attempts that succeed, at most")
+    message: Message | None = Field(default=None, description="of the error; may hold expressions")
+
+
+def _conditioned(value: Any) -> Any:
+    return {"condition": value} if isinstance(value, str) else value
+
+
+WrittenCheck = Annotated[
+    Check | None, BeforeValidator(_conditioned, json_schema_input_type=str | Check | None)
+]
+WrittenUntil = Annotated[
+    Until | None, BeforeValidator(_conditioned, json_schema_input_type=str | Until | None)
+]
+
+
 class Step(BaseModel):
-    """One step of a plan: a tool and its parameters, and when it may run."""
+    """One step of a plan: a tool with its parameters, an assertion, or a block of further steps."""
 
     model_config = _OPEN
     _one_name = model_validator(mode="before")(_one_name)
 
-    tool: str = Field(min_length=1, max_length=64, description="canonical name or alias")
+    tool: str = Field(default="", max_length=64, description="canonical name or alias")
+    assertion: str | list[Condition] | None = Field(
+        default=None,
+        validation_alias=AliasChoices("assert", "assertion"),
+        description="in place of a tool: CEL conditions that must hold, else the step fails",
+    )
+    message: Message | None = Field(default=None, description="of an assertion that does not hold")
+    steps: list[Step] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_STEPS,
+        description="in place of a tool: the steps of a block, run for each item of `for_each`",
+    )
     parameters: dict[str, Any] = Field(
         default_factory=dict,
         validation_alias=AliasChoices("parameters", "inputs"),
@@ -103,6 +159,13 @@ class Step(BaseModel):
         default=None, description="a list, or a CEL expression or reference that gives one"
     )
     max_parallel: int | None = Field(default=None, ge=1, le=MAX_STEPS)
+    max_failures: Failures | None = Field(
+        default=None,
+        description="items that may fail before no further one starts and the step fails: a number "
+        "or, as 25%, a part of the items",
+    )
+    check: WrittenCheck = None
+    until: WrittenUntil = None
     retry: RetryPolicy | None = None
     timeout_seconds: Seconds | None = None
     on_failure: OnFailure = "stop"
@@ -117,6 +180,17 @@ class Step(BaseModel):
         default=None, description="how the host is reached over SSH"
     )
 
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        kinds = {"tool": self.tool, "assert": self.assertion, "steps": self.steps}
+        given = [name for name, value in kinds.items() if value]
+        if not given:
+            raise PydanticCustomError("missing", "Field required", {"field": "tool"})
+        if len(given) > 1:
+            message = f"a step has either {' or '.join(given)}: make a step of each"
+            raise PydanticCustomError("two_kinds", message, {"field": given[-1]})
+        return self
+
 
 class Plan(BaseModel):
     """An operations plan: steps in list order, or a graph as soon as one names `depends_on`."""
@@ -125,6 +199,12 @@ class Plan(BaseModel):
 
     name: str | None = Field(default=None, max_length=200)
     steps: list[Step] = Field(min_length=1, max_length=MAX_STEPS)
+    finally_steps: list[Step] | None = Field(
+        default=None,
+        max_length=MAX_STEPS,
+        validation_alias=AliasChoices("finally", "finally_steps"),
+        description="steps that run when the others have ended, in whatever way",
+    )
     type: str | None = Field(default=None, max_length=100)
     environment: WrittenEnvironment = "dev"
     sla_class: SlaClass | None = None

@@ -14,6 +14,7 @@ from sys import intern
 from typing import Final, NamedTuple
 
 from processors.progress.state import Durations, Facts, Progress, StepProgress
+from streams.control_payloads import NeedsAttention
 from streams.events import Event
 from streams.lifecycle import (
     ASIDES,
@@ -29,8 +30,8 @@ from streams.payloads import (
     CompensationScheduled,
     Dispatched,
     Expanded,
-    NeedsAttention,
     Payload,
+    Polled,
     Rejected,
     RetryScheduled,
     Skipped,
@@ -104,7 +105,7 @@ def _begin(event: Event, at: float) -> Progress:
     if isinstance(event.data, Accepted):
         accepted = event.data
         carried = accepted.carried or {}
-        for spec in accepted.plan.steps:
+        for spec in accepted.plan.roots:
             done = spec.id in carried
             steps[intern(spec.id)] = StepProgress(
                 intern(spec.tool), "succeeded" if done else "pending", percent=100 if done else 0
@@ -143,11 +144,14 @@ def _step(before: _Steps, event: Event, name: str, at: float) -> _Steps:
     added: list[str] = []
     if isinstance(data, Expanded):
         # The children take the parent's place in the total, and its place in the order.
-        added = [intern(child) for child in data.steps if child not in before.steps]
+        tools = data.tools or [new.tool] * len(data.steps)
+        pairs = zip(data.steps, tools, strict=False)
+        fresh = [(intern(name), intern(tool)) for name, tool in pairs if name not in before.steps]
+        added = [name for name, _ in fresh]
         new = new._replace(children=old.children + len(added))
     steps = {**before.steps, ident: new}
-    if added:
-        steps = _with_children(steps, ident, added, new.tool)
+    if added and isinstance(data, Expanded):
+        steps = _with_children(steps, ident, fresh)
     elif isinstance(data, CompensationScheduled) and data.by not in steps:
         added = [intern(data.by)]
         steps[added[0]] = StepProgress(intern(data.tool or ""))
@@ -164,13 +168,13 @@ def _step(before: _Steps, event: Event, name: str, at: float) -> _Steps:
 
 
 def _with_children(
-    steps: dict[str, StepProgress], parent: str, children: list[str], tool: str
+    steps: dict[str, StepProgress], parent: str, children: list[tuple[str, str]]
 ) -> dict[str, StepProgress]:
     ordered: dict[str, StepProgress] = {}
     for ident, state in steps.items():
         ordered[ident] = state
         if ident == parent:
-            for child in children:
+            for child, tool in children:
                 ordered[child] = StepProgress(tool)
     return ordered
 
@@ -206,6 +210,8 @@ def _message(data: Payload) -> str | None:
     match data:
         case StepFailed():
             text: str | None = data.error["message"]
+        case Polled():
+            text = f"until is not true yet: {data.poll} of {data.limit} attempts"
         case RetryScheduled():
             text = f"attempt {data.next_attempt} follows after {data.delay_seconds:.1f} s"
         case ProgressReport() | Waiting() | NeedsAttention():

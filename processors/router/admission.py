@@ -7,8 +7,8 @@ from there on the router needs neither the catalogue nor the request.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from graphlib import CycleError, TopologicalSorter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -16,9 +16,9 @@ from pydantic import BaseModel
 
 from processors.router import expressions, lanes, policy
 from processors.router.authorisation import MAX_ACCESSES, count_accesses
-from processors.router.calls import Call, admitted, written
-from processors.router.evaluation import Spent
-from streams.admitted import AdmittedPlan, AdmittedStep, encode_plan
+from processors.router.calls import Call, admitted, places, written
+from processors.router.plan_shape import Shape, assertions_of, shape_of
+from streams.admitted import ROUTER_DOMAIN, AdmittedPlan, AdmittedStep, Check, Until, encode_plan
 from streams.limits import MAX_PLAN_BYTES, MAX_SECRETS_BYTES
 from streams.payloads import Accepted
 from streams.plans import Compensation, ExecutionRequest, Plan, RetryPolicy, Step
@@ -47,25 +47,22 @@ def admit(
     """
     plan = request.plan
     problems: list[Problem] = []
-    names = _names(plan, problems)
     calls: list[tuple[Call, Tool | None]] = []
     for call in written(plan):
         calls.append((call, _tool(call, registry, problems)))
         # Looking for what may have been meant takes long, and nobody is told more.
         if len(problems) >= MAX_PROBLEMS:
             return problems[:MAX_PROBLEMS]
-    if not problems:
-        dependencies = _dependencies(plan, names, problems)
-        if not problems:
-            _check_references(plan, names, dependencies, problems)
+    problems += _kind_problems(plan)
+    shape = Shape({}, {}) if problems else shape_of(plan, problems)
     if problems:
         return problems[:MAX_PROBLEMS]
     found = [(call, tool) for call, tool in calls if tool is not None]
-    data = _accepted(request, plan_hash, idempotency_key, names, found, dependencies)
+    data = _accepted(request, plan_hash, idempotency_key, shape, found)
     if isinstance(data, list):
         return data[:MAX_PROBLEMS]
     data.run = run
-    for _, spec in admitted(data.plan):
+    for spec in [place.spec for place in admitted(data.plan)]:
         tool = registry.get(spec.tool)
         spec.definition = None if tool is None else registry.own_digest(tool)
     size = len(encode_plan(data.plan))
@@ -82,21 +79,36 @@ def admit(
     return data
 
 
-def _names(plan: Plan, problems: list[Problem]) -> list[str]:
-    names: list[str] = []
-    taken: dict[str, int] = {}
-    for index, step in enumerate(plan.steps):
-        name = step.id or f"step_{index + 1}"
-        if name in taken:
-            problems.append(
-                Problem(
-                    f"plan.steps[{index}].id",
-                    f"{name} is the id of steps[{taken[name]}] too; ids must be unique",
-                )
-            )
-        taken.setdefault(name, index)
-        names.append(name)
-    return names
+#: Fields of a step that mean nothing without a tool, where they would be dropped unseen.
+_OF_TOOLS: Final = (
+    "parameters", "check", "until", "retry", "timeout_seconds", "compensate", "assets", "secrets",
+    "become", "connection",
+)  # fmt: skip
+
+
+def _kind_problems(plan: Plan) -> list[Problem]:
+    """Fields that do not fit the kind of their step."""
+    found: list[Problem] = []
+    for place in places(plan):
+        step, given = place.step, place.step.model_fields_set
+        if not step.tool:
+            kind = "a block" if step.steps is not None else "an assertion"
+            text = f"{kind} has none: give it to the steps with a tool"
+            found += [Problem(f"{place.field}.{name}", text) for name in _OF_TOOLS if name in given]
+        if step.assertion is not None and step.for_each is not None:
+            text = "an assertion has none: put it into a block, or write all(item, ...)"
+            found.append(Problem(f"{place.field}.for_each", text))
+        if step.message is not None and step.assertion is None:
+            text = "only an assertion has one; `check` and `until` have a message of their own"
+            found.append(Problem(f"{place.field}.message", text))
+        if step.for_each is None:
+            text = "it counts items: give the step a for_each"
+            named = [name for name in ("max_failures",) if name in given]
+            found += [Problem(f"{place.field}.{name}", text) for name in named]
+        if place.field.startswith("plan.finally") and step.compensate is not None:
+            text = "nothing is undone after `finally`: leave it out"
+            found.append(Problem(f"{place.field}.compensate", text))
+    return found
 
 
 def _tool(call: Call, registry: Registry, problems: list[Problem]) -> Tool | None:
@@ -135,113 +147,12 @@ def _tool(call: Call, registry: Registry, problems: list[Problem]) -> Tool | Non
     return tool
 
 
-def _dependencies(plan: Plan, names: list[str], problems: list[Problem]) -> list[list[str]]:
-    """Who waits for whom: as declared, or each for the one before where nobody declares."""
-    if all(step.depends_on is None for step in plan.steps):
-        return [[], *([name] for name in names[:-1])]
-    known = set(names)
-    declared: list[list[str]] = []
-    for index, step in enumerate(plan.steps):
-        wanted = list(dict.fromkeys(step.depends_on or ()))
-        for dependency in wanted:
-            field = f"plan.steps[{index}].depends_on"
-            if dependency not in known:
-                problems.append(Problem(field, f"there is no step {dependency}"))
-            elif dependency == names[index]:
-                problems.append(Problem(field, f"{dependency} cannot wait for itself"))
-        declared.append(wanted)
-    if not problems:
-        try:
-            TopologicalSorter(dict(zip(names, declared, strict=True))).prepare()
-        except CycleError as error:
-            circle = " -> ".join(error.args[1])
-            problems.append(Problem("plan.steps", f"the steps wait for each other: {circle}"))
-    return declared
-
-
-def _check_references(
-    plan: Plan, names: list[str], dependencies: list[list[str]], problems: list[Problem]
-) -> None:
-    position = {name: index for index, name in enumerate(names)}
-    before: list[int] | None = None
-    spent = Spent()
-    for index, step in enumerate(plan.steps):
-        for field, text in _texts(step):
-            where = f"plan.steps[{index}].{field}"
-            if len(problems) >= MAX_PROBLEMS:
-                return
-            try:
-                expressions.check(text, spent)
-            except expressions.ExpressionError as error:
-                problems.append(Problem(where, str(error)))
-                if error.error_class == expressions.LIMIT:
-                    return
-                continue
-            for name in sorted(expressions.step_references(text)):
-                if name not in position:
-                    problems.append(Problem(where, f"there is no step {name} to refer to"))
-                    continue
-                if before is None:
-                    before = _ancestors(names, dependencies, position)
-                allowed = before[index]
-                if field.startswith("compensate"):
-                    allowed |= 1 << index
-                if not allowed >> position[name] & 1:
-                    problems.append(
-                        Problem(
-                            where,
-                            f"{name} does not come before {names[index]}; "
-                            f"add it to the step's depends_on",
-                        )
-                    )
-
-
-def _ancestors(
-    names: list[str], dependencies: list[list[str]], position: dict[str, int]
-) -> list[int]:
-    """For each step the set of the steps before it, as bits."""
-    order = TopologicalSorter(dict(zip(names, dependencies, strict=True))).static_order()
-    before = [0] * len(names)
-    for name in order:
-        index = position[name]
-        for dependency in dependencies[index]:
-            other = position[dependency]
-            before[index] |= before[other] | 1 << other
-    return before
-
-
-def _texts(step: Step) -> Iterator[tuple[str, str]]:
-    """Every expression of a step, with the field it stands in."""
-    if step.when is not None:
-        yield "when", _bare(step.when)
-    if isinstance(step.for_each, str):
-        found = list(expressions.references(step.for_each))
-        yield from (("for_each", text) for text in found or [step.for_each])
-    elif step.for_each is not None:
-        yield from (("for_each", text) for text in expressions.references(step.for_each))
-    for name, value in step.parameters.items():
-        for text in expressions.references(value):
-            yield f"parameters.{name}", text
-    if step.compensate is not None:
-        if step.compensate.when is not None:
-            yield "compensate.when", _bare(step.compensate.when)
-        for name, value in step.compensate.parameters.items():
-            for text in expressions.references(value):
-                yield f"compensate.parameters.{name}", text
-
-
-def _bare(condition: str) -> str:
-    text = condition.strip()
-    return text[2:-2] if text.startswith("{{") and text.endswith("}}") else text
-
-
 def _accepted(
     request: ExecutionRequest,
     plan_hash: str,
     idempotency_key: str,
-    names: list[str],
+    shape: Shape,
     calls: list[tuple[Call, Tool]],
-    dependencies: list[list[str]],
 ) -> Accepted | list[Problem]:
     plan = request.plan
     tools = {call.field: tool for call, tool in calls}
@@ -256,16 +167,12 @@ def _accepted(
     problems = lanes.problems(plan.mode, estimate, timed)
     if problems:
         return problems
-    steps = tuple(
-        _spec(step, name, index, waits, sla, action, tools)
-        for index, (step, name, waits) in enumerate(
-            zip(plan.steps, names, dependencies, strict=True)
-        )
-    )
+    specs = _Specs(shape, sla, action, tools)
+    last = [_seconds(one) for one in timed if one.call.field.startswith("plan.finally")]
     timeout = plan.timeout_seconds or policy.execution_timeout(
         sla,
         action,
-        [one.timeout_seconds * one.call.rounds for one in timed],
+        [_seconds(one) for one in timed if not one.call.field.startswith("plan.finally")],
     )
     level = plan.approval_level
     if any(
@@ -273,7 +180,13 @@ def _accepted(
     ):
         level = max(level, 1)
     return Accepted(
-        plan=AdmittedPlan(plan.name, steps, dict(plan.model_extra or {})),
+        plan=AdmittedPlan(
+            plan.name,
+            specs.of(plan.steps, "plan.steps"),
+            specs.of(plan.finally_steps or (), "plan.finally"),
+            policy.execution_timeout(sla, action, last) if last else 0.0,
+            dict(plan.model_extra or {}),
+        ),
         plan_hash=plan_hash,
         actor=request.actor,
         environment=plan.environment,
@@ -294,9 +207,8 @@ def _accepted(
 def _unknown_fields(plan: Plan) -> list[str]:
     """Fields that mean nothing to us: kept, and said, since one may be a misspelling."""
     found = [f"plan.{name}" for name in plan.model_extra or ()]
-    for index, step in enumerate(plan.steps):
-        if step.model_extra:
-            found.extend(f"plan.steps[{index}].{name}" for name in step.model_extra)
+    for place in places(plan):
+        found.extend(f"{place.field}.{name}" for name in place.step.model_extra or ())
     return [name[:200] for name in found[:MAX_PROBLEMS]]
 
 
@@ -304,49 +216,88 @@ def _written(part: BaseModel | None) -> dict[str, Any] | None:
     return None if part is None else part.model_dump(exclude_none=True)
 
 
-def _spec(
-    step: Step,
-    name: str,
-    index: int,
-    depends_on: list[str],
-    sla: str,
-    action: str,
-    tools: dict[str, Tool],
-) -> AdmittedStep:
-    retry = step.retry or _NO_RETRY
-    wanted = step.retry.max_attempts if step.retry else None
-    attempts = policy.max_attempts(sla, wanted)
-    tool = tools[f"plan.steps[{index}]"]
-    spec = _runnable(step, name, tool, sla, action, attempts, retry, step.assets)
-    spec.depends_on = tuple(depends_on)
-    spec.on_failure = step.on_failure
-    spec.description = step.description
-    spec.when = step.when
-    spec.for_each = step.for_each
-    spec.max_parallel = step.max_parallel
-    spec.assets = step.assets
-    spec.secrets = step.secrets
-    if step_hosts.applies(tool):
-        spec.become, spec.connection = _written(step.become), _written(step.connection)
-    if step.compensate is not None:
-        undo_tool = tools[f"plan.steps[{index}].compensate"]
-        attempts = policy.max_attempts(sla, None)
-        undo = _runnable(
-            step.compensate, "", undo_tool, sla, action, attempts, _NO_RETRY, step.assets
+def _seconds(one: lanes.Timed) -> float:
+    return one.timeout_seconds * one.call.rounds + one.call.waits
+
+
+@dataclass(frozen=True, slots=True)
+class _Specs:
+    """Makes the admitted form of steps, with what was settled for the whole plan."""
+
+    shape: Shape
+    sla: str
+    action: str
+    tools: dict[str, Tool]
+
+    def of(self, steps: Sequence[Step], field: str) -> tuple[AdmittedStep, ...]:
+        """The steps of one list; `field` is where it stands in the plan."""
+        found = []
+        for index, step in enumerate(steps):
+            where = f"{field}[{index}]"
+            spec = self._with_tool(step, where) if step.tool else self._without_tool(step, where)
+            spec.depends_on = tuple(self.shape.depends_on[where])
+            # What `finally` does, it does whatever becomes of its other steps.
+            spec.on_failure = "continue" if field == "plan.finally" else step.on_failure
+            spec.description = step.description
+            spec.when = step.when
+            spec.for_each = step.for_each
+            spec.max_parallel = step.max_parallel
+            spec.max_failures = step.max_failures
+            found.append(spec)
+        return tuple(found)
+
+    def _without_tool(self, step: Step, field: str) -> AdmittedStep:
+        return AdmittedStep(
+            id=self.shape.names[field],
+            tool="assert" if step.steps is None else "block",
+            domain=ROUTER_DOMAIN,
+            parameters={},
+            timeout_seconds=0.0,
+            lease_seconds=0.0,
+            max_attempts=1,
+            backoff_seconds=0.0,
+            max_backoff_seconds=0.0,
+            retry_safe=True,
+            assertions=assertions_of(step),
+            message=step.message,
+            steps=self.of(step.steps or (), f"{field}.steps"),
         )
-        undo.when = step.compensate.when
-        # It acts on them as the step does: the policy, locks and executors look at each call alone.
-        undo.assets = step.assets
-        if step_hosts.applies(undo_tool):
-            undo.become, undo.connection = _written(step.become), _written(step.connection)
-            login = {
-                name: reference
-                for name, reference in (step.secrets or {}).items()
-                if name in step_hosts.LOGIN_SECRETS
-            }
-            undo.secrets = login or None
-        spec.compensate = undo
-    return spec
+
+    def _with_tool(self, step: Step, field: str) -> AdmittedStep:
+        sla, action = self.sla, self.action
+        attempts = policy.max_attempts(sla, step.retry.max_attempts if step.retry else None)
+        tool = self.tools[field]
+        name, retry = self.shape.names[field], step.retry or _NO_RETRY
+        spec = _runnable(step, name, tool, sla, action, attempts, retry, step.assets)
+        spec.assets = step.assets
+        spec.secrets = step.secrets
+        if step.check is not None:
+            spec.check = Check(step.check.condition, step.check.message, step.check.retry)
+        if step.until is not None:
+            until = step.until
+            seconds = until.interval_seconds
+            spec.until = Until(until.condition, seconds, until.limit, until.message)
+        if step_hosts.applies(tool):
+            spec.become, spec.connection = _written(step.become), _written(step.connection)
+        if step.compensate is not None:
+            undo_tool = self.tools[f"{field}.compensate"]
+            attempts = policy.max_attempts(sla, None)
+            undo = _runnable(
+                step.compensate, "", undo_tool, sla, action, attempts, _NO_RETRY, step.assets
+            )
+            undo.when = step.compensate.when
+            # It acts on them as the step does: policy, locks and executors look at each call alone.
+            undo.assets = step.assets
+            if step_hosts.applies(undo_tool):
+                undo.become, undo.connection = _written(step.become), _written(step.connection)
+                login = {
+                    name: reference
+                    for name, reference in (step.secrets or {}).items()
+                    if name in step_hosts.LOGIN_SECRETS
+                }
+                undo.secrets = login or None
+            spec.compensate = undo
+        return spec
 
 
 def _step_timeout(step: Step | Compensation, tool: Tool, sla: str, action: str) -> float:

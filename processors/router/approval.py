@@ -13,7 +13,7 @@ from processors.router.scheduling import advance
 from processors.router.state import Execution
 from streams.actors import same_actor
 from streams.commands import Approve
-from streams.payloads import ApprovalGiven, ApprovalRequested, By
+from streams.control_payloads import ApprovalGiven, ApprovalRequested, By
 from streams.timestamps import iso
 from toolmeta.registry import Registry
 

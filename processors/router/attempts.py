@@ -7,6 +7,7 @@ the limit was in the way, goes to the dead letters with all its attempts.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, Final
 from zlib import crc32
 
@@ -17,9 +18,15 @@ from processors.router.decision import CancelAttempt, DeadLetterStep, Decision, 
 from processors.router.state import Execution, StepState
 from streams.admitted import AdmittedStep
 from streams.ids import attempt_id
-from streams.lifecycle import HELD
+from streams.lifecycle import HELD, STEP_FAILED
 from streams.limits import MAX_DISPATCH_BYTES, MAX_PARAMETERS_BYTES
-from streams.payloads import Dispatched, RetryScheduled, StepCancelRequested, StepFailed
+from streams.payloads import (
+    Dispatched,
+    FailedStep,
+    RetryScheduled,
+    StepCancelRequested,
+    StepFailed,
+)
 from streams.reports import StepError
 from streams.timestamps import iso
 from streams.topics import STEPS, Topic
@@ -31,6 +38,9 @@ _AT_ONCE: Final = frozenset({"lost", "executor_stopped", "draining", LOCK_NAMES}
 #: How often in a row a step may be sent again with a lock of more names, besides its attempts.
 #: Once is enough where the inventory stands still.
 MOST_LOCK_NAMES: Final = 3
+#: What the steps of `finally` are told of those that failed: so many, and of each message so much.
+MOST_FAILED: Final = 20
+_FAILED_MESSAGE: Final = 300
 
 
 def dispatch(decision: Decision, step: StepState) -> None:
@@ -45,7 +55,7 @@ def dispatch(decision: Decision, step: StepState) -> None:
     size = 0
     if spec.references:
         try:
-            context = context_of(execution, step)
+            context = context_of(execution, step, decision.now)
             parameters = expressions.render(parameters, context, decision.spent)
         except expressions.ExpressionError as error:
             error_class = "reference" if error.error_class == "expression" else error.error_class
@@ -106,9 +116,16 @@ def dispatch(decision: Decision, step: StepState) -> None:
     decision.effects.append(command)
 
 
-def may_start(execution: Execution) -> bool:
+def may_start(execution: Execution, step: StepState) -> bool:
     """Whether a step that is free may be dispatched."""
-    return execution.ending is None and execution.stopping is None and execution.status not in HELD
+    if execution.is_final(step):
+        # A cancel ends what is paused, and `finally` has its turn after that.
+        held = execution.status in HELD and execution.ending is None
+        if held or execution.outcome is None or execution.finally_ending:
+            return False
+    elif execution.ending is not None or execution.status in HELD:
+        return False
+    return execution.stops(step) is None
 
 
 def _topic(execution: Execution, spec: AdmittedStep) -> Topic:
@@ -125,12 +142,14 @@ def _target(spec: AdmittedStep, parameters: dict[str, Any]) -> str | None:
     return target_key(spec.assets[0]) if spec.assets else None
 
 
-def context_of(execution: Execution, step: StepState) -> dict[str, Any]:
+def context_of(execution: Execution, step: StepState, now: float) -> dict[str, Any]:
     """What an expression of this step may look at."""
-    steps = {}
-    for name in execution.specs:
-        other = execution.steps[name]
-        steps[name] = {"status": other.status, "output": other.output, "error": other.error}
+    around = list(execution.around(step))
+    steps = {spec.id: _seen(execution.steps[spec.id]) for spec in execution.plan.roots}
+    for block in reversed(around[1:]):
+        if block.entered:
+            inner = execution.specs[block.path].steps
+            steps |= {spec.id: _seen(execution.steps[f"{block.id}.{spec.id}"]) for spec in inner}
     context: dict[str, Any] = {
         "steps": steps,
         "plan": {"name": execution.plan.name, "environment": execution.environment},
@@ -139,16 +158,49 @@ def context_of(execution: Execution, step: StepState) -> dict[str, Any]:
             "tenant": execution.tenant,
             "actor": execution.actor,
         },
+        "now": now,
     }
-    origin = step
+    if execution.outcome is not None:
+        context["execution"] |= _outcome(execution)
     if step.undoes is not None:
-        origin = execution.steps[step.undoes]
         # Of the very step, or the very item, that is undone.
-        context["output"] = origin.output
-    if origin.parent is not None:
-        context["item"] = execution.item(origin)
-        context["index"] = origin.index
+        context["output"] = around[0].output
+    items: dict[str, Any] = {}
+    for one in reversed(around):
+        if one.is_item:
+            values = execution.steps[one.parent or ""].items or ()
+            context["item"], context["index"] = values[one.index], one.index
+            items[execution.specs[one.path].id] = values[one.index]
+    if items:
+        context["items"] = items
     return context
+
+
+def _seen(step: StepState) -> dict[str, Any]:
+    return {"status": step.status, "output": step.output, "error": step.error}
+
+
+def _outcome(execution: Execution) -> dict[str, Any]:
+    """What a step of `finally` is told: how the execution ends, and what failed."""
+    failed = [asdict(step) for step in failed_steps(execution)]
+    reason = execution.ending_reason or execution.outcome_reason or ""
+    return {"status": execution.outcome, "reason": reason, "failed_steps": failed}
+
+
+def failed_steps(execution: Execution) -> list[FailedStep]:
+    """The first steps that failed for good, without the blocks and lists that they are in."""
+    failed = [
+        step
+        for step in execution.steps.values()
+        if step.status in STEP_FAILED and not step.is_container and not execution.is_final(step)
+    ]
+    failed.sort(key=lambda step: (step.ended_at, step.id))
+    errors = ((step, step.error) for step in failed[:MOST_FAILED])
+    return [
+        FailedStep(step.id, error["class"], error["message"][:_FAILED_MESSAGE])
+        for step, error in errors
+        if error is not None
+    ]
 
 
 def fail_unstarted(decision: Decision, step: StepState, error_class: str, message: str) -> None:
@@ -166,7 +218,8 @@ def fail(decision: Decision, step: StepState, data: StepFailed, *, timed_out: bo
     execution = decision.execution
     spec = execution.spec(step)
     transient = bool(data.error.get("transient"))
-    wanted = execution.ending is None and (execution.stopping is None or step.undoes is not None)
+    going_on = execution.stops(step) is None or step.undoes is not None
+    wanted = going_on and not execution.ends(step)
     attempt = step.attempt
     not_begun = [one.error["class"] == LOCK_NAMES for one in step.failures]
     if data.error["class"] == LOCK_NAMES:
@@ -174,7 +227,8 @@ def fail(decision: Decision, step: StepState, data: StepFailed, *, timed_out: bo
             len(not_begun) >= MOST_LOCK_NAMES and all(not_begun[-MOST_LOCK_NAMES:])
         )
     else:
-        again = transient and wanted and attempt - sum(not_begun) < spec.max_attempts
+        failed = attempt - step.polls - sum(not_begun)
+        again = transient and wanted and failed < spec.max_attempts
     data.final = not again
     decision.emit("step.timed_out" if timed_out else "step.failed", data, step.id, attempt)
     if again:
@@ -199,7 +253,7 @@ def _delay(execution: Execution, step: StepState, spec: AdmittedStep, data: Step
         return 0.0
     jitter = crc32(attempt_id(execution.id, step.id, step.attempt).encode()) / 2**32
     delay = policy.backoff_seconds(
-        spec.backoff_seconds, spec.max_backoff_seconds, step.attempt, jitter
+        spec.backoff_seconds, spec.max_backoff_seconds, step.attempt - step.polls, jitter
     )
     asked = data.output.get("retry_after_seconds") if isinstance(data.output, dict) else None
     if isinstance(asked, int | float) and 0 < asked <= 3_600:

@@ -141,11 +141,13 @@ def accesses(data: Accepted, registry: Registry) -> Iterator[tuple[str, str, Acc
     """Everything that the plan needs, each with the call and the part of it that need it."""
     environment: Any = data.environment
     level = data.approval_level
-    for where, spec in admitted(data.plan):
+    for call in admitted(data.plan):
+        where, spec = call.field, call.spec
         tool = registry.get(spec.tool)
         # What is no longer in the catalogue can only be refused: a rerun after an upgrade.
         action = right_of(tool, spec)
-        for asset in assets_of(spec, () if tool is None else _names_of_targets(tool)):
+        names = () if tool is None else _names_of_targets(tool)
+        for asset in assets_of(spec, names, call.for_each):
             run = RunStep(spec.tool, spec.domain, action, asset, environment, level)
             yield where, "tool", run
             for place, path in secrets_of(spec):
@@ -162,9 +164,10 @@ def right_of(tool: Tool | None, spec: AdmittedStep) -> Permission:
 def count_accesses(data: Accepted, registry: Registry) -> int:
     """How many `accesses` the plan has; takes a time that grows with the plan only."""
     found = 0
-    for _, spec in admitted(data.plan):
+    for call in admitted(data.plan):
+        spec = call.spec
         tool = registry.get(spec.tool)
-        assets = assets_of(spec, () if tool is None else _names_of_targets(tool))
+        assets = assets_of(spec, () if tool is None else _names_of_targets(tool), call.for_each)
         ways = sum(1 for _ in step_hosts.secrets(spec.become, spec.connection))
         found += len(assets) * (1 + len(spec.secret_paths) + len(spec.secrets or ()) + ways)
     return found
@@ -180,7 +183,9 @@ def _names_of_targets(tool: Tool) -> tuple[str, ...]:
     return tuple(found)
 
 
-def assets_of(spec: AdmittedStep, names: Iterable[str]) -> list[str | None]:
+def assets_of(
+    spec: AdmittedStep, names: Iterable[str], for_each: str | list[Any] | None
+) -> list[str | None]:
     """What a call acts on, each once; None stands for what only the run will tell.
 
     Every parameter that can name a target counts, not only the first that is set, and so do
@@ -193,7 +198,7 @@ def assets_of(spec: AdmittedStep, names: Iterable[str]) -> list[str | None]:
         if value is None or value == "":
             continue
         if isinstance(value, str) and _EACH_ITEM.fullmatch(value.strip()):
-            items = spec.for_each if isinstance(spec.for_each, list) else [None]
+            items = for_each if isinstance(for_each, list) else [None]
             found.update((_asset(item), None) for item in items)
         else:
             found[_asset(value)] = None

@@ -28,7 +28,7 @@ from processors.router.state import (
     StepEntry,
     StepState,
     derive,
-    item_id,
+    inner_steps,
 )
 from streams.admitted import decode_plan, encode_plan
 from streams.lifecycle import RERUNNABLE
@@ -45,7 +45,7 @@ _FIXED: Final = (
 _HEAD: Final = (
     "seq", "chain", "status", "approval_expires_at", "approved_by", "started_at", "ended_at",
     "paused_at", "paused_seconds", "ending", "ending_reason", "stopping", "signed", "forged",
-    "locks", "locks_lost",
+    "locks", "locks_lost", "outcome", "outcome_reason", "finally_at", "finally_ending",
 )  # fmt: skip
 _fixed_of: Final = attrgetter(*_FIXED)
 _head_of: Final = attrgetter(*_HEAD)
@@ -54,7 +54,7 @@ _head_of: Final = attrgetter(*_HEAD)
 _NOT_KEPT: Final = frozenset(
     {
         *("id", "output", "items", "reported"),
-        *("lease_until", "progress", "progress_at", "heard_at", "held_at"),
+        *("lease_until", "progress", "progress_at", "heard_at", "held_at", "path"),
     }
 )
 _STEP: Final = tuple(item.name for item in fields(StepState) if item.name not in _NOT_KEPT)
@@ -186,12 +186,16 @@ def restore_execution(head: bytes | None, parts: dict[str, bytes]) -> Execution:
             execution.seq, execution.chain = seq, chain
         elif seq == execution.seq:
             execution.chain = chain or execution.chain
-    execution.steps = {spec.id: StepState(spec.id) for spec in plan.steps}
-    for spec in plan.steps:
-        body = found.get(spec.id, {})
-        for index in range(len(body.get("items") or ())):
-            name = item_id(spec.id, index)
-            execution.steps[name] = StepState(name, parent=spec.id, index=index)
+    execution.steps = {spec.id: StepState(spec.id) for spec in plan.roots}
+    derive(execution)
+    waiting = list(execution.steps.values())
+    while waiting:
+        name = waiting.pop().id
+        if name in found:
+            step = execution.steps[name] = _step(name, found.pop(name))
+            inner = inner_steps(execution, step)
+            execution.steps.update((one.id, one) for one in inner)
+            waiting += inner
     for name, body in found.items():
         execution.steps[name] = _step(name, body)
     derive(execution)

@@ -12,16 +12,9 @@ from processors.router.ending import request_end
 from processors.router.scheduling import advance
 from processors.router.state import Execution
 from streams.commands import Approve, Cancel, Pause, Reject, Resolve, Resume
+from streams.control_payloads import By, NeedsAttention, Resumed
 from streams.lifecycle import ENDED
-from streams.payloads import (
-    By,
-    NeedsAttention,
-    Rejected,
-    Resumed,
-    RetryScheduled,
-    StepFailed,
-    StepSucceeded,
-)
+from streams.payloads import Rejected, RetryScheduled, StepFailed, StepSucceeded
 from streams.reports import StepError
 from streams.timestamps import iso
 from toolmeta.registry import Registry
@@ -90,7 +83,9 @@ def _refusal(
     if status in ENDED:
         return f"the execution has ended as {status}"
     if isinstance(command, Cancel):
-        return "its end is already asked for" if execution.ending else None
+        # Another cancel ends the steps of `finally`, too.
+        asked = execution.ending is not None and execution.outcome is None
+        return "its end is already asked for" if asked or execution.finally_ending else None
     if isinstance(command, Approve | Reject):
         if status != "pending_approval":
             return f"it does not wait for approval; it is {status}"
@@ -99,7 +94,7 @@ def _refusal(
         if isinstance(command, Approve):
             return approval_refusal(execution, command, identity, now, tools)
         return None
-    if execution.ending is not None:
+    if execution.ending is not None and not isinstance(command, Resolve):
         return "its end is already asked for"
     if isinstance(command, Pause):
         return None if status in ("approved", "queued", "running") else f"it is {status}"

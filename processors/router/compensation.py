@@ -14,17 +14,24 @@ from streams.lifecycle import STEP_ENDED
 from streams.payloads import Compensated, CompensationScheduled, CompensationSkipped
 
 
-def compensate(decision: Decision) -> bool:
-    """Undo the step that ended last; returns whether that ended at once, too."""
+def compensate(decision: Decision, block: StepState | None = None) -> bool:
+    """Undo the step that ended last, of a block or of all; returns whether that is under way.
+
+    Of all it says so only where that ended at once, too: there may be more to undo.
+    """
     execution = decision.execution
-    if execution.stopping != "compensate":
+    if block is None:
+        if execution.stopping != "compensate":
+            return False
+        steps = [step for step in execution.steps.values() if not execution.is_final(step)]
+    else:
+        steps = execution.within(block)
+    if any(step.status not in STEP_ENDED for step in steps):
         return False
-    if any(step.status not in STEP_ENDED for step in execution.steps.values()):
-        return False
-    waiting = [step for step in execution.steps.values() if _to_undo(execution, step)]
+    waiting = [step for step in steps if _to_undo(execution, step)]
     for step in sorted(waiting, key=lambda step: (step.ended_at, step.id), reverse=True):
         if _undo(decision, step):
-            return bool(decision.ended)
+            return block is not None or bool(decision.ended)
     return False
 
 
@@ -40,7 +47,7 @@ def _undo(decision: Decision, step: StepState) -> bool:
         unchanged, failure = None, error
     if unchanged is not None:
         decision.emit("step.compensation_skipped", CompensationSkipped(unchanged), step.id)
-        _after_last_item(decision, step)
+        _after_last(decision, step)
         return False
     by = undo_id(step.id)
     decision.emit("step.compensation_scheduled", CompensationScheduled(by, spec.tool), step.id)
@@ -57,7 +64,7 @@ def _to_undo(execution: Execution, step: StepState) -> bool:
     return (
         step.status == "succeeded"
         and step.undoes is None
-        and step.items is None
+        and not step.is_container
         and not step.unchanged
         and execution.spec(step).compensate is not None
         and undo_id(step.id) not in execution.steps
@@ -68,7 +75,7 @@ def _unchanged(decision: Decision, step: StepState, when: str | None) -> str | N
     """Why there is nothing to undo; None where there is. Raises ExpressionError."""
     if when is not None:
         undo = StepState(undo_id(step.id), undoes=step.id)
-        context = context_of(decision.execution, undo)
+        context = context_of(decision.execution, undo, decision.now)
         true = expressions.condition(when, context, decision.spent)
         return None if true else "the condition of its compensation is false"
     if isinstance(step.output, dict):
@@ -83,18 +90,32 @@ def after_undo(decision: Decision, undo: StepState) -> None:
     if undo.status != "succeeded" or undo.undoes is None:
         return
     decision.emit("step.compensated", Compensated(undo.id), undo.undoes)
-    _after_last_item(decision, decision.execution.steps[undo.undoes])
+    _after_last(decision, decision.execution.steps[undo.undoes])
 
 
-def _after_last_item(decision: Decision, item: StepState) -> None:
-    """A `for_each` step is undone when everything that its items changed is."""
+def _after_last(decision: Decision, step: StepState) -> None:
+    """A list or block is undone when everything within it that was changed is."""
     execution = decision.execution
-    if item.parent is None:
+    if step.parent is None:
         return
-    parent = execution.steps[item.parent]
-    items = [execution.steps[name] for name in parent.children]
-    undone = [other for other in items if other.status == "compensated"]
-    left = any(other.status == "succeeded" and not other.unchanged for other in items)
+    parent = execution.steps[step.parent]
+    within = execution.within(parent)
+    if parent.items is not None:
+        within = [one for name in execution.children(parent) for one in _all_of(execution, name)]
+    undone = [one for one in within if one.status == "compensated" and not one.is_container]
+    left = any(_to_undo(execution, one) or _not_undone(execution, one) for one in within)
     if parent.status == "succeeded" and undone and not left:
-        last = max(undone, key=lambda other: execution.steps[undo_id(other.id)].ended_at)
+        last = max(undone, key=lambda one: execution.steps[undo_id(one.id)].ended_at)
         decision.emit("step.compensated", Compensated(undo_id(last.id)), parent.id)
+        _after_last(decision, parent)
+
+
+def _all_of(execution: Execution, name: str) -> list[StepState]:
+    step = execution.steps[name]
+    return [step, *execution.within(step)]
+
+
+def _not_undone(execution: Execution, step: StepState) -> bool:
+    """Whether it should have been undone, and that failed."""
+    undo = execution.steps.get(undo_id(step.id))
+    return step.status == "succeeded" and undo is not None

@@ -16,8 +16,9 @@ from processors.router.ending import request_end
 from processors.router.evolve import renew_lease
 from processors.router.scheduling import advance, retry
 from processors.router.state import Execution, StepState
+from streams.control_payloads import NeedsAttention
 from streams.lifecycle import ENDED
-from streams.payloads import NeedsAttention, Rejected, StepCancelled, StepFailed, StepLost, Waiting
+from streams.payloads import Rejected, StepCancelled, StepFailed, StepLost, Waiting
 from streams.reports import StepError
 from streams.timestamps import iso
 
@@ -52,6 +53,12 @@ def next_deadline(execution: Execution, steps: Iterable[StepState] | None = None
 def _execution_deadline(execution: Execution) -> float | None:
     if execution.status == "pending_approval":
         return execution.approval_expires_at
+    if execution.outcome is not None:
+        if execution.finally_ending or (
+            execution.ending is None and execution.status in _NO_TIMERS
+        ):
+            return None
+        return execution.finally_at + execution.plan.finally_seconds
     if execution.ending is not None or execution.status in _NO_TIMERS:
         return None
     if execution.started_at is None:
@@ -97,8 +104,10 @@ def decide_deadline(execution: Execution, now: float) -> Decision:
             )
             decision.emit("execution.rejected", data)
             return decision
-        seconds = execution.timeout_seconds
-        reason = f"the execution ran longer than its {seconds:g} s"
+        seconds, what = execution.timeout_seconds, "the execution"
+        if execution.outcome is not None:
+            seconds, what = execution.plan.finally_seconds, "its finally"
+        reason = f"{what} ran longer than its {seconds:g} s"
         request_end(decision, "timeout", "runstream", reason)
     renews = execution.renew_at is not None and execution.renew_at <= now
     if renews:

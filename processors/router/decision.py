@@ -12,7 +12,7 @@ from streams.admitted import AdmittedStep
 from streams.events import Event
 from streams.lifecycle import ends_step
 from streams.locks import AnyLockCommand
-from streams.payloads import Accepted, Nothing, Payload
+from streams.payloads import Accepted, Nothing, Payload, StepFailed
 from streams.timestamps import iso
 from streams.topics import Topic
 
@@ -115,5 +115,9 @@ class Decision:
             return
         self.changed_steps[step] = None
         self.head_changed |= execution.stopping != stopping
+        if isinstance(data, StepFailed) and data.final:
+            # It may stop the list or the block that it is in.
+            around = execution.around(execution.steps[step])
+            self.changed_steps |= dict.fromkeys(one.id for one in around)
         if ends_step(event):
             self.ended.append(step)

@@ -7,14 +7,19 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from processors.router import locks
-from processors.router.attempts import ask_to_cancel
+from processors.router.attempts import ask_to_cancel, failed_steps
 from processors.router.decision import Decision
 from processors.router.state import Execution, StepState
+from streams.control_payloads import CancelRequested
 from streams.lifecycle import STEP_ENDED, STEP_FAILED
-from streams.payloads import CancelRequested, Ended, Skipped, StepCancelled
+from streams.payloads import Ended, FinallyStarted, Skipped, StepCancelled
 
 #: Failed compensations that the reason of the end names.
 _NAMED = 5
+#: Ends of a step after which the plan has not been completed.
+FAILED = STEP_FAILED | {"cancelled"}
+
+Outcome = Literal["completed", "partial", "failed", "cancelled", "timeout"]
 
 
 def request_end(
@@ -32,16 +37,18 @@ def cancel_the_rest(decision: Decision) -> None:
     execution = decision.execution
     reason = execution.ending_reason or "the execution was cancelled"
     why = "cancelled" if execution.ending == "cancelled" else "timed_out"
-    for step in list(execution.steps.values()):
-        if step.status in STEP_ENDED or step.items is not None or step.status == "cancelling":
+    ends = [step for step in execution.steps.values() if execution.ends(step)]
+    for step in ends:
+        if step.status in STEP_ENDED or step.is_container or step.status == "cancelling":
             continue
         if step.in_flight:
             ask_to_cancel(decision, step, why, reason)
         else:
             _cancel(decision, step, reason)
-    for step in list(execution.steps.values()):
-        if step.items is not None and step.status not in STEP_ENDED:
-            names = step.children
+    # What is within another comes after it, and ends before it.
+    for step in reversed(ends):
+        if step.is_container and step.status not in STEP_ENDED:
+            names = execution.children(step)
             if all(execution.steps[name].status in STEP_ENDED for name in names):
                 _cancel(decision, step, reason)
 
@@ -61,34 +68,66 @@ def _cancel(decision: Decision, step: StepState, reason: str) -> None:
 
 def skip_the_rest(decision: Decision) -> None:
     """A step failed for good: what has not started never will."""
-    for step in list(decision.execution.steps.values()):
+    execution = decision.execution
+    for step in list(execution.steps.values()):
         waits = step.status in ("pending", "waiting") and not step.in_flight
-        if waits and step.undoes is None and step.items is None:
+        idle = waits and step.undoes is None and not step.is_container
+        # What runs goes on to its end: a block that was entered, with all of its steps.
+        if idle and not execution.is_final(step) and execution.stops(step) is not None:
             reason = Skipped("the plan stopped at a failed step")
             decision.emit("step.skipped", reason, step.id)
+
+
+def begin_finally(decision: Decision) -> bool:
+    """Begin the steps of `finally` once all others have ended; whether they begin now.
+
+    Where nothing was allowed to run there is nothing to tell or to clean up either.
+    """
+    execution = decision.execution
+    finals = [execution.steps[spec.id] for spec in execution.plan.finally_steps]
+    if not finals or execution.open_steps > len(finals):
+        return False
+    if execution.status == "pending_approval":
+        for step in finals:
+            decision.emit("step.skipped", Skipped("nothing of the plan was run"), step.id)
+        return False
+    kind, reason = _outcome(execution)
+    told = FinallyStarted(kind, reason, failed_steps(execution))
+    decision.emit("execution.finally_started", told)
+    return True
 
 
 def finish(decision: Decision) -> None:
     """By the reference rule: no failure completes, no success fails, anything else is partial."""
     execution = decision.execution
     locks.release(decision)
-    counts = _counts(execution.steps[name] for name in execution.specs)
+    counts = _counts(execution.steps[spec.id] for spec in execution.plan.roots)
     undos = [step for step in execution.steps.values() if step.undoes is not None]
     began = execution.started_at or execution.accepted_at
+    kind, reason = _outcome(execution)
+    failed = [s for s in execution.steps.values() if execution.is_final(s) and s.status in FAILED]
+    if kind == "completed" and failed:
+        # Everything was done; that somebody was not told of it must not pass unseen.
+        kind, reason = "partial", _first(failed)
     data = Ended(
         steps=counts,
         elapsed_seconds=round(decision.now - began, 3),
-        reason=execution.ending_reason,
+        reason=reason,
         compensations=_counts(undos) if undos else None,
     )
+    decision.emit(f"execution.{'timed_out' if kind == 'timeout' else kind}", data)
+
+
+def _outcome(execution: Execution) -> tuple[Outcome, str | None]:
+    """How the execution ends by the steps that are not of `finally`, and why."""
     if execution.ending is not None:
-        kind = "cancelled" if execution.ending == "cancelled" else "timed_out"
-    elif not any(counts.get(status) for status in ("failed", "timed_out", "cancelled")):
-        kind = "completed"
-    else:
-        kind = "partial" if counts.get("succeeded") else "failed"
-        data.reason = _failure(execution, undos)
-    decision.emit(f"execution.{kind}", data)
+        kind: Outcome = "cancelled" if execution.ending == "cancelled" else "timeout"
+        return kind, execution.ending_reason
+    counts = _counts(execution.steps[spec.id] for spec in execution.plan.steps)
+    if not any(counts.get(status) for status in FAILED):
+        return "completed", execution.ending_reason
+    undos = [step for step in execution.steps.values() if step.undoes is not None]
+    return "partial" if counts.get("succeeded") else "failed", _failure(execution, undos)
 
 
 def _counts(steps: Iterable[StepState]) -> dict[str, int]:
@@ -97,14 +136,21 @@ def _counts(steps: Iterable[StepState]) -> dict[str, int]:
 
 def _failure(execution: Execution, undos: list[StepState]) -> str | None:
     """The step that failed first, and what could not be undone."""
-    failed = [s for s in execution.steps.values() if s.status in STEP_FAILED and s.undoes is None]
-    reason = None
-    if failed:
-        first = min(failed, key=lambda step: (step.ended_at, step.id))
-        message = first.error["message"] if first.error else "failed"
-        reason = f"step {first.id}: {message}"
+    failed = [
+        step
+        for step in execution.steps.values()
+        if step.status in STEP_FAILED and step.undoes is None and not execution.is_final(step)
+    ]
+    reason = _first(failed)
     left = sorted(step.undoes or "" for step in undos if step.status != "succeeded")
     if left:
         more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
         reason = f"{reason or ''}; not undone: {', '.join(left[:_NAMED])}{more}".lstrip("; ")
     return reason
+
+
+def _first(failed: list[StepState]) -> str | None:
+    if not failed:
+        return None
+    first = min(failed, key=lambda step: (step.ended_at, step.id))
+    return f"step {first.id}: {first.error['message'] if first.error else 'failed'}"

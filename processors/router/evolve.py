@@ -14,15 +14,18 @@ from processors.router.state import (
     FailedAttempt,
     StepState,
     derive,
-    item_id,
+    inner_steps,
     report_bit,
     use_digest,
 )
+from streams.admitted import AdmittedStep
 from streams.audit_payloads import SIGNATURE_RULE, Audit, SecretsUsed
+from streams.control_payloads import ApprovalGiven, ApprovalRequested, By, CancelRequested
 from streams.events import Event
 from streams.lifecycle import (
     ENDED,
     STEP_ENDED,
+    STEP_FAILED,
     check_transition,
     execution_status,
     step_status,
@@ -30,15 +33,13 @@ from streams.lifecycle import (
 from streams.lock_payloads import LockAcquired, LockEnded
 from streams.payloads import (
     Accepted,
-    ApprovalGiven,
-    ApprovalRequested,
-    By,
-    CancelRequested,
     CompensationScheduled,
     CompensationSkipped,
     Dispatched,
     Expanded,
+    FinallyStarted,
     LateResult,
+    Polled,
     RetryScheduled,
     StepCancelled,
     StepFailed,
@@ -81,7 +82,7 @@ def accepted(event: Event, at: float) -> Execution:
         definitions=data.definitions,
         seq=event.seq,
         chain=event.chain,
-        steps={spec.id: StepState(spec.id) for spec in data.plan.steps},
+        steps={spec.id: StepState(spec.id) for spec in data.plan.roots},
     )
     for name, output in (data.carried or {}).items():
         step = execution.steps[name]
@@ -109,8 +110,15 @@ def evolve(execution: Execution, event: Event, at: float) -> None:
 def _execution(execution: Execution, event: Event, at: float) -> None:
     data = event.data
     if isinstance(data, CancelRequested):
-        execution.ending = data.ending
-        execution.ending_reason = data.reason
+        execution.finally_ending = execution.outcome is not None
+        if execution.ending is None:
+            execution.ending = data.ending
+            execution.ending_reason = data.reason
+        return
+    if isinstance(data, FinallyStarted):
+        execution.outcome = data.status
+        execution.outcome_reason = data.reason
+        execution.finally_at = at
         return
     if isinstance(data, Audit) and data.rule == SIGNATURE_RULE:
         execution.forged += 1
@@ -172,6 +180,13 @@ def _step(execution: Execution, step: StepState, event: Event, at: float) -> Non
                 step.retry_at = unix(until)
         case Expanded(values=values):
             _expanded(execution, step, values, at)
+        case Polled(output=output, report=report, at=when):
+            step.output = output
+            step.error = None
+            step.polls += 1
+            step.waiting = "until"
+            step.retry_at = unix(when)
+            _end_attempt(step, report)
         case CompensationScheduled(by):
             execution.steps[by] = StepState(by, undoes=step.id)
             execution.open_steps += 1
@@ -227,21 +242,60 @@ def _failed(execution: Execution, step: StepState, data: StepFailed, event: Even
     if event.attempt is not None:
         failed = FailedAttempt(event.attempt, event.at, data.error)
         step.failures = (*step.failures, failed)[-MAX_FAILURES:]
-    # A final failure stops the plan unless it says otherwise.
-    if data.final and step.undoes is None and execution.stopping != "compensate":
-        wish = execution.spec(step).on_failure
-        if wish != "continue":
-            execution.stopping = wish
+    if data.final and step.undoes is None:
+        _stop(execution, step)
+
+
+def _stop(execution: Execution, step: StepState) -> None:
+    """A final failure stops what the step stands in, unless the plan says otherwise."""
+    spec = execution.spec(step)
+    if step.is_item:
+        container = execution.steps[step.parent or ""]
+        if spec.max_failures is not None:
+            if failures(execution, container) > allowed_failures(spec, container):
+                container.stopping = "stop"
+            return
+        # Without a limit the first failure is that of the step.
+        step = container
+    wish = spec.on_failure
+    if wish == "continue":
+        return
+    if step.parent is not None:
+        block = execution.steps[step.parent]
+        block.stopping = wish if block.stopping != "compensate" else block.stopping
+    elif execution.stopping != "compensate":
+        execution.stopping = wish
+
+
+def failures(execution: Execution, container: StepState) -> int:
+    """How many of its items have failed."""
+    return sum(
+        execution.steps[name].status in STEP_FAILED for name in execution.children(container)
+    )
+
+
+def allowed_failures(spec: AdmittedStep, container: StepState) -> int:
+    """How many of its items may fail; of a part the whole items."""
+    limit = spec.max_failures
+    if isinstance(limit, str):
+        return len(container.items or ()) * int(limit.removesuffix("%")) // 100
+    return limit or 0
 
 
 def _expanded(execution: Execution, step: StepState, values: list[object], at: float) -> None:
-    step.items = values
+    spec = execution.spec(step)
+    if spec.for_each is not None and not step.is_item:
+        step.items = values
+    else:
+        step.entered = True
     step.started_at = at
     step.waiting = None
-    for index in range(len(values)):
-        name = item_id(step.id, index)
-        execution.steps[name] = StepState(name, parent=step.id, index=index)
-    execution.open_steps += len(values)
+    inner = inner_steps(execution, step)
+    execution.steps.update((one.id, one) for one in inner)
+    if step.entered:
+        waits = (len(one.depends_on) for one in spec.steps)
+        execution.unmet.update(zip((one.id for one in inner), waits, strict=True))
+    execution.open_steps += len(inner)
 
 
 def _ended(execution: Execution, step: StepState, at: float) -> None:
@@ -251,7 +305,7 @@ def _ended(execution: Execution, step: StepState, at: float) -> None:
     step.waiting = None
     step.ended_at = at
     execution.open_steps -= 1
-    for dependent in execution.dependents.get(step.id, ()):
+    for dependent in execution.dependents_of(step):
         execution.unmet[dependent] -= 1
 
 

@@ -61,11 +61,11 @@ def _add_calls(
     found: Explained, data: Accepted, identity: Identity, policy: Policy, registry: Registry
 ) -> None:
     decided: dict[str, list[Decided]] = {}
-    for one in decisions(policy, identity, data, registry):
-        decided.setdefault(one.call, []).append(one)
+    for item in decisions(policy, identity, data, registry):
+        decided.setdefault(item.call, []).append(item)
     size = 0
-    for field, spec in admitted(data.plan):
-        call = _call(field, spec, decided[field], data, registry)
+    for one in admitted(data.plan):
+        call = _call(one.field, one.spec, decided[one.field], data, registry)
         size += len(orjson.dumps(call))
         if size > _CALLS_BYTES:
             found.calls_left_out += 1

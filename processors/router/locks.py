@@ -17,7 +17,7 @@ from processors.router import expressions, policy
 from processors.router.asset_names import uncovered
 from processors.router.decision import AskKeeper, Decision
 from processors.router.state import Execution, LockNeeds, StepState
-from streams.admitted import AdmittedStep
+from streams.admitted import AdmittedStep, every_step
 from streams.limits import MAX_LOCK_BYTES
 from streams.lock_payloads import LockAcquired, LockEnded
 from streams.locks import (
@@ -95,13 +95,14 @@ def _ask(
     needs = execution.lock_needs = execution.lock_needs or LockNeeds()
     if not needs.asked.isdisjoint(missing):
         return
-    if step.parent is not None and step.parent in needs.too_many:
-        raise TooManyLocks(needs.too_many[step.parent])
+    container = step.parent if step.is_item else None
+    if container is not None and container in needs.too_many:
+        raise TooManyLocks(needs.too_many[container])
     wanted = dict.fromkeys(missing)
-    if step.parent is not None and spec.references:
+    if container is not None and spec.references:
         wanted |= dict.fromkeys(_of_items(decision, step, spec, context or {}))
     if needs.planned is None:
-        needs.planned = dict.fromkeys(planned(execution.plan.steps))
+        needs.planned = dict.fromkeys(planned(execution.plan.roots))
     wanted |= needs.planned
     fresh = sorted(key for key in wanted if key not in execution.locks)
     if not needs.asked.isdisjoint(fresh):
@@ -115,8 +116,8 @@ def _ask(
             f"the execution would lock {len(fresh) + len(execution.locks)} assets; their names "
             f"have {size} bytes and {MAX_LOCK_BYTES} are allowed: split the plan"
         )
-        if step.parent is not None:
-            needs.too_many[step.parent] = message
+        if container is not None:
+            needs.too_many[container] = message
         raise TooManyLocks(message)
     needs.asked.update(fresh)
     request = Acquire(
@@ -129,7 +130,7 @@ def _ask(
 
 def planned(steps: Iterable[AdmittedStep]) -> Iterator[str]:
     """The keys of all assets that these steps name literally and lock; with repetitions."""
-    for spec in steps:
+    for spec in every_step(steps):
         undo = spec.compensate
         if spec.locks:
             yield from _keys(_literal_target(spec), spec.assets)
@@ -285,14 +286,14 @@ def give_back(answer: AnyLockAnswer) -> Release | None:
 
 def restored(execution: Execution, now: float) -> None:
     """After a restart the lease is renewed, and what may not be answered yet is asked again."""
-    if execution.locks or any(spec.locks for spec in _calls(execution.plan.steps)):
+    if execution.locks or any(spec.locks for spec in _calls(execution.plan.roots)):
         execution.renew_at = now
         # It may wait with the keeper: if it ends before it asks again, it gives that up.
         execution.lock_needs = LockNeeds()
 
 
 def _calls(steps: Iterable[AdmittedStep]) -> Iterator[AdmittedStep]:
-    for spec in steps:
+    for spec in every_step(steps):
         yield spec
         if spec.compensate is not None:
             yield spec.compensate

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 
+from processors.router import conditions
 from processors.router.asset_names import learned, uncovered
 from processors.router.attempts import cancel_attempt, fail
 from processors.router.decision import AskKeeper, Decision
@@ -93,7 +94,7 @@ def decide_report(execution: Execution, report: AnyReport, signed_at: int, now: 
                 report.stderr,
                 report.type,
             )
-            decision.emit("step.succeeded", succeeded, step.id, report.attempt)
+            conditions.succeeded(decision, step, succeeded)
             _teach(decision, learned(execution.spec(step), report.output))
         case Heartbeat():
             if report.executor == step.executor and heard(step, signed_at):
@@ -217,7 +218,7 @@ def _heartbeat(decision: Decision, step: StepState, report: Heartbeat) -> None:
 
 def _cancelled(decision: Decision, step: StepState, report: Cancelled) -> None:
     execution = decision.execution
-    if execution.ending is None:
+    if not execution.ends(step):
         # Nobody asked for it, so the step is not done with.
         error: StepError = {
             "class": "stopped",
@@ -250,7 +251,7 @@ def _refused(decision: Decision, step: StepState, report: Refused) -> None:
     if step.claimed:
         # Its command was in the topic twice, and the other one was claimed.
         return
-    if decision.execution.ending is not None:
+    if decision.execution.ends(step):
         evidence = {"started": False, "refused": report.message}
         reason = decision.execution.ending_reason or report.message
         data = StepCancelled(True, reason, evidence, report=report.type)

@@ -94,16 +94,21 @@ def _canonical(plan: dict[str, Any], environment: str) -> bytes:
     Approvals and repetitions are bound to the hash of this. Two plans that differ in anything else
     differ here, however the difference is spelled.
     """
-    steps = [_one_spelling(step) for step in plan["steps"]]
-    return orjson.dumps(
-        {**plan, "steps": steps, "environment": environment}, option=orjson.OPT_SORT_KEYS
-    )
+    plan = {**plan, "environment": environment}
+    if "finally_steps" in plan:
+        plan.setdefault("finally", plan.pop("finally_steps"))
+    for name in ("steps", "finally"):
+        if plan.get(name):
+            plan[name] = [_one_spelling(step) for step in plan[name]]
+    return orjson.dumps(plan, option=orjson.OPT_SORT_KEYS)
 
 
 def _one_spelling(step: dict[str, Any]) -> dict[str, Any]:
     if "inputs" in step:
         step = {"parameters": step["inputs"], **step}
         del step["inputs"]
+    if step.get("steps"):
+        step = {**step, "steps": [_one_spelling(inner) for inner in step["steps"]]}
     if isinstance(step.get("compensate"), dict):
         step = {**step, "compensate": _one_spelling(step["compensate"])}
     return step

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from authority.identity import Forged, Identity, Signer, identify, refuse_signer
 from authority.policy import Control, Policy
 from processors.router.authorisation import Authorisations, audit_of
+from processors.router.calls import places
 from processors.router.decoding import Undecodable
 from processors.router.explanation import explanation
 from processors.router.outcomes import Accept, Explain, Forward, Refuse, Repeat, RequestDecision
@@ -133,7 +134,7 @@ class RequestHandler:
         known, run = self.store.repeated(latest, now)
         if known is not None:
             return self._repeated(known, request, read.plan_hash, about, now), None
-        over = self.over_quota(identity, len(request.plan.steps), now)
+        over = self.over_quota(identity, sum(1 for _ in places(request.plan)), now)
         if over is not None:
             return self._over_quota(over, about, identity, now), None
         wrong = self._wrong_id(request, route)

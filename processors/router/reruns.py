@@ -95,14 +95,14 @@ def rerun_of(
         return NOT_RERUNNABLE.format(execution.status)
     again: set[str] = set()
     if from_step is not None:
-        first = from_step.removesuffix(".undo").partition("[")[0]
-        if first not in execution.specs:
+        first = from_step.partition("[")[0].partition(".")[0]
+        if first not in {spec.id for spec in execution.plan.steps}:
             return f"there is no step {first}"
         again = _after(execution, first)
     carried: dict[str, Any] = {
-        name: execution.steps[name].output
-        for name in execution.specs
-        if execution.steps[name].status == "succeeded" and name not in again
+        spec.id: execution.steps[spec.id].output
+        for spec in execution.plan.steps
+        if execution.steps[spec.id].status == "succeeded" and spec.id not in again
     }
     earlier = list(execution.earlier_actors)
     for actor in (execution.actor, execution.claimed_actor):

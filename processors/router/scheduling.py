@@ -6,14 +6,14 @@ plan of a thousand steps costs no more per report than one of five.
 
 from __future__ import annotations
 
-from processors.router import expressions, items
-from processors.router.attempts import context_of, dispatch, fail_unstarted, may_start
+from processors.router.attempts import dispatch, fail_unstarted, may_start
 from processors.router.compensation import after_undo, compensate
+from processors.router.containers import look_after
 from processors.router.decision import Decision
-from processors.router.ending import cancel_the_rest, finish, skip_the_rest
+from processors.router.ending import begin_finally, cancel_the_rest, finish, skip_the_rest
+from processors.router.starting import start, start_items, start_steps
 from processors.router.state import StepState
-from streams.lifecycle import HELD
-from streams.payloads import Skipped
+from streams.lifecycle import HELD, STEP_ENDED
 
 
 def advance(decision: Decision, *, everything: bool = False) -> None:
@@ -36,6 +36,9 @@ def advance(decision: Decision, *, everything: bool = False) -> None:
         _follow(decision)
         while compensate(decision):
             _follow(decision)
+    if execution.outcome is None and begin_finally(decision):
+        _start_all(decision)
+        _follow(decision)
     if execution.open_steps == 0:
         finish(decision)
 
@@ -51,21 +54,24 @@ def retry(decision: Decision, step: StepState) -> None:
     if step.waiting == "lock":
         message = "it did not get the lock that it needs in time; see its step.waiting events"
         fail_unstarted(decision, step, "lock_timeout", message)
-    elif may_start(decision.execution) or step.undoes is not None:
+    elif may_start(decision.execution, step) or step.undoes is not None:
         dispatch(decision, step)
 
 
 def _start_all(decision: Decision) -> None:
     execution = decision.execution
-    for name in execution.specs:
-        step = execution.steps[name]
-        if step.status == "pending" and execution.unmet[name] == 0 and may_start(execution):
-            _start(decision, step)
-        elif step.items is not None and step.status == "running":
-            items.start_items(decision, step)
+    for step in list(execution.steps.values()):
+        if step.items is not None and step.status == "running":
+            start_items(decision, step)
+        elif step.entered and step.status == "running":
+            start_steps(decision, step)
+        elif step.parent is None and step.undoes is None:
+            free = step.status == "pending" and execution.unmet[step.id] == 0
+            if free and may_start(execution, step):
+                start(decision, step)
     for step in list(execution.steps.values()):
         undoes = step.undoes is not None
-        waits = step.waiting == "lock" and (undoes or may_start(execution))
+        waits = step.waiting == "lock" and (undoes or may_start(execution, step))
         if waits or (undoes and step.status == "pending"):
             dispatch(decision, step)
 
@@ -76,30 +82,15 @@ def _after(decision: Decision, name: str) -> None:
     step = execution.steps[name]
     if step.undoes is not None:
         after_undo(decision, step)
+        for around in execution.around(step):
+            if around.stopping == "compensate" and around.status not in STEP_ENDED:
+                look_after(decision, around)
         return
     if step.parent is not None:
-        items.after_item(decision, execution.steps[step.parent])
+        look_after(decision, execution.steps[step.parent])
         return
     for dependent in execution.dependents.get(name, ()):
         waiting = execution.steps[dependent]
         free = waiting.status == "pending" and execution.unmet[dependent] == 0
-        if free and may_start(execution):
-            _start(decision, waiting)
-
-
-def _start(decision: Decision, step: StepState) -> None:
-    """Start a step of the plan: its condition, its items, or the step itself."""
-    spec = decision.execution.specs[step.id]
-    try:
-        if spec.when is not None:
-            context = context_of(decision.execution, step)
-            if not expressions.condition(spec.when, context, decision.spent):
-                decision.emit("step.skipped", Skipped("its condition is false"), step.id)
-                return
-        if spec.for_each is not None:
-            items.expand(decision, step, spec)
-            return
-    except expressions.ExpressionError as error:
-        fail_unstarted(decision, step, error.error_class, str(error))
-        return
-    dispatch(decision, step)
+        if free and may_start(execution, waiting):
+            start(decision, waiting)

@@ -7,7 +7,8 @@ written down. Times are Unix seconds; 0 stands for never.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 from zlib import crc32
@@ -21,6 +22,7 @@ from streams.reports import SecretUse, StepError
 REPORT_KINDS: Final = ("started", "succeeded", "failed", "cancelled", "refused")
 _KINDS: Final = {kind: number for number, kind in enumerate(REPORT_KINDS)}
 _BITS: Final = 8
+_NUMBERS: Final = re.compile(r"\[\d+\]")
 
 
 def report_bit(kind: str, attempt: int) -> int:
@@ -40,7 +42,10 @@ class FailedAttempt:
 
 @dataclass(slots=True)
 class StepState:
-    """One step of the plan, one item of a `for_each` step, or the compensation of either."""
+    """One step of the plan or of a block, one item of a `for_each` step, or what undoes a step.
+
+    The steps of a block, and items, are there once the block was entered, or its items are known.
+    """
 
     id: str
     status: str = "pending"
@@ -60,9 +65,17 @@ class StepState:
     error: StepError | None = None
     #: The latest attempts that failed, at most MAX_FAILURES.
     failures: tuple[FailedAttempt, ...] = ()
-    #: The `for_each` step that this is an item of, and which one.
+    #: The `for_each` step that this is an item of, and which one; or the block, or the item that is
+    #: one, of which this is a step.
     parent: str | None = None
     index: int = 0
+    #: The steps of this block are there.
+    entered: bool = False
+    #: An item, or a step of this block, failed, and nothing further starts in it; steps of it are
+    #: undone where this is `compensate`.
+    stopping: str | None = None
+    #: The attempts that succeeded while `until` was not true.
+    polls: int = 0
     #: The items, where this is a `for_each` step that has been expanded.
     items: list[Any] | None = None
     #: The step that this one undoes.
@@ -83,11 +96,22 @@ class StepState:
     #: microseconds.
     heard_at: int = 0
     held_at: int = 0
+    #: Where the plan has it: its id without the numbers of items.
+    path: str = ""
+
+    def __post_init__(self) -> None:
+        """The path follows from the id."""
+        self.path = self.path or (_NUMBERS.sub("", self.id) if "[" in self.id else self.id)
 
     @property
-    def children(self) -> list[str]:
-        """The ids of the items of a `for_each` step; empty for any other."""
-        return [item_id(self.id, index) for index in range(len(self.items or ()))]
+    def is_item(self) -> bool:
+        """Whether this is one item of a `for_each` step."""
+        return self.id[-1] == "]"
+
+    @property
+    def is_container(self) -> bool:
+        """Whether there are steps within it, with whose ends it ends."""
+        return self.items is not None or self.entered
 
     @property
     def claimed(self) -> bool:
@@ -178,6 +202,12 @@ class Execution:
     ending_reason: str | None = None
     #: A step failed and the plan stops; compensations run where this is `compensate`.
     stopping: str | None = None
+    #: How it ends, once everything but the steps of `finally` has ended, and since when.
+    outcome: str | None = None
+    outcome_reason: str | None = None
+    finally_at: float = 0.0
+    #: The steps of `finally` are to end, too.
+    finally_ending: bool = False
     #: When each key last signed a command that was followed, in Unix microseconds.
     signed: dict[str, int] = field(default_factory=dict)
     #: How many records about it were refused for their signature.
@@ -190,8 +220,9 @@ class Execution:
     # Derived: what it has asked for, and when its locks are renewed.
     lock_needs: LockNeeds | None = None
     renew_at: float | None = None
-    # Derived from the plan and the steps:
+    # Derived from the plan and the steps; specs and dependents by path:
     specs: dict[str, AdmittedStep] = field(default_factory=dict)
+    finals: frozenset[str] = frozenset()
     dependents: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unmet: dict[str, int] = field(default_factory=dict)
     open_steps: int = 0
@@ -202,11 +233,60 @@ class Execution:
             undo = self.spec(self.steps[step.undoes]).compensate
             assert undo is not None  # only steps with a compensation are undone  # noqa: S101
             return undo
-        return self.specs[step.parent or step.id]
+        return self.specs[step.path]
 
-    def item(self, step: StepState) -> Any:
-        """The item of a `for_each` step that this step is for."""
-        return (self.steps[step.parent or step.id].items or ())[step.index]
+    def children(self, step: StepState) -> list[str]:
+        """The ids of the items of a step, or of the steps of a block, that are there."""
+        if step.items is not None:
+            return [item_id(step.id, index) for index in range(len(step.items))]
+        if step.entered:
+            return [f"{step.id}.{spec.id}" for spec in self.specs[step.path].steps]
+        return []
+
+    def within(self, step: StepState) -> list[StepState]:
+        """Everything that is there within a block or item, what undoes a step of it too."""
+        begin = f"{step.id}."
+        return [other for name, other in self.steps.items() if name.startswith(begin)]
+
+    def beside(self, step: StepState) -> str:
+        """What the ids of the steps beside this one begin with."""
+        return "" if step.parent is None else f"{step.parent}."
+
+    def dependents_of(self, step: StepState) -> list[str]:
+        """The ids of the steps that wait for this one."""
+        waiting = self.dependents.get(step.path)
+        if not waiting or step.is_item or step.undoes is not None:
+            return []
+        begin = self.beside(step)
+        return [begin + name for name in waiting]
+
+    def around(self, step: StepState) -> Iterator[StepState]:
+        """The step and everything that it is within, from the inside out."""
+        origin = step if step.undoes is None else self.steps[step.undoes]
+        yield origin
+        while origin.parent is not None:
+            origin = self.steps[origin.parent]
+            yield origin
+
+    def is_final(self, step: StepState) -> bool:
+        """Whether it is a step of `finally`, or within one."""
+        return bool(self.finals) and step.path.partition(".")[0] in self.finals
+
+    def ends(self, step: StepState) -> bool:
+        """Whether the end of the step is asked for: by a cancel, or because time is over."""
+        return self.finally_ending if self.is_final(step) else self.ending is not None
+
+    def stops(self, step: StepState) -> str | None:
+        """Whether nothing further starts where the step stands; what runs there goes on."""
+        if step.undoes is not None:
+            step = self.steps[step.undoes]
+        if step.is_item:
+            step = self.steps[step.parent or ""]
+            if step.stopping is not None:
+                return step.stopping
+        if step.parent is not None:
+            return self.steps[step.parent].stopping
+        return None if self.is_final(step) else self.stopping
 
 
 @dataclass(slots=True)
@@ -266,19 +346,42 @@ def dedup_entry(execution: Execution) -> DedupEntry:
 
 
 def derive(execution: Execution) -> None:
-    """Work out what follows from the plan and the steps: specs by id, and who waits for whom."""
-    specs = {spec.id: spec for spec in execution.plan.steps}
+    """Work out what follows from the plan and the steps: specs by path, and who waits for whom."""
+    specs: dict[str, AdmittedStep] = {}
     dependents: dict[str, list[str]] = {}
-    for name, spec in specs.items():
-        for dependency in spec.depends_on:
-            dependents.setdefault(dependency, []).append(name)
+    _derive(execution.plan.roots, "", specs, dependents)
     execution.specs = specs
+    execution.finals = frozenset(spec.id for spec in execution.plan.finally_steps)
     execution.dependents = {name: tuple(waiting) for name, waiting in dependents.items()}
     execution.unmet = {
-        name: _open(execution.steps[dependency] for dependency in spec.depends_on)
-        for name, spec in specs.items()
+        name: _open(execution.steps[execution.beside(step) + other] for other in waits)
+        for name, step in execution.steps.items()
+        if step.undoes is None and not step.is_item
+        for waits in (specs[step.path].depends_on,)
     }
     execution.open_steps = _open(execution.steps.values())
+
+
+def _derive(
+    steps: Iterable[AdmittedStep],
+    begin: str,
+    specs: dict[str, AdmittedStep],
+    dependents: dict[str, list[str]],
+) -> None:
+    for spec in steps:
+        specs[begin + spec.id] = spec
+        for dependency in spec.depends_on:
+            dependents.setdefault(begin + dependency, []).append(spec.id)
+        _derive(spec.steps, f"{begin}{spec.id}.", specs, dependents)
+
+
+def inner_steps(execution: Execution, step: StepState) -> list[StepState]:
+    """New states of the items of a step, or of the steps of a block."""
+    items = step.items is not None
+    return [
+        StepState(name, parent=step.id, index=index if items else 0)
+        for index, name in enumerate(execution.children(step))
+    ]
 
 
 def _open(steps: Iterable[StepState]) -> int:

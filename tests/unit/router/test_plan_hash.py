@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from processors.router.request_decoder import Readable, decode_request
 from streams.hosts import Become, JumpHost, StepConnection
-from streams.plans import Compensation, Plan, RetryPolicy, Step
+from streams.plans import Check, Compensation, Plan, RetryPolicy, Step, Until
 
 #: A plan with every field that there is, each with another value than its default.
 WHOLE: Final[dict[str, Any]] = {
@@ -61,8 +61,16 @@ WHOLE: Final[dict[str, Any]] = {
                     },
                 ],
             },
+            "max_failures": "25%",
+            "check": {"condition": "output.ok", "message": "it is not", "retry": True},
+            "until": {
+                "condition": "output.up", "interval_seconds": 2.5, "limit": 7, "message": "down",
+            },
         },
+        {"id": "sure", "assert": ["steps.first.output.ok"], "message": "not sure"},
+        {"id": "each", "for_each": ["a", "b"], "steps": [{"tool": "noop", "id": "inner"}]},
     ],
+    "finally": [{"tool": "noop", "id": "tell", "when": "true"}],
 }  # fmt: skip
 #: Other values of the fields that take one of a few.
 _OTHERS: Final[dict[str, tuple[Any, ...]]] = {
@@ -72,11 +80,12 @@ _OTHERS: Final[dict[str, tuple[Any, ...]]] = {
     "action_class": ("read", "deploy"),
     "on_failure": ("stop", "continue"),
     "become": ({"user": "root"}, True, None),
+    "max_failures": (0, 3, "50%"),
     "connection": ({"port": 22}, None),
     "jump": ([], None, ["bastion"]),
     "for_each": ([], ["web-01"], "steps.first.output.hosts"),
 }
-_REQUIRED: Final = {"steps", "tool"}
+_REQUIRED: Final = {"steps", "tool", "assert", "condition"}
 _NAMES: Final = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
 Path = tuple[str | int, ...]
 
@@ -119,7 +128,7 @@ def changed(draw: st.DrawFn, path: Path) -> dict[str, Any]:
         parent = parent[key]
     kinds = ["other"]
     required = last in _REQUIRED or (path[-3:-1] == ("jump", 0) and last == "host")
-    if not required and (path != ("steps", 0)):
+    if not required and not (isinstance(parent, list) and len(parent) == 1):
         kinds.append("removed")
     if isinstance(parent, dict) and takes_others(tuple(way)):
         kinds.append("beside")
@@ -143,6 +152,8 @@ def other_value(value: Any, path: Path) -> st.SearchStrategy[Any]:
         return anything.filter(lambda other: orjson.dumps(other) != orjson.dumps(value))
     if path[-1] in _OTHERS:
         return st.sampled_from(_OTHERS[str(path[-1])])
+    if isinstance(value, bool):
+        return st.just(not value)
     if isinstance(value, list):
         return st.just([*value, value[0]])
     if isinstance(value, dict) and not takes_others(path):
@@ -168,13 +179,17 @@ def test_the_order_of_steps_and_of_lists_counts() -> None:
 
 def test_the_plan_above_has_every_field_of_the_model() -> None:
     step = WHOLE["steps"][1]
+    # No step has all fields: it has a tool, or an assertion, or steps.
+    every = {name: value for one in WHOLE["steps"] for name, value in one.items()}
     given: list[tuple[type[BaseModel], dict[str, Any]]] = [
-        (Plan, WHOLE), (Step, step), (Compensation, step["compensate"]),
+        (Plan, WHOLE), (Step, every), (Compensation, step["compensate"]),
         (RetryPolicy, step["retry"]), (Become, step["become"]),
         (StepConnection, step["connection"]), (JumpHost, step["connection"]["jump"][0]),
+        (Check, step["check"]), (Until, step["until"]),
     ]  # fmt: skip
+    spelled = {"assert": "assertion", "finally": "finally_steps"}
     for model, value in given:
-        assert set(value) == set(model.model_fields)
+        assert {spelled.get(name, name) for name in value} == set(model.model_fields)
 
 
 def test_one_plan_in_two_spellings_has_one_hash() -> None:
@@ -184,5 +199,8 @@ def test_one_plan_in_two_spellings_has_one_hash() -> None:
     spelled = {**step, "inputs": step["parameters"], "compensate": undo}
     del spelled["parameters"]
     plan = dict(reversed(WHOLE.items()))
-    plan |= {"environment": "production", "steps": [WHOLE["steps"][0], spelled]}
+    plan |= {
+        "environment": "production",
+        "steps": [WHOLE["steps"][0], spelled, *WHOLE["steps"][2:]],
+    }
     assert hashed(plan) == hashed(WHOLE)

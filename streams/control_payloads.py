@@ -1,0 +1,66 @@
+"""Payloads of what people ask of an execution, and what the router asks of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from streams.timestamps import Timestamp
+
+
+@dataclass(slots=True)
+class ApprovalRequested:
+    """The execution waits for somebody else's approval."""
+
+    level: int
+    plan_hash: str
+    requested_by: str
+    expires_at: Timestamp
+
+
+@dataclass(slots=True)
+class ApprovalGiven:
+    """One of several approvals that the level needs; `execution.approved` is the last one."""
+
+    actor: str
+    given: Annotated[int, Field(description="approvals so far, by as many different actors")]
+    level: int
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class By:
+    """A request of an actor."""
+
+    actor: str
+    reason: str | None = None
+    claimed_actor: Annotated[
+        str | None, Field(description="who a command without a signature says it is from")
+    ] = None
+
+
+@dataclass(slots=True)
+class Resumed:
+    """Dispatching goes on; `status` is what the execution is from here."""
+
+    actor: str
+    status: Literal["approved", "queued", "running"]
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class CancelRequested:
+    """The end is requested; attempts in flight end first, then the terminal event follows."""
+
+    actor: str
+    reason: str
+    ending: Literal["cancelled", "timeout"]
+
+
+@dataclass(slots=True)
+class NeedsAttention:
+    """The outcome of an attempt is unknown; an operator must resolve it."""
+
+    message: str

@@ -1,0 +1,158 @@
+"""`check`, `until` and `assert`: what must hold, and what a step waits for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.router.simulation import Simulation, kinds
+from tests.unit.router.test_blocks import noop, statuses, taken
+
+
+def submitted(*steps: dict[str, Any], **plan: Any) -> Simulation:
+    simulation = Simulation()
+    simulation.submit({"steps": [*steps], **plan})
+    return simulation
+
+
+def error_of(simulation: Simulation, step: str) -> dict[str, Any]:
+    events = [e for e in simulation.events if e["type"] == "step.failed" and e["step"] == step]
+    error: dict[str, Any] = events[-1]["data"]["error"]
+    return error
+
+
+def test_a_check_that_holds_changes_nothing() -> None:
+    simulation = submitted(noop("a", check="output.percent < 90"), noop("b"))
+    simulation.run(simulation.take(), {"percent": 41})
+    assert taken(simulation) == ["b"]
+
+
+def test_a_check_that_does_not_hold_fails_the_step_with_its_message_and_keeps_the_output() -> None:
+    check = {"condition": "output.percent < 90", "message": "{{ output.percent }} % are used"}
+    simulation = submitted(noop("a", check=check), noop("b"))
+    simulation.run(simulation.take(), {"percent": 97})
+    assert error_of(simulation, "a") == {
+        "class": "check_failed", "message": "97 % are used", "transient": False,
+    }  # fmt: skip
+    failed = next(e for e in simulation.events if e["type"] == "step.failed")
+    assert failed["data"]["output"] == {"percent": 97}
+    assert statuses(simulation) == {"a": "failed", "b": "skipped"}
+
+
+def test_a_check_is_retried_only_where_the_step_says_so() -> None:
+    check = {"condition": "output.up", "retry": True}
+    simulation = submitted(noop("a", check=check), sla_class="long")
+    simulation.run(simulation.take(), {"up": False})
+    simulation.wait(5)
+    simulation.run(simulation.take(), {"up": True})
+    assert simulation.events[-1]["type"] == "execution.completed"
+
+
+def test_a_check_that_cannot_be_decided_fails_the_step() -> None:
+    simulation = submitted(noop("a", check="output.nothing > 1"))
+    simulation.run(simulation.take(), {})
+    assert error_of(simulation, "a")["class"] == "expression"
+
+
+def test_until_asks_again_after_its_interval_until_it_is_true() -> None:
+    until = {"condition": "output.state == 'up'", "interval_seconds": 30, "limit": 10}
+    simulation = submitted(noop("a", until=until), noop("b"))
+    for number in range(1, 4):
+        command = simulation.take()
+        assert command["attempt"] == number
+        events = simulation.run(command, {"state": "starting"})
+        assert kinds(events)[-1] == "step.polled"
+        assert events[-1]["data"]["poll"] == number
+        simulation.wait(29)
+        assert simulation.commands == []
+        simulation.restart()
+        simulation.wait(2)
+    simulation.run(simulation.take(), {"state": "up"})
+    assert taken(simulation) == ["b"]
+
+
+def test_until_ends_with_its_limit_and_failures_are_counted_apart() -> None:
+    until = {"condition": "output.up", "interval_seconds": 1, "limit": 3, "message": "never up"}
+    simulation = submitted(
+        noop("a", until=until, retry={"max_attempts": 2, "backoff_seconds": 1}), sla_class="long"
+    )
+    simulation.run(simulation.take(), {"up": False})
+    simulation.wait(2)
+    simulation.fail(simulation.take(), transient=True)
+    simulation.wait(2)
+    simulation.run(simulation.take(), {"up": False})
+    simulation.wait(2)
+    simulation.run(simulation.take(), {"up": False})
+    assert error_of(simulation, "a") == {
+        "class": "until_failed", "message": "never up", "transient": False,
+    }  # fmt: skip
+    assert simulation.commands == []
+
+
+def test_until_of_items_knows_its_item_and_a_cancel_ends_the_waiting() -> None:
+    until = {"condition": "output.host == item", "interval_seconds": 5}
+    simulation = submitted(noop("a", for_each=["x", "y"], until=until))
+    first, second = simulation.take(), simulation.take()
+    simulation.run(first, {"host": "x"})
+    simulation.run(second, {"host": "x"})
+    found = statuses(simulation)
+    assert (found["a[0]"], found["a[1]"]) == ("succeeded", "waiting")
+    simulation.control("cancel", first["execution_id"])
+    assert simulation.events[-1]["type"] == "execution.cancelled"
+
+
+def test_a_plan_that_polls_has_the_time_for_it() -> None:
+    until = {"condition": "output.up", "interval_seconds": 60, "limit": 100}
+    simulation = submitted(noop("a", until=until))
+    assert simulation.events[0]["data"]["timeout_seconds"] > 6_000
+
+
+def test_an_assertion_is_decided_without_an_executor() -> None:
+    simulation = submitted(
+        noop("a"),
+        {"id": "sure", "assert": ["steps.a.output.n > 1", "steps.a.output.n < 5"]},
+        noop("b"),
+    )
+    simulation.run(simulation.take(), {"n": 3})
+    assert taken(simulation) == ["b"]
+    assert statuses(simulation)["sure"] == "succeeded"
+
+
+def test_an_assertion_that_does_not_hold_fails_its_step() -> None:
+    sure = {
+        "id": "sure",
+        "assert": "steps.a.output.n > 5",
+        "message": "{{ steps.a.output.n }} only",
+    }
+    simulation = submitted(noop("a"), sure, noop("b"))
+    simulation.run(simulation.take(), {"n": 3})
+    assert error_of(simulation, "sure") == {
+        "class": "assertion_failed", "message": "3 only", "transient": False,
+    }  # fmt: skip
+    assert statuses(simulation)["b"] == "skipped"
+
+
+def test_a_plan_of_nothing_but_an_assertion() -> None:
+    simulation = submitted({"assert": "plan.environment == 'dev'"})
+    assert simulation.events[-1]["type"] == "execution.completed"
+
+
+@pytest.mark.parametrize(
+    ("step", "field", "words"),
+    [
+        (noop("a", check="output."), "plan.steps[0].check", "CEL"),
+        (noop("a", until={"interval_seconds": 1}), "plan.steps[0].until", "required"),
+        (noop("a", until={"condition": "true", "limit": 0}), "plan.steps[0].until.limit", "great"),
+        (noop("a", check="steps.b.output.x"), "plan.steps[0].check", "there is no step b"),
+        (noop("a", message="no"), "plan.steps[0].message", "assertion"),
+        ({"assert": "true", "for_each": [1]}, "plan.steps[0].for_each", "all(item"),
+        ({"assert": "true", "parameters": {}}, "plan.steps[0].parameters", "steps with a tool"),
+        ({"assert": []}, "plan.steps[0].tool", "required"),
+    ],
+)  # fmt: skip
+def test_a_bad_condition_is_rejected(step: dict[str, Any], field: str, words: str) -> None:
+    events = Simulation().submit({"steps": [step]})
+    assert kinds(events) == ["execution.rejected"]
+    problems = events[0]["data"]["problems"]
+    assert any(p["field"].startswith(field) and words in p["message"] for p in problems), problems
