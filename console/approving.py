@@ -68,9 +68,8 @@ def _read(settings: CommonSettings, ident: str) -> tuple[Accepted, ApprovalReque
 
 def _show(plan: Accepted, request: ApprovalRequested) -> None:
     from processors.router.calls import admitted
-    from streams.admitted import every_step
 
-    steps = count(sum(1 for _ in every_step(plan.plan.roots)), "step")
+    steps = count(plan.plan.size, "step")
     terminal.say(
         f"{plain(plan.name or 'plan')}: {steps} in {plan.environment}, asked for by {plan.actor}; "
         f"needs {people(request.level)} until {request.expires_at}",

@@ -95,6 +95,11 @@ class AdmittedPlan:
         self.encoded = None
 
     @property
+    def size(self) -> int:
+        """How many steps it has, those in blocks included."""
+        return sum(1 for _ in every_step(self.roots))
+
+    @property
     def roots(self) -> tuple[AdmittedStep, ...]:
         """The steps that are in no block, those of `finally` at the end."""
         return (*self.steps, *self.finally_steps)

@@ -1,8 +1,8 @@
-"""Payloads of what people ask of an execution, and what the router asks of them."""
+"""Payloads about an execution as a whole: what people ask of it, and what it waits for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -64,3 +64,26 @@ class NeedsAttention:
     """The outcome of an attempt is unknown; an operator must resolve it."""
 
     message: str
+
+
+@dataclass(slots=True)
+class FailedStep:
+    """A step that failed for good."""
+
+    step: str
+    error_class: str
+    message: str
+
+
+@dataclass(slots=True)
+class FinallyStarted:
+    """Everything else has ended, and the steps of `finally` begin."""
+
+    status: Annotated[
+        Literal["completed", "partial", "failed", "cancelled", "timeout"],
+        Field(description="how the execution ends, unless a step of `finally` fails"),
+    ]
+    reason: str | None = None
+    failed_steps: Annotated[
+        list[FailedStep], Field(description="the first steps that failed, without blocks")
+    ] = field(default_factory=list)

@@ -18,6 +18,7 @@ from streams.control_payloads import (
     ApprovalRequested,
     By,
     CancelRequested,
+    FinallyStarted,
     NeedsAttention,
     Resumed,
 )
@@ -119,29 +120,6 @@ class Ended:
         dict[str, int] | None,
         Field(description="steps that undid another one, by final status; null where none ran"),
     ] = None
-
-
-@dataclass(slots=True)
-class FailedStep:
-    """A step that failed for good."""
-
-    step: str
-    error_class: str
-    message: str
-
-
-@dataclass(slots=True)
-class FinallyStarted:
-    """Everything else has ended, and the steps of `finally` begin."""
-
-    status: Annotated[
-        Literal["completed", "partial", "failed", "cancelled", "timeout"],
-        Field(description="how the execution ends, unless a step of `finally` fails"),
-    ]
-    reason: str | None = None
-    failed_steps: Annotated[
-        list[FailedStep], Field(description="the first steps that failed, without blocks")
-    ] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from streams.actors import ANONYMOUS, Actor
@@ -127,10 +128,30 @@ WrittenUntil = Annotated[
 ]
 
 
+#: For editors and other validators; `Step` itself says it in a sentence.
+_ONE_KIND: Final[JsonDict] = {
+    "oneOf": [
+        {"type": "object", "properties": {name: {}}, "required": [name]}
+        for name in ("tool", "assert", "steps")
+    ]
+}
+
+
+class AssetItems(BaseModel):
+    """Items from the inventory: the host names of the assets that match when the step begins."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+    assets: dict[str, Any] = Field(
+        description="parameters of `asset_query`, such as tags; the environment is the plan's"
+    )
+    allow_none: bool = Field(default=False, description="no match gives no items; else it fails")
+
+
 class Step(BaseModel):
     """One step of a plan: a tool with its parameters, an assertion, or a block of further steps."""
 
-    model_config = _OPEN
+    model_config = ConfigDict(**_OPEN, json_schema_extra=_ONE_KIND)
     _one_name = model_validator(mode="before")(_one_name)
 
     tool: str = Field(default="", max_length=64, description="canonical name or alias")
@@ -155,8 +176,11 @@ class Step(BaseModel):
     description: str | None = Field(default=None, max_length=1_000)
     depends_on: list[StepId] | None = Field(default=None, max_length=MAX_STEPS, fail_fast=True)
     when: str | None = Field(default=None, max_length=2_000, description="CEL condition")
-    for_each: Annotated[str, Field(max_length=MAX_FOR_EACH)] | list[Any] | None = Field(
-        default=None, description="a list, or a CEL expression or reference that gives one"
+    for_each: Annotated[str, Field(max_length=MAX_FOR_EACH)] | list[Any] | AssetItems | None = (
+        Field(
+            default=None,
+            description="a list, a CEL expression or reference that gives one, or assets",
+        )
     )
     max_parallel: int | None = Field(default=None, ge=1, le=MAX_STEPS)
     max_failures: Failures | None = Field(

@@ -172,6 +172,8 @@ async def _list(
     return Success(
         {
             "assets": assets,
+            # Of all on the page, also where the assets themselves would not fit.
+            "hostnames": [row["hostname"] for row in rows],
             "count": len(assets),
             "total": await inventory.count(connection, plan.tenant, filters),
             "limit": limit,

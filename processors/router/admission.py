@@ -16,12 +16,12 @@ from pydantic import BaseModel
 
 from processors.router import expressions, lanes, policy
 from processors.router.authorisation import MAX_ACCESSES, count_accesses
-from processors.router.calls import Call, admitted, places, written
+from processors.router.calls import Call, admitted, asset_query, places, written
 from processors.router.plan_shape import Shape, assertions_of, shape_of
 from streams.admitted import ROUTER_DOMAIN, AdmittedPlan, AdmittedStep, Check, Until, encode_plan
 from streams.limits import MAX_PLAN_BYTES, MAX_SECRETS_BYTES
 from streams.payloads import Accepted
-from streams.plans import Compensation, ExecutionRequest, Plan, RetryPolicy, Step
+from streams.plans import AssetItems, Compensation, ExecutionRequest, Plan, RetryPolicy, Step
 from streams.topics import TEST_DOMAIN
 from toolmeta import literals, locking, risk, secret_references, step_hosts
 from toolmeta.bind import target_names
@@ -54,7 +54,7 @@ def admit(
         if len(problems) >= MAX_PROBLEMS:
             return problems[:MAX_PROBLEMS]
     problems += _kind_problems(plan)
-    shape = Shape({}, {}) if problems else shape_of(plan, problems)
+    shape = shape_of(plan, problems)
     if problems:
         return problems[:MAX_PROBLEMS]
     found = [(call, tool) for call, tool in calls if tool is not None]
@@ -167,7 +167,7 @@ def _accepted(
     problems = lanes.problems(plan.mode, estimate, timed)
     if problems:
         return problems
-    specs = _Specs(shape, sla, action, tools)
+    specs = _Specs(shape, sla, action, plan.environment, tools)
     last = [_seconds(one) for one in timed if one.call.field.startswith("plan.finally")]
     timeout = plan.timeout_seconds or policy.execution_timeout(
         sla,
@@ -227,11 +227,13 @@ class _Specs:
     shape: Shape
     sla: str
     action: str
+    environment: str
     tools: dict[str, Tool]
 
     def of(self, steps: Sequence[Step], field: str) -> tuple[AdmittedStep, ...]:
         """The steps of one list; `field` is where it stands in the plan."""
-        found = []
+        found: list[AdmittedStep] = []
+        queries: list[AdmittedStep] = []
         for index, step in enumerate(steps):
             where = f"{field}[{index}]"
             spec = self._with_tool(step, where) if step.tool else self._without_tool(step, where)
@@ -240,11 +242,25 @@ class _Specs:
             spec.on_failure = "continue" if field == "plan.finally" else step.on_failure
             spec.description = step.description
             spec.when = step.when
-            spec.for_each = step.for_each
             spec.max_parallel = step.max_parallel
             spec.max_failures = step.max_failures
+            if isinstance(step.for_each, AssetItems):
+                queries.append(self._query(step.for_each, spec, where))
+            else:
+                spec.for_each = step.for_each
             found.append(spec)
-        return tuple(found)
+        # After the others, so that each of those keeps its number.
+        return (*found, *queries)
+
+    def _query(self, items: AssetItems, spec: AdmittedStep, field: str) -> AdmittedStep:
+        """The step that gives the items of another one, which waits for it from now on."""
+        step = asset_query(items, self.environment)
+        query = self._with_tool(step, f"{field}.for_each")
+        query.depends_on, query.when, query.on_failure = spec.depends_on, spec.when, spec.on_failure
+        query.description = f"the items of {spec.id}"
+        spec.depends_on = (query.id,)
+        spec.for_each = f'steps["{query.id}"].output.hostnames'
+        return query
 
     def _without_tool(self, step: Step, field: str) -> AdmittedStep:
         return AdmittedStep(

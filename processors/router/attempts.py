@@ -17,12 +17,12 @@ from processors.router import expressions, locks, policy
 from processors.router.decision import CancelAttempt, DeadLetterStep, Decision, Dispatch
 from processors.router.state import Execution, StepState
 from streams.admitted import AdmittedStep
+from streams.control_payloads import FailedStep
 from streams.ids import attempt_id
 from streams.lifecycle import HELD, STEP_FAILED
 from streams.limits import MAX_DISPATCH_BYTES, MAX_PARAMETERS_BYTES
 from streams.payloads import (
     Dispatched,
-    FailedStep,
     RetryScheduled,
     StepCancelRequested,
     StepFailed,
@@ -158,7 +158,7 @@ def context_of(execution: Execution, step: StepState, now: float) -> dict[str, A
             "tenant": execution.tenant,
             "actor": execution.actor,
         },
-        "now": now,
+        expressions.NOW: now,
     }
     if execution.outcome is not None:
         context["execution"] |= _outcome(execution)

@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Final
 
 from streams.admitted import AdmittedPlan, AdmittedStep
-from streams.plans import Compensation, Plan, Step
+from streams.plans import AssetItems, Check, Compensation, Plan, Step
 from toolmeta.registry import Registry
 from toolmeta.risk import approval_required
+
+#: Items that the inventory gives at most; `asset_query` has no more on one page.
+MAX_ASSETS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +70,24 @@ def _places(steps: Iterable[Step], field: str, blocks: tuple[Place, ...]) -> Ite
             yield from _places(step.steps, f"{place.field}.steps", (*blocks, place))
 
 
+def asset_query(items: AssetItems, environment: str) -> Step:
+    """The step that asks the inventory for these items; too many or none fail it."""
+    parameters = {"environment": environment, "limit": MAX_ASSETS, **items.assets}
+    whole, some = "size(output.hostnames) == output.total", "output.total > 0"
+    check = Check(
+        condition=whole if items.allow_none else f"{whole} && {some}",
+        message="{{ output.total }} assets match, and 1 to "
+        f"{parameters['limit']} are needed: ask for others, or set allow_none for none",
+    )
+    return Step(tool="asset_query", parameters=parameters, check=check)
+
+
 def written(plan: Plan) -> Iterator[Call]:
     """Every call of the plan: each step with a tool, then the compensation that may undo it."""
     for place in places(plan):
         step = place.step
+        if isinstance(step.for_each, AssetItems):
+            yield Call(f"{place.field}.for_each", asset_query(step.for_each, plan.environment), 1)
         if not step.tool:
             continue
         around = [block.step for block in place.blocks]

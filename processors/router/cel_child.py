@@ -15,6 +15,7 @@ from __future__ import annotations
 import resource
 import signal
 import sys
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, Final
@@ -64,12 +65,21 @@ def _evaluate(request: dict[str, Any]) -> dict[str, Any]:
     if "context" not in request:
         return {"value": None}
     try:
-        value = program.execute(request["context"])
+        value = program.execute(_with_functions(request["context"]))
     except (KeyError, IndexError) as error:
         return {"error": f"nothing is there: {_first_line(error)}"}
     except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
         return {"error": _first_line(error)}
     return _as_json(value, request["largest"])
+
+
+def _with_functions(context: dict[str, Any]) -> dict[str, Any]:
+    """The context with the functions that CEL does not have itself."""
+    functions: dict[str, Any] = {"days": lambda number: timedelta(days=number)}
+    moment = context.pop("now()", None)
+    if moment is not None:
+        functions["now"] = lambda: datetime.fromtimestamp(moment, UTC)
+    return {**context, **functions}
 
 
 def _as_json(value: Any, largest: int) -> dict[str, Any]:

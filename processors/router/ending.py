@@ -10,9 +10,9 @@ from processors.router import locks
 from processors.router.attempts import ask_to_cancel, failed_steps
 from processors.router.decision import Decision
 from processors.router.state import Execution, StepState
-from streams.control_payloads import CancelRequested
+from streams.control_payloads import CancelRequested, FinallyStarted
 from streams.lifecycle import STEP_ENDED, STEP_FAILED
-from streams.payloads import Ended, FinallyStarted, Skipped, StepCancelled
+from streams.payloads import Ended, Skipped, StepCancelled
 
 #: Failed compensations that the reason of the end names.
 _NAMED = 5

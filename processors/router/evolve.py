@@ -20,7 +20,13 @@ from processors.router.state import (
 )
 from streams.admitted import AdmittedStep
 from streams.audit_payloads import SIGNATURE_RULE, Audit, SecretsUsed
-from streams.control_payloads import ApprovalGiven, ApprovalRequested, By, CancelRequested
+from streams.control_payloads import (
+    ApprovalGiven,
+    ApprovalRequested,
+    By,
+    CancelRequested,
+    FinallyStarted,
+)
 from streams.events import Event
 from streams.lifecycle import (
     ENDED,
@@ -37,7 +43,6 @@ from streams.payloads import (
     CompensationSkipped,
     Dispatched,
     Expanded,
-    FinallyStarted,
     LateResult,
     Polled,
     RetryScheduled,

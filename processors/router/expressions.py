@@ -32,6 +32,8 @@ MAX_LENGTH: Final = 2_000
 #: References that one decision looks up, a second's work. Each item of a step has all of its step,
 #: and a request has room for tens of thousands of them.
 MAX_LOOKUPS: Final = 250_000
+#: The moment that `now()` gives, in Unix seconds: one for a whole decision. No path spells it.
+NOW: Final = "now()"
 #: The error class of an expression that used too much time or memory.
 LIMIT: Final = "expression_limit"
 
@@ -138,7 +140,7 @@ def has_references(value: Any) -> bool:
 def evaluate(text: str, context: dict[str, Any], spent: Spent | None = None) -> Any:
     """The value of an expression; raises ExpressionError with the reason.
 
-    `context` holds `steps`, `plan`, `execution` and, inside `for_each`, `item` and `index`.
+    `context` holds `steps`, `plan`, `execution`, NOW and, inside `for_each`, `item` and `index`.
     """
     text = text.strip()
     spent = spent or Spent()
@@ -153,6 +155,8 @@ def evaluate(text: str, context: dict[str, Any], spent: Spent | None = None) -> 
         return _look_up(text, context, spent)
     form = _form(text)
     named = {name: value for name, value in context.items() if name in form.names}
+    if "now" in form.names and NOW in context:
+        named[NOW] = context[NOW]
     if "steps" in named:
         for path in form.paths:
             _refuse_cut(text, path, context, spent)

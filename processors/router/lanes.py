@@ -13,7 +13,7 @@ from typing import Final
 
 from processors.router import policy
 from processors.router.calls import Call
-from streams.plans import Step
+from streams.plans import AssetItems, Step
 from toolmeta.invocation import Problem
 
 #: The longest timeout of a step on the immediate lane: six times what a fast plan promises.
@@ -75,4 +75,4 @@ def problems(wanted: str | None, estimate: float, timed: Sequence[Timed]) -> lis
 
 
 def _items_unknown(call: Call) -> bool:
-    return isinstance(call.step, Step) and isinstance(call.step.for_each, str)
+    return isinstance(call.step, Step) and isinstance(call.step.for_each, str | AssetItems)

@@ -37,7 +37,6 @@ from runtime.kafka.parts import Part, record_of
 from runtime.kafka.processor import DecisionError, Output
 from streams import topics
 from streams.actors import ANONYMOUS
-from streams.admitted import every_step
 from streams.audit_payloads import SIGNATURE_RULE, Audit
 from streams.commands import Redrive, Rerun
 from streams.ids import is_execution_id, partition_for, route_of
@@ -305,7 +304,7 @@ class RouterPartition:
             # Whatever else it is would be a key of the changelog that nobody could read again.
             wanted = self.requests.mint(route, now)
         origin = known if isinstance(known, Execution) else self.store.ended(known.id)
-        steps = 0 if origin is None else sum(1 for _ in every_step(origin.plan.roots))
+        steps = 0 if origin is None else origin.plan.size
         over = self.requests.over_quota(identity, steps, now)
         found = decide_rerun(
             known,

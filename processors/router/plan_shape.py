@@ -15,10 +15,11 @@ from processors.router import expressions
 from processors.router.calls import Place, places
 from processors.router.evaluation import Spent
 from streams.limits import MAX_STEPS
-from streams.plans import MAX_DEPTH, Check, Plan, Step, Until
+from streams.plans import MAX_DEPTH, AssetItems, Check, Plan, Step, Until
 from toolmeta.invocation import Problem
 
 MAX_PROBLEMS = 20
+MAX_ID = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,25 @@ def _names(every: Sequence[Place], problems: list[Problem]) -> dict[str, str]:
             problems.append(Problem(f"{field}.id", text))
         taken.setdefault(name, field.removeprefix("plan."))
         names[field] = name
+        if isinstance(place.step.for_each, AssetItems):
+            _add_query(field, query_id(name), names, taken, problems)
     return names
+
+
+def _add_query(
+    field: str, query: str, names: dict[str, str], taken: dict[str, str], problems: list[Problem]
+) -> None:
+    """Name the step that asks the inventory for the items of another one."""
+    if query in taken or len(query) > MAX_ID:
+        text = f"its items come from a step {query}: take an id for which that is free and short"
+        problems.append(Problem(f"{field}.id", text))
+    taken[query] = f"{field.removeprefix('plan.')}.for_each"
+    names[f"{field}.for_each"] = query
+
+
+def query_id(name: str) -> str:
+    """The id of the step that asks the inventory for the items of the step `name`."""
+    return f"{name}_assets"
 
 
 def _default_name(place: Place, names: dict[str, str]) -> str:
@@ -224,6 +243,9 @@ def texts(step: Step) -> Iterator[tuple[str, str]]:
     if isinstance(step.for_each, str):
         found = list(expressions.references(step.for_each))
         yield from (("for_each", text) for text in found or [step.for_each])
+    elif isinstance(step.for_each, AssetItems):
+        for name, value in step.for_each.assets.items():
+            yield from ((f"for_each.assets.{name}", text) for text in expressions.references(value))
     elif step.for_each is not None:
         yield from (("for_each", text) for text in expressions.references(step.for_each))
     for condition in assertions_of(step):

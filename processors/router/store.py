@@ -33,7 +33,6 @@ from processors.router.changelog import (
 from processors.router.quotas import UNSIGNED, Usage
 from processors.router.state import DedupEntry, Execution, dedup_entry
 from streams.actors import ANONYMOUS
-from streams.admitted import every_step
 from streams.lifecycle import REPEATABLE, RERUNNABLE
 
 _SCHEMA: Final = """
@@ -89,8 +88,7 @@ class StateStore:
         """Remember a living execution."""
         self.living[execution.id] = execution
         for tenant in _tenants(execution):
-            steps = sum(1 for _ in every_step(execution.plan.roots))
-            self.usage.accepted(tenant, steps, execution.accepted_at)
+            self.usage.accepted(tenant, execution.plan.size, execution.accepted_at)
         key = (execution.tenant, execution.idempotency_key)
         known = self.living.get(self._keys.get(key, ""))
         if known is None or known.run <= execution.run:

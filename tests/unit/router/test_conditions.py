@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -156,3 +157,22 @@ def test_a_bad_condition_is_rejected(step: dict[str, Any], field: str, words: st
     assert kinds(events) == ["execution.rejected"]
     problems = events[0]["data"]["problems"]
     assert any(p["field"].startswith(field) and words in p["message"] for p in problems), problems
+
+
+def test_now_is_one_moment_for_a_whole_decision() -> None:
+    parameters = {"value": ["{{ now() }}", "{{ string(now()) }}", "{{ now() + duration('1h') }}"]}
+    simulation = submitted(
+        noop("a", parameters=parameters, when="now() > timestamp('2020-01-01T00:00:00Z')")
+    )
+    first, second, later = simulation.take()["parameters"]["value"]
+    assert datetime.fromisoformat(first) == datetime.fromisoformat(second)
+    assert datetime.fromisoformat(first).timestamp() == pytest.approx(simulation.now)
+    assert datetime.fromisoformat(later) - datetime.fromisoformat(first) == timedelta(hours=1)
+
+
+def test_dates_of_an_output_are_compared_with_now() -> None:
+    check = "timestamp(output.not_after) - now() > days(14)"
+    simulation = submitted(noop("a", check=check))
+    soon = datetime.fromtimestamp(simulation.now, UTC) + timedelta(days=13)
+    simulation.run(simulation.take(), {"not_after": soon.isoformat()})
+    assert error_of(simulation, "a")["class"] == "check_failed"
