@@ -39,6 +39,7 @@ _DRIVERS: Final = {
     "scan": "targets inside `RUNSTREAM_NETWORK_SCOPE`, by address, with its ports and at most "
     "`RUNSTREAM_SCAN_MAX_RATE` packets a second",
     "analysis": "nobody: it listens, or reads a capture",
+    "files": "the host of the step, and `from_host`, over SFTP",
     "library": "nobody: it reads a capture",
     "packets": "nobody: it listens, or reads a capture",
     "winrm": "the Windows machine of the step",

@@ -37,7 +37,7 @@ from toolmeta.invocation import Invocation
 HOST_PARAMETERS: Final = frozenset(
     {
         *("host", "hosts", "device_ip", "server", "dns_server", "target", "targets", "range"),
-        *("computer_name", "computer_names", "destination", "probe_target"),
+        *("computer_name", "computer_names", "destination", "probe_target", "from_host"),
         *("url", "uri", "base_url", "webhook_url", "endpoint_url"),
     }
 )

@@ -30,7 +30,7 @@ class CommandDriver:
         where = await connection_of_step(invocation, context)
         if isinstance(where, Failure):
             return where
-        if where.kind == "local" and (fault := _login_fault(context)) is not None:
+        if where.kind == "local" and (fault := login_fault(context)) is not None:
             return fail(invocation, "capability_missing", fault)
         refused = await code_paths.refusal(invocation, context, here=where.kind == "local")
         if refused is not None:
@@ -56,7 +56,7 @@ class CommandDriver:
         return await ssh.run(reached.invocation, context, where)
 
 
-def _login_fault(context: RunContext) -> str | None:
+def login_fault(context: RunContext) -> str | None:
     """Why a step cannot say by which login it runs on this machine, or None where it does not."""
     command = context.command
     named = [name for name in ("become", "connection") if getattr(command, name) is not None]

@@ -12,6 +12,7 @@ from drivers.command import CommandDriver
 from drivers.context import Driver
 from drivers.databases.asset import AssetDriver
 from drivers.databases.sql import SqlDriver
+from drivers.files.driver import FilesDriver
 from drivers.http.driver import HttpDriver
 from drivers.messages.slack import SlackDriver
 from drivers.messages.smtp import SmtpDriver
@@ -24,6 +25,7 @@ from drivers.testing import TestDriver
 #: Drivers hold no state of their own: one of each serves every attempt of the process.
 DRIVERS: Final[dict[str, Driver]] = {
     "command": CommandDriver(),
+    "files": FilesDriver(),
     "http": HttpDriver(),
     "smtp": SmtpDriver(),
     "slack": SlackDriver(),

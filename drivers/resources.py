@@ -145,6 +145,9 @@ class Resources:
             "known_hosts": settings.ssh_known_hosts or str(Path("~/.ssh/known_hosts").expanduser()),
             "connect_timeout": 10.0,
             "login_timeout": 10.0,
+            # With the instructions of today's processors nearly twice as fast as what comes first
+            # by default; a host that has neither gets one of the others.
+            "encryption_algs": "^aes128-gcm@openssh.com,aes256-gcm@openssh.com",
             "keepalive_interval": 15.0,
             "keepalive_count_max": 3,
         }

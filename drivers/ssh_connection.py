@@ -37,8 +37,13 @@ class Way:
             connection.abort()
 
 
-async def connect(invocation: Invocation, context: RunContext, where: Connection) -> Way | Failure:
-    """Authenticated connections; nothing was run yet, so every failure is before any effect."""
+async def connect(
+    invocation: Invocation, context: RunContext, where: Connection, *, own: bool = True
+) -> Way | Failure:
+    """Authenticated connections; nothing was run yet, so every failure is before any effect.
+
+    With `own` false the login of the step is not for this host.
+    """
     way = Way()
     try:
         for jump in where.jumps:
@@ -48,7 +53,7 @@ async def connect(invocation: Invocation, context: RunContext, where: Connection
                 await close(way)
                 return opened
             way = Way((*way.connections, opened))
-        opened = await _open(invocation, context, where, way, own=True)
+        opened = await _open(invocation, context, where, way, own=own)
     except BaseException:
         way.abort()
         raise

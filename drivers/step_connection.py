@@ -18,8 +18,10 @@ from streams.hosts import JumpHost
 from toolmeta.hosts import literal_address, split_port
 from toolmeta.invocation import Invocation
 
+#: The argument that names a second host, from which a step reads.
+SOURCE_HOST: Final = "from_host"
 #: Drivers that reach the host of a step by the inventory.
-DRIVERS: Final = frozenset({"command", "winrm"})
+DRIVERS: Final = frozenset({"command", "files", "winrm"})
 
 
 async def connection_of_step(invocation: Invocation, context: RunContext) -> Connection | Failure:
@@ -55,6 +57,25 @@ async def connection_of_step(invocation: Invocation, context: RunContext) -> Con
     return await _guarded(invocation, where)
 
 
+async def connection_of_source(
+    invocation: Invocation, context: RunContext, host: str
+) -> Connection | Failure:
+    """How a second host of the step is reached, by the inventory and the settings alone.
+
+    `become`, `connection` and the login of the step are about its own host.
+    """
+    try:
+        asset = await _look_up(context, host)
+    except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
+        message = f"the inventory cannot be asked about {host}: {type(error).__name__}"
+        return fail(invocation, "unreachable", message)
+    try:
+        where = connection_of(host, asset)
+    except ValueError as error:
+        return fail(invocation, "invalid_parameters", str(error))
+    return await _guarded(invocation, where)
+
+
 async def jumps_of_inventory(invocation: Invocation, context: RunContext) -> tuple[Jump, ...]:
     """The hosts that the inventory alone puts before the host of the step; nothing is connected.
 
@@ -62,13 +83,20 @@ async def jumps_of_inventory(invocation: Invocation, context: RunContext) -> tup
     it then fails before it is connected. Raises what the inventory raises.
     """
     stated, named = context.command.connection, _named(invocation, context)
-    if named is None or invocation.driver not in DRIVERS:
+    if invocation.driver not in DRIVERS:
         return ()
-    if stated is not None and stated.jump is not None:
-        return ()
+    source = invocation.arguments.get(SOURCE_HOST)
+    before_source = await _jumps_before(context, source, None) if type(source) is str else ()
+    if named is None or (stated is not None and stated.jump is not None):
+        return before_source
+    port = None if stated is None else stated.port
+    return (*before_source, *await _jumps_before(context, named, port))
+
+
+async def _jumps_before(context: RunContext, named: str, port: int | None) -> tuple[Jump, ...]:
     asset = await _look_up(context, named)
     try:
-        where = connection_of(named, asset, None if stated is None else stated.port)
+        where = connection_of(named, asset, port)
     except ValueError:
         return ()
     return where.jumps if where.kind == "ssh" else ()

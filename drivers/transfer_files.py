@@ -58,7 +58,7 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class _Named:
+class Named:
     """A path of a plan, as the parts below a folder of the operator."""
 
     field: str
@@ -75,6 +75,7 @@ class TransferFiles:
         self._invocation = invocation
         self._tenant = context.command.tenant
         self._folders = context.resources.settings.transfer_folders
+        self._library = context.resources.settings.library_folders
         self._users: StepUsers = context.resources.step_users
 
     def fail(self, error_class: str, message: str) -> Unusable:
@@ -82,17 +83,19 @@ class TransferFiles:
         return Unusable(fail(self._invocation, error_class, message))
 
     @contextmanager
-    def reading(self, field: str, text: str, most_bytes: int) -> Iterator[tuple[BinaryIO, int]]:
+    def reading(
+        self, field: str, text: str, most_bytes: int, *, library: bool = False
+    ) -> Iterator[tuple[BinaryIO, int]]:
         """The file, open for reading, and its size; raises Unusable."""
-        named = self._named(field, text)
-        with self._below(named, make=False) as folder:
+        named = self.named(field, text, library=library)
+        with self.below(named, make=False) as folder:
             try:
                 descriptor = os.open(named.parts[-1], _READ, dir_fd=folder)
             except OSError as error:
-                raise self._unreadable(named, error) from None
+                raise self.unreadable(named, error) from None
             try:
                 found = os.fstat(descriptor)
-                self._checked(named, found)
+                self.checked(named, found)
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -107,20 +110,20 @@ class TransferFiles:
     @contextmanager
     def writing(self, field: str, text: str, *, overwrite: bool, mode: int) -> Iterator[NewFile]:
         """A file that takes the place of `text` once it is kept, and is gone else."""
-        named = self._named(field, text)
+        named = self.named(field, text)
         if len(os.fsencode(named.parts[-1])) > _NAME_BYTES:
             raise self.fail("invalid_parameters", f"{field}: the name of the file is too long")
-        with self._below(named, make=True) as folder:
+        with self.below(named, make=True) as folder:
             self._free(named, folder, overwrite=overwrite)
             part = f".{named.parts[-1]}.{secrets.token_hex(8)}.part"
             try:
                 descriptor = os.open(part, _WRITE, 0o600, dir_fd=folder)
             except OSError as error:
-                raise self._unreadable(named, error) from None
+                raise self.unreadable(named, error) from None
             kept = False
             try:
                 with os.fdopen(descriptor, "wb", buffering=0) as file:
-                    new = NewFile(file, text, lambda error: self._unwritten(named, error))
+                    new = NewFile(file, text, lambda error: self.unwritten(named, error))
                     yield new
                     if new.finished:
                         try:
@@ -128,17 +131,18 @@ class TransferFiles:
                             os.fsync(file.fileno())
                             kept = self._take_place(named, folder, part, overwrite=overwrite)
                         except OSError as error:
-                            raise self._unwritten(named, error) from None
+                            raise self.unwritten(named, error) from None
             finally:
                 if not kept:
                     _remove(part, folder)
 
-    def _unwritten(self, named: _Named, error: OSError) -> Unusable:
+    def unwritten(self, named: Named, error: OSError) -> Unusable:
+        """Why it cannot be written, to be raised."""
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         message = f"{named.field}: {named.text[:300]} cannot be written: {error.strerror}"
         return self.fail("limit_exceeded" if full else "capability_missing", message)
 
-    def _take_place(self, named: _Named, folder: int, part: str, *, overwrite: bool) -> bool:
+    def _take_place(self, named: Named, folder: int, part: str, *, overwrite: bool) -> bool:
         name = named.parts[-1]
         if overwrite:
             self._free(named, folder, overwrite=True)
@@ -152,20 +156,21 @@ class TransferFiles:
         os.fsync(folder)
         return True
 
-    def _free(self, named: _Named, folder: int, *, overwrite: bool) -> None:
+    def _free(self, named: Named, folder: int, *, overwrite: bool) -> None:
         try:
             found = os.stat(named.parts[-1], dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
             return
         if not overwrite:
             raise self._exists(named)
-        self._checked(named, found)
+        self.checked(named, found)
 
-    def _exists(self, named: _Named) -> Unusable:
+    def _exists(self, named: Named) -> Unusable:
         message = f"{named.field}: {named.text[:300]} is there already; say `overwrite: true`"
         return self.fail("conflict", message)
 
-    def _checked(self, named: _Named, found: os.stat_result) -> None:
+    def checked(self, named: Named, found: os.stat_result) -> None:
+        """Raises Unusable where it is no file, or one that programs of steps may write."""
         if not stat.S_ISREG(found.st_mode):
             message = f"{named.field}: {named.text[:300]} is no file"
             raise self.fail("invalid_parameters", message)
@@ -173,7 +178,11 @@ class TransferFiles:
             message = f"{named.text[:300]} can be written by the programs of steps"
             raise self._refused(named.field, message)
 
-    def _named(self, field: str, text: str) -> _Named:
+    def named(self, field: str, text: str, *, library: bool = False) -> Named:
+        """A path of the plan, in the part of its tenant; with `library` also in the library.
+
+        Raises Unusable.
+        """
         reason = misspelt(text)
         if reason is not None:
             raise self._refused(field, reason)
@@ -181,8 +190,17 @@ class TransferFiles:
         for folder in self._folders:
             own = f"{folder}/{self._tenant}"
             if usual != own and inside(usual, [own]):
-                return _Named(field, text, folder, tuple(usual[len(folder) + 1 :].split("/")))
+                return Named(field, text, folder, tuple(usual[len(folder) + 1 :].split("/")))
+        # The library is for all tenants, a folder of transfers inside it is not.
+        if library and not inside(usual, self._folders):
+            for folder in self._library:
+                if usual != folder and inside(usual, [folder]):
+                    return Named(field, text, folder, tuple(usual[len(folder) + 1 :].split("/")))
         raise self._refused(field, f"{text[:300]} is in no folder that may be used")
+
+    def is_tenants(self, text: str) -> bool:
+        """Whether the path is the tenant's own part of a folder."""
+        return plain(text) in {f"{folder}/{self._tenant}" for folder in self._folders}
 
     def _refused(self, field: str, reason: str) -> Unusable:
         listed = ", ".join(f"{folder}/{self._tenant}" for folder in self._folders) or "none"
@@ -193,12 +211,12 @@ class TransferFiles:
         return self.fail("capability_missing", message)
 
     @contextmanager
-    def _below(self, named: _Named, *, make: bool) -> Iterator[int]:
+    def below(self, named: Named, *, make: bool) -> Iterator[int]:
         """The folder that the file is in; with `make` the tenant's is made where it is absent."""
         try:
             here = os.open(os.path.realpath(named.folder), _FOLDER)
         except OSError as error:
-            raise self._unreadable(named, error) from None
+            raise self.unreadable(named, error) from None
         try:
             for depth, part in enumerate(named.parts):
                 if self._users.may_write(os.fstat(here)):
@@ -212,14 +230,15 @@ class TransferFiles:
                 try:
                     deeper = os.open(part, _FOLDER, dir_fd=here)
                 except OSError as error:
-                    raise self._unreadable(named, error) from None
+                    raise self.unreadable(named, error) from None
                 os.close(here)
                 here = deeper
             yield here
         finally:
             os.close(here)
 
-    def _unreadable(self, named: _Named, error: OSError) -> Unusable:
+    def unreadable(self, named: Named, error: OSError) -> Unusable:
+        """Why it cannot be used, to be raised."""
         if isinstance(error, FileNotFoundError):
             message = f"{named.field}: this executor has no {named.text[:300]}"
             return self.fail("not_found", message)

@@ -252,6 +252,11 @@ class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings):
         description="folders on this machine, comma separated: below them plans may name captures "
         "that were made elsewhere (`file` of the tools that read captures); none by default",
     )
+    library_folders: Folders = Field(
+        default=(),
+        description="folders on this machine, comma separated: plans of every tenant may put the "
+        "files and templates below them on hosts (file_put); nothing writes there; none by default",
+    )
     transfer_folders: Folders = Field(
         default=(),
         description="folders on this machine, comma separated: below them, in a folder of their "

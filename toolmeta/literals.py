@@ -22,6 +22,7 @@ CONTENT: Final = frozenset(
     {
         "action_config",
         "body",
+        "content",
         "form",
         "headers",
         "input",
@@ -30,6 +31,7 @@ CONTENT: Final = frozenset(
         "payload",
         "url",
         "values",
+        "variables",
     }
 )
 

@@ -38,8 +38,9 @@ from drivers.http.exchange import (
 )
 from drivers.http.identity import Unusable, identity_of
 from drivers.http.paced import paced
-from drivers.http.transfers import download, in_thread, opened_upload
+from drivers.http.transfers import download, opened_upload
 from drivers.output import escaped
+from drivers.threads import in_thread
 from drivers.transfer_files import TransferFiles
 from drivers.transfer_files import Unusable as UnusableFile
 from drivers.values import KEPT_BYTES, jsonable
