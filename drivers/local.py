@@ -249,7 +249,7 @@ async def _run_to_end(
 
 def _exceeded(invocation: Invocation, limit: str) -> Failure:
     message = (
-        f"{invocation.argv[0]} {_LIMITS[limit]} ({limit} of RUNSTREAM_STEP_LIMITS), and was ended "
+        f"{invocation.called or invocation.argv[0]} {_LIMITS[limit]} ({limit} of RUNSTREAM_STEP_LIMITS), and was ended "
         "with all that it had started"
     )
     return fail(invocation, "limit_exceeded", message)

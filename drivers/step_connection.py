@@ -19,7 +19,7 @@ from toolmeta.hosts import literal_address, split_port
 from toolmeta.invocation import Invocation
 
 #: Drivers that reach the host of a step by the inventory.
-DRIVERS: Final = frozenset({"command", "winrm"})
+DRIVERS: Final = frozenset({"command", "script", "winrm"})
 
 
 async def connection_of_step(invocation: Invocation, context: RunContext) -> Connection | Failure:

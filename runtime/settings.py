@@ -19,6 +19,7 @@ from pydantic_settings import SettingsError as UnreadableSetting
 
 from runtime.config_folders import Folders
 from runtime.message_settings import MessageSettings
+from runtime.places import Allowed, Places
 from runtime.quotas import Quotas, QuotasSetting
 from runtime.rates import RateLimits, RateLimitsSetting
 from runtime.secret_settings import SecretSettings
@@ -205,6 +206,17 @@ class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings):
         default=frozenset(),
         description="programs that the tools sudo and nice may start, comma separated, each as a "
         "plan writes it; none by default",
+    )
+    allow_commands: Places = Field(
+        default=Allowed(),
+        description="where plans may run a command of their own (tool `command`), comma separated: "
+        "`local` (this machine), hosts by the address that is connected to (web-*.example.org, "
+        "10.1.0.0/16), `*` (every host, not this machine); nowhere by default",
+    )
+    allow_scripts: Places = Field(
+        default=Allowed(),
+        description="where plans may run a script whose text they bring (tool `script`), as for "
+        "`RUNSTREAM_ALLOW_COMMANDS`; nowhere by default. Scripts of the library need no entry",
     )
     config_folders: Folders = Field(
         default=(),

@@ -22,6 +22,7 @@ CONTENT: Final = frozenset(
     {
         "action_config",
         "body",
+        "env",
         "form",
         "headers",
         "input",

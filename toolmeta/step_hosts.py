@@ -16,8 +16,8 @@ from toolmeta.model import Tool
 
 Fields = Mapping[str, Any]
 
-#: The driver of the tools that start a program on a host.
-DRIVER: Final = "command"
+#: The drivers of the tools that start a program on a host.
+DRIVERS: Final = frozenset({"command", "script"})
 #: Secrets of a step that fill no parameter: those of the SSH login.
 LOGIN_SECRETS: Final = frozenset({"ssh_password", "ssh_key"})
 _LOGIN: Final = ("key", "password")
@@ -25,7 +25,7 @@ _LOGIN: Final = ("key", "password")
 
 def applies(tool: Tool) -> bool:
     """Whether `become` and `connection` of a step mean anything to this tool."""
-    return tool.run.driver == DRIVER
+    return tool.run.driver in DRIVERS
 
 
 def problems(
