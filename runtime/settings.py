@@ -81,10 +81,11 @@ class CommonSettings(BaseSettings):
         description="let plans use the tools of the test domain, one of which runs any program "
         "without approval; for tests and benchmarks",
     )
-    tools: str | None = Field(
+    tools_path: str | None = Field(
         default=None,
-        description="folder with definitions of your own tools, DOMAIN/TOOL.yaml, the same for "
-        "router and executors; read again when a file changes",
+        description="folders with definitions of your own tools and the script library, separated "
+        "as in PATH, each with DOMAIN/TOOL.yaml; the same for router and executors; read again "
+        "when a file changes",
     )
     drain_seconds: float = Field(
         default=25.0, ge=0, le=600, description="how long a stop may take after SIGTERM"

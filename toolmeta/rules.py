@@ -141,8 +141,8 @@ def _run_faults(tool: Tool) -> Iterator[str]:
         elif tool.domain != "test":
             if not programs_of(run.argv[0]):
                 yield "the first argument must be the program, as a literal or one of two"
-            if not tool.program or not tool.debian_package:
-                yield "a program tool names its program and its Debian package"
+            if not tool.program:
+                yield "a program tool names its program"
     elif run.script is not None:
         if run.driver != SCRIPT_DRIVER or run.call is not None or run.arguments is not None:
             yield f"a script needs driver {SCRIPT_DRIVER} and neither call nor arguments"

@@ -112,7 +112,7 @@ def _interpreted(script: Script, task: Task) -> tuple[tuple[str, ...], dict[str,
 
 
 def told(outcome: Outcome, task: Task) -> Outcome:
-    """The same, where nothing was started without the exit code of the loader, which says nothing."""
+    """The same; where nothing was started, without the exit code of the loader."""
     said = f"{task.called} ended with exit code {_NOT_STARTED}: "
     if not isinstance(outcome, Failure) or outcome.error_class == "exit_status":
         return outcome

@@ -56,6 +56,9 @@ try {
   if (-not $process.HasExited) { $process.Kill() }
 }
 """
+#: What becomes of the objects that these write.
+_CONSOLE: Final[dict[str, Any]] = {"shape": "console"}
+_FIRST: Final[dict[str, Any]] = {"first": True}
 #: These are run by cmd.exe, which reads their arguments once more, in a way of its own.
 _BATCH: Final = (".bat", ".cmd")
 
@@ -68,11 +71,11 @@ async def run(task: Task, invocation: Invocation, context: RunContext, host: str
     given = {"Variables": task.env or None, "Folder": task.folder, "InputText": task.stdin}
     if task.script is not None:
         own: dict[str, Any] = {"Text": task.script.text, "Words": list(task.words) or None}
-        text, shape = _SCRIPT, {"shape": "console"}
+        text, shape = _SCRIPT, _CONSOLE
     else:
         program, *words = task.words
         own = {"Program": program, "Line": subprocess.list2cmdline(words)}
-        text, shape = _COMMAND, {"first": True}
+        text, shape = _COMMAND, _FIRST
     called = replace(
         invocation,
         driver="winrm",
@@ -109,7 +112,9 @@ def _concluded(outcome: Outcome, task: Task, invocation: Invocation, host: str) 
     output: dict[str, Any] = {**kept, "exit_code": code, "stderr": _lines(found.get("stderr"))}
     written = str(found.get("stdout") or "")
     try:
-        parsed = parse(task.parser, written, code if isinstance(code, int) else 1, datetime.now(UTC))
+        parsed = parse(
+            task.parser, written, code if isinstance(code, int) else 1, datetime.now(UTC)
+        )
         output.update(jsonable(parsed))
     except ParseError as error:
         if isinstance(outcome, Success):

@@ -87,8 +87,10 @@ def test_nothing_runs_where_the_operator_has_not_allowed_it(
 @pytest.mark.parametrize("tool", ["command", "script"])
 def test_one_setting_does_not_allow_the_other(tool: str) -> None:
     other = {"command": "allow_scripts", "script": "allow_commands"}[tool]
-    parameters = {"command": {"argv": ["id"]}, "script": {"script": "id"}}[tool]
-    outcome, _ = attempt(tool, parameters, **{"allow_commands": "", "allow_scripts": "", other: "local"})
+    parameters: dict[str, Any] = {"argv": ["id"]} if tool == "command" else {"script": "id"}
+    outcome, _ = attempt(
+        tool, parameters, **{"allow_commands": "", "allow_scripts": "", other: "local"}
+    )
     failure(outcome, "capability_missing")
 
 
@@ -169,8 +171,8 @@ def test_expected_exit_codes_are_no_failure() -> None:
     assert (told.output or {})["exit_code"] == 127 and "no-such-program-here" in told.message
     told = failure(attempt("script", {"script": "kill -9 $$"})[0], "exit_status")
     assert told.message == "the sh script was ended by signal 9"
-    given = {"argv": ["sh", "-c", "exit 4"], "exit_codes": 4}
-    assert output(attempt("command", given)[0])["exit_code"] == 4
+    lone: dict[str, Any] = {"argv": ["sh", "-c", "exit 4"], "exit_codes": 4}
+    assert output(attempt("command", lone)[0])["exit_code"] == 4
 
 
 @pytest.mark.parametrize("codes", [[0], [0, 125, 127]])
