@@ -90,7 +90,9 @@ def _registry(place: Path) -> Registry:
     from toolmeta import definitions, registry
 
     try:
-        return registry.load(own=str(place))
+        found = registry.load(own=str(place))
+        found.refresh()
+        return found
     except definitions.CatalogueError as error:
         hint = f"runstream tools lint {place}"
         raise Failure(f"a definition there is wrong: {error}", Exit.FAILED, hint) from None

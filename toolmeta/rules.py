@@ -135,7 +135,10 @@ def _unknown_names(tool: Tool) -> Iterator[str]:
 
 def _run_faults(tool: Tool) -> Iterator[str]:
     run = tool.run
-    if run.driver in PROGRAM_DRIVERS:
+    if run.script is not None:
+        if run.driver != SCRIPT_DRIVER or run.call is not None or run.arguments is not None:
+            yield f"a script needs driver {SCRIPT_DRIVER} and neither call nor arguments"
+    elif run.driver in PROGRAM_DRIVERS:
         if not run.argv or run.call is not None or run.arguments is not None:
             yield f"driver {run.driver} needs argv and neither call nor arguments"
         elif tool.domain != "test":
@@ -143,9 +146,6 @@ def _run_faults(tool: Tool) -> Iterator[str]:
                 yield "the first argument must be the program, as a literal or one of two"
             if not tool.program:
                 yield "a program tool names its program"
-    elif run.script is not None:
-        if run.driver != SCRIPT_DRIVER or run.call is not None or run.arguments is not None:
-            yield f"a script needs driver {SCRIPT_DRIVER} and neither call nor arguments"
     elif run.argv or run.stdin is not None or run.env or run.call is None:
         yield f"driver {run.driver} needs a call and neither argv, stdin nor env"
     if run.wide is not None:
