@@ -35,6 +35,6 @@ def test_what_names_no_place_is_refused(text: str) -> None:
 
 
 def test_an_executor_allows_nothing_by_default() -> None:
-    settings = ExecutorSettings()
+    settings = ExecutorSettings(environment="dev")
     for places in (settings.allow_commands, settings.allow_scripts):
         assert not places.here and not places.host("web-01") and not places.host("127.0.0.1")
