@@ -12,6 +12,7 @@ from console.text import count, json_text, people, plain
 if TYPE_CHECKING:
     from processors.router.calls import AdmittedCall
     from runtime.settings import CommonSettings
+    from streams.admitted import AdmittedStep
     from streams.control_payloads import ApprovalRequested
     from streams.payloads import Accepted
 
@@ -95,6 +96,8 @@ def _show_call(call: AdmittedCall) -> None:
         ("secrets", spec.secrets),
         ("become", spec.become),
         ("connection", spec.connection),
+        ("definition", spec.definition),
+        ("script sha256", _script_of(spec)),
     ):
         if value is not None:
             err.print(Text(f"    {said}: {_whole(value)}"), soft_wrap=True)
@@ -103,6 +106,24 @@ def _show_call(call: AdmittedCall) -> None:
         kind = "filled during the run" if filled else "literal"
         text = f"    {kind}: {plain(name)} = {_whole(value)}"
         err.print(Text(text, "yellow" if filled else ""), soft_wrap=True)
+
+
+def _script_of(spec: AdmittedStep) -> str | None:
+    """The hash by which the output and the audit name the script of a plan; None where there is
+    none, or only the run will fill it in."""
+    from processors.router.expressions import has_references
+    from toolmeta import registry, scripts
+    from toolmeta.check import apply_defaults
+
+    tool = registry.load().get(spec.tool)
+    if tool is None or (tool.run.driver, tool.run.call) != (scripts.DRIVER, scripts.INLINE):
+        return None
+    given = apply_defaults(tool, spec.parameters)
+    text, interpreter = given.get("script"), given.get("interpreter")
+    if not isinstance(text, str) or not isinstance(interpreter, str):
+        return None
+    filled = has_references(text) or has_references(interpreter)
+    return None if filled else scripts.digest(interpreter, text)
 
 
 def _whole(value: Any) -> str:

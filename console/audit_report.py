@@ -48,7 +48,7 @@ def _attempt(attempt: Attempt) -> None:
         **{f"secret {name}": path for name, path in attempt.secrets.items()},
         **{name.replace("_", " "): value for name, value in attempt.more.items()},
         "started": attempt.started_at, "ended": attempt.ended_at, "changed": attempt.changed,
-        "why": attempt.message,
+        "script sha256": attempt.script_sha256, "why": attempt.message,
     }  # fmt: skip
     for name, value in facts.items():
         if value not in (None, {}, ""):

@@ -117,6 +117,12 @@ def risk(tool: Tool) -> list[tuple[str, str]]:
         lines.append(("needs", ", ".join(needs)))
     lines += _approval(tool)
     lines.append(("time", f"at most {tool.timeout_seconds:g} s"))
+    script = tool.run.script
+    if script is not None and script.text is not None:
+        from toolmeta import scripts
+
+        named = scripts.digest(script.interpreter, script.text)
+        lines.append(("script", f"{script.interpreter}, sha256 {named}"))
     if tool.program is not None:
         package = f" (Debian: {tool.debian_package})" if tool.debian_package else ""
         lines.append(("program", f"{tool.program}{package}"))

@@ -1,4 +1,4 @@
-"""`runstream tools list`, `show`, `check` and `validate`: the catalogue."""
+"""`runstream tools list`, `show`, `check` and `validate`: the catalogue; see own_tools too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console import catalogue, terminal
+from console import catalogue, own_tools, terminal
 from console.exits import Exit, Failure
 from console.options import Json
 from console.text import count, one_line, plain
@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     group.command()(show)
     group.command()(check)
     group.command()(validate)
+    own_tools.register(group)
     app.add_typer(group, name="tools")
 
 

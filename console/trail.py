@@ -63,6 +63,8 @@ class Attempt:
     #: What the tool says it changed; None where it does not say.
     changed: bool | None = None
     message: str | None = None
+    #: The script that ran, by its hash.
+    script_sha256: str | None = None
 
 
 @dataclass(slots=True)
@@ -138,6 +140,13 @@ def _step(found: Trail, attempts: dict[tuple[str, int], Attempt], event: dict[st
         output = data.get("output")
         changed = output.get("changed") if isinstance(output, dict) else None
         attempt.changed = changed if isinstance(changed, bool) else None
+        attempt.script_sha256 = _script(output) or _script(data.get("evidence"))
+
+
+def _script(told: Any) -> str | None:
+    """The hash that the executor named, in its output or in the evidence of a stop."""
+    found = told.get("script_sha256") if isinstance(told, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def _dispatched(key: tuple[str, int], at: str, data: dict[str, Any]) -> Attempt:

@@ -248,9 +248,10 @@ async def _run_to_end(
 
 
 def _exceeded(invocation: Invocation, limit: str) -> Failure:
+    name = invocation.called or invocation.argv[0]
     message = (
-        f"{invocation.argv[0]} {_LIMITS[limit]} ({limit} of RUNSTREAM_STEP_LIMITS), and was ended "
-        "with all that it had started"
+        f"{name} {_LIMITS[limit]} ({limit} of RUNSTREAM_STEP_LIMITS), and was ended with all that "
+        "it had started"
     )
     return fail(invocation, "limit_exceeded", message)
 

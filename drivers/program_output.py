@@ -21,6 +21,8 @@ TEXT_BYTES: Final = 64 * 1024
 #: Of output that is parsed in the event loop and not in a thread.
 _QUICK_BYTES: Final = 32 * 1024
 _LAST_ERRORS_BYTES: Final = 4 * 1024
+#: Lines of stderr in an output that has them.
+_MOST_ERRORS: Final = 1_000
 #: Of stderr from its beginning, for what a program says it could not read.
 _FIRST_ERRORS_BYTES: Final = 256 * 1024
 
@@ -134,6 +136,8 @@ async def conclude(invocation: Invocation, written: ProgramOutput, exit_code: in
     else:
         # Parsing megabytes would stop every other attempt of this process meanwhile.
         problem = await asyncio.to_thread(_parse, invocation.parser, written, exit_code, output)
+    if invocation.stderr_lines:
+        _add_errors(output, written.errors)
     if unreadable is not None:
         whole = output.get("complete", True) is True
         output |= jsonable(unreadable.fields)
@@ -151,6 +155,13 @@ async def conclude(invocation: Invocation, written: ProgramOutput, exit_code: in
     if problem is not None:
         return fail(invocation, "output_unparsable", problem, output)
     return Success(output)
+
+
+def _add_errors(output: dict[str, Any], errors: str) -> None:
+    lines = errors.splitlines()
+    output["stderr"] = lines[:_MOST_ERRORS]
+    if len(lines) > _MOST_ERRORS:
+        mark(output, "stderr", _MOST_ERRORS, None)
 
 
 def _succeeded(invocation: Invocation, written: ProgramOutput, exit_code: int) -> bool:
@@ -241,7 +252,7 @@ def _found(rules: tuple[tuple[str, str], ...], words: str) -> tuple[str, str] | 
 
 
 def _sentence(invocation: Invocation, said: str, exit_code: int) -> str:
-    program = invocation.argv[0]
+    program = invocation.called or invocation.argv[0]
     if exit_code < 0:
         text = f"{program} was ended by signal {-exit_code}"
     else:

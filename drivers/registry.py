@@ -20,6 +20,7 @@ from drivers.messages.teams import TeamsDriver
 from drivers.messages.webhook import WebhookDriver
 from drivers.powershell.driver import WinrmDriver
 from drivers.scans.driver import ScanDriver
+from drivers.scripts.driver import ScriptDriver
 from drivers.testing import TestDriver
 
 #: Drivers hold no state of their own: one of each serves every attempt of the process.
@@ -38,6 +39,7 @@ DRIVERS: Final[dict[str, Driver]] = {
     "library": LibraryDriver(),
     "packets": PacketDriver(),
     "scan": ScanDriver(),
+    "script": ScriptDriver(),
     "winrm": WinrmDriver(),
     "test": TestDriver(),
 }

@@ -21,7 +21,7 @@ from toolmeta.invocation import Invocation
 #: The argument that names a second host, from which a step reads.
 SOURCE_HOST: Final = "from_host"
 #: Drivers that reach the host of a step by the inventory.
-DRIVERS: Final = frozenset({"command", "files", "winrm"})
+DRIVERS: Final = frozenset({"command", "files", "script", "winrm"})
 
 
 async def connection_of_step(invocation: Invocation, context: RunContext) -> Connection | Failure:

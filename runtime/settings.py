@@ -19,6 +19,7 @@ from pydantic_settings import SettingsError as UnreadableSetting
 
 from runtime.config_folders import Folders
 from runtime.message_settings import MessageSettings
+from runtime.places import Allowed, Places
 from runtime.quotas import Quotas, QuotasSetting
 from runtime.rates import RateLimits, RateLimitsSetting
 from runtime.secret_settings import SecretSettings
@@ -80,10 +81,11 @@ class CommonSettings(BaseSettings):
         description="let plans use the tools of the test domain, one of which runs any program "
         "without approval; for tests and benchmarks",
     )
-    tools: str | None = Field(
+    tools_path: str | None = Field(
         default=None,
-        description="folder with definitions of your own tools, DOMAIN/TOOL.yaml, the same for "
-        "router and executors; read again when a file changes",
+        description="folders with definitions of your own tools and the script library, separated "
+        "as in PATH, each with DOMAIN/TOOL.yaml; the same for router and executors; read again "
+        "when a file changes",
     )
     drain_seconds: float = Field(
         default=25.0, ge=0, le=600, description="how long a stop may take after SIGTERM"
@@ -205,6 +207,17 @@ class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings):
         default=frozenset(),
         description="programs that the tools sudo and nice may start, comma separated, each as a "
         "plan writes it; none by default",
+    )
+    allow_commands: Places = Field(
+        default=Allowed(),
+        description="where plans may run a command of their own (tool `command`), comma separated: "
+        "`local` (this machine), hosts by the address that is connected to (web-*.example.org, "
+        "10.1.0.0/16), `*` (every host, not this machine); nowhere by default",
+    )
+    allow_scripts: Places = Field(
+        default=Allowed(),
+        description="where plans may run a script whose text they bring (tool `script`), as for "
+        "`RUNSTREAM_ALLOW_COMMANDS`; nowhere by default. Scripts of the library need no entry",
     )
     config_folders: Folders = Field(
         default=(),

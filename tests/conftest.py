@@ -53,6 +53,8 @@ LIMITED = "one-at-a-time"
 ENVIRONMENT = {
     "RUNSTREAM_ROOT_TOOLS": ",".join(t.name for t in registry.load().all() if t.domain != "test"),
     "RUNSTREAM_STARTABLE_PROGRAMS": "cut,printf,no-such-program,id",
+    "RUNSTREAM_ALLOW_COMMANDS": "local",
+    "RUNSTREAM_ALLOW_SCRIPTS": "local",
     "RUNSTREAM_ALLOW_PRIVATE_ADDRESSES": "true",
     "RUNSTREAM_NETWORK_SCOPE": "127.0.0.0/8,198.18.0.0/15,2001:db8::/32",
     "RUNSTREAM_POLICY": str(POLICY),

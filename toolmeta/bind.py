@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
-from toolmeta import bound_values
+from toolmeta import bound_values, scripts
 from toolmeta.check import apply_defaults, checker_of
 from toolmeta.checkers import Allowed, is_reference
 from toolmeta.code_paths import code_paths_of
@@ -173,13 +173,21 @@ def _stdin(tool: Tool, values: dict[str, Any]) -> str | list[Problem] | None:
     return None if run.stdin is None else fill(run.stdin, values)
 
 
+def _script(script: scripts.Script, argv: tuple[str, ...]) -> dict[str, Any]:
+    return {"interpreter": script.interpreter, "script": script.text, "arguments": list(argv)}
+
+
 def _invocation(
     tool: Tool, argv: tuple[str, ...], values: dict[str, Any], stdin: str | None
 ) -> Invocation:
     run = tool.run
+    arguments: Any
     env = {name: fill(text, values) for name, text in run.env.items()}
-    if run.call is None:
-        arguments: Any = {}
+    call = run.call
+    if run.script is not None:
+        call, arguments, argv = scripts.LIBRARY, _script(run.script, argv), ()
+    elif run.call is None:
+        arguments = {}
     elif run.arguments is None:
         arguments = values
     else:
@@ -195,7 +203,7 @@ def _invocation(
         new_privileges=run.new_privileges,
         stdin=stdin,
         env={name: text for name, text in env.items() if text is not None},
-        call=run.call,
+        call=call,
         arguments=arguments,
         host=host if type(host) is str else None,
         parser=run.parser,

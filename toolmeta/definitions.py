@@ -26,6 +26,13 @@ class Definition:
     domain: str
     name: str
     text: str
+    #: The file, of a tool of the operator's own.
+    file: str | None = None
+
+    @property
+    def where(self) -> str:
+        """How messages name it."""
+        return self.file or f"{self.domain}/{self.name}.yaml"
 
 
 def read_all() -> list[Definition]:
@@ -40,7 +47,7 @@ def read_all() -> list[Definition]:
     return found
 
 
-def as_json(text: str, domain: str, name: str) -> str:
+def as_json(text: str, domain: str, name: str, file: str | None = None) -> str:
     """A definition's YAML as JSON, so that nothing but JSON (a date, a NaN) gets into it."""
     import yaml
 
@@ -49,4 +56,5 @@ def as_json(text: str, domain: str, name: str) -> str:
     try:
         return json.dumps(definition_text.read(text), allow_nan=False)
     except (yaml.YAMLError, TypeError, ValueError) as error:
-        raise CatalogueError(f"{domain}/{name}.yaml: {error}") from error
+        where = file or f"{domain}/{name}.yaml"
+        raise CatalogueError(f"{where}: {error}") from error

@@ -112,6 +112,10 @@ class Invocation:
     arguments: dict[str, Any] = field(default_factory=dict)
     #: The host to act on; None or a name of this machine means here.
     host: str | None = None
+    #: How messages name what runs; None: by the first argument.
+    called: str | None = None
+    #: The lines of stderr are a part of the output.
+    stderr_lines: bool = False
     #: The parser that turns stdout into structured output, by name; None keeps the text.
     parser: str | None = None
     #: Exit codes that mean success (grep has 1 for "nothing found").

@@ -23,6 +23,7 @@ CONTENT: Final = frozenset(
         "action_config",
         "body",
         "content",
+        "env",
         "form",
         "headers",
         "input",

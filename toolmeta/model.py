@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, model_validator
 from streams.vocabulary import ActionClass, Environment, SlaClass
 from toolmeta.effects import ACTION_CLASS_OF, Effect, worst
 from toolmeta.parameters import STRICT, Name, Parameter, Place, RegularExpression
+from toolmeta.scripts import Script
 from toolmeta.template import Entry
 
 Domain = Literal["automation", "communication", "asset", "network", "test"]
@@ -128,6 +129,10 @@ class Run(BaseModel):
         default=False,
         description="the program needs the rights that its file grants (setuid, setgid, "
         "capabilities); no other program gets more rights than it was started with",
+    )
+    script: Script | None = Field(
+        default=None,
+        description="driver script: the script that it runs; argv are its arguments",
     )
     stdin: str | None = None
     bound_stdin: Literal["mysql"] | None = Field(

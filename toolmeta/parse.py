@@ -1,8 +1,8 @@
 """Parse: the output of a program as structured data, by the name of a parser.
 
 Names: our own (`df`, `ps` …, a module of `toolmeta.parsers` each), the general ones (`text`,
-`lines`, `json`, `jsonl`, `key_value`, `field:<name>`, `json:<name>`) and `jc:<name>` for the
-parsers of the jc library.
+`lines`, `json`, `jsonl`, `key_value`, `field:<name>`, `json:<name>`), `jc:<name>` for the parsers
+of the jc library, and `plugin:<name>` for those of other packages.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Final
 import jc
 
 from streams import truncation
+from toolmeta import parser_plugins
 from toolmeta.parsers import (
     aws,
     azure,
@@ -149,6 +150,8 @@ def known(name: str) -> bool:
         return name in _PARSERS or name in _TIMED
     if family == "jc":
         return rest in jc.parser_mod_list()
+    if family == "plugin":
+        return parser_plugins.known(rest)
     return family in ("field", "json")
 
 
@@ -164,6 +167,8 @@ def parse(
         found = _parse(name or "text", stdout, now)
     except ParseError:
         raise
+    except parser_plugins.PluginError as error:
+        raise ParseError(f"The output cannot be parsed: {error}.") from error
     # Programs of any version may write anything; jc documents no exception class.
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"[:300]
@@ -189,6 +194,8 @@ def _parse(name: str, stdout: str, now: datetime | None) -> dict[str, Any]:
         return {rest: stdout.strip()}
     if family == "json":
         return {rest: general.json(stdout)["data"]}
+    if family == "plugin":
+        return parser_plugins.load(rest)(stdout)
     if family == "jc":
         found = jc.parse(rest, stdout, quiet=True)
         if isinstance(found, dict):

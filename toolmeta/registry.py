@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
@@ -17,7 +16,7 @@ from toolmeta import rules
 from toolmeta.definitions import CatalogueError, Definition, as_json, read_all
 from toolmeta.hosts import ascii_lower
 from toolmeta.model import Tool
-from toolmeta.own_tools import OwnTools
+from toolmeta.own_tools import OwnTools, folders_of
 
 #: Faults of a definition that are named.
 _MOST_TOLD: Final = 10
@@ -46,20 +45,23 @@ class Registry:
         self._own = own
         self._refreshing = threading.Lock()
         self._seen = None if own is None else own.stamp()
-        self._use(() if own is None else tuple(_checked(each) for each in own.read()))
+        self._use(() if own is None else own.read())
 
-    def _use(self, own: tuple[Tool, ...]) -> None:
+    def _use(self, definitions: Iterable[Definition]) -> None:
+        own = [(checked(each), each.where) for each in definitions]
         tools: dict[str, Tool] = {}
-        names: dict[str, Tool] = {}
-        for tool in sorted((*self._catalogue, *own), key=lambda item: item.name):
+        names: dict[str, tuple[Tool, str | None]] = {}
+        catalogue = ((tool, None) for tool in self._catalogue)
+        for tool, file in sorted((*catalogue, *own), key=lambda item: item[0].name):
             tools[tool.name] = tool
             for name in {spelling(item) for item in (tool.name, *tool.aliases)}:
-                other = names.setdefault(name, tool)
-                if other is not tool:
-                    raise CatalogueError(f"{name} names both {other.name} and {tool.name}")
+                other = names.setdefault(name, (tool, file))
+                if other[0] is not tool:
+                    both = f"{_of(*other)} and {_of(tool, file)}"
+                    raise CatalogueError(f"{name} names both {both}")
         # Each is replaced as a whole, so that other threads may read them.
-        self._tools, self._names = tools, names
-        self._own_names = frozenset(tool.name for tool in own)
+        self._tools, self._names = tools, {name: one[0] for name, one in names.items()}
+        self._own_names = frozenset(tool.name for tool, _ in own)
 
     def refresh(self) -> bool:
         """Read the own tools again if a file has changed; whether there are others now.
@@ -73,7 +75,7 @@ class Registry:
             if stamp == self._seen:
                 return False
             self._seen = stamp
-            self._use(tuple(_checked(each) for each in self._own.read()))
+            self._use(self._own.read())
             self.version += 1
             return True
 
@@ -107,23 +109,24 @@ class Registry:
 
 def read(text: str, domain: str, name: str) -> Tool:
     """One definition from its YAML; raises `CatalogueError`."""
-    return _checked(Definition(domain, name, as_json(text, domain, name)))
+    return checked(Definition(domain, name, as_json(text, domain, name)))
 
 
 @cache
 def load(*, test_tools: bool = True, own: str | None = None) -> Registry:
     """The catalogue of this installation; raises `CatalogueError` at the first wrong file.
 
-    Without `test_tools` the tools of the test domain are known, and not served. `own` is the
-    folder of the operator's own tools.
+    Without `test_tools` the tools of the test domain are known, and not served. `own` names the
+    folders of the operator's own tools, separated as in PATH.
     """
-    folder = None if own is None else OwnTools(Path(own))
-    tools = (_checked(definition) for definition in read_all())
-    return Registry(tools, test_tools=test_tools, own=folder)
+    folders = None if own is None else OwnTools(*folders_of(own))
+    tools = (checked(definition) for definition in read_all())
+    return Registry(tools, test_tools=test_tools, own=folders)
 
 
-def _checked(definition: Definition) -> Tool:
-    where = f"{definition.domain}/{definition.name}.yaml"
+def checked(definition: Definition) -> Tool:
+    """The tool of a definition; raises `CatalogueError` that names the file and every fault."""
+    where = definition.where
     try:
         tool = Tool.model_validate_json(definition.text)
     except ValidationError as error:
@@ -134,6 +137,10 @@ def _checked(definition: Definition) -> Tool:
     if (tool.domain, tool.name) != (definition.domain, definition.name):
         raise CatalogueError(f"{where}: states the name {tool.domain}/{tool.name}")
     return tool
+
+
+def _of(tool: Tool, file: str | None) -> str:
+    return f"{tool.name} of the catalogue" if file is None else f"{tool.name} in {file}"
 
 
 def _told(error: ValidationError) -> str:

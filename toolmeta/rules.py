@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from toolmeta.effects import worst
 from toolmeta.model import Tool
+from toolmeta.scripts import DRIVER as SCRIPT_DRIVER
 from toolmeta.template import CHOICE, EACH_NAMES, Each, Entry, Flag, If, names, parts
 
 #: Drivers that start a program.
@@ -103,7 +104,7 @@ def _in_value(template: Any) -> Iterator[str]:
 
 def _used(tool: Tool) -> set[str]:
     run = tool.run
-    if run.driver not in PROGRAM_DRIVERS and run.arguments is None:
+    if run.driver not in PROGRAM_DRIVERS and run.arguments is None and run.script is None:
         return set(tool.parameters)
     used = set(mentioned(run.argv)) | set(_in_value(run.arguments)) | set(_in_value(run.env))
     used |= {"query", "params"} if run.bound_stdin is not None else set()
@@ -134,14 +135,17 @@ def _unknown_names(tool: Tool) -> Iterator[str]:
 
 def _run_faults(tool: Tool) -> Iterator[str]:
     run = tool.run
-    if run.driver in PROGRAM_DRIVERS:
+    if run.script is not None:
+        if run.driver != SCRIPT_DRIVER or run.call is not None or run.arguments is not None:
+            yield f"a script needs driver {SCRIPT_DRIVER} and neither call nor arguments"
+    elif run.driver in PROGRAM_DRIVERS:
         if not run.argv or run.call is not None or run.arguments is not None:
             yield f"driver {run.driver} needs argv and neither call nor arguments"
         elif tool.domain != "test":
             if not programs_of(run.argv[0]):
                 yield "the first argument must be the program, as a literal or one of two"
-            if not tool.program or not tool.debian_package:
-                yield "a program tool names its program and its Debian package"
+            if not tool.program:
+                yield "a program tool names its program"
     elif run.argv or run.stdin is not None or run.env or run.call is None:
         yield f"driver {run.driver} needs a call and neither argv, stdin nor env"
     if run.wide is not None:

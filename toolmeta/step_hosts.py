@@ -17,7 +17,7 @@ from toolmeta.model import Tool
 Fields = Mapping[str, Any]
 
 #: The drivers of the tools that log in to a host: to start a program there, or for its files.
-DRIVERS: Final = frozenset({"command", "files"})
+DRIVERS: Final = frozenset({"command", "files", "script"})
 #: Secrets of a step that fill no parameter: those of the SSH login.
 LOGIN_SECRETS: Final = frozenset({"ssh_password", "ssh_key"})
 _LOGIN: Final = ("key", "password")

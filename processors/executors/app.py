@@ -85,7 +85,7 @@ async def serve(
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking"))
     keys = _keys(settings, log, domains)
     try:
-        tools = registry.load(own=settings.tools)
+        tools = registry.load(own=settings.tools_path)
     except CatalogueError as error:
         raise SettingsError(str(error)) from None
     config = config_of(settings, variables)

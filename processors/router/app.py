@@ -177,7 +177,7 @@ def _reports(topic: str, record: Message) -> list[bytes] | None:
 
 def _tools(settings: RouterSettings) -> Registry:
     try:
-        return registry.load(test_tools=settings.test_tools, own=settings.tools)
+        return registry.load(test_tools=settings.test_tools, own=settings.tools_path)
     except CatalogueError as error:
         raise SettingsError(str(error)) from None
 

@@ -119,6 +119,11 @@ def test_risk_is_consistent(tool: Tool) -> None:
 
 
 @pytest.mark.parametrize("tool", PROGRAMS, ids=_ids)
+def test_a_program_names_its_debian_package(tool: Tool) -> None:
+    assert tool.debian_package or tool.domain == "test"
+
+
+@pytest.mark.parametrize("tool", PROGRAMS, ids=_ids)
 def test_parser_exists(tool: Tool) -> None:
     assert tool.run.parser is None or parse.known(tool.run.parser)
 

@@ -34,7 +34,10 @@ NOT_RUN = {
     r"^RUNSTREAM_KAFKA_OPTIONS=": "tests/integration/test_access.py runs each user's process",
 }
 #: Pages whose blocks another test runs, with what they need.
-RUN_ELSEWHERE = {"docs/ssh.md": "tests/integration/test_docs_ssh.py, against an OpenSSH server"}
+RUN_ELSEWHERE = {
+    "docs/ssh.md": "tests/integration/test_docs_ssh.py, against an OpenSSH server",
+    "docs/own-tools.md": "tests/docs/test_own_tools.py, from an empty folder",
+}
 #: They follow something for ever: they run until the first line that they print.
 ENDLESS = (
     r"^kcat .* -C (?!.* -e\b)",

@@ -26,7 +26,7 @@ def test_a_changed_definition_is_taken_up_without_a_restart(
     folder.mkdir(mode=0o755)
     write(folder, SAY_HELLO)
     with lab(kafka, topics(*NEEDED), tmp_path) as executors:
-        executors.start(tools=folder)
+        executors.start(tools_path=folder)
 
         def ended(definition: str) -> Succeeded | Refused:
             command = executors.command(

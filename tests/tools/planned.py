@@ -31,13 +31,14 @@ def planned(tool: str, parameters: dict[str, Any]) -> dict[str, Any]:
 def _referred(value: Any, field: str, secrets: set[str]) -> Any:
     """The value, or a reference to it; of an object each of its fields."""
     if isinstance(value, str) and field in secrets:
-        return _kept(value)
+        return kept(value)
     if isinstance(value, dict):
         return {name: _referred(one, f"{field}.{name}", secrets) for name, one in value.items()}
     return value
 
 
-def _kept(value: str) -> dict[str, str]:
+def kept(value: str) -> dict[str, str]:
+    """A reference to this secret, which the executors of the stack can read from now on."""
     name = hashlib.sha256(value.encode()).hexdigest()[:16]
     secret_file(Path(os.environ["RUNSTREAM_SECRETS_DIR"]), name, value)
     return {"type": "secret", "path": f"file/{name}"}

@@ -17,6 +17,7 @@ from console import control, eventlog
 from console.cli import main
 from console.exits import Exit
 from tests.unit.router.simulation import Simulation
+from toolmeta import scripts
 
 SCRIPT = "echo begin\n" + "# filler\n" * 60 + "rm -rf /srv/shop"
 STEPS: list[dict[str, Any]] = [
@@ -34,6 +35,7 @@ STEPS: list[dict[str, Any]] = [
         "parameters": {"url": "https://example.org/", "method": "POST", "body": SCRIPT,
                        "headers": {"Authorization": {"type": "secret", "path": "env/TOKEN"}}},
     },
+    {"id": "clean", "tool": "script", "parameters": {"script": SCRIPT, "interpreter": "bash"}},
 ]  # fmt: skip
 
 
@@ -126,6 +128,7 @@ def test_literals_and_what_the_run_fills_in_are_shown_apart(
     assert any("env/TOKEN" in line for line in lines)
     # The end of a long text is no less approved than its beginning.
     assert "rm -rf /srv/shop" in shown
+    assert f"script sha256: {scripts.digest('bash', SCRIPT)}" in shown
     assert waiting["data"]["plan_hash"] in shown
     assert "mallory" in shown
 

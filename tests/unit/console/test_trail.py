@@ -8,6 +8,7 @@ import orjson
 
 from console.trail import trail
 from tests.unit.router.simulation import Simulation
+from toolmeta import scripts
 
 PLAN: dict[str, Any] = {
     "name": "notify",
@@ -61,3 +62,15 @@ def test_an_attempt_on_assets_says_with_which_fencing_tokens_it_ran() -> None:
     (attempt,) = trail(ident, router.events).attempts
     assert attempt.more["fencing_tokens"] == acquired["data"]["tokens"]
     assert attempt.more["fencing_tokens"].keys() == {"web-01", "db-01"}
+
+
+def test_a_script_is_named_by_the_hash_that_its_executor_reported() -> None:
+    router = Simulation()
+    plan = {"steps": [{"id": "one", "tool": "script", "parameters": {"script": "id"}}]}
+    ident = router.submit({"actor": "ann", "plan": plan})[0]["execution_id"]
+    named = scripts.digest("sh", "id")
+    router.run(router.take(), {"exit_code": 0, "stderr": [], "script_sha256": named})
+    (attempt,) = trail(
+        ident, [orjson.loads(orjson.dumps(event)) for event in router.events]
+    ).attempts
+    assert attempt.script_sha256 == named

@@ -55,8 +55,8 @@ def test_a_file_that_changes_comes_or_goes_is_read_again(folder: Path) -> None:
         ("a: [", "say_hello", "automation", "automation/say_hello.yaml"),
         (SAY_HELLO, "other", "automation", "states the name automation/say_hello"),
         (SAY_HELLO.replace("say_hello", "df"), "df", "automation", "df names both"),
-        (SAY_HELLO, "say_hello", "kitchen", "kitchen is no domain"),
-        (SAY_HELLO.replace("automation", "test"), "say_hello", "test", "test is no domain"),
+        (SAY_HELLO, "say_hello", "kitchen", "the folder kitchen is no domain"),
+        (SAY_HELLO.replace("automation", "test"), "say_hello", "test", "folder test is no domain"),
         ("# " + "x" * MAX_BYTES, "say_hello", "automation", "more than 262144 bytes"),
         (SAY_HELLO.replace("  why_read: It writes to its own output only.\n", ""), "say_hello",
          "automation", "why_read"),
@@ -98,6 +98,6 @@ def test_every_missing_field_is_named_in_one_line(folder: Path) -> None:
     with pytest.raises(CatalogueError) as caught:
         made(folder)
     told = str(caught.value)
-    assert told.startswith("automation/say_hello.yaml: domain: Field required; ")
+    assert told.startswith(f"{file}: domain: Field required; ")
     assert "run.driver: Field required" in told and "risk: Field required" in told
     assert "\n" not in told and "pydantic" not in told

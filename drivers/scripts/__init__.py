@@ -1,0 +1,1 @@
+"""Commands and scripts of plans and of the library."""
