@@ -66,6 +66,8 @@ class AdmittedPlan:
         dict[str, Any],
         Field(description="fields of the plan that this version does not know, as they were sent"),
     ] = field(default_factory=dict)
+    #: The values of its inputs, without secrets; what expressions name as `inputs`.
+    inputs: dict[str, Any] = field(default_factory=dict)
     #: The plan as JSON, from its first encoding until whoever needs it last forgets it.
     encoded: bytes | None = field(init=False, repr=False, compare=False)
 
@@ -89,6 +91,8 @@ def encode_plan(plan: AdmittedPlan) -> bytes:
         body: dict[str, Any] = {"name": plan.name, "steps": [_sparse(s) for s in plan.steps]}
         if plan.extra:
             body["extra"] = plan.extra
+        if plan.inputs:
+            body["inputs"] = plan.inputs
         plan.encoded = orjson.dumps(body)
     return plan.encoded
 

@@ -273,7 +273,7 @@ def _accepted(
     ):
         level = max(level, 1)
     return Accepted(
-        plan=AdmittedPlan(plan.name, steps, dict(plan.model_extra or {})),
+        plan=AdmittedPlan(plan.name, steps, dict(plan.model_extra or {}), request.inputs or {}),
         plan_hash=plan_hash,
         actor=request.actor,
         environment=plan.environment,

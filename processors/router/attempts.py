@@ -139,6 +139,7 @@ def context_of(execution: Execution, step: StepState) -> dict[str, Any]:
             "tenant": execution.tenant,
             "actor": execution.actor,
         },
+        "inputs": execution.plan.inputs,
     }
     origin = step
     if step.undoes is not None:

@@ -11,13 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from processors.router.request_decoder import Readable, decode_request
+from processors.router.request_decoder import decode_request
+from processors.router.resolution import Readable
 from streams.hosts import Become, JumpHost, StepConnection
 from streams.plans import Compensation, Plan, RetryPolicy, Step
 
 #: A plan with every field that there is, each with another value than its default.
 WHOLE: Final[dict[str, Any]] = {
     "name": "patch web",
+    "version": "1.2",
+    "description": "Brings the packages up to date.",
     "type": "patch",
     "environment": "prod",
     "sla_class": "long",
