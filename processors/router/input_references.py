@@ -22,7 +22,7 @@ import orjson
 from processors.router import cut_fields, expressions
 from processors.router.cel_form import named_inputs
 from processors.router.cel_tokens import NotTokens, tokens
-from processors.router.input_values import MAX_PROBLEMS, unknown
+from processors.router.input_values import MAX_PROBLEMS, not_declared
 from streams.inputs import Input
 from streams.limits import MAX_PLAN_BYTES
 from toolmeta.invocation import Problem
@@ -54,10 +54,16 @@ class Substituted:
 
 
 def substitute(
-    plan: dict[str, Any], declared: Mapping[str, Input], values: Mapping[str, Any]
+    plan: dict[str, Any],
+    declared: Mapping[str, Input],
+    values: Mapping[str, Any],
+    unknown: frozenset[str] = frozenset(),
 ) -> Substituted | list[Problem]:
-    """The plan without its declarations, plain references to inputs replaced; or what is wrong."""
-    work = _Substitution(declared, values)
+    """The plan without its declarations, plain references to inputs replaced; or what is wrong.
+
+    The values of `unknown` inputs are examples: they stand only where no reference can.
+    """
+    work = _Substitution(declared, values, unknown)
     try:
         found = work.plan(plan)
     except _TooMany:
@@ -94,6 +100,7 @@ class _Place:
 class _Substitution:
     declared: Mapping[str, Input]
     values: Mapping[str, Any]
+    unknown: frozenset[str]
     problems: list[Problem] = field(default_factory=list)
     secrets: list[SecretPlace] = field(default_factory=list)
     #: Bytes that the values may still take: one could stand at thousands of places.
@@ -197,6 +204,8 @@ class _Substitution:
         declared = self.declared.get(names[0])
         if declared is not None and declared.secret:
             self.secrets.append(SecretPlace(place.field, names[0], place.tool, place.parameter))
+        elif place.rendered and names[0] in self.unknown:
+            return written
         elif _has(value, "{{"):
             return self._kept(written, place, "its value holds {{, which is an expression there")
         self._take(value)
@@ -216,7 +225,7 @@ class _Substitution:
         value = self._look_up(inner, place)
         text = value if isinstance(value, str) else orjson.dumps(value).decode()
         # One brace is enough: the next one may be in the text beside it.
-        if place.rendered and "{" in text:
+        if place.rendered and ("{" in text or names[0] in self.unknown):
             return written
         if "{{" in text:
             return self._kept(written, place, "its value holds {{, which is an expression there")
@@ -249,7 +258,7 @@ class _Substitution:
                     self._problem(place, f"{name} is a secret, which no expression may look at")
         for name in named:
             if name not in self.declared:
-                self._problem(place, unknown(name, self.declared))
+                self._problem(place, not_declared(name, self.declared))
         return named
 
     def _look_up(self, path: str, place: _Place) -> Any:

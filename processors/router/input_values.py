@@ -61,7 +61,7 @@ def values(
     problems: list[Problem] = []
     for name in given:
         if name not in declared:
-            problems.append(Problem(f"inputs.{name[:64]}", unknown(name, declared)))
+            problems.append(Problem(f"inputs.{name[:64]}", not_declared(name, declared)))
             if len(problems) >= MAX_PROBLEMS:
                 return problems
     found: dict[str, Any] = {}
@@ -78,7 +78,7 @@ def values(
     return problems[:MAX_PROBLEMS] or found
 
 
-def unknown(name: str, declared: Mapping[str, Input]) -> str:
+def not_declared(name: str, declared: Mapping[str, Input]) -> str:
     """The sentence about an input that the plan does not declare."""
     if not declared:
         return f"there is no input {name[:64]!r}: the plan declares none"

@@ -177,7 +177,9 @@ def test_the_plan_above_has_every_field_of_the_model() -> None:
         (StepConnection, step["connection"]), (JumpHost, step["connection"]["jump"][0]),
     ]  # fmt: skip
     for model, value in given:
-        assert set(value) == set(model.model_fields)
+        # What declares the inputs is left out of the hash: their values are in it.
+        declared = {"inputs"} if model is Plan else set()
+        assert set(value) == set(model.model_fields) - declared
 
 
 def test_one_plan_in_two_spellings_has_one_hash() -> None:
