@@ -260,6 +260,8 @@ def described(access: Access) -> str:
         whose = "an execution of their own" if access.own else "an execution of somebody else's"
         if access.verb == "explain":
             whose = "a plan"
+        elif access.verb == "apply":
+            whose = "a procedure"
         return f"{access.verb} {whose} in {access.environment}{level}"
     asset = "an asset that only the run will tell" if access.asset is None else access.asset
     where = f"on {asset} in {access.environment}{level}"

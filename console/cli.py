@@ -19,6 +19,7 @@ from console import (
     migrate,
     output,
     policy,
+    procedures,
     processes,
     stack,
     submission,
@@ -71,7 +72,7 @@ def root(
 _SECTIONS = (
     ("Plans and executions", (submission, watching, history, output, explain)),
     ("Operators", (control, locks, audit, policy)),
-    ("What there is", (tools, topics, dlq)),
+    ("What there is", (tools, procedures, topics, dlq)),
     ("This machine", (stack, keys, migrate)),
     ("Processes", (processes, docs)),
 )

@@ -30,7 +30,7 @@ def build() -> dict[str, str]:
     """Every generated file: path below the folder → content; the same on every machine."""
     import yaml
 
-    from console import contacts_page, effects_page, pages, tool_pages
+    from console import contacts_page, effects_page, pages, plan_schema, tool_pages
     from streams import asyncapi, schemas
 
     class Flat(yaml.SafeDumper):
@@ -43,6 +43,8 @@ def build() -> dict[str, str]:
         f"schemas/{schemas.FILES[name]}.schema.json": json.dumps(schema, indent=2) + "\n"
         for name, schema in schemas.message_schemas().items()
     }
+    for name, schema in plan_schema.schemas().items():
+        files[f"schemas/{name}.schema.json"] = json.dumps(schema, indent=2) + "\n"
     # The document describes version 1 of the messages, whatever the release of the software.
     document = asyncapi.document("1.0.0")
     text = yaml.dump(document, Dumper=Flat, sort_keys=False, allow_unicode=True, width=100)

@@ -9,6 +9,7 @@ import typer
 
 from console import catalogue, endpoints, terminal
 from console.exits import Exit
+from console.given_inputs import InputsFile, SetInput
 from console.options import Actor, Json, PlanPath, PolicyPath
 from console.text import count, one_line, people, plain, seconds
 
@@ -37,6 +38,8 @@ def explain(
     environment: Annotated[
         str | None, typer.Option("--environment", metavar="dev|staging|prod")
     ] = None,
+    given: SetInput = None,
+    inputs: InputsFile = None,
     policy: PolicyPath = None,
     anonymous: Annotated[
         bool, typer.Option("--anonymous", help="As for a request without a signature.")
@@ -47,7 +50,7 @@ def explain(
 
     Needs neither Kafka nor a database, and runs nothing. Exit code 3 where it would be rejected.
     """
-    from console import missing, signing
+    from console import given_inputs, missing, signing
     from console.options import login
     from console.request import Options
     from runtime.settings import CommonSettings
@@ -56,7 +59,8 @@ def explain(
     key = signing.private_key(endpoints.load(CommonSettings))
     chosen = Options(tenant, actor, None, environment)
     who = key.use.actor if key is not None and key.use.actor else login()
-    found = decide(str(plan), chosen, who, policy, anonymous=anonymous)
+    document = given_inputs.of_plan(plan, given or [], inputs)
+    found = decide(document, chosen, who, policy, anonymous=anonymous)
     data = found.data
     here = missing.here(data, found.tenant) if endpoints.stack_file().exists() else None
     if as_json:
@@ -73,13 +77,17 @@ def explain(
 
 
 def decide(
-    plan: str, chosen: Options, login: str, policy: Path | None, *, anonymous: bool = False
+    document: dict[str, Any],
+    chosen: Options,
+    login: str,
+    policy: Path | None,
+    *,
+    anonymous: bool = False,
 ) -> Explain:
-    """What the router would answer to the plan in a file, by its own decision."""
+    """What the router would answer to the plan of a file, by its own decision."""
     import orjson
 
     from authority.identity import Signer
-    from console import planfile
     from console.policy import loaded
     from console.request import prepare
     from processors.router import expressions
@@ -94,7 +102,7 @@ def decide(
 
     tools = catalogue.load()
     rules = loaded(policy, tools)
-    prepared = prepare(planfile.load(plan), chosen, login=login, unix_ms=0, random_bits=0)
+    prepared = prepare(document, chosen, login=login, unix_ms=0, random_bits=0)
     body = orjson.loads(prepared.body)
     actor = str(body["actor"])
     signer = None if anonymous else Signer("this command", prepared.tenant, actor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,18 @@ _MAX_DEPTH = 64
 
 def load(path: str) -> dict[str, Any]:
     """The document in the file at `path`, or on stdin for `-`; raises Failure naming the place."""
+    return _load(path, parse)
+
+
+def load_mapping(path: str) -> dict[str, Any]:
+    """The names and values in a file of inputs; raises Failure naming the place."""
+    return _load(path, parse_mapping)
+
+
+def _load(path: str, parsed: Callable[[str, bool], dict[str, Any]]) -> dict[str, Any]:
     source = "stdin" if path == "-" else path
     try:
-        return parse(_read(path), prefer_json=path.endswith(".json"))
+        return parsed(_read(path), path.endswith(".json"))
     except OSError as error:
         message = f"{source} cannot be read: {error.strerror or error}"
         raise Failure(message, Exit.USAGE) from None
@@ -41,11 +51,21 @@ def _read(path: str) -> str:
         raise ValueError(f"not UTF-8 text (at byte {error.start})") from None
 
 
-def parse(text: str, *, prefer_json: bool = False) -> dict[str, Any]:
+def parse(text: str, prefer_json: bool = False) -> dict[str, Any]:
     """The document in `text`; raises ValueError for what is no plan or cannot be sent as JSON."""
     document = _decode(text, prefer_json)
-    if not isinstance(document, dict) or not ("steps" in document or "plan" in document):
+    known = ("steps", "plan", "procedure")
+    if not isinstance(document, dict) or not any(name in document for name in known):
         raise ValueError("no plan in it: expected a mapping with `steps`, or with `plan`")
+    _check(document)
+    return document
+
+
+def parse_mapping(text: str, prefer_json: bool = False) -> dict[str, Any]:
+    """The mapping in `text`; raises ValueError for what is none or cannot be sent as JSON."""
+    document = _decode(text, prefer_json)
+    if not isinstance(document, dict):
+        raise ValueError("no inputs in it: expected a mapping of names to values")
     _check(document)
     return document
 

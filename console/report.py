@@ -83,6 +83,9 @@ def _facts(row: Row) -> list[tuple[str, str]]:
         ("ended", timestamp(row["completed_at"])),
         ("took", seconds(row["duration_seconds"])),
     ]
+    if row["procedure"]:
+        facts.append(("procedure", f"{row['procedure']} version {row['procedure_version']}"))
+        facts.append(("its digest", row["procedure_digest"] or "-"))
     if row["rerun_of"]:
         facts.append(("rerun of", row["rerun_of"]))
     if (row["run"] or 1) > 1:

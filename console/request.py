@@ -58,7 +58,13 @@ def prepare(
     twice runs it twice. Raises Failure for an execution id that does not belong to the key.
     """
     request = _whole(document)
-    plan = request["plan"]
+    plan = request.get("plan")
+    if options.environment is not None and "procedure" in request:
+        raise Failure(
+            "a procedure says itself where it acts: --environment is for plans",
+            Exit.USAGE,
+            "let the procedure have an input for it: environment: '{{ inputs.environment }}'",
+        )
     if options.environment is not None and isinstance(plan, dict):
         request["plan"] = {**plan, "environment": options.environment}
     tenant = str(signing.tenant_of(key, options.tenant or request.get("tenant")) or "default")
@@ -85,7 +91,7 @@ def prepare(
 
 def _whole(document: dict[str, Any]) -> dict[str, Any]:
     """The whole form of a request; fields beside the plan are kept."""
-    if "plan" in document:
+    if "plan" in document or "procedure" in document:
         return dict(document)
     around = {name: document[name] for name in _AROUND if name in document}
     inner = {name: value for name, value in document.items() if name not in _AROUND}

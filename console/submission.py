@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,8 @@ import typer
 
 from console import terminal
 from console.exits import Exit
-from console.options import Actor, Json, JsonLines, NoWait, PlanPath, Quiet, Timeout, login
+from console.given_inputs import InputsFile, ProcedureName, ProcedureVersion, SetInput
+from console.options import Actor, Json, JsonLines, NoWait, Quiet, Timeout, login
 
 if TYPE_CHECKING:
     from authority.keys import PrivateKey
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from runtime.settings import CommonSettings
     from streams.payloads import Duplicate, Rejected
 
+OptionalPlan = Annotated[
+    Path | None, typer.Argument(metavar="[PLAN]", help="YAML or JSON file, or - for stdin.")
+]
 Tenant = Annotated[
     str | None, typer.Option("--tenant", metavar="NAME", help="Whose plan; `default` if not given.")
 ]
@@ -42,7 +47,11 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    plan: PlanPath,
+    plan: OptionalPlan = None,
+    procedure: ProcedureName = None,
+    version: ProcedureVersion = None,
+    given: SetInput = None,
+    inputs: InputsFile = None,
     tenant: Tenant = None,
     actor: Actor = None,
     key: Key = None,
@@ -52,17 +61,22 @@ def run(
     jsonl: JsonLines = False,
     quiet: Quiet = False,
 ) -> None:
-    """Submit a plan and watch it to its end.
+    """Submit a plan, or a procedure, and watch it to its end.
 
     Exit codes: 0 completed, 1 failed or partial, 2 usage, 3 rejected, 4 cancelled, 5 timed out,
     6 no broker. Ctrl-C ends the watching only.
     """
-    prepared, signs = _prepare(plan, tenant, actor, key, environment)
+    wanted = _Wanted(plan, procedure, version, given or [], inputs)
+    prepared, signs = _prepare(wanted, tenant, actor, key, environment)
     raise typer.Exit(_run(prepared, signs, timeout, as_json, jsonl, quiet))
 
 
 def submit(
-    plan: PlanPath,
+    plan: OptionalPlan = None,
+    procedure: ProcedureName = None,
+    version: ProcedureVersion = None,
+    given: SetInput = None,
+    inputs: InputsFile = None,
     tenant: Tenant = None,
     actor: Actor = None,
     key: Key = None,
@@ -73,25 +87,42 @@ def submit(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Submit a plan and print its execution id once the router has admitted it."""
-    prepared, signs = _prepare(plan, tenant, actor, key, environment)
+    """Submit a plan, or a procedure, and print its execution id once the router has admitted it."""
+    wanted = _Wanted(plan, procedure, version, given or [], inputs)
+    prepared, signs = _prepare(wanted, tenant, actor, key, environment)
     if follow:
         raise typer.Exit(_run(prepared, signs, timeout, as_json, False, quiet))
     raise typer.Exit(_submit(prepared, signs, no_wait, as_json, quiet))
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is to run: the options that say it."""
+
+    plan: Path | None
+    procedure: str | None
+    version: str | None
+    given: list[str]
+    inputs: Path | None
+
+
 def _prepare(
-    plan: Path, tenant: str | None, actor: str | None, key: str | None, environment: str | None
+    wanted: _Wanted, tenant: str | None, actor: str | None, key: str | None, environment: str | None
 ) -> tuple[Prepared, PrivateKey | None]:
     """The request, and the key that signs it."""
-    from console import endpoints, planfile, signing
+    from console import endpoints, given_inputs, signing
     from console.request import Options, prepare
     from runtime.clock import now
     from runtime.settings import CommonSettings
 
-    signs = signing.private_key(endpoints.load(CommonSettings))
+    settings = endpoints.load(CommonSettings)
+    signs = signing.private_key(settings)
+    document = given_inputs.request_of(
+        wanted.plan, wanted.procedure, wanted.version, wanted.given, wanted.inputs,
+        settings, signing.tenant_of(signs, tenant),
+    )  # fmt: skip
     prepared = prepare(
-        planfile.load(str(plan)),
+        document,
         Options(tenant, actor, key, environment),
         login=login(),
         unix_ms=int(now() * 1000),

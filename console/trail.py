@@ -13,7 +13,7 @@ _MACHINERY: Final = frozenset({"topic", "timeout_seconds", "lease_seconds", "exp
 #: What is told of who asked, in this order, where it is there.
 _ASKED: Final = (
     "actor", "claimed_actor", "key", "environment", "name", "plan_hash", "idempotency_key",
-    "action_class", "approval_level", "rerun_of", "earlier_actors",
+    "procedure", "action_class", "approval_level", "rerun_of", "earlier_actors",
 )  # fmt: skip
 _APPROVALS: Final = {
     "execution.approval_requested": "requested",

@@ -35,6 +35,10 @@ def _accepted(patches: Patches, event: Event, data: Accepted) -> None:
         rerun_of=data.rerun_of,
         total_steps=len(data.plan.roots),
     )
+    if data.procedure is not None:
+        run = data.procedure
+        put(execution, procedure=run.name, procedure_version=run.version)
+        put(execution, procedure_digest=run.digest)
     carried = data.carried or {}
     for index, spec in enumerate(data.plan.roots):
         step = patches.step(event, spec.id)

@@ -87,6 +87,8 @@ class AdmittedPlan:
         dict[str, Any],
         Field(description="fields of the plan that this version does not know, as they were sent"),
     ] = field(default_factory=dict)
+    #: The values of its inputs, without secrets; what expressions name as `inputs`.
+    inputs: dict[str, Any] = field(default_factory=dict)
     #: The plan as JSON, from its first encoding until whoever needs it last forgets it.
     encoded: bytes | None = field(init=False, repr=False, compare=False)
 
@@ -150,6 +152,8 @@ def encode_plan(plan: AdmittedPlan) -> bytes:
             body["finally_seconds"] = plan.finally_seconds
         if plan.extra:
             body["extra"] = plan.extra
+        if plan.inputs:
+            body["inputs"] = plan.inputs
         plan.encoded = orjson.dumps(body)
     return plan.encoded
 

@@ -24,7 +24,8 @@ from streams.control_payloads import (
 )
 from streams.explained import Explained
 from streams.lock_payloads import LockAcquired, LockEnded
-from streams.problems import Problem
+from streams.problems import Problem, RejectedReason
+from streams.procedures import ProcedureRun
 from streams.reports import StepError, StreamSummary
 from streams.timestamps import Timestamp
 
@@ -82,16 +83,14 @@ class Accepted:
         dict[str, str] | None,
         Field(description="tool -> digest of its definition; null where no approval is needed"),
     ] = None
+    procedure: ProcedureRun | None = None
 
 
 @dataclass(slots=True)
 class Rejected:
     """Nothing was run; either the only event of its id, or the end of an approval."""
 
-    reason: Literal[
-        "invalid", "conflict", "too_large", "not_approved", "approval_expired", "not_authentic",
-        "forbidden", "quota",
-    ]  # fmt: skip
+    reason: RejectedReason
     message: str
     problems: list[Problem] = field(default_factory=list)
     actor: str | None = None

@@ -14,7 +14,9 @@ from pydantic_core import PydanticCustomError
 
 from streams.actors import ANONYMOUS, Actor
 from streams.hosts import StepConnection, WrittenBecome
+from streams.inputs import Inputs
 from streams.limits import MAX_EXECUTION_STEPS, MAX_STEPS
+from streams.procedures import WrittenVersion
 from streams.vocabulary import ActionClass, Environment, Mode, SlaClass, stored_environment
 
 MAX_TIMEOUT_SECONDS: Final = 86_400
@@ -222,6 +224,8 @@ class Plan(BaseModel):
     model_config = _OPEN
 
     name: str | None = Field(default=None, max_length=200)
+    version: WrittenVersion | None = Field(default=None, description="of a procedure")
+    description: str | None = Field(default=None, max_length=2_000)
     steps: list[Step] = Field(min_length=1, max_length=MAX_STEPS)
     finally_steps: list[Step] | None = Field(
         default=None,
@@ -237,6 +241,9 @@ class Plan(BaseModel):
     priority: int | None = Field(default=None, ge=1, le=10, description="1 is the most urgent")
     timeout_seconds: Seconds | None = None
     approval_level: int = Field(default=0, ge=0, le=3, description="0 needs no approval")
+    inputs: Inputs | None = Field(
+        default=None, description="what a request may, or must, say; `inputs.<name>` in expressions"
+    )
 
 
 class ExecutionRequest(BaseModel):
@@ -245,6 +252,9 @@ class ExecutionRequest(BaseModel):
     model_config = _OPEN
 
     plan: Plan
+    inputs: dict[str, Any] | None = Field(
+        default=None, description="values of the inputs that the plan declares"
+    )
     execution_id: str | None = Field(default=None, description="UUIDv8 carrying the route key")
     tenant: str = Field(default="default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
     actor: Actor = ANONYMOUS

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+RejectedReason = Literal[
+    "invalid", "conflict", "too_large", "not_approved", "approval_expired", "not_authentic",
+    "forbidden", "quota",
+]  # fmt: skip
 
 
 @dataclass(slots=True)

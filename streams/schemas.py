@@ -11,13 +11,14 @@ from streams.commands import CONTROL_COMMAND, CancelStep, StepCommand
 from streams.events import PAYLOADS, EventRecord
 from streams.locks import LOCK_ANSWER, LOCK_COMMAND
 from streams.payloads import EVENT_TYPES
-from streams.plans import ExecutionRequest
+from streams.plans import ExecutionRequest, Plan
+from streams.procedures import ProcedureRecord, ProcedureRequest
 from streams.progress import ProgressSnapshot
 from streams.reports import REPORT, OutputChunk
 
 Schema = dict[str, Any]
 
-_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 #: File name (without `.schema.json`) of every message, by what the topic registry says is carried.
 FILES: Final = {
@@ -31,6 +32,7 @@ FILES: Final = {
     "ProgressSnapshot": "progress-snapshot",
     "LockCommand": "lock-command",
     "LockAnswer": "lock-answer",
+    "ProcedureRecord": "procedure-record",
 }
 
 _DESCRIPTIONS: Final = {
@@ -55,12 +57,13 @@ def message_schemas() -> dict[str, Schema]:
         "ProgressSnapshot": _document("ProgressSnapshot", _model(ProgressSnapshot)),
         "LockCommand": _document("LockCommand", _adapter(LOCK_COMMAND)),
         "LockAnswer": _document("LockAnswer", _adapter(LOCK_ANSWER)),
+        "ProcedureRecord": _document("ProcedureRecord", _model(ProcedureRecord)),
     }
 
 
 def _document(name: str, schema: Schema) -> Schema:
     head: Schema = {
-        "$schema": _DIALECT,
+        "$schema": DIALECT,
         "$id": f"urn:runstream:schema:{FILES[name]}:v1",
         "title": name,
     }
@@ -103,29 +106,49 @@ def _request() -> Schema:
     whole = _model(ExecutionRequest)
     definitions: Schema = whole.pop("$defs")
     plan = definitions["Plan"]
-    for name in ("Step", "Compensation"):
-        # The validators accept both names; a schema has to say so itself.
-        properties = definitions[name]["properties"]
-        properties["inputs"] = {
-            **copy.deepcopy(properties["parameters"]),
-            "description": "another name for `parameters`",
-        }
+    _with_both_names(definitions)
     around = {key: value for key, value in whole["properties"].items() if key != "plan"}
     definitions["WholeRequest"] = {**whole, "title": "WholeRequest"}
+    named = _model(ProcedureRequest)
+    # A request is of a plan or of a procedure, never of both.
+    named["properties"] |= {"plan": False, "steps": False}
+    definitions["ProcedureRequest"] = named
+    whole["properties"]["procedure"] = False
     definitions["BareRequest"] = {
         "title": "BareRequest",
         "description": "A plan alone is a whole request.",
         "type": "object",
         "additionalProperties": True,
         # `plan: false` says that the field is absent.
-        "properties": {**around, **plan["properties"], "plan": False},
+        "properties": {**around, **plan["properties"], "plan": False, "procedure": False},
         "required": ["steps"],
     }
     return {
         "description": whole.pop("description"),
-        "anyOf": [{"$ref": "#/$defs/WholeRequest"}, {"$ref": "#/$defs/BareRequest"}],
+        "anyOf": [
+            {"$ref": "#/$defs/WholeRequest"},
+            {"$ref": "#/$defs/BareRequest"},
+            {"$ref": "#/$defs/ProcedureRequest"},
+        ],
         "$defs": definitions,
     }
+
+
+def plan_schema() -> Schema:
+    """What a plan says, apart from the request that it stands in."""
+    schema = _model(Plan)
+    _with_both_names(schema["$defs"])
+    return schema
+
+
+def _with_both_names(definitions: Schema) -> None:
+    """The validators accept both names; a schema has to say so itself."""
+    for name in ("Step", "Compensation"):
+        properties = definitions[name]["properties"]
+        properties["inputs"] = {
+            **copy.deepcopy(properties["parameters"]),
+            "description": "another name for `parameters`",
+        }
 
 
 def _event() -> Schema:

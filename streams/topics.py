@@ -136,6 +136,17 @@ ROUTER_STATE: Final = Topic(
     retention_days=None,
 )
 
+#: One partition: every router reads all of it, and asks for its end before it decides by it.
+PROCEDURES: Final = Topic(
+    "execution.procedures",
+    key="tenant, `/` and the name of the procedure",
+    carries="ProcedureRecord",
+    writers=("operators", "cli"),
+    readers=("router", "cli"),
+    partitions=1,
+    cleanup="compact",
+    retention_days=None,
+)
 LOCK_COMMANDS: Final = Topic(
     "locks.commands",
     key="tenant",
@@ -193,6 +204,7 @@ TOPICS: Final[dict[str, Topic]] = {
         OUTPUT,
         PROGRESS,
         ROUTER_STATE,
+        PROCEDURES,
         LOCK_COMMANDS,
         LOCK_GRANTS,
         LOCKS_STATE,

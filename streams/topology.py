@@ -32,7 +32,8 @@ def _app(name: str, job: str) -> App:
     )
 
 
-# Requests and control come back to the router once when they were produced off their route.
+# Procedures are read beside the loop. Requests and control come back to the router once when they
+# were produced off their route.
 ROUTER: Final = _app(
     "router", "decides: admits plans, dispatches steps, keeps the numbered event log"
 )
@@ -48,6 +49,7 @@ def to_mermaid() -> str:
     """Draw the topology as a Mermaid flow chart; step topics are folded into one node each."""
     lines = ["flowchart LR", "  producers([producers]) --> execution_requests"]
     lines.append("  operators([operators]) --> execution_control")
+    lines.append("  operators --> execution_procedures")
     seen: set[str] = set()
 
     def node(topic: Topic) -> str:

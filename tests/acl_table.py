@@ -29,6 +29,7 @@ WRITERS: Final[dict[str, set[str]]] = {
     "execution.progress": {"projector"},
     "execution.requests": {"people", "router"},
     "execution.control": {"people", "router"},
+    "execution.procedures": {"people"},
     # Dead letters: of whoever reads the topic.
     "execution.requests.dlq": {"router"},
     "execution.control.dlq": {"router"},
@@ -51,6 +52,7 @@ READERS: Final[dict[str, set[str]]] = {
     "execution.progress": {"projector", "people"},
     "execution.requests": {"router"},
     "execution.control": {"router"},
+    "execution.procedures": {"router", "people"},
     "execution.requests.dlq": {"people", "sink"},
     "execution.control.dlq": {"people", "sink"},
     "steps.reports.dlq": {"people", "sink"},

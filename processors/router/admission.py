@@ -186,6 +186,7 @@ def _accepted(
             specs.of(plan.finally_steps or (), "plan.finally"),
             policy.execution_timeout(sla, action, last) if last else 0.0,
             dict(plan.model_extra or {}),
+            request.inputs or {},
         ),
         plan_hash=plan_hash,
         actor=request.actor,

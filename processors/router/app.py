@@ -16,10 +16,11 @@ from confluent_kafka.admin import AdminClient
 from prometheus_client import Gauge
 
 from authority import process
+from authority.identity import Forged, Signer
 from authority.keys import KeyFault
 from authority.policy_file import PolicyError, PolicyFile
 from authority.process import ProcessKeys
-from authority.verifier import Window
+from authority.verifier import Window, as_signer
 from processors.locks.partition import KeeperPartition
 from processors.router import expressions
 from processors.router.authentication import Signatures
@@ -27,6 +28,8 @@ from processors.router.cel_worker import Worker
 from processors.router.hosting import Hosted
 from processors.router.partition import RouterPartition
 from processors.router.plan_cache import PlanCache
+from processors.router.procedure_topic import ProcedureTopic
+from processors.router.procedures import Library
 from processors.router.quotas import Quota
 from processors.router.requests import RequestHandler
 from processors.router.signed_output import SignedOutput
@@ -48,6 +51,7 @@ from streams.topics import (
     LOCK_COMMANDS,
     LOCK_GRANTS,
     LOCKS_STATE,
+    PROCEDURES,
     REPORTS,
     REQUESTS,
     ROUTER_PARTITIONS,
@@ -93,6 +97,12 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     cluster = _Cluster(settings, keys)
     signed = SignedOutput(keys.signer.tokens)
 
+    def signer_of(value: bytes, token: str | None, now: float) -> Signer | Forged | None:
+        # Of any age: a procedure is applied once, and used for years.
+        return as_signer(keys.verifier.check(value, token, PROCEDURES.name, now))
+
+    procedures = ProcedureTopic(settings, log, Library(signer_of))
+
     @lru_cache(maxsize=10_000)
     def quota_of(tenant: str) -> Quota:
         found = settings.quotas.of(tenant)
@@ -119,6 +129,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
                 lambda: policies.current,
                 settings.require_signatures,
                 quota_of,
+                procedures=procedures,
             ),
             authentication=authentication,
         )
@@ -145,10 +156,12 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     watcher.start()
     worker = Worker()
     os.register_at_fork(after_in_child=worker.forked)  # See runtime/kafka/trial.py.
+    os.register_at_fork(after_in_child=procedures.forked)
     expressions.evaluate_by(worker)
     try:
         processor.run(stop)
     finally:
+        procedures.close()
         worker.close()
 
 

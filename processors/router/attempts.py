@@ -158,6 +158,7 @@ def context_of(execution: Execution, step: StepState, now: float) -> dict[str, A
             "tenant": execution.tenant,
             "actor": execution.actor,
         },
+        "inputs": execution.plan.inputs,
         expressions.NOW: now,
     }
     if execution.outcome is not None:

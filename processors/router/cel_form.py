@@ -101,3 +101,13 @@ def _step_after(found: Sequence[Token], position: int) -> str:
         'an expression names each step that it looks at, as steps.<id> or steps["<id>"]; '
         "it cannot choose among the steps or look at all of them"
     )
+
+
+def named_inputs(found: Sequence[Token]) -> list[str]:
+    """The names that stand as `inputs.<name>` or `inputs["<name>"]`."""
+    names: list[str] = []
+    for position, token in enumerate(found):
+        if token.kind == "name" and token.text == "inputs" and not _is_field(found, position):
+            parts = _parts_after(found, position + 1)
+            names.extend(part for part in parts[:1] if isinstance(part, str))
+    return list(dict.fromkeys(names))

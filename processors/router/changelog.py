@@ -32,6 +32,7 @@ from processors.router.state import (
 )
 from streams.admitted import decode_plan, encode_plan
 from streams.lifecycle import RERUNNABLE
+from streams.procedures import ProcedureRun
 
 _PLAN: Final = ".plan"
 #: Settled at admission.
@@ -39,7 +40,7 @@ _FIXED: Final = (
     "id", "tenant", "actor", "idempotency_key", "plan_hash", "mode", "sla_class", "action_class",
     "environment", "priority", "timeout_seconds", "approval_level", "accepted_at", "run",
     "rerun_of", "earlier_actors", "claimed_actor", "signed_at",
-    "definitions",
+    "definitions", "procedure",
 )  # fmt: skip
 #: What changes.
 _HEAD: Final = (
@@ -138,7 +139,12 @@ def entry_of(body: dict[str, Any]) -> DedupEntry:
         name: StepEntry(attempt, int(reported, 16), *others)
         for name, (attempt, reported, *others) in body["steps"].items()
     }
-    return DedupEntry(**{**body, "steps": steps})
+    procedure = _procedure(body.get("procedure"))
+    return DedupEntry(**{**body, "steps": steps, "procedure": procedure})
+
+
+def _procedure(body: dict[str, Any] | None) -> ProcedureRun | None:
+    return None if body is None else ProcedureRun(**body)
 
 
 def tombstones(execution_id: str, parts: Iterable[str]) -> Iterator[ChangelogRecord]:
@@ -175,7 +181,8 @@ def restore_execution(head: bytes | None, parts: dict[str, bytes]) -> Execution:
     """
     fixed = orjson.loads(parts[_PLAN])
     plan = decode_plan(fixed.pop("plan"))
-    execution = Execution(**fixed, plan=plan)
+    procedure = _procedure(fixed.pop("procedure", None))
+    execution = Execution(**fixed, plan=plan, procedure=procedure)
     found = {name: orjson.loads(raw) for name, raw in parts.items() if name != _PLAN}
     if head is not None:
         for name, value in orjson.loads(head)["head"].items():

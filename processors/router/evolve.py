@@ -85,6 +85,7 @@ def accepted(event: Event, at: float) -> Execution:
         claimed_actor=data.claimed_actor,
         signed_at=data.signed_at,
         definitions=data.definitions,
+        procedure=data.procedure,
         seq=event.seq,
         chain=event.chain,
         steps={spec.id: StepState(spec.id) for spec in data.plan.roots},

@@ -111,7 +111,7 @@ def references(value: Any) -> Iterator[str]:
     """Every expression between `{{` and `}}` in a JSON value."""
     if isinstance(value, str):
         if "{{" in value:
-            for begin, end in _places(value):
+            for begin, end in places(value):
                 yield value[begin:end].strip()
     elif isinstance(value, dict):
         for item in value.values():
@@ -121,7 +121,7 @@ def references(value: Any) -> Iterator[str]:
             yield from references(item)
 
 
-def _places(text: str) -> Iterator[tuple[int, int]]:
+def places(text: str) -> Iterator[tuple[int, int]]:
     """Where each expression of a text begins and ends, without its braces; linear in the text."""
     begin = text.find("{{")
     while begin >= 0:
@@ -217,7 +217,7 @@ class _Rendering:
     def _text(self, text: str) -> Any:
         pieces: list[str] = []
         at = size = 0
-        for begin, end in _places(text):
+        for begin, end in places(text):
             value = evaluate(text[begin:end], self.context, self.spent)
             encoded = value if isinstance(value, str) else orjson.dumps(value).decode()
             self.left -= len(encoded)

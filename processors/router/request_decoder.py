@@ -6,9 +6,8 @@ that is JSON but no valid request is a rejection, with one sentence per fault th
 
 from __future__ import annotations
 
-import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Literal
 
@@ -16,12 +15,16 @@ import orjson
 from pydantic import ValidationError
 
 from processors.router.decoding import Undecodable, is_suspicious, unstorable
+from processors.router.resolution import Readable, Resolved, hash_of, resolve
 from streams.actors import ACTOR, ANONYMOUS
 from streams.limits import MAX_REQUEST_BYTES
 from streams.plans import AROUND, ExecutionRequest
+from streams.procedures import ProcedureRequest, ProcedureRun
 from toolmeta.invocation import Problem
 
 MAX_PROBLEMS: Final = 20
+#: A request without any of these in its bytes is of a plan as it stands. Names can be escaped.
+_NOT_YET_A_PLAN: Final = (b"procedure", b"inputs", b"\\u")
 _SENDER_LIMITS: Final = {
     "tenant": 63, "actor": 128, "execution_id": 36, "idempotency_key": 256, "name": 200,
 }  # fmt: skip
@@ -44,15 +47,14 @@ class Invalid:
 
 
 @dataclass(frozen=True, slots=True)
-class Readable:
-    """A well-formed request, the plan as the producer wrote it, and the hash of that plan."""
+class Asked:
+    """A request of a procedure, and what its own idempotency key would be made of."""
 
-    request: ExecutionRequest
-    plan: dict[str, Any] = field(repr=False)
-    plan_hash: str
+    request: ProcedureRequest
+    written: dict[str, Any]
 
 
-def decode_request(value: bytes | None) -> Readable | Invalid | Undecodable:
+def decode_request(value: bytes | None) -> Readable | Asked | Invalid | Undecodable:
     """Read one record of `execution.requests`; never raises."""
     if not value:
         return Undecodable("empty", "the record has no value")
@@ -63,6 +65,10 @@ def decode_request(value: bytes | None) -> Readable | Invalid | Undecodable:
         # What is far too large is not parsed only to name its sender.
         sender = _sender(value) if len(value) <= 4 * MAX_REQUEST_BYTES else {}
         return Invalid([problem], reason="too_large", **sender)
+    if any(name in value for name in _NOT_YET_A_PLAN):
+        found = _not_yet_a_plan(value)
+        if found is not None:
+            return found
     try:
         request = ExecutionRequest.model_validate_json(value)
     except ValidationError as error:
@@ -77,7 +83,74 @@ def decode_request(value: bytes | None) -> Readable | Invalid | Undecodable:
         canonical = _canonical(plan, request.plan.environment)
     except (orjson.JSONDecodeError, TypeError) as error:
         return Invalid([Problem("plan", f"it is not plain JSON: {error}")], **_sender_of(request))
-    return Readable(request, plan, hashlib.sha256(canonical).hexdigest())
+    return Readable(request, plan, hash_of(canonical))
+
+
+def _not_yet_a_plan(value: bytes) -> Readable | Asked | Invalid | None:
+    """A request of a procedure, or of a plan with inputs; None for any other, and for no JSON."""
+    try:
+        body = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(body, dict):
+        return None
+    if "procedure" in body:
+        return _asked(value, body)
+    plan = body["plan"] if "plan" in body else _as_written(body)
+    given = body.get("inputs") if "plan" in body else None
+    if not isinstance(plan, dict) or not isinstance(given, dict | None):
+        return None
+    around = {name: body[name] for name in body if name in AROUND}
+    written = {"plan": plan, "inputs": given} if given else plan
+    return with_inputs(around, plan, given or {}, written)
+
+
+def _asked(value: bytes, body: dict[str, Any]) -> Asked | Invalid:
+    if "plan" in body or "steps" in body:
+        message = "a request is of a procedure or of a plan: leave one of the two out"
+        return Invalid([Problem("procedure", message)], **_sender(value))
+    try:
+        request = ProcedureRequest.model_validate(body)
+    except ValidationError as error:
+        problems = [
+            Problem(_field(_location(dict(fault))), _sentence(dict(fault)))
+            for fault in error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
+        ]
+        return Invalid(problems, **_sender(value))
+    names = ("procedure", "version", "inputs")
+    return Asked(request, {name: body[name] for name in names if body.get(name) is not None})
+
+
+def with_inputs(
+    around: dict[str, Any],
+    plan: dict[str, Any],
+    given: dict[str, Any],
+    written: dict[str, Any],
+    procedure: ProcedureRun | None = None,
+) -> Readable | Invalid:
+    """The request of a plan, once its inputs have these values; `around` is who asks for it."""
+    found = resolve(around, plan, given)
+    if isinstance(found, list):
+        return Invalid(found[:MAX_PROBLEMS], **_sender(orjson.dumps({**around, "plan": plan})))
+    return decode_resolved(found, written, procedure)
+
+
+def decode_resolved(
+    found: Resolved, written: dict[str, Any], procedure: ProcedureRun | None = None
+) -> Readable | Invalid:
+    """The request of a plan whose inputs have their values."""
+    try:
+        request = ExecutionRequest.model_validate_json(found.body)
+    except ValidationError as error:
+        unreadable = _unreadable(found.body, error)
+        assert isinstance(unreadable, Invalid)  # it is JSON, and an object  # noqa: S101
+        return unreadable
+    if is_suspicious(found.body, nul=False):
+        problems = list(islice(unstorable(orjson.loads(found.body)["plan"], "plan"), MAX_PROBLEMS))
+        if problems:
+            return Invalid(problems, **_sender_of(request))
+    canonical = _canonical(found.canonical, request.plan.environment)
+    return Readable(request, written, hash_of(canonical), procedure, found.secrets)
 
 
 def _as_written(body: dict[str, Any]) -> dict[str, Any]:

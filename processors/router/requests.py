@@ -13,8 +13,17 @@ from processors.router.decoding import Undecodable
 from processors.router.explanation import explanation
 from processors.router.outcomes import Accept, Explain, Forward, Refuse, Repeat, RequestDecision
 from processors.router.plan_cache import PlanCache
+from processors.router.procedures import Library, Procedures, Unusable, may_apply
 from processors.router.quotas import UNSIGNED, OverQuota, QuotaOf, unlimited
-from processors.router.request_decoder import Invalid, Readable, decode_request
+from processors.router.refusals import rejected, used_before
+from processors.router.request_decoder import (
+    MAX_PROBLEMS,
+    Asked,
+    Invalid,
+    decode_request,
+    with_inputs,
+)
+from processors.router.resolution import Readable, is_repeated, run_of, secret_problems
 from processors.router.state import DedupEntry, Execution
 from processors.router.store import StateStore
 from streams.actors import ANONYMOUS
@@ -28,10 +37,8 @@ from streams.ids import (
     route_key,
     route_of,
 )
-from streams.lifecycle import REPEATABLE
 from streams.payloads import Accepted, Duplicate, Rejected
 from streams.plans import ExecutionRequest
-from streams.problems import Problem as RejectedBecause
 from toolmeta.invocation import Problem
 
 
@@ -50,6 +57,7 @@ class RequestHandler:
     require_signatures: bool = False
     quota_of: QuotaOf = unlimited
     authorisations: Authorisations = field(default_factory=Authorisations)
+    procedures: Procedures = field(default_factory=lambda: Library(lambda *_: None))
 
     def decide(
         self, value: bytes | None, signer: Signer | Forged | None, now: float
@@ -78,6 +86,11 @@ class RequestHandler:
         if isinstance(read, Undecodable):
             return read
         valid = None if isinstance(signer, Forged) else signer
+        if isinstance(read, Asked):
+            found = self._procedure(read, signer, now)
+            if not isinstance(found, Readable | Invalid):
+                return found
+            read = found
         if isinstance(read, Invalid):
             wrong = self._not_authentic(signer, read.tenant, read.actor)
             if wrong is not None:
@@ -104,7 +117,7 @@ class RequestHandler:
         unproven = self._not_authentic(signer, request.tenant, request.actor)
         latest = self.store.latest(request.tenant, key)
         if unproven is None:
-            unproven = _used_before(latest, valid)
+            unproven = used_before(latest, valid)
         if unproven is not None:
             return self._forged(unproven, about, now)
         identity = identify(valid, request.tenant, request.actor)
@@ -118,6 +131,68 @@ class RequestHandler:
                 return self._forbidden(about, identity, [problem], audit, now)
         outcome, data = self._outcome(read, about, identity, valid, latest, now)
         return self._explain(outcome, identity, data) if request.explain else outcome
+
+    def _procedure(
+        self, asked: Asked, signer: Signer | Forged | None, now: float
+    ) -> Readable | Invalid | RequestDecision:
+        """The request of a procedure with its plan, or what becomes of it without one."""
+        request = asked.request
+        key = request.idempotency_key or default_idempotency_key(
+            asked.written, request.tenant, request.actor
+        )
+        route = route_key(request.tenant, key)
+        home = partition_for(route.encode(), self.count)
+        if home != self.number:
+            return Forward(route, home)
+        about = Invalid(
+            [],
+            tenant=request.tenant,
+            actor=request.actor,
+            execution_id=request.execution_id,
+            idempotency_key=key,
+            name=request.procedure,
+            explain=request.explain,
+        )
+        latest = self.store.latest(request.tenant, key)
+        valid = None if isinstance(signer, Forged) else signer
+        unproven = self._not_authentic(signer, request.tenant, request.actor)
+        unproven = unproven or used_before(latest, valid)
+        if unproven is not None:
+            return self._forged(unproven, about, now)
+        identity = identify(valid, request.tenant, request.actor)
+        about = replace(about, actor=identity.actor)
+        known, _ = self.store.repeated(latest, now)
+        if known is not None and not request.explain and is_repeated(request, known.procedure):
+            # Before the procedure is looked at: it may have been changed, or removed, since.
+            return self._repeat(known, key, identity.actor, request.execution_id, now)
+        library = self.procedures.known_at(now)
+        kept = library.find(request, now, signed_only=self.require_signatures)
+        if isinstance(kept, Unusable):
+            return self._unusable(kept, about, identity, now)
+        record, applied_by = kept
+        plan = record.plan or {}
+        around = request.model_dump(
+            include={"tenant", "actor", "execution_id", "idempotency_key", "explain"},
+            exclude_none=True,
+        )
+        run = run_of(request, record.version, plan)
+        read = with_inputs(around, plan, request.inputs or {}, asked.written, run)
+        if isinstance(read, Invalid):
+            return replace(about, problems=read.problems)
+        wanted = read.request.plan
+        refused = may_apply(
+            self.policy(), applied_by, record, wanted.environment, wanted.approval_level
+        )
+        return read if refused is None else self._unusable(refused, about, identity, now)
+
+    def _unusable(
+        self, why: Unusable, about: Invalid, identity: Identity, now: float
+    ) -> Refuse | Explain:
+        if why.audit is None:
+            refusal = self._invalid(replace(about, problems=[why.problem]), now)
+        else:
+            refusal = self._forbidden(about, identity, [why.problem], why.audit, now)
+        return self._explain(refusal, identity) if about.explain else refusal
 
     def _outcome(
         self,
@@ -133,12 +208,12 @@ class RequestHandler:
         route = route_key(request.tenant, key)
         known, run = self.store.repeated(latest, now)
         if known is not None:
-            return self._repeated(known, request, read.plan_hash, about, now), None
+            return self._repeated(known, read, about, now), None
         over = self.over_quota(identity, sum(1 for _ in places(request.plan)), now)
         if over is not None:
             return self._over_quota(over, about, identity, now), None
         wrong = self._wrong_id(request, route)
-        decided = [wrong] if wrong else self.plans.admit(request, read.plan_hash, key, run)
+        decided = [wrong] if wrong else self._admit(read, key, run)
         if isinstance(decided, list):
             wanted = None if wrong else request.execution_id
             refusal = replace(about, problems=decided, execution_id=wanted)
@@ -179,14 +254,7 @@ class RequestHandler:
         audit: Audit,
         now: float,
     ) -> Refuse:
-        data = Rejected(
-            "forbidden",
-            _summary(problems),
-            [RejectedBecause(problem.field, problem.message) for problem in problems],
-            actor=identity.actor,
-            name=about.name,
-            idempotency_key=about.idempotency_key,
-        )
+        data = rejected("forbidden", problems, replace(about, actor=identity.actor))
         return self._refuse(about.execution_id, about.tenant, data, now, None, audit)
 
     def _not_authentic(self, signer: Signer | Forged | None, tenant: str, actor: str) -> str | None:
@@ -194,14 +262,9 @@ class RequestHandler:
 
     def _forged(self, message: str, about: Invalid, now: float) -> Refuse:
         """A rejection under an id of its own: what is not proven takes nobody's id away."""
-        data = Rejected(
-            "not_authentic",
-            message,
-            [RejectedBecause(SIGNATURE, message)],
-            actor=ANONYMOUS,
-            name=about.name,
-            idempotency_key=about.idempotency_key,
-        )
+        problem = Problem(SIGNATURE, message)
+        unproven = replace(about, actor=ANONYMOUS)
+        data = rejected("not_authentic", [problem], unproven, said=message)
         claimed = None if about.actor == ANONYMOUS else about.actor
         audit = Audit(ANONYMOUS, "run", False, message, SIGNATURE_RULE, claimed_actor=claimed)
         key = about.idempotency_key
@@ -224,41 +287,40 @@ class RequestHandler:
         """A fresh execution id for a route."""
         return mint_execution_id(route, int(now * 1000), self.random_bits())
 
+    def _admit(self, read: Readable, key: str, run: int) -> Accepted | list[Problem]:
+        problems = list(secret_problems(read.secrets, self.plans.registry))
+        if problems:
+            return problems[:MAX_PROBLEMS]
+        decided = self.plans.admit(read.request, read.plan_hash, key, run)
+        if isinstance(decided, Accepted):
+            decided.procedure = read.procedure
+        return decided
+
+    def _repeat(
+        self, known: Execution | DedupEntry, key: str, actor: str, wanted: str | None, now: float
+    ) -> Repeat:
+        asked = wanted if wanted is not None and is_execution_id(wanted) else None
+        return Repeat(known, Duplicate(key, actor, asked), now)
+
     def _repeated(
         self,
         known: Execution | DedupEntry,
-        request: ExecutionRequest,
-        plan_hash: str,
+        read: Readable,
         about: Invalid,
         now: float,
     ) -> Refuse | Repeat:
-        key, wanted = about.idempotency_key or "", request.execution_id
-        if known.plan_hash == plan_hash:
-            asked = wanted if wanted is not None and is_execution_id(wanted) else None
-            return Repeat(known, Duplicate(key, about.actor, asked), now)
+        key, request = about.idempotency_key or "", read.request
+        if known.plan_hash == read.plan_hash:
+            return self._repeat(known, key, about.actor, request.execution_id, now)
         message = f"the idempotency key was used for another plan by {known.id}"
-        conflict = Rejected(
-            "conflict",
-            message,
-            [RejectedBecause("idempotency_key", message)],
-            actor=about.actor,
-            name=request.plan.name,
-            idempotency_key=key,
-            conflicts_with=known.id,
-        )
+        conflict = rejected("conflict", [Problem("idempotency_key", message)], about, known.id)
         return self._refuse(request.execution_id, request.tenant, conflict, now, known.id)
 
     def _over_quota(
         self, over: OverQuota, about: Invalid, identity: Identity, now: float
     ) -> Refuse:
-        data = Rejected(
-            "quota",
-            over.message,
-            [RejectedBecause(over.quota, over.message)],
-            actor=identity.actor,
-            name=about.name,
-            idempotency_key=about.idempotency_key,
-        )
+        problem = Problem(over.quota, over.message)
+        data = rejected("quota", [problem], replace(about, actor=identity.actor), said=over.message)
         return self._refuse(about.execution_id, about.tenant, data, now, None)
 
     def _wrong_id(self, request: ExecutionRequest, route: str) -> Problem | None:
@@ -277,14 +339,7 @@ class RequestHandler:
         return None
 
     def _invalid(self, refusal: Invalid, now: float) -> Refuse:
-        data = Rejected(
-            refusal.reason,
-            _summary(refusal.problems),
-            [RejectedBecause(problem.field, problem.message) for problem in refusal.problems],
-            actor=refusal.actor,
-            name=refusal.name,
-            idempotency_key=refusal.idempotency_key,
-        )
+        data = rejected(refusal.reason, refusal.problems, refusal)
         return self._refuse(refusal.execution_id, refusal.tenant, data, now, None)
 
     def _refuse(
@@ -313,26 +368,3 @@ class RequestHandler:
             return wanted, True
         route = route_of(near) if near else f"{self.random_bits() & 0xFFFFFFFF:08x}"
         return self.mint(route, now), False
-
-
-def _used_before(known: Execution | DedupEntry | None, signer: Signer | None) -> str | None:
-    """Why a request does not count for a key that a signed one, `known`, has used, or None.
-
-    A failed or cancelled execution may be asked for again, by a new signature only; while one
-    lives, or has completed, the same record is a duplicate like any other. What is not signed
-    gets neither: it would say something in the log of somebody else's execution, and after a
-    run of its own the last signature for the key would be forgotten.
-    """
-    if known is None or known.signed_at is None:
-        return None
-    if signer is None:
-        return "its idempotency key was used by a signed request: sign it, or use another key"
-    if known.status not in REPEATABLE or signer.signed_at > known.signed_at:
-        return None
-    return f"its signature was used for {known.id}, which has ended; sign it again"
-
-
-def _summary(problems: list[Problem]) -> str:
-    """The first problem in words, and how many more there are."""
-    first, more = problems[0], len(problems) - 1
-    return f"{first.field}: {first.message}" + (f" (and {more} more)" if more else "")

@@ -138,6 +138,7 @@ def rerun_of(
         carried=carried,
         key=identity.kid,
         claimed_actor=identity.claimed,
+        procedure=execution.procedure,
     )
 
 

@@ -15,6 +15,7 @@ from zlib import crc32
 
 from streams.admitted import AdmittedPlan, AdmittedStep
 from streams.lifecycle import STEP_ENDED
+from streams.procedures import ProcedureRun
 from streams.reports import SecretUse, StepError
 
 #: The reports that end or claim an attempt; each counts once per attempt. Positions are part of
@@ -185,6 +186,8 @@ class Execution:
     signed_at: int | None = None
     #: tool -> digest of the definition that is approved; None where no approval is needed.
     definitions: dict[str, str] | None = None
+    #: The procedure that was asked for in the place of a plan.
+    procedure: ProcedureRun | None = None
     seq: int = 0
     #: That of the last event; None where an earlier version wrote it.
     chain: str | None = None
@@ -320,6 +323,7 @@ class DedupEntry:
     signed_at: int | None = None
     signed: dict[str, int] = field(default_factory=dict)
     forged: int = 0
+    procedure: ProcedureRun | None = None
 
 
 def dedup_entry(execution: Execution) -> DedupEntry:
@@ -342,6 +346,7 @@ def dedup_entry(execution: Execution) -> DedupEntry:
         execution.signed_at,
         execution.signed,
         execution.forged,
+        execution.procedure,
     )
 
 

@@ -94,7 +94,8 @@ def test_the_apps_subscribe_to_their_declared_edges() -> None:
     from processors.router.app import SOURCES as ROUTER_READS
     from sinks.app import READS as SINK_READS
 
-    assert {*ROUTER_READS, topics.ROUTER_STATE, topics.LOCKS_STATE} == set(ROUTER.reads)
+    by_itself = {topics.ROUTER_STATE, topics.LOCKS_STATE, topics.PROCEDURES}
+    assert {*ROUTER_READS, *by_itself} == set(ROUTER.reads)
     assert set(SINK_READS) == set(SINK.reads)
     assert {topics.EVENTS, topics.PROGRESS} == set(PROJECTOR.reads)
     assert {*topics.STEPS.values(), topics.EXECUTORS_CONTROL} == set(EXECUTOR.reads)

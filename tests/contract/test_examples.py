@@ -18,6 +18,7 @@ from streams.lifecycle import TERMINAL_EVENTS
 from streams.locks import LOCK_ANSWER, LOCK_COMMAND
 from streams.payloads import EVENT_TYPES
 from streams.plans import ExecutionRequest
+from streams.procedures import ProcedureRecord, ProcedureRequest
 from streams.progress import ProgressSnapshot
 from streams.reports import REPORT, OutputChunk
 from streams.schemas import FILES, message_schemas
@@ -28,7 +29,7 @@ EXAMPLES = {
     if path.name.endswith(".json")
 }
 VALIDATORS: dict[str, TypeAdapter[Any]] = {
-    "execution-request": TypeAdapter(ExecutionRequest),
+    "execution-request": TypeAdapter(ExecutionRequest | ProcedureRequest),
     "control-command": CONTROL_COMMAND,
     "step-command": TypeAdapter(StepCommand),
     "cancel-step": TypeAdapter(CancelStep),
@@ -38,6 +39,7 @@ VALIDATORS: dict[str, TypeAdapter[Any]] = {
     "progress-snapshot": TypeAdapter(ProgressSnapshot),
     "lock-command": LOCK_COMMAND,
     "lock-answer": LOCK_ANSWER,
+    "procedure-record": TypeAdapter(ProcedureRecord),
 }
 SCHEMAS = {FILES[name]: schema for name, schema in message_schemas().items()}
 

@@ -19,6 +19,7 @@ from processors.router.cel_worker import Worker
 from processors.router.hosting import Hosted
 from processors.router.partition import RouterPartition
 from processors.router.plan_cache import PlanCache
+from processors.router.procedures import Library
 from processors.router.requests import RequestHandler
 from processors.router.signed_output import SignedOutput
 from processors.router.store import StateStore
@@ -111,10 +112,13 @@ class Simulation:
         authentication: Authentication | None = None,
         require_signatures: bool = False,
         policy: str = OPEN_POLICY,
+        procedures: Library | None = None,
     ) -> None:
         expressions.evaluate_by(_WORKER)
         self.authentication = authentication or EverybodySigns(self)
         self.require_signatures = require_signatures
+        #: Read by every partition, as all routers read the topic.
+        self.procedures = procedures or Library(lambda value, token, now: None)
         self.tools = registry.load(test_tools=test_tools)
         self.policy: Policy = parse(policy, self.tools)
         self.now = START
@@ -148,6 +152,7 @@ class Simulation:
                 self._bits,
                 lambda: self.policy,
                 self.require_signatures,
+                procedures=self.procedures,
             ),
             authentication=self.authentication,
         )

@@ -10,7 +10,8 @@ import pytest
 from processors.router import plan_cache
 from processors.router.admission import admit
 from processors.router.plan_cache import PlanCache
-from processors.router.request_decoder import Readable, decode_request
+from processors.router.request_decoder import decode_request
+from processors.router.resolution import Readable
 from streams.payloads import Accepted
 from toolmeta import registry
 
