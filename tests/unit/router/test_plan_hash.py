@@ -164,7 +164,8 @@ def other_value(value: Any, path: Path) -> st.SearchStrategy[Any]:
     if isinstance(value, dict):
         return st.just({**value, "unknown": True})
     if isinstance(value, str):
-        return st.sampled_from([f"{value}x", f"x{value}", value.swapcase()])
+        others = [f"{value}x", f"x{value}", value.swapcase()]
+        return st.sampled_from([other for other in others if other != value])
     return st.sampled_from([number for number in (1, 2, 3) if number != value])
 
 
