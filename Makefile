@@ -5,8 +5,8 @@ BIN    := $(VENV)/bin
 # Tests and demo find the programs that the environment brings.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-# Two processes, each with a stack of its own where its tests need one: most tests wait for servers.
-PYTEST   := $(BIN)/python -m pytest --durations=20 --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+# Three processes, each with a stack of its own where its tests need one: most tests wait for servers.
+PYTEST   := $(BIN)/python -m pytest --durations=20 --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 # The tests that share nothing but the files of the repository.
 UNIT     := tests/unit tests/contract tests/architecture
 
@@ -40,9 +40,10 @@ test: $(VENV)/.installed ## All tests, with a real broker and a real database
 	exit $$failed
 
 # What CI has no time for; see tests/sizes.py.
-LONG := locks cancel_phases router_crashes
+LONG := integration/test_locks integration/test_cancel_phases integration/test_router_crashes
+LONG += integration/test_file_sizes tools/odd/test_sizes tools/test_errors chaos/test_kill
 long: $(VENV)/.installed ## Tests of locks, cancels, crashes and sizes in full length
-	LONG_TESTS=1 $(PYTEST) $(LONG:%=tests/integration/test_%.py) tests/tools/odd/test_sizes.py
+	LONG_TESTS=1 $(PYTEST) $(LONG:%=tests/%.py)
 
 unit: $(VENV)/.installed ## The tests that need no broker and no database
 	$(PYTEST) $(UNIT) tests/docs/test_names.py tests/docs/test_blocks.py

@@ -45,7 +45,7 @@ from tests.sizes import LONG
 from toolmeta.locking import LOCK_NAMES
 
 SEED = 20261122
-PLANS = 500 if LONG else 200
+PLANS = 500 if LONG else 100
 DOMAINS = ("test", "automation", "asset")
 EXECUTOR = ("-m", "console", "executor", *(word for one in DOMAINS for word in ("--domain", one)))
 _MORE = [STEPS[domain, lane] for domain in DOMAINS[1:] for lane in ("bulk", "immediate")]

@@ -77,13 +77,13 @@ def test_kills_at_full_load_make_no_dead_letter(
     """Each router is killed while it decides its first records, one by one after the first."""
     with router_lab(kafka, topics(*USED), tmp_path) as lab:
         lab.start("executor", EXECUTOR, concurrency=64)
-        keys = lab.load(500 if LONG else 250)
+        keys = lab.load(500 if LONG else 120)
         for number in range(KILLS):
             name = f"router-{number}"
             lab.start(name)
             lab.until(lambda: bool(lab.events(name, "partitions restored")), "it begins")  # noqa: B023
             lab.signal(name, signal.SIGKILL)
-            keys |= lab.load(100 if LONG else 50)
+            keys |= lab.load(100 if LONG else 30)
         lab.start("last")
         lab.check(keys)
         assert dead_letters_of(lab) == 0
