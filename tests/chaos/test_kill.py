@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.harness import Harness
+from tests.sizes import LONG
 
 PLANS = 300
 STEPS: list[dict[str, Any]] = [

@@ -19,6 +19,9 @@ from tests.harness import Harness
 from tests.sizes import LONG
 from tests.tools.conftest import Execute, Result
 
+#: A gigabyte, or in CI enough that an executor which kept it would be seen to grow.
+MUCH: Final = 2**30 if LONG else 2**28
+
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 #: This machine by a name that does not mean "here", so that it is reached by SSH.
 ADDRESS = "127.0.0.22"
@@ -197,10 +200,6 @@ def test_a_hang_of_ten_seconds(execute: Execute, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-#: A gigabyte, or in CI enough that an executor which kept it would be seen to grow.
-MUCH: Final = 2**30 if LONG else 2**28
-
-
 def test_very_much_output(execute: Execute, harness: Harness) -> None:
     """All of it is read and counted, the beginning and the end kept, and memory does not grow."""
     pid = harness.stack.process("executor-test").pid
