@@ -13,6 +13,7 @@ from console import (
     docs,
     endpoints,
     explain,
+    finding,
     history,
     keys,
     locks,
@@ -70,7 +71,7 @@ def root(
 
 #: The headings of `--help`, and the modules of their commands.
 _SECTIONS = (
-    ("Plans and executions", (submission, watching, history, output, explain)),
+    ("Plans and executions", (submission, watching, history, finding, output, explain)),
     ("Operators", (control, locks, audit, policy)),
     ("What there is", (tools, procedures, topics, dlq)),
     ("This machine", (stack, keys, migrate)),

@@ -35,14 +35,6 @@ _EVENTS: Final = """
 SELECT execution_id::text, seq, event_type AS type, at, tenant, step, attempt, data
 FROM execution.execution_events WHERE execution_id = %(id)s ORDER BY seq LIMIT %(rows)s
 """
-_LIST: Final = """
-SELECT execution_id::text, tenant, name, actor, environment, status::text, status_reason,
-       total_steps, step_counts, created_at, completed_at, duration_seconds, error_message
-FROM execution.executions
-WHERE (%(tenant)s::text IS NULL OR tenant = %(tenant)s)
-  AND (%(status)s::text IS NULL OR status::text = %(status)s)
-ORDER BY created_at DESC, execution_id DESC LIMIT %(rows)s
-"""
 
 
 @contextmanager
@@ -106,11 +98,3 @@ def execution(connection: Connection[Row], ident: str) -> Row | None:
 def events(connection: Connection[Row], ident: str) -> list[Row]:
     """The events of one execution, in order."""
     return connection.execute(_EVENTS, {"id": ident, "rows": _MAX_ROWS}).fetchall()
-
-
-def executions(
-    connection: Connection[Row], tenant: str | None, status: str | None, limit: int
-) -> list[Row]:
-    """The latest executions, newest first."""
-    given = {"tenant": tenant, "status": status, "rows": limit}
-    return connection.execute(_LIST, given).fetchall()
