@@ -26,6 +26,7 @@ from runtime.config_folders import inside, plain
 from toolmeta.invocation import Invocation
 
 SETTING: Final = "RUNSTREAM_TRANSFER_FOLDERS"
+LIBRARY: Final = "RUNSTREAM_LIBRARY_FOLDERS"
 #: Of what is read or written at a time.
 PIECE_BYTES: Final = 256 * 1024
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -196,7 +197,11 @@ class TransferFiles:
             for folder in self._library:
                 if usual != folder and inside(usual, [folder]):
                     return Named(field, text, folder, tuple(usual[len(folder) + 1 :].split("/")))
-        raise self._refused(field, f"{text[:300]} is in no folder that may be used")
+        reason = f"{text[:300]} is in no folder that may be used"
+        if library:
+            listed = ", ".join(self._library) or "none"
+            reason = f"{reason}, nor in the library ({LIBRARY}: {listed})"
+        raise self._refused(field, reason)
 
     def is_tenants(self, text: str) -> bool:
         """Whether the path is the tenant's own part of a folder."""

@@ -17,6 +17,7 @@ from drivers.files.place import PERMISSIONS, Attributes, Entry, Place
 from drivers.files.progress import Progress, digest
 from drivers.files.sources import Source
 from drivers.transfer_files import Unusable
+from runtime.config_folders import plain
 from toolmeta.invocation import Invocation
 
 
@@ -41,7 +42,7 @@ class Wanted:
         """Out of the arguments of a call."""
         mode = arguments.get("mode")
         return cls(
-            str(arguments["path"]),
+            plain(str(arguments["path"])) or str(arguments["path"]),
             None if mode is None else int(str(mode), 8),
             arguments.get("owner"),
             arguments.get("group"),
@@ -144,7 +145,8 @@ class Put:
             message = f"the source changed while it was read: {size} of {self.source.size} bytes"
             raise self._fail("conflict", message)
         if self.wanted.sha256 not in (None, sha256):
-            message = f"sha256: the source has {sha256}; the file was left as it was"
+            found = "another one" if self.invocation.secrets else sha256
+            message = f"sha256: the source has {found}; the file was left as it was"
             raise self._fail("conflict", message)
 
     async def _diff(self, old: Entry | None, attributes: Attributes) -> diff.Shown:
@@ -173,7 +175,8 @@ class Put:
         return {
             "path": wanted.path,
             "bytes": size,
-            "sha256": sha256,
+            # From the hash of a short secret it could be guessed.
+            **({} if self.invocation.secrets else {"sha256": sha256}),
             "mode": f"{attributes.mode or 0:04o}",
             **{name: value for name, value in owner.items() if value is not None},
             "created": old is None,

@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 #: For one change to be answered, also after a cancel.
 SETTLE_SECONDS: Final = 15.0
+#: For what did not take its place to be removed, over a connection that still works.
+_END_SECONDS: Final = 5.0
 #: For a new connection, by which the rest of a broken one is removed.
 AGAIN_SECONDS: Final = 20.0
 #: The session ended before an answer.
@@ -173,17 +175,16 @@ class SftpPart:
         if self.is_gone:
             return
         if writer is not None:
-            await run_uncancelled(writer.drop(), SETTLE_SECONDS)
-        if file is not None:
-            with suppress(asyncssh.Error, OSError, TimeoutError, ValueError):
-                await run_uncancelled(file.close(), SETTLE_SECONDS)
+            await run_uncancelled(writer.drop(), _END_SECONDS)
+        try:
+            # Both within one time: a host that answers neither is asked over a new connection.
+            await run_uncancelled(self._ended(file), _END_SECONDS)
+            self.is_gone = not self._placed
+        except (asyncssh.Error, OSError):
+            if not self._placed:
+                self.is_gone = await run_uncancelled(place.again(self._removed), 2 * AGAIN_SECONDS)
         if self._placed:
             return
-        try:
-            await run_uncancelled(self._removed(place.client), SETTLE_SECONDS)
-            self.is_gone = True
-        except (asyncssh.Error, OSError, TimeoutError):
-            self.is_gone = await run_uncancelled(place.again(self._removed), 2 * AGAIN_SECONDS)
         if self._unsure:
             # That it is not there under its own name may be since it has the other one.
             self.is_gone = False
@@ -192,6 +193,12 @@ class SftpPart:
             place.context.evidence["cancel_unconfirmed"] = (
                 f"{self._name[:300]} on {place.name} may be left over: the connection broke"
             )
+
+    async def _ended(self, file: sftp_pieces.File | None) -> None:
+        if file is not None:
+            await file.close()
+        if not self._placed:
+            await self._removed(self._place.client)
 
     async def _removed(self, client: asyncssh.SFTPClient) -> None:
         with suppress(asyncssh.SFTPNoSuchFile):

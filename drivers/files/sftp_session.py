@@ -79,7 +79,8 @@ async def _opened(
             what = getattr(error, "reason", None) or type(error).__name__
         message = (
             f"{where.name} took the login, but serves no files over SFTP ({what}): sshd_config "
-            "needs a Subsystem sftp, and no ForceCommand but internal-sftp"
+            "needs a Subsystem sftp and no ForceCommand but internal-sftp, and a login shell that "
+            "starts an sftp-server prints nothing before it"
         )
         raise Unusable(fail(invocation, "login_refused", message)) from None
 

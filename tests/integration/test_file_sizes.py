@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +117,11 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "target"
 
 
-def put_in_the_middle(server: Sshd, sources: Path, target: Path, opened: Resources) -> Run:
-    call = bound(
-        "file_put", host=server.host, path=str(target), source=f"{sources}/large", backup=True
-    )
+def put_in_the_middle(
+    server: Sshd, sources: Path, target: Path, opened: Resources, **changed: Any
+) -> Run:
+    wanted = {"host": server.host, "path": str(target), "source": f"{sources}/large", **changed}
+    call = bound("file_put", backup=True, **wanted)
     return Run(opened, call, command(tenant="acme"))
 
 
@@ -127,22 +129,60 @@ def is_growing(folder: Path) -> bool:
     return any(part.stat().st_size > 4 * 1024**2 for part in folder.glob(".runstream-*.part"))
 
 
-def test_a_cancel_leaves_the_old_file(server: Sshd, sources: Path, target: Path) -> None:
+def cancelled(
+    server: Sshd, sources: Path, target: Path, ready: Callable[[], bool], **changed: Any
+) -> Run:
     async def inside() -> Run:
         opened = Resources(server.settings(transfer_folders=str(sources.parent)))
         try:
-            run = put_in_the_middle(server, sources, target, opened)
-            await run.cancelled(lambda: is_growing(target.parent))
+            run = put_in_the_middle(server, sources, target, opened, **changed)
+            await run.cancelled(ready, 60)
             return run
         finally:
             await opened.close()
 
-    run = asyncio.run(inside())
+    return asyncio.run(inside())
+
+
+def test_a_cancel_leaves_the_old_file(server: Sshd, sources: Path, target: Path) -> None:
+    run = cancelled(server, sources, target, lambda: is_growing(target.parent))
     assert run.context.evidence == {}
     assert (run.context.stop.ended, run.context.stop.effect) == (True, "none")
     assert target.read_bytes() == OLD and names_in(target.parent) == ["target"]
     percent = [one for one, text in run.progress if one is not None and "writing" in (text or "")]
     assert percent == sorted(percent) and 0 < percent[-1] < 100
+
+
+def test_a_cancel_on_this_machine(server: Sshd, sources: Path) -> None:
+    (sources / "here").mkdir()
+    target = sources / "here" / "target"
+    target.write_bytes(OLD)
+    ready = partial(is_growing, target.parent)
+    run = cancelled(server, sources, target, ready, host="localhost")
+    assert (run.context.evidence, run.context.stop.ended) == ({}, True)
+    assert run.context.stop.effect == "none"
+    assert target.read_bytes() == OLD and names_in(target.parent) == ["target"]
+
+
+def test_a_host_that_does_not_answer_any_more(server: Sshd, sources: Path, target: Path) -> None:
+    frozen: list[psutil.Process] = []
+
+    def ready() -> bool:
+        if not is_growing(target.parent):
+            return False
+        frozen.extend(psutil.Process(server.pid).children(recursive=True))
+        for session in frozen:
+            session.suspend()
+        return True
+
+    try:
+        run = cancelled(server, sources, target, ready)
+    finally:
+        for session in frozen:
+            session.kill()
+    # It took a new connection, which the server still gave.
+    assert (run.context.evidence, run.context.stop.ended) == ({}, True)
+    assert target.read_bytes() == OLD and names_in(target.parent) == ["target"]
 
 
 def test_a_broken_connection_leaves_the_old_file(server: Sshd, sources: Path, target: Path) -> None:
