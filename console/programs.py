@@ -70,6 +70,8 @@ def program_of(tool: Tool) -> str | None:
 
     if tool.run.driver in _MAKES_ARGUMENTS:
         return tool.program
+    if tool.run.script is not None:
+        return tool.run.script.interpreter
     found = programs_of(tool.run.argv[0]) if tool.run.argv else ()
     return found[0] if len(found) == 1 else tool.program if found else None
 

@@ -1,4 +1,4 @@
-"""`make demo`: starts a local stack, runs seven plans and shows how each ended.
+"""`make demo`: starts a local stack, runs eight plans and shows how each ended.
 
 Exit code 0 only if each plan ended as it should. The commands it runs are the ones that a user
 would type; each is printed before it runs.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ from devstack.ports import assign_ports
 from devstack.stack import LocalStack
 
 PLANS = Path(__file__).parent / "plans"
+TOOLS = Path(__file__).parent / "tools"
 RUNSTREAM = Path(sys.executable).with_name("runstream")
 
 screen = Console(highlight=False)
@@ -117,6 +119,7 @@ def main() -> int:
         RUNSTREAM_STATE_DIR=str(wanted.state_dir),
         SMTP_HOST="127.0.0.1",
         SMTP_PORT=str(ports["mail"]),
+        RUNSTREAM_TOOLS_PATH=str(_library(folder.resolve())),
         # The web server to check is on this machine; by default HTTP tools may not reach it.
         RUNSTREAM_ALLOW_PRIVATE_ADDRESSES="true",
     )
@@ -167,7 +170,17 @@ def _plans(demo: Demo, mailbox: Mailbox) -> None:
     _approval(demo)
     _cancel(demo)
     demo.run("7-refused", 3, "rejected, and nothing was run")
+    demo.run("8-script-of-the-library", 1, "the library's script ran, and the plan's own did not")
     _dead_letter(demo)
+
+
+def _library(folder: Path) -> Path:
+    """A copy of the demo's tools that nobody else can write to, as executors want it."""
+    library = folder / "tools"
+    shutil.copytree(TOOLS, library, dirs_exist_ok=True)
+    for path in (library, *library.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return library
 
 
 def _approval(demo: Demo) -> None:

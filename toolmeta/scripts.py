@@ -25,13 +25,13 @@ INLINE: Final = "script"
 LIBRARY: Final = "library"
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-#: What an interpreter, a loader or a shell reads before the first line of a script, or to find
-#: programs: with these another code would run than the one that was read and approved.
+#: What an interpreter, a loader (ours: `rs_`) or a shell reads before the first line of a script,
+#: or to find programs: other code would run than the one that was read and approved.
 _REFUSED: Final = re.compile(
-    r"(?:LD|DYLD|NODE|DOTNET|CORECLR|COMPLUS|RUNSTREAM|MALLOC)_.*|(?:BASH|PYTHON|PERL|RUBY).*"
+    r"(?:LD|DYLD|NODE|DOTNET|CORECLR|COMPLUS|RUNSTREAM|MALLOC|RS)_.*|(?:BASH|PYTHON|PERL|RUBY).*"
     r"|ENV|SHELLOPTS|PATH|CDPATH|GLOBIGNORE|IFS|PS4|PROMPT_COMMAND|TMPDIR|PSMODULEPATH"
     r"|_?JAVA_(?:TOOL_)?OPTIONS|JDK_JAVA_OPTIONS|GCONV_PATH|LOCPATH|NLSPATH|GLIBC_TUNABLES"
-    r"|HOSTALIASES|RESOLV_HOST_CONF|LOCALDOMAIN|RES_OPTIONS"
+    r"|HOSTALIASES|RESOLV_HOST_CONF|LOCALDOMAIN|RES_OPTIONS|COMSPEC|PATHEXT|SYSTEMROOT|WINDIR"
 )
 
 

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -19,6 +20,32 @@ from toolmeta.check import check
 from toolmeta.invocation import Invocation
 
 ALLOWED = {"allow_commands": "local", "allow_scripts": "local"}
+LIBRARY = """
+name: greet
+domain: automation
+platform: linux
+kind: own
+description: Greets somebody in one line.
+parameters:
+  name: {type: string, required: true, max_length: 40, description: To whom.}
+  token: {type: string, secret: true, description: What opens it.}
+run:
+  driver: script
+  script:
+    interpreter: bash
+    text: |
+      cat >&2
+      printf '"%s %s"' "$1" "$TOKEN"
+      exit 3
+  argv: ["{name}"]
+  stdin: "typed {name}"
+  env: {TOKEN: "{token}"}
+  parser: json
+  success_codes: [0, 3]
+output: {type: object, required: [exit_code], properties: {exit_code: {type: integer}}}
+risk: {effect: modify, idempotent: true, retry_safe: false}
+example: {parameters: {name: Ada}, argv: [Ada], output: {exit_code: 0}}
+"""
 HOSTILE = ["-c", "--", "-", "$(id)", "`id`", "a\nb", "; id", "'\"\\", "", "é\u2028", "*", "~"]
 SHOW = {
     "sh": 'for one in "$@"; do printf "%s\\0" "$one"; done',
@@ -211,7 +238,7 @@ def test_variables_are_set_as_they_are() -> None:
         "LD_PRELOAD", "ld_preload", "LD_LIBRARY_PATH", "BASH_ENV", "ENV", "PATH", "IFS", "PS4",
         "PYTHONPATH", "PERL5OPT", "NODE_OPTIONS", "GCONV_PATH", "TMPDIR", "RUNSTREAM_ATTEMPT",
         "RUNSTREAM_SCRIPT_WORDS", "BASH_FUNC_ls%%", "A B", "1A", "A=B", "DYLD_INSERT_LIBRARIES",
-        "_JAVA_OPTIONS", "DOTNET_STARTUP_HOOKS",
+        "_JAVA_OPTIONS", "DOTNET_STARTUP_HOOKS", "rs_n", "ComSpec",
     ],
 )  # fmt: skip
 def test_variables_that_bring_other_code_are_refused(tmp_path: Path, name: str) -> None:
@@ -227,6 +254,34 @@ def test_other_variables_are_taken() -> None:
     given = {"argv": ["env"], "env": dict.fromkeys(names, "x")}
     lines = output(attempt("command", given)[0])["stdout"]
     assert {f"{name}=x" for name in names} <= set(lines)
+
+
+@pytest.mark.root_only
+def test_nothing_outlives_a_script_of_an_executor_that_is_root() -> None:
+    text = "setsid sleep 600 >/dev/null 2>&1 & echo $!"
+    (pid,) = output(attempt("script", {"script": text})[0])["stdout"]
+    # Where nobody awaits orphans, one that was ended stays in the list of processes.
+    left = psutil.pid_exists(int(pid)) and psutil.Process(int(pid)).status()
+    assert left in (False, psutil.STATUS_ZOMBIE)
+
+
+def test_a_script_of_the_library_needs_no_permission(tmp_path: Path) -> None:
+    tool = registry.read(LIBRARY, "automation", "greet")
+    bound = bind(tool, {"name": "$(id)", "token": "t"})
+    assert isinstance(bound, Invocation), bound
+
+    async def inside() -> Outcome:
+        resources = Resources(settings())
+        try:
+            return await Run(resources, bound).outcome(60)
+        finally:
+            await resources.close()
+
+    found = output(asyncio.run(inside()))
+    named = scripts.digest("bash", tool.run.script.text or "") if tool.run.script else ""
+    assert found == {
+        "exit_code": 3, "data": "$(id) t", "stderr": ["typed $(id)"], "script_sha256": named,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from toolmeta.invocation import Invocation
 def test_the_registry_has_every_way_of_acting() -> None:
     assert set(DRIVERS) == {
         *("command", "http", "smtp", "slack", "teams", "webhook", "sql", "asset", "test"),
-        *("analysis", "files", "library", "packets", "scan", "vapix", "winrm"),
+        *("analysis", "files", "library", "packets", "scan", "script", "vapix", "winrm"),
     }
 
 
