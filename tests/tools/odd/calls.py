@@ -242,4 +242,9 @@ CLOUDS: Final[dict[str, Call]] = {
     "gcloud_storage": _call(_GOOGLE, None),
 }
 
-CALLS: Final = {**LINUX, **NETWORK, **CLIENTS, **DAEMONS, **CONTAINERS, **CLOUDS}
+#: What is there already, so that they change nothing.
+DAY_ONE: Final[dict[str, Call]] = {
+    "package": _call({"names": ["dpkg"]}, bad={"names": ["rs-no-such-package"]}),
+}
+
+CALLS: Final = {**LINUX, **NETWORK, **CLIENTS, **DAEMONS, **CONTAINERS, **CLOUDS, **DAY_ONE}
