@@ -37,6 +37,7 @@ for name in ("toolmeta", "toolmeta.programs"):
 def load(name, source):
     module = sys.modules[name] = types.ModuleType(name)
     setattr(sys.modules["toolmeta.programs"], name.rpartition(".")[2], module)
+    module.SOURCE = source
     exec(compile(source, name, "exec"), module.__dict__)
 """
 

@@ -32,6 +32,8 @@ _OF_ERRNO = {
     errno.EROFS: "capability_missing",
     errno.ETXTBSY: "busy",
     errno.EISDIR: "invalid_parameters",
+    errno.EEXIST: "conflict",
+    errno.ENOTEMPTY: "conflict",
     errno.ENAMETOOLONG: "invalid_parameters",
     errno.ELOOP: "invalid_parameters",
     errno.EINVAL: "invalid_parameters",

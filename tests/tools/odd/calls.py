@@ -244,6 +244,9 @@ CLOUDS: Final[dict[str, Call]] = {
 
 #: What is there already, so that they change nothing.
 DAY_ONE: Final[dict[str, Call]] = {
+    "git_checkout": _call(
+        {"repo": "http://127.0.0.1/a.git", "path": "{folder}/numbers", "ref": "0" * 40}, "conflict"
+    ),
     "package": _call({"names": ["dpkg"]}, bad={"names": ["rs-no-such-package"]}),
 }
 
