@@ -183,7 +183,7 @@ class Apt:
             raise failure(ended)
         found: dict[str, str | None] = {}
         parts = _POLICY_NAME.split(ended.text)[1:]
-        for name, text in zip(parts[::2], parts[1::2]):  # noqa: B905 (Python 3.8)
+        for name, text in zip(parts[::2], parts[1::2]):
             candidate = re.search(r"^  Candidate: (\S+)", text, re.MULTILINE)
             version = candidate[1] if candidate else "(none)"
             found[name] = None if version == "(none)" else version

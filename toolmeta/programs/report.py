@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, Dict, NoReturn  # noqa: UP035
+from typing import Any, Dict, NoReturn
 
 #: Entries of a list in the report; what is left out is counted.
 MOST_ENTRIES = 1_000
@@ -22,7 +22,7 @@ MOST_TEXT = 64 * 1024
 MOST_SENTENCE = 1_500
 
 #: Python 3.8 has no `dict[str, Any]` where it is evaluated.
-Fields = Dict[str, Any]  # noqa: UP006
+Fields = Dict[str, Any]
 
 _OF_ERRNO = {
     errno.ENOENT: "not_found",
@@ -84,7 +84,7 @@ def cut(entries: list[Any]) -> list[Any]:
 
 
 def _write(fields: Fields) -> None:
-    print(json.dumps(_plain(fields)))  # noqa: T201
+    print(json.dumps(_plain(fields)))
 
 
 def _fail(error_class: str, sentence: str) -> NoReturn:

@@ -244,6 +244,17 @@ CLOUDS: Final[dict[str, Call]] = {
 
 #: What is there already, so that they change nothing.
 DAY_ONE: Final[dict[str, Call]] = {
+    "archive": _call(
+        {"paths": "{folder}/numbers", "path": "{folder}/gone/a.tar"},
+        "not_found",
+        bad={"paths": "{folder}/numbers", "path": "{folder}/a.rar"},
+        bad_ends="invalid_parameters",
+    ),
+    "unarchive": _call(
+        {"path": "{folder}/gone", "destination": "{folder}/out", "creates": "{folder}/numbers"},
+        bad={"path": "{folder}/secret", "destination": "{folder}/out"},
+        bad_ends="capability_missing",
+    ),
     "git_checkout": _call(
         {"repo": "http://127.0.0.1/a.git", "path": "{folder}/numbers", "ref": "0" * 40}, "conflict"
     ),
