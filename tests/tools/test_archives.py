@@ -63,7 +63,7 @@ def test_there_and_back_and_nothing_twice(source: Path, place: Path, ending: str
     if ending == "tar.zst":
         program("zstd", "zstd")
     packed = place / f"made.{ending}"
-    asked = {"paths": str(source), "path": str(packed)}
+    asked = {"sources": str(source), "path": str(packed)}
     made = root("archive", **asked)
     assert (made["changed"], made["size_bytes"]) == (True, packed.stat().st_size)
     assert (
@@ -97,7 +97,7 @@ def test_others_read_and_make_them(source: Path, place: Path) -> None:
     packed = place / "made.tar.gz"
     root(
         "archive",
-        paths=[str(source)],
+        sources=[str(source)],
         base=str(place),
         exclude=["*:*", "source/run"],
         path=str(packed),
@@ -125,7 +125,7 @@ def test_hard_links_sparse_files_and_an_empty_archive(place: Path) -> None:
     assert (place / "out/a").stat().st_ino == (place / "out/b").stat().st_ino
     assert (place / "out/sparse").stat().st_size == 50_000_000
     assert root("unarchive", **given)["changed"] is False
-    root("archive", paths=str(folder), path=str(place / "again.tar"))
+    root("archive", sources=str(folder), path=str(place / "again.tar"))
     back = root("unarchive", path=str(place / "again.tar"), destination=str(place / "b"))
     assert back["entries"] == 4
     assert (place / "b/s/b").read_text() == "same\n"
@@ -219,7 +219,7 @@ def test_a_part_of_an_archive_and_rubbish(source: Path, place: Path, ending: str
         program("zstd", "zstd")
     whole = place / f"whole.{ending}"
     (source / "noise").write_bytes(random.Random(1).randbytes(300_000))
-    root("archive", paths=str(source), path=str(whole))
+    root("archive", sources=str(source), path=str(whole))
     data = whole.read_bytes()
     for broken in (data[: len(data) // 2], b"rubbish" * 1_000, b""):
         whole.write_bytes(broken)
@@ -230,7 +230,7 @@ def test_a_part_of_an_archive_and_rubbish(source: Path, place: Path, ending: str
 
 
 def test_creates_and_a_checksum(source: Path, place: Path) -> None:
-    made = root("archive", paths=str(source), path=str(place / "t.tar"))
+    made = root("archive", sources=str(source), path=str(place / "t.tar"))
     given = {"path": str(place / "t.tar"), "destination": str(place / "out")}
     wrong = failure("unarchive", {**given, "sha256": "0" * 64}, as_root=True)
     assert wrong.error_class == "conflict" and not (place / "out").exists()
@@ -244,17 +244,17 @@ def test_creates_and_a_checksum(source: Path, place: Path) -> None:
 @pytest.mark.tried("archive", "unarchive", inputs=("unreadable",))
 @pytest.mark.root_only
 def test_what_may_not_be_read_or_is_not_there(source: Path, place: Path) -> None:
-    root("archive", paths=str(source), path=str(place / "t.tar"))
+    root("archive", sources=str(source), path=str(place / "t.tar"))
     out = f"{place}/o"
     calls: list[tuple[str, dict[str, Any], str]] = [
         ("unarchive", {"path": f"{place}/t.tar", "destination": out}, "capability_missing"),
         ("unarchive", {"path": f"{place}/gone", "destination": out}, "not_found"),
         ("unarchive", {"path": f"{place}/source", "destination": out}, "invalid_parameters"),
-        ("archive", {"paths": f"{place}/gone", "path": f"{place}/x.tar"}, "not_found"),
-        ("archive", {"paths": f"{place}/t.tar", "path": f"{place}/x.tar"}, "capability_missing"),
-        ("archive", {"paths": f"{place}/source", "path": f"{place}/no/x.tar"}, "not_found"),
-        ("archive", {"paths": f"{place}/source", "path": f"{place}/x.rar"}, "invalid_parameters"),
-        ("archive", {"paths": [f"{place}/source", f"{place}/a/source"], "path": f"{place}/x.tar"},
+        ("archive", {"sources": f"{place}/gone", "path": f"{place}/x.tar"}, "not_found"),
+        ("archive", {"sources": f"{place}/t.tar", "path": f"{place}/x.tar"}, "capability_missing"),
+        ("archive", {"sources": f"{place}/source", "path": f"{place}/no/x.tar"}, "not_found"),
+        ("archive", {"sources": f"{place}/source", "path": f"{place}/x.rar"}, "invalid_parameters"),
+        ("archive", {"sources": [f"{place}/source", f"{place}/a/source"], "path": f"{place}/x.tar"},
          "invalid_parameters"),
     ]  # fmt: skip
     for tool, asked, wanted in calls:

@@ -25,7 +25,7 @@ class Source:
     """What goes into the archive, in the order of names."""
 
     def __init__(self, given: Fields) -> None:
-        self._paths: list[str] = given["paths"]
+        self._paths: list[str] = given["sources"]
         self._base: str | None = given.get("base")
         self._exclude: list[str] = given.get("exclude") or []
         self._self = os.path.realpath(given["path"])
@@ -40,7 +40,7 @@ class Source:
             if names.count(name) > 1:
                 raise Refused(
                     "invalid_parameters",
-                    f"paths: {path} and another one are both {name} in the archive; set base",
+                    f"sources: {path} and another one are both {name} in the archive; set base",
                 )
         for name, path in roots:
             yield from self._walk(path, name)
@@ -51,7 +51,7 @@ class Source:
             return os.path.basename(path) or "."
         base = os.path.normpath(self._base)
         if path != base and not path.startswith(base.rstrip("/") + "/"):
-            raise Refused("invalid_parameters", f"paths: {path} is not below base ({base})")
+            raise Refused("invalid_parameters", f"sources: {path} is not below base ({base})")
         return os.path.relpath(path, base)
 
     def _walk(self, path: str, name: str) -> Iterator[tuple[str, str, os.stat_result]]:

@@ -245,10 +245,15 @@ CLOUDS: Final[dict[str, Call]] = {
 #: What is there already, so that they change nothing.
 DAY_ONE: Final[dict[str, Call]] = {
     "archive": _call(
-        {"paths": "{folder}/numbers", "path": "{folder}/gone/a.tar"},
+        {"sources": "{folder}/numbers", "path": "{folder}/gone/a.tar"},
         "not_found",
-        bad={"paths": "{folder}/numbers", "path": "{folder}/a.rar"},
+        bad={"sources": "{folder}/numbers", "path": "{folder}/a.rar"},
         bad_ends="invalid_parameters",
+    ),
+    "line_in_file": _call(
+        {"path": "{folder}/numbers", "line": "b 2"},
+        bad={"path": "{folder}/secret", "line": "b 2"},
+        bad_ends="capability_missing",
     ),
     "unarchive": _call(
         {"path": "{folder}/gone", "destination": "{folder}/out", "creates": "{folder}/numbers"},
