@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, Protocol
 
 from drivers.context import Outcome, RunContext, Success
-from drivers.errors import fail
+from drivers.errors import ERROR_CLASSES, fail
 from drivers.launcher import READ_BYTES
 from drivers.values import KEPT_BYTES, jsonable
 from streams.truncation import FIELDS, MOST_NAMED, TRUNCATED, WHOLE_OUTPUT, mark, part_of
-from toolmeta import unread
+from toolmeta import python_programs, unread
 from toolmeta.invocation import Invocation
 
 #: Of stdout, as text in the output of a tool without a parser.
@@ -142,6 +142,10 @@ async def conclude(invocation: Invocation, written: ProgramOutput, exit_code: in
         whole = output.get("complete", True) is True
         output |= jsonable(unreadable.fields)
         output["complete"] = whole and unreadable.complete
+    if not good and invocation.reports:
+        reported = python_programs.reported(written.last_error)
+        if reported is not None and reported.error_class in ERROR_CLASSES:
+            return fail(invocation, reported.error_class, reported.message, output)
     if not good and not _went_on(unreadable):
         named = None if unreadable is None else unreadable.named
         if named is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
-from toolmeta import bound_values, scripts
+from toolmeta import bound_values, python_programs, scripts
 from toolmeta.check import apply_defaults, checker_of
 from toolmeta.checkers import Allowed, is_reference
 from toolmeta.code_paths import code_paths_of
@@ -168,6 +168,9 @@ def _unread(tool: Tool, values: dict[str, Any]) -> Unread | None:
 
 def _stdin(tool: Tool, values: dict[str, Any]) -> str | list[Problem] | None:
     run = tool.run
+    if run.python is not None:
+        given = {name: value for name, value in values.items() if name != "host"}
+        return python_programs.stdin(run.python, given)
     if run.bound_stdin == "mysql" and values.get("params") is not None:
         return bound_values.mysql(values["query"], values["params"])
     return None if run.stdin is None else fill(run.stdin, values)
@@ -211,6 +214,7 @@ def _invocation(
         silent_codes=run.silent_codes,
         unread=_unread(tool, values),
         parse_stderr=run.parse_stderr,
+        reports=run.python is not None,
         failures=tuple((rule.text, rule.error_class) for rule in run.failures),
         warnings=tuple((rule.text, rule.error_class) for rule in run.warnings),
         transient=tool.risk.transient,

@@ -126,6 +126,8 @@ class Invocation:
     unread: Unread | None = None
     #: The parser reads stdout and stderr together, in the order of arrival.
     parse_stderr: bool = False
+    #: The program names the class of its failure itself, in the last line of stderr.
+    reports: bool = False
     #: Error classes by the last output of a failed program: (pattern, class), the first match wins.
     failures: tuple[tuple[str, str], ...] = ()
     #: The same for a program that ended well: what it says there on stderr is a failure.

@@ -10,6 +10,7 @@ import orjson
 from pydantic import BaseModel, Field, model_validator
 
 from streams.vocabulary import ActionClass, Environment, SlaClass
+from toolmeta import python_programs
 from toolmeta.effects import ACTION_CLASS_OF, Effect, worst
 from toolmeta.parameters import STRICT, Name, Parameter, Place, RegularExpression
 from toolmeta.scripts import Script
@@ -133,6 +134,11 @@ class Run(BaseModel):
     script: Script | None = Field(
         default=None,
         description="driver script: the script that it runs; argv are its arguments",
+    )
+    python: Name | None = Field(
+        default=None,
+        description="a Python program of `toolmeta/programs/` that python3 of the machine gets "
+        "over stdin, with every parameter but `host`; it says what it changed, or why not",
     )
     stdin: str | None = None
     bound_stdin: Literal["mysql"] | None = Field(
@@ -263,7 +269,12 @@ class Tool(BaseModel):
     def digest(self) -> str:
         """Names this definition: 32 hex digits, others where anything in it is changed."""
         # Sets have no order of their own, and one that differs between processes.
-        text = orjson.dumps(self.model_dump(), default=sorted, option=orjson.OPT_SORT_KEYS)
+        dumped = self.model_dump()
+        text = orjson.dumps(dumped, default=sorted, option=orjson.OPT_SORT_KEYS)
+        # What such a tool does stands in its program.
+        program = dumped["run"].get("python")
+        if isinstance(program, str):
+            text += python_programs.source(program).encode()
         return sha256(text).hexdigest()[:32]
 
     @cached_property

@@ -123,6 +123,7 @@ _PARSERS: Final[dict[str, Parser]] = {
     "redis": databases.redis,
     "redis_benchmark": databases.redis_benchmark,
     "renice": processes.renice,
+    "report": general.report,
     "service": hosts.service,
     "sqlite": databases.sqlite,
     "ss": ss.parse,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from toolmeta import python_programs
 from toolmeta.effects import worst
 from toolmeta.model import Tool
 from toolmeta.scripts import DRIVER as SCRIPT_DRIVER
@@ -18,6 +19,7 @@ def faults(tool: Tool) -> Iterator[str]:
     """Every fault of the definition, as a sentence part."""
     yield from _unknown_names(tool)
     yield from _run_faults(tool)
+    yield from _python_faults(tool)
     yield from _secret_faults(tool)
     yield from _effect_faults(tool)
     yield from _contact_faults(tool)
@@ -104,7 +106,8 @@ def _in_value(template: Any) -> Iterator[str]:
 
 def _used(tool: Tool) -> set[str]:
     run = tool.run
-    if run.driver not in PROGRAM_DRIVERS and run.arguments is None and run.script is None:
+    described = run.driver in PROGRAM_DRIVERS or run.arguments is not None or run.script is not None
+    if run.python is not None or not described:
         return set(tool.parameters)
     used = set(mentioned(run.argv)) | set(_in_value(run.arguments)) | set(_in_value(run.env))
     used |= {"query", "params"} if run.bound_stdin is not None else set()
@@ -152,6 +155,18 @@ def _run_faults(tool: Tool) -> Iterator[str]:
         shape = tool.parameters.get(run.wide)
         if shape is None or shape.type != "array":
             yield "wide must name an array parameter"
+
+
+def _python_faults(tool: Tool) -> Iterator[str]:
+    run = tool.run
+    if run.python is None:
+        return
+    if not python_programs.exists(run.python):
+        yield f"there is no Python program {run.python}"
+    if run.argv != python_programs.ARGV or run.stdin is not None or run.parser != "report":
+        yield "a Python program has the argv python3 -I -, no stdin, and the parser report"
+    if run.failures or run.warnings:
+        yield "a Python program names the class of a failure itself"
 
 
 def _effect_faults(tool: Tool) -> Iterator[str]:

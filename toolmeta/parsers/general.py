@@ -25,6 +25,12 @@ def json(stdout: str) -> dict[str, Any]:
     return {"data": orjson.loads(stdout) if stdout.strip() else None}
 
 
+def report(stdout: str) -> dict[str, Any]:
+    """The fields of one JSON object; of a program that failed before it did anything, none."""
+    fields: dict[str, Any] = orjson.loads(stdout) if stdout.strip() else {}
+    return fields
+
+
 def jsonl(stdout: str) -> dict[str, Any]:
     """One JSON document per line."""
     rows = [orjson.loads(line) for line in stdout.split("\n") if line.strip()]

@@ -242,4 +242,28 @@ CLOUDS: Final[dict[str, Call]] = {
     "gcloud_storage": _call(_GOOGLE, None),
 }
 
-CALLS: Final = {**LINUX, **NETWORK, **CLIENTS, **DAEMONS, **CONTAINERS, **CLOUDS}
+#: What is there already, so that they change nothing.
+DAY_ONE: Final[dict[str, Call]] = {
+    "archive": _call(
+        {"sources": "{folder}/numbers", "path": "{folder}/gone/a.tar"},
+        "not_found",
+        bad={"sources": "{folder}/numbers", "path": "{folder}/a.rar"},
+        bad_ends="invalid_parameters",
+    ),
+    "line_in_file": _call(
+        {"path": "{folder}/numbers", "line": "b 2"},
+        bad={"path": "{folder}/secret", "line": "b 2"},
+        bad_ends="capability_missing",
+    ),
+    "unarchive": _call(
+        {"path": "{folder}/gone", "destination": "{folder}/out", "creates": "{folder}/numbers"},
+        bad={"path": "{folder}/secret", "destination": "{folder}/out"},
+        bad_ends="capability_missing",
+    ),
+    "git_checkout": _call(
+        {"repo": "http://127.0.0.1/a.git", "path": "{folder}/numbers", "ref": "0" * 40}, "conflict"
+    ),
+    "package": _call({"names": ["dpkg"]}, bad={"names": ["rs-no-such-package"]}),
+}
+
+CALLS: Final = {**LINUX, **NETWORK, **CLIENTS, **DAEMONS, **CONTAINERS, **CLOUDS, **DAY_ONE}

@@ -228,6 +228,13 @@ FILES: Final[dict[str, FileCall]] = {
     "openssl": FileCall(
         _certificate, lambda path: {"action": "certificate", "path": path}, _fingerprint
     ),
+    "package": FileCall(
+        lambda path: _write_below(path, "var/lib/dpkg/status", ""),
+        lambda path: {"root": path, "names": ["odd"], "state": "absent", "manager": "apt"},
+        lambda path: {"changed": False, "versions": {"odd": None}},
+        denied=None,
+        absent=None,
+    ),
     "rsyslog": FileCall(
         lambda path: _write(path, "*.* /dev/null\n"),
         lambda path: {"operation": "check_config", "path": path},
@@ -273,3 +280,8 @@ FILES: Final[dict[str, FileCall]] = {
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text)
+
+
+def _write_below(path: Path, name: str, text: str) -> None:
+    (path / name).parent.mkdir(parents=True)
+    (path / name).write_text(text)
