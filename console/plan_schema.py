@@ -29,9 +29,12 @@ def schemas() -> dict[str, Schema]:
     plan = _strict(plan_schema())
     name = {**plan["properties"]["name"], "type": "string", "pattern": PROCEDURE_NAME}
     name.pop("anyOf", None)
+    version = dict(plan["properties"]["version"])
+    version["anyOf"] = [one for one in version["anyOf"] if one.get("type") != "null"]
+    version.pop("default", None)
     procedure = {
         **plan,
-        "properties": {**plan["properties"], "name": name},
+        "properties": {**plan["properties"], "name": name, "version": version},
         "required": ["name", "version", "steps"],
     }
     return {
@@ -87,7 +90,9 @@ def _object(name: str, schema: Schema) -> Schema:
 def _or_reference(schema: Schema) -> Schema:
     if schema.get("type") == "string" and not schema.keys() & {"pattern", "enum", "const"}:
         return schema
-    kept = {key: schema[key] for key in ("description", "default", "title") if key in schema}
+    kept: Schema = {
+        key: schema[key] for key in ("description", "default", "title") if key in schema
+    }
     rest = {key: value for key, value in schema.items() if key not in kept}
     if set(rest) == {"anyOf"}:
         return {**kept, "anyOf": [*rest["anyOf"], _REFERENCE]}

@@ -132,7 +132,7 @@ def test_a_literal_brace_is_written_as_a_text_of_the_language() -> None:
 def test_conditions_and_expressions_name_the_inputs() -> None:
     simulation = Simulation()
     inputs = {"n": {"type": "integer"}, "names": {"type": "list"}}
-    steps = [
+    steps: list[Json] = [
         {"id": "no", "tool": "noop", "when": "inputs.n > 5"},
         {"id": "yes", "tool": "noop", "when": "{{ inputs.n < 5 }}",
          "parameters": {"value": "{{ inputs.n + 1 }}"}},
