@@ -100,14 +100,13 @@ def apply(
     _show(changes, there, prune=prune)
     if (changes.written or removed) and not yes:
         _ask()
-    for one in changes.written:
-        record = ProcedureRecord(
-            tenant=whose, name=one.name, version=one.version, actor=who, plan=one.plan
-        )
-        procedure_records.put(settings, record, key)
-    for applied in removed:
-        gone = applied.record.model_copy(update={"plan": None, "actor": who})
-        procedure_records.put(settings, gone, key)
+    records = [
+        ProcedureRecord(tenant=whose, name=one.name, version=one.version, actor=who, plan=one.plan)
+        for one in changes.written
+    ]
+    gone = {"plan": None, "actor": who}
+    records += [applied.record.model_copy(update=gone) for applied in removed]
+    procedure_records.put(settings, records, key)
     written = [one.name for one in changes.written]
     pruned = [one.record.name for one in removed]
     if as_json:

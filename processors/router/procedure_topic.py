@@ -76,7 +76,9 @@ class ProcedureTopic:
 
     def _read_on(self) -> None:
         if self._consumer is None:
-            self._consumer = Consumer(clients.reader(self._settings, **clients.ENDS))
+            # It stays: the broker answers its fetches when there is a record, or twice a second.
+            options = clients.reader(self._settings, **{"enable.partition.eof": True})
+            self._consumer = Consumer(options)
             self._consumer.assign([TopicPartition(self._topic, 0, self._next)])
         end = self._end()
         if end is None:
