@@ -29,9 +29,12 @@ def schemas() -> dict[str, Schema]:
     plan = _strict(plan_schema())
     name = {**plan["properties"]["name"], "type": "string", "pattern": PROCEDURE_NAME}
     name.pop("anyOf", None)
+    version = dict(plan["properties"]["version"])
+    version["anyOf"] = [one for one in version["anyOf"] if one.get("type") != "null"]
+    version.pop("default", None)
     procedure = {
         **plan,
-        "properties": {**plan["properties"], "name": name},
+        "properties": {**plan["properties"], "name": name, "version": version},
         "required": ["name", "version", "steps"],
     }
     return {

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from console.exits import Exit, Failure
 from streams.procedures import ProcedureRecord, digest_of, record_key
 from streams.topics import PROCEDURES
 
 if TYPE_CHECKING:
+    from confluent_kafka import KafkaError, Message
+
     from authority.keys import PrivateKey
+    from runtime.kafka.dead_letters import HeaderList
     from runtime.settings import CommonSettings
+
+
+#: Records that wait for the broker at once: together less than the client's buffer.
+_IN_FLIGHT: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +80,66 @@ def read(settings: CommonSettings, tenant: str) -> dict[str, Applied]:
     return {applied.record.name: applied for _, applied in sorted(found.items())}
 
 
-def put(settings: CommonSettings, record: ProcedureRecord, key: PrivateKey | None) -> None:
-    """Put one procedure on the topic; the broker has it when this returns. Raises Failure."""
-    from console import broker
-    from runtime.clock import iso, now
-    from streams.envelope import headers
+def put(
+    settings: CommonSettings, records: Sequence[ProcedureRecord], key: PrivateKey | None
+) -> None:
+    """Put procedures on the topic, in this order; the broker has all when this returns.
 
-    name = record_key(record.tenant, record.name)
-    head = headers(
-        ident=f"{name}@{record.version}",
-        kind="procedure",
-        source="cli",
-        time=iso(now()),
-        subject=name,
-    )
-    value = orjson.dumps(record.model_dump())
-    broker.send(settings, PROCEDURES, key=name, value=value, headers=head, sign_with=key)
+    Raises Failure with the number of those that it has.
+    """
+    from confluent_kafka import KafkaException, Producer
+
+    from console import broker, signing
+    from runtime.clock import iso, now
+    from runtime.kafka import clients
+    from runtime.kafka.cluster import cluster_id
+    from streams.envelope import SIGNATURE, headers
+
+    if not records:
+        return
+    topic = clients.topic_name(settings, PROCEDURES)
+    limit = int(broker.PROBE_SECONDS * 1000)
+    producer = Producer(clients.producer(settings, **{"message.timeout.ms": limit}))
+    written: list[str] = []
+    refused: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            written.append(str(message.offset()))
+        else:
+            refused.append(error)
+
+    try:
+        cluster = "" if key is None else cluster_id(producer, topic)
+        for record in records:
+            name = record_key(record.tenant, record.name)
+            value = orjson.dumps(record.model_dump())
+            head: HeaderList = [
+                *headers(
+                    ident=f"{name}@{record.version}",
+                    kind="procedure",
+                    source="cli",
+                    time=iso(now()),
+                    subject=name,
+                )
+            ]
+            if key is not None:
+                head.append((SIGNATURE, signing.token(key, PROCEDURES, cluster, value)))
+            producer.produce(
+                topic, key=name.encode(), value=value, headers=head, partition=0,
+                on_delivery=delivered,
+            )  # fmt: skip
+            if len(producer) >= _IN_FLIGHT:
+                producer.flush(broker.PROBE_SECONDS + 2)
+            if refused:
+                break
+        producer.flush(broker.PROBE_SECONDS + 2)
+    except KafkaException as error:
+        raise broker.refused(settings, topic, error) from None
+    if len(written) < len(records):
+        why = refused[0].str() if refused else "the broker does not answer"
+        raise Failure(
+            f"{len(written)} of {len(records)} were written to {topic}, then: {why}",
+            Exit.UNREACHABLE,
+            "apply again: what is there is not written twice",
+        )

@@ -56,9 +56,7 @@ def lint(folder: Folder, as_json: Json = False) -> None:
 
     Needs neither Kafka nor a database.
     """
-    from console.procedure_files import read_folder
-
-    found, faults = read_folder(folder, _tools())
+    found, faults = _checked(folder)
     if as_json:
         terminal.data([asdict(fault) for fault in faults])
     else:
@@ -85,11 +83,10 @@ def apply(
     any more is reported, and stays unless --prune is given.
     """
     from console import procedure_records, signing
-    from console.procedure_files import read_folder
     from runtime.settings import CommonSettings
     from streams.procedures import ProcedureRecord
 
-    found, faults = read_folder(folder, _tools())
+    found, faults = _checked(folder)
     if faults:
         _say(faults)
         raise Failure(f"nothing was applied: {count(len(faults), 'problem')}", Exit.FAILED)
@@ -103,14 +100,13 @@ def apply(
     _show(changes, there, prune=prune)
     if (changes.written or removed) and not yes:
         _ask()
-    for one in changes.written:
-        record = ProcedureRecord(
-            tenant=whose, name=one.name, version=one.version, actor=who, plan=one.plan
-        )
-        procedure_records.put(settings, record, key)
-    for applied in removed:
-        gone = applied.record.model_copy(update={"plan": None, "actor": who})
-        procedure_records.put(settings, gone, key)
+    records = [
+        ProcedureRecord(tenant=whose, name=one.name, version=one.version, actor=who, plan=one.plan)
+        for one in changes.written
+    ]
+    gone = {"plan": None, "actor": who}
+    records += [applied.record.model_copy(update=gone) for applied in removed]
+    procedure_records.put(settings, records, key)
     written = [one.name for one in changes.written]
     pruned = [one.record.name for one in removed]
     if as_json:
@@ -222,13 +218,18 @@ def _read(tenant: str | None) -> dict[str, Applied]:
     return procedure_records.read(settings, signing.tenant_of(key, tenant) or "default")
 
 
-def _tools() -> Any:
+def _checked(folder: Path) -> tuple[list[ProcedureFile], list[Fault]]:
+    """The procedures of a folder, and what is wrong with its files."""
+    from console.procedure_files import read_folder
     from processors.router import expressions
     from processors.router.cel_worker import Worker
 
-    # It ends with this process.
-    expressions.evaluate_by(Worker())
-    return catalogue.load()
+    worker = Worker()
+    expressions.evaluate_by(worker)
+    try:
+        return read_folder(folder, catalogue.load())
+    finally:
+        worker.close()
 
 
 def _inputs(applied: Applied) -> dict[str, Input]:

@@ -117,11 +117,14 @@ class _Substitution:
 
     def _member(self, name: str, value: Any, place: _Place, tool: str | None) -> Any:
         """A field of the plan, of a step, or of a compensation."""
-        if name in _STEP_LISTS and isinstance(value, list):
-            return [
-                self._step(item, place.inside(f"[{number}]")) for number, item in enumerate(value)
+        if name in _STEP_LISTS:
+            # No value of an input is a step: its conditions would be expressions.
+            steps = value if isinstance(value, list) else [value]
+            found = [
+                self._step(step, place.inside(f"[{number}]")) for number, step in enumerate(steps)
             ]
-        if name == "compensate" and isinstance(value, dict):
+            return found if steps is value else value
+        if name == "compensate":
             return self._step(value, place)
         if name in _CONDITIONS:
             self._condition(value, place)
@@ -140,7 +143,7 @@ class _Substitution:
 
     def _step(self, step: Any, place: _Place) -> Any:
         if not isinstance(step, dict):
-            return self._value(step, place)
+            return step
         named = step.get("tool")
         tool = self._value(named, place.inside(".tool")) if named is not None else None
         found = {
@@ -155,9 +158,13 @@ class _Substitution:
         if not isinstance(value, str):
             # Hosts of the inventory are looked up by the very names that stand here.
             return self._value(value, rendered if isinstance(value, list) else place)
-        if "{{" in value:
-            return self._value(value, rendered)
-        return self._whole(value, value.strip(), rendered)
+        found = (
+            self._value(value, rendered)
+            if "{{" in value
+            else self._whole(value, value.strip(), rendered)
+        )
+        # A text would be taken for an expression.
+        return value if isinstance(found, str) else found
 
     def _condition(self, value: Any, place: _Place) -> None:
         if isinstance(value, str):

@@ -20,6 +20,17 @@ _POLL_SECONDS: Final = 0.05
 _CALL_SECONDS: Final = 5.0
 #: Nothing new for this long, below the end: the broker is away.
 _PATIENCE_SECONDS: Final = 20.0
+#: How long the topic must be absent to count as missing.
+_ABSENT_SECONDS: Final = 2.0
+_NEVER: Final = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    }
+)
+_REMEDY: Final = "`runstream topics apply` makes it, and `runstream topics acls` gives the right"
 
 
 class ProcedureTopic:
@@ -65,11 +76,13 @@ class ProcedureTopic:
 
     def _read_on(self) -> None:
         if self._consumer is None:
-            self._consumer = Consumer(clients.reader(self._settings, **clients.ENDS))
+            # It stays: the broker answers its fetches when there is a record, or twice a second.
+            options = clients.reader(self._settings, **{"enable.partition.eof": True})
+            self._consumer = Consumer(options)
             self._consumer.assign([TopicPartition(self._topic, 0, self._next)])
-        _, end = self._consumer.get_watermark_offsets(
-            TopicPartition(self._topic, 0), timeout=_CALL_SECONDS
-        )
+        end = self._end()
+        if end is None:
+            return
         patience = clock.monotonic() + _PATIENCE_SECONDS
         while self._next < end:
             for message in self._consumer.consume(_BATCH, _POLL_SECONDS):
@@ -86,6 +99,32 @@ class ProcedureTopic:
                 raise KafkaException(
                     KafkaError(KafkaError._TIMED_OUT, f"{self._topic}: its end is not reached")
                 )
+
+    def _end(self) -> int | None:
+        """The end of the topic now; None where it cannot be read at all, which is kept as a fault.
+
+        Without this answer one request of a procedure would stop all others, for as long as nobody
+        makes the topic. A topic that was just made may be absent for a moment.
+        """
+        patience = clock.monotonic() + _ABSENT_SECONDS
+        while True:
+            try:
+                _, end = self._consumer.get_watermark_offsets(
+                    TopicPartition(self._topic, 0), timeout=_CALL_SECONDS
+                )
+            except KafkaException as error:
+                code = error.args[0].code()
+                if code not in _NEVER:
+                    raise
+                if code != KafkaError.TOPIC_AUTHORIZATION_FAILED and clock.monotonic() < patience:
+                    self._consumer.poll(_POLL_SECONDS)
+                    continue
+                if self._library.fault is None:
+                    self._log.error("procedures cannot be read", why=error.args[0].str())
+                self._library.fault = f"the router cannot read {PROCEDURES.name}: {_REMEDY}"
+                return None
+            self._library.fault = None
+            return int(end)
 
     def _take(self, message: Any) -> None:
         self._next = message.offset() + 1

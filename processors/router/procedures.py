@@ -55,6 +55,8 @@ class Library:
 
     signer_of: SignerOf
     most_bytes: int = MAX_LIBRARY_BYTES
+    #: Why nothing can be known of procedures now, None while it can.
+    fault: str | None = None
     _kept: dict[str, _Kept] = field(default_factory=dict)
     _bytes: int = 0
 
@@ -84,6 +86,8 @@ class Library:
     ) -> tuple[ProcedureRecord, Signer | None] | Unusable:
         """The procedure that is asked for and who applied it, or why it cannot be used."""
         name = asked.procedure
+        if self.fault is not None:
+            return Unusable(Problem("procedure", self.fault))
         kept = self._kept.get(record_key(asked.tenant, name))
         record = None if kept is None else _decoded(record_key(asked.tenant, name), kept.value)
         if kept is None or record is None:

@@ -49,7 +49,10 @@ def test_events_have_one_writer() -> None:
 
 
 def test_topics_that_meet_in_the_router_have_equal_partitions() -> None:
-    assert {topic.partitions for topic in ROUTER.reads} == {ROUTER_PARTITIONS}
+    # Every router reads all procedures.
+    met = set(ROUTER.reads) - {topics.PROCEDURES}
+    assert {topic.partitions for topic in met} == {ROUTER_PARTITIONS}
+    assert topics.PROCEDURES.partitions == 1
     assert topics.EVENTS.partitions == ROUTER_PARTITIONS
 
 
@@ -62,11 +65,14 @@ def test_a_dead_letter_topic_keeps_the_partition_and_the_size() -> None:
 
 
 def test_what_others_may_write_or_that_carries_work_has_dead_letters() -> None:
-    """Only what an application writes for itself does without them."""
+    """Only what an application writes for itself does without them.
+
+    And procedures: one that cannot be used stays where it lies, and whoever asks for it is told.
+    """
     without = {topic.name for topic in TOPICS.values() if not topic.dead_letters}
     own = {"execution.progress", "router.state", "executors.control", "locks.state"}
-    assert without == own
-    for name in without:
+    assert without == own | {"execution.procedures"}
+    for name in own:
         (writer,) = TOPICS[name].writers
         assert writer in PROCESSES
 

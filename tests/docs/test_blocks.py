@@ -27,6 +27,7 @@ from streams.commands import CONTROL_COMMAND, StepCommand
 from streams.events import EventRecord, decode_event
 from streams.lifecycle import TRANSITIONS
 from streams.plans import Plan
+from streams.procedures import ProcedureRequest
 from streams.progress import ProgressSnapshot
 from streams.reports import REPORT, OutputChunk
 from streams.topics import OUTPUT, TOPICS
@@ -92,6 +93,10 @@ def test_a_yaml_block_is_a_plan_or_a_part_of_one(block: Block, tmp_path: Path) -
             return
         parse(block.text, registry.load())
         return
+    if isinstance(document, dict) and "version" in document:
+        (tmp_path / "procedure.yaml").write_text(block.text)
+        assert main(["procedures", "lint", str(tmp_path)]) == 0
+        return
     if isinstance(document, dict) and "tenants" in document:
         Quotas.model_validate(document)
         return
@@ -153,6 +158,8 @@ def test_a_json_block_is_valid_for_what_it_shows(block: Block, tmp_path: Path) -
             case {"truncated_fields": fields_cut}:
                 assert shortened_fields(value).keys() == fields_cut.keys()
                 assert value["rest"]["topic"] == OUTPUT.name
+            case {"procedure": _}:
+                assert surplus(ProcedureRequest.model_validate(value)) == []
             case {"tool": _}:
                 admitted({"steps": [value]}, tmp_path)
             case {"hostname": _}:
@@ -228,3 +235,5 @@ def test_the_examples_of_the_pages_exist() -> None:
     bare = json.loads((ROOT / "streams" / "examples" / "execution-request.bare.json").read_text())
     shown = [value for block in ALL if block.info == "json" for value in values(block)]
     assert bare in shown
+    procedure = (ROOT / "demo" / "procedures" / "disk-check.yaml").read_text()
+    assert procedure.strip() in [block.text.strip() for block in ALL if block.info == "yaml"]

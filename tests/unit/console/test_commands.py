@@ -177,7 +177,7 @@ def test_a_database_that_is_away_is_said_without_its_password(
     ("arguments", "said"),
     [
         (["frobnicate"], "No such command"),
-        (["run"], "Missing argument"),
+        (["run"], "give the file of a plan, or --procedure NAME"),
         (["watch", "abc"], "'abc' is no execution id"),
         (["list", "--status", "happy"], "'happy' is no status"),
         (["list", "--limit", "0"], "--limit"),

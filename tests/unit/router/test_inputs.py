@@ -125,6 +125,38 @@ def test_an_item_of_a_list_is_never_an_expression() -> None:
     assert values == [SECOND_ORDER, "plain"]
 
 
+@pytest.mark.parametrize(
+    "for_each", ["inputs.x", "{{ inputs.x }}", "steps.{{ inputs.y }}.output.value", " inputs.x "]
+)
+def test_a_text_is_never_the_expression_of_a_loop(for_each: str) -> None:
+    simulation = Simulation()
+    steps = [{"id": "first", "tool": "noop"},
+             {"id": "second", "tool": "noop", "for_each": for_each,
+              "parameters": {"value": "{{ item }}"}}]  # fmt: skip
+    given = {"x": "steps.first.output.value", "y": "first"}
+    simulation.submit({"plan": plan({"x": {}, "y": {}}, *steps), "actor": "ann", "inputs": given})
+    (first,) = simulation.commands
+    simulation.report("started", first)
+    events = simulation.report("succeeded", first, output={"value": ["a secret"]})
+    assert len(simulation.commands) == 1
+    (failed,) = [event["data"] for event in events if event["type"] == "step.failed"]
+    assert "a list is needed" in failed["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "{{ inputs.steps }}",
+        ["{{ inputs.step }}"],
+        [{"tool": "noop", "compensate": "{{ inputs.step }}"}],
+    ],
+)
+def test_a_value_is_never_a_step(steps: Any) -> None:
+    step = {"tool": "noop", "when": "steps.x.output.secret == 'a'"}
+    body = {**plan({"step": {"type": "object"}, "steps": {"type": "list"}}), "steps": steps}
+    assert problems(body, {"step": step, "steps": [step]})[0][0].startswith("plan.steps")
+
+
 def test_a_literal_brace_is_written_as_a_text_of_the_language() -> None:
     assert run_with("x", {"value": "{{ '{{' }} {{ inputs.x }}"}) == {"value": "{{ x"}
 
@@ -132,7 +164,7 @@ def test_a_literal_brace_is_written_as_a_text_of_the_language() -> None:
 def test_conditions_and_expressions_name_the_inputs() -> None:
     simulation = Simulation()
     inputs = {"n": {"type": "integer"}, "names": {"type": "list"}}
-    steps: list[dict[str, Any]] = [
+    steps: list[Json] = [
         {"id": "no", "tool": "noop", "when": "inputs.n > 5"},
         {"id": "yes", "tool": "noop", "when": "{{ inputs.n < 5 }}",
          "parameters": {"value": "{{ inputs.n + 1 }}"}},

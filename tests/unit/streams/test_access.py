@@ -14,6 +14,7 @@ from streams.topics import (
     EVENTS,
     LOCKS_STATE,
     OUTPUT,
+    PROCEDURES,
     PROGRESS,
     REQUESTS,
     STEPS,
@@ -75,9 +76,10 @@ def test_nobody_but_the_administrator_may_do_more_than_read_and_write() -> None:
 
 def test_people_ask_and_look_and_nothing_else() -> None:
     people = named("people")
-    assert writes(people) == {REQUESTS.name, CONTROL.name}
+    assert writes(people) == {REQUESTS.name, CONTROL.name, PROCEDURES.name}
     letters = {topic.name for topic in DEAD_LETTERS.values()}
-    assert reads(people) == {EVENTS.name, OUTPUT.name, PROGRESS.name, LOCKS_STATE.name} | letters
+    seen = {EVENTS.name, OUTPUT.name, PROGRESS.name, LOCKS_STATE.name, PROCEDURES.name}
+    assert reads(people) == seen | letters
 
 
 def test_only_the_router_writes_steps() -> None:
