@@ -13,7 +13,9 @@ from console import coreyaml, plan_schema
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = plan_schema.schemas()
-PLANS = sorted((ROOT / "demo").rglob("*.yaml"))
+PLANS = sorted(
+    (*(ROOT / "demo" / "plans").glob("*.yaml"), *(ROOT / "demo" / "procedures").glob("*.yaml"))
+)
 PROCEDURES = [path for path in PLANS if path.parent.name == "procedures"]
 
 

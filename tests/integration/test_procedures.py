@@ -19,7 +19,7 @@ from console.exits import Exit
 from streams.ids import partition_for, route_key
 from streams.procedures import digest_of
 from streams.topics import DEAD_LETTERS, PROCEDURES, ROUTER_PARTITIONS, STEPS
-from tests.brokers import client_options, environment
+from tests.brokers import client_options, environment, remember
 from tests.harness import Harness
 from tests.integration.router_lab import RouterLab, router_lab
 from tests.integration.sink_lab import eventually
@@ -152,7 +152,7 @@ def test_what_ran_is_in_the_tables_and_is_shown(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
 ) -> None:
     stack = harness.stack
-    servers = str(stack.client_options["bootstrap.servers"])
+    servers = remember(stack.client_options)
     monkeypatch.chdir(tmp_path)
     settings = {
         **environment(servers),
