@@ -328,6 +328,8 @@ def test_a_script_of_the_library_needs_no_permission(tmp_path: Path) -> None:
         ("script", {"script": "x", "library": "name"}, "library"),
         ("script", {"script": "x", "interpreter": "perl"}, "interpreter"),
         ("script", {"script": "x", "cwd": "../etc"}, "cwd"),
+        ("script", {"script": "rm {{ steps.a.output.text }}"}, "script"),
+        ("script", {"script": "x", "interpreter": "{{ steps.a.output.text }}"}, "interpreter"),
         ("command", {"argv": []}, "argv"),
         ("command", {"argv": "ls -l"}, "argv"),
         ("command", {"argv": ["ls"], "exit_codes": [-1]}, "exit_codes[0]"),
