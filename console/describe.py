@@ -58,6 +58,8 @@ def meaning(parameter: Parameter) -> str:
         words.append(f"Where {rule.parameter} is {listed}, not {rule.text}: {rule.why}.")
     if parameter.needs:
         words.append(f"Only with {', '.join(parameter.needs)}.")
+    if parameter.literal:
+        words.append("Takes no template.")
     if parameter.lone:
         words.append("A single one needs no list.")
     if parameter.aliases:

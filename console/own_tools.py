@@ -13,12 +13,14 @@ import typer
 from console import terminal
 from console.exits import Exit, Failure
 from console.options import Json
-from console.text import count
+from console.text import count, one_line
 
 if TYPE_CHECKING:
     from toolmeta.registry import Registry
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+#: Characters of a fault that are shown; --json has all.
+_LONGEST: Final = 2_000
 _ENDINGS: Final = {"sh": "sh", "bash": "bash", "python3": "py", "pwsh": "ps1"}
 
 
@@ -75,10 +77,20 @@ def new(
     terminal.say(f"now: runstream tools lint {place}", "dim")
 
 
-def _first() -> Path:
+def _folders() -> tuple[Path, ...]:
+    from toolmeta.definitions import CatalogueError
     from toolmeta.own_tools import SETTING, folders_of
 
-    found = folders_of(os.environ.get(SETTING))
+    try:
+        return folders_of(os.environ.get(SETTING))
+    except CatalogueError as error:
+        raise Failure(str(error), Exit.USAGE) from None
+
+
+def _first() -> Path:
+    from toolmeta.own_tools import SETTING
+
+    found = _folders()
     if not found:
         hint = f"runstream tools new NAME DIR, or set {SETTING}"
         raise Failure("it is not known where to write it", Exit.USAGE, hint)
@@ -86,13 +98,15 @@ def _first() -> Path:
 
 
 def _registry(place: Path) -> Registry:
-    """The catalogue with the tools of this folder; raises Failure where one is wrong."""
+    """The catalogue with the tools of this folder and of the setting's; raises Failure where one
+    is wrong."""
     from toolmeta import definitions, registry
+    from toolmeta.own_tools import OwnTools
 
+    folders = {folder.resolve(): folder for folder in (*_folders(), place)}
     try:
-        found = registry.load(own=str(place))
-        found.refresh()
-        return found
+        own = OwnTools(*folders.values())
+        return registry.Registry(registry.load().all(), own=own)
     except definitions.CatalogueError as error:
         hint = f"runstream tools lint {place}"
         raise Failure(f"a definition there is wrong: {error}", Exit.FAILED, hint) from None
@@ -128,9 +142,9 @@ def lint(
 ) -> None:
     """Say everything that is wrong with definitions of your own. Exit code 1 where anything is."""
     from toolmeta import lint as linting
-    from toolmeta.own_tools import SETTING, folders_of
+    from toolmeta.own_tools import SETTING
 
-    places = paths or list(folders_of(os.environ.get(SETTING)))
+    places = paths or list(_folders())
     if not places:
         hint = f"runstream tools lint DIR, or set {SETTING}"
         raise Failure("there is nothing to look at", Exit.USAGE, hint)
@@ -139,7 +153,7 @@ def lint(
         terminal.data([asdict(fault) for fault in found.faults])
     else:
         for fault in found.faults:
-            terminal.say(str(fault), "red")
+            terminal.say(one_line(str(fault), _LONGEST), "red")
         looked = count(found.files, "definition")
         faults = f"{looked}, {count(len(found.faults), 'fault')}"
         terminal.say(faults, "red" if found.faults else "green")

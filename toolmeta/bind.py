@@ -75,7 +75,7 @@ def expect(tool: Tool, parameters: dict[str, Any]) -> Invocation | list[Problem]
     return Invocation(
         tool=tool.name,
         driver=tool.run.driver,
-        call=tool.run.call,
+        call=tool.run.call if tool.run.script is None else scripts.LIBRARY,
         host=host if type(host) is str else None,
         transient=tool.risk.transient,
         retry_safe=may_repeat(tool, values),

@@ -29,6 +29,11 @@ class Allowed(NamedTuple):
     secrets: bool
 
 
+_IN_CODE: Final = (
+    "holds {{ … }}: what a run fills in would become code that nobody has read; give it as an "
+    "argument or a variable, or put a script with braces into the library"
+)
+
 Check = Callable[[Any, str, Allowed, list[Problem]], None]
 
 _KINDS: Final = {
@@ -88,11 +93,11 @@ def compile_shape(shape: Shape, *, guarded: bool = False) -> Check:
             inner = _object(shape, guarded)
         case _:
             inner = _any(shape)
-    secret = shape.secret
+    secret, literal = shape.secret, shape.literal
 
     def check(value: Any, field: str, allowed: Allowed, problems: list[Problem]) -> None:
         if type(value) is str and allowed.references and is_reference(value):
-            fault = text_fault(value, _MAX_FREE_STRING)
+            fault = _IN_CODE if literal else text_fault(value, _MAX_FREE_STRING)
             if fault is not None:
                 problems.append(Problem(field, fault))
         elif secret_references.is_meant(value) and shape.type != "object":

@@ -13,6 +13,7 @@ from typing import Any, Final
 import yaml
 
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?|[+-]?\.(inf|nan)")
+_MAX_DEPTH: Final = 64
 #: The scalars that JSON has too, by the end of their tag.
 _PLAIN: Final = frozenset({"bool", "int", "float", "null", "str"})
 
@@ -25,6 +26,7 @@ def read(text: str) -> Any:
     """The document as plain objects; raises yaml.YAMLError or Misleading."""
     # The C loader is ten times as fast; where libyaml is missing the pure one reads the same.
     kind: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    _bound_depth(text, kind)
     loader = kind(text)
     try:
         root = loader.get_single_node()
@@ -35,6 +37,19 @@ def read(text: str) -> Any:
         return loader.construct_document(root)
     finally:
         loader.dispose()
+
+
+def _bound_depth(text: str, kind: Any) -> None:
+    """Raises Misleading where the text is nested so deep that composing it, which goes by
+    recursion, could run out of stack."""
+    depth = 0
+    for event in yaml.parse(text, Loader=kind):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                raise Misleading(f"{_line(event)}: nested deeper than {_MAX_DEPTH} levels")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def _faults(loader: Any, root: yaml.Node) -> Iterator[str]:
@@ -92,5 +107,6 @@ def _shown(key: yaml.Node) -> str:
     return str(key.value) if isinstance(key, yaml.ScalarNode) else "a list or mapping"
 
 
-def _line(node: yaml.Node) -> str:
-    return f"line {node.start_mark.line + 1}"
+def _line(node: yaml.Node | yaml.Event) -> str:
+    mark = node.start_mark
+    return f"line {mark.line + 1}" if mark is not None else "somewhere"

@@ -35,9 +35,15 @@ Stamp = tuple[tuple[str, int, int, int, int], ...]
 
 
 def folders_of(path: str | None) -> tuple[Path, ...]:
-    """The folders of the setting, each once."""
-    words = (path or "").split(os.pathsep)
-    return tuple(dict.fromkeys(Path(word.strip()) for word in words if word.strip()))
+    """The folders of the setting, each once; raises `CatalogueError` where one is not absolute."""
+    words = [word.strip() for word in (path or "").split(os.pathsep)]
+    found = tuple(dict.fromkeys(Path(word) for word in words if word))
+    for folder in found:
+        if not folder.is_absolute():
+            # Each process has a current folder of its own.
+            message = f"{SETTING}: {folder} is no absolute folder; write $PWD/{folder}"
+            raise CatalogueError(message)
+    return found
 
 
 class OwnTools:

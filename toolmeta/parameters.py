@@ -56,6 +56,7 @@ _APPLIES: Final[dict[str, frozenset[str]]] = {
     "lone": frozenset({"array"}),
     "secret": frozenset({"string", "any"}),
     "refused_options": frozenset({"string"}),
+    "literal": frozenset({"string"}),
 }
 
 
@@ -83,6 +84,9 @@ class Shape(BaseModel):
     lone: bool = Field(default=False, description="a single item needs no list")
     secret: bool = Field(
         default=False, description="a secret reference is accepted; never part of an argv"
+    )
+    literal: bool = Field(
+        default=False, description="takes no template: what stands there is code, and is approved"
     )
     refused_options: tuple[OptionName, ...] = Field(
         default=(), description="long options that the text may neither name nor abbreviate"

@@ -8,18 +8,15 @@ from dataclasses import replace
 from typing import Any, Final
 
 from drivers.command import CommandDriver
-from drivers.connections import Connection
 from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.errors import fail
-from drivers.scripts import loader
+from drivers.scripts import loader, permission
 from drivers.scripts.task import Task, task_of
 from drivers.step_connection import connection_of_step
 from toolmeta.bind import MAX_ARGV_BYTES
 from toolmeta.invocation import Invocation
 
 DIGEST: Final = "script_sha256"
-_COMMANDS: Final = "RUNSTREAM_ALLOW_COMMANDS"
-_SCRIPTS: Final = "RUNSTREAM_ALLOW_SCRIPTS"
 
 
 class ScriptDriver:
@@ -38,8 +35,9 @@ class ScriptDriver:
         where = await connection_of_step(invocation, context)
         if isinstance(where, Failure):
             return where
-        if not _allowed(task, where, context):
-            return fail(invocation, "capability_missing", _refusal(task, where))
+        refused = permission.refusal(invocation, context, where)
+        if refused is not None:
+            return refused
         if task.script is not None:
             context.evidence[DIGEST] = task.script.digest
         if where.kind == "powershell":
@@ -65,30 +63,6 @@ def _fault(task: Task) -> str | None:
             "started with: give them as input"
         )
     return None
-
-
-def _allowed(task: Task, where: Connection, context: RunContext) -> bool:
-    if task.own:
-        return True
-    settings = context.resources.settings
-    places = settings.allow_commands if task.script is None else settings.allow_scripts
-    return places.here if where.kind == "local" else places.host(where.address)
-
-
-def _refusal(task: Task, where: Connection) -> str:
-    what = "a command" if task.script is None else "a script"
-    setting = _COMMANDS if task.script is None else _SCRIPTS
-    place = "on its own machine" if where.kind == "local" else f"on {_named(where)}"
-    entry = "local" if where.kind == "local" else where.address
-    return (
-        f"this executor runs {what} of a plan {place} only where its operator allows it: with "
-        f"{entry} in {setting}, or as a script of the library (RUNSTREAM_TOOLS_PATH); nothing was "
-        "started"
-    )
-
-
-def _named(where: Connection) -> str:
-    return where.name if where.name == where.address else f"{where.name} ({where.address})"
 
 
 def _finished(outcome: Outcome, task: Task) -> Outcome:

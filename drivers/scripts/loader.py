@@ -18,7 +18,8 @@ from toolmeta.invocation import Invocation
 
 #: Exit code of the loader where it starts nothing; what it says then begins with its token.
 _NOT_STARTED: Final = 125
-_LOADER: Final = r"""
+# A shell of the Korn family closes 3 for what it starts, unless the start itself names it.
+LOADER: Final = r"""
 rs_t=$1 rs_n=$2 rs_d=$3
 shift 3
 rs_stop() { printf '%s\n%s\n' "$rs_t" "$1" >&2; exit 125; }
@@ -39,6 +40,7 @@ if [ -n "$rs_n" ]; then
   rm -f "$rs_f"
   umask "$rs_u"
   [ -r /dev/fd/3 ] || rs_stop "there is no /dev/fd to read the script from"
+  exec "$@" 3<&3
 fi
 exec "$@"
 """
@@ -94,7 +96,7 @@ def program_of(task: Task, invocation: Invocation) -> Invocation:
     said = tuple((rf"(?<={token}\n){sentence}", name) for sentence, name in _CLASSES)
     return replace(
         called,
-        argv=("/bin/sh", "-c", _LOADER, "sh", token, size, task.folder or "", *words),
+        argv=("/bin/sh", "-c", LOADER, "sh", token, size, task.folder or "", *words),
         stdin=text + called.stdin if called.stdin else text,
         failures=(*said, *invocation.failures),
         # Also where the caller expects the exit code of the loader.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from drivers.connections import Connection
 from drivers.context import Failure, RunContext
 from drivers.errors import fail, secret_failure
+from drivers.scripts import permission
 from drivers.secret_manifests import values_within
 from drivers.secret_places import Placed
 from drivers.secret_use import SecretError
@@ -40,6 +41,9 @@ async def resolved(unresolved: Unresolved, context: RunContext) -> Invocation | 
         if isinstance(found, Failure):
             return found
         where = found
+        refused = permission.refusal(expected, context, where)
+        if refused is not None:
+            return refused
     try:
         values, uses = await store.resolved(unresolved.tool, command, unresolved.given, where)
         await context.secrets_used(uses)

@@ -58,6 +58,18 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_file_name_forges_a_line_of_lint(tmp_path: Path, capsys: Capture) -> None:
+    folder = tmp_path / "automation"
+    folder.mkdir(mode=0o755)
+    tmp_path.chmod(0o755)
+    (folder / "a\nb.yaml: all is well.yaml").write_text("name: [")
+    (folder / "a\nb.yaml: all is well.yaml").chmod(0o644)
+    folder.chmod(0o755)
+    assert main(["tools", "lint", str(tmp_path)]) == Exit.FAILED
+    told = capsys.readouterr().err.splitlines()
+    assert not any(line.startswith("b.yaml") for line in told)
+
+
 def test_lint_tells_faults_and_ends_with_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +260,37 @@ def test_other_variables_are_taken() -> None:
     assert {f"{name}=x" for name in names} <= set(lines)
 
 
+@pytest.fixture
+def fake_pwsh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A fake pwsh: it writes its arguments, the words that it is given, and the script."""
+    if shutil.which("pwsh") is not None:
+        pytest.skip("pwsh is installed")
+    # Not below the folder of the test, which the users of steps may not enter.
+    folder = Path(tempfile.mkdtemp(prefix="fake-pwsh-"))
+    folder.chmod(0o755)
+    (folder / "pwsh").write_text(
+        '#!/bin/sh\nprintf "%s\\n" "$@"; echo "$RUNSTREAM_SCRIPT_WORDS"; cat /dev/fd/3\n'
+    )
+    (folder / "pwsh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    yield
+    shutil.rmtree(folder)
+
+
+@pytest.mark.usefixtures("fake_pwsh")
+def test_powershell_on_linux_gets_words_as_data_beside_one_constant_text() -> None:
+    """PowerShell would read words on its command line as code and as options."""
+    seen = []
+    for word in ("-Verbose", "$(id)", "'; id #"):
+        given = {"script": "$args[0] # text", "interpreter": "pwsh", "arguments": [word, "b"]}
+        lines = output(attempt("script", given)[0])["stdout"]
+        assert json.loads(lines[-2]) == [word, "b"]
+        assert lines[-1] == "$args[0] # text"
+        seen.append(lines[:-2])
+    assert seen[0] == seen[1] == seen[2]
+    assert seen[0][:4] == ["-NoLogo", "-NoProfile", "-NonInteractive", "-Command"]
+
+
 @pytest.mark.root_only
 def test_nothing_outlives_a_script_of_an_executor_that_is_root() -> None:
     text = "setsid sleep 600 >/dev/null 2>&1 & echo $!"
@@ -293,6 +328,8 @@ def test_a_script_of_the_library_needs_no_permission(tmp_path: Path) -> None:
         ("script", {"script": "x", "library": "name"}, "library"),
         ("script", {"script": "x", "interpreter": "perl"}, "interpreter"),
         ("script", {"script": "x", "cwd": "../etc"}, "cwd"),
+        ("script", {"script": "rm {{ steps.a.output.text }}"}, "script"),
+        ("script", {"script": "x", "interpreter": "{{ steps.a.output.text }}"}, "interpreter"),
         ("command", {"argv": []}, "argv"),
         ("command", {"argv": "ls -l"}, "argv"),
         ("command", {"argv": ["ls"], "exit_codes": [-1]}, "exit_codes[0]"),

@@ -216,3 +216,19 @@ def test_the_rules_are_asked_about_the_address_of_the_asset_too(store: Given) ->
         assert (use.destination, use.address) == ("win-01", usual)
         (_, asked) = store.asked[-1]
         assert (asked.destination, asked.address) == ("win-01", usual)
+
+
+@pytest.mark.parametrize(
+    ("tool", "given"),
+    [("command", {"argv": ["id"]}), ("script", {"script": "id"})],
+)
+def test_a_script_that_may_not_run_reads_no_secret(tool: str, given: dict[str, Any]) -> None:
+    source = Given({"env/TOKEN": "s3cret"})
+    reference = {"type": "secret", "path": "env/TOKEN"}
+    sent = command(
+        tool=tool, parameters={**given, "env": {"TOKEN": reference}}, secret_paths=["/env/TOKEN"]
+    )
+    found = secret_kit.bound(source, sent, drivers=("script",))
+    assert isinstance(found, Failure) and found.error_class == "capability_missing"
+    assert "RUNSTREAM_ALLOW_" in found.message
+    assert source.asked == []

@@ -55,3 +55,10 @@ def test_the_light_of_a_camera_says_whether_it_is_on() -> None:
     assert tool is not None
     assert "on" in tool.output["properties"]
     assert "true" not in tool.output["properties"]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "a: " + "{b: " * 3_000, "- " * 50_000 + "x"])
+def test_what_is_nested_too_deep_is_refused_and_ends_no_process(text: str) -> None:
+    """The C loader composes by recursion, and would run out of stack."""
+    with pytest.raises(CatalogueError, match="line 1: nested deeper than 64 levels"):
+        as_json(text, "automation", "deep")

@@ -131,6 +131,11 @@ def test_a_script_that_others_can_write_is_refused(folder: Path) -> None:
         made(folder)
 
 
+def test_a_folder_that_depends_on_where_one_stands_is_refused() -> None:
+    with pytest.raises(CatalogueError, match=r"RUNSTREAM_TOOLS_PATH: tools is no absolute folder"):
+        folders_of("/srv/tools:tools")
+
+
 def test_two_folders_stand_beside_each_other_and_shadow_nothing(
     folder: Path, tmp_path: Path
 ) -> None:
