@@ -16,7 +16,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Literal
 
 from drivers.code_paths import misspelt
 from drivers.context import Failure, RunContext
@@ -27,6 +27,8 @@ from toolmeta.invocation import Invocation
 
 SETTING: Final = "RUNSTREAM_TRANSFER_FOLDERS"
 LIBRARY: Final = "RUNSTREAM_LIBRARY_FOLDERS"
+#: Where a path of a plan may lie: in the part of its tenant, in the operator's library, or either.
+Allowed = Literal["transfers", "library", "either"]
 #: Of what is read or written at a time.
 PIECE_BYTES: Final = 256 * 1024
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -85,10 +87,10 @@ class TransferFiles:
 
     @contextmanager
     def reading(
-        self, field: str, text: str, most_bytes: int, *, library: bool = False
+        self, field: str, text: str, most_bytes: int, allowed: Allowed = "transfers"
     ) -> Iterator[tuple[BinaryIO, int]]:
         """The file, open for reading, and its size; raises Unusable."""
-        named = self.named(field, text, library=library)
+        named = self.named(field, text, allowed)
         with self.below(named, make=False) as folder:
             try:
                 descriptor = os.open(named.parts[-1], _READ, dir_fd=folder)
@@ -179,40 +181,36 @@ class TransferFiles:
             message = f"{named.text[:300]} can be written by the programs of steps"
             raise self._refused(named.field, message)
 
-    def named(self, field: str, text: str, *, library: bool = False) -> Named:
-        """A path of the plan, in the part of its tenant; with `library` also in the library.
-
-        Raises Unusable.
-        """
+    def named(self, field: str, text: str, allowed: Allowed = "transfers") -> Named:
+        """A path of the plan, in the part of its tenant or in the library; raises Unusable."""
         reason = misspelt(text)
         if reason is not None:
-            raise self._refused(field, reason)
+            raise self._refused(field, reason, allowed)
         usual = plain(text) or ""
-        for folder in self._folders:
+        for folder in self._folders if allowed != "library" else ():
             own = f"{folder}/{self._tenant}"
             if usual != own and inside(usual, [own]):
                 return Named(field, text, folder, tuple(usual[len(folder) + 1 :].split("/")))
         # The library is for all tenants, a folder of transfers inside it is not.
-        if library and not inside(usual, self._folders):
+        if allowed != "transfers" and not inside(usual, self._folders):
             for folder in self._library:
                 if usual != folder and inside(usual, [folder]):
                     return Named(field, text, folder, tuple(usual[len(folder) + 1 :].split("/")))
-        reason = f"{text[:300]} is in no folder that may be used"
-        if library:
-            listed = ", ".join(self._library) or "none"
-            reason = f"{reason}, nor in the library ({LIBRARY}: {listed})"
-        raise self._refused(field, reason)
+        raise self._refused(field, f"{text[:300]} is in no folder that may be used", allowed)
 
     def is_tenants(self, text: str) -> bool:
         """Whether the path is the tenant's own part of a folder."""
         return plain(text) in {f"{folder}/{self._tenant}" for folder in self._folders}
 
-    def _refused(self, field: str, reason: str) -> Unusable:
-        listed = ", ".join(f"{folder}/{self._tenant}" for folder in self._folders) or "none"
-        message = (
-            f"{field}: {reason}; the operator of this executor names the folders of transfers in "
-            f"{SETTING} (for this tenant: {listed})"
-        )
+    def _refused(self, field: str, reason: str, allowed: Allowed = "transfers") -> Unusable:
+        told = []
+        if allowed != "library":
+            listed = ", ".join(f"{folder}/{self._tenant}" for folder in self._folders) or "none"
+            told.append(f"the folders of transfers in {SETTING} (for this tenant: {listed})")
+        if allowed != "transfers":
+            listed = ", ".join(self._library) or "none"
+            told.append(f"those of the library in {LIBRARY} ({listed})")
+        message = f"{field}: {reason}; the operator of this executor names {' and '.join(told)}"
         return self.fail("capability_missing", message)
 
     @contextmanager

@@ -86,10 +86,11 @@ async def _source(stack: AsyncExitStack, invocation: Invocation, context: RunCon
         return Text(str(arguments["content"]).encode())
     files = TransferFiles(invocation, context)
     if arguments.get("source") is not None:
-        opened = files.reading("source", str(arguments["source"]), MOST_FILE_BYTES, library=True)
+        opened = files.reading("source", str(arguments["source"]), MOST_FILE_BYTES, "either")
         return OwnFile(*await stack.enter_async_context(threaded(opened)))
     name = str(arguments["template"])
-    reading = files.reading("template", name, MOST_TEMPLATE_BYTES, library=True)
+    # What a tenant could write itself is no template: it is the executor's user who renders it.
+    reading = files.reading("template", name, MOST_TEMPLATE_BYTES, "library")
     async with threaded(reading) as (file, size):
         text = await in_thread(file.read, size)
     try:

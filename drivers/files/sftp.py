@@ -76,20 +76,44 @@ class SftpPlace:
     async def reading(self, path: str) -> AsyncIterator[Reading]:
         """The file, open."""
         async with AsyncExitStack() as stack:
+            usual = _usual(self, path)
             try:
-                file = await self._asked(
-                    self._client.open(_usual(self, path), asyncssh.FXF_READ, encoding=None)
-                )
+                # To open a pipe waits for its other end, and to open a device can do something.
+                found = self._entry(path, await self._asked(self._client.stat(usual)))
+                if found.kind != "file":
+                    raise self._no_file(path)
+                file = await self._asked(self._client.open(usual, asyncssh.FXF_READ, encoding=None))
                 stack.push_async_callback(self._closed, file)
                 entry = self._entry(path, await self._asked(file.stat()))
             except (asyncssh.Error, OSError, NoAnswer) as error:
                 raise self.unusable(path, error) from None
             if entry.kind != "file":
-                raise self.fail("invalid_parameters", f"{path[:300]} on {self.name} is no file")
+                raise self._no_file(path)
             if entry.size > MOST_FILE_BYTES:
                 message = f"{path[:300]} on {self.name} has more than {MOST_FILE_BYTES} bytes"
                 raise self.fail("invalid_parameters", message)
-            yield _Opened(self, path, file, entry)
+            opened = _Opened(self, path, file, entry)
+            if not entry.size:
+                await self._really_empty(path, file)
+            yield opened
+
+    def _no_file(self, path: str) -> Unusable:
+        return self.fail("invalid_parameters", f"{path[:300]} on {self.name} is no file")
+
+    async def _really_empty(self, path: str, file: sftp_pieces.File) -> None:
+        """Raises Unusable for files of /proc and /sys, which say that they are empty and are not.
+
+        What they hold is made while it is read, so there is no size to move or to compare.
+        """
+        try:
+            first = await self._asked(file.read(1, 0))
+        except asyncssh.SFTPEOFError:
+            return
+        except (asyncssh.Error, OSError, NoAnswer) as error:
+            raise self.unusable(path, error) from None
+        if first:
+            message = f"{path[:300]} on {self.name} does not say its size; read it with cat"
+            raise self.fail("invalid_parameters", message)
 
     def part(self, path: str) -> AbstractAsyncContextManager[Part]:
         """A new file that may take the place of `path`."""

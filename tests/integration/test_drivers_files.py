@@ -164,6 +164,17 @@ def test_what_the_login_may_not(host: Host, folder: Path) -> None:
     failed(host.ran("file_put", path=f"{folder}/absent/file", content="x"), "not_found")
 
 
+def test_what_only_looks_empty(host: Host, folder: Path) -> None:
+    (folder / "empty").touch()
+    found = host.done("file_get", path=f"{folder}/empty", content=True)
+    assert (found["bytes"], found["content"], found["sha256"]) == (0, "", sha(b""))
+    told = failed(host.ran("file_get", path="/proc/version", content=True), "invalid_parameters")
+    assert "cat" in told
+    os.mkfifo(folder / "pipe", 0o644)
+    for path in (f"{folder}/pipe", "/dev/null", "/etc"):
+        assert "no file" in failed(host.ran("file_get", path=path), "invalid_parameters")
+
+
 def test_a_link_is_no_file(host: Host, folder: Path) -> None:
     (folder / "real").write_text("kept")
     (folder / "link").symlink_to(folder / "real")

@@ -87,6 +87,12 @@ def test_by_the_tool(tmp_path: Path) -> None:
     assert "+Welcome to web-01.\n" in done["diff"]
     again = succeeded(ran(configured, "file_put", **put, variables={"name": "web-01"}))
     assert not again["changed"]
+    # What a plan could have written is none.
+    (tmp_path / "transfer" / "acme" / "own.j2").write_text("{{ 1 }}")
+    own = {**put, "template": f"{tmp_path}/transfer/acme/own.j2"}
+    told = failed(ran(configured, "file_put", **own), "capability_missing")
+    assert f"RUNSTREAM_LIBRARY_FOLDERS ({tmp_path}/library)" in told
+    assert "TRANSFER" not in told
     told = failed(ran(configured, "file_put", **put), "invalid_parameters")
     assert told.endswith("cannot be rendered: line 1: 'name' is undefined")
     assert Path(put["path"]).read_text() == "Welcome to web-01.\n"
