@@ -255,6 +255,10 @@ DAY_ONE: Final[dict[str, Call]] = {
         bad={"path": "{folder}/secret", "line": "b 2"},
         bad_ends="capability_missing",
     ),
+    "rsync": _call(
+        {"source": "{folder}/tree/", "destination": "{folder}/tree/"},
+        bad={"source": "{folder}/gone", "destination": "{folder}/tree/"},
+    ),
     "unarchive": _call(
         {"path": "{folder}/gone", "destination": "{folder}/out", "creates": "{folder}/numbers"},
         bad={"path": "{folder}/secret", "destination": "{folder}/out"},
