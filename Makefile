@@ -42,7 +42,8 @@ test: $(VENV)/.installed ## All tests, with a real broker and a real database
 # What CI has no time for; see tests/sizes.py.
 LONG := locks cancel_phases router_crashes
 long: $(VENV)/.installed ## Tests of locks, cancels, crashes and sizes in full length
-	LONG_TESTS=1 $(PYTEST) $(LONG:%=tests/integration/test_%.py) tests/tools/odd/test_sizes.py
+	LONG_TESTS=1 $(PYTEST) $(LONG:%=tests/integration/test_%.py) tests/tools/odd/test_sizes.py \
+		tests/tools/test_line_in_file.py tests/tools/test_accounts.py
 
 unit: $(VENV)/.installed ## The tests that need no broker and no database
 	$(PYTEST) $(UNIT) tests/docs/test_names.py tests/docs/test_blocks.py
