@@ -42,6 +42,7 @@ test: $(VENV)/.installed ## All tests, with a real broker and a real database
 # What CI has no time for; see tests/sizes.py.
 LONG := integration/test_locks integration/test_cancel_phases integration/test_router_crashes
 LONG += integration/test_file_sizes tools/odd/test_sizes tools/test_errors chaos/test_kill
+LONG += tools/test_line_in_file tools/test_accounts
 long: $(VENV)/.installed ## Tests of locks, cancels, crashes and sizes in full length
 	LONG_TESTS=1 $(PYTEST) $(LONG:%=tests/%.py)
 

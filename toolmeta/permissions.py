@@ -60,6 +60,8 @@ ABOVE_EFFECT: Final[dict[str, tuple[Literal["execute", "admin"], str]]] = {
     "iptables": ("admin", "changes what may reach the machine"),
     "passwd": ("admin", "changes who may log in"),
     "sudo": ("admin", "runs the plan's program as another user"),
+    "group": ("admin", "changes groups"),
+    "user": ("admin", "changes who may log in, and groups"),
     "useradd": ("admin", "changes who may log in"),
     "usermod": ("admin", "changes who may log in, and groups"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import random
@@ -14,9 +15,14 @@ from typing import Any
 
 import pytest
 
+from drivers.resources import Resources
+from tests.driver_kit import Run, settings
 from tests.tools.driven import answer, failure, for_everybody
 from tests.tools.odd.test_file_names import LINE_BREAK, NAMES
 from tests.tools.running import program
+from toolmeta.bind import bind
+from toolmeta.invocation import Invocation
+from toolmeta.registry import load
 
 
 @pytest.fixture
@@ -261,3 +267,32 @@ def test_what_may_not_be_read_or_is_not_there(source: Path, place: Path) -> None
         refused = failure(tool, asked, step_user="nobody")
         assert refused.error_class == wanted, (asked, refused)
     assert sorted(path.name for path in place.iterdir()) == ["source", "t.tar"]
+
+
+@pytest.mark.parametrize("tool", ["archive", "unarchive"])
+def test_a_cancel_in_the_middle_leaves_what_was_there(place: Path, tool: str) -> None:
+    """Neither half an archive nor half a file, nor anything that was written aside."""
+    (place / "big").write_bytes(random.Random(1).randbytes(1_000_000) * 200)
+    (place / "out").mkdir()
+    (place / "out/big").write_text("old\n")
+    subprocess.run(["tar", "-cf", place / "t.tar", "-C", place, "big"], check=True)
+    (place / "old.zip").write_text("old\n")
+    asked = {
+        "archive": {"sources": str(place / "big"), "path": str(place / "old.zip")},
+        "unarchive": {"path": str(place / "t.tar"), "destination": str(place / "out")},
+    }[tool]
+    definition = load().get(tool)
+    assert definition is not None
+    invocation = bind(definition, asked)
+    assert isinstance(invocation, Invocation)
+
+    async def cancelled() -> None:
+        opened = Resources(settings(root_tools=(tool,)))
+        try:
+            await Run(opened, invocation).cancelled(lambda: any(place.rglob(".runstream-*")))
+        finally:
+            await opened.close()
+
+    asyncio.run(cancelled())
+    assert (place / "old.zip").read_text() == (place / "out/big").read_text() == "old\n"
+    assert not list(place.rglob(".runstream-*"))

@@ -10,8 +10,13 @@ from typing import Any
 
 import pytest
 
-from tests.tools.driven import answer, failure, for_everybody
+from drivers.context import Success
+from tests.sizes import LONG
+from tests.tools.driven import answer, failure, for_everybody, outcomes
 from tests.tools.odd.test_file_names import NAMES
+
+#: Bytes of a large file; less in CI, all of it with `make long`.
+LARGE = 100_000_000 if LONG else 10_000_000
 
 
 @pytest.fixture
@@ -52,22 +57,32 @@ CASES: dict[str, tuple[bytes, dict[str, Any], bytes]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", sorted(CASES))
-def test_a_line_and_nothing_twice(place: Path, case: str) -> None:
-    before, asked, after = CASES[case]
-    file = place / "file"
-    file.write_bytes(before)
-    given = {"path": str(file), **asked}
-    planned = root(**given, dry_run=True)
-    assert (planned["changed"], file.read_bytes()) == (True, before)
-    done = root(**given)
-    assert (done["changed"], file.read_bytes()) == (True, after)
-    assert done["diff"] == planned["diff"] != ""
-    inode = file.stat().st_ino
-    again = root(**given)
-    assert (again["changed"], again["diff"], again["lines_changed"]) == (False, "", 0)
-    assert (file.read_bytes(), file.stat().st_ino) == (after, inode)
-    assert [path.name for path in place.iterdir()] == ["file"]
+def test_a_line_and_nothing_twice(place: Path) -> None:
+    """Every case by one executor, in three rounds: what would be done, done, and nothing to do."""
+    for name, (before, _, _) in CASES.items():
+        (place / name).write_bytes(before)
+    calls = [{"path": str(place / name), **asked} for name, (_, asked, _) in CASES.items()]
+
+    def round_of(**more: Any) -> list[dict[str, Any]]:
+        found = outcomes("line_in_file", *({**call, **more} for call in calls), as_root=True)
+        assert all(isinstance(one, Success) for one in found), found
+        return [dict(one.output or {}) for one in found]
+
+    planned = round_of(dry_run=True)
+    for name, (before, _, _) in CASES.items():
+        assert (place / name).read_bytes() == before
+    done = round_of()
+    inodes = {name: (place / name).stat().st_ino for name in CASES}
+    again = round_of()
+    for (name, (_, _, after)), would, did, idle in zip(
+        CASES.items(), planned, done, again, strict=True
+    ):
+        assert (place / name).read_bytes() == after, name
+        assert would["changed"] is did["changed"] is True, name
+        assert would["diff"] == did["diff"] != "", name
+        assert (idle["changed"], idle["diff"], idle["lines_changed"]) == (False, "", 0), name
+        assert (place / name).stat().st_ino == inodes[name], name
+    assert sorted(path.name for path in place.iterdir()) == sorted(CASES)
 
 
 @pytest.mark.root_only
@@ -98,11 +113,11 @@ def test_create_and_absent_without_a_file(place: Path) -> None:
     assert root(path=str(file), line="a", create=True)["changed"] is False
 
 
-def test_a_file_of_100_mb(place: Path) -> None:
+def test_a_large_file(place: Path) -> None:
     file = place / "large"
     block = b"".join(b"line %d of a file\n" % number for number in range(50_000))
     with file.open("wb") as target:
-        for _ in range(100_000_000 // len(block)):
+        for _ in range(LARGE // len(block)):
             target.write(block)
         target.write(b"last=1\n")
     wanted = hashlib.sha256(file.read_bytes().replace(b"last=1", b"last=2")).hexdigest()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from urllib.parse import urlsplit
 
-from toolmeta.programs import running, tunnel
+from toolmeta.programs import running, ssh_login
 from toolmeta.programs.report import Fields
 
 #: Constant text, which reads the login from its environment.
@@ -66,28 +64,6 @@ def environment(given: Fields) -> dict[str, str]:
 
 def _ssh(given: Fields) -> str:
     """The command line of ssh, which a shell reads for git."""
-    key, known_hosts = given.get("ssh_key"), given.get("known_hosts")
-    words = "ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o ForwardAgent=no"
-    words += " -o PermitLocalCommand=no -o ClearAllForwardings=yes -o ConnectTimeout=20"
-    if key is not None:
-        words += f" -F /dev/null -o IdentitiesOnly=yes -o IdentityFile={_in_memory(key)}"
-    if known_hosts is not None:
-        words += (
-            f" -o GlobalKnownHostsFile=/dev/null -o UserKnownHostsFile={_in_memory(known_hosts)}"
-        )
-    server = _SERVER.match(given["repo"])
-    if server is not None and tunnel.proxy() is not None:
-        # To this server, whatever ssh is asked for: where a submodule names another one, the key of
-        # the host does not fit.
-        host, port = server[1] or server[3], server[2] or "22"
-        script = _in_memory(getattr(tunnel, "SOURCE"))  # noqa: B009 (set where it was loaded)
-        words += f' -o "ProxyCommand={sys.executable} -I {script} {host.strip("[]")} {port}"'
-    return words
-
-
-def _in_memory(text: str) -> str:
-    """The path of a file that is on no disk, and gone when this process ends."""
-    file = os.memfd_create("runstream")
-    os.fchmod(file, 0o600)
-    os.write(file, (text.rstrip("\n") + "\n").encode())
-    return f"/proc/{os.getpid()}/fd/{file}"
+    found = _SERVER.match(given["repo"])
+    server = None if found is None else (found[1] or found[3], found[2] or "22")
+    return ssh_login.command_line(given.get("ssh_key"), given.get("known_hosts"), server)

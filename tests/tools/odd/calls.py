@@ -255,6 +255,14 @@ DAY_ONE: Final[dict[str, Call]] = {
         bad={"path": "{folder}/secret", "line": "b 2"},
         bad_ends="capability_missing",
     ),
+    "rsync": _call(
+        {"source": "{folder}/tree/", "destination": "{folder}/tree/"},
+        bad={"source": "{folder}/gone", "destination": "{folder}/tree/"},
+    ),
+    "group": _call({"name": "root"}, bad={"name": "rs-odd-group"}, bad_ends="capability_missing"),
+    "user": _call(
+        {"name": "root", "home": "/root"}, bad={"name": "rs-odd"}, bad_ends="capability_missing"
+    ),
     "unarchive": _call(
         {"path": "{folder}/gone", "destination": "{folder}/out", "creates": "{folder}/numbers"},
         bad={"path": "{folder}/secret", "destination": "{folder}/out"},

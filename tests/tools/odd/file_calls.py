@@ -108,6 +108,11 @@ def _comment_changed(path: Path) -> Facts:
     return {"exit_code": 0}
 
 
+def _group_changed(path: Path) -> Facts:
+    assert (path / "etc" / "group").read_text() == "was:x:901:\n"
+    return {"changed": True, "gid": 901}
+
+
 def _mode_changed(path: Path) -> Facts:
     assert path.stat().st_mode & 0o777 == 0o640
     return {"exit_code": 0}
@@ -198,6 +203,13 @@ FILES: Final[dict[str, FileCall]] = {
         "paths",
     ),
     "head": _reads({}, lambda path: {"lines": path.read_text().splitlines()}),
+    "group": FileCall(
+        _accounts,
+        lambda path: {"prefix": path, "name": "was", "gid": 901},
+        _group_changed,
+        denied="capability_missing",
+        absent="not_found",
+    ),
     "kubectx": FileCall(
         _cluster,
         lambda path: {"kubeconfig": path},
@@ -260,6 +272,13 @@ FILES: Final[dict[str, FileCall]] = {
     ),
     "tail": _reads({}, lambda path: {"lines": path.read_text().splitlines()}),
     "uniq": _reads({}, lambda path: {"groups": [{"text": f"{token(path)} x", "times": 1}]}),
+    "user": FileCall(
+        _accounts,
+        lambda path: {"prefix": path, "name": "was", "comment": "changed"},
+        lambda path: {**_comment_changed(path), "changed_fields": ["comment"]},
+        denied="capability_missing",
+        absent="not_found",
+    ),
     "useradd": FileCall(
         _accounts,
         lambda path: {"prefix": path, "name": "added", "create_home": False},
