@@ -25,6 +25,7 @@ from tests.integration.router_lab import RouterLab, router_lab
 from tests.integration.sink_lab import eventually
 from tests.integration.test_router_group import USED
 
+ROOT = Path(__file__).parents[2]
 Capture = pytest.CaptureFixture[str]
 
 #: What a router of plans with tools of the catalogue needs more than one of test tools.
@@ -64,7 +65,8 @@ def lab(
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
         for name in ("router-1", "router-2"):
-            made.start(name)
+            # Not that of the tests' own stack, by which everybody may apply.
+            made.start(name, policy=ROOT / "authority" / "default_policy.yaml")
         made.until(lambda: len(made.members()) == 2 and all(made.members().values()), "joined")
         yield made
 

@@ -130,7 +130,7 @@ def test_an_item_of_a_list_is_never_an_expression() -> None:
 )
 def test_a_text_is_never_the_expression_of_a_loop(for_each: str) -> None:
     simulation = Simulation()
-    steps = [{"id": "first", "tool": "noop"},
+    steps: list[Json] = [{"id": "first", "tool": "noop"},
              {"id": "second", "tool": "noop", "for_each": for_each,
               "parameters": {"value": "{{ item }}"}}]  # fmt: skip
     given = {"x": "steps.first.output.value", "y": "first"}
