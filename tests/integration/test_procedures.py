@@ -154,7 +154,7 @@ def test_what_ran_is_in_the_tables_and_is_shown(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
 ) -> None:
     stack = harness.stack
-    servers = str(stack.client_options["bootstrap.servers"])
+    servers = stack.bootstrap_servers
     monkeypatch.chdir(tmp_path)
     settings = {
         **environment(servers),
