@@ -130,6 +130,12 @@ def test_a_request_right_after_an_apply_finds_it_on_every_router(
         lab.flush()
         assert main([*submit, "--inputs", _inputs({"path": "/"})]) == Exit.REJECTED
         assert "applied by somebody who may not" in capsys.readouterr().err
+        write(folder, 9)
+        assert main(["procedures", "apply", str(folder), "--yes", "--again"]) == Exit.FAILED
+        write(folder, 10)
+        assert main(["procedures", "apply", str(folder), "--yes"]) == Exit.OK
+        assert main([*submit, "--inputs", _inputs({"path": "/"})]) == Exit.OK
+        capsys.readouterr()
         # Removed with --prune only.
         (folder / "list.yaml").rename(folder / "old.txt")
         (folder / "other.yaml").write_text("name: other\nversion: 1\nsteps: [{tool: uptime}]\n")
