@@ -9,8 +9,8 @@ import typer
 
 from console import catalogue, endpoints, terminal
 from console.exits import Exit
-from console.given_inputs import InputsFile, SetInput
-from console.options import Actor, Json, PlanPath, PolicyPath
+from console.given_inputs import InputsFile, ProcedureName, SetInput
+from console.options import Actor, Json, OptionalPlan, PolicyPath
 from console.text import count, one_line, people, plain, seconds
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    plan: PlanPath,
+    plan: OptionalPlan = None,
+    procedure: ProcedureName = None,
     tenant: Annotated[str | None, typer.Option("--tenant", metavar="NAME")] = None,
     actor: Actor = None,
     environment: Annotated[
@@ -48,7 +49,8 @@ def explain(
 ) -> None:
     """Say what the router would make of a plan: rights, approvals, calls, or every problem.
 
-    Needs neither Kafka nor a database, and runs nothing. Exit code 3 where it would be rejected.
+    Runs nothing, and needs no database, and Kafka only for --procedure. Exit code 3 where it would
+    be rejected.
     """
     from console import given_inputs, missing, signing
     from console.options import login
@@ -56,10 +58,11 @@ def explain(
     from runtime.settings import CommonSettings
 
     # Nothing is sent, so any actor may be asked about: by default the one whose key is here.
-    key = signing.private_key(endpoints.load(CommonSettings))
+    settings = endpoints.load(CommonSettings)
+    key = signing.private_key(settings)
     chosen = Options(tenant, actor, None, environment)
     who = key.use.actor if key is not None and key.use.actor else login()
-    document = given_inputs.of_plan(plan, given or [], inputs)
+    document = given_inputs.explained(plan, procedure, given or [], inputs, settings, tenant)
     found = decide(document, chosen, who, policy, anonymous=anonymous)
     data = found.data
     here = missing.here(data, found.tenant) if endpoints.stack_file().exists() else None

@@ -48,12 +48,7 @@ def request_of(
     """The request that the options say: of a plan's file or of a procedure. Raises Failure."""
     from console import procedure_records, procedures
 
-    if (plan is None) == (procedure is None):
-        raise Failure(
-            "give the file of a plan, or --procedure NAME",
-            Exit.USAGE,
-            "runstream procedures list shows the names",
-        )
+    _one_of(plan, procedure)
     if version is not None and procedure is None:
         raise Failure("--version is of a procedure: give --procedure NAME too", Exit.USAGE)
     if plan is not None:
@@ -67,6 +62,36 @@ def request_of(
     found = procedure_records.read(settings, tenant or "default")
     declared = procedures.find(found, procedure).plan.get("inputs")
     return with_inputs(document, declared if isinstance(declared, dict) else {}, written, file)
+
+
+def explained(
+    plan: Path | None,
+    procedure: str | None,
+    written: Sequence[str],
+    file: Path | None,
+    settings: CommonSettings,
+    tenant: str | None,
+) -> dict[str, Any]:
+    """The request of a plan's file, or of a procedure with its plan as applied. Raises Failure."""
+    from console import procedure_records, procedures, signing
+
+    _one_of(plan, procedure)
+    if plan is not None:
+        return of_plan(plan, written, file)
+    assert procedure is not None  # one of both is given  # noqa: S101
+    whose = signing.tenant_of(signing.private_key(settings), tenant) or "default"
+    found = procedures.find(procedure_records.read(settings, whose), procedure)
+    document = {"plan": found.plan}
+    return with_inputs(document, _declared(document), written, file)
+
+
+def _one_of(plan: Path | None, procedure: str | None) -> None:
+    if (plan is None) == (procedure is None):
+        raise Failure(
+            "give the file of a plan, or --procedure NAME",
+            Exit.USAGE,
+            "runstream procedures list shows the names",
+        )
 
 
 def of_plan(plan: Path, written: Sequence[str], file: Path | None) -> dict[str, Any]:

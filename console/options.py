@@ -11,8 +11,8 @@ import typer
 from console.exits import Exit, Failure
 from streams.ids import is_execution_id
 
-PlanPath = Annotated[
-    Path, typer.Argument(metavar="PLAN", help="YAML or JSON file, or - for stdin.")
+OptionalPlan = Annotated[
+    Path | None, typer.Argument(metavar="[PLAN]", help="YAML or JSON file, or - for stdin.")
 ]
 PolicyPath = Annotated[
     Path | None,

@@ -75,6 +75,10 @@ def apply(
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove what is applied and not in the folder.")
     ] = False,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Write what has not changed too, with a signature of now."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make the procedures of the cluster those of a folder; the differences are shown first.
@@ -95,7 +99,7 @@ def apply(
     whose = signing.tenant_of(key, tenant) or "default"
     who = signing.actor_of(key, actor, login())
     there = procedure_records.read(settings, whose)
-    changes = changes_of(found, there)
+    changes = changes_of(found, there, again=again)
     removed = changes.removed if prune else []
     _show(changes, there, prune=prune)
     if (changes.written or removed) and not yes:
@@ -124,14 +128,20 @@ def apply(
     terminal.say(", ".join(parts), "green")
 
 
-def changes_of(found: list[ProcedureFile], there: dict[str, Applied]) -> Changes:
-    """What the folder would change; raises Failure where a version would mean two things."""
+def changes_of(
+    found: list[ProcedureFile], there: dict[str, Applied], *, again: bool = False
+) -> Changes:
+    """What the folder would change; raises Failure where a version would mean two things.
+
+    `again` writes the others too: the key that signed them may not count any more.
+    """
     written: list[ProcedureFile] = []
     for one in found:
         before = there.get(one.name)
-        if before is not None and before.digest == one.digest:
+        same = before is not None and before.digest == one.digest
+        if same and not again:
             continue
-        if before is not None and before.record.version == one.version:
+        if before is not None and not same and before.record.version == one.version:
             raise Failure(
                 f"{one.file}: {one.name} has changed, and its version is still {one.version}",
                 Exit.FAILED,

@@ -12,7 +12,7 @@ import typer
 from console import terminal
 from console.exits import Exit
 from console.given_inputs import InputsFile, ProcedureName, ProcedureVersion, SetInput
-from console.options import Actor, Json, JsonLines, NoWait, Quiet, Timeout, login
+from console.options import Actor, Json, JsonLines, NoWait, OptionalPlan, Quiet, Timeout, login
 
 if TYPE_CHECKING:
     from authority.keys import PrivateKey
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from runtime.settings import CommonSettings
     from streams.payloads import Duplicate, Rejected
 
-OptionalPlan = Annotated[
-    Path | None, typer.Argument(metavar="[PLAN]", help="YAML or JSON file, or - for stdin.")
-]
 Tenant = Annotated[
     str | None, typer.Option("--tenant", metavar="NAME", help="Whose plan; `default` if not given.")
 ]

@@ -70,6 +70,8 @@ class Input(BaseModel):
         for field, types in _NARROWS.items():
             if getattr(self, field) is not None and self.type not in types:
                 raise _fault(field, f"it is for {' and '.join(types)} only: take it out")
+        if self.enum is not None and self.pattern is not None:
+            raise _fault("pattern", "enum says already what it may be: take out one of the two")
         if self.required and self.default is not None:
             raise _fault("default", "a required input needs none: take out one of the two")
         if self.secret:

@@ -19,6 +19,8 @@ from toolmeta.invocation import Problem
 MAX_PROBLEMS: Final = 20
 #: Of lists and objects in each other, in a value.
 MAX_DEPTH: Final = 50
+#: What the patterns of one plan may take together, each of declarations and values.
+MAX_PATTERN_SECONDS: Final = 2.0
 _DECLARED: Final[TypeAdapter[dict[str, Input]]] = TypeAdapter(Inputs)
 _KINDS: Final = (
     (bool, "boolean"), (str, "string"), (int, "integer"), (float, "number"),
@@ -45,10 +47,15 @@ def declarations(written: Any) -> dict[str, Input] | list[Problem]:
         choices = [(f"enum[{number}]", value) for number, value in enumerate(one.enum or ())]
         if one.default is not None:
             choices.append(("default", one.default))
-        for field, value in choices:
-            problems += _problems(f"{place}.{field}", one, value, spent)
-        if one.pattern is not None:
-            problems += _pattern(f"{place}.pattern", one.pattern, "", spent, only_compile=True)
+        wrong = [
+            problem
+            for field, value in choices
+            for problem in _problems(f"{place}.{field}", one, value)
+        ]
+        if one.pattern is not None and not wrong:
+            texts = {f"{place}.{field}": value for field, value in choices}
+            wrong += _pattern(f"{place}.pattern", one.pattern, texts, spent)
+        problems += wrong
         if len(problems) >= MAX_PROBLEMS:
             break
     return problems[:MAX_PROBLEMS] or declared
@@ -73,7 +80,11 @@ def values(
                 problems.append(Problem(f"inputs.{name}", _missing(one)))
             found[name] = one.default
             continue
-        problems += _problems(f"inputs.{name}", one, value, spent)
+        wrong = list(_problems(f"inputs.{name}", one, value))
+        if one.pattern is not None and not wrong:
+            place = f"inputs.{name}"
+            wrong += _pattern(place, one.pattern, {place: value}, spent)
+        problems += wrong
         found[name] = value
     return problems[:MAX_PROBLEMS] or found
 
@@ -93,7 +104,8 @@ def _missing(one: Input) -> str:
     return f"it is required: give {what}{about}"
 
 
-def _problems(field: str, one: Input, value: Any, spent: Spent) -> Iterator[Problem]:
+def _problems(field: str, one: Input, value: Any) -> Iterator[Problem]:
+    """What is wrong with a value, whatever its pattern is."""
     if one.secret:
         if secret_references.path_of(value) is None:
             yield Problem(field, f"it {secret_references.fault_of(value)}")
@@ -113,8 +125,6 @@ def _problems(field: str, one: Input, value: Any, spent: Spent) -> Iterator[Prob
         more = "" if len(one.enum) <= 20 else " and others"
         yield Problem(field, f"{_short(value)} is not one of {shown}{more}")
         return
-    if one.pattern is not None:
-        yield from _pattern(field, one.pattern, value, spent)
     yield from _bounds(field, one, value)
     if one.items is not None:
         for number, item in enumerate(value):
@@ -137,22 +147,29 @@ def _bounds(field: str, one: Input, value: Any) -> Iterator[Problem]:
         yield Problem(field, f"it has {len(value)} {units}; {one.max_length} are allowed")
 
 
-def _pattern(
-    field: str, pattern: str, value: str, spent: Spent, *, only_compile: bool = False
-) -> Iterator[Problem]:
-    """By the evaluator: its regular expressions take a time that grows with the text only."""
+def _pattern(field: str, pattern: str, texts: Mapping[str, str], spent: Spent) -> Iterator[Problem]:
+    """The texts, by their fields, that do not match; `field` is that of the pattern itself.
+
+    By the evaluator, and all at once: its regular expressions take a time that grows with the texts
+    only. The empty text is there so that the pattern is read where there is no other.
+    """
+    if spent.seconds > MAX_PATTERN_SECONDS:
+        yield Problem(field, "the patterns of all inputs take too long: give simpler ones")
+        return
+    context = {"texts": ["", *texts.values()], "pattern": f"^(?:{pattern})$"}
     try:
-        matches = expressions.evaluate(
-            "value.matches(pattern)", {"value": value, "pattern": f"^(?:{pattern})$"}, spent
-        )
+        found = expressions.evaluate("texts.filter(text, !text.matches(pattern))", context, spent)
     except expressions.ExpressionError as error:
         if error.error_class == expressions.LIMIT:
             yield Problem(field, "the pattern takes too long for it: give a simpler one")
         else:
-            yield Problem(field, f"the pattern {pattern[:200]!r} is no regular expression (RE2)")
+            what = "is no regular expression (RE2), or too large"
+            yield Problem(field, f"the pattern {pattern[:200]!r} {what}")
         return
-    if not matches and not only_compile:
-        yield Problem(field, f"{_short(value)} does not match {pattern[:200]}")
+    refused = frozenset(found)
+    for place, text in texts.items():
+        if text in refused:
+            yield Problem(place, f"{_short(text)} does not match {pattern[:200]}")
 
 
 def _unfit(value: Any, field: str) -> Problem | None:

@@ -93,12 +93,12 @@ class Library:
         if kept is None or record is None:
             return Unusable(Problem("procedure", self._absent(asked)))
         if isinstance(record, str):
-            message = f"the record of {name} cannot be read: {record}; apply it again"
+            message = f"the record of {name} cannot be read: {record}; apply it --again"
             return Unusable(Problem("procedure", message))
         signer = self.signer_of(kept.value, kept.token, now)
         wrong = refuse_signer(signer, record.tenant, record.actor, required=signed_only)
         if wrong is not None or isinstance(signer, Forged):
-            message = f"the record of {name} does not count: {wrong}; apply it again"
+            message = f"the record of {name} does not count: {wrong}; apply it --again"
             claimed = None if record.actor == ANONYMOUS else record.actor
             audit = Audit(
                 ANONYMOUS, "apply", False, message, SIGNATURE_RULE,

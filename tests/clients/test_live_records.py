@@ -16,8 +16,9 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from devstack.stack import LocalStack
+from streams.procedures import ProcedureRecord
 from streams.schemas import FILES
-from streams.topics import TOPICS, Topic
+from streams.topics import PROCEDURES, TOPICS, Topic
 from tests import node_kit
 from tests.brokers import client_options
 from tests.harness import Harness
@@ -140,6 +141,16 @@ def test_what_is_written_is_valid_for_what_is_published(
     for name, (steps, plan) in PLANS.items():
         request = {"idempotency_key": keys[name], "plan": {"steps": steps, **plan}}
         harness.produce(orjson.dumps(request))
+    steps = [{"tool": "noop", "when": "inputs.n > 1"}]
+    plan = {"inputs": {"n": {"type": "integer"}}, "steps": steps}
+    name = f"p-{uuid.uuid4().hex}"
+    procedure = ProcedureRecord(tenant="default", name=name, version="1", plan=plan)
+    value = orjson.dumps(procedure.model_dump())
+    harness.produce(value, f"default/{procedure.name}".encode(), PROCEDURES.name)
+    harness.flush()
+    keys["a procedure"] = uuid.uuid4().hex
+    request = {"procedure": procedure.name, "version": "1", "inputs": {"n": 2}}
+    harness.produce(orjson.dumps({**request, "idempotency_key": keys["a procedure"]}))
     harness.flush()
 
     command = harness.control
@@ -173,7 +184,8 @@ def test_what_is_written_is_valid_for_what_is_published(
         if topic.carries in FILES:
             for record in _records(stack[0].bootstrap_servers, topic):
                 key = record.get("idempotency_key")
-                if record.get("execution_id") in ids or key in keys.values():
+                named = record.get("execution_id") in ids or record.get("name") == procedure.name
+                if named or key in keys.values():
                     sample[FILES[topic.carries]].append(record)
     assert set(sample) == set(FILES.values())
     found = subprocess.run(

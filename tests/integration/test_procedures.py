@@ -19,12 +19,13 @@ from console.exits import Exit
 from streams.ids import partition_for, route_key
 from streams.procedures import digest_of
 from streams.topics import DEAD_LETTERS, PROCEDURES, ROUTER_PARTITIONS, STEPS
-from tests.brokers import client_options, environment, remember
+from tests.brokers import client_options, environment
 from tests.harness import Harness
 from tests.integration.router_lab import RouterLab, router_lab
 from tests.integration.sink_lab import eventually
 from tests.integration.test_router_group import USED
 
+ROOT = Path(__file__).parents[2]
 Capture = pytest.CaptureFixture[str]
 
 #: What a router of plans with tools of the catalogue needs more than one of test tools.
@@ -64,7 +65,8 @@ def lab(
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
         for name in ("router-1", "router-2"):
-            made.start(name)
+            # Not that of the tests' own stack, by which everybody may apply.
+            made.start(name, policy=ROOT / "authority" / "default_policy.yaml")
         made.until(lambda: len(made.members()) == 2 and all(made.members().values()), "joined")
         yield made
 
@@ -128,6 +130,12 @@ def test_a_request_right_after_an_apply_finds_it_on_every_router(
         lab.flush()
         assert main([*submit, "--inputs", _inputs({"path": "/"})]) == Exit.REJECTED
         assert "applied by somebody who may not" in capsys.readouterr().err
+        write(folder, 9)
+        assert main(["procedures", "apply", str(folder), "--yes", "--again"]) == Exit.FAILED
+        write(folder, 10)
+        assert main(["procedures", "apply", str(folder), "--yes"]) == Exit.OK
+        assert main([*submit, "--inputs", _inputs({"path": "/"})]) == Exit.OK
+        capsys.readouterr()
         # Removed with --prune only.
         (folder / "list.yaml").rename(folder / "old.txt")
         (folder / "other.yaml").write_text("name: other\nversion: 1\nsteps: [{tool: uptime}]\n")
@@ -152,7 +160,7 @@ def test_what_ran_is_in_the_tables_and_is_shown(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
 ) -> None:
     stack = harness.stack
-    servers = remember(stack.client_options)
+    servers = stack.bootstrap_servers
     monkeypatch.chdir(tmp_path)
     settings = {
         **environment(servers),

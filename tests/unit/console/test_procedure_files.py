@@ -129,6 +129,8 @@ def test_only_what_has_changed_is_written_and_what_is_gone_is_told() -> None:
     same = changes_of([file("1")], {"a": applied("1"), "b": applied("1", "b")})
     assert (same.written, same.unchanged) == ([], 1)
     assert [one.record.name for one in same.removed] == ["b"]
+    # Its signature may not count any more.
+    assert changes_of([file("1")], {"a": applied("1")}, again=True).written == [file("1")]
     assert changes_of([file("2")], {"a": applied("1")}).written == [file("2")]
     # Back to a version that was there before.
     assert changes_of([file("1")], {"a": applied("2")}).written == [file("1")]

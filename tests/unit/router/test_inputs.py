@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from processors.router import input_values
 from tests.unit.router.simulation import Simulation
 
 Json = dict[str, Any]
@@ -224,6 +225,7 @@ def test_inputs_outlast_a_restart_and_a_rerun() -> None:
         ({"x": {"pattern": "("}}, {"x": "a"}, "plan.inputs.x.pattern", "no regular expression"),
         ({"x": {"default": "a", "enum": ["b"]}}, {}, "plan.inputs.x.default", "not one of"),
         ({"x": {"secret": True, "pattern": "a"}}, {}, "plan.inputs.x.pattern", "take it out"),
+        ({"x": {"pattern": "a", "enum": ["a"]}}, {}, "plan.inputs.x.pattern", "one of the two"),
         ({"1x": {}}, {}, "plan.inputs.1x", "must match"),
         ("host", {}, "plan.inputs", "write an object"),
     ],
@@ -312,3 +314,11 @@ def test_a_value_in_thousands_of_places_is_refused_by_its_size() -> None:
     step = {"tool": "noop", "parameters": {"value": ["{{ inputs.x }}"] * 1_000}}
     found = problems(plan({"x": {}}, step), {"x": "y" * 100_000})
     assert found == [("plan", "its inputs make it larger than 900000 bytes: split it")]
+
+
+def test_the_patterns_of_a_plan_have_a_time_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(input_values, "MAX_PATTERN_SECONDS", 0.0)
+    declared = {"a": {"pattern": "x", "default": "x"}, "b": {"pattern": "x", "default": "x"}}
+    found = problems(plan(declared, {"tool": "noop"}))
+    words = "the patterns of all inputs take too long: give simpler ones"
+    assert found == [("plan.inputs.b.pattern", words)]

@@ -86,6 +86,7 @@ _OTHERS: Final[dict[str, tuple[Any, ...]]] = {
     "max_failures": (0, 3, "50%"),
     "connection": ({"port": 22}, None),
     "jump": ([], None, ["bastion"]),
+    "version": ("1.3", 2, None),
     "for_each": ([], ["web-01"], "steps.first.output.hosts"),
 }
 _REQUIRED: Final = {"steps", "tool", "assert", "condition"}
@@ -139,7 +140,8 @@ def changed(draw: st.DrawFn, path: Path) -> dict[str, Any]:
     if kind == "removed":
         del parent[last]
     elif kind == "beside":
-        name = draw(_NAMES.filter(lambda key: key not in parent))
+        # What declares inputs is no field that could be anything.
+        name = draw(_NAMES.filter(lambda key: key not in (*parent, "inputs")))
         parent[name] = draw(st.sampled_from([None, False, 0, "", [], {}]))
     else:
         parent[last] = draw(other_value(parent[last], path))

@@ -212,7 +212,7 @@ def test_a_record_that_is_not_authentic_runs_nothing(wrong: Callable[[Shelf], No
     )
     reason, field, message = refusal(events[0])
     assert (reason, field) == ("forbidden", "procedure")
-    assert "does not count" in message and "apply it again" in message
+    assert "does not count" in message and "apply it --again" in message
     audit = next(event["data"] for event in events if event["type"] == "audit.decision")
     assert (audit["action"], audit["allowed"], audit["resource"]) == (
         "apply", False, "procedure/check-disk",
