@@ -184,7 +184,7 @@ def _accepted(
             plan.name,
             specs.of(plan.steps, "plan.steps"),
             specs.of(plan.finally_steps or (), "plan.finally"),
-            policy.execution_timeout(sla, action, last) if last else 0.0,
+            float(policy.execution_timeout(sla, action, last)) if last else 0.0,
             dict(plan.model_extra or {}),
             request.inputs or {},
         ),

@@ -75,7 +75,38 @@ def step(draw: st.DrawFn, index: int, undo: bool) -> dict[str, Any]:
             made["for_each"] = f"steps.s{draw(st.integers(0, index - 1))}.output.list"
     if draw(st.integers(0, 5)) == 0:
         made["when"] = draw(st.sampled_from(["1 == 1", "1 == 2"]))
+    if "for_each" in made and draw(st.booleans()):
+        made["max_failures"] = draw(st.sampled_from([0, 1, "50%"]))
+        made["max_parallel"] = draw(st.integers(1, 2))
+    if draw(st.integers(0, 5)) == 0:
+        wanted = draw(st.sampled_from(["output != null", "output == {'x': 1}"]))
+        retry = draw(st.booleans())
+        made["check"] = {"condition": wanted, "retry": retry}
+    if draw(st.integers(0, 5)) == 0:
+        made["until"] = {"condition": "output == {'x': 1}", "interval_seconds": 5, "limit": 3}
     return made
+
+
+def block(draw: st.DrawFn, index: int, undo: bool) -> dict[str, Any]:
+    """A block of one to three steps, one of which may be a block or an assertion."""
+    inner = []
+    for number in range(draw(st.integers(1, 3))):
+        made = {**step(draw, 0, undo), "id": f"s{index}i{number}"}
+        kind = draw(st.integers(0, 5))
+        if kind == 0:
+            nested = {**step(draw, 0, undo), "id": f"s{index}i{number}n"}
+            made = {"id": made["id"], "steps": [nested]}
+        elif kind == 1:
+            made = {"id": made["id"], "assert": draw(st.sampled_from(["true", "index < 1"]))}
+        inner.append(made)
+    whole: dict[str, Any] = {"id": f"s{index}", "steps": inner}
+    if draw(st.booleans()):
+        whole["for_each"] = draw(st.lists(st.integers(0, 9), max_size=3))
+        whole["max_parallel"] = draw(st.integers(1, 3))
+        if draw(st.booleans()):
+            whole["max_failures"] = draw(st.sampled_from([0, 1, "50%"]))
+    whole["on_failure"] = draw(st.sampled_from(["stop", "continue", "compensate"]))
+    return whole
 
 
 @st.composite
@@ -83,7 +114,8 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
     """Up to 40 steps, mostly few: in list order, or as a graph."""
     count = draw(st.one_of(st.integers(1, 5), st.integers(6, 40)))
     undo = draw(st.booleans())
-    steps = [step(draw, index, undo) for index in range(count)]
+    makers = [block if draw(st.integers(0, 4)) == 0 else step for _ in range(count)]
+    steps = [make(draw, index, undo) for index, make in enumerate(makers)]
     if draw(st.booleans()):
         for index, made in enumerate(steps):
             earlier = [f"s{number}" for number in range(index)]
@@ -92,7 +124,13 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
         if "steps.s" in text:  # a reference needs what it refers to before it
             for index, made in enumerate(steps):
                 made["depends_on"] = [f"s{number}" for number in range(index)]
-    return {"steps": steps, "approval_level": draw(st.sampled_from([0, 0, 0, 1]))}
+    plan = {"steps": steps, "approval_level": draw(st.sampled_from([0, 0, 0, 1]))}
+    if draw(st.integers(0, 2)) == 0:
+        last = [{**step(draw, 0, undo=False), "id": f"f{number}"} for number in range(2)]
+        for made in last:
+            made.pop("compensate", None)
+        plan["finally"] = last
+    return plan
 
 
 class World(RuleBasedStateMachine):
