@@ -83,8 +83,8 @@ def test_every_secret_parameter_is_known_to_be_a_secret_or_content() -> None:
     assert {name for _, name in SECRETS} == {
         "access_key_id", "access_token", "account_key", "client_key", "connection_string",
         "hmac_secret",
-        "password", "password_hash", "sas_token", "secret_access_key", "session_token", "ssh_key", "token",
-        "webhook_url",
+        "password", "password_hash", "sas_token", "secret_access_key", "session_token", "ssh_key",
+        "token", "webhook_url",
     }  # fmt: skip
 
 
