@@ -95,12 +95,15 @@ def _ask(
     needs = execution.lock_needs = execution.lock_needs or LockNeeds()
     if not needs.asked.isdisjoint(missing):
         return
-    container = step.parent if step.is_item else None
+    # Of a step in a block, the items of the block.
+    item = next((one for one in execution.around(step) if one.is_item), None)
+    container = None if item is None else item.parent
     if container is not None and container in needs.too_many:
         raise TooManyLocks(needs.too_many[container])
     wanted = dict.fromkeys(missing)
     if container is not None and spec.references:
-        wanted |= dict.fromkeys(_of_items(decision, step, spec, context or {}))
+        items = execution.steps[container].items or []
+        wanted |= dict.fromkeys(_of_items(decision, items, spec, context or {}))
     if needs.planned is None:
         needs.planned = dict.fromkeys(planned(execution.plan.roots))
     wanted |= needs.planned
@@ -156,14 +159,14 @@ def _literal_target(spec: AdmittedStep) -> str | None:
 
 
 def _of_items(
-    decision: Decision, step: StepState, spec: AdmittedStep, context: dict[str, Any]
+    decision: Decision, items: list[Any], spec: AdmittedStep, context: dict[str, Any]
 ) -> Iterator[str]:
-    """The targets of all items of the same step, as far as they can be told already."""
+    """The targets of a step for all these items, as far as they can be told already."""
     text = next((spec.parameters[name] for name in spec.target if name in spec.parameters), None)
     # A path is looked up here; evaluating anything else for each item would take too long.
     if not is_reference(text) or not all(map(expressions.is_path, expressions.references(text))):
         return
-    for index, item in enumerate(decision.execution.steps[step.parent or ""].items or ()):
+    for index, item in enumerate(items):
         try:
             here = {**context, "item": item, "index": index}
             key = lock_key(expressions.render(text, here, decision.spent))

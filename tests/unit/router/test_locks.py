@@ -240,6 +240,23 @@ def test_items_lock_all_their_hosts_at_once() -> None:
     assert not [e for e in simulation.events if e["type"] == "step.failed"]
 
 
+def test_a_block_locks_the_hosts_of_all_its_items_at_once() -> None:
+    """Two rolling restarts over the same hosts, in opposite directions."""
+    simulation = Simulation()
+    hosts = ["web-01", "web-02", "web-03"]
+    look = {"id": "look", "tool": "noop"}
+    restart = {"id": "restart", "tool": "service", "parameters": {"host": "{{ item }}",
+               "operation": "restart", "name": "nginx"}}  # fmt: skip
+    block = {"id": "roll", "max_parallel": 1, "steps": [look, restart]}
+    one = submit(simulation, "one", {**block, "for_each": hosts})
+    submit(simulation, "two", {**block, "for_each": hosts[::-1]})
+    while simulation.commands:
+        simulation.run(simulation.take())
+    assert {e["data"]["tokens"].keys() == set(hosts) for e in of(simulation, one, "lock.acquired")}
+    assert kinds(simulation.events).count("execution.completed") == 2
+    assert not [e for e in simulation.events if e["type"] == "step.failed"]
+
+
 def test_targets_that_only_the_run_knows_end_a_deadlock_with_a_class_and_a_remedy() -> None:
     simulation = Simulation()
 
