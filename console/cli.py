@@ -17,6 +17,7 @@ from console import (
     history,
     keys,
     locks,
+    logs,
     migrate,
     output,
     policy,
@@ -71,7 +72,7 @@ def root(
 
 #: The headings of `--help`, and the modules of their commands.
 _SECTIONS = (
-    ("Plans and executions", (submission, watching, history, finding, output, explain)),
+    ("Plans and executions", (submission, watching, history, finding, output, logs, explain)),
     ("Operators", (control, locks, audit, policy)),
     ("What there is", (tools, procedures, topics, dlq)),
     ("This machine", (stack, keys, migrate)),

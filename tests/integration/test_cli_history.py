@@ -166,3 +166,32 @@ def test_list_and_show_can_be_read_on_every_width(
     assert "tell" in said
     assert "1.5 s" in said
     assert "the server answered 500 [http_status]" in said
+
+
+def test_logs_are_of_all_steps_or_of_one_and_what_is_within(
+    filled: str, capsys: Capture, tmp_path: Path
+) -> None:
+    with psycopg.connect(filled) as connection:
+        connection.execute(
+            "INSERT INTO execution.output (execution_id, step, attempt, stream, chunk, byte_offset,"
+            " tenant, text, at) VALUES (%s, 'roll[0].drain', 1, 'stdout', 0, 0, 'acme',"
+            " E'half a', now()), (%s, 'roll[0].drain', 1, 'stdout', 1, 6, 'acme',"
+            " E' line\\nlast', now())",
+            (IDENT, IDENT),
+        )
+    assert main(["logs", IDENT, "roll"]) == Exit.OK
+    assert capsys.readouterr().out == "roll[0].drain | half a line\nroll[0].drain | last\n"
+    assert main(["logs", IDENT]) == Exit.OK
+    said = capsys.readouterr().out.splitlines()
+    assert "tell | first" in said
+    assert "tell #2! | the end" in said
+    assert main(["logs", IDENT, "--to", str(tmp_path / "new")]) == Exit.OK
+    saved = {file.name: file.read_text() for file in (tmp_path / "new").iterdir()}
+    assert saved == {
+        "roll[0].drain.1.stdout": "half a line\nlast",
+        "tell.1.stdout": "first",
+        "tell.2.stderr": "HTTP 500\x1b[2J\nthe end\n",
+    }
+    assert main(["logs", IDENT, "--to", str(tmp_path / "new")]) == Exit.USAGE
+    assert main(["logs", IDENT, "rol"]) == Exit.FAILED
+    assert "has written" in capsys.readouterr().err
