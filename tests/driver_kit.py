@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from drivers.context import Outcome, RunContext
+from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.registry import DRIVERS
 from drivers.resources import Resources
 from runtime.settings import ExecutorSettings
@@ -126,3 +126,16 @@ def block_until_over(pid: int, seconds: float = 15.0) -> None:
             return
         assert time.monotonic() < deadline, "the program did not end in time"
         time.sleep(0.01)
+
+
+def succeeded(outcome: Outcome) -> dict[str, Any]:
+    """The output of an attempt that did what it should."""
+    assert isinstance(outcome, Success), outcome
+    return outcome.output
+
+
+def failed(outcome: Outcome, error_class: str) -> str:
+    """The sentence of a failure of this class."""
+    assert isinstance(outcome, Failure), outcome
+    assert outcome.error_class == error_class, outcome
+    return outcome.message

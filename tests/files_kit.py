@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from drivers.context import Failure, Outcome, Success
+from drivers.context import Outcome
 from drivers.resources import Resources
 from runtime.settings import ExecutorSettings
 from tests.driver_kit import Run, command, settings
@@ -45,19 +45,6 @@ def ran(
             await opened.close()
 
     return asyncio.run(inside())
-
-
-def succeeded(outcome: Outcome) -> dict[str, Any]:
-    """The output of an attempt that did what it should."""
-    assert isinstance(outcome, Success), outcome
-    return outcome.output
-
-
-def failed(outcome: Outcome, error_class: str) -> str:
-    """The sentence of a failure of this class."""
-    assert isinstance(outcome, Failure), outcome
-    assert outcome.error_class == error_class, outcome
-    return outcome.message
 
 
 def own_folders(root: Path) -> ExecutorSettings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from authority.identity import Forged, Identity, Signer, identify, refuse_signer
 from authority.policy import Control, Policy
@@ -39,6 +40,7 @@ from streams.ids import (
 )
 from streams.payloads import Accepted, Duplicate, Rejected
 from streams.plans import ExecutionRequest
+from streams.procedures import ProcedureRequest
 from toolmeta.invocation import Problem
 
 
@@ -99,21 +101,10 @@ class RequestHandler:
             refusal = self._invalid(replace(read, actor=identity.actor), now)
             return self._explain(refusal, identity) if read.explain else refusal
         request = read.request
-        key = request.idempotency_key or default_idempotency_key(
-            read.plan, request.tenant, request.actor
-        )
-        route = route_key(request.tenant, key)
-        home = partition_for(route.encode(), self.count)
-        if home != self.number:
-            return Forward(route, home)
-        about = Invalid(
-            [],
-            tenant=request.tenant,
-            actor=request.actor,
-            execution_id=request.execution_id,
-            idempotency_key=key,
-            name=request.plan.name,
-        )
+        key = self._key(request, read.plan)
+        if isinstance(key, Forward):
+            return key
+        about = _about(request, key, request.plan.name)
         unproven = self._not_authentic(signer, request.tenant, request.actor)
         latest = self.store.latest(request.tenant, key)
         if unproven is None:
@@ -132,27 +123,26 @@ class RequestHandler:
         outcome, data = self._outcome(read, about, identity, valid, latest, now)
         return self._explain(outcome, identity, data) if request.explain else outcome
 
+    def _key(
+        self, request: ExecutionRequest | ProcedureRequest, written: dict[str, Any]
+    ) -> str | Forward:
+        """The idempotency key of a request; or where it belongs, if that is not here."""
+        key = request.idempotency_key or default_idempotency_key(
+            written, request.tenant, request.actor
+        )
+        route = route_key(request.tenant, key)
+        home = partition_for(route.encode(), self.count)
+        return key if home == self.number else Forward(route, home)
+
     def _procedure(
         self, asked: Asked, signer: Signer | Forged | None, now: float
     ) -> Readable | Invalid | RequestDecision:
         """The request of a procedure with its plan, or what becomes of it without one."""
         request = asked.request
-        key = request.idempotency_key or default_idempotency_key(
-            asked.written, request.tenant, request.actor
-        )
-        route = route_key(request.tenant, key)
-        home = partition_for(route.encode(), self.count)
-        if home != self.number:
-            return Forward(route, home)
-        about = Invalid(
-            [],
-            tenant=request.tenant,
-            actor=request.actor,
-            execution_id=request.execution_id,
-            idempotency_key=key,
-            name=request.procedure,
-            explain=request.explain,
-        )
+        key = self._key(request, asked.written)
+        if isinstance(key, Forward):
+            return key
+        about = _about(request, key, request.procedure)
         latest = self.store.latest(request.tenant, key)
         valid = None if isinstance(signer, Forged) else signer
         unproven = self._not_authentic(signer, request.tenant, request.actor)
@@ -368,3 +358,16 @@ class RequestHandler:
             return wanted, True
         route = route_of(near) if near else f"{self.random_bits() & 0xFFFFFFFF:08x}"
         return self.mint(route, now), False
+
+
+def _about(request: ExecutionRequest | ProcedureRequest, key: str, name: str | None) -> Invalid:
+    """What a refusal says of a request that can be read."""
+    return Invalid(
+        [],
+        tenant=request.tenant,
+        actor=request.actor,
+        execution_id=request.execution_id,
+        idempotency_key=key,
+        name=name,
+        explain=request.explain,
+    )

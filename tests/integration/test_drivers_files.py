@@ -13,7 +13,8 @@ import pytest
 
 from drivers.context import Outcome
 from runtime.settings import ExecutorSettings
-from tests.files_kit import failed, names_in, parts_in, ran, sha, succeeded
+from tests.driver_kit import failed, succeeded
+from tests.files_kit import names_in, parts_in, ran, sha
 from tests.integration.ssh_accounts import Account, account, sudoers
 from tests.integration.test_drivers_ssh import SSHD, Sshd, running_sshd
 from tests.tools.odd.hosts import ipv6

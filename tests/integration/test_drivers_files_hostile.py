@@ -14,8 +14,8 @@ import pytest
 
 from drivers.context import Outcome
 from drivers.resources import Resources
-from tests.driver_kit import Run, command, settings
-from tests.files_kit import bound, failed, names_in, ran, sha, succeeded
+from tests.driver_kit import Run, command, failed, settings, succeeded
+from tests.files_kit import bound, names_in, ran, sha
 from tests.integration.ssh_accounts import account
 from tests.integration.test_drivers_ssh import SSHD, Sshd, keygen, running_sshd
 

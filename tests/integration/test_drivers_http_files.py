@@ -12,9 +12,9 @@ import pytest
 
 from drivers.context import Failure, Outcome, Success
 from drivers.resources import Resources
-from tests.driver_kit import Run, command, until
+from tests.driver_kit import Run, command, failed, succeeded, until
 from tests.integration.http_lab import Server, reply, with_server
-from tests.integration.transfer_lab import BODY, bound, curl, failed, folder, sha, succeeded
+from tests.integration.transfer_lab import BODY, bound, curl, folder, sha
 from toolmeta.bind import bind
 from toolmeta.invocation import Problem
 from toolmeta.registry import load

@@ -13,9 +13,9 @@ import pytest
 
 from drivers.context import Failure, Outcome
 from drivers.resources import Resources
-from tests.driver_kit import Run, command
+from tests.driver_kit import Run, command, failed, succeeded
 from tests.integration.http_lab import Server, reply, with_server
-from tests.integration.transfer_lab import BODY, bound, curl, failed, folder, sha, succeeded
+from tests.integration.transfer_lab import BODY, bound, curl, folder, sha
 
 __all__ = ["folder"]
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from drivers.context import Failure, Outcome, Success
+from drivers.context import Outcome, Success
 from drivers.messages import mail
 from drivers.resources import Resources
 from tests.certificates import Authority
-from tests.driver_kit import Run, command, settings
+from tests.driver_kit import Run, command, failed, settings
 from tests.integration.test_drivers_smtp import Inbox, authenticate, authority, server
 from toolmeta.bind import bind
 from toolmeta.invocation import Invocation
@@ -41,12 +41,6 @@ def send(arguments: dict[str, Any], **changed: Any) -> Outcome:
         return await Run(opened, invocation, command(tenant="acme")).outcome()
 
     return asyncio.run(inside())
-
-
-def failed(outcome: Outcome, error_class: str) -> str:
-    assert isinstance(outcome, Failure), outcome
-    assert outcome.error_class == error_class, outcome
-    return outcome.message
 
 
 @pytest.mark.tried("sendmail", inputs=("password", "wrong user"))

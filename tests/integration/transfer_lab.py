@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from drivers.context import Failure, Outcome, Success
+from drivers.context import Outcome
 from drivers.resources import Resources
 from tests.driver_kit import Run, command
 from tests.integration.http_lab import Server, with_server
@@ -48,17 +48,6 @@ def curl(
 
     found: tuple[Outcome, Server] = with_server(replies, body, transfer_folders=str(folder.parent))
     return found
-
-
-def succeeded(outcome: Outcome) -> dict[str, Any]:
-    assert isinstance(outcome, Success), outcome
-    return outcome.output
-
-
-def failed(outcome: Outcome, error_class: str) -> str:
-    assert isinstance(outcome, Failure), outcome
-    assert outcome.error_class == error_class, outcome
-    return outcome.message
 
 
 def sha(data: bytes) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import os
 import secrets
 import stat
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 
 from toolmeta.programs import compressed
 from toolmeta.programs.report import Fields, Refused, cut
-from toolmeta.programs.tree import CHUNK
+from toolmeta.programs.tree import CHUNK, sha256_of
 
 #: The first moment that a zip can name.
 _ZIP_EPOCH = 315_532_800
@@ -95,8 +94,8 @@ def main(parameters: Fields) -> Fields:
             _zip(aside, source)
         else:
             _tar(aside, kind, source)
-        digest = _sha256(aside)
-        before = _sha256(path) if os.path.isfile(path) else None
+        digest = sha256_of(aside)
+        before = sha256_of(path) if os.path.isfile(path) else None
         if before != digest:
             os.chmod(aside, int(parameters["mode"], 8))
             os.replace(aside, path)
@@ -160,13 +159,3 @@ def _zip(aside: str, source: Source) -> None:
                         if not data:
                             break
                         packed.write(data)
-
-
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while True:
-            data = file.read(CHUNK)
-            if not data:
-                return digest.hexdigest()
-            digest.update(data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import lzma
 import os
 import stat
@@ -16,7 +15,7 @@ from typing import IO, NamedTuple
 
 from toolmeta.programs import compressed
 from toolmeta.programs.report import Fields, Refused, cut
-from toolmeta.programs.tree import CHUNK, Tree
+from toolmeta.programs.tree import CHUNK, Tree, sha256_of
 
 #: Bytes of one header that only says how the next entry is called, and of a link in a zip.
 _LONGEST_HEADER = 1024 * 1024
@@ -54,7 +53,7 @@ def main(parameters: Fields) -> Fields:
     if creates is not None and os.path.lexists(creates):
         return _report(folder, [], 0, 0, skipped=True)
     wanted = parameters.get("sha256")
-    if wanted is not None and _sha256(path) != wanted:
+    if wanted is not None and sha256_of(path) != wanted:
         raise Refused("conflict", f"{path}: its SHA-256 is another one than sha256")
     kind = parameters["format"]
     kind = compressed.kind_of_file(path) if kind == "auto" else kind
@@ -262,13 +261,3 @@ def _pieces(entry: Entry, limits: _Limits) -> Iterator[bytes]:
             # What a zip says of its sizes need not be so.
             limits.bytes(len(data))
         yield data
-
-
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while True:
-            data = file.read(CHUNK)
-            if not data:
-                return digest.hexdigest()
-            digest.update(data)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from runtime.settings import ExecutorSettings
-from tests.files_kit import failed, names_in, own_folders, parts_in, ran, sha, succeeded
+from tests.driver_kit import failed, succeeded
+from tests.files_kit import names_in, own_folders, parts_in, ran, sha
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from drivers.files.template import NotRendered, rendered
-from tests.files_kit import failed, own_folders, ran, succeeded
+from tests.driver_kit import failed, succeeded
+from tests.files_kit import own_folders, ran
 
 
 def text(template: str, **variables: Any) -> str:
