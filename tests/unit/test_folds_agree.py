@@ -36,7 +36,7 @@ class Lifecycle:
         match event.data:
             case Accepted() as data:
                 carried = data.carried or {}
-                for step in data.plan.steps:
+                for step in data.plan.roots:
                     self.steps[step.id] = "succeeded" if step.id in carried else "pending"
             case Expanded(steps=children):
                 for child in children:
