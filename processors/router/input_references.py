@@ -6,7 +6,8 @@ during the run, once.
 
 It works on the JSON of the plan, whatever fields a step has:
 
-- `when`, `check` and `until` are CEL: they stay as they are, and name `inputs` themselves;
+- `when`, `assert` and the conditions of `check` and `until` are CEL: they stay as they are, and
+  name `inputs` themselves; so do their messages, which are rendered during the run;
 - `parameters` and `for_each` are rendered during the run, and may hold any expression;
 - everywhere else a plain reference `{{ inputs.name }}` can stand, and nothing else about inputs.
 """
@@ -28,7 +29,8 @@ from streams.limits import MAX_PLAN_BYTES
 from toolmeta.invocation import Problem
 
 MAX_DEPTH: Final = 100
-_CONDITIONS: Final = frozenset({"when", "check", "until"})
+_CONDITIONS: Final = frozenset({"when", "assert", "check", "until", "condition"})
+_MESSAGE: Final = "message"
 _RENDERED: Final = frozenset({"parameters", "inputs"})
 _STEP_LISTS: Final = frozenset({"steps", "finally"})
 _ROOT: Final = "inputs"
@@ -127,7 +129,10 @@ class _Substitution:
         if name == "compensate":
             return self._step(value, place)
         if name in _CONDITIONS:
-            self._condition(value, place)
+            return self._condition(value, place)
+        if name == _MESSAGE:
+            for text in expressions.references(value):
+                self._names(text, place)
             return value
         if name == "for_each":
             return self._items(value, place)
@@ -166,14 +171,19 @@ class _Substitution:
         # A text would be taken for an expression.
         return value if isinstance(found, str) else found
 
-    def _condition(self, value: Any, place: _Place) -> None:
-        if isinstance(value, str):
-            text = value.strip()
-            bare = text[2:-2] if text.startswith("{{") and text.endswith("}}") else text
-            self._names(bare, place)
-        else:
-            for text in expressions.references(value):
-                self._names(text, place)
+    def _condition(self, value: Any, place: _Place) -> Any:
+        """Conditions as they are; beside one, how often and how long may be inputs."""
+        if isinstance(value, dict):
+            return {
+                key: self._member(key, item, place.inside(f".{key[:64]}"), None)
+                for key, item in value.items()
+            }
+        for number, one in enumerate(value if isinstance(value, list) else [value]):
+            if isinstance(one, str):
+                text = one.strip()
+                bare = text[2:-2] if text.startswith("{{") and text.endswith("}}") else text
+                self._names(bare, place.inside(f"[{number}]") if one is not value else place)
+        return value
 
     def _value(self, value: Any, place: _Place) -> Any:
         if isinstance(value, str):
