@@ -132,7 +132,7 @@ class _Substitution:
             return self._condition(value, place)
         if name == _MESSAGE:
             for text in expressions.references(value):
-                self._names(text, place)
+                self._looked_at(text, place)
             return value
         if name == "for_each":
             return self._items(value, place)
@@ -182,8 +182,15 @@ class _Substitution:
             if isinstance(one, str):
                 text = one.strip()
                 bare = text[2:-2] if text.startswith("{{") and text.endswith("}}") else text
-                self._names(bare, place.inside(f"[{number}]") if one is not value else place)
+                self._looked_at(bare, place if one is value else place.inside(f"[{number}]"))
         return value
+
+    def _looked_at(self, text: str, place: _Place) -> None:
+        """An expression that stays as it is, and is evaluated during the run."""
+        text = text.strip()
+        names = self._names(text, place)
+        if expressions.is_path(text):  # Of others that has been said.
+            self._refuse_secrets(names, place)
 
     def _value(self, value: Any, place: _Place) -> Any:
         if isinstance(value, str):
@@ -270,13 +277,16 @@ class _Substitution:
                 named = named_inputs(tokens(inner))
             except NotTokens:
                 return []  # Refused at admission, with the reason.
-            for name in named:
-                if name in self.declared and self.declared[name].secret:
-                    self._problem(place, f"{name} is a secret, which no expression may look at")
+            self._refuse_secrets(named, place)
         for name in named:
             if name not in self.declared:
                 self._problem(place, not_declared(name, self.declared))
         return named
+
+    def _refuse_secrets(self, names: list[str], place: _Place) -> None:
+        for name in names:
+            if name in self.declared and self.declared[name].secret:
+                self._problem(place, f"{name} is a secret, which no expression may look at")
 
     def _look_up(self, path: str, place: _Place) -> Any:
         value: Any = self.values

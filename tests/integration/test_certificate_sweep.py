@@ -45,7 +45,9 @@ def test_who_needs_a_new_certificate_is_named_once(
         ]
         down = free_port()
         every = [_server(port) for port in (*ports[:2], down, *ports[2:])]
-        given: dict[str, Any] = {"servers": every, "chat": kept(hooks.url("/slack"))}
+        # No name of a host at all: that stops nothing either.
+        odd = [*every, {"host": "-no_such"}]
+        given: dict[str, Any] = {"servers": odd, "chat": kept(hooks.url("/slack"))}
 
         code, events = runner.run("certificate-sweep.yaml", given)
         assert code == Exit.OK, errors_of(events)
@@ -53,8 +55,11 @@ def test_who_needs_a_new_certificate_is_named_once(
         assert sorted(asked) == [f"sweep[{n}].certificate" for n in range(5)]
         (post,) = hooks.taken
         first, *rest = post.document["text"].strip().split("\n")
-        assert first == "2 of 5 certificates need somebody:"
-        soon, gone = sorted(rest, key=lambda line: "shows no" in line)
+        assert first == "3 of 6 certificates need somebody:"
+        assert len(rest) == 3 and "-no_such:443 shows no certificate" in "\n".join(rest)
+        soon, gone = sorted(
+            (line for line in rest if line.startswith("127")), key=lambda line: "shows no" in line
+        )
         assert soon.startswith(f"127.0.0.1:{ports[2]} has 9 days left, until ")
         assert gone.startswith(f"127.0.0.1:{down} shows no certificate")
         assert hooks.url("/slack") not in str(events)

@@ -359,3 +359,22 @@ def test_a_value_with_braces_in_the_message_of_an_assert_stays_a_value() -> None
     (failed,) = [event for event in events if event["type"] == "step.failed"]
     ident = events[0]["execution_id"]
     assert failed["data"]["error"]["message"] == f"{{{{ 6 * 7 }}}}: {ident}"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"assert": "inputs.token == 'x'"},
+        {"assert": "inputs.token"},
+        {"assert": "1 > 2", "message": "it is {{ inputs.token }}"},
+        {"assert": "1 > 2", "message": "{{ inputs.token }}"},
+        {"tool": "noop", "check": {"condition": "inputs.token.path == 'env/A'"}},
+        {"tool": "noop", "until": {"condition": "true", "message": "{{ inputs.token }}"}},
+    ],
+)
+def test_no_condition_and_no_message_looks_at_a_secret(step: Json) -> None:
+    reference = {"type": "secret", "path": "env/A"}
+    told = problems(plan({"token": {"secret": True}}, step), {"token": reference})
+    assert [message for _, message in told] == [
+        "token is a secret, which no expression may look at"
+    ]
