@@ -35,6 +35,6 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     # Whoever asks right after the start finds nobody, as with a service that loads its data.
-    time.sleep(1.5 if (Path(FOLDER) / "slow").exists() else 0)
+    time.sleep(0.8 if (Path(FOLDER) / "slow").exists() else 0)
     with HTTPServer((ADDRESS, int(PORT)), Handler) as server:
         server.serve_forever()
