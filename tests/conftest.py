@@ -53,7 +53,8 @@ LIMITED = "one-at-a-time"
 ENVIRONMENT = {
     "RUNSTREAM_ROOT_TOOLS": ",".join(t.name for t in registry.load().all() if t.domain != "test"),
     "RUNSTREAM_STARTABLE_PROGRAMS": "cut,printf,no-such-program,id",
-    "RUNSTREAM_ALLOW_COMMANDS": "local",
+    # Beside this machine the hosts of test_rolling_restart.py.
+    "RUNSTREAM_ALLOW_COMMANDS": "local,127.0.9.0/24",
     "RUNSTREAM_ALLOW_SCRIPTS": "local",
     "RUNSTREAM_ALLOW_PRIVATE_ADDRESSES": "true",
     "RUNSTREAM_NETWORK_SCOPE": "127.0.0.0/8,198.18.0.0/15,2001:db8::/32",

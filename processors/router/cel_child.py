@@ -75,11 +75,22 @@ def _evaluate(request: dict[str, Any]) -> dict[str, Any]:
 
 def _with_functions(context: dict[str, Any]) -> dict[str, Any]:
     """The context with the functions that CEL does not have itself."""
-    functions: dict[str, Any] = {"days": lambda number: timedelta(days=number)}
+    functions: dict[str, Any] = {"days": lambda number: timedelta(days=number), "join": _join}
     moment = context.pop("now()", None)
     if moment is not None:
         functions["now"] = lambda: datetime.fromtimestamp(moment, UTC)
     return {**context, **functions}
+
+
+def _join(values: Any, between: str = "") -> str:
+    """The texts and numbers of a list in one text, as messages want them."""
+    if not isinstance(values, list) or not all(
+        isinstance(one, str | int | float) for one in values
+    ):
+        raise ValueError("join takes a list of texts and numbers")
+    return between.join(
+        one if isinstance(one, str) else orjson.dumps(one).decode() for one in values
+    )
 
 
 def _as_json(value: Any, largest: int) -> dict[str, Any]:

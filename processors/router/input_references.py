@@ -6,7 +6,8 @@ during the run, once.
 
 It works on the JSON of the plan, whatever fields a step has:
 
-- `when`, `check` and `until` are CEL: they stay as they are, and name `inputs` themselves;
+- `when`, `assert` and the conditions of `check` and `until` are CEL: they stay as they are, and
+  name `inputs` themselves; so do their messages, which are rendered during the run;
 - `parameters` and `for_each` are rendered during the run, and may hold any expression;
 - everywhere else a plain reference `{{ inputs.name }}` can stand, and nothing else about inputs.
 """
@@ -28,7 +29,8 @@ from streams.limits import MAX_PLAN_BYTES
 from toolmeta.invocation import Problem
 
 MAX_DEPTH: Final = 100
-_CONDITIONS: Final = frozenset({"when", "check", "until"})
+_CONDITIONS: Final = frozenset({"when", "assert", "check", "until", "condition"})
+_MESSAGE: Final = "message"
 _RENDERED: Final = frozenset({"parameters", "inputs"})
 _STEP_LISTS: Final = frozenset({"steps", "finally"})
 _ROOT: Final = "inputs"
@@ -127,7 +129,10 @@ class _Substitution:
         if name == "compensate":
             return self._step(value, place)
         if name in _CONDITIONS:
-            self._condition(value, place)
+            return self._condition(value, place)
+        if name == _MESSAGE:
+            for text in expressions.references(value):
+                self._looked_at(text, place)
             return value
         if name == "for_each":
             return self._items(value, place)
@@ -166,14 +171,26 @@ class _Substitution:
         # A text would be taken for an expression.
         return value if isinstance(found, str) else found
 
-    def _condition(self, value: Any, place: _Place) -> None:
-        if isinstance(value, str):
-            text = value.strip()
-            bare = text[2:-2] if text.startswith("{{") and text.endswith("}}") else text
-            self._names(bare, place)
-        else:
-            for text in expressions.references(value):
-                self._names(text, place)
+    def _condition(self, value: Any, place: _Place) -> Any:
+        """Conditions as they are; beside one, how often and how long may be inputs."""
+        if isinstance(value, dict):
+            return {
+                key: self._member(key, item, place.inside(f".{key[:64]}"), None)
+                for key, item in value.items()
+            }
+        for number, one in enumerate(value if isinstance(value, list) else [value]):
+            if isinstance(one, str):
+                text = one.strip()
+                bare = text[2:-2] if text.startswith("{{") and text.endswith("}}") else text
+                self._looked_at(bare, place if one is value else place.inside(f"[{number}]"))
+        return value
+
+    def _looked_at(self, text: str, place: _Place) -> None:
+        """An expression that stays as it is, and is evaluated during the run."""
+        text = text.strip()
+        names = self._names(text, place)
+        if expressions.is_path(text):  # Of others that has been said.
+            self._refuse_secrets(names, place)
 
     def _value(self, value: Any, place: _Place) -> Any:
         if isinstance(value, str):
@@ -260,13 +277,16 @@ class _Substitution:
                 named = named_inputs(tokens(inner))
             except NotTokens:
                 return []  # Refused at admission, with the reason.
-            for name in named:
-                if name in self.declared and self.declared[name].secret:
-                    self._problem(place, f"{name} is a secret, which no expression may look at")
+            self._refuse_secrets(named, place)
         for name in named:
             if name not in self.declared:
                 self._problem(place, not_declared(name, self.declared))
         return named
+
+    def _refuse_secrets(self, names: list[str], place: _Place) -> None:
+        for name in names:
+            if name in self.declared and self.declared[name].secret:
+                self._problem(place, f"{name} is a secret, which no expression may look at")
 
     def _look_up(self, path: str, place: _Place) -> Any:
         value: Any = self.values

@@ -34,10 +34,11 @@ class Sshd:
     port: int
     folder: Path
     pid: int
+    address: str = "127.0.0.1"
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.address}:{self.port}"
 
     @property
     def public_key(self) -> str:
@@ -72,15 +73,17 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 
 
 @contextmanager
-def running_sshd(folder: Path, *configured: str) -> Iterator[Sshd]:
+def running_sshd(
+    folder: Path, *configured: str, address: str = "127.0.0.1", port: int | None = None
+) -> Iterator[Sshd]:
     """A server with its keys in the folder; `configured` are further lines of its configuration."""
-    port = free_port()
+    port = port or free_port()
     host_key = keygen(folder / "host")
     (folder / "authorized").write_text(keygen(folder / "client") + "\n")
     keygen(folder / "stranger")
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n")
+    (folder / "known_hosts").write_text(f"[{address}]:{port} {host_key}\n")
     (folder / "config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
+        f"Port {port}\nListenAddress {address}\nHostKey {folder}/host\nPidFile none\n"
         f"AuthorizedKeysFile {folder}/authorized .ssh/authorized_keys\nStrictModes no\nUsePAM no\n"
         "PasswordAuthentication no\nPermitRootLogin prohibit-password\n"
         + "".join(f"{line}\n" for line in configured)
@@ -94,7 +97,7 @@ def running_sshd(folder: Path, *configured: str) -> Iterator[Sshd]:
         )
     try:
         asyncio.run(until(lambda: b"listening" in (folder / "log").read_bytes()))
-        yield Sshd(port, folder, process.pid)
+        yield Sshd(port, folder, process.pid, address)
     finally:
         process.terminate()
         process.wait(10)

@@ -41,6 +41,9 @@ def steps(**outputs: Any) -> dict[str, Any]:
         ('steps["a"].output.list.map(x, x * 2)', [2, 4, 6]),
         ("steps.a.output.list.size() > 2 ? 'many' : 'few'", "many"),
         ("has(steps.a.output.none)", False),
+        ('steps.a.output.list.map(x, x * 2).join(", ")', "2, 4, 6"),
+        ('["ä", 1.5, true].join("\\n")', "ä\n1.5\ntrue"),
+        ("join([])", ""),
         ("true", True),
         ("null", None),
     ],
@@ -59,6 +62,8 @@ def test_values(text: str, value: Any) -> None:
         ("duration('1s')", "not JSON"),
         ("steps.a.output.list.map(x, '" + "y" * 1_500 + "')", "262144 are allowed"),
         ("1 / 0", "`1 / 0`"),
+        ("[[1]].join()", "join takes a list of texts and numbers"),
+        ("'text'.join(',')", "join takes a list of texts and numbers"),
     ],
 )
 def test_what_cannot_be_evaluated_says_why(text: str, told: str) -> None:

@@ -322,3 +322,59 @@ def test_the_patterns_of_a_plan_have_a_time_together(monkeypatch: pytest.MonkeyP
     found = problems(plan(declared, {"tool": "noop"}))
     words = "the patterns of all inputs take too long: give simpler ones"
     assert found == [("plan.inputs.b.pattern", words)]
+
+
+def test_how_often_and_how_long_can_be_inputs_too() -> None:
+    inputs = {"polls": {"type": "integer"}, "pause": {"type": "number"}, "bad": {"type": "boolean"}}
+    until = {
+        "condition": "output.value == inputs.polls",
+        "limit": "{{ inputs.polls }}",
+        "interval_seconds": "{{ inputs.pause }}",
+        "message": "not after {{ inputs.polls }}",
+    }
+    check = {"condition": "output.value > 0", "retry": "{{ inputs.bad }}"}
+    step = {"tool": "noop", "until": until, "check": check}
+    found = admitted(plan(inputs, step), {"polls": 7, "pause": 0.5, "bad": True})["steps"][0]
+    assert found["until"] == {**until, "limit": 7, "interval_seconds": 0.5}
+    assert found["check"]["retry"] is True
+    # A value of the wrong type is refused like one that stands in the plan.
+    wrong = plan({"polls": {}}, {"tool": "noop", "until": {**until, "interval_seconds": 1}})
+    told = dict(problems(wrong, {"polls": "many"}))
+    assert "valid integer" in told["plan.steps[0].until.limit"]
+
+
+@pytest.mark.parametrize("conditions", ["inputs.dayz > 1", ["1 > 0", "inputs.dayz > 1"]])
+def test_an_assert_names_inputs_that_exist(conditions: Any) -> None:
+    step = {"assert": conditions, "message": "{{ inputs.dais }} left"}
+    told = problems(plan({"days": {"type": "integer", "default": 1}}, step))
+    assert [message.split(";")[0] for _, message in told] and len(told) == 2, told
+    assert "dayz" in told[0][1] and "dais" in told[1][1]
+
+
+def test_a_value_with_braces_in_the_message_of_an_assert_stays_a_value() -> None:
+    simulation = Simulation()
+    step = {"id": "a", "assert": "1 > 2", "message": "{{ inputs.name }}: {{ execution.id }}"}
+    body = {"plan": plan({"name": {}}, step), "inputs": {"name": "{{ 6 * 7 }}"}}
+    events = simulation.submit(body)
+    (failed,) = [event for event in events if event["type"] == "step.failed"]
+    ident = events[0]["execution_id"]
+    assert failed["data"]["error"]["message"] == f"{{{{ 6 * 7 }}}}: {ident}"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"assert": "inputs.token == 'x'"},
+        {"assert": "inputs.token"},
+        {"assert": "1 > 2", "message": "it is {{ inputs.token }}"},
+        {"assert": "1 > 2", "message": "{{ inputs.token }}"},
+        {"tool": "noop", "check": {"condition": "inputs.token.path == 'env/A'"}},
+        {"tool": "noop", "until": {"condition": "true", "message": "{{ inputs.token }}"}},
+    ],
+)
+def test_no_condition_and_no_message_looks_at_a_secret(step: Json) -> None:
+    reference = {"type": "secret", "path": "env/A"}
+    told = problems(plan({"token": {"secret": True}}, step), {"token": reference})
+    assert [message for _, message in told] == [
+        "token is a secret, which no expression may look at"
+    ]
