@@ -23,6 +23,7 @@ db-1:2222 ansible_host=10.0.0.1 ansible_password='s3cret pass'
 web
 [prod:vars]
 ansible_user = root
+ansible_become_pass = xyz
 ansible_ssh_common_args = '-o ProxyJump=bastion:2200,inner -o StrictHostKeyChecking=no'
 location={{ where }}
 """
@@ -50,7 +51,10 @@ def test_an_ini_inventory() -> None:
     assert found["db-1"].connection["port"] == 2222
     assert found["db-1"].connection["user"] == "root"
     said = left("ansible-ini", INI)
-    assert said.keys() == {"http_port", "ansible_password", "location", "ansible_ssh_common_args"}
+    assert said.keys() == {
+        "http_port", "ansible_password", "ansible_become_pass", "location",
+        "ansible_ssh_common_args",
+    }  # fmt: skip
     assert "reference" in said["ansible_password"]
     assert not any("s3cret" in str(host) for host in found.values())
 
