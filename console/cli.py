@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from console import (
+    assets,
     audit,
     control,
     dlq,
@@ -74,7 +75,7 @@ def root(
 _SECTIONS = (
     ("Plans and executions", (submission, watching, history, finding, output, logs, explain)),
     ("Operators", (control, locks, audit, policy)),
-    ("What there is", (tools, procedures, topics, dlq)),
+    ("What there is", (tools, procedures, assets, topics, dlq)),
     ("This machine", (stack, keys, migrate)),
     ("Processes", (processes, docs)),
 )

@@ -8,6 +8,7 @@ Source of the forms: YAML 1.2.2, section 10.2 (the JSON schema, with the spellin
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from ruamel.yaml import YAML
@@ -102,10 +103,21 @@ class _Constructor(SafeConstructor):
 
 def load(text: str) -> Any:
     """The first and only document in `text`; raises ValueError with the place and the problem."""
+    return _read(lambda reader: reader.load(text))
+
+
+def compose(text: str) -> Node | None:
+    """The nodes of the only document in `text`, with their lines and tags; of no tag an object is
+    made. Raises ValueError as `load` does."""
+    found: Node | None = _read(lambda reader: reader.compose(text))
+    return found
+
+
+def _read(read: Callable[[YAML], Any]) -> Any:
     reader = YAML(typ="safe", pure=True)
     reader.Resolver, reader.Composer, reader.Constructor = _Resolver, _Composer, _Constructor
     try:
-        return reader.load(text)
+        return read(reader)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

@@ -61,7 +61,7 @@ def up(
     """
     from devstack.errors import LocalStackError
 
-    stack = _stack(state_dir, test_tools=test_tools, environment=_environment(environment))
+    stack = _stack(state_dir, test_tools=test_tools, environment=environment_of(environment))
     try:
         if stack.start(detach=detach):
             _say("The stack is ready.")
@@ -140,7 +140,8 @@ def without_password(url: str) -> str:
     return urlunsplit(parts._replace(netloc=place, query="***" if parts.query else ""))
 
 
-def _environment(written: str) -> Environment:
+def environment_of(written: str) -> Environment:
+    """The environment that an option names; raises Failure."""
     from pydantic import TypeAdapter, ValidationError
 
     from streams.plans import WrittenEnvironment

@@ -163,6 +163,10 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     (folder / "plan.yaml").write_text(next(b.text for b in readme if b.info == "yaml"))
     (folder / "produce.py").write_text(next(b.text for b in readme if b.info == "python"))
     shutil.copytree(ROOT / "demo" / "procedures", folder / "procedures")
+    inventory = next(
+        b for b in ALL if b.page.name == "inventory.md" and b.text.startswith("bastion ")
+    )
+    (folder / "inventory.ini").write_text(inventory.text)
     # The processes have just been started, and the machine may be busy: time enough for them.
     (folder / "uptime.yaml").write_text(
         "timeout_seconds: 600\nsteps: [{tool: uptime, timeout_seconds: 120}]\n"
