@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,8 @@ def test_whatever_the_checks_let_through_is_ended(worker: Worker) -> None:
 
 def test_memory_is_bounded(worker: Worker) -> None:
     doubling = "['" + "a" * 1_000 + "']" + ".map(x, x + x)" * 22 + ".size()"
-    with pytest.raises(LimitExceeded, match=r"memory|processor time"):
+    # Whichever comes first: on a busy machine the time may be over before the memory is full.
+    with pytest.raises(LimitExceeded, match=r"memory|processor time|2 s"):
         worker.ask(doubling, {}, Spent())
     assert worker.ask("1 + 1", {}, Spent()) == 2
 
@@ -109,6 +111,17 @@ def test_deep_texts_and_large_patterns_end(worker: Worker, text: str) -> None:
     except (Refused, LimitExceeded) as error:
         assert str(error)
     assert worker.ask("1 + 1", {}, Spent()) == 2
+
+
+def test_the_first_expression_does_not_pay_for_the_start(worker: Worker) -> None:
+    first, second = Spent(), Spent()
+    worker.close()
+    began = time.monotonic()
+    worker.ask("1 + 1", {}, first)
+    whole = time.monotonic() - began
+    worker.ask("1 + 1", {}, second)
+    # Python takes tens of milliseconds to start, and all of it was before the question.
+    assert first.seconds < whole / 2
 
 
 def test_a_child_that_was_killed_is_replaced(worker: Worker) -> None:
