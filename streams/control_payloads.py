@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -73,6 +73,9 @@ class FailedStep:
     step: str
     error_class: str
     message: str
+    item: Annotated[
+        Any, Field(description="the innermost item that it was for; null where that is large")
+    ] = None
 
 
 @dataclass(slots=True)

@@ -114,7 +114,7 @@ class Until(BaseModel):
 
     condition: Condition = Field(description="CEL condition over the step's own `output`")
     interval_seconds: float = Field(default=5.0, ge=0.1, le=3_600)
-    limit: int = Field(default=60, ge=1, le=MAX_POLLS, description="attempts that succeed, at most")
+    limit: int = Field(default=60, ge=1, le=MAX_POLLS, description="attempts, at most")
     message: Message | None = Field(default=None, description="of the error; may hold expressions")
 
 

@@ -196,12 +196,23 @@ def failed_steps(execution: Execution) -> list[FailedStep]:
         if step.status in STEP_FAILED and not step.is_container and not execution.is_final(step)
     ]
     failed.sort(key=lambda step: (step.ended_at, step.id))
-    errors = ((step, step.error) for step in failed[:MOST_FAILED])
-    return [
-        FailedStep(step.id, error["class"], error["message"][:_FAILED_MESSAGE])
-        for step, error in errors
-        if error is not None
-    ]
+    found = (failed_step(execution, step) for step in failed[:MOST_FAILED])
+    return [one for one in found if one is not None]
+
+
+def failed_step(execution: Execution, step: StepState) -> FailedStep | None:
+    """What is told of a step that failed: its error, and the item that it was for."""
+    if step.error is None:
+        return None
+    item = None
+    for one in execution.around(step):
+        if one.is_item:
+            item = (execution.steps[one.parent or ""].items or ())[one.index]
+            break
+    if len(orjson.dumps(item)) > _FAILED_MESSAGE:
+        item = None
+    message = step.error["message"][:_FAILED_MESSAGE]
+    return FailedStep(step.id, step.error["class"], message, item)
 
 
 def fail_unstarted(decision: Decision, step: StepState, error_class: str, message: str) -> None:
@@ -229,14 +240,14 @@ def fail(decision: Decision, step: StepState, data: StepFailed, *, timed_out: bo
         )
     else:
         failed = attempt - step.polls - sum(not_begun)
-        again = transient and wanted and failed < spec.max_attempts
+        again = transient and wanted and failed < _most_failed(step, spec)
     data.final = not again
     decision.emit("step.timed_out" if timed_out else "step.failed", data, step.id, attempt)
     if again:
         delay = _delay(execution, step, spec, data)
         retry = RetryScheduled(
             next_attempt=attempt + 1,
-            max_attempts=spec.max_attempts,
+            max_attempts=spec.max_attempts if spec.until is None else spec.until.limit,
             delay_seconds=delay,
             at=iso(round(decision.now + delay, 3)),
         )
@@ -249,12 +260,22 @@ def fail(decision: Decision, step: StepState, data: StepFailed, *, timed_out: bo
         )
 
 
+def _most_failed(step: StepState, spec: AdmittedStep) -> int:
+    """How many attempts may fail before the step has; of `until` all that are left of its limit.
+
+    Whatever cannot be asked yet (a service that is being started) is asked again.
+    """
+    return spec.max_attempts if spec.until is None else spec.until.limit - step.polls
+
+
 def _delay(execution: Execution, step: StepState, spec: AdmittedStep, data: StepFailed) -> float:
     if data.error["class"] in _AT_ONCE:
         return 0.0
+    if spec.until is not None:
+        return spec.until.interval_seconds
     jitter = crc32(attempt_id(execution.id, step.id, step.attempt).encode()) / 2**32
     delay = policy.backoff_seconds(
-        spec.backoff_seconds, spec.max_backoff_seconds, step.attempt - step.polls, jitter
+        spec.backoff_seconds, spec.max_backoff_seconds, step.attempt, jitter
     )
     asked = data.output.get("retry_after_seconds") if isinstance(data.output, dict) else None
     if isinstance(asked, int | float) and 0 < asked <= 3_600:

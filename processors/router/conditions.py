@@ -16,6 +16,7 @@ from streams.admitted import AdmittedStep, Until
 from streams.payloads import Polled, StepFailed, StepSucceeded
 from streams.reports import StepError
 from streams.timestamps import iso
+from toolmeta.locking import LOCK_NAMES
 
 _MESSAGE_LENGTH: Final = 2_000
 
@@ -55,7 +56,8 @@ def _refusal(
     """Why the step has not succeeded, None where it has; raises ExpressionError."""
     until, check = spec.until, spec.check
     if until is not None and not expressions.condition(until.condition, context, decision.spent):
-        if step.polls + 1 < until.limit:
+        not_begun = sum(one.error["class"] == LOCK_NAMES for one in step.failures)
+        if step.attempt - not_begun < until.limit:
             _again(decision, step, until, data)
             return _error(_AGAIN, "")
         said = f"`{until.condition}` was not true after {until.limit} attempts"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, Final
 
 import orjson
 
+from processors.router.attempts import MOST_FAILED, failed_step
 from processors.router.compensation import compensate
 from processors.router.decision import Decision
 from processors.router.evolve import allowed_failures, failures
@@ -40,7 +42,7 @@ def _after_item(decision: Decision, parent: StepState) -> None:
         start_items(decision, parent)
         return
     failed = [item.id for item in items if item.status in STEP_FAILED]
-    output = _output(items, len(failed))
+    output = _output(execution, items, len(failed))
     duration = round(decision.now - parent.started_at, 3)
     if failures(execution, parent) > allowed_failures(execution.spec(parent), parent):
         message = f"{len(failed)} of {len(items)} items failed: {', '.join(failed[:_NAMED])}"
@@ -111,11 +113,17 @@ def _outputs(execution: Execution, block: StepState, steps: list[StepState]) -> 
     return output
 
 
-def _output(items: list[StepState], failed: int) -> dict[str, Any]:
+def _output(execution: Execution, items: list[StepState], failed: int) -> dict[str, Any]:
     """The counts, and the outputs of the first items as far as the budget of an output goes."""
     succeeded = sum(item.status == "succeeded" for item in items)
     kept: list[Any] = []
     left = MAX_OUTPUT_BYTES - 1_024
+    told_of: list[dict[str, Any]] = []
+    if failed:
+        wrong = [item for item in items if item.status in STEP_FAILED][:MOST_FAILED]
+        told = (failed_step(execution, item) for item in wrong)
+        told_of = [asdict(one) for one in told if one is not None]
+        left -= len(orjson.dumps(told_of))
     for item in items:
         left -= len(orjson.dumps(item.output)) + 1
         if left < 0:
@@ -127,6 +135,8 @@ def _output(items: list[StepState], failed: int) -> dict[str, Any]:
         "succeeded": succeeded,
         "failed": failed,
     }
+    if told_of:
+        output["failures"] = told_of
     if len(kept) < len(items):
         mark(output, "items", len(kept), len(items))
     return output

@@ -142,6 +142,18 @@ def test_as_many_items_may_fail_as_the_plan_says(limit: int | str) -> None:
     assert (end["type"], end["data"]["steps"]) == ("execution.completed", {"succeeded": 2})
 
 
+def test_the_output_says_which_items_failed_and_why() -> None:
+    simulation = Simulation()
+    items = noop("each", for_each=["a", "b"], max_failures=1)
+    after = noop("after", parameters={"value": "{{ steps.each.output.failures }}"})
+    simulation.submit({"steps": [items, after]})
+    simulation.run(simulation.take())
+    simulation.fail(simulation.take())
+    assert value(simulation.take()) == [
+        {"step": "each[1]", "error_class": "exit_status", "message": "it broke", "item": "b"}
+    ]
+
+
 @pytest.mark.parametrize("limit", [1, "34%"])
 def test_one_more_stops_the_rest(limit: int | str) -> None:
     simulation = Simulation()

@@ -73,16 +73,33 @@ def test_until_asks_again_after_its_interval_until_it_is_true() -> None:
     assert taken(simulation) == ["b"]
 
 
-def test_until_ends_with_its_limit_and_failures_are_counted_apart() -> None:
+def test_what_cannot_be_asked_yet_is_asked_again_as_often_as_until_says() -> None:
+    """A service that is being started refuses connections: that is no answer, and no failure."""
+    until = {"condition": "output.up", "interval_seconds": 30, "limit": 20}
+    simulation = submitted(noop("a", until=until), sla_class="fast")
+    for number in range(1, 16):
+        command = simulation.take()
+        assert command["attempt"] == number
+        events = simulation.fail(command, transient=True)
+        retry = next(event["data"] for event in events if event["type"] == "step.retry_scheduled")
+        assert (retry["delay_seconds"], retry["max_attempts"]) == (30, 20)
+        simulation.wait(31)
+    simulation.run(simulation.take(), {"up": True})
+    assert simulation.events[-1]["type"] == "execution.completed"
+
+
+def test_a_permanent_failure_ends_the_waiting() -> None:
+    simulation = submitted(noop("a", until={"condition": "output.up", "interval_seconds": 1}))
+    simulation.fail(simulation.take())
+    assert simulation.events[-1]["type"] == "execution.failed"
+
+
+def test_until_ends_with_its_limit_of_attempts_however_they_ended() -> None:
     until = {"condition": "output.up", "interval_seconds": 1, "limit": 3, "message": "never up"}
-    simulation = submitted(
-        noop("a", until=until, retry={"max_attempts": 2, "backoff_seconds": 1}), sla_class="long"
-    )
+    simulation = submitted(noop("a", until=until))
     simulation.run(simulation.take(), {"up": False})
     simulation.wait(2)
     simulation.fail(simulation.take(), transient=True)
-    simulation.wait(2)
-    simulation.run(simulation.take(), {"up": False})
     simulation.wait(2)
     simulation.run(simulation.take(), {"up": False})
     assert error_of(simulation, "a") == {
