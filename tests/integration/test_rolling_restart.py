@@ -169,7 +169,7 @@ def test_one_host_after_the_other_and_a_failure_brings_one_back(
     with balancer.serving() as url:
         inputs = {
             "hosts": ADDRESSES, "release": "2", "restart": str(hosts.restart), "port": hosts.port,
-            "ssh_port": hosts.ssh_port, "balancer": url, "polls": 2, "tell": ["ops@example.org"],
+            "ssh_port": hosts.ssh_port, "balancer": url, "polls": 5, "tell": ["ops@example.org"],
         }  # fmt: skip
         code, events = runner.run("rolling-restart.yaml", inputs)
         assert code == Exit.OK, errors_of(events)
