@@ -12,8 +12,7 @@ import typer
 
 from console import catalogue, endpoints, terminal
 from console.exits import Exit, Failure
-from console.inventory_files import Format
-from console.options import Json, Timeout, login
+from console.options import HostsFormat, Json, Timeout, login
 from console.text import count, one_line, plain
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ _MAX_SHOWN: Final = 200
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file, or - for stdin.")],
     form: Annotated[
-        Format | None,
+        HostsFormat | None,
         typer.Option("--format", help="What it is; by its name and content if not given."),
     ] = None,
     environment: Annotated[

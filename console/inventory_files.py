@@ -6,23 +6,22 @@ import re
 import stat
 import sys
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from console.exits import Exit, Failure
 from console.inventory_model import BadFile, Found, LeftOut
-
-Format = Literal["ansible-ini", "ansible-yaml", "ssh-config", "csv"]
+from console.options import HostsFormat
 
 #: Several thousand hosts with their variables.
 MAX_BYTES: Final = 1_048_576
-_SUFFIXES: Final[dict[str, Format]] = {
+_SUFFIXES: Final[dict[str, HostsFormat]] = {
     ".csv": "csv", ".yaml": "ansible-yaml", ".yml": "ansible-yaml", ".ini": "ansible-ini",
 }  # fmt: skip
 #: Folders beside an inventory that Ansible reads too.
 _BESIDE: Final = ("group_vars", "host_vars")
 
 
-def read(path: Path, wanted: Format | None) -> tuple[Format, Found]:
+def read(path: Path, wanted: HostsFormat | None) -> tuple[HostsFormat, Found]:
     """The hosts of a file, or of stdin for `-`; raises Failure that names the file and the line."""
     source = "stdin" if str(path) == "-" else str(path)
     try:
@@ -45,7 +44,7 @@ def read(path: Path, wanted: Format | None) -> tuple[Format, Found]:
     return form, found
 
 
-def parse(form: Format, text: str) -> Found:
+def parse(form: HostsFormat, text: str) -> Found:
     """The hosts of a text; raises BadFile."""
     from console import ansible_ini, ansible_yaml, inventory_csv, ssh_config_hosts
 
@@ -58,7 +57,7 @@ def parse(form: Format, text: str) -> Found:
     return parsers[form](text.replace("\r\n", "\n"))
 
 
-def format_of(path: Path, text: str) -> Format:
+def format_of(path: Path, text: str) -> HostsFormat:
     """What a file is, by its name, else by its first line that says something."""
     if path.suffix.lower() in _SUFFIXES:
         return _SUFFIXES[path.suffix.lower()]

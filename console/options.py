@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -43,6 +43,8 @@ Timeout = Annotated[
         help="How long to watch; then exit 5, and the execution goes on.",
     ),
 ]
+#: The forms of files with hosts that an import reads.
+HostsFormat = Literal["ansible-ini", "ansible-yaml", "ssh-config", "csv"]
 NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Return as soon as the broker has it, unanswered.")
 ]
