@@ -30,6 +30,11 @@ WHERE o.execution_id = %(id)s
        OR starts_with(o.step, %(step)s || '[') OR starts_with(o.step, %(step)s || '.'))
 ORDER BY a.started_at, o.step, o.attempt, o.stream DESC, o.chunk
 """
+_KNOWN: Final = """
+SELECT 1 FROM execution.execution_steps
+WHERE execution_id = %(id)s AND (%(step)s::text IS NULL OR step = %(step)s)
+LIMIT 1
+"""
 
 Part = tuple[str, int, str]
 
@@ -59,13 +64,12 @@ def logs(
     with database.reading(endpoints.load(DatabaseSettings)) as connection:
         chunks = _chunks(connection, given)
         found = _print(chunks) if to is None else _save(chunks, to)
+        known = found or connection.execute(_KNOWN, given).fetchone() is not None
+    if not known:
+        what = "execution" if step is None else f"step {plain(step)} of execution"
+        raise Failure(f"there is no {what} {ident} in the database", Exit.FAILED, "runstream list")
     if not found:
-        what = "no step" if step is None else f"step {plain(step)}"
-        raise Failure(
-            f"{what} of execution {ident} has written anything that is in the database",
-            Exit.FAILED,
-            f"runstream show {ident} lists its steps",
-        )
+        terminal.say("nothing was written", "dim")
 
 
 def _chunks(connection: Connection[dict[str, Any]], given: dict[str, Any]) -> Iterator[Any]:

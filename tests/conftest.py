@@ -17,6 +17,7 @@ from devstack.stack import LocalStack
 from tests.brokers import remember
 from tests.harness import Harness
 from tests.root_only import pytest_runtest_makereport, pytest_runtest_setup  # noqa: F401
+from tests.stack_environment import BEFORE_STACK
 from tests.tools import built
 from toolmeta import registry
 
@@ -62,10 +63,6 @@ ENVIRONMENT = {
     # Of one tenant, which nobody else uses.
     "RUNSTREAM_QUOTAS": json.dumps({"tenants": {LIMITED: {"active_executions": 1}}}),
 }
-
-
-#: What the stack of this session has set, as it was before; None where it was not set.
-BEFORE_STACK: dict[str, str | None] = {}
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ from drivers.registry import DRIVERS
 from drivers.resources import Resources
 from runtime.settings import ExecutorSettings
 from streams.commands import StepCommand
+from tests.stack_environment import without_stack
 from toolmeta.invocation import Invocation
 
 #: One that every user may start; that of a virtual environment may lie in somebody's home.
@@ -47,8 +48,9 @@ def command(**changed: Any) -> StepCommand:
 
 
 def settings(**changed: Any) -> ExecutorSettings:
-    """Executor settings by field name."""
-    return ExecutorSettings(**changed)
+    """Executor settings by field name; nothing of the stack of other tests is among them."""
+    with without_stack():
+        return ExecutorSettings(**changed)
 
 
 @dataclass

@@ -194,4 +194,6 @@ def test_logs_are_of_all_steps_or_of_one_and_what_is_within(
     }
     assert main(["logs", IDENT, "--to", str(tmp_path / "new")]) == Exit.USAGE
     assert main(["logs", IDENT, "rol"]) == Exit.FAILED
-    assert "has written" in capsys.readouterr().err
+    assert "there is no step rol" in capsys.readouterr().err
+    assert main(["logs", IDENT, "disk"]) == Exit.OK
+    assert "nothing was written" in capsys.readouterr().err

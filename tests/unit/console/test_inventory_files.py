@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from console.exits import Failure
-from console.inventory_files import MAX_BYTES, Format, format_of, parse, read
+from console.inventory_files import MAX_BYTES, format_of, parse, read
 from console.inventory_model import BadFile, HostFound
+from console.options import HostsFormat
 
 INI = """\
 bastion ansible_host=192.0.2.1        # in no group
@@ -29,11 +30,11 @@ location={{ where }}
 """
 
 
-def hosts(form: Format, text: str) -> dict[str, HostFound]:
+def hosts(form: HostsFormat, text: str) -> dict[str, HostFound]:
     return {host.hostname: host for host in parse(form, text).hosts}
 
 
-def left(form: Format, text: str) -> dict[str, str]:
+def left(form: HostsFormat, text: str) -> dict[str, str]:
     return {one.name: one.why for one in parse(form, text).left_out}
 
 
