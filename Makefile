@@ -5,8 +5,8 @@ BIN    := $(VENV)/bin
 # Tests and demo find the programs that the environment brings.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-# Three processes, each with a stack of its own where its tests need one: most tests wait for servers.
-PYTEST   := $(BIN)/python -m pytest --durations=20 --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+# Two processes, each with a stack of its own where its tests need one: most tests wait for servers.
+PYTEST   := $(BIN)/python -m pytest --durations=20 --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 # The tests that share nothing but the files of the repository.
 UNIT     := tests/unit tests/contract tests/architecture
 
