@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from tests.sizes import LONG
 from tests.tools.driven import answer, failure, for_everybody, root_only
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHYh8h0nV3bX6hT1kq5c2oY0mQ1W8u3r4s5t6u7v8w9x ann"
@@ -96,7 +95,6 @@ def test_what_cannot_be_says_why(prefix: Path) -> None:
     assert unprivileged.error_class == "capability_missing", unprivileged
 
 
-@pytest.mark.skipif(not LONG, reason="usermod waits 15 seconds for the lock; `make long`")
 def test_a_lock_that_is_held_may_pass(prefix: Path) -> None:
     where = {"prefix": str(prefix), "name": "app", "create_home": False}
     changed("user", **where)
