@@ -27,6 +27,7 @@ from streams.lock_payloads import LockAcquired, LockEnded
 from streams.problems import Problem, RejectedReason
 from streams.procedures import ProcedureRun
 from streams.reports import StepError, StreamSummary
+from streams.started import StartedBy
 from streams.timestamps import Timestamp
 
 #: Which report of the executor ended the attempt.
@@ -84,6 +85,7 @@ class Accepted:
         Field(description="tool -> digest of its definition; null where no approval is needed"),
     ] = None
     procedure: ProcedureRun | None = None
+    started_by: StartedBy | None = None
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from streams.hosts import StepConnection, WrittenBecome
 from streams.inputs import Inputs
 from streams.limits import MAX_EXECUTION_STEPS, MAX_STEPS
 from streams.procedures import WrittenVersion
+from streams.started import StartedBy
 from streams.vocabulary import ActionClass, Environment, Mode, SlaClass, stored_environment
 
 MAX_TIMEOUT_SECONDS: Final = 86_400
@@ -52,7 +53,7 @@ MAX_DEPTH: Final = 4
 MAX_FOR_EACH: Final = 2_100
 
 #: The fields of a request that are not the plan's; in the bare form they stand beside its steps.
-AROUND: Final = ("execution_id", "tenant", "actor", "idempotency_key", "explain")
+AROUND: Final = ("execution_id", "tenant", "actor", "idempotency_key", "explain", "started_by")
 
 _OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, populate_by_name=True)
 
@@ -262,6 +263,9 @@ class ExecutionRequest(BaseModel):
     explain: bool = Field(
         default=False,
         description="answer with execution.explained what would become of it, and run nothing",
+    )
+    started_by: StartedBy | None = Field(
+        default=None, description="said by the router only, of what a schedule or trigger started"
     )
 
     @model_validator(mode="before")

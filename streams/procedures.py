@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from streams.actors import ANONYMOUS, Actor
 from streams.limits import MAX_REQUEST_BYTES
+from streams.started import StartedBy
 
 PROCEDURE_NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,99}$"
 PROCEDURE_VERSION: Final = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"
@@ -73,6 +74,9 @@ class ProcedureRequest(BaseModel):
     explain: bool = Field(
         default=False,
         description="answer with execution.explained what would become of it, and run nothing",
+    )
+    started_by: StartedBy | None = Field(
+        default=None, description="said by the router only, of what a schedule or trigger started"
     )
 
 

@@ -15,6 +15,8 @@ from streams.plans import ExecutionRequest, Plan
 from streams.procedures import ProcedureRecord, ProcedureRequest
 from streams.progress import ProgressSnapshot
 from streams.reports import REPORT, OutputChunk
+from streams.schedules import SCHEDULE_COMMAND
+from streams.triggers import TRIGGER_COMMAND
 
 Schema = dict[str, Any]
 
@@ -33,6 +35,8 @@ FILES: Final = {
     "LockCommand": "lock-command",
     "LockAnswer": "lock-answer",
     "ProcedureRecord": "procedure-record",
+    "ScheduleCommand": "schedule-command",
+    "TriggerCommand": "trigger-command",
 }
 
 _DESCRIPTIONS: Final = {
@@ -41,6 +45,8 @@ _DESCRIPTIONS: Final = {
     "runstream.reports.v1 holds several, one in each line.",
     "LockCommand": "What an execution asks of the lock keeper.",
     "LockAnswer": "What the lock keeper tells an execution.",
+    "ScheduleCommand": "What an operator, or the router, tells a schedule.",
+    "TriggerCommand": "What an operator, or the matcher, tells a trigger.",
 }
 
 
@@ -58,6 +64,8 @@ def message_schemas() -> dict[str, Schema]:
         "LockCommand": _document("LockCommand", _adapter(LOCK_COMMAND)),
         "LockAnswer": _document("LockAnswer", _adapter(LOCK_ANSWER)),
         "ProcedureRecord": _document("ProcedureRecord", _model(ProcedureRecord)),
+        "ScheduleCommand": _document("ScheduleCommand", _adapter(SCHEDULE_COMMAND)),
+        "TriggerCommand": _document("TriggerCommand", _adapter(TRIGGER_COMMAND)),
     }
 
 

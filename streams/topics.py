@@ -172,6 +172,40 @@ LOCKS_STATE: Final = Topic(
     cleanup="compact",
     retention_days=None,
 )
+SCHEDULE_COMMANDS: Final = Topic(
+    "schedules.commands",
+    key="tenant, `/` and the name of the schedule",
+    carries="ScheduleCommand",
+    writers=("operators", "router", "cli"),
+    readers=("router",),
+    dead_letters=True,
+)
+SCHEDULES_STATE: Final = Topic(
+    "schedules.state",
+    key="`schedule/`, then the key of its commands; written to the partition of these",
+    carries="schedule changelog",
+    writers=("router",),
+    readers=("router", "cli"),
+    cleanup="compact",
+    retention_days=None,
+)
+TRIGGER_COMMANDS: Final = Topic(
+    "triggers.commands",
+    key="tenant, `/` and the name of the trigger",
+    carries="TriggerCommand",
+    writers=("operators", "matcher", "cli"),
+    readers=("router",),
+    dead_letters=True,
+)
+TRIGGERS_STATE: Final = Topic(
+    "triggers.state",
+    key="`trigger/`, then the key of its commands; written to the partition of these",
+    carries="trigger changelog",
+    writers=("router",),
+    readers=("router", "matcher", "cli"),
+    cleanup="compact",
+    retention_days=None,
+)
 
 
 def _steps(domain: str, lane: str) -> Topic:
@@ -208,6 +242,10 @@ TOPICS: Final[dict[str, Topic]] = {
         LOCK_COMMANDS,
         LOCK_GRANTS,
         LOCKS_STATE,
+        SCHEDULE_COMMANDS,
+        SCHEDULES_STATE,
+        TRIGGER_COMMANDS,
+        TRIGGERS_STATE,
     )
 }
 

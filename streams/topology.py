@@ -41,8 +41,10 @@ EXECUTOR: Final = _app("executor", "acts: claims a step, runs it, reports what h
 SINK: Final = _app("sink", "stores: writes events and output to Postgres, exactly once")
 # Its own topic is its store: it restores from there.
 PROJECTOR: Final = _app("projector", "knows: folds events into live progress")
+# It also reads the topics that triggers name.
+MATCHER: Final = _app("matcher", "listens: finds the records that start a procedure")
 
-APPS: Final = (ROUTER, EXECUTOR, SINK, PROJECTOR)
+APPS: Final = (ROUTER, EXECUTOR, SINK, PROJECTOR, MATCHER)
 
 
 def to_mermaid() -> str:
@@ -50,6 +52,9 @@ def to_mermaid() -> str:
     lines = ["flowchart LR", "  producers([producers]) --> execution_requests"]
     lines.append("  operators([operators]) --> execution_control")
     lines.append("  operators --> execution_procedures")
+    lines.append("  operators --> schedules_commands")
+    lines.append("  operators --> triggers_commands")
+    lines.append("  other([any topic]) --> matcher")
     seen: set[str] = set()
 
     def node(topic: Topic) -> str:

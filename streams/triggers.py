@@ -1,0 +1,158 @@
+"""Triggers: which records of a Kafka topic start a procedure, and what is said to a trigger.
+
+Commands are keyed by tenant and name, so all of a trigger lie in one partition in order.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic_core import PydanticCustomError
+
+from streams.actors import ANONYMOUS, Actor
+from streams.limits import MAX_INTEGER
+from streams.procedures import TENANT, ProcedureName, WrittenVersion
+from streams.started import StarterName
+
+_OPEN: Final = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
+#: A field that means nothing is a misspelling, and the trigger would not do what was meant.
+_CLOSED: Final = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+_DAY: Final = 86_400
+#: Characters of an expression.
+MAX_EXPRESSION: Final = 4_000
+
+
+class Deduplicate(BaseModel):
+    """What is the same again starts nothing for a while."""
+
+    model_config = _CLOSED
+
+    key: str = Field(
+        min_length=1,
+        max_length=MAX_EXPRESSION,
+        description="expression; records are the same where its value is",
+    )
+    window_seconds: int = Field(
+        default=3_600, ge=1, le=7 * _DAY, description="counted from the one that started"
+    )
+
+
+class StartLimit(BaseModel):
+    """How often the trigger may start; what comes beyond it is dropped, and counted."""
+
+    model_config = _CLOSED
+
+    starts: int = Field(default=60, ge=1, le=100_000)
+    per_seconds: int = Field(default=3_600, ge=1, le=_DAY)
+
+
+class Trigger(BaseModel):
+    """Which records of a topic run a procedure, and with which inputs."""
+
+    model_config = _CLOSED
+
+    name: StarterName
+    description: str | None = Field(default=None, max_length=500)
+    topic: str = Field(
+        pattern=r"^[a-zA-Z0-9._-]{1,249}$", description="full name of a Kafka topic; JSON values"
+    )
+    begin: Literal["latest", "earliest"] = Field(
+        default="latest",
+        description="latest: records from when it was applied; earliest: all that are there",
+    )
+    when: str | None = Field(
+        default=None,
+        max_length=MAX_EXPRESSION,
+        description="condition; every record if absent. It and the others see message, key, "
+        "headers, topic, partition, offset, timestamp, and item where there is for_each",
+    )
+    for_each: str | None = Field(
+        default=None,
+        max_length=MAX_EXPRESSION,
+        description="expression of a list: when, inputs and deduplicate count for each item of it",
+    )
+    procedure: ProcedureName
+    version: WrittenVersion | None = Field(
+        default=None, description="runs only if this version is applied; any version if absent"
+    )
+    inputs: dict[str, Any] | None = Field(
+        default=None,
+        description="values of its inputs; in texts {{ expression }} is replaced, and one that is "
+        "exactly one expression keeps its type",
+    )
+    deduplicate: Deduplicate | None = Field(
+        default=None, description="if absent, each record starts on its own"
+    )
+    limit: StartLimit = StartLimit()
+    paused: bool = Field(default=False, description="applied paused; `resume` begins")
+
+
+class _Command(BaseModel):
+    model_config = _OPEN
+
+    tenant: str = Field(default="default", pattern=TENANT)
+    name: StarterName
+    actor: Actor = ANONYMOUS
+
+
+class ApplyTrigger(_Command):
+    """Take this trigger in the place of the one of its name."""
+
+    type: Literal["apply"] = "apply"
+    trigger: Trigger
+
+    @model_validator(mode="after")
+    def _one_name(self) -> Self:
+        if self.trigger.name != self.name:
+            raise PydanticCustomError(
+                "trigger", "it is not the name of the trigger", {"field": "name"}
+            )
+        return self
+
+
+class RemoveTrigger(_Command):
+    """Forget the trigger; executions that it started go on."""
+
+    type: Literal["remove"] = "remove"
+
+
+class PauseTrigger(_Command):
+    """Start nothing; records that come meanwhile are not made up for."""
+
+    type: Literal["pause"] = "pause"
+    reason: str | None = Field(default=None, max_length=1_000)
+
+
+class ResumeTrigger(_Command):
+    """Start for the records that come from now on."""
+
+    type: Literal["resume"] = "resume"
+
+
+class Matched(BaseModel):
+    """A record fulfilled the condition of a trigger; said by the matcher, which signs it."""
+
+    model_config = _OPEN
+
+    type: Literal["matched"] = "matched"
+    tenant: str = Field(pattern=TENANT)
+    name: StarterName
+    definition: str = Field(
+        max_length=64, description="digest of the trigger that was evaluated; another is ignored"
+    )
+    topic: str = Field(max_length=249)
+    partition: int = Field(ge=0, le=MAX_INTEGER)
+    offset: int = Field(ge=0, le=MAX_INTEGER)
+    item: int | None = Field(default=None, ge=0, le=10_000, description="its number in for_each")
+    at: AwareDatetime = Field(description="the timestamp of the record")
+    same: str | None = Field(
+        default=None, max_length=64, description="SHA-256 of the value of deduplicate.key"
+    )
+    inputs: dict[str, Any] | None = None
+
+
+AnyTriggerCommand = ApplyTrigger | RemoveTrigger | PauseTrigger | ResumeTrigger | Matched
+TRIGGER_COMMAND: TypeAdapter[AnyTriggerCommand] = TypeAdapter(
+    Annotated[AnyTriggerCommand, Field(discriminator="type")]
+)
