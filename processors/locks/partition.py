@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
+from confluent_kafka import Message
 from prometheus_client import Counter
 from pydantic import ValidationError
 
@@ -12,6 +13,7 @@ from processors.locks.keeper import Keeper
 from processors.locks.names import is_record
 from processors.locks.state import (
     COUNTER,
+    PREFIX,
     Party,
     decode,
     decode_counter,
@@ -19,6 +21,7 @@ from processors.locks.state import (
     encode_counter,
     key_of,
 )
+from runtime.kafka.hosted import Fault
 from runtime.kafka.partition import Output
 from streams.envelope import headers
 from streams.ids import route_of
@@ -34,7 +37,7 @@ from streams.locks import (
     Release,
 )
 from streams.timestamps import iso
-from streams.topics import LOCK_GRANTS, LOCKS_STATE
+from streams.topics import LOCK_COMMANDS, LOCK_GRANTS, LOCKS_STATE, Topic
 
 SOURCE: Final = "runstream/locks"
 
@@ -48,6 +51,9 @@ class LockStateError(Exception):
 @dataclass(slots=True)
 class KeeperPartition:
     """The locks of the tenants whose commands lie in the partition of this number."""
+
+    source: ClassVar[Topic] = LOCK_COMMANDS
+    prefix: ClassVar[bytes] = PREFIX
 
     number: int
     keeper: Keeper = field(default_factory=Keeper)
@@ -81,17 +87,21 @@ class KeeperPartition:
         self.written = counter
         self.keeper.restored(parties, counter, now)
 
-    def handle(self, value: bytes | None, now: float, out: Output) -> str | None:
+    def handle(self, message: Message, now: float, out: Output) -> Fault | None:
         """Decide about one record of `locks.commands`; returns why it is none, or None."""
+        value = message.value()
         if value is None:
-            return "the record has no value"
+            return Fault("invalid", "the record has no value")
         if len(value) > MAX_RECORD_BYTES:
-            return f"the record has {len(value)} bytes; {MAX_RECORD_BYTES} are allowed"
+            return Fault(
+                "invalid", f"the record has {len(value)} bytes; {MAX_RECORD_BYTES} are allowed"
+            )
         try:
             command = LOCK_COMMAND.validate_json(value)
         except ValidationError as error:
             fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            return f"{'.'.join(str(part)[:64] for part in fault['loc'])}: {fault['msg']}"
+            where = ".".join(str(part)[:64] for part in fault["loc"])
+            return Fault("invalid", f"{where}: {fault['msg']}")
         answers: list[AnyLockAnswer] = []
         if isinstance(command, Acquire):
             answers = self.keeper.acquire(command, now)

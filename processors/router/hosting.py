@@ -1,22 +1,21 @@
-"""Hosting: the lock keeper's partition of a number runs in the loop of the router's.
+"""Hosting: what decides for the same partition number runs in the loop of the router's.
 
 A process of its own would hold the interpreter and two more Kafka clients in memory, and plans
-would wait while it is not there. Both keep their state in a changelog of their own, and talk to
+would wait while it is not there. Each keeps its state in a changelog of its own, and they talk to
 each other by records only: the executions that want an asset belong to routers elsewhere too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 
 from confluent_kafka import Message
 
 from processors.locks.partition import KeeperPartition
-from processors.locks.state import PREFIX
 from processors.router.partition import RouterPartition
+from runtime.kafka.hosted import HostedPartition
 from runtime.kafka.partition import Output
-from streams.topics import LOCK_COMMANDS
 
 
 @dataclass(slots=True)
@@ -25,6 +24,15 @@ class Hosted:
 
     router: RouterPartition
     keeper: KeeperPartition
+    others: Sequence[HostedPartition] = ()
+    #: All but the router, and by the names of their topics.
+    guests: tuple[HostedPartition, ...] = field(init=False)
+    _by_topic: dict[str, HostedPartition] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing is restored yet."""
+        self.guests = (self.keeper, *self.others)
+        self._by_topic = {guest.source.name: guest for guest in self.guests}
 
     @property
     def suspended(self) -> Collection[str]:
@@ -32,38 +40,45 @@ class Hosted:
         return self.router.suspended
 
     def restore(self, key: bytes, value: bytes | None) -> None:
-        """Take one record of either changelog."""
-        if key.startswith(PREFIX):
-            self.keeper.restore(key, value)
-        else:
-            self.router.restore(key, value)
+        """Take one record of any changelog."""
+        for guest in self.guests:
+            if key.startswith(guest.prefix):
+                guest.restore(key, value)
+                return
+        self.router.restore(key, value)
 
     def restored(self, now: float) -> None:
-        """Both changelogs are read."""
-        self.keeper.restored(now)
+        """All changelogs are read."""
+        for guest in self.guests:
+            guest.restored(now)
         self.router.restored(now)
 
     def handle(self, message: Message, now: float, out: Output) -> None:
         """Decide about one record of a source topic."""
-        if str(message.topic())[len(self.router.prefix) :] != LOCK_COMMANDS.name:
+        name = str(message.topic())[len(self.router.prefix) :]
+        guest = self._by_topic.get(name)
+        if guest is None:
             self.router.handle(message, now, out)
             return
-        fault = self.keeper.handle(message.value(), now, out)
+        fault = guest.handle(message, now, out)
         if fault is not None:
-            self.router.writer.dead_letter(out, LOCK_COMMANDS, message, "invalid", fault)
+            writer = self.router.writer
+            writer.dead_letter(out, guest.source, message, fault.error_class, fault.message)
 
     def dead_letter(self, message: Message, error_class: str, out: Output) -> None:
         """Send a record on which a decision failed to its dead-letter topic."""
         self.router.dead_letter(message, error_class, out)
 
     def next_deadline(self) -> float | None:
-        """When the next timer of either is due."""
-        moments = (self.router.next_deadline(), self.keeper.next_deadline())
+        """When the next timer of any is due."""
+        moments = [guest.next_deadline() for guest in self.guests]
+        moments.append(self.router.next_deadline())
         return min((moment for moment in moments if moment is not None), default=None)
 
     def tick(self, now: float, out: Output) -> None:
-        """Run the timers of both that are due."""
-        self.keeper.tick(now, out)
+        """Run the timers of all that are due."""
+        for guest in self.guests:
+            guest.tick(now, out)
         self.router.tick(now, out)
 
     def suspend(self, key: str) -> None:
@@ -71,6 +86,7 @@ class Hosted:
         self.router.suspend(key)
 
     def flush(self, out: Output) -> None:
-        """Write both changelogs."""
-        self.keeper.flush(out)
+        """Write all changelogs; the router, which signs what all of them send, comes last."""
+        for guest in self.guests:
+            guest.flush(out)
         self.router.flush(out)
