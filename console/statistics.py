@@ -37,8 +37,8 @@ _CONDITIONS: Final = {
 }
 _LIST: Final = """
 SELECT execution_id::text, tenant, name, actor, environment, status::text, status_reason,
-       procedure, started_by_kind, started_by, total_steps, step_counts, created_at, completed_at, duration_seconds,
-       error_message, {late} AS late
+       procedure, started_by_kind, started_by, total_steps, step_counts, created_at,
+       completed_at, duration_seconds, error_message, {late} AS late
 FROM execution.executions
 WHERE {conditions}
 ORDER BY created_at DESC, execution_id DESC LIMIT %(rows)s

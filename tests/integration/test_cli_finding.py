@@ -17,8 +17,8 @@ Capture = pytest.CaptureFixture[str]
 #: Thirty executions, a minute apart, the newest first in `ids`; each has one step and attempt.
 ROWS = """
 INSERT INTO execution.executions
-    (execution_id, tenant, name, actor, environment, status, procedure, started_by, sla_seconds, created_at,
-     started_at, completed_at, duration_seconds, error_message, updated_at, last_seq)
+    (execution_id, tenant, name, actor, environment, status, procedure, started_by, sla_seconds,
+     created_at, started_at, completed_at, duration_seconds, error_message, updated_at, last_seq)
 SELECT ('01a1f7c1-4180-8a94-9234-0000000000' || lpad(to_hex(n), 2, '0'))::uuid,
        CASE WHEN n % 2 = 0 THEN 'acme' ELSE 'other' END,
        'patch web', CASE WHEN n < 3 THEN 'ann' ELSE 'ci' END, 'dev',
