@@ -35,7 +35,11 @@ class CommonSettings(BaseSettings):
     """What every process needs."""
 
     model_config = SettingsConfigDict(
-        env_prefix="RUNSTREAM_", frozen=True, extra="ignore", populate_by_name=True
+        env_prefix="RUNSTREAM_",
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        defer_build=True,
     )
 
     bootstrap_servers: str = Field(
