@@ -24,6 +24,7 @@ from console import (
     policy,
     procedures,
     processes,
+    retention,
     stack,
     submission,
     terminal,
@@ -74,7 +75,7 @@ def root(
 #: The headings of `--help`, and the modules of their commands.
 _SECTIONS = (
     ("Plans and executions", (submission, watching, history, finding, output, logs, explain)),
-    ("Operators", (control, locks, audit, policy)),
+    ("Operators", (control, locks, audit, policy, retention)),
     ("What there is", (tools, procedures, assets, topics, dlq)),
     ("This machine", (stack, keys, migrate)),
     ("Processes", (processes, docs)),

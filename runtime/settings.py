@@ -22,6 +22,7 @@ from runtime.message_settings import MessageSettings
 from runtime.places import Allowed, Places
 from runtime.quotas import Quotas, QuotasSetting
 from runtime.rates import RateLimits, RateLimitsSetting
+from runtime.retention import RetentionSettings
 from runtime.secret_settings import SecretSettings
 from runtime.step_limits import StepLimits
 from streams.vocabulary import Environment, stored_environment
@@ -35,7 +36,11 @@ class CommonSettings(BaseSettings):
     """What every process needs."""
 
     model_config = SettingsConfigDict(
-        env_prefix="RUNSTREAM_", frozen=True, extra="ignore", populate_by_name=True
+        env_prefix="RUNSTREAM_",
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        defer_build=True,
     )
 
     bootstrap_servers: str = Field(
@@ -293,7 +298,7 @@ class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings):
     )
 
 
-class SinkSettings(DatabaseSettings):
+class SinkSettings(DatabaseSettings, RetentionSettings):
     """The Postgres sink."""
 
     batch_records: int = Field(default=2_000, ge=1, le=50_000)

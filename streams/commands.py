@@ -14,7 +14,7 @@ from streams.reports import Attempt
 from streams.started import StartedBy
 from streams.vocabulary import Environment
 
-_OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
+_OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, defer_build=True)
 
 
 class _Control(BaseModel):
@@ -90,7 +90,9 @@ class Redrive(_Control):
 
 AnyCommand = Cancel | Approve | Reject | Pause | Resume | Rerun | Resolve | Redrive
 ControlCommand = Annotated[AnyCommand, Field(discriminator="type")]
-CONTROL_COMMAND: TypeAdapter[AnyCommand] = TypeAdapter(ControlCommand)
+CONTROL_COMMAND: TypeAdapter[AnyCommand] = TypeAdapter(
+    ControlCommand, config=ConfigDict(defer_build=True)
+)
 
 
 class PlanApproval(BaseModel):

@@ -40,7 +40,7 @@ def after(output: Any, step: dict[str, Any]) -> tuple[Simulation, dict[str, Any]
 
 def bound(command: dict[str, Any]) -> Any:
     source = secret_kit.Given(VALUES)
-    return secret_kit.bound(source, StepCommand.model_validate(command), {"http"})
+    return secret_kit.bound(source, StepCommand.model_validate(command))
 
 
 def test_pointers() -> None:
