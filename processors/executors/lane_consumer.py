@@ -164,7 +164,7 @@ class LaneConsumer:
             self._on_error(error)
         elif self._ahead.knows(place(message)):
             self._ahead.add(message)
-        else:
+        elif place(message) in self._assigned:
             self._early.append(message)
 
     def _open_partitions(self) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
-from processors.executors.claimed_offsets import ClaimedOffsets
+from processors.executors.claimed_offsets import ClaimedOffsets, UnknownNote
 from processors.executors.turns import priority_of, turn
 
 #: A partition, by the full name of its topic.
@@ -87,7 +87,11 @@ class ReadAhead:
         `lowest` is negative where nothing is committed. Raises UnknownNote.
         """
         self.drop([where])
-        self._partitions[where] = _Partition(ClaimedOffsets(max(lowest, 0), note))
+        try:
+            claimed = ClaimedOffsets(max(lowest, 0), note)
+        except UnknownNote as error:
+            raise UnknownNote(f"partition {where[1]} of {where[0]}: {error}") from None
+        self._partitions[where] = _Partition(claimed)
 
     def drop(self, partitions: Collection[Where]) -> None:
         """Forget these partitions, and what waits of them."""

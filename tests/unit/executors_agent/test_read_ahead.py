@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.executors import claimed_offsets, read_ahead
-from processors.executors.claimed_offsets import ClaimedOffsets
+from processors.executors.claimed_offsets import ClaimedOffsets, UnknownNote
 from processors.executors.read_ahead import ReadAhead, place
 from tests.unit.executors_agent.waiting_commands import TOPIC, waiting
 
@@ -170,6 +170,11 @@ def test_a_partition_that_is_lost_takes_along_what_waits_of_it_and_nothing_else(
     assert not ahead.knows(HERE) and ahead.knows((TOPIC, 1))
     assert [place(one) for one in ahead.take(9, now=1.0)] == [(TOPIC, 1)] * 3
     assert len(ahead) == 0 and ahead.has_room
+
+
+def test_a_note_that_cannot_be_read_names_its_partition() -> None:
+    with pytest.raises(UnknownNote, match=r"partition 0 of p.steps.test: the note .* damaged"):
+        reading(lowest=3, note="1:%%")
 
 
 def test_a_topic_that_was_made_anew_is_read_anew() -> None:
