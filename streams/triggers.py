@@ -15,9 +15,9 @@ from streams.limits import MAX_INTEGER
 from streams.procedures import TENANT, ProcedureName, WrittenVersion
 from streams.started import StarterName
 
-_OPEN: Final = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
+_OPEN: Final = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, defer_build=True)
 #: A field that means nothing is a misspelling, and the trigger would not do what was meant.
-_CLOSED: Final = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+_CLOSED: Final = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, defer_build=True)
 _DAY: Final = 86_400
 #: Characters of an expression.
 MAX_EXPRESSION: Final = 4_000
@@ -154,5 +154,6 @@ class Matched(BaseModel):
 
 AnyTriggerCommand = ApplyTrigger | RemoveTrigger | PauseTrigger | ResumeTrigger | Matched
 TRIGGER_COMMAND: TypeAdapter[AnyTriggerCommand] = TypeAdapter(
-    Annotated[AnyTriggerCommand, Field(discriminator="type")]
+    Annotated[AnyTriggerCommand, Field(discriminator="type")],
+    config=ConfigDict(defer_build=True),
 )
