@@ -145,7 +145,8 @@ def _of_rule(connection: psycopg.Connection[Any], rule: Rule, dry: bool) -> _Pie
             yield from _logs(connection, given, dry)
         case "executions":
             # What goes by a rule of its own is gone by now; in a dry run it is not counted again.
-            tables = tuple(name for name in _WHOLE if not (dry and name in rule.apart))
+            skipped = set(rule.apart) - {rule.rows} if dry else ()
+            tables = tuple(name for name in _WHOLE if name not in skipped)
             yield from _ended(connection, tables, given, dry)
         case "output" | "attempts" as table:
             yield from _ended(connection, (table,), given, dry)
