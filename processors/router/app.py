@@ -22,9 +22,7 @@ from authority.policy_file import PolicyError, PolicyFile
 from authority.process import ProcessKeys
 from authority.verifier import Window, as_signer
 from processors.locks.partition import KeeperPartition
-from processors.router import expressions
 from processors.router.authentication import Signatures
-from processors.router.cel_worker import Worker
 from processors.router.hosting import Hosted
 from processors.router.partition import RouterPartition
 from processors.router.plan_cache import PlanCache
@@ -36,6 +34,8 @@ from processors.router.signed_output import SignedOutput
 from processors.router.store import StateStore
 from processors.router.writing import Writer
 from runtime import clock, service
+from runtime.cel import expressions
+from runtime.cel.worker import Worker
 from runtime.health import Health
 from runtime.kafka import clients
 from runtime.kafka.broker_clock import BrokerClock
