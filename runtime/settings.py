@@ -303,6 +303,14 @@ class ProjectorSettings(CommonSettings):
     """The progress projector."""
 
 
+class MatcherSettings(CommonSettings):
+    """The matcher of triggers."""
+
+    group_protocol: Literal["classic", "consumer"] = Field(
+        default="classic", description="Kafka rebalance protocol; consumer is KIP-848"
+    )
+
+
 S = TypeVar("S", bound=CommonSettings)
 
 #: The variable of `kafka_options`; as a whole it is a secret.
@@ -316,6 +324,7 @@ _EVERY: tuple[type[CommonSettings], ...] = (
     ExecutorSettings,
     SinkSettings,
     ProjectorSettings,
+    MatcherSettings,
 )
 
 
