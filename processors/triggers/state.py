@@ -151,5 +151,6 @@ def decode(value: bytes) -> TriggerState:
 
 _PLAIN: Final = (
     "tenant", "name", "actor", "kid", "applied_at", "since", "changed_at", "again",
-    "paused", "paused_reason", "removed_at", "followed", "signed", "same", "span_began", "span_starts", "counts",
+    "paused", "paused_reason", "removed_at", "followed", "signed", "same", "span_began",
+    "span_starts", "counts",
 )  # fmt: skip
