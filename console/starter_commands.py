@@ -88,7 +88,6 @@ def _wait(consumer: Any, topics: Commanded, state: str, key: str, where: tuple[i
     from confluent_kafka import KafkaException
 
     from runtime.clock import monotonic
-    from runtime.kafka.dead_letters import PREFIX
     from streams.envelope import header, message_headers
 
     until = monotonic() + FOLLOW_SECONDS

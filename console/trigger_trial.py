@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from console import endpoints, terminal
+from console.evaluating import evaluating
 from console.exits import Exit, Failure
 from console.options import Json
 from console.text import count, json_text, plain
@@ -51,7 +52,6 @@ def test(
     Exit code 0: it starts something; 1: nothing, or an expression fails; 3: the procedure would
     refuse the inputs. Needs Kafka only with --applied.
     """
-    from console.triggers import evaluating
 
     declared = _declared(file, procedure, applied=applied)
     with evaluating():
@@ -144,7 +144,6 @@ def _declared(file: Path, procedure: Path | None, *, applied: bool) -> dict[str,
     """The inputs of the procedure; None where nobody says which one it is."""
     from console import planfile, procedure_records, signing
     from console.procedures import find
-    from console.triggers import evaluating
     from processors.router.input_values import declarations
     from runtime.settings import CommonSettings
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from console import endpoints, terminal, trigger_trial
+from console.evaluating import evaluating
 from console.exits import Exit, Failure
 from console.options import Actor, Json, Reason, login
 from console.text import count, one_line, plain
@@ -244,20 +243,6 @@ def _checked(place: Path) -> tuple[list[TriggerFile], list[Fault]]:
 
     with evaluating():
         return trigger_files.read(place, endpoints.load(CommonSettings).topic_prefix)
-
-
-@contextmanager
-def evaluating() -> Iterator[None]:
-    """Evaluate expressions in a process of their own meanwhile."""
-    from runtime.cel import expressions
-    from runtime.cel.worker import Worker
-
-    worker = Worker()
-    expressions.evaluate_by(worker)
-    try:
-        yield
-    finally:
-        worker.close()
 
 
 def _check_procedures(session: _Session, triggers: list[Trigger]) -> None:

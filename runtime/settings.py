@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
 from runtime.config_folders import Folders
+from runtime.group_settings import GroupSettings
 from runtime.message_settings import MessageSettings
 from runtime.places import Allowed, Places
 from runtime.quotas import Quotas, QuotasSetting
@@ -159,7 +160,7 @@ def _names(given: object) -> object:
 Names = Annotated[frozenset[str], NoDecode, BeforeValidator(_names)]
 
 
-class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings):
+class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings, GroupSettings):
     """An executor agent."""
 
     environment: Annotated[Environment, BeforeValidator(stored_environment)] = Field(
@@ -183,9 +184,6 @@ class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings):
         default_factory=RateLimits,
         description="rates by tool, target, receiver and tenant, as JSON or the path of a YAML "
         "file; see limits.md",
-    )
-    group_protocol: Literal["classic", "consumer"] = Field(
-        default="classic", description="Kafka rebalance protocol; consumer is KIP-848"
     )
     step_user: str | None = Field(
         default=None,
@@ -303,12 +301,8 @@ class ProjectorSettings(CommonSettings):
     """The progress projector."""
 
 
-class MatcherSettings(CommonSettings):
+class MatcherSettings(CommonSettings, GroupSettings):
     """The matcher of triggers."""
-
-    group_protocol: Literal["classic", "consumer"] = Field(
-        default="classic", description="Kafka rebalance protocol; consumer is KIP-848"
-    )
 
 
 S = TypeVar("S", bound=CommonSettings)
