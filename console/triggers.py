@@ -259,10 +259,10 @@ def _check_procedures(session: _Session, triggers: list[Trigger]) -> None:
             text = f"{trigger.name}: there is no procedure {trigger.procedure!r} yet; {hint}"
             terminal.say(plain(text), "yellow")
             continue
-        declared = declarations(applied.plan.get("inputs"))
-        if isinstance(declared, list):
-            continue  # By another version; the router says what it makes of it.
         with evaluating():
+            declared = declarations(applied.plan.get("inputs"))
+            if isinstance(declared, list):
+                continue  # By another version; the router says what it makes of it.
             problems = trigger_files.input_problems(trigger, declared)
         if problems:
             first = problems[0]

@@ -135,8 +135,10 @@ class TriggersPartition:
         except ValidationError as error:
             return Fault("invalid", _sentence(error))
         key = record_key(command.tenant, command.name)
-        if partition_for(key.encode(), ROUTER_PARTITIONS) != self.number:
-            return Fault("misrouted", f"the key of this record must be {key}")
+        home = partition_for(key.encode(), ROUTER_PARTITIONS)
+        if home != self.number:
+            where = f"it lies in partition {self.number}, and its key {key} belongs in {home}"
+            return Fault("misrouted", f"{where}: set the key, and partition by murmur2")
         if isinstance(command, Matched | MatchFailed):
             wrong = self.authority.refuse_match(message, now)
             if wrong is not None:
