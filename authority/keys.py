@@ -21,7 +21,7 @@ from streams.topics import DOMAINS
 MEMBER: Final = "runstream"
 _CURVE: Final = "Ed25519"
 
-Role = Literal["actor", "router", "executor"]
+Role = Literal["actor", "router", "executor", "matcher"]
 
 
 class KeyFault(Exception):

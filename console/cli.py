@@ -30,6 +30,7 @@ from console import (
     terminal,
     tools,
     topics,
+    triggers,
     watching,
 )
 from console.exits import Exit, Failure
@@ -76,7 +77,7 @@ def root(
 _SECTIONS = (
     ("Plans and executions", (submission, watching, history, finding, output, logs, explain)),
     ("Operators", (control, locks, audit, policy, retention)),
-    ("What there is", (tools, procedures, assets, topics, dlq)),
+    ("What there is", (tools, procedures, triggers, assets, topics, dlq)),
     ("This machine", (stack, keys, migrate)),
     ("Processes", (processes, docs)),
 )

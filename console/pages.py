@@ -26,6 +26,7 @@ _PROCESSES: tuple[tuple[str, type[settings.CommonSettings]], ...] = (
     ("executor", settings.ExecutorSettings),
     ("sink", settings.SinkSettings),
     ("projector", settings.ProjectorSettings),
+    ("matcher", settings.MatcherSettings),
 )
 
 

@@ -1,4 +1,4 @@
-"""The JSON Schemas of plan files and procedure files, for editors: completion, and early faults.
+"""JSON Schemas of files of plans, procedures and triggers, for editors: completion, early faults.
 
 Unlike the schema of a request they know every field: another one is a misspelling. Whatever says
 more than its shape (ids, cycles, parameters of tools) is what `runstream explain` and
@@ -12,6 +12,7 @@ from typing import Any, Final
 from streams.plans import Plan
 from streams.procedures import PROCEDURE_NAME
 from streams.schemas import DIALECT, Schema, plan_schema
+from streams.triggers import Trigger
 from toolmeta import registry
 
 #: A plain reference to an input, which may stand for a value of any type.
@@ -41,6 +42,9 @@ def schemas() -> dict[str, Schema]:
         "plan": _document("plan", "Plan", Plan.__doc__ or "", plan),
         "procedure": _document(
             "procedure", "Procedure", "A plan with a name and a version.", procedure
+        ),
+        "trigger": _document(
+            "trigger", "Trigger", Trigger.__doc__ or "", Trigger.model_json_schema()
         ),
     }
 

@@ -17,7 +17,8 @@ from console.options import Actor, Json, login
 from console.text import count, one_line, plain
 
 if TYPE_CHECKING:
-    from console.procedure_files import Fault, ProcedureFile
+    from console.applied_files import Fault
+    from console.procedure_files import ProcedureFile
     from console.procedure_records import Applied
     from streams.inputs import Input
 
@@ -231,8 +232,8 @@ def _read(tenant: str | None) -> dict[str, Applied]:
 def _checked(folder: Path) -> tuple[list[ProcedureFile], list[Fault]]:
     """The procedures of a folder, and what is wrong with its files."""
     from console.procedure_files import read_folder
-    from processors.router import expressions
-    from processors.router.cel_worker import Worker
+    from runtime.cel import expressions
+    from runtime.cel.worker import Worker
 
     worker = Worker()
     expressions.evaluate_by(worker)

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
 from runtime.config_folders import Folders
+from runtime.group_settings import GroupSettings
 from runtime.message_settings import MessageSettings
 from runtime.places import Allowed, Places
 from runtime.quotas import Quotas, QuotasSetting
@@ -164,7 +165,7 @@ def _names(given: object) -> object:
 Names = Annotated[frozenset[str], NoDecode, BeforeValidator(_names)]
 
 
-class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings):
+class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings, GroupSettings):
     """An executor agent."""
 
     environment: Annotated[Environment, BeforeValidator(stored_environment)] = Field(
@@ -188,9 +189,6 @@ class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings):
         default_factory=RateLimits,
         description="rates by tool, target, receiver and tenant, as JSON or the path of a YAML "
         "file; see limits.md",
-    )
-    group_protocol: Literal["classic", "consumer"] = Field(
-        default="classic", description="Kafka rebalance protocol; consumer is KIP-848"
     )
     step_user: str | None = Field(
         default=None,
@@ -308,6 +306,10 @@ class ProjectorSettings(CommonSettings):
     """The progress projector."""
 
 
+class MatcherSettings(CommonSettings, GroupSettings):
+    """The matcher of triggers."""
+
+
 S = TypeVar("S", bound=CommonSettings)
 
 #: The variable of `kafka_options`; as a whole it is a secret.
@@ -321,6 +323,7 @@ _EVERY: tuple[type[CommonSettings], ...] = (
     ExecutorSettings,
     SinkSettings,
     ProjectorSettings,
+    MatcherSettings,
 )
 
 

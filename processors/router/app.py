@@ -22,9 +22,7 @@ from authority.policy_file import PolicyError, PolicyFile
 from authority.process import ProcessKeys
 from authority.verifier import Window, as_signer
 from processors.locks.partition import KeeperPartition
-from processors.router import expressions
 from processors.router.authentication import Signatures
-from processors.router.cel_worker import Worker
 from processors.router.hosting import Hosted
 from processors.router.partition import RouterPartition
 from processors.router.plan_cache import PlanCache
@@ -33,9 +31,13 @@ from processors.router.procedures import Library
 from processors.router.quotas import Quota
 from processors.router.requests import RequestHandler
 from processors.router.signed_output import SignedOutput
+from processors.router.starter_authority import StarterAuthority
 from processors.router.store import StateStore
 from processors.router.writing import Writer
+from processors.triggers.partition import TriggersPartition
 from runtime import clock, service
+from runtime.cel import expressions
+from runtime.cel.worker import Worker
 from runtime.health import Health
 from runtime.kafka import clients
 from runtime.kafka.broker_clock import BrokerClock
@@ -56,6 +58,8 @@ from streams.topics import (
     REQUESTS,
     ROUTER_PARTITIONS,
     ROUTER_STATE,
+    TRIGGER_COMMANDS,
+    TRIGGERS_STATE,
 )
 from toolmeta import own_tools, registry
 from toolmeta.definitions import CatalogueError
@@ -69,11 +73,12 @@ _WANTED = Gauge("runstream_locks_wanted", "Assets for which executions wait")
 POLICY_SECONDS: Final = 1.0
 
 #: The last is one that the router writes too: the loop measures the broker's clock by it.
-SOURCES = (REQUESTS, CONTROL, REPORTS, LOCK_COMMANDS, LOCK_GRANTS)
+SOURCES = (REQUESTS, CONTROL, REPORTS, TRIGGER_COMMANDS, LOCK_COMMANDS, LOCK_GRANTS)
 _ERROR_CLASSES: Final = (
     *("empty", "invalid", "too_large", "not_json", "not_an_object"),
     *("no_route_key", "misrouted", "unknown_execution", "decision_failed", "not_authentic"),
     "decision_crashed",
+    *("forbidden", "unknown_trigger", "too_many"),
 )
 #: Partitions that are restored together ask for the cluster's id once.
 _ASK_SECONDS: Final = 10.0
@@ -96,6 +101,13 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     authentication = Signatures(keys.verifier, Window.within(remembered))
     cluster = _Cluster(settings, keys)
     signed = SignedOutput(keys.signer.tokens)
+    may_trigger = StarterAuthority(
+        TRIGGER_COMMANDS,
+        keys.verifier,
+        Window.within(remembered),
+        lambda: policies.current,
+        settings.require_signatures,
+    )
 
     def signer_of(value: bytes, token: str | None, now: float) -> Signer | Forged | None:
         # Of any age: a procedure is applied once, and used for years.
@@ -134,7 +146,8 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
             ),
             authentication=authentication,
         )
-        return Hosted(router, KeeperPartition(number))
+        triggers = TriggersPartition(number, settings.topic_prefix, may_trigger, signed.add)
+        return Hosted(router, KeeperPartition(number), (triggers,))
 
     processor = Processor(
         settings=settings,
@@ -142,7 +155,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
         health=health,
         group=group,
         sources=SOURCES,
-        changelogs=(ROUTER_STATE, LOCKS_STATE),
+        changelogs=(ROUTER_STATE, LOCKS_STATE, TRIGGERS_STATE),
         create=create,
         local=(LOCK_COMMANDS, LOCK_GRANTS),
         split=partial(_reports, clients.topic_name(settings, REPORTS)),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from drivers.masking import Masker
 from drivers.secret_places import placed
-from processors.router import expressions
+from runtime.cel import expressions
 from streams.commands import StepCommand
 from tests import secret_kit
 from tests.unit.router.simulation import Simulation, kinds
