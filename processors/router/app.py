@@ -35,6 +35,7 @@ from processors.router.requests import RequestHandler
 from processors.router.signed_output import SignedOutput
 from processors.router.store import StateStore
 from processors.router.writing import Writer
+from processors.schedules.partition import Authority, SchedulesPartition
 from runtime import clock, service
 from runtime.health import Health
 from runtime.kafka import clients
@@ -56,6 +57,8 @@ from streams.topics import (
     REQUESTS,
     ROUTER_PARTITIONS,
     ROUTER_STATE,
+    SCHEDULE_COMMANDS,
+    SCHEDULES_STATE,
 )
 from toolmeta import own_tools, registry
 from toolmeta.definitions import CatalogueError
@@ -69,11 +72,11 @@ _WANTED = Gauge("runstream_locks_wanted", "Assets for which executions wait")
 POLICY_SECONDS: Final = 1.0
 
 #: The last is one that the router writes too: the loop measures the broker's clock by it.
-SOURCES = (REQUESTS, CONTROL, REPORTS, LOCK_COMMANDS, LOCK_GRANTS)
+SOURCES = (REQUESTS, CONTROL, REPORTS, SCHEDULE_COMMANDS, LOCK_COMMANDS, LOCK_GRANTS)
 _ERROR_CLASSES: Final = (
     *("empty", "invalid", "too_large", "not_json", "not_an_object"),
     *("no_route_key", "misrouted", "unknown_execution", "decision_failed", "not_authentic"),
-    "decision_crashed",
+    *("decision_crashed", "forbidden", "unknown_schedule", "conflict", "too_many"),
 )
 #: Partitions that are restored together ask for the cluster's id once.
 _ASK_SECONDS: Final = 10.0
@@ -94,6 +97,12 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     keys = _keys(settings, log, lambda: clock.now() - broker_clock.ahead_seconds)
     remembered = settings.dedup_hours * 3_600
     authentication = Signatures(keys.verifier, Window.within(remembered))
+    authority = Authority(
+        keys.verifier,
+        authentication.window,
+        lambda: policies.current,
+        settings.require_signatures,
+    )
     cluster = _Cluster(settings, keys)
     signed = SignedOutput(keys.signer.tokens)
 
@@ -133,7 +142,15 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
             ),
             authentication=authentication,
         )
-        return Hosted(router, KeeperPartition(number))
+        schedules = SchedulesPartition(
+            number,
+            ROUTER_PARTITIONS,
+            authority,
+            signed,
+            lambda: secrets.randbits(42),
+            router.suspended,
+        )
+        return Hosted(router, KeeperPartition(number), (schedules,))
 
     processor = Processor(
         settings=settings,
@@ -141,7 +158,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
         health=health,
         group=group,
         sources=SOURCES,
-        changelogs=(ROUTER_STATE, LOCKS_STATE),
+        changelogs=(ROUTER_STATE, LOCKS_STATE, SCHEDULES_STATE),
         create=create,
         local=(LOCK_COMMANDS, LOCK_GRANTS),
         split=partial(_reports, clients.topic_name(settings, REPORTS)),
