@@ -24,6 +24,7 @@ from console import (
     policy,
     procedures,
     processes,
+    schedules,
     stack,
     submission,
     terminal,
@@ -75,7 +76,7 @@ def root(
 _SECTIONS = (
     ("Plans and executions", (submission, watching, history, finding, output, logs, explain)),
     ("Operators", (control, locks, audit, policy)),
-    ("What there is", (tools, procedures, assets, topics, dlq)),
+    ("What there is", (tools, procedures, schedules, assets, topics, dlq)),
     ("This machine", (stack, keys, migrate)),
     ("Processes", (processes, docs)),
 )

@@ -1,4 +1,4 @@
-"""The JSON Schemas of plan files and procedure files, for editors: completion, and early faults.
+"""The JSON Schemas of the files of plans, procedures and schedules, for editors.
 
 Unlike the schema of a request they know every field: another one is a misspelling. Whatever says
 more than its shape (ids, cycles, parameters of tools) is what `runstream explain` and
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from streams.plans import Plan
 from streams.procedures import PROCEDURE_NAME
+from streams.schedules import Schedule
 from streams.schemas import DIALECT, Schema, plan_schema
 from toolmeta import registry
 
@@ -41,6 +42,9 @@ def schemas() -> dict[str, Schema]:
         "plan": _document("plan", "Plan", Plan.__doc__ or "", plan),
         "procedure": _document(
             "procedure", "Procedure", "A plan with a name and a version.", procedure
+        ),
+        "schedule": _document(
+            "schedule", "Schedule", Schedule.__doc__ or "", Schedule.model_json_schema()
         ),
     }
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from console.exits import Exit, Failure
+from console.applied_files import Fault, files_of
+from console.exits import Failure
 from streams.procedures import PROCEDURE_NAME, PROCEDURE_VERSION, digest_of
 
 if TYPE_CHECKING:
@@ -17,21 +17,10 @@ if TYPE_CHECKING:
     from toolmeta.invocation import Problem
     from toolmeta.registry import Registry
 
-MAX_FILES: Final = 5_000
-_SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 #: What stands for an input of this type that a file gives no value for.
 _EXAMPLES: Final[dict[str, Any]] = {
     "string": "example", "integer": 1, "number": 1, "boolean": True, "list": [], "object": {},
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong with a file, and what to do about it."""
-
-    file: str
-    field: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +48,7 @@ def read_folder(folder: Path, tools: Registry) -> tuple[list[ProcedureFile], lis
     """Every procedure below the folder, by name, and everything that is wrong with the files."""
     found: dict[str, ProcedureFile] = {}
     faults: list[Fault] = []
-    for path in _files(folder):
+    for path in files_of(folder, "procedure"):
         shown = path.relative_to(folder).as_posix()
         one = _read(path, shown, tools)
         if isinstance(one, list):
@@ -70,26 +59,6 @@ def read_folder(folder: Path, tools: Registry) -> tuple[list[ProcedureFile], lis
         else:
             found[one.name] = one
     return [found[name] for name in sorted(found)], faults
-
-
-def _files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise Failure(f"{folder} is no folder", Exit.USAGE, "name the folder of the procedures")
-    found: list[Path] = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += (
-            Path(place, name)
-            for name in sorted(names)
-            if not name.startswith(".") and Path(name).suffix in _SUFFIXES
-        )
-        if len(found) > MAX_FILES:
-            raise Failure(f"{folder} has more than {MAX_FILES} files", Exit.USAGE)
-    if not found:
-        raise Failure(
-            f"{folder} has no procedure: no file ends in .yaml, .yml or .json", Exit.USAGE
-        )
-    return found
 
 
 def _read(path: Path, shown: str, tools: Registry) -> ProcedureFile | list[Fault]:

@@ -17,7 +17,8 @@ from console.options import Actor, Json, login
 from console.text import count, one_line, plain
 
 if TYPE_CHECKING:
-    from console.procedure_files import Fault, ProcedureFile
+    from console.applied_files import Fault
+    from console.procedure_files import ProcedureFile
     from console.procedure_records import Applied
     from streams.inputs import Input
 

@@ -1,0 +1,61 @@
+"""The files of what is applied from a folder in git, and what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from console.exits import Exit, Failure
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic_core import ErrorDetails
+
+MAX_FILES: Final = 5_000
+_SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with a file, and what to do about it."""
+
+    file: str
+    field: str
+    message: str
+
+
+def files_of(folder: Path, what: str) -> list[Path]:
+    """Every file below the folder that may hold one; raises Failure where there is none.
+
+    `what` is what the files hold, such as `procedure`.
+    """
+    if not folder.is_dir():
+        raise Failure(f"{folder} is no folder", Exit.USAGE, f"name the folder of the {what}s")
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += (
+            Path(place, name)
+            for name in sorted(names)
+            if not name.startswith(".") and Path(name).suffix in _SUFFIXES
+        )
+        if len(found) > MAX_FILES:
+            raise Failure(f"{folder} has more than {MAX_FILES} files", Exit.USAGE)
+    if not found:
+        raise Failure(f"{folder} has no {what}: no file ends in .yaml, .yml or .json", Exit.USAGE)
+    return found
+
+
+def sentence(error: ErrorDetails, model: type[BaseModel]) -> str:
+    """What is wrong with a field, in words of whoever writes the file."""
+    from difflib import get_close_matches
+
+    if error["type"] == "extra_forbidden":
+        near = get_close_matches(str(error["loc"][-1]), model.model_fields, n=1)
+        hint = f"did you mean {near[0]}?" if near else "take it out"
+        return f"there is no such field; {hint}"
+    if error["type"] == "missing":
+        return "it is required"
+    return error["msg"]
