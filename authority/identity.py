@@ -26,6 +26,15 @@ class Forged:
 
 
 @dataclass(frozen=True, slots=True)
+class Vouched:
+    """A router signed a request or a control message: whoever it names as its origin asks."""
+
+    kid: str
+    #: When it was signed, in Unix microseconds.
+    signed_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """The actor that counts.
 

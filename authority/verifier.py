@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from authority.identity import Forged, Signer
+from authority.identity import Forged, Signer, Vouched
 from authority.keys import TrustedKey
 from authority.tokens import Token, covers, parts, verify
 from authority.trust import TrustedKeys
@@ -82,6 +82,20 @@ class Verifier:
         wrong = _mismatch(shared, topic, self.cluster, now, window)
         return Forged(wrong) if wrong else made
 
+    def key(self, kid: str, signed_at: int, now: float) -> Proof | Forged:
+        """What the key of this id would prove by a signature of this time, if it counts now.
+
+        `signed_at` is in Unix microseconds, `now` in seconds.
+        """
+        self._trusted.refresh()
+        found = self._trusted.find(kid)
+        if found is None:
+            return Forged(f"the key {kid[:64]} is not trusted here")
+        refusal = found.use.refusal(now)
+        if refusal is not None:
+            return Forged(f"the key {kid[:64]} does not count: {refusal}")
+        return Proof(found, signed_at)
+
     def _token(self, signed: str) -> tuple[Token, Proof] | Forged:
         self._trusted.refresh()
         with self._lock:
@@ -126,6 +140,13 @@ def _mismatch(
     if now - claims.iat > window.age:
         return f"the signature is {now - claims.iat:.0f} s old; {window.age:.0f} are allowed"
     return None
+
+
+def as_origin(found: Proof | Forged | None) -> Signer | Vouched | Forged | None:
+    """The same for what a router may have sent on behalf of a schedule or a trigger."""
+    if isinstance(found, Proof) and found.key.use.role == "router":
+        return Vouched(found.key.kid, found.signed_at)
+    return as_signer(found)
 
 
 def as_signer(found: Proof | Forged | None) -> Signer | Forged | None:

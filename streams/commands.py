@@ -11,6 +11,7 @@ from streams.hosts import Become, StepConnection
 from streams.locks import Tokens
 from streams.plans import StepId
 from streams.reports import Attempt
+from streams.started import StartedBy
 from streams.vocabulary import Environment
 
 _OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
@@ -22,6 +23,9 @@ class _Control(BaseModel):
     execution_id: str = Field(min_length=36, max_length=36)
     actor: Actor = ANONYMOUS
     reason: str | None = Field(default=None, max_length=1_000)
+    schedule: StartedBy | None = Field(
+        default=None, description="said by the router only, of what a schedule asks for"
+    )
 
 
 class Cancel(_Control):

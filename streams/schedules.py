@@ -21,6 +21,8 @@ _CLOSED: Final = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 _DAY: Final = 86_400
 #: Moments that one backfill may start.
 MAX_BACKFILL: Final = 1_000
+#: Characters of why an execution ended so.
+MAX_REASON: Final = 2_000
 
 
 class Misfire(BaseModel):
@@ -182,7 +184,7 @@ class StartEnded(BaseModel):
     status: str = Field(
         min_length=1, max_length=40, description="as the execution's; or rejected, or duplicate"
     )
-    reason: str | None = Field(default=None, max_length=2_000)
+    reason: str | None = Field(default=None, max_length=MAX_REASON)
 
 
 AnyScheduleCommand = (

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from authority.identity import Identity
+from processors.router.authorisation import audit_of, other_tenant
 from processors.router.changelog import entry_record
 from processors.router.outcomes import Explain, Refuse
 from processors.router.reports import decide_late_report, secret_denied
@@ -48,6 +50,17 @@ class Answers:
             entry = DedupEntry(ident, tenant, None, "", status, len(payloads), now, chain=chain)
             self.store.put_entry(entry)
             self.writer.changelog(out, self.number, [entry_record(entry)])
+
+    def too_late(
+        self, entry: DedupEntry, identity: Identity, action: str, now: float, out: Output
+    ) -> None:
+        """A control command comes after the end of its execution."""
+        why, rule = f"the execution has ended as {entry.status}", None
+        if identity.tenant != entry.tenant:
+            refused = other_tenant(identity)
+            why, rule = refused.message, refused.rule
+        data = audit_of(identity, action, False, why, rule, f"execution/{entry.id}")
+        self.append(entry, "audit.decision", data, now, out)
 
     def late(self, entry: DedupEntry, report: AnyReport, now: float, out: Output) -> None:
         """What a report of an ended execution says, where it is news."""

@@ -139,6 +139,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
                 settings.require_signatures,
                 quota_of,
                 procedures=procedures,
+                of_key=authentication.of_key,
             ),
             authentication=authentication,
         )

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from confluent_kafka import Message
 from prometheus_client import Counter
 
-from authority.identity import Forged, Signer, refuse_signer
-from authority.verifier import Proof, Verifier, Window, as_signer, refuse_report
+from authority.identity import Forged, Signer, Vouched, refuse_signer
+from authority.verifier import Proof, Verifier, Window, as_origin, as_signer, refuse_report
 from processors.router.state import DedupEntry, Execution
 from runtime.kafka.parts import record_of
 from streams.envelope import SIGNATURE, header, message_headers
+from streams.started import StartedBy
 from streams.topics import REPORTS, Topic
+
+#: Whose key it is: `Authentication.of_key`.
+OfKey = Callable[[str, int, float], Signer | Forged]
 
 _FORGED: Final = Counter(
     "runstream_not_authentic_total",
@@ -29,8 +34,13 @@ _RECORDS: Final = {
 class Authentication(Protocol):
     """What a partition asks about the signature of a record."""
 
-    def signer(self, message: Message, topic: Topic, now: float) -> Signer | Forged | None:
+    def signer(
+        self, message: Message, topic: Topic, now: float
+    ) -> Signer | Vouched | Forged | None:
         """Whose key signed a request or a control message; None where it is not signed."""
+
+    def of_key(self, kid: str, signed_at: int, now: float) -> Signer | Forged:
+        """Whose key it is, if it counts now; `signed_at` in Unix microseconds."""
 
     def report_time(self, message: Message, domain: str | None, now: float) -> int | Forged:
         """When an executor of this domain (None: of any) signed a report, in Unix microseconds."""
@@ -46,10 +56,17 @@ class Signatures:
     _record: Message | None = None
     _found: Proof | Forged | None = None
 
-    def signer(self, message: Message, topic: Topic, now: float) -> Signer | Forged | None:
+    def signer(
+        self, message: Message, topic: Topic, now: float
+    ) -> Signer | Vouched | Forged | None:
         """See Authentication."""
         token = header(message_headers(message), SIGNATURE)
-        return as_signer(self.verifier.check(message.value(), token, topic.name, now, self.window))
+        return as_origin(self.verifier.check(message.value(), token, topic.name, now, self.window))
+
+    def of_key(self, kid: str, signed_at: int, now: float) -> Signer | Forged:
+        """See Authentication."""
+        found = as_signer(self.verifier.key(kid, signed_at, now))
+        return found if found is not None else Forged(f"the key {kid[:64]} is nobody's")
 
     def report_time(self, message: Message, domain: str | None, now: float) -> int | Forged:
         """See Authentication; a report may be of any age: its executor may have been cut off."""
@@ -63,6 +80,25 @@ class Signatures:
         if wrong is not None or not isinstance(found, Proof):
             return Forged(wrong or "it is not signed")
         return found.signed_at
+
+
+def behind(
+    signer: Signer | Vouched | Forged | None,
+    origin: StartedBy | None,
+    of_key: OfKey,
+    now: float,
+) -> Signer | Forged | None:
+    """Who asks: whoever signed it, or whoever applied the schedule or trigger that it comes from.
+
+    `origin` is what the record says; only a router may say it.
+    """
+    if isinstance(signer, Vouched):
+        if origin is None:
+            return Forged(f"the key {signer.kid} is that of a router, and signs nothing here")
+        return None if origin.key is None else of_key(origin.key, signer.signed_at, now)
+    if origin is not None and not isinstance(signer, Forged):
+        return Forged(f"only a router may say that a {origin.kind} asks for it: leave that out")
+    return signer
 
 
 def count_forged(action: str) -> None:

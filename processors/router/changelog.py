@@ -33,6 +33,7 @@ from processors.router.state import (
 from streams.admitted import decode_plan, encode_plan
 from streams.lifecycle import RERUNNABLE
 from streams.procedures import ProcedureRun
+from streams.started import StartedBy
 
 _PLAN: Final = ".plan"
 #: Settled at admission.
@@ -40,7 +41,7 @@ _FIXED: Final = (
     "id", "tenant", "actor", "idempotency_key", "plan_hash", "mode", "sla_class", "action_class",
     "environment", "priority", "timeout_seconds", "approval_level", "accepted_at", "run",
     "rerun_of", "earlier_actors", "claimed_actor", "signed_at",
-    "definitions", "procedure",
+    "definitions", "procedure", "started_by",
 )  # fmt: skip
 #: What changes.
 _HEAD: Final = (
@@ -182,7 +183,13 @@ def restore_execution(head: bytes | None, parts: dict[str, bytes]) -> Execution:
     fixed = orjson.loads(parts[_PLAN])
     plan = decode_plan(fixed.pop("plan"))
     procedure = _procedure(fixed.pop("procedure", None))
-    execution = Execution(**fixed, plan=plan, procedure=procedure)
+    started_by = fixed.pop("started_by", None)
+    execution = Execution(
+        **fixed,
+        plan=plan,
+        procedure=procedure,
+        started_by=None if started_by is None else StartedBy(**started_by),
+    )
     found = {name: orjson.loads(raw) for name, raw in parts.items() if name != _PLAN}
     if head is not None:
         for name, value in orjson.loads(head)["head"].items():

@@ -12,13 +12,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from streams.commands import CONTROL_COMMAND, AnyCommand, Resolve
 from streams.ids import is_execution_id
-from streams.limits import MAX_CONTROL_BYTES, MAX_INTEGER, MAX_RECORD_BYTES, MAX_REPORT_BYTES
+from streams.limits import (
+    MAX_CONTROL_BYTES,
+    MAX_INTEGER,
+    MAX_RECORD_BYTES,
+    MAX_REPORT_BYTES,
+    MAX_REQUEST_BYTES,
+)
 from streams.locks import LOCK_ANSWER, AnyLockAnswer
 from streams.reports import REPORT, AnyReport, Cancelled, Failed, Succeeded
+from streams.started import StartedBy
 from toolmeta.invocation import Problem
 
 #: Without either, seen in this translation, no number can be infinite or beyond 64 bits. A search
@@ -30,6 +38,7 @@ _LARGE_EXPONENT: Final = b"0e000"
 _LARGE_NUMBER: Final = re.compile(rb"[:,\[\s]-?[0-9.]*[0-9](?:[0-9]{18}|[eE]\+?[0-9]{3})")
 #: Compared by type: `isinstance` asks pydantic, which takes longer than all else here.
 _FREE: Final = frozenset({Succeeded, Failed, Cancelled, Resolve})
+_ORIGIN: Final[TypeAdapter[StartedBy | None]] = TypeAdapter(StartedBy | None)
 _NUL: Final = rb"\u0000"
 #: The characters of a path that a problem shows.
 _SHOWN: Final = 200
@@ -47,6 +56,18 @@ def decode_report(value: bytes | None) -> AnyReport | Undecodable:
     """The report in a record of `steps.reports`; never raises."""
     # Programs may write NUL; the sink escapes it.
     found: AnyReport | Undecodable = _decode(value, REPORT, MAX_REPORT_BYTES, nul=True)
+    return found
+
+
+def origin_of(value: bytes | None) -> StartedBy | None:
+    """What a request says started it, however wrong the rest of it is; never raises."""
+    if not value or len(value) > 4 * MAX_REQUEST_BYTES:
+        return None
+    try:
+        request = orjson.loads(value)
+        found: StartedBy | None = _ORIGIN.validate_python(request.get("started_by"))
+    except (orjson.JSONDecodeError, AttributeError, ValidationError):
+        return None
     return found
 
 

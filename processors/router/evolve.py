@@ -86,6 +86,7 @@ def accepted(event: Event, at: float) -> Execution:
         signed_at=data.signed_at,
         definitions=data.definitions,
         procedure=data.procedure,
+        started_by=data.started_by,
         seq=event.seq,
         chain=event.chain,
         steps={spec.id: StepState(spec.id) for spec in data.plan.roots},

@@ -12,12 +12,18 @@ from typing import Final
 from confluent_kafka import Message
 from prometheus_client import Counter
 
-from authority.identity import Forged, Identity, identify
+from authority.identity import Forged, Identity, Vouched, identify
 from processors.router import decoding
 from processors.router.answers import Answers
 from processors.router.approval import approval_request
-from processors.router.authentication import Authentication, count_forged, domain_of, refuse_control
-from processors.router.authorisation import audit_of, control, other_tenant
+from processors.router.authentication import (
+    Authentication,
+    behind,
+    count_forged,
+    domain_of,
+    refuse_control,
+)
+from processors.router.authorisation import control
 from processors.router.changelog import Change, records
 from processors.router.commands import decide_command
 from processors.router.deadlines import decide_deadline, next_deadline, restore_leases
@@ -29,6 +35,7 @@ from processors.router.reports import decide_report
 from processors.router.requests import RequestHandler
 from processors.router.reruns import decide_rerun
 from processors.router.scheduling import advance
+from processors.router.started import ended, not_started
 from processors.router.state import DedupEntry, Execution
 from processors.router.store import Restorer, StateStore
 from processors.router.timers import Timers
@@ -41,7 +48,7 @@ from streams.audit_payloads import SIGNATURE_RULE, Audit
 from streams.commands import Redrive, Rerun
 from streams.ids import is_execution_id, partition_for, route_of
 from streams.lifecycle import ASIDES, ENDED
-from streams.payloads import Accepted
+from streams.payloads import Payload
 from streams.reports import RejectedCommand
 
 #: Entries of ended executions are looked through for expired ones this often, in seconds.
@@ -172,13 +179,9 @@ class RouterPartition:
         if known.forged >= MAX_FORGED:
             return
         data = Audit(ANONYMOUS, action, False, why, rule=SIGNATURE_RULE, claimed_actor=claimed)
-        if isinstance(known, Execution):
-            decision = Decision(known, now)
-            decision.emit("audit.decision", data)
-            self._write(decision, out)
-        else:
+        if isinstance(known, DedupEntry):
             known.forged += 1
-            self.answers.append(known, "audit.decision", data, now, out)
+        self._aside(known, "audit.decision", data, now, out)
 
     def _lock_answer(self, message: Message, now: float, out: Output) -> None:
         answer = decoding.decode_lock_answer(message.value())
@@ -194,46 +197,36 @@ class RouterPartition:
 
     def _request(self, message: Message, now: float, out: Output) -> None:
         signer = self.authentication.signer(message, topics.REQUESTS, now)
-        match self.requests.decide(message.value(), signer, now):
+        outcome = self.requests.decide(message.value(), signer, now)
+        if isinstance(signer, Vouched):
+            self.writer.tell_schedule(not_started(outcome, message.value()), now)
+        match outcome:
             case decoding.Undecodable(error_class, text):
                 _dead_letters.inc()
                 self.writer.dead_letter(out, topics.REQUESTS, message, error_class, text)
             case Forward(route, home):
                 self.writer.forward(out, topics.REQUESTS, message, route, home)
-            case Accept(execution_id, tenant, data, audit):
+            case Accept() as accepted:
                 _accepted.inc()
-                self._accept(execution_id, tenant, data, audit, now, out)
+                self._accept(accepted, now, out)
             case Explain() as explained:
                 _explained.inc()
                 self.answers.write(explained, now, out)
             case Repeat(known, duplicate):
                 _duplicates.inc()
-                if isinstance(known, Execution):
-                    decision = Decision(known, now)
-                    decision.emit("execution.duplicate", duplicate)
-                    self._write(decision, out)
-                else:
-                    self.answers.append(known, "execution.duplicate", duplicate, now, out)
+                self._aside(known, "execution.duplicate", duplicate, now, out)
             case Refuse() as refusal:
                 _rejected.inc()
                 if refusal.data.reason == "not_authentic":
                     count_forged("request")
                 self.answers.write(refusal, now, out)
 
-    def _accept(
-        self,
-        execution_id: str,
-        tenant: str,
-        data: Accepted,
-        audit: Audit,
-        now: float,
-        out: Output,
-    ) -> None:
-        decision = Decision.accept(execution_id, tenant, data, now)
+    def _accept(self, found: Accept, now: float, out: Output) -> None:
+        decision = Decision.accept(found.execution_id, found.tenant, found.data, now)
         execution = decision.execution
-        decision.emit("audit.decision", audit)
+        decision.emit("audit.decision", found.audit)
         self.store.put(execution)
-        self.changed[execution_id] = Change(new=True, head=True)
+        self.changed[execution.id] = Change(new=True, head=True)
         if execution.approval_level > 0:
             request = approval_request(execution, now)
             decision.emit("execution.approval_requested", request)
@@ -264,7 +257,8 @@ class RouterPartition:
             text = "no execution with this id is known"
             self.writer.dead_letter(out, topics.CONTROL, message, "unknown_execution", text)
             return
-        signer = self.authentication.signer(message, topics.CONTROL, now)
+        signed = self.authentication.signer(message, topics.CONTROL, now)
+        signer = behind(signed, command.schedule, self.authentication.of_key, now)
         wrong = refuse_control(signer, known, command.actor, self.requests.require_signatures)
         if wrong is not None:
             self._forged(known, command.type, wrong, now, out, command.actor)
@@ -281,13 +275,7 @@ class RouterPartition:
             tools = self.requests.plans.registry
             self._write(decide_command(known, command, identity, verdict, now, tools), out)
         else:
-            why = f"the execution has ended as {known.status}"
-            rule = None
-            if identity.tenant != known.tenant:
-                refused = other_tenant(identity)
-                why, rule = refused.message, refused.rule
-            data = audit_of(identity, command.type, False, why, rule, f"execution/{known.id}")
-            self.answers.append(known, "audit.decision", data, now, out)
+            self.answers.too_late(known, identity, command.type, now, out)
 
     def _rerun(
         self,
@@ -316,15 +304,10 @@ class RouterPartition:
             self.requests.plans.registry,
             None if over is None else over.message,
         )
-        if isinstance(known, Execution):
-            decision = Decision(known, now)
-            decision.emit("audit.decision", found.audit)
-            self._write(decision, out)
-        else:
-            self.answers.append(known, "audit.decision", found.audit, now, out)
+        self._aside(known, "audit.decision", found.audit, now, out)
         if found.run is not None:
             data, audit = found.run
-            self._accept(wanted, known.tenant, data, audit, now, out)
+            self._accept(Accept(wanted, known.tenant, data, audit), now, out)
 
     # -- time ------------------------------------------------------------------------------------
 
@@ -364,9 +347,9 @@ class RouterPartition:
         execution = decision.execution
         self.suspended.discard(execution.id)
         if decision.events:
-            ended = execution.status in ENDED and decision.events[-1].type in ASIDES
+            aside = execution.status in ENDED and decision.events[-1].type in ASIDES
             execution.chain = self.writer.events(
-                out, decision.events, self.number, execution.chain, ended=ended
+                out, decision.events, self.number, execution.chain, ended=aside
             )
         self.writer.effects(out, decision)
         if not decision.events:
@@ -378,12 +361,24 @@ class RouterPartition:
         change.steps.update(decision.changed_steps)
         if execution.status in ENDED:
             self.timers.forget(execution.id)
+            self.writer.tell_schedule(ended(execution, decision.events), decision.now)
             return
         # Whatever holds or frees the execution as a whole moves the timers of all its steps.
         steps = None
         if not decision.head_changed:
             steps = [execution.steps[name] for name in decision.changed_steps]
         self.timers.set(execution.id, next_deadline(execution, steps))
+
+    def _aside(
+        self, known: Execution | DedupEntry, kind: str, data: Payload, now: float, out: Output
+    ) -> None:
+        """One more event of an execution, which changes nothing about how it goes on."""
+        if isinstance(known, Execution):
+            decision = Decision(known, now)
+            decision.emit(kind, data)
+            self._write(decision, out)
+        else:
+            self.answers.append(known, kind, data, now, out)
 
     def flush(self, out: Output) -> None:
         """Write the changelog of everything that changed in this batch."""

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from authority.identity import Forged, Identity, Signer, identify, refuse_signer
+from authority.identity import Forged, Identity, Signer, Vouched, identify, refuse_signer
 from authority.policy import Control, Policy
+from processors.router.authentication import OfKey, behind
 from processors.router.authorisation import Authorisations, audit_of
 from processors.router.calls import places
-from processors.router.decoding import Undecodable
+from processors.router.decoding import Undecodable, origin_of
 from processors.router.explanation import explanation
 from processors.router.outcomes import Accept, Explain, Forward, Refuse, Repeat, RequestDecision
 from processors.router.plan_cache import PlanCache
@@ -39,9 +40,14 @@ from streams.ids import (
     route_of,
 )
 from streams.payloads import Accepted, Duplicate, Rejected
-from streams.plans import ExecutionRequest
+from streams.plans import AROUND, ExecutionRequest
 from streams.procedures import ProcedureRequest
 from toolmeta.invocation import Problem
+
+
+def unknown_key(kid: str, signed_at: int, now: float) -> Forged:
+    """Where no keys are known."""
+    return Forged(f"the key {kid[:64]} is not known here")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +66,11 @@ class RequestHandler:
     quota_of: QuotaOf = unlimited
     authorisations: Authorisations = field(default_factory=Authorisations)
     procedures: Procedures = field(default_factory=lambda: Library(lambda *_: None))
+    #: Whose the key is that a schedule or trigger was applied with.
+    of_key: OfKey = unknown_key
 
     def decide(
-        self, value: bytes | None, signer: Signer | Forged | None, now: float
+        self, value: bytes | None, signer: Signer | Vouched | Forged | None, now: float
     ) -> RequestDecision:
         """What becomes of a record; never raises for anything that a producer can send.
 
@@ -79,7 +87,7 @@ class RequestHandler:
     def _decide(
         self,
         value: bytes | None,
-        signer: Signer | Forged | None,
+        signed: Signer | Vouched | Forged | None,
         now: float,
         *,
         may_ask: bool,
@@ -87,6 +95,8 @@ class RequestHandler:
         read = decode_request(value)
         if isinstance(read, Undecodable):
             return read
+        origin = origin_of(value) if isinstance(read, Invalid) else read.request.started_by
+        signer = behind(signed, origin, self.of_key, now)
         valid = None if isinstance(signer, Forged) else signer
         if isinstance(read, Asked):
             found = self._procedure(read, signer, now)
@@ -162,7 +172,7 @@ class RequestHandler:
         record, applied_by = kept
         plan = record.plan or {}
         around = request.model_dump(
-            include={"tenant", "actor", "execution_id", "idempotency_key", "explain"},
+            include=set(AROUND),
             exclude_none=True,
         )
         run = run_of(request, record.version, plan)
@@ -210,6 +220,7 @@ class RequestHandler:
             return self._invalid(refusal, now), None
         if signer is not None:
             decided.key, decided.signed_at = signer.kid, signer.signed_at
+        decided.started_by = request.started_by
         decided.actor, decided.claimed_actor = identity.actor, identity.claimed
         found = self.authorisations.find(self.policy(), identity, decided, self.plans.registry)
         if found.problems:

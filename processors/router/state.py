@@ -17,6 +17,7 @@ from streams.admitted import AdmittedPlan, AdmittedStep
 from streams.lifecycle import STEP_ENDED
 from streams.procedures import ProcedureRun
 from streams.reports import SecretUse, StepError
+from streams.started import StartedBy
 
 #: The reports that end or claim an attempt; each counts once per attempt. Positions are part of
 #: the changelog format: append only.
@@ -188,6 +189,8 @@ class Execution:
     definitions: dict[str, str] | None = None
     #: The procedure that was asked for in the place of a plan.
     procedure: ProcedureRun | None = None
+    #: The schedule or trigger that asked for it.
+    started_by: StartedBy | None = None
     seq: int = 0
     #: That of the last event; None where an earlier version wrote it.
     chain: str | None = None

@@ -30,8 +30,16 @@ from streams.lifecycle import TERMINAL_EVENTS
 from streams.limits import MAX_RECORD_BYTES
 from streams.locks import AnyLockCommand
 from streams.payloads import EVENT_TYPES
+from streams.schedules import StartEnded
 from streams.timestamps import iso
-from streams.topics import EVENTS, EXECUTORS_CONTROL, LOCK_COMMANDS, ROUTER_STATE, Topic
+from streams.topics import (
+    EVENTS,
+    EXECUTORS_CONTROL,
+    LOCK_COMMANDS,
+    ROUTER_STATE,
+    SCHEDULE_COMMANDS,
+    Topic,
+)
 
 SOURCE: Final = "runstream/router"
 #: What an executor gives a program between the request to end and the kill.
@@ -192,6 +200,17 @@ class Writer:
             subject=execution_id,
         )
         out.send(LOCK_COMMANDS, command.tenant.encode(), command.model_dump_json().encode(), given)
+
+    def tell_schedule(self, told: StartEnded | None, now: float) -> None:
+        """Tell a schedule what became of what it started, where there is something to tell."""
+        if told is None:
+            return
+        given = headers(
+            ident=f"{told.execution_id}:{told.status}:{told.cause}", kind="schedule.ended",
+            source=SOURCE, time=iso(now), subject=told.execution_id,
+        )  # fmt: skip
+        key = f"{told.tenant}/{told.name}".encode()
+        self.signed.add(SCHEDULE_COMMANDS, key, told.model_dump_json().encode(), given)
 
     def _exhausted(self, out: Output, decision: Decision, effect: DeadLetterStep) -> None:
         execution, spec = decision.execution, effect.spec

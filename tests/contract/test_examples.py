@@ -21,7 +21,9 @@ from streams.plans import ExecutionRequest
 from streams.procedures import ProcedureRecord, ProcedureRequest
 from streams.progress import ProgressSnapshot
 from streams.reports import REPORT, OutputChunk
+from streams.schedules import SCHEDULE_COMMAND
 from streams.schemas import FILES, message_schemas
+from streams.triggers import TRIGGER_COMMAND
 
 EXAMPLES = {
     path.name.removesuffix(".json"): path.read_bytes()
@@ -40,6 +42,8 @@ VALIDATORS: dict[str, TypeAdapter[Any]] = {
     "lock-command": LOCK_COMMAND,
     "lock-answer": LOCK_ANSWER,
     "procedure-record": TypeAdapter(ProcedureRecord),
+    "schedule-command": SCHEDULE_COMMAND,
+    "trigger-command": TRIGGER_COMMAND,
 }
 SCHEMAS = {FILES[name]: schema for name, schema in message_schemas().items()}
 

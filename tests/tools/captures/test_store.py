@@ -108,7 +108,9 @@ async def _limits(lab: Lab, tmp_path: Path) -> None:
     parameters = {"interface": lab.device, "filter": "tcp port 80", "packets": 100_000}
     invocation = bind(tool, {**parameters, "seconds": 60})
     assert isinstance(invocation, Invocation)
-    resources = Resources(settings(capture_dir=str(tmp_path), capture_max_bytes=8_192))
+    resources = Resources(
+        settings(capture_dir=str(tmp_path), capture_max_bytes=8_192, root_tools="tcpdump")
+    )
     try:
         with lab.traffic(lambda: get(lab, "/many")):
             outcome = await Run(resources, invocation).outcome(60)

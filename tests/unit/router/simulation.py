@@ -31,6 +31,7 @@ from streams.events import Event, decode_event, encode_event
 from streams.ids import route_of
 from streams.limits import MAX_RECORD_BYTES
 from streams.locks import LOCK_ANSWER, LOCK_COMMAND
+from streams.schedules import SCHEDULE_COMMAND, AnyScheduleCommand
 from streams.topics import Topic
 from toolmeta import registry
 
@@ -93,6 +94,9 @@ class EverybodySigns:
             return None  # Nobody has a key of such a name.
         return Signer(f"key of {actor.lower()}", tenant, actor, round(now * 1_000_000))
 
+    def of_key(self, kid: str, signed_at: int, now: float) -> Signer | Forged:
+        return Signer(kid, "default", kid.removeprefix("key of "), signed_at)
+
     def report_time(self, message: Any, domain: str | None, now: float) -> int | Forged:
         return round(now * 1_000_000)
 
@@ -132,6 +136,8 @@ class Simulation:
         self.log: list[Event] = []
         self.commands: list[dict[str, Any]] = []
         self.stops: list[dict[str, Any]] = []
+        #: What schedules are told.
+        self.told: list[AnyScheduleCommand] = []
         self.dead: list[tuple[str, bytes | None, dict[str, bytes]]] = []
         self.changelog: dict[bytes, bytes] = {}
         self._random = 0
@@ -152,6 +158,7 @@ class Simulation:
                 self._bits,
                 lambda: self.policy,
                 self.require_signatures,
+                of_key=self.authentication.of_key,
                 procedures=self.procedures,
             ),
             authentication=self.authentication,
@@ -318,6 +325,10 @@ class Simulation:
                     self.changelog.pop(key, None)
                 else:
                     self.changelog[key] = value
+            elif name == topics.SCHEDULE_COMMANDS.name:
+                told = SCHEDULE_COMMAND.validate_json(value or b"")
+                assert key == f"{told.tenant}/{told.name}".encode()
+                self.told.append(told)
             elif name == topics.EXECUTORS_CONTROL.name:
                 self.stops.append(orjson.loads(value or b""))
             elif name.endswith(".dlq"):

@@ -30,6 +30,9 @@ class Chosen:
     def signer(self, message: Any, topic: Topic, now: float) -> Signer | Forged | None:
         return self.as_signed
 
+    def of_key(self, kid: str, signed_at: int, now: float) -> Signer | Forged:
+        return Forged("no key is known")
+
     def report_time(self, message: Any, domain: str | None, now: float) -> int | Forged:
         if domain in (None, self.domain):
             return round(now * 1_000_000)
