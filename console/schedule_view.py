@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from console import terminal
 from console.text import one_line, plain
-from runtime.clock import iso, now
+from streams.timestamps import iso
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ def next_moments(state: ScheduleState, most: int) -> list[float]:
     """The moments that come next; none of a schedule that is paused."""
     timing = _timing(state)
     found: list[float] = []
-    moment: float | None = max(state.decided, now() if state.paused else state.decided)
+    moment: float | None = state.decided
     while timing is not None and not state.paused and len(found) < most and moment is not None:
         moment = timing.after(moment)
         if moment is not None:

@@ -17,6 +17,8 @@ from streams.topics import (
     PROCEDURES,
     PROGRESS,
     REQUESTS,
+    SCHEDULE_COMMANDS,
+    SCHEDULES_STATE,
     STEPS,
     all_topics,
 )
@@ -76,9 +78,11 @@ def test_nobody_but_the_administrator_may_do_more_than_read_and_write() -> None:
 
 def test_people_ask_and_look_and_nothing_else() -> None:
     people = named("people")
-    assert writes(people) == {REQUESTS.name, CONTROL.name, PROCEDURES.name}
+    commands = {SCHEDULE_COMMANDS.name}
+    assert writes(people) == {REQUESTS.name, CONTROL.name, PROCEDURES.name} | commands
     letters = {topic.name for topic in DEAD_LETTERS.values()}
     seen = {EVENTS.name, OUTPUT.name, PROGRESS.name, LOCKS_STATE.name, PROCEDURES.name}
+    seen |= {SCHEDULES_STATE.name}
     assert reads(people) == seen | letters
 
 
