@@ -49,6 +49,12 @@ def list_(
     procedure: Annotated[
         str | None, typer.Option("--procedure", metavar="NAME", help="Only runs of this one.")
     ] = None,
+    started_by: Annotated[
+        str | None,
+        typer.Option(
+            "--started-by", metavar="NAME", help="Only what this schedule or trigger started."
+        ),
+    ] = None,
     environment: Annotated[
         str | None, typer.Option("--environment", metavar="dev|staging|prod")
     ] = None,
@@ -87,7 +93,7 @@ def list_(
         )
     now = datetime.now(UTC)
     wanted = Wanted(
-        tenant, status, actor, procedure, environment, asset, text,
+        tenant, status, actor, procedure, started_by, environment, asset, text,
         moment("--since", since, now), moment("--until", until, now), late,
     )  # fmt: skip
     last = None if after is None else options.execution_id(after)

@@ -86,6 +86,9 @@ def _facts(row: Row) -> list[tuple[str, str]]:
     if row["procedure"]:
         facts.append(("procedure", f"{row['procedure']} version {row['procedure_version']}"))
         facts.append(("its digest", row["procedure_digest"] or "-"))
+    if row["started_by"]:
+        kind, name = row["started_by_kind"], row["started_by"]
+        facts.append(("started by", f"{kind} {name}, {row['started_by_cause']}"))
     if row["rerun_of"]:
         facts.append(("rerun of", row["rerun_of"]))
     if (row["run"] or 1) > 1:

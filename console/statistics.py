@@ -27,6 +27,7 @@ _CONDITIONS: Final = {
     "status": "status = %(status)s::execution.execution_status",
     "actor": "actor = %(actor)s",
     "procedure": "procedure = %(procedure)s",
+    "started_by": "started_by = %(started_by)s",
     "environment": "environment = %(environment)s",
     "since": "created_at >= %(since)s",
     "until": "created_at < %(until)s",
@@ -36,8 +37,8 @@ _CONDITIONS: Final = {
 }
 _LIST: Final = """
 SELECT execution_id::text, tenant, name, actor, environment, status::text, status_reason,
-       procedure, total_steps, step_counts, created_at, completed_at, duration_seconds,
-       error_message, {late} AS late
+       procedure, started_by_kind, started_by, total_steps, step_counts, created_at,
+       completed_at, duration_seconds, error_message, {late} AS late
 FROM execution.executions
 WHERE {conditions}
 ORDER BY created_at DESC, execution_id DESC LIMIT %(rows)s
@@ -56,6 +57,7 @@ class Wanted:
     status: str | None = None
     actor: str | None = None
     procedure: str | None = None
+    started_by: str | None = None
     environment: str | None = None
     asset: str | None = None
     words: str | None = None

@@ -39,6 +39,10 @@ def _accepted(patches: Patches, event: Event, data: Accepted) -> None:
         run = data.procedure
         put(execution, procedure=run.name, procedure_version=run.version)
         put(execution, procedure_digest=run.digest)
+    if data.started_by is not None:
+        origin = data.started_by
+        put(execution, started_by_kind=origin.kind, started_by=origin.name)
+        put(execution, started_by_cause=origin.cause)
     carried = data.carried or {}
     for index, spec in enumerate(data.plan.roots):
         step = patches.step(event, spec.id)

@@ -125,8 +125,8 @@ EXECUTIONS: Final = Table(
         "execution_id:key tenant:first name actor environment idempotency_key run status "
         "status_reason:status execution_mode sla_class action_class priority approval_level plan "
         "plan_hash timeout_seconds sla_seconds rerun_of procedure procedure_version "
-        "procedure_digest conflicts_with total_steps step_counts "
-        "compensation_counts "
+        "procedure_digest started_by_kind started_by started_by_cause conflicts_with "
+        "total_steps step_counts compensation_counts "
         "created_at:first queued_at:first started_at:first cancel_requested_at:first completed_at "
         "duration_seconds error_class error_message updated_at last_seq"
     ),

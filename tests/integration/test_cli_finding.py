@@ -17,13 +17,13 @@ Capture = pytest.CaptureFixture[str]
 #: Thirty executions, a minute apart, the newest first in `ids`; each has one step and attempt.
 ROWS = """
 INSERT INTO execution.executions
-    (execution_id, tenant, name, actor, environment, status, procedure, sla_seconds, created_at,
-     started_at, completed_at, duration_seconds, error_message, updated_at, last_seq)
+    (execution_id, tenant, name, actor, environment, status, procedure, started_by, sla_seconds,
+     created_at, started_at, completed_at, duration_seconds, error_message, updated_at, last_seq)
 SELECT ('01a1f7c1-4180-8a94-9234-0000000000' || lpad(to_hex(n), 2, '0'))::uuid,
        CASE WHEN n % 2 = 0 THEN 'acme' ELSE 'other' END,
        'patch web', CASE WHEN n < 3 THEN 'ann' ELSE 'ci' END, 'dev',
        (CASE WHEN n % 10 = 0 THEN 'failed' ELSE 'completed' END)::execution.execution_status,
-       CASE WHEN n % 3 = 0 THEN 'restart-web' END, 10,
+       CASE WHEN n % 3 = 0 THEN 'restart-web' END, CASE WHEN n % 9 = 0 THEN 'nightly' END, 10,
        t, t + interval '1 second', t + n * interval '1 second', n - 1,
        CASE WHEN n % 10 = 0 THEN 'web-07: no route to host' END, t, 9
 FROM generate_series(1, 30) AS n,
@@ -64,6 +64,7 @@ def test_each_filter_finds_what_it_says(capsys: Capture) -> None:
     assert found(capsys, "--status", "failed") == [30, 20, 10]
     assert found(capsys, "--actor", "ann") == [2, 1]
     assert found(capsys, "--procedure", "restart-web", "--limit", "2") == [30, 27]
+    assert found(capsys, "--started-by", "nightly") == [27, 18, 9]
     assert found(capsys, "--asset", "web-01") == [30, 29, 28]
     assert found(capsys, "--text", "route host") == [30, 20, 10]
     assert found(capsys, "--text", '"no route" -web', "--status", "completed") == []

@@ -285,3 +285,13 @@ def test_stored_data_of_an_earlier_shape_never_stops_a_rebuild(kind: str) -> Non
         return
     assert patches.executions[story.id]["last_seq"] == 2
     assert patches.executions[story.id]["status"] == STATUS_AFTER.get(kind, "approved")
+
+
+def test_what_started_it_stands_in_the_row() -> None:
+    origin = {"kind": "schedule", "name": "nightly", "cause": "2026-11-20T01:30:00Z", "key": "k1"}
+    story = Story(started_by=origin)
+    row = folded(story).executions[story.id]
+    found = (row["started_by_kind"], row["started_by"], row["started_by_cause"])
+    assert found == ("schedule", "nightly", "2026-11-20T01:30:00Z")
+    story = Story()
+    assert folded(story).executions[story.id].get("started_by") is None
