@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from streams.actors import ANONYMOUS, same_actor
+from streams.started import StartedBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,11 @@ class Vouched:
     kid: str
     #: When it was signed, in Unix microseconds.
     signed_at: int
+
+
+#: Whose key it is, if it counts at this time (Unix seconds); of what it signed at the other
+#: (Unix microseconds).
+OfKey = Callable[[str, int, float], Signer | Forged]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +78,22 @@ def refuse_signer(
     if not same_actor(signer.actor, actor):
         return f"the key {signer.kid} is of the actor {signer.actor}, and it names {actor}"
     return None
+
+
+def behind(
+    signer: Signer | Vouched | Forged | None,
+    origin: StartedBy | None,
+    of_key: OfKey,
+    now: float,
+) -> Signer | Forged | None:
+    """Who asks: whoever signed it, or whoever applied the schedule or trigger that it comes from.
+
+    `origin` is what the record says; only a router may say it.
+    """
+    if isinstance(signer, Vouched):
+        if origin is None:
+            return Forged(f"the key {signer.kid} is that of a router, and signs nothing here")
+        return None if origin.key is None else of_key(origin.key, signer.signed_at, now)
+    if origin is not None and not isinstance(signer, Forged):
+        return Forged(f"only a router may say that a {origin.kind} asks for it: leave that out")
+    return signer

@@ -25,6 +25,7 @@ from console import (
     procedures,
     processes,
     retention,
+    schedules,
     stack,
     submission,
     terminal,
@@ -77,7 +78,7 @@ def root(
 _SECTIONS = (
     ("Plans and executions", (submission, watching, history, finding, output, logs, explain)),
     ("Operators", (control, locks, audit, policy, retention)),
-    ("What there is", (tools, procedures, triggers, assets, topics, dlq)),
+    ("What there is", (tools, procedures, schedules, triggers, assets, topics, dlq)),
     ("This machine", (stack, keys, migrate)),
     ("Processes", (processes, docs)),
 )

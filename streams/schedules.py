@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, m
 from pydantic_core import PydanticCustomError
 
 from streams.actors import ANONYMOUS, Actor
+from streams.inputs import INPUT_NAME
 from streams.procedures import TENANT, ProcedureName, WrittenVersion
 from streams.started import StarterName
 
@@ -53,6 +54,11 @@ class Schedule(BaseModel):
         default=None, description="runs only if this version is applied; any version if absent"
     )
     inputs: dict[str, Any] | None = Field(default=None, description="values of its inputs")
+    moment_input: str | None = Field(
+        default=None,
+        pattern=INPUT_NAME,
+        description="the input that gets the moment that was due, as text in UTC",
+    )
     cron: str | None = Field(
         default=None, max_length=200, description="minute, hour, day, month, day of the week"
     )

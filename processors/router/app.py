@@ -34,6 +34,7 @@ from processors.router.signed_output import SignedOutput
 from processors.router.starter_authority import StarterAuthority
 from processors.router.store import StateStore
 from processors.router.writing import Writer
+from processors.schedules.partition import Authority, SchedulesPartition
 from processors.triggers.partition import TriggersPartition
 from runtime import clock, service
 from runtime.cel import expressions
@@ -58,6 +59,8 @@ from streams.topics import (
     REQUESTS,
     ROUTER_PARTITIONS,
     ROUTER_STATE,
+    SCHEDULE_COMMANDS,
+    SCHEDULES_STATE,
     TRIGGER_COMMANDS,
     TRIGGERS_STATE,
 )
@@ -73,12 +76,20 @@ _WANTED = Gauge("runstream_locks_wanted", "Assets for which executions wait")
 POLICY_SECONDS: Final = 1.0
 
 #: The last is one that the router writes too: the loop measures the broker's clock by it.
-SOURCES = (REQUESTS, CONTROL, REPORTS, TRIGGER_COMMANDS, LOCK_COMMANDS, LOCK_GRANTS)
+SOURCES = (
+    REQUESTS,
+    CONTROL,
+    REPORTS,
+    SCHEDULE_COMMANDS,
+    TRIGGER_COMMANDS,
+    LOCK_COMMANDS,
+    LOCK_GRANTS,
+)
 _ERROR_CLASSES: Final = (
     *("empty", "invalid", "too_large", "not_json", "not_an_object"),
     *("no_route_key", "misrouted", "unknown_execution", "decision_failed", "not_authentic"),
-    "decision_crashed",
-    *("forbidden", "unknown_trigger", "too_many"),
+    *("decision_crashed", "forbidden", "unknown_schedule", "unknown_trigger"),
+    *("conflict", "too_many"),
 )
 #: Partitions that are restored together ask for the cluster's id once.
 _ASK_SECONDS: Final = 10.0
@@ -99,6 +110,12 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     keys = _keys(settings, log, lambda: clock.now() - broker_clock.ahead_seconds)
     remembered = settings.dedup_hours * 3_600
     authentication = Signatures(keys.verifier, Window.within(remembered))
+    authority = Authority(
+        keys.verifier,
+        authentication.window,
+        lambda: policies.current,
+        settings.require_signatures,
+    )
     cluster = _Cluster(settings, keys)
     signed = SignedOutput(keys.signer.tokens)
     may_trigger = StarterAuthority(
@@ -147,7 +164,15 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
             authentication=authentication,
         )
         triggers = TriggersPartition(number, settings.topic_prefix, may_trigger, signed.add)
-        return Hosted(router, KeeperPartition(number), (triggers,))
+        schedules = SchedulesPartition(
+            number,
+            ROUTER_PARTITIONS,
+            authority,
+            signed,
+            lambda: secrets.randbits(42),
+            router.suspended,
+        )
+        return Hosted(router, KeeperPartition(number), (schedules, triggers))
 
     processor = Processor(
         settings=settings,
@@ -155,7 +180,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
         health=health,
         group=group,
         sources=SOURCES,
-        changelogs=(ROUTER_STATE, LOCKS_STATE, TRIGGERS_STATE),
+        changelogs=(ROUTER_STATE, LOCKS_STATE, SCHEDULES_STATE, TRIGGERS_STATE),
         create=create,
         local=(LOCK_COMMANDS, LOCK_GRANTS),
         split=partial(_reports, clients.topic_name(settings, REPORTS)),

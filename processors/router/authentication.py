@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -14,11 +13,7 @@ from authority.verifier import Proof, Verifier, Window, as_origin, as_signer, re
 from processors.router.state import DedupEntry, Execution
 from runtime.kafka.parts import record_of
 from streams.envelope import SIGNATURE, header, message_headers
-from streams.started import StartedBy
 from streams.topics import REPORTS, Topic
-
-#: Whose key it is: `Authentication.of_key`.
-OfKey = Callable[[str, int, float], Signer | Forged]
 
 _FORGED: Final = Counter(
     "runstream_not_authentic_total",
@@ -80,25 +75,6 @@ class Signatures:
         if wrong is not None or not isinstance(found, Proof):
             return Forged(wrong or "it is not signed")
         return found.signed_at
-
-
-def behind(
-    signer: Signer | Vouched | Forged | None,
-    origin: StartedBy | None,
-    of_key: OfKey,
-    now: float,
-) -> Signer | Forged | None:
-    """Who asks: whoever signed it, or whoever applied the schedule or trigger that it comes from.
-
-    `origin` is what the record says; only a router may say it.
-    """
-    if isinstance(signer, Vouched):
-        if origin is None:
-            return Forged(f"the key {signer.kid} is that of a router, and signs nothing here")
-        return None if origin.key is None else of_key(origin.key, signer.signed_at, now)
-    if origin is not None and not isinstance(signer, Forged):
-        return Forged(f"only a router may say that a {origin.kind} asks for it: leave that out")
-    return signer
 
 
 def count_forged(action: str) -> None:

@@ -12,13 +12,12 @@ from typing import Final
 from confluent_kafka import Message
 from prometheus_client import Counter
 
-from authority.identity import Forged, Identity, Vouched, identify
+from authority.identity import Forged, Identity, Vouched, behind, identify
 from processors.router import decoding
 from processors.router.answers import Answers
 from processors.router.approval import approval_request
 from processors.router.authentication import (
     Authentication,
-    behind,
     count_forged,
     domain_of,
     refuse_control,

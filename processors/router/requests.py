@@ -6,9 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from authority.identity import Forged, Identity, Signer, Vouched, identify, refuse_signer
+from authority.identity import (
+    Forged,
+    Identity,
+    OfKey,
+    Signer,
+    Vouched,
+    behind,
+    identify,
+    refuse_signer,
+)
 from authority.policy import Control, Policy
-from processors.router.authentication import OfKey, behind
 from processors.router.authorisation import Authorisations, audit_of
 from processors.router.calls import places
 from processors.router.decoding import Undecodable, origin_of

@@ -162,8 +162,8 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     ]
     (folder / "plan.yaml").write_text(next(b.text for b in readme if b.info == "yaml"))
     (folder / "produce.py").write_text(next(b.text for b in readme if b.info == "python"))
-    shutil.copytree(ROOT / "demo" / "procedures", folder / "procedures")
-    shutil.copytree(ROOT / "demo" / "triggers", folder / "triggers")
+    for kept in ("procedures", "schedules", "triggers"):
+        shutil.copytree(ROOT / "demo" / kept, folder / kept)
     inventory = next(
         b for b in ALL if b.page.name == "inventory.md" and b.text.startswith("bastion ")
     )

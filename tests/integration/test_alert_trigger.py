@@ -192,7 +192,7 @@ def test_a_storm_while_the_router_is_down_and_matchers_come_and_go(
     forger = Producer({**lab.stack.client_options, "partitioner": "murmur2_random"})
     for number, role in enumerate((None, OPERATOR, "router")):
         value = matched(lab, number)
-        signed = [] if role is None else [lab.keys.header(role, TRIGGER_COMMANDS, value)]
+        signed: Any = [] if role is None else [lab.keys.header(role, TRIGGER_COMMANDS, value)]
         forger.produce(lab.prefix + TRIGGER_COMMANDS.name, value, key, headers=signed)
     assert forger.flush(30) == 0
     letters = lab.dead_letters(TRIGGER_COMMANDS, 3)

@@ -136,7 +136,7 @@ def test_its_events_as_they_happen(place: Path) -> None:
         try:
             one = Run(opened, invocation)
             await one.outcome()
-            return one.output.stderr.decode()
+            return bytes(one.output.stderr).decode()
         finally:
             await opened.close()
 

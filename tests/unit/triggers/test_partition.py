@@ -29,7 +29,7 @@ class Record(Message):
         self._value = value if isinstance(value, bytes | None) else orjson.dumps(value)
         self._offset = offset
 
-    def value(self) -> bytes | None:  # type: ignore[override]
+    def value(self) -> bytes | None:
         return self._value
 
     def offset(self) -> int:
@@ -88,7 +88,7 @@ class Lab:
 
     def raw(self, value: bytes | None, at: float = 0.0) -> Fault | None:
         self.offset += 1
-        fault = self.part.handle(Record(value, self.offset), NOW + at, self)  # type: ignore[arg-type]
+        fault = self.part.handle(Record(value, self.offset), NOW + at, self)
         self.part.flush(self)
         return fault
 
