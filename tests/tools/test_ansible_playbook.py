@@ -137,7 +137,7 @@ def test_its_events_as_they_happen(place: Path) -> None:
         try:
             one = Run(opened, invocation)
             await one.outcome()
-            return one.output.stderr.decode()
+            return str(one.output.stderr, "utf-8")
         finally:
             await opened.close()
 
