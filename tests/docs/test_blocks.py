@@ -97,6 +97,10 @@ def test_a_yaml_block_is_a_plan_or_a_part_of_one(block: Block, tmp_path: Path) -
         (tmp_path / "schedule.yaml").write_text(block.text)
         assert main(["schedules", "lint", str(tmp_path)]) == 0
         return
+    if isinstance(document, dict) and "topic" in document:
+        (tmp_path / "trigger.yaml").write_text(block.text)
+        assert main(["triggers", "lint", str(tmp_path)]) == 0
+        return
     if isinstance(document, dict) and "version" in document:
         (tmp_path / "procedure.yaml").write_text(block.text)
         assert main(["procedures", "lint", str(tmp_path)]) == 0
