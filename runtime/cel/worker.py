@@ -45,9 +45,9 @@ _ENDED = Counter(
 class Worker:
     """One child process at a time, started when it is first needed; safe from several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, reserve: Reserve | None = None) -> None:
         """Starts nothing."""
-        self._reserve = Reserve()
+        self._reserve = Reserve() if reserve is None else reserve
         self._child: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
