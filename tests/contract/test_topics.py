@@ -35,7 +35,8 @@ class TestTopic:
         assert set(topic.cleanup.split(",")) <= {"compact", "delete"}
 
     def test_its_message_is_described(self, topic: Topic) -> None:
-        internal = {"RouterChangelog", "LockChangelog", "ScheduleChangelog", "DeadLetter"}
+        internal = {"RouterChangelog", "LockChangelog", "ScheduleChangelog", "TriggerChangelog"}
+        internal |= {"DeadLetter"}
         assert message_name(topic) in set(FILES) | internal
 
 
@@ -71,7 +72,7 @@ def test_what_others_may_write_or_that_carries_work_has_dead_letters() -> None:
     """
     without = {topic.name for topic in TOPICS.values() if not topic.dead_letters}
     own = {"execution.progress", "router.state", "executors.control", "locks.state"}
-    own |= {"schedules.state"}
+    own |= {"schedules.state", "triggers.state"}
     assert without == own | {"execution.procedures"}
     for name in own:
         (writer,) = TOPICS[name].writers
