@@ -21,6 +21,7 @@ from toolmeta.model import Tool
 CONTENT: Final = frozenset(
     {
         "action_config",
+        "backend_config",
         "body",
         "content",
         "env",

@@ -21,6 +21,7 @@ from authority.tokens import Token, covers, verify
 from console.cli import main
 from drivers.secret_policy_file import read as read_secret_rules
 from runtime.quotas import Quotas
+from runtime.retention import Retention
 from runtime.rates import RateLimits
 from streams.audit_payloads import SecretsUsed
 from streams.commands import CONTROL_COMMAND, StepCommand
@@ -104,6 +105,9 @@ def test_a_yaml_block_is_a_plan_or_a_part_of_one(block: Block, tmp_path: Path) -
     if isinstance(document, dict) and "version" in document:
         (tmp_path / "procedure.yaml").write_text(block.text)
         assert main(["procedures", "lint", str(tmp_path)]) == 0
+        return
+    if isinstance(document, dict) and "dead_letters_days" in document:
+        Retention.model_validate(document)
         return
     if isinstance(document, dict) and "tenants" in document:
         Quotas.model_validate(document)

@@ -46,7 +46,6 @@ _NO_HOSTS = r"leaves us with no hosts to target|does not match any hosts"
 
 def main(given: Fields) -> Fields:
     """Run the playbook; says what became of each host and which tasks failed."""
-    program = running.required("ansible-playbook", "ansible-core")
     playbook = Path(given["playbook"])
     for name in ("playbook", "inventory"):
         path = given.get(name)
@@ -54,6 +53,7 @@ def main(given: Fields) -> Fields:
             raise Refused("not_found", f"{name}: {path} is not on this machine")
     if not playbook.is_file():
         raise Refused("invalid_parameters", f"playbook: {playbook} is no file")
+    program = running.required("ansible-playbook", "ansible-core")
     reading = Reading(as_json=given["progress"] == "json")
     with private_files.folder() as private:
         words, settings = _words(given, private)

@@ -100,11 +100,11 @@ class Terraform:
     """The program in the working folder of one call."""
 
     def __init__(self, given: Fields, private: Path) -> None:
-        self.program = _program(given.get("program"))
-        self.name = Path(self.program).name
         self.folder = Path(given["folder"])
         if not self.folder.is_dir():
             raise Refused("not_found", f"{self.folder} is no folder of this machine")
+        self.program = _program(given.get("program"))
+        self.name = Path(self.program).name
         self._given = given
         self._private = private
         settings = {

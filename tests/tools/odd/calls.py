@@ -271,6 +271,12 @@ DAY_ONE: Final[dict[str, Call]] = {
     "git_checkout": _call(
         {"repo": "http://127.0.0.1/a.git", "path": "{folder}/numbers", "ref": "0" * 40}, "conflict"
     ),
+    "ansible_playbook": _call({"playbook": "{folder}/gone.yml", "hosts": "a"}, "not_found"),
+    "terraform_plan": _call({"folder": "{folder}/gone", "plan_file": "{folder}/p"}, "not_found"),
+    "terraform_apply": _call(
+        {"folder": "{folder}/gone", "plan_file": "{folder}/gone/p", "sha256": "0" * 64},
+        "not_found",
+    ),
     "package": _call({"names": ["dpkg"]}, bad={"names": ["rs-no-such-package"]}),
 }
 
