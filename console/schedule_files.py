@@ -54,8 +54,9 @@ def _read(path: Path, shown: str) -> ScheduleFile | list[Fault]:
 
     from console import planfile
     from processors.schedules.moments import Wrong, timing
-    from streams.schedules import Schedule
+    from streams.schedules import Misfire, Schedule
 
+    known = [*Schedule.model_fields, *Misfire.model_fields]
     try:
         document = planfile.load_mapping(str(path))
     except Failure as failure:
@@ -65,7 +66,7 @@ def _read(path: Path, shown: str) -> ScheduleFile | list[Fault]:
         schedule = Schedule.model_validate(document)
     except ValidationError as error:
         return [
-            Fault(shown, _place(one["loc"], one.get("ctx")), sentence(one, Schedule))
+            Fault(shown, _place(one["loc"], one.get("ctx")), sentence(one, known))
             for one in error.errors(include_url=False, include_input=False)
         ]
     found = timing(schedule, "default")
