@@ -33,10 +33,11 @@ class KeyFolder:
     ) -> list[PrivateKey]:
         """Make the keys that are missing, and trust all of them; returns those that were made.
 
-        One key for the router, one for an operator, who is `actor`, and one for executors of every
-        domain, or one for each domain. What is there is kept. Raises KeyFault.
+        One key for the router, one for the matcher, one for an operator, who is `actor`, and one
+        for executors of every domain, or one for each domain. What is there is kept. Raises
+        KeyFault.
         """
-        wanted = {"router": KeyUse(role="router")}
+        wanted = {"router": KeyUse(role="router"), "matcher": KeyUse(role="matcher")}
         wanted[OPERATOR] = KeyUse(role="actor", tenant=tenant, actor=actor_name(actor))
         executors: dict[str, Sequence[str]] = {"executor": DOMAINS}
         if per_domain:

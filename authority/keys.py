@@ -21,7 +21,7 @@ from streams.topics import DOMAINS
 MEMBER: Final = "runstream"
 _CURVE: Final = "Ed25519"
 
-Role = Literal["actor", "router", "executor"]
+Role = Literal["actor", "router", "executor", "matcher"]
 
 
 class KeyFault(Exception):
@@ -31,7 +31,7 @@ class KeyFault(Exception):
 class KeyUse(BaseModel):
     """Whose key it is, what it may sign, and from when until when."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     role: Role
     tenant: str = Field(default="default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")

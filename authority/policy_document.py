@@ -16,7 +16,7 @@ Verb = Literal[
     "apply",
 ]  # fmt: skip
 
-_STRICT: Final = ConfigDict(extra="forbid", strict=True, frozen=True)
+_STRICT: Final = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 #: Text in which `*` stands for any characters and `?` for one.

@@ -1,4 +1,4 @@
-"""The keys of a router or an executor: what it signs with, and whom it trusts."""
+"""The keys of a router, an executor or a matcher: what it signs with, and whom it trusts."""
 
 from __future__ import annotations
 

@@ -170,6 +170,17 @@ def refuse_command(found: Proof | Forged | None) -> str | None:
     return None
 
 
+def refuse_match(found: Proof | Forged | None) -> str | None:
+    """Why a match is not that of a matcher, or None."""
+    if found is None:
+        return "it is not signed"
+    if isinstance(found, Forged):
+        return found.message
+    if found.key.use.role != "matcher":
+        return f"the key {found.key.kid} is not that of a matcher"
+    return None
+
+
 def refuse_report(found: Proof | Forged | None, domain: str | None) -> str | None:
     """Why a report is not that of an executor of this domain (None: of any), or None."""
     if found is None:

@@ -17,6 +17,7 @@ from drivers.context import RunContext
 from drivers.known_secrets import KnownSecrets
 from drivers.masking import Masker
 from drivers.output import Stream
+from drivers.registry import DRIVERS
 from drivers.resources import Resources
 from drivers.secret_places import placed
 from drivers.secret_use import Resolved, Use
@@ -70,7 +71,7 @@ async def _attempts() -> None:
     registered = registry.load()
     tool = registered.get("curl")
     assert tool is not None
-    bind = binder(registered, ("http",))
+    bind = binder(registered, DRIVERS)
     url = "https://example.org/health"
     without = _command({"url": url})
     having = _command({"url": url, "headers": {"X-Key": {"type": "secret", "path": "env/KEY"}}})

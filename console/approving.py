@@ -85,7 +85,7 @@ def _show_call(call: AdmittedCall) -> None:
     """What one call does, when and on what; what is written apart from what the run will fill."""
     from rich.text import Text
 
-    from processors.router.expressions import has_references
+    from runtime.cel.expressions import has_references
 
     err, spec = terminal.err(), call.spec
     err.print(Text().append(plain(spec.id or call.field), "bold").append(f"  {spec.tool}"))
@@ -111,7 +111,7 @@ def _show_call(call: AdmittedCall) -> None:
 def _script_of(spec: AdmittedStep) -> str | None:
     """The hash by which the output and the audit name the script of a plan; None where there is
     none, or only the run will fill it in."""
-    from processors.router.expressions import has_references
+    from runtime.cel.expressions import has_references
     from toolmeta import registry, scripts
     from toolmeta.check import apply_defaults
 

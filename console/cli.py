@@ -24,12 +24,14 @@ from console import (
     policy,
     procedures,
     processes,
+    retention,
     schedules,
     stack,
     submission,
     terminal,
     tools,
     topics,
+    triggers,
     watching,
 )
 from console.exits import Exit, Failure
@@ -75,8 +77,8 @@ def root(
 #: The headings of `--help`, and the modules of their commands.
 _SECTIONS = (
     ("Plans and executions", (submission, watching, history, finding, output, logs, explain)),
-    ("Operators", (control, locks, audit, policy)),
-    ("What there is", (tools, procedures, schedules, assets, topics, dlq)),
+    ("Operators", (control, locks, audit, policy, retention)),
+    ("What there is", (tools, procedures, schedules, triggers, assets, topics, dlq)),
     ("This machine", (stack, keys, migrate)),
     ("Processes", (processes, docs)),
 )

@@ -93,13 +93,13 @@ def decide(
     from authority.identity import Signer
     from console.policy import loaded
     from console.request import prepare
-    from processors.router import expressions
-    from processors.router.cel_worker import Worker
     from processors.router.decoding import Undecodable
     from processors.router.outcomes import Explain
     from processors.router.plan_cache import PlanCache
     from processors.router.requests import RequestHandler
     from processors.router.store import StateStore
+    from runtime.cel import expressions
+    from runtime.cel.worker import Worker
     from streams.explained import Explained
     from streams.problems import Problem
 

@@ -26,6 +26,7 @@ class RoleName(StrEnum):
     actor = "actor"
     router = "router"
     executor = "executor"
+    matcher = "matcher"
 
 
 _Actor = Annotated[
@@ -72,7 +73,7 @@ def init(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make the keys that a system needs: router, executors, operator, and who is trusted.
+    """Make the keys that a system needs: router, matcher, executors, operator; and trust them.
 
     Keys that are there already stay as they are.
     """

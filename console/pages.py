@@ -10,7 +10,7 @@ from pydantic_core import PydanticUndefined
 
 from runtime import settings
 from streams.control_payloads import Resumed
-from streams.events import PAYLOADS
+from streams.events import payload_adapter
 from streams.lifecycle import STATUS_AFTER, STEP_STATUS_AFTER, TERMINAL_EVENTS
 from streams.payloads import EVENT_TYPES, StepFailed
 from streams.schemas import FILES
@@ -26,6 +26,7 @@ _PROCESSES: tuple[tuple[str, type[settings.CommonSettings]], ...] = (
     ("executor", settings.ExecutorSettings),
     ("sink", settings.SinkSettings),
     ("projector", settings.ProjectorSettings),
+    ("matcher", settings.MatcherSettings),
 )
 
 
@@ -134,7 +135,7 @@ def events() -> str:
         if kind in TERMINAL_EVENTS:
             effects.append("It ends the execution.")
         about = " ".join([" ".join((payload.__doc__ or "").split()), *effects])
-        parts.append(f"## {kind}\n\n{about}\n\n{_fields(PAYLOADS[kind].json_schema())}")
+        parts.append(f"## {kind}\n\n{about}\n\n{_fields(payload_adapter(kind).json_schema())}")
     return "\n".join(parts)
 
 

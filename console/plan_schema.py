@@ -1,4 +1,4 @@
-"""The JSON Schemas of the files of plans, procedures and schedules, for editors.
+"""The JSON Schemas of files of plans, procedures, schedules and triggers, for editors.
 
 Unlike the schema of a request they know every field: another one is a misspelling. Whatever says
 more than its shape (ids, cycles, parameters of tools) is what `runstream explain` and
@@ -13,6 +13,7 @@ from streams.plans import Plan
 from streams.procedures import PROCEDURE_NAME
 from streams.schedules import Schedule
 from streams.schemas import DIALECT, Schema, plan_schema
+from streams.triggers import Trigger
 from toolmeta import registry
 
 #: A plain reference to an input, which may stand for a value of any type.
@@ -45,6 +46,9 @@ def schemas() -> dict[str, Schema]:
         ),
         "schedule": _document(
             "schedule", "Schedule", Schedule.__doc__ or "", Schedule.model_json_schema()
+        ),
+        "trigger": _document(
+            "trigger", "Trigger", Trigger.__doc__ or "", Trigger.model_json_schema()
         ),
     }
 

@@ -232,8 +232,8 @@ def _read(tenant: str | None) -> dict[str, Applied]:
 def _checked(folder: Path) -> tuple[list[ProcedureFile], list[Fault]]:
     """The procedures of a folder, and what is wrong with its files."""
     from console.procedure_files import read_folder
-    from processors.router import expressions
-    from processors.router.cel_worker import Worker
+    from runtime.cel import expressions
+    from runtime.cel.worker import Worker
 
     worker = Worker()
     expressions.evaluate_by(worker)

@@ -1,4 +1,4 @@
-"""`router`, `executor`, `sink`, `projector`: run one process of the system in the foreground."""
+"""`router`, `executor`, `sink`, `projector`, `matcher`: run one process in the foreground."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from console.exits import Exit, Failure
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (router, executor, sink, projector):
+    for command in (router, executor, sink, projector, matcher):
         app.command()(command)
 
 
@@ -55,4 +55,12 @@ def projector() -> None:
     """Run a projector: it folds events into live progress."""
     from processors.progress import app
 
+    raise typer.Exit(app.main())
+
+
+def matcher() -> None:
+    """Run a matcher: it finds the records that start a procedure by a trigger."""
+    from processors.triggers import app
+
+    endpoints.adopt_keys("matcher")
     raise typer.Exit(app.main())

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -87,6 +88,9 @@ def _finding(tool: Tool, folders: str, versions: Mapping[str, str]) -> Finding:
     if program is not None and path is None:
         missing.append(program)
         remedies.append(_remedy_for(program, tool.debian_package))
+    if (fault := _driver_fault(tool.run.driver)) is not None:
+        missing.append(f"driver {tool.run.driver}")
+        remedies.append(f"{fault}; install Runstream again")
     lacking = [name for name, has in granted.items() if not has]
     if lacking:
         missing += lacking
@@ -109,6 +113,18 @@ def _finding(tool: Tool, folders: str, versions: Mapping[str, str]) -> Finding:
         tuple(missing),
         "; ".join(remedies) or None,
     )
+
+
+@cache
+def _driver_fault(name: str) -> str | None:
+    """Why an executor of this installation could not load the driver, if it could not."""
+    from drivers.registry import DRIVERS, DriverFault
+
+    try:
+        DRIVERS[name]
+    except DriverFault as fault:
+        return str(fault)
+    return None
 
 
 def _runs_as_root(tool: str) -> bool:

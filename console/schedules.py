@@ -215,8 +215,8 @@ def _against_procedures(settings: CommonSettings, tenant: str, found: list[Sched
     """Refuse inputs that the procedures do not take, and warn of procedures that are not there."""
     from console import procedure_records
     from console.schedule_files import against
-    from processors.router import expressions
-    from processors.router.cel_worker import Worker
+    from runtime.cel import expressions
+    from runtime.cel.worker import Worker
 
     worker = Worker()
     expressions.evaluate_by(worker)

@@ -53,3 +53,5 @@ def principal(spec: ProcessSpec, prefix: str) -> access.Principal | None:
             return access.sink(name, prefix)
         case "projector":
             return access.projector(name, prefix)
+        case "matcher":
+            return access.matcher(name, prefix, every_topic=True)

@@ -11,11 +11,13 @@ from pydantic import BaseModel, ConfigDict
 from streams.topics import DOMAINS, TEST_DOMAIN
 
 #: What a process is, for the topics that it may read and write.
-Role = Literal["router", "executor", "sink", "projector"]
+Role = Literal["router", "executor", "sink", "projector", "matcher"]
+KeyName = Literal["router", "executor", "matcher"]
 #: Command -> which of the stack's keys it signs with.
-_KEYS: Final[dict[str, Literal["router", "executor"]]] = {
+_KEYS: Final[dict[str, KeyName]] = {
     "router": "router",
     "executor": "executor",
+    "matcher": "matcher",
 }
 
 
@@ -38,7 +40,7 @@ class ProcessSpec(BaseModel):
     #: Those that an executor serves.
     domains: tuple[str, ...] = ()
     #: Which of the stack's keys it signs with.
-    key: Literal["router", "executor"] | None = None
+    key: KeyName | None = None
 
 
 def console_command(
@@ -70,6 +72,7 @@ def executor(name: str, domains: Sequence[str]) -> ProcessSpec:
 ROUTER: Final = console_command("router", "router", role="router")
 SINK: Final = console_command("sink", "sink", database=True, role="sink")
 PROJECTOR: Final = console_command("projector", "projector", role="projector")
+MATCHER: Final = console_command("matcher", "matcher", role="matcher")
 
 #: Run at the same time, each to its end, before any process starts.
 PREPARATION: tuple[ProcessSpec, ...] = (
@@ -85,4 +88,4 @@ def processes(*, test_tools: bool = False) -> tuple[ProcessSpec, ...]:
     in memory once more. The `test` domain is served only where the caller wants it.
     """
     served = [domain for domain in DOMAINS if test_tools or domain != TEST_DOMAIN]
-    return (ROUTER, executor("executor", served), SINK, PROJECTOR)
+    return (ROUTER, executor("executor", served), SINK, PROJECTOR, MATCHER)

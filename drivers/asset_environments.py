@@ -19,12 +19,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 from urllib.parse import unquote
 
-import psycopg
-from psycopg_pool import PoolTimeout, TooManyRequests
-
 from drivers.connections import is_here
 from drivers.context import Failure, RunContext
-from drivers.databases import inventory
+from drivers.databases.inventory_faults import inventory_faults
 from drivers.errors import fail
 from drivers.scans.scope import MAX_ADDRESSES
 from drivers.step_connection import jumps_of_inventory
@@ -85,7 +82,7 @@ async def refusal(invocation: Invocation, context: RunContext) -> Failure | None
             found = await _stricter(context, names)
     except TooManyHosts:
         return _too_many(invocation)
-    except (psycopg.Error, PoolTimeout, TooManyRequests, TimeoutError) as error:
+    except inventory_faults(TimeoutError) as error:
         message = f"the inventory cannot be asked about the step's hosts: {type(error).__name__}"
         return fail(invocation, "unreachable", message)
     if found is None:
@@ -101,6 +98,9 @@ def _too_many(invocation: Invocation) -> Failure:
 
 async def _stricter(context: RunContext, names: set[str]) -> dict[str, Any] | None:
     tenant, allowed = context.command.tenant, at_most(context.command.environment)
+    # With an inventory only: its library takes long to load.
+    from drivers.databases import inventory
+
     resolved = await _resolved(names)
     pool = await context.resources.database()
     async with pool.connection() as connection:

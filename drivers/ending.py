@@ -24,9 +24,12 @@ _THREADS: Final = ThreadPoolExecutor(4, thread_name_prefix="ending")
 T = TypeVar("T")
 
 
-async def end_tree(traces: Traces, grace_seconds: float) -> dict[str, Any]:
+async def end_tree(
+    traces: Traces, grace_seconds: float, *, first_alone: bool = False
+) -> dict[str, Any]:
     """SIGTERM to every process of the attempt, SIGKILL after the grace; the evidence of it.
 
+    With `first_alone` only the first process gets SIGTERM while it runs, and tells the others.
     `pids_ended` ran when the cancel came and have ended; `cancel_unconfirmed` is a sentence where
     some still run, or where this system cannot find out.
     """
@@ -34,7 +37,8 @@ async def end_tree(traces: Traces, grace_seconds: float) -> dict[str, Any]:
         return await _end_group(traces.leader or 0, grace_seconds)
     known = await _in_thread(processes.find, traces)
     alive = set(known)
-    forbidden = processes.send(alive, signal.SIGTERM)
+    first = {member for member in alive if member.pid == traces.leader} if first_alone else set()
+    forbidden = processes.send(first or alive, signal.SIGTERM)
     number = signal.SIGTERM
     begun = time.monotonic()
     while alive and time.monotonic() - begun < grace_seconds + KILL_SECONDS:
@@ -43,8 +47,10 @@ async def end_tree(traces: Traces, grace_seconds: float) -> dict[str, Any]:
         if time.monotonic() - begun >= grace_seconds:
             number = signal.SIGKILL
             await _in_thread(processes.kill, traces, frozenset(known))
-        else:
-            forbidden |= processes.send(alive - known, number)
+        elif not first & alive:
+            # Once the first one has ended, nobody tells what it has left.
+            forbidden |= processes.send(alive if first else alive - known, number)
+            first = set()
         known |= alive
     evidence: dict[str, Any] = {
         "pids_ended": sorted(member.pid for member in known - alive)[:_LISTED],

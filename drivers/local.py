@@ -90,7 +90,9 @@ async def _run_as(
         started = await asyncio.shield(starting)
         if started is None:
             return {}
-        return await end_tree(_traces(started, request), context.stop.grace_seconds)
+        traces = _traces(started, request)
+        grace = context.stop.grace_seconds
+        return await end_tree(traces, grace, first_alone=invocation.stops_alone)
 
     def exit_code() -> int | None:
         started = starting.result() if starting.done() else None
@@ -126,10 +128,11 @@ def _request(
             f"the program {invocation.argv[0]} is not installed on this executor",
         )
     limits = context.resources.settings.step_limits
+    told = {"STEP_STOPS_ALONE": "1"} if invocation.stops_alone else {}
     return Request(
         programs=programs,
         arguments=invocation.argv[1:],
-        env={**environment, "TMPDIR": folder, processes.MARK: mark_of(context)},
+        env={**environment, **told, "TMPDIR": folder, processes.MARK: mark_of(context)},
         folder=folder,
         limits=Limits(
             processes=limits.processes,

@@ -10,11 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import psycopg
-from psycopg_pool import PoolTimeout, TooManyRequests
-
 from drivers.context import Failure, RunContext
-from drivers.databases import inventory
+from drivers.databases.inventory_faults import inventory_faults
 from drivers.errors import fail
 from streams.commands import StepCommand
 from toolmeta.invocation import Invocation
@@ -34,12 +31,15 @@ async def refusal(invocation: Invocation, context: RunContext) -> Failure | None
     keys = _named(command)
     if not keys or resources.settings.assets_database_url is None:
         return None
+    # With an inventory only: its library takes long to load.
+    from drivers.databases import inventory
+
     try:
         async with asyncio.timeout(_CHECK_SECONDS):
             pool = await resources.database()
             async with pool.connection() as connection:
                 rows = await inventory.having(connection, command.tenant, keys, _MOST + 1)
-    except (psycopg.Error, PoolTimeout, TooManyRequests, TimeoutError) as error:
+    except inventory_faults(TimeoutError) as error:
         message = f"the inventory cannot be asked about the step's assets: {type(error).__name__}"
         return fail(invocation, "unreachable", message)
     if len(rows) > _MOST:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-import psycopg
-from psycopg_pool import PoolTimeout, TooManyRequests
-
 from drivers.connections import Asset, Connection, Jump, asset_of, connection_of
 from drivers.context import Failure, RunContext
-from drivers.databases import inventory
+from drivers.databases.inventory_faults import inventory_faults
 from drivers.errors import fail
 from drivers.http import ranges
 from drivers.secret_use import SecretError
@@ -39,7 +36,7 @@ async def connection_of_step(invocation: Invocation, context: RunContext) -> Con
     if named is not None:
         try:
             asset = await _look_up(context, named)
-        except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
+        except inventory_faults() as error:
             message = f"the inventory cannot be asked about {named}: {type(error).__name__}"
             return fail(invocation, "unreachable", message)
         if asset is None and host is None:
@@ -66,7 +63,7 @@ async def connection_of_source(
     """
     try:
         asset = await _look_up(context, host)
-    except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
+    except inventory_faults() as error:
         message = f"the inventory cannot be asked about {host}: {type(error).__name__}"
         return fail(invocation, "unreachable", message)
     try:
@@ -111,7 +108,7 @@ async def connection_of_jump(
     """
     try:
         asset = await _look_up(context, jump.host)
-    except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
+    except inventory_faults() as error:
         message = f"the inventory cannot be asked about {jump.host}: {type(error).__name__}"
         return fail(invocation, "unreachable", message)
     try:
@@ -174,6 +171,9 @@ async def _look_up(context: RunContext, written: str) -> Asset | None:
         return None
     found = resources.remembered.get(tenant, hostname)
     if found is None:
+        # With an inventory only: its library takes long to load.
+        from drivers.databases import inventory
+
         pool = await resources.database()
         async with pool.connection() as connection:
             rows = await inventory.select(connection, tenant, {"hostname": hostname}, 1, 0)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from runtime.documents import document
 
-_MODEL = ConfigDict(extra="forbid", frozen=True)
+_MODEL = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 #: A name with `*` and `?`.
 Glob = Annotated[str, Field(min_length=1, max_length=253)]
 

@@ -18,10 +18,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
 from runtime.config_folders import Folders
+from runtime.group_settings import GroupSettings
 from runtime.message_settings import MessageSettings
 from runtime.places import Allowed, Places
 from runtime.quotas import Quotas, QuotasSetting
 from runtime.rates import RateLimits, RateLimitsSetting
+from runtime.retention import RetentionSettings
 from runtime.secret_settings import SecretSettings
 from runtime.step_limits import StepLimits
 from streams.vocabulary import Environment, stored_environment
@@ -35,7 +37,11 @@ class CommonSettings(BaseSettings):
     """What every process needs."""
 
     model_config = SettingsConfigDict(
-        env_prefix="RUNSTREAM_", frozen=True, extra="ignore", populate_by_name=True
+        env_prefix="RUNSTREAM_",
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        defer_build=True,
     )
 
     bootstrap_servers: str = Field(
@@ -159,7 +165,7 @@ def _names(given: object) -> object:
 Names = Annotated[frozenset[str], NoDecode, BeforeValidator(_names)]
 
 
-class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings):
+class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings, GroupSettings):
     """An executor agent."""
 
     environment: Annotated[Environment, BeforeValidator(stored_environment)] = Field(
@@ -183,9 +189,6 @@ class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings):
         default_factory=RateLimits,
         description="rates by tool, target, receiver and tenant, as JSON or the path of a YAML "
         "file; see limits.md",
-    )
-    group_protocol: Literal["classic", "consumer"] = Field(
-        default="classic", description="Kafka rebalance protocol; consumer is KIP-848"
     )
     step_user: str | None = Field(
         default=None,
@@ -293,7 +296,7 @@ class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings):
     )
 
 
-class SinkSettings(DatabaseSettings):
+class SinkSettings(DatabaseSettings, RetentionSettings):
     """The Postgres sink."""
 
     batch_records: int = Field(default=2_000, ge=1, le=50_000)
@@ -301,6 +304,10 @@ class SinkSettings(DatabaseSettings):
 
 class ProjectorSettings(CommonSettings):
     """The progress projector."""
+
+
+class MatcherSettings(CommonSettings, GroupSettings):
+    """The matcher of triggers."""
 
 
 S = TypeVar("S", bound=CommonSettings)
@@ -316,6 +323,7 @@ _EVERY: tuple[type[CommonSettings], ...] = (
     ExecutorSettings,
     SinkSettings,
     ProjectorSettings,
+    MatcherSettings,
 )
 
 

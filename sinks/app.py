@@ -23,6 +23,7 @@ from sinks.dead_letter_writer import GROUP, DeadLetterWriter, NotDelivered
 from sinks.postgres import Database, PartitionKey, StalePosition
 from sinks.reading import Reading, read
 from sinks.refusals import RefusedRow, needs_migration
+from sinks.retention_schedule import RetentionThread
 from sinks.source import Source
 from streams.topics import DEAD_LETTERS, EVENTS, OUTPUT, Topic
 
@@ -250,6 +251,8 @@ def body(settings: SinkSettings, log: Log, health: Health, stop: threading.Event
         raise SystemExit(2) from None
     classes = ("invalid", "not_json", "unknown_version", "refused_by_database")
     count_from_zero((EVENTS.name, OUTPUT.name), classes)
+    if not settings.retention.is_empty:
+        RetentionThread(settings, log, stop).start()
     Sink(settings, log, health, stop).run()
 
 

@@ -16,6 +16,8 @@ from streams.topics import DEAD_LETTERS, DOMAINS, STEPS, TEST_DOMAIN, Topic, all
 PEOPLE_WORDS: Final = frozenset({"producers", "operators", "cli", "consumers"})
 #: Consumer groups of people's own programs begin with this.
 PEOPLE_GROUPS: Final = "people-"
+#: In the place of a name: every resource of its kind.
+ANY_NAME: Final = "*"
 #: The group that clients name which read a topic without joining a group.
 READERS_GROUP: Final = "runstream-readers"
 
@@ -108,6 +110,15 @@ def projector(name: str, prefix: str) -> Principal:
     return _member(name, "projector", prefix)
 
 
+def matcher(name: str, prefix: str, *, every_topic: bool = False) -> Principal:
+    """A matcher; with `every_topic` it reads whatever a trigger names, else what it is given."""
+    member = _member(name, "matcher", prefix)
+    if not every_topic:
+        return member
+    everything = Grant(Resource.TOPIC, ANY_NAME, (Operation.READ,))
+    return Principal(name, (*member.grants, everything))
+
+
 def people(name: str, prefix: str) -> Principal:
     """Whoever submits plans, sends control commands, and reads what happens."""
     return Principal(
@@ -143,6 +154,7 @@ def principals(prefix: str, *, test_tools: bool = False) -> tuple[Principal, ...
         *(executor(f"{prefix}executor-{domain}", [domain], prefix) for domain in domains),
         sink(f"{prefix}sink", prefix),
         projector(f"{prefix}projector", prefix),
+        matcher(f"{prefix}matcher", prefix),
         people(f"{prefix}people", prefix),
         admin(f"{prefix}admin", prefix),
     )

@@ -12,9 +12,9 @@ from streams.locks import Tokens
 from streams.plans import StepId
 from streams.reports import Attempt
 from streams.started import StartedBy
-from streams.vocabulary import Environment
+from streams.vocabulary import DEFAULT_PRIORITY, LEAST_URGENT, MOST_URGENT, Environment
 
-_OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
+_OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, defer_build=True)
 
 
 class _Control(BaseModel):
@@ -90,7 +90,9 @@ class Redrive(_Control):
 
 AnyCommand = Cancel | Approve | Reject | Pause | Resume | Rerun | Resolve | Redrive
 ControlCommand = Annotated[AnyCommand, Field(discriminator="type")]
-CONTROL_COMMAND: TypeAdapter[AnyCommand] = TypeAdapter(ControlCommand)
+CONTROL_COMMAND: TypeAdapter[AnyCommand] = TypeAdapter(
+    ControlCommand, config=ConfigDict(defer_build=True)
+)
 
 
 class PlanApproval(BaseModel):
@@ -121,6 +123,13 @@ class StepCommand(BaseModel):
     tenant: str
     actor: str
     environment: Environment
+    priority: int = Field(
+        default=DEFAULT_PRIORITY,
+        ge=MOST_URGENT,
+        le=LEAST_URGENT,
+        description="of the plan; of the commands that wait in a lane the smaller one is claimed "
+        "first, where it has not come too much later",
+    )
     target: str | None = Field(default=None, description="the asset or host that it acts on")
     assets: list[str] | None = None
     fencing_tokens: Tokens | None = Field(

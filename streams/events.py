@@ -43,7 +43,7 @@ class Event:
 class EventRecord(BaseModel):
     """One event, as it stands on `execution.events`."""
 
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, defer_build=True)
 
     execution_id: str = Field(min_length=36, max_length=36)
     seq: int = Field(ge=1, le=MAX_INTEGER)
@@ -61,10 +61,13 @@ class EventRecord(BaseModel):
     )
 
 
-#: Reads and describes the payload of each type.
-PAYLOADS: Final[dict[str, TypeAdapter[Any]]] = {
-    kind: TypeAdapter(payload) for kind, payload in EVENT_TYPES.items()
-}
+@cache
+def payload_adapter(kind: str) -> TypeAdapter[Any]:
+    """What reads and describes the payload of a type of `EVENT_TYPES`.
+
+    It is made when the first event of the type is read: the start of a process need not wait.
+    """
+    return TypeAdapter(EVENT_TYPES[kind])
 
 
 _SORTED: Final = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -124,8 +127,11 @@ def decode_event(value: bytes) -> Event:
 
 def typed(record: EventRecord) -> Event:
     """The event with the payload of its type; raises pydantic.ValidationError."""
-    reader = PAYLOADS.get(record.type)
-    data = Unknown(record.data) if reader is None else reader.validate_python(record.data)
+    data = (
+        payload_adapter(record.type).validate_python(record.data)
+        if record.type in EVENT_TYPES
+        else Unknown(record.data)
+    )
     return Event(
         record.execution_id,
         record.seq,

@@ -13,7 +13,7 @@ MAX_JUMPS: Final = 5
 
 # A field that is not known is refused, unlike elsewhere: without it, the program would run as
 # another user, or over another way, than was meant.
-_CLOSED: Final = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+_CLOSED: Final = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, defer_build=True)
 
 AccountName = Annotated[str, Field(pattern=ACCOUNT)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65_535)]

@@ -32,7 +32,7 @@ _NARROWS: Final[dict[str, tuple[str, ...]]] = {
 class Input(BaseModel):
     """One input of a plan; a field that is not known is a misspelling, and refused."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, defer_build=True)
 
     type: InputType = "string"
     description: str | None = Field(default=None, max_length=1_000)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from streams.limits import MAX_INTEGER, MAX_LOCK_BYTES
 
-_OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
+_OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, defer_build=True)
 
 #: An asset by the key under which it is locked: `toolmeta.locking.lock_key`.
 Asset = Annotated[str, Field(min_length=1, max_length=253)]
@@ -88,7 +88,7 @@ class Name(_Message):
 
 AnyLockCommand = Acquire | Renew | Release | Name
 LOCK_COMMAND: TypeAdapter[AnyLockCommand] = TypeAdapter(
-    Annotated[AnyLockCommand, Field(discriminator="type")]
+    Annotated[AnyLockCommand, Field(discriminator="type")], config=ConfigDict(defer_build=True)
 )
 
 
@@ -128,5 +128,5 @@ class Expired(_Message):
 
 AnyLockAnswer = Granted | Queued | Refused | Expired
 LOCK_ANSWER: TypeAdapter[AnyLockAnswer] = TypeAdapter(
-    Annotated[AnyLockAnswer, Field(discriminator="type")]
+    Annotated[AnyLockAnswer, Field(discriminator="type")], config=ConfigDict(defer_build=True)
 )

@@ -55,7 +55,9 @@ MAX_FOR_EACH: Final = 2_100
 #: The fields of a request that are not the plan's; in the bare form they stand beside its steps.
 AROUND: Final = ("execution_id", "tenant", "actor", "idempotency_key", "explain", "started_by")
 
-_OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, populate_by_name=True)
+_OPEN = ConfigDict(
+    extra="allow", allow_inf_nan=False, frozen=True, populate_by_name=True, defer_build=True
+)
 
 
 class RetryPolicy(BaseModel):
@@ -143,7 +145,7 @@ _ONE_KIND: Final[JsonDict] = {
 class AssetItems(BaseModel):
     """Items from the inventory: the host names of the assets that match when the step begins."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, defer_build=True)
 
     assets: dict[str, Any] = Field(
         description="parameters of `asset_query`, such as tags; the environment is the plan's"

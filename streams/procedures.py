@@ -40,7 +40,7 @@ WrittenVersion = Annotated[
     Version, BeforeValidator(version_text, json_schema_input_type=Version | int)
 ]
 
-_OPEN: Final = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
+_OPEN: Final = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, defer_build=True)
 
 
 class ProcedureRecord(BaseModel):

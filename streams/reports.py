@@ -13,7 +13,7 @@ from streams.limits import MAX_ATTEMPTS, MAX_INTEGER
 Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 Attempt = Annotated[int, Field(ge=1, le=MAX_ATTEMPTS)]
 
-_OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
+_OPEN = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, defer_build=True)
 
 #: Head and tail of a stream that stay in the result, each; the whole is in `execution.output`.
 EXCERPT_BYTES = 4 * 1024
@@ -182,7 +182,7 @@ AnyReport = (
     | RejectedCommand
 )  # fmt: skip
 Report = Annotated[AnyReport, Field(discriminator="type")]
-REPORT: TypeAdapter[AnyReport] = TypeAdapter(Report)
+REPORT: TypeAdapter[AnyReport] = TypeAdapter(Report, config=ConfigDict(defer_build=True))
 
 
 class OutputChunk(BaseModel):

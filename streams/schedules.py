@@ -15,9 +15,9 @@ from streams.inputs import INPUT_NAME
 from streams.procedures import TENANT, ProcedureName, WrittenVersion
 from streams.started import StarterName
 
-_OPEN: Final = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
+_OPEN: Final = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, defer_build=True)
 #: A field that means nothing is a misspelling, and the schedule would not do what was meant.
-_CLOSED: Final = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+_CLOSED: Final = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, defer_build=True)
 _DAY: Final = 86_400
 #: Moments that one backfill may start.
 MAX_BACKFILL: Final = 1_000
@@ -197,5 +197,6 @@ AnyScheduleCommand = (
     | StartEnded
 )
 SCHEDULE_COMMAND: TypeAdapter[AnyScheduleCommand] = TypeAdapter(
-    Annotated[AnyScheduleCommand, Field(discriminator="type")]
+    Annotated[AnyScheduleCommand, Field(discriminator="type")],
+    config=ConfigDict(defer_build=True),
 )

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import BaseModel, TypeAdapter
 
 from streams.commands import CONTROL_COMMAND, CancelStep, StepCommand
-from streams.events import PAYLOADS, EventRecord
+from streams.events import EventRecord, payload_adapter
 from streams.locks import LOCK_ANSWER, LOCK_COMMAND
 from streams.payloads import EVENT_TYPES
 from streams.plans import ExecutionRequest, Plan
@@ -165,7 +165,7 @@ def _event() -> Schema:
     definitions: Schema = schema.setdefault("$defs", {})
     rules: list[Schema] = []
     for kind, model in EVENT_TYPES.items():
-        data = _adapter(PAYLOADS[kind])
+        data = _adapter(payload_adapter(kind))
         definitions.update(data.pop("$defs", {}))
         definitions[model.__name__] = data
         rules.append(

@@ -15,12 +15,14 @@ from streams.limits import MAX_INTEGER
 from streams.procedures import TENANT, ProcedureName, WrittenVersion
 from streams.started import StarterName
 
-_OPEN: Final = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True)
+_OPEN: Final = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, defer_build=True)
 #: A field that means nothing is a misspelling, and the trigger would not do what was meant.
-_CLOSED: Final = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+_CLOSED: Final = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, defer_build=True)
 _DAY: Final = 86_400
 #: Characters of an expression.
-MAX_EXPRESSION: Final = 4_000
+MAX_EXPRESSION: Final = 2_000
+#: Items of one record that for_each may give.
+MAX_ITEMS: Final = 1_000
 
 
 class Deduplicate(BaseModel):
@@ -64,7 +66,7 @@ class Trigger(BaseModel):
     when: str | None = Field(
         default=None,
         max_length=MAX_EXPRESSION,
-        description="condition; every record if absent. It and the others see message, key, "
+        description="condition; every record if absent. It and the others see message, text, key, "
         "headers, topic, partition, offset, timestamp, and item where there is for_each",
     )
     for_each: str | None = Field(
@@ -144,7 +146,7 @@ class Matched(BaseModel):
     topic: str = Field(max_length=249)
     partition: int = Field(ge=0, le=MAX_INTEGER)
     offset: int = Field(ge=0, le=MAX_INTEGER)
-    item: int | None = Field(default=None, ge=0, le=10_000, description="its number in for_each")
+    item: int | None = Field(default=None, ge=0, lt=MAX_ITEMS, description="its number in for_each")
     at: AwareDatetime = Field(description="the timestamp of the record")
     same: str | None = Field(
         default=None, max_length=64, description="SHA-256 of the value of deduplicate.key"
@@ -152,7 +154,28 @@ class Matched(BaseModel):
     inputs: dict[str, Any] | None = None
 
 
-AnyTriggerCommand = ApplyTrigger | RemoveTrigger | PauseTrigger | ResumeTrigger | Matched
+class MatchFailed(BaseModel):
+    """An expression of a trigger failed on records; said by the matcher, at most every 10 s."""
+
+    model_config = _OPEN
+
+    type: Literal["failed"] = "failed"
+    tenant: str = Field(pattern=TENANT)
+    name: StarterName
+    definition: str = Field(max_length=64)
+    topic: str = Field(max_length=249)
+    partition: int = Field(ge=0, le=MAX_INTEGER)
+    offset: int = Field(ge=0, le=MAX_INTEGER, description="of the last record that it failed on")
+    at: AwareDatetime = Field(description="the timestamp of this record")
+    field: str = Field(max_length=200, description="which field of the trigger failed")
+    error: str = Field(max_length=500)
+    count: int = Field(ge=1, le=MAX_INTEGER, description="failures since it was said last")
+
+
+AnyTriggerCommand = (
+    ApplyTrigger | RemoveTrigger | PauseTrigger | ResumeTrigger | Matched | MatchFailed
+)
 TRIGGER_COMMAND: TypeAdapter[AnyTriggerCommand] = TypeAdapter(
-    Annotated[AnyTriggerCommand, Field(discriminator="type")]
+    Annotated[AnyTriggerCommand, Field(discriminator="type")],
+    config=ConfigDict(defer_build=True),
 )

@@ -1,4 +1,4 @@
-"""Words that plans, tools and assets share: environments and classes of work."""
+"""Words that plans, tools and assets share: environments, classes of work, priorities."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ ActionClass = Literal["read", "modify", "deploy"]
 Environment = Literal["dev", "staging", "prod"]
 #: The right that a call needs; see toolmeta/permissions.py.
 Permission = Literal["read", "write", "execute", "delete", "admin"]
+
+#: The priorities, by which commands and plans that wait are served: the smaller one first.
+MOST_URGENT: Final = 1
+LEAST_URGENT: Final = 10
+#: Of a command that says none.
+DEFAULT_PRIORITY: Final = 5
 
 #: The least strict first: what needs an approval in one may need none in those before it.
 _BY_STRICTNESS: Final[tuple[Environment, ...]] = ("dev", "staging", "prod")

@@ -32,6 +32,8 @@ WRITERS: Final[dict[str, set[str]]] = {
     "execution.control": {"people", "router"},
     "execution.procedures": {"people"},
     "schedules.commands": {"people", "router"},
+    "triggers.commands": {"people", "matcher"},
+    "triggers.state": {"router"},
     # Dead letters: of whoever reads the topic.
     "execution.requests.dlq": {"router"},
     "execution.control.dlq": {"router"},
@@ -39,6 +41,7 @@ WRITERS: Final[dict[str, set[str]]] = {
     "locks.commands.dlq": {"router"},
     "schedules.commands.dlq": {"router"},
     "locks.grants.dlq": {"router"},
+    "triggers.commands.dlq": {"router"},
     "execution.events.dlq": {"sink"},
     "execution.output.dlq": {"sink"},
 }
@@ -58,12 +61,15 @@ READERS: Final[dict[str, set[str]]] = {
     "execution.requests": {"router"},
     "execution.control": {"router"},
     "execution.procedures": {"router", "people"},
+    "triggers.commands": {"router"},
+    "triggers.state": {"router", "matcher", "people"},
     "execution.requests.dlq": {"people", "sink"},
     "execution.control.dlq": {"people", "sink"},
     "steps.reports.dlq": {"people", "sink"},
     "locks.commands.dlq": {"people", "sink"},
     "schedules.commands.dlq": {"people", "sink"},
     "locks.grants.dlq": {"people", "sink"},
+    "triggers.commands.dlq": {"people", "sink"},
     "execution.events.dlq": {"people", "sink"},
     "execution.output.dlq": {"people", "sink"},
 }

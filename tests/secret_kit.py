@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from drivers.context import Failure, RunContext
+from drivers.registry import DRIVERS
 from drivers.resources import Resources
 from drivers.secret_use import Resolved, SecretError, Use
 from processors.executors.binding import binder
@@ -38,11 +39,9 @@ class Given:
         return Resolved(self.values[str(path)], "test")
 
 
-def bound(
-    source: Any, command: StepCommand, drivers: Collection[str] = ("http", "winrm", "command")
-) -> Invocation | Failure | list[Problem]:
+def bound(source: Any, command: StepCommand) -> Invocation | Failure | list[Problem]:
     """What becomes of a command that an executor with this source of secrets claims and begins."""
-    found = binder(REGISTRY, drivers)(command)
+    found = binder(REGISTRY, DRIVERS)(command)
     if not isinstance(found, Unresolved):
         return found
     return asyncio.run(begun(source, command, found))[0]

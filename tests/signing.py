@@ -34,7 +34,7 @@ def cluster_of(bootstrap: str, topic: str) -> str:
 
 
 class Keyring:
-    """The keys of one lab: router, executor (every domain), and operator, who is `ops`."""
+    """The keys of one lab: router, matcher, executor (every domain), and operator, who is `ops`."""
 
     def __init__(self, folder: Path, bootstrap: str, prefix: str) -> None:
         self.folder = KeyFolder(folder / "keys")
@@ -44,7 +44,8 @@ class Keyring:
 
     def environment(self, arguments: Sequence[str]) -> dict[str, str]:
         """The variables of a process, by the words of its command."""
-        role = "executor" if any("executor" in word for word in arguments) else "router"
+        roles = ("executor", "matcher")
+        role = next((one for one in roles if any(one in word for word in arguments)), "router")
         return {
             "RUNSTREAM_SIGNING_KEY": str(self.folder.private(role)),
             "RUNSTREAM_TRUSTED_KEYS": str(self.folder.trusted),

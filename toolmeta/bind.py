@@ -204,6 +204,7 @@ def _invocation(
         code_paths=code_paths_of(tool, values) if run.code_paths else (),
         starts=_started(tool, values),
         new_privileges=run.new_privileges,
+        stops_alone=run.stops_alone,
         stdin=stdin,
         env={name: text for name, text in env.items() if text is not None},
         call=call,

@@ -104,6 +104,8 @@ class Invocation:
     starts: str | None = None
     #: The program may gain the rights that its file grants (setuid, setgid, capabilities).
     new_privileges: bool = False
+    #: A stop reaches the program alone at first, which tells what it has started itself.
+    stops_alone: bool = False
     stdin: str | None = None
     #: Environment variables added for the program; the rest is the driver's minimal environment.
     env: dict[str, str] = field(default_factory=dict)

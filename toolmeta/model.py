@@ -140,6 +140,11 @@ class Run(BaseModel):
         description="a Python program of `toolmeta/programs/` that python3 of the machine gets "
         "over stdin, with every parameter but `host`; it says what it changed, or why not",
     )
+    stops_alone: bool = Field(
+        default=False,
+        description="a stop reaches the program alone at first, which ends what it has started in "
+        "its own way; on this machine only, and what is left after the grace is killed",
+    )
     stdin: str | None = None
     bound_stdin: Literal["mysql"] | None = Field(
         default=None,

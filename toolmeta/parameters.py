@@ -35,7 +35,12 @@ OptionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}\*?$")]
 Scalar = str | int | float | bool
 
 STRICT: Final = ConfigDict(
-    strict=True, extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True
+    strict=True,
+    extra="forbid",
+    frozen=True,
+    allow_inf_nan=False,
+    populate_by_name=True,
+    defer_build=True,
 )
 
 _NUMBERS: Final = frozenset({"integer", "number", "duration"})

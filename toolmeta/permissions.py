@@ -27,6 +27,7 @@ _OF_EFFECT: Final[dict[Effect, Permission]] = {
 ABOVE_EFFECT: Final[dict[str, tuple[Literal["execute", "admin"], str]]] = {
     "at": ("execute", "runs the plan's script later"),
     "aws_lambda": ("execute", "runs a function, or removes it"),
+    "ansible_playbook": ("execute", "runs what the playbook says, on every host that it reaches"),
     "argv": ("execute", "runs the plan's program"),
     "crictl": ("execute", "runs programs in containers"),
     "crontab": ("execute", "runs the plan's lines again and again"),
@@ -49,6 +50,8 @@ ABOVE_EFFECT: Final[dict[str, tuple[Literal["execute", "admin"], str]]] = {
     "register_scheduledtask": ("execute", "runs the plan's program later"),
     "schtasks": ("execute", "runs the plan's program later"),
     "start_job": ("execute", "runs the plan's script"),
+    "terraform_apply": ("execute", "does what the configuration says, and runs its providers"),
+    "terraform_plan": ("execute", "runs the providers and data sources of the configuration"),
     "aws": ("admin", "any call of the account, users and rights included"),
     "az": ("admin", "any call of the subscription, users and rights included"),
     "gcloud": ("admin", "any call of the project, users and rights included"),

@@ -16,6 +16,7 @@ UNATTENDED: Final[dict[str, str]] = {
     "sendmail": "a message to people",
     "slack_cli": "a message to people",
     "teams_cli": "a message to people",
+    "terraform_plan": "a file with a plan; nothing that the configuration manages is changed",
     "asset_create": "a record of the inventory; no machine is touched",
 }
 #: What a call of these may not name without an approval all the same.

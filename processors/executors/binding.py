@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
+from drivers.context import Driver
+from drivers.registry import DriverFault
 from drivers.secret_places import placed
 from processors.executors.claim import Bind
 from processors.executors.resolving import Unresolved
@@ -16,8 +18,8 @@ from toolmeta.own_tools import SETTING
 from toolmeta.registry import Registry
 
 
-def binder(registry: Registry, drivers: Collection[str]) -> Bind:
-    """A `Bind` that refuses unknown tools, wrong parameters and drivers that are not here.
+def binder(registry: Registry, drivers: Mapping[str, Driver]) -> Bind:
+    """A `Bind` that refuses unknown tools, wrong parameters and drivers that are not usable.
 
     A command with secret references is bound as far as it can be: its secrets are resolved only
     when the attempt begins.
@@ -34,6 +36,12 @@ def binder(registry: Registry, drivers: Collection[str]) -> Bind:
             return [Problem("tool", "this executor's catalogue has no tool of that name")]
         if tool.run.driver not in drivers:
             return [Problem("tool", f"this executor has no driver {tool.run.driver!r}")]
+        try:
+            # Here, in the thread of a lane and before the claim: loading takes long, and a step
+            # whose driver lacks a library is refused before anything of it begins.
+            drivers[tool.run.driver]
+        except DriverFault as fault:
+            return [Problem("tool", f"{fault}; install what this executor lacks, and restart it")]
         given = placed(tool, command)
         if isinstance(given, list):
             return given

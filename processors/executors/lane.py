@@ -26,6 +26,7 @@ from runtime import clock
 from runtime.kafka import clients
 from runtime.kafka.broker_clock import BrokerClock
 from runtime.kafka.dlq_limit import DlqLimit, DlqLimitReached
+from runtime.kafka.offsets import Notes, Offsets
 from runtime.kafka.outage import CONFIGURATION, MOVED, PASSING, Outage, reason
 from runtime.kafka.outcome import Outcome
 from runtime.kafka.transaction import Transactions
@@ -147,12 +148,13 @@ class Lane(threading.Thread):
             consumer.close()
 
     def _claim_next(self, consumer: LaneConsumer) -> None:
-        batch = consumer.take(min(self.slots.free(), _BATCH), _POLL_SECONDS)
+        free = self.slots.free()
+        count = min(free, _BATCH)
+        commands_wait = consumer.read(count, free, _POLL_SECONDS)
         if not self._transactions.is_open:
-            consumer.unread(batch)
             self._open(consumer)
-        elif batch:
-            self._claim(consumer, batch)
+        elif commands_wait:
+            self._claim(consumer, consumer.take(count, self._clock.now()))
         else:
             self._probe(consumer)
 
@@ -177,15 +179,13 @@ class Lane(threading.Thread):
             self._clock.ahead_seconds,
             self._parts.fences,
         )
-        offsets: dict[tuple[str, int], int] = {}
         decisions: Counter[str] = Counter()
         for message in batch:
             decisions[builder.add(message)] += 1
-            where = (str(message.topic()), int(message.partition() or 0))
-            offsets[where] = int(message.offset() or 0) + 1
+        offsets, notes = consumer.claims(batch)
         self._limit.check(len(batch), builder.dead_letters)
         began = clock.monotonic()
-        outcome = self._commit(builder.outputs(), offsets, consumer)
+        outcome = self._commit(builder.outputs(), offsets, notes, consumer)
         if outcome is not Outcome.COMMITTED:
             metrics.CLAIMS_FAILED.labels(self.domain, self.lane, outcome.value).inc()
             if not self._recover(consumer, outcome, offsets):
@@ -204,7 +204,7 @@ class Lane(threading.Thread):
             self._parts.hand_over(self, claims)
 
     def _commit(
-        self, outputs: list[Output], offsets: dict[tuple[str, int], int], consumer: LaneConsumer
+        self, outputs: list[Output], offsets: Offsets, notes: Notes, consumer: LaneConsumer
     ) -> Outcome:
         try:
             for output in outputs:
@@ -212,7 +212,7 @@ class Lane(threading.Thread):
         except KafkaException as error:
             self._transactions.last_error = error.args[0]
             return self._transactions.abort()
-        return self._transactions.commit(offsets, consumer.client)
+        return self._transactions.commit(offsets, consumer.client, notes=notes)
 
     def _open(self, consumer: LaneConsumer) -> None:
         """Get the transactional producer ready, staying in the group meanwhile."""
@@ -226,9 +226,7 @@ class Lane(threading.Thread):
             consumer.keep_alive()
             self._parts.stop.wait(self._outage.failed(self._transactions.last_error or _UNKNOWN))
 
-    def _recover(
-        self, consumer: LaneConsumer, outcome: Outcome, offsets: dict[tuple[str, int], int]
-    ) -> bool:
+    def _recover(self, consumer: LaneConsumer, outcome: Outcome, offsets: Offsets) -> bool:
         """After a transaction that did not commit at once; True where it did commit after all."""
         error = self._transactions.last_error or _UNKNOWN
         self._log.warning("claim not committed", outcome=outcome.value, error=str(error))

@@ -14,10 +14,11 @@ from typing import Any, Final
 import orjson
 from pydantic import BaseModel
 
-from processors.router import expressions, lanes, policy
+from processors.router import lanes, policy
 from processors.router.authorisation import MAX_ACCESSES, count_accesses
 from processors.router.calls import Call, admitted, asset_query, places, written
 from processors.router.plan_shape import Shape, assertions_of, shape_of
+from runtime.cel import expressions
 from streams.admitted import ROUTER_DOMAIN, AdmittedPlan, AdmittedStep, Check, Until, encode_plan
 from streams.limits import MAX_PLAN_BYTES, MAX_SECRETS_BYTES
 from streams.payloads import Accepted

@@ -22,9 +22,7 @@ from authority.policy_file import PolicyError, PolicyFile
 from authority.process import ProcessKeys
 from authority.verifier import Window, as_signer
 from processors.locks.partition import KeeperPartition
-from processors.router import expressions
 from processors.router.authentication import Signatures
-from processors.router.cel_worker import Worker
 from processors.router.hosting import Hosted
 from processors.router.partition import RouterPartition
 from processors.router.plan_cache import PlanCache
@@ -33,10 +31,14 @@ from processors.router.procedures import Library
 from processors.router.quotas import Quota
 from processors.router.requests import RequestHandler
 from processors.router.signed_output import SignedOutput
+from processors.router.starter_authority import StarterAuthority
 from processors.router.store import StateStore
 from processors.router.writing import Writer
 from processors.schedules.partition import Authority, SchedulesPartition
+from processors.triggers.partition import TriggersPartition
 from runtime import clock, service
+from runtime.cel import expressions
+from runtime.cel.worker import Worker
 from runtime.health import Health
 from runtime.kafka import clients
 from runtime.kafka.broker_clock import BrokerClock
@@ -59,6 +61,8 @@ from streams.topics import (
     ROUTER_STATE,
     SCHEDULE_COMMANDS,
     SCHEDULES_STATE,
+    TRIGGER_COMMANDS,
+    TRIGGERS_STATE,
 )
 from toolmeta import own_tools, registry
 from toolmeta.definitions import CatalogueError
@@ -72,11 +76,15 @@ _WANTED = Gauge("runstream_locks_wanted", "Assets for which executions wait")
 POLICY_SECONDS: Final = 1.0
 
 #: The last is one that the router writes too: the loop measures the broker's clock by it.
-SOURCES = (REQUESTS, CONTROL, REPORTS, SCHEDULE_COMMANDS, LOCK_COMMANDS, LOCK_GRANTS)
+SOURCES = (
+    *(REQUESTS, CONTROL, REPORTS, SCHEDULE_COMMANDS, TRIGGER_COMMANDS),
+    *(LOCK_COMMANDS, LOCK_GRANTS),
+)
 _ERROR_CLASSES: Final = (
     *("empty", "invalid", "too_large", "not_json", "not_an_object"),
     *("no_route_key", "misrouted", "unknown_execution", "decision_failed", "not_authentic"),
-    *("decision_crashed", "forbidden", "unknown_schedule", "conflict", "too_many"),
+    *("decision_crashed", "forbidden", "unknown_schedule", "unknown_trigger", "conflict"),
+    "too_many",
 )
 #: Partitions that are restored together ask for the cluster's id once.
 _ASK_SECONDS: Final = 10.0
@@ -105,6 +113,13 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     )
     cluster = _Cluster(settings, keys)
     signed = SignedOutput(keys.signer.tokens)
+    may_trigger = StarterAuthority(
+        TRIGGER_COMMANDS,
+        keys.verifier,
+        Window.within(remembered),
+        lambda: policies.current,
+        settings.require_signatures,
+    )
 
     def signer_of(value: bytes, token: str | None, now: float) -> Signer | Forged | None:
         # Of any age: a procedure is applied once, and used for years.
@@ -151,7 +166,8 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
             lambda: secrets.randbits(42),
             router.suspended,
         )
-        return Hosted(router, KeeperPartition(number), (schedules,))
+        triggers = TriggersPartition(number, settings.topic_prefix, may_trigger, signed.add)
+        return Hosted(router, KeeperPartition(number), (schedules, triggers))
 
     processor = Processor(
         settings=settings,
@@ -159,7 +175,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
         health=health,
         group=group,
         sources=SOURCES,
-        changelogs=(ROUTER_STATE, LOCKS_STATE, SCHEDULES_STATE),
+        changelogs=(ROUTER_STATE, LOCKS_STATE, SCHEDULES_STATE, TRIGGERS_STATE),
         create=create,
         local=(LOCK_COMMANDS, LOCK_GRANTS),
         split=partial(_reports, clients.topic_name(settings, REPORTS)),

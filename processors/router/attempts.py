@@ -13,9 +13,10 @@ from zlib import crc32
 
 import orjson
 
-from processors.router import expressions, locks, policy
+from processors.router import locks, policy
 from processors.router.decision import CancelAttempt, DeadLetterStep, Decision, Dispatch
 from processors.router.state import Execution, StepState
+from runtime.cel import expressions
 from streams.admitted import AdmittedStep
 from streams.control_payloads import FailedStep
 from streams.ids import attempt_id

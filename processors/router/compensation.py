@@ -6,10 +6,10 @@ output says `changed: false` or `created: false`.
 
 from __future__ import annotations
 
-from processors.router import expressions
 from processors.router.attempts import context_of, dispatch, fail_unstarted
 from processors.router.decision import Decision
 from processors.router.state import Execution, StepState, undo_id
+from runtime.cel import expressions
 from streams.lifecycle import STEP_ENDED
 from streams.payloads import Compensated, CompensationScheduled, CompensationSkipped
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from processors.router import expressions
 from processors.router.attempts import context_of, fail
 from processors.router.decision import Decision
 from processors.router.state import StepState
+from runtime.cel import expressions
 from streams.admitted import AdmittedStep, Until
 from streams.payloads import Polled, StepFailed, StepSucceeded
 from streams.reports import StepError

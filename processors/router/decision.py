@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from processors.router.evaluation import Spent
 from processors.router.evolve import accepted, evolve
 from processors.router.state import Execution, FailedAttempt
+from runtime.cel.evaluation import Spent
 from streams.admitted import AdmittedStep
 from streams.events import Event
 from streams.lifecycle import ends_step

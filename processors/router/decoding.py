@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from streams.commands import CONTROL_COMMAND, AnyCommand, Resolve
 from streams.ids import is_execution_id
@@ -38,7 +38,9 @@ _LARGE_EXPONENT: Final = b"0e000"
 _LARGE_NUMBER: Final = re.compile(rb"[:,\[\s]-?[0-9.]*[0-9](?:[0-9]{18}|[eE]\+?[0-9]{3})")
 #: Compared by type: `isinstance` asks pydantic, which takes longer than all else here.
 _FREE: Final = frozenset({Succeeded, Failed, Cancelled, Resolve})
-_ORIGIN: Final[TypeAdapter[StartedBy | None]] = TypeAdapter(StartedBy | None)
+_ORIGIN: Final[TypeAdapter[StartedBy | None]] = TypeAdapter(
+    StartedBy | None, config=ConfigDict(defer_build=True)
+)
 _NUL: Final = rb"\u0000"
 #: The characters of a path that a problem shows.
 _SHOWN: Final = 200

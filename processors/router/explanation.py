@@ -15,7 +15,7 @@ from authority.policy import Policy, RunStep
 from processors.router import policy as rules
 from processors.router.authorisation import Decided, decisions, right_of, secrets_of
 from processors.router.calls import admitted
-from processors.router.expressions import has_references
+from runtime.cel.expressions import has_references
 from streams.admitted import AdmittedStep
 from streams.explained import Explained, ExplainedCall
 from streams.limits import MAX_RECORD_BYTES

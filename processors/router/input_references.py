@@ -20,10 +20,10 @@ from typing import Any, Final
 
 import orjson
 
-from processors.router import cut_fields, expressions
-from processors.router.cel_form import named_inputs
-from processors.router.cel_tokens import NotTokens, tokens
 from processors.router.input_values import MAX_PROBLEMS, not_declared
+from runtime.cel import cut_fields, expressions
+from runtime.cel.form import named_inputs
+from runtime.cel.tokens import NotTokens, tokens
 from streams.inputs import Input
 from streams.limits import MAX_PLAN_BYTES
 from toolmeta.invocation import Problem

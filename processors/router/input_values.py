@@ -9,9 +9,9 @@ from typing import Any, Final
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from processors.router import expressions
 from processors.router.decoding import unstorable
-from processors.router.evaluation import Spent
+from runtime.cel import expressions
+from runtime.cel.evaluation import Spent
 from streams.inputs import Input, Inputs
 from toolmeta import secret_references
 from toolmeta.invocation import Problem

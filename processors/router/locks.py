@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from processors.router import expressions, policy
+from processors.router import policy
 from processors.router.asset_names import uncovered
 from processors.router.decision import AskKeeper, Decision
 from processors.router.state import Execution, LockNeeds, StepState
+from runtime.cel import expressions
 from streams.admitted import AdmittedStep, every_step
 from streams.limits import MAX_LOCK_BYTES
 from streams.lock_payloads import LockAcquired, LockEnded

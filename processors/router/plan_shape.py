@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
-from processors.router import expressions
 from processors.router.calls import Place, places
-from processors.router.evaluation import Spent
+from runtime.cel import expressions
+from runtime.cel.evaluation import Spent
 from streams.limits import MAX_STEPS
 from streams.plans import MAX_DEPTH, AssetItems, Check, Plan, Step, Until
 from toolmeta.invocation import Problem

@@ -6,11 +6,11 @@ from typing import Any
 
 import orjson
 
-from processors.router import expressions
 from processors.router.attempts import context_of, dispatch, fail_unstarted, may_start
 from processors.router.conditions import message_of
 from processors.router.decision import Decision
 from processors.router.state import StepState, item_id
+from runtime.cel import expressions
 from streams.admitted import AdmittedStep, every_step
 from streams.lifecycle import STEP_ENDED
 from streams.limits import MAX_EXECUTION_STEPS, MAX_ITEMS_BYTES

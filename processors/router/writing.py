@@ -142,6 +142,7 @@ class Writer:
             "tenant": execution.tenant,
             "actor": execution.actor,
             "environment": execution.environment,
+            "priority": execution.priority,
             "target": effect.target,
             "timeout_seconds": spec.timeout_seconds,
             "lease_seconds": spec.lease_seconds,

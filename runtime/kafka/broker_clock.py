@@ -27,6 +27,10 @@ class BrokerClock:
         """
         return self._ahead
 
+    def now(self) -> float:
+        """The time by the broker's clock, in Unix seconds."""
+        return clock.now() - self._ahead
+
     def observe(self, sent_at: float, acknowledged_at: float, appended_at: float) -> None:
         """A record was sent and acknowledged at these times here, and appended at this time there
         (Unix seconds).

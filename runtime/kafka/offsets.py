@@ -10,6 +10,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 #: The next offset to read, per topic name and partition.
 Offsets = Mapping[tuple[str, int], int]
+#: What is written with an offset, after the mark; without a space.
+Notes = Mapping[tuple[str, int], str]
 
 _CALL_SECONDS: Final = 10.0
 
@@ -26,10 +28,14 @@ class CommitMark:
         """The mark of the latest transaction."""
         return f"{self._producer}:{self._count}"
 
-    def next(self, offsets: Offsets) -> list[TopicPartition]:
-        """The offsets of the next transaction, marked."""
+    def next(self, offsets: Offsets, notes: Notes) -> list[TopicPartition]:
+        """The offsets of the next transaction, marked and with their notes."""
         self._count += 1
-        return marked(offsets, str(self))
+        mark = str(self)
+        return [
+            TopicPartition(*where, offset, f"{mark} {notes[where]}" if where in notes else mark)
+            for where, offset in offsets.items()
+        ]
 
     def is_on(self, offsets: Offsets, consumer: Consumer) -> bool:
         """Whether exactly these offsets are committed with the latest mark.
@@ -41,9 +47,14 @@ class CommitMark:
         return all(
             one.error is None
             and one.offset == offsets[one.topic, one.partition]
-            and one.metadata == str(self)
+            and (one.metadata or "").partition(" ")[0] == str(self)
             for one in found
         )
+
+
+def note_of(committed: TopicPartition) -> str:
+    """The note with which this offset was committed; empty where there is none."""
+    return (committed.metadata or "").partition(" ")[2]
 
 
 def marked(offsets: Offsets, text: str) -> list[TopicPartition]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
@@ -11,7 +12,7 @@ from runtime import clock
 from runtime.kafka.broker_clock import BrokerClock
 from runtime.kafka.calls import CallThread
 from runtime.kafka.cluster import cluster_id
-from runtime.kafka.offsets import CommitMark, Offsets, marked, membership
+from runtime.kafka.offsets import CommitMark, Notes, Offsets, marked, membership
 from runtime.kafka.outcome import (
     REFUSED_RECORD,
     SECONDS,
@@ -157,13 +158,20 @@ class Transactions:
                     raise RecordRefused(f"{name}: {error.args[0].str()}") from error
                 raise
 
-    def commit(self, offsets: Offsets, consumer: Consumer, text: str | None = None) -> Outcome:
+    def commit(
+        self,
+        offsets: Offsets,
+        consumer: Consumer,
+        text: str | None = None,
+        notes: Notes = MappingProxyType({}),
+    ) -> Outcome:
         """Make what was sent visible together with `offsets`; nothing need have been sent.
 
         `offsets` must not be empty: the group's coordinator checks the consumer's generation with
         them. Once it took them, whoever owns the partitions later waits for this transaction to
         end (`restore.settled_offsets`), however long this process stands still in between.
-        `text` stands with the offsets, in the place of the mark that `was_committed` looks for.
+        `text` stands with the offsets, in the place of the mark that `was_committed` looks for;
+        `notes` stand after that mark (`offsets.note_of`).
         """
         if not offsets:
             raise ValueError("without offsets nobody checks whose the partitions are")
@@ -178,7 +186,7 @@ class Transactions:
             self._calls.call_with_timeout(
                 OFFSETS_SECONDS + 1.0,
                 producer.send_offsets_to_transaction,
-                self._mark.next(offsets) if text is None else marked(offsets, text),
+                self._mark.next(offsets, notes) if text is None else marked(offsets, text),
                 membership(consumer),
                 OFFSETS_SECONDS,
             )

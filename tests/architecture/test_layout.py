@@ -97,8 +97,9 @@ def test_the_apps_subscribe_to_their_declared_edges() -> None:
     from sinks.app import READS as SINK_READS
 
     by_itself = {
-        topics.ROUTER_STATE, topics.LOCKS_STATE, topics.SCHEDULES_STATE, topics.PROCEDURES,
-    }  # fmt: skip
+        *(topics.ROUTER_STATE, topics.LOCKS_STATE, topics.PROCEDURES),
+        *(topics.SCHEDULES_STATE, topics.TRIGGERS_STATE),
+    }
     assert {*ROUTER_READS, *by_itself} == set(ROUTER.reads)
     assert set(SINK_READS) == set(SINK.reads)
     assert {topics.EVENTS, topics.PROGRESS} == set(PROJECTOR.reads)
@@ -110,6 +111,7 @@ def test_topics_that_meet_in_the_router_have_equal_partitions() -> None:
         *(topics.REQUESTS, topics.CONTROL, topics.REPORTS, topics.EVENTS, topics.ROUTER_STATE),
         *(topics.LOCK_COMMANDS, topics.LOCK_GRANTS, topics.LOCKS_STATE),
         *(topics.SCHEDULE_COMMANDS, topics.SCHEDULES_STATE),
+        *(topics.TRIGGER_COMMANDS, topics.TRIGGERS_STATE),
     )
     assert {topic.partitions for topic in met} == {topics.ROUTER_PARTITIONS}
 

@@ -41,7 +41,7 @@ RUN_ELSEWHERE = {
 #: They follow something for ever: they run until the first line that they print.
 ENDLESS = (
     r"^kcat .* -C (?!.* -e\b)",
-    r"^runstream (router|executor|sink|projector)\b",
+    r"^runstream (router|executor|sink|projector|matcher)\b",
     r"while True:",
 )
 #: Commands that ask before they act; they are answered with yes, as if at a terminal.
@@ -162,7 +162,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     ]
     (folder / "plan.yaml").write_text(next(b.text for b in readme if b.info == "yaml"))
     (folder / "produce.py").write_text(next(b.text for b in readme if b.info == "python"))
-    for kept in ("procedures", "schedules"):
+    for kept in ("procedures", "schedules", "triggers"):
         shutil.copytree(ROOT / "demo" / kept, folder / kept)
     inventory = next(
         b for b in ALL if b.page.name == "inventory.md" and b.text.startswith("bastion ")

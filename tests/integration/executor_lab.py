@@ -115,7 +115,7 @@ class ExecutorLab:
             **changed,
         }
 
-    def send(self, command: dict[str, Any], lane: str = "bulk") -> str:
+    def send(self, command: dict[str, Any], lane: str = "bulk", *, flush: bool = True) -> str:
         """Send a command; returns its execution id."""
         execution: str = command["execution_id"]
         headers = envelope.headers(
@@ -128,7 +128,8 @@ class ExecutorLab:
         )
         topic, value = STEPS["test", lane], orjson.dumps(command)
         key = str(command.get("target") or execution).encode()
-        self.raw(topic, value, key, [*headers, self.keys.header("router", topic, value)])
+        signed = [*headers, self.keys.header("router", topic, value)]
+        self.raw(topic, value, key, signed, flush=flush)
         return execution
 
     def cancel(self, command: dict[str, Any], reason: str = "cancelled", **more: Any) -> None:
@@ -139,10 +140,17 @@ class ExecutorLab:
         signature = self.keys.header("router", EXECUTORS_CONTROL, value)
         self.raw(EXECUTORS_CONTROL, value, ids.attempt_id(**names).encode(), [signature])
 
-    def raw(self, topic: Topic, value: bytes, key: bytes, headers: Any) -> None:
-        """Write any bytes."""
+    def raw(
+        self, topic: Topic, value: bytes, key: bytes, headers: Any, *, flush: bool = True
+    ) -> None:
+        """Write any bytes; without `flush` they are on their way when it returns."""
         self._producer.produce(self.prefix + topic.name, value, key=key, headers=headers)
-        self._producer.flush(20)
+        if flush:
+            self.flush()
+
+    def flush(self) -> None:
+        """The broker has all that was written."""
+        assert self._producer.flush(20) == 0
 
     def of(self, execution: str) -> list[AnyReport]:
         """The reports of one execution so far, heartbeats left out."""

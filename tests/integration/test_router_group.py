@@ -24,6 +24,8 @@ from streams.topics import (
     ROUTER_STATE,
     SCHEDULE_COMMANDS,
     SCHEDULES_STATE,
+    TRIGGER_COMMANDS,
+    TRIGGERS_STATE,
 )
 from streams.topics import STEPS as STEPS_OF
 from tests.integration.breaking_router import MARK
@@ -31,17 +33,19 @@ from tests.integration.router_lab import EXECUTOR, STEPS, RouterLab, router_lab
 from tests.integration.stopping_router import POINTS
 
 _READ = (
-    *(REQUESTS, CONTROL, REPORTS, SCHEDULE_COMMANDS, LOCK_COMMANDS, LOCK_GRANTS),
+    *(REQUESTS, CONTROL, REPORTS, LOCK_COMMANDS, LOCK_GRANTS),
+    *(SCHEDULE_COMMANDS, TRIGGER_COMMANDS),
     *(STEPS_OF["test", "bulk"], STEPS_OF["test", "immediate"]),
 )
 #: What routers and an executor of the test domain read and write.
 USED = (
     *_READ,
     *(DEAD_LETTERS[topic.name] for topic in _READ),
-    *(EVENTS, OUTPUT, EXECUTORS_CONTROL, ROUTER_STATE, LOCKS_STATE, SCHEDULES_STATE),
+    *(EVENTS, OUTPUT, EXECUTORS_CONTROL, ROUTER_STATE, LOCKS_STATE),
+    *(SCHEDULES_STATE, TRIGGERS_STATE),
 )
-#: Five source topics of eight partitions each.
-ALL = 40
+#: Seven source topics of eight partitions each.
+ALL = 56
 
 
 @pytest.fixture

@@ -258,6 +258,38 @@ def test_help_loads_nothing_heavy(words: tuple[str, ...]) -> None:
     assert HEAVY & loaded <= ({"pydantic"} if words else set())
 
 
+#: The libraries of drivers, each loaded with the first step that needs it.
+OF_DRIVERS = {
+    *("aiosmtplib", "asyncssh", "boto3", "cel", "faust", "httpx", "kubernetes", "psycopg"),
+    *("pypsrp", "requests", "scapy"),
+}
+
+
+@pytest.mark.parametrize(
+    ("app", "further"),
+    [
+        ("processors.executors.app", set()),
+        ("processors.router.app", {"cel"}),
+        ("sinks.app", {"psycopg"}),
+        ("processors.progress.app", {"faust"}),
+    ],
+)
+def test_a_process_starts_with_its_own_libraries_only(app: str, further: set[str]) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", f"import sys, {app}; print(*sys.modules)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    loaded = set(found.stdout.split())
+    assert loaded & OF_DRIVERS <= further
+    if app == "processors.executors.app":
+        drivers = {module for module in loaded if module.startswith("drivers.")}
+        assert not drivers & {"drivers.command", "drivers.local", "drivers.http.driver"}
+
+
 def test_help_is_plain_and_says_each_command_in_whole_sentences() -> None:
     printed, _ = _help_and_modules()
     assert "\x1b[" not in printed

@@ -31,7 +31,8 @@ def test_the_test_tools_are_served_on_purpose() -> None:
 
 
 def test_one_executor_serves_all_domains_on_one_machine() -> None:
-    assert [spec.name for spec in processes()] == ["router", "executor", "sink", "projector"]
+    names = [spec.name for spec in processes()]
+    assert names == ["router", "executor", "sink", "projector", "matcher"]
 
 
 def test_the_compose_file_does_not_serve_the_test_tools() -> None:
@@ -88,6 +89,7 @@ def test_every_process_logs_in_as_what_it_is() -> None:
         "executor": ("executor", served),
         "sink": ("sink", ()),
         "projector": ("projector", ()),
+        "matcher": ("matcher", ()),
     }
 
 
@@ -108,6 +110,7 @@ def test_credentials_are_given_only_where_they_are_needed() -> None:
         "executor": (False, True, True),
         "sink": (True, False, False),
         "projector": (False, False, False),
+        "matcher": (False, False, False),
     }
     # The test domain has no hosts to look up.
     assert not executor("executor-test", ["test"]).inventory

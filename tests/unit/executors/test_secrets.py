@@ -9,6 +9,7 @@ import pytest
 
 from drivers.connections import Asset
 from drivers.context import Failure
+from drivers.registry import DRIVERS
 from drivers.secret_places import destination_of, placed
 from drivers.secret_use import SecretError
 from processors.executors.binding import binder
@@ -114,7 +115,7 @@ def test_the_secrets_of_a_step_are_references_and_nothing_else(store: Given) -> 
 def test_a_claim_resolves_nothing(store: Given) -> None:
     parameters = {"url": "https://example.org/", "headers": {"A": reference("file/own")}}
     given = command(tool="curl", parameters=parameters, secret_paths=pointers(parameters))
-    found = binder(REGISTRY, {"http"})(given)
+    found = binder(REGISTRY, DRIVERS)(given)
     assert isinstance(found, Unresolved)
     assert found.expected.tool == "curl" and found.expected.driver == "http"
     assert not store.asked
@@ -131,7 +132,7 @@ def test_a_claim_resolves_nothing(store: Given) -> None:
 def test_nothing_is_given_out_whose_use_cannot_be_recorded(store: Given) -> None:
     parameters = {"url": "https://example.org/", "headers": {"A": reference("file/own")}}
     given = command(tool="curl", parameters=parameters, secret_paths=pointers(parameters))
-    found = binder(REGISTRY, {"http"})(given)
+    found = binder(REGISTRY, DRIVERS)(given)
     assert isinstance(found, Unresolved)
 
     async def story() -> Any:
@@ -192,7 +193,7 @@ def test_the_rules_are_asked_about_the_address_of_the_asset_too(store: Given) ->
     """A step's own secret goes to where the inventory says that its host is."""
     given = command(tool="test_path", parameters={"host": "WIN-01.", "path": "C:\\a",
                     "password": reference("file/own")}, secret_paths=("/password",))  # fmt: skip
-    found = binder(REGISTRY, {"winrm"})(given)
+    found = binder(REGISTRY, DRIVERS)(given)
     assert isinstance(found, Unresolved)
 
     async def story(address: str) -> SecretUse:
@@ -228,7 +229,7 @@ def test_a_script_that_may_not_run_reads_no_secret(tool: str, given: dict[str, A
     sent = command(
         tool=tool, parameters={**given, "env": {"TOKEN": reference}}, secret_paths=["/env/TOKEN"]
     )
-    found = secret_kit.bound(source, sent, drivers=("script",))
+    found = secret_kit.bound(source, sent)
     assert isinstance(found, Failure) and found.error_class == "capability_missing"
     assert "RUNSTREAM_ALLOW_" in found.message
     assert source.asked == []

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from drivers.registry import Drivers
 from processors.executors.approved import approval_check
 from processors.executors.binding import binder
 from processors.executors.claim import (
@@ -204,7 +205,10 @@ def test_another_major_version_is_unreadable_and_unknown_fields_are_not() -> Non
 
 
 def test_the_catalogue_and_the_drivers_decide_what_binds() -> None:
-    bind = binder(load(), {"test"})
+    lacking = Drivers(
+        {"test": ("drivers.testing", "TestDriver"), "command": ("drivers.is_not_there", "Driver")}
+    )
+    bind = binder(load(), lacking)
 
     def bound(**changed: Any) -> Any:
         return bind(StepCommand.model_validate_json(orjson.dumps(command(**changed))))
@@ -213,9 +217,11 @@ def test_the_catalogue_and_the_drivers_decide_what_binds() -> None:
     for wrong in (
         {"tool": "nothing_like_it"},
         {"tool": "sleep", "parameters": {"seconds": "soon"}},
-        {"tool": "df"},
+        {"tool": "curl"},
     ):
         assert isinstance(bound(**wrong), list)
+    (problem,) = bound(tool="df", parameters={})
+    assert "the driver command cannot be loaded: ModuleNotFoundError" in problem.message
 
 
 def test_a_command_whose_lock_has_gone_to_somebody_else_is_refused() -> None:

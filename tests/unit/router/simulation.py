@@ -13,9 +13,7 @@ from authority.identity import Forged, Signer
 from authority.policy import Policy
 from authority.policy_file import parse
 from processors.locks.partition import KeeperPartition
-from processors.router import expressions
 from processors.router.authentication import Authentication
-from processors.router.cel_worker import Worker
 from processors.router.hosting import Hosted
 from processors.router.partition import RouterPartition
 from processors.router.plan_cache import PlanCache
@@ -24,6 +22,8 @@ from processors.router.requests import RequestHandler
 from processors.router.signed_output import SignedOutput
 from processors.router.store import StateStore
 from processors.router.writing import Writer
+from runtime.cel import expressions
+from runtime.cel.worker import Worker
 from runtime.kafka.parts import parts_of
 from streams import report_lines, topics
 from streams.actors import ACTOR, ANONYMOUS

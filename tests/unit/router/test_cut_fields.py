@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from processors.router.expressions import ExpressionError, evaluate, render
+from runtime.cel.expressions import ExpressionError, evaluate, render
 
 _CUT = {
     "exit_code": 0,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.router.cel_form import FormError, check_nesting, named_steps
-from processors.router.cel_tokens import NotTokens, tokens
+from runtime.cel.form import FormError, check_nesting, named_steps
+from runtime.cel.tokens import NotTokens, tokens
 
 NESTED = "[1, 2].map(a, [3].map(b, b + a)).size() == 2"
 NESTED_TOKENS = [token.text for token in tokens(NESTED)]

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from processors.router import expressions
-from processors.router.cel_worker import Worker
-from processors.router.evaluation import LimitExceeded, Refused, Spent
-from processors.router.expressions import ExpressionError, check, condition, evaluate, render
-from processors.router.reserve import Reserve
+from runtime.cel import expressions
+from runtime.cel.evaluation import LimitExceeded, Refused, Spent
+from runtime.cel.expressions import ExpressionError, check, condition, evaluate, render
+from runtime.cel.reserve import Reserve
+from runtime.cel.worker import Worker
 from tests.unit.router.simulation import Simulation
 
 GROWING = "[[1]]" + ".map(x, x + x + x + x + x + x + x + x + x + x)" * 8 + ".size()"
@@ -138,7 +138,7 @@ def test_a_child_that_stands_still_is_replaced(
     worker.ask("1 + 1", {}, Spent())
     assert worker.pid is not None
     os.kill(worker.pid, signal.SIGSTOP)
-    monkeypatch.setattr("processors.router.cel_worker.WALL_SECONDS", 0.2)
+    monkeypatch.setattr("runtime.cel.worker.WALL_SECONDS", 0.2)
     with pytest.raises(LimitExceeded, match=r"0\.2 s"):
         worker.ask("1 + 1", {}, Spent())
     monkeypatch.undo()

@@ -10,11 +10,12 @@ from typing import Any
 import orjson
 import pytest
 
-from processors.router import attempts, expressions
+from processors.router import attempts
 from processors.router.admission import admit
-from processors.router.evaluation import Spent
 from processors.router.request_decoder import decode_request
 from processors.router.resolution import Readable
+from runtime.cel import expressions
+from runtime.cel.evaluation import Spent
 from tests.unit.router.simulation import Simulation, kinds
 from toolmeta import registry
 from toolmeta.secret_references import TooManyPlaces, pointers

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from drivers.masking import Masker
 from drivers.secret_places import placed
-from processors.router import expressions
+from runtime.cel import expressions
 from streams.commands import StepCommand
 from tests import secret_kit
 from tests.unit.router.simulation import Simulation, kinds
@@ -40,7 +40,7 @@ def after(output: Any, step: dict[str, Any]) -> tuple[Simulation, dict[str, Any]
 
 def bound(command: dict[str, Any]) -> Any:
     source = secret_kit.Given(VALUES)
-    return secret_kit.bound(source, StepCommand.model_validate(command), {"http"})
+    return secret_kit.bound(source, StepCommand.model_validate(command))
 
 
 def test_pointers() -> None:

@@ -20,6 +20,8 @@ from streams.topics import (
     SCHEDULE_COMMANDS,
     SCHEDULES_STATE,
     STEPS,
+    TRIGGER_COMMANDS,
+    TRIGGERS_STATE,
     all_topics,
 )
 from tests import acl_table
@@ -42,7 +44,7 @@ def writes(user: Principal) -> set[str]:
 
 def test_every_writer_and_reader_of_the_registry_is_a_user() -> None:
     words = {word for topic in all_topics() for word in (*topic.writers, *topic.readers)}
-    assert words - PEOPLE_WORDS == {"router", "executor", "sink", "projector"}
+    assert words - PEOPLE_WORDS == {"router", "executor", "sink", "projector", "matcher"}
     for topic in all_topics():
         for operation, wanted in (
             (Operation.READ, topic.readers),
@@ -78,12 +80,12 @@ def test_nobody_but_the_administrator_may_do_more_than_read_and_write() -> None:
 
 def test_people_ask_and_look_and_nothing_else() -> None:
     people = named("people")
-    commands = {SCHEDULE_COMMANDS.name}
+    commands = {SCHEDULE_COMMANDS.name, TRIGGER_COMMANDS.name}
     assert writes(people) == {REQUESTS.name, CONTROL.name, PROCEDURES.name} | commands
     letters = {topic.name for topic in DEAD_LETTERS.values()}
     seen = {EVENTS.name, OUTPUT.name, PROGRESS.name, LOCKS_STATE.name, PROCEDURES.name}
-    seen |= {SCHEDULES_STATE.name}
-    assert reads(people) == seen | letters
+    states = {SCHEDULES_STATE.name, TRIGGERS_STATE.name}
+    assert reads(people) == seen | letters | states
 
 
 def test_only_the_router_writes_steps() -> None:
@@ -135,3 +137,9 @@ def test_the_prefix_of_the_topics_is_in_every_name() -> None:
 
 def test_the_test_domain_has_a_user_on_purpose_only() -> None:
     assert "executor-test" not in {one.name for one in principals("")}
+
+
+def test_the_matcher_reads_what_it_is_given_and_writes_matches_alone() -> None:
+    matcher = named("matcher")
+    assert writes(matcher) == {TRIGGER_COMMANDS.name}
+    assert reads(matcher) == {TRIGGERS_STATE.name}

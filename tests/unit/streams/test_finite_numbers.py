@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from console.follow import parse
 from sinks.records import Unreadable, read_event
 from streams.admitted import decode_plan
-from streams.events import PAYLOADS, decode_event
+from streams.events import decode_event, payload_adapter
 from streams.payloads import EVENT_TYPES
 from streams.progress import ProgressSnapshot
 
@@ -53,7 +53,7 @@ def record(kind: str, data: str) -> bytes:
 def wrong_places(kind: str, data: Any) -> list[tuple[int | str, ...]]:
     """Where the payload's reader finds faults."""
     with pytest.raises(ValidationError) as raised:
-        PAYLOADS[kind].validate_python(data)
+        payload_adapter(kind).validate_python(data)
     return [fault["loc"] for fault in raised.value.errors()]
 
 

@@ -1,4 +1,4 @@
-"""The router's end of the child process that evaluates CEL: started, asked, ended and replaced.
+"""The other end of the child process that evaluates CEL: started, asked, ended and replaced.
 
 Whatever an expression does, `ask` returns within its limits; a child that exceeds them is ended.
 """
@@ -18,9 +18,9 @@ from typing import Any, Final, NoReturn
 import orjson
 from prometheus_client import Counter, Histogram
 
-from processors.router.evaluation import MAX_VALUE_BYTES, LimitExceeded, Refused, Spent
-from processors.router.reserve import Reserve
 from runtime import clock
+from runtime.cel.evaluation import MAX_VALUE_BYTES, LimitExceeded, Refused, Spent
+from runtime.cel.reserve import Reserve
 
 #: Processor time of one evaluation, its compilation included.
 CPU_SECONDS: Final = 0.5
@@ -30,7 +30,7 @@ WALL_SECONDS: Final = 2.0
 MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024
 _MAX_ANSWER_BYTES: Final = 2 * MAX_VALUE_BYTES
 _START_SECONDS: Final = 20.0
-_PROGRAM: Final = str(Path(__file__).with_name("cel_child.py"))
+_PROGRAM: Final = str(Path(__file__).with_name("child.py"))
 
 _SECONDS = Histogram(
     "runstream_expression_seconds",

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from processors.router.evaluation import Spent
+from runtime.cel.evaluation import Spent
 from streams.truncation import TRUNCATED, WHOLE_OUTPUT, Kept, part_of, shortened_fields
 
 #: A name, an index or a quoted name of a path.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from processors.router.cel_tokens import Token, ends_operand, plain_string
+from runtime.cel.tokens import Token, ends_operand, plain_string
 
 MAX_BRACKETS: Final = 32
 #: The macros and functions that evaluate an argument for each item.

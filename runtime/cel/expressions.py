@@ -16,16 +16,16 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from processors.router import cut_fields
-from processors.router.cel_form import FormError, check_nesting, named_steps, step_paths
-from processors.router.cel_tokens import NotTokens, tokens
-from processors.router.evaluation import (
+from runtime.cel import cut_fields
+from runtime.cel.evaluation import (
     MAX_VALUE_BYTES,
     Evaluator,
     LimitExceeded,
     Refused,
     Spent,
 )
+from runtime.cel.form import FormError, check_nesting, named_steps, step_paths
+from runtime.cel.tokens import NotTokens, tokens
 from streams.limits import MAX_PARAMETERS_BYTES
 
 MAX_LENGTH: Final = 2_000

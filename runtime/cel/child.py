@@ -1,4 +1,4 @@
-"""The program that compiles and evaluates CEL for the router, in a process of its own.
+"""The program that compiles and evaluates CEL, in a process of its own.
 
 Started by its path, with an empty environment and without this repository on its path: it imports
 nothing of ours. It reads requests from standard input and answers on standard output, each a
@@ -7,7 +7,7 @@ length of 4 bytes (big-endian) and JSON, until its input ends. A request is
 answer is `{"value"}` or `{"error"}`.
 
 The limits are the kernel's, since the evaluator holds the interpreter: whoever exceeds one is
-ended by a signal, and the router starts the next child.
+ended by a signal, and whoever asked starts the next child.
 """
 
 from __future__ import annotations
