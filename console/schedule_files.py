@@ -60,7 +60,8 @@ def _read(path: Path, shown: str) -> ScheduleFile | list[Fault]:
     try:
         document = planfile.load_mapping(str(path))
     except Failure as failure:
-        return [Fault(shown, "", str(failure).removeprefix(f"{path}: "))]
+        text = str(failure).removeprefix(f"{path}: ")
+        return [Fault(shown, "", text.replace("no inputs in it", "no schedule in it"))]
     try:
         # As JSON has them: a time of YAML is a text, and text of digits is no number.
         schedule = Schedule.model_validate(document)

@@ -145,6 +145,7 @@ def nights(
             connection.execute(drop)
 
 
+@pytest.mark.timeout(300)
 def test_one_restored_backup_each_night_over_both_changes_of_the_clock(
     nights: Nights, capsys: Capture
 ) -> None:
