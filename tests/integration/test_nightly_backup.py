@@ -67,6 +67,7 @@ class Nights:
         more = {} if name.startswith("router") else {
             "secrets_dir": self.folder / "secrets",
             "root_tools": "pg_dump,pg_restore,psql",
+            "allow_private_addresses": "true",
         }  # fmt: skip
         program = ("-m", "tests.integration.moved_clock", str(self.file), *words)
         policy = ROOT / "authority" / "default_policy.yaml"
