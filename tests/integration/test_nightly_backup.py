@@ -1,7 +1,7 @@
 """The nightly backup of the demo: real broker, database and processes, over a change of the clock.
 
-The clock of the processes is moved from night to night. The router is killed on the way; every night
-has one backup that was restored, whatever happened.
+The clock of the processes is moved from night to night. The router is killed on the way; every
+night has one backup that was restored, whatever happened.
 """
 
 from __future__ import annotations
