@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from console.exits import Exit, Failure
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
     from pydantic_core import ErrorDetails
 
 MAX_FILES: Final = 5_000
@@ -48,12 +48,12 @@ def files_of(folder: Path, what: str) -> list[Path]:
     return found
 
 
-def sentence(error: ErrorDetails, model: type[BaseModel]) -> str:
-    """What is wrong with a field, in words of whoever writes the file."""
+def sentence(error: ErrorDetails, fields: Collection[str]) -> str:
+    """What is wrong with a field, in words of whoever writes the file; `fields` are those known."""
     from difflib import get_close_matches
 
     if error["type"] == "extra_forbidden":
-        near = get_close_matches(str(error["loc"][-1]), model.model_fields, n=1)
+        near = get_close_matches(str(error["loc"][-1]), fields, n=1)
         hint = f"did you mean {near[0]}?" if near else "take it out"
         return f"there is no such field; {hint}"
     if error["type"] == "missing":

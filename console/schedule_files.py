@@ -54,18 +54,20 @@ def _read(path: Path, shown: str) -> ScheduleFile | list[Fault]:
 
     from console import planfile
     from processors.schedules.moments import Wrong, timing
-    from streams.schedules import Schedule
+    from streams.schedules import Misfire, Schedule
 
+    known = [*Schedule.model_fields, *Misfire.model_fields]
     try:
         document = planfile.load_mapping(str(path))
     except Failure as failure:
-        return [Fault(shown, "", str(failure).removeprefix(f"{path}: "))]
+        text = str(failure).removeprefix(f"{path}: ")
+        return [Fault(shown, "", text.replace("no inputs in it", "no schedule in it"))]
     try:
         # As JSON has them: a time of YAML is a text, and text of digits is no number.
         schedule = Schedule.model_validate(document)
     except ValidationError as error:
         return [
-            Fault(shown, _place(one["loc"], one.get("ctx")), sentence(one, Schedule))
+            Fault(shown, _place(one["loc"], one.get("ctx")), sentence(one, known))
             for one in error.errors(include_url=False, include_input=False)
         ]
     found = timing(schedule, "default")

@@ -72,7 +72,9 @@ def _read(path: Path, shown: str, prefix: str) -> TriggerFile | list[Fault]:
         trigger = Trigger.model_validate(document)
     except ValidationError as error:
         return [
-            Fault(shown, ".".join(map(str, fault["loc"]))[:200], sentence(fault, Trigger))
+            Fault(
+                shown, ".".join(map(str, fault["loc"]))[:200], sentence(fault, Trigger.model_fields)
+            )
             for fault in error.errors(include_url=False)[:20]
         ]
     faults = [Fault(shown, field, message) for field, message in problems(trigger, prefix)]

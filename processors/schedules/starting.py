@@ -143,7 +143,7 @@ def end(known: Known, ended: StartEnded, decision: Decision) -> bool:
     reason = None if ended.reason is None else ended.reason[:MAX_REASON]
     state.note(
         Outcome(
-            found.moment, found.kind, ended.status, decision.now, found.execution_id,
+            found.moment, found.kind, ended.status, decision.now, ended.execution_id,
             message=reason,
         )
     )  # fmt: skip

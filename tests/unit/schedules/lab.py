@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ OTHER = PrivateKey.generate(KeyUse(role="actor", tenant="acme", actor="ops"))
 ROOT = Path(__file__).parents[3]
 
 
+@cache
 def built_in_policy() -> Policy:
     text = (ROOT / "authority" / "default_policy.yaml").read_text()
     return parse(text, registry.load())

@@ -150,6 +150,7 @@ def test_whatever_became_of_an_execution_the_next_moment_comes(lab: Lab, status:
     assert lab.pass_to("2026-10-24T02:30") == ["2026-10-24T02:00:00Z"]
     (outcome,) = lab.state().history
     assert (outcome.outcome, outcome.message) == (status, "inputs.path: it must be given")
+    assert outcome.execution_id == request["execution_id"]
 
 
 def test_a_pause_is_not_made_up_for(lab: Lab) -> None:
