@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from streams.actors import ANONYMOUS, same_actor
@@ -78,6 +78,17 @@ def refuse_signer(
     if not same_actor(signer.actor, actor):
         return f"the key {signer.kid} is of the actor {signer.actor}, and it names {actor}"
     return None
+
+
+def refuse_copy(signer: Signer | None, signed: Mapping[str, int]) -> str | None:
+    """Why a record does not count that was signed no later than one that was followed, or None.
+
+    `signed` has the time of the last one of each key: a copy of an earlier one has no effect.
+    """
+    last = None if signer is None else signed.get(signer.kid)
+    if signer is None or last is None or signer.signed_at > last:
+        return None
+    return f"what the key {signer.kid} signed at this time or later was followed already"
 
 
 def behind(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from console.exits import Exit, Failure
 
@@ -24,6 +24,21 @@ class Fault:
     file: str
     field: str
     message: str
+
+
+class AppliedFile(Protocol):
+    """A file that was read."""
+
+    @property
+    def file(self) -> str:
+        """Its name, as it is shown."""
+
+    @property
+    def name(self) -> str:
+        """The name of what it holds."""
+
+
+F = TypeVar("F", bound=AppliedFile)
 
 
 def files_of(folder: Path, what: str) -> list[Path]:
@@ -46,6 +61,38 @@ def files_of(folder: Path, what: str) -> list[Path]:
     if not found:
         raise Failure(f"{folder} has no {what}: no file ends in .yaml, .yml or .json", Exit.USAGE)
     return found
+
+
+def below(folder: Path, what: str) -> dict[str, Path]:
+    """Every file below the folder, by its name from there on; raises Failure."""
+    return {path.relative_to(folder).as_posix(): path for path in files_of(folder, what)}
+
+
+def named(place: Path, what: str) -> dict[str, Path]:
+    """The same of a folder, or one file; raises Failure."""
+    if place.is_dir():
+        return below(place, what)
+    if not place.exists():
+        raise Failure(f"{place} does not exist", Exit.USAGE, f"name a file or folder of {what}s")
+    return {place.name: place}
+
+
+def read_each(
+    paths: Mapping[str, Path], read: Callable[[Path, str], F | list[Fault]]
+) -> tuple[list[F], list[Fault]]:
+    """What the files hold, by name, and everything that is wrong with them."""
+    found: dict[str, F] = {}
+    faults: list[Fault] = []
+    for shown, path in paths.items():
+        one = read(path, shown)
+        if isinstance(one, list):
+            faults += one
+        elif one.name in found:
+            message = f"{one.name} is the name of {found[one.name].file} too; names must be unique"
+            faults.append(Fault(shown, "name", message))
+        else:
+            found[one.name] = one
+    return [found[name] for name in sorted(found)], faults
 
 
 def sentence(error: ErrorDetails, fields: Collection[str]) -> str:

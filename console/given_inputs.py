@@ -46,7 +46,7 @@ def request_of(
     tenant: str | None,
 ) -> dict[str, Any]:
     """The request that the options say: of a plan's file or of a procedure. Raises Failure."""
-    from console import procedure_records, procedures
+    from console import applying, procedure_records
 
     _one_of(plan, procedure)
     if version is not None and procedure is None:
@@ -60,7 +60,7 @@ def request_of(
     if not written:
         return with_inputs(document, {}, written, file)
     found = procedure_records.read(settings, tenant or "default")
-    declared = procedures.find(found, procedure).plan.get("inputs")
+    declared = applying.find(found, procedure, "procedure").plan.get("inputs")
     return with_inputs(document, declared if isinstance(declared, dict) else {}, written, file)
 
 
@@ -73,14 +73,15 @@ def explained(
     tenant: str | None,
 ) -> dict[str, Any]:
     """The request of a plan's file, or of a procedure with its plan as applied. Raises Failure."""
-    from console import procedure_records, procedures, signing
+    from console import applying, procedure_records, signing
 
     _one_of(plan, procedure)
     if plan is not None:
         return of_plan(plan, written, file)
     assert procedure is not None  # one of both is given  # noqa: S101
     whose = signing.tenant_of(signing.private_key(settings), tenant) or "default"
-    found = procedures.find(procedure_records.read(settings, whose), procedure)
+    there = procedure_records.read(settings, whose)
+    found = applying.find(there, procedure, "procedure")
     document = {"plan": found.plan}
     return with_inputs(document, _declared(document), written, file)
 

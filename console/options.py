@@ -23,6 +23,18 @@ PolicyPath = Annotated[
     ),
 ]
 ExecutionId = Annotated[str, typer.Argument(metavar="ID", help="The execution id.")]
+Tenant = Annotated[
+    str | None,
+    typer.Option("--tenant", metavar="NAME", help="Whose; `default` if not given."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Prune = Annotated[
+    bool, typer.Option("--prune", help="Remove what is applied and not in the folder.")
+]
+Again = Annotated[
+    bool,
+    typer.Option("--again", help="Apply what has not changed too, with a signature of now."),
+]
 Actor = Annotated[
     str | None,
     typer.Option("--actor", metavar="NAME", help="Who asks; your login name if not given."),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from console.applied_files import Fault, files_of
+from console.applied_files import Fault, below, read_each
 from console.exits import Failure
 from streams.procedures import PROCEDURE_NAME, PROCEDURE_VERSION, digest_of
 
@@ -46,19 +46,8 @@ class ProcedureFile:
 
 def read_folder(folder: Path, tools: Registry) -> tuple[list[ProcedureFile], list[Fault]]:
     """Every procedure below the folder, by name, and everything that is wrong with the files."""
-    found: dict[str, ProcedureFile] = {}
-    faults: list[Fault] = []
-    for path in files_of(folder, "procedure"):
-        shown = path.relative_to(folder).as_posix()
-        one = _read(path, shown, tools)
-        if isinstance(one, list):
-            faults += one
-        elif one.name in found:
-            message = f"{one.name} is the name of {found[one.name].file} too; names must be unique"
-            faults.append(Fault(shown, "name", message))
-        else:
-            found[one.name] = one
-    return [found[name] for name in sorted(found)], faults
+    paths = below(folder, "procedure")
+    return read_each(paths, lambda path, shown: _read(path, shown, tools))
 
 
 def _read(path: Path, shown: str, tools: Registry) -> ProcedureFile | list[Fault]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from console import catalogue, endpoints, terminal
+from console import applying, catalogue, session, terminal
+from console.evaluating import evaluating
 from console.exits import Exit, Failure
-from console.options import Actor, Json, login
-from console.text import count, one_line, plain
+from console.options import Actor, Again, Json, Prune, Tenant, Yes
+from console.text import one_line, plain
 
 if TYPE_CHECKING:
     from console.applied_files import Fault
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
 Folder = Annotated[
     Path, typer.Argument(metavar="DIR", help="The folder; its files are YAML or JSON.")
 ]
-Tenant = Annotated[
-    str | None,
-    typer.Option("--tenant", metavar="NAME", help="Whose; `default` if not given."),
-]
-#: Lines of a difference that are shown of one procedure.
-_MAX_LINES: Final = 200
 
 
 def register(app: typer.Typer) -> None:
@@ -57,29 +50,16 @@ def lint(folder: Folder, as_json: Json = False) -> None:
 
     Needs neither Kafka nor a database.
     """
-    found, faults = _checked(folder)
-    if as_json:
-        terminal.data([asdict(fault) for fault in faults])
-    else:
-        _say(faults)
-    if faults:
-        raise Failure(f"{count(len(faults), 'problem')} in {folder}", Exit.FAILED)
-    if not as_json:
-        terminal.say(f"{count(len(found), 'procedure')} without a problem", "green")
+    applying.lint(folder, "procedure", *_checked(folder), as_json=as_json)
 
 
 def apply(
     folder: Folder,
     tenant: Tenant = None,
     actor: Actor = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    prune: Annotated[
-        bool, typer.Option("--prune", help="Remove what is applied and not in the folder.")
-    ] = False,
-    again: Annotated[
-        bool,
-        typer.Option("--again", help="Write what has not changed too, with a signature of now."),
-    ] = False,
+    yes: Yes = False,
+    prune: Prune = False,
+    again: Again = False,
     as_json: Json = False,
 ) -> None:
     """Make the procedures of the cluster those of a folder; the differences are shown first.
@@ -87,46 +67,36 @@ def apply(
     A request that is sent after this has returned finds what was applied. What is not in the folder
     any more is reported, and stays unless --prune is given.
     """
-    from console import procedure_records, signing
-    from runtime.settings import CommonSettings
+    from console import procedure_records
     from streams.procedures import ProcedureRecord
 
     found, faults = _checked(folder)
-    if faults:
-        _say(faults)
-        raise Failure(f"nothing was applied: {count(len(faults), 'problem')}", Exit.FAILED)
-    settings = endpoints.load(CommonSettings)
-    key = signing.private_key(settings)
-    whose = signing.tenant_of(key, tenant) or "default"
-    who = signing.actor_of(key, actor, login())
-    there = procedure_records.read(settings, whose)
+    applying.refuse(faults)
+    asking = session.begin(tenant, actor)
+    there = procedure_records.read(asking.settings, asking.tenant)
     changes = changes_of(found, there, again=again)
     removed = changes.removed if prune else []
     _show(changes, there, prune=prune)
     if (changes.written or removed) and not yes:
-        _ask()
+        applying.ask("apply this?", "nothing was applied")
+    who = asking.actor
     records = [
-        ProcedureRecord(tenant=whose, name=one.name, version=one.version, actor=who, plan=one.plan)
+        ProcedureRecord(
+            tenant=asking.tenant, name=one.name, version=one.version, actor=who, plan=one.plan
+        )
         for one in changes.written
     ]
     gone = {"plan": None, "actor": who}
     records += [applied.record.model_copy(update=gone) for applied in removed]
-    procedure_records.put(settings, records, key)
-    written = [one.name for one in changes.written]
-    pruned = [one.record.name for one in removed]
-    if as_json:
-        left = [] if prune else [one.record.name for one in changes.removed]
-        terminal.data(
-            {
-                "applied": written,
-                "removed": pruned,
-                "not_in_folder": left,
-                "unchanged": changes.unchanged,
-            }
-        )
-        return
-    parts = [f"{len(written)} applied", f"{len(pruned)} removed", f"{changes.unchanged} unchanged"]
-    terminal.say(", ".join(parts), "green")
+    procedure_records.put(asking.settings, records, asking.key)
+    missing = [one.record.name for one in changes.removed]
+    result = applying.Result(
+        applied=[one.name for one in changes.written],
+        removed=missing if prune else [],
+        not_in_folder=[] if prune else missing,
+        unchanged=changes.unchanged,
+    )
+    applying.report(result, "procedure", as_json=as_json)
 
 
 def changes_of(
@@ -183,7 +153,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show one procedure: its inputs, and its plan as it was applied."""
-    applied = find(_read(tenant), name)
+    applied = applying.find(_read(tenant), name, "procedure")
     if as_json:
         terminal.data(_document(applied) | {"plan": applied.plan})
         return
@@ -207,40 +177,23 @@ def show(
             cells = (key, kind, default, one.description or "")
             table.add_row(*(Text(plain(cell)) for cell in cells))
         out.print(table)
-    for line in _yaml(applied.plan):
+    for line in applying.yaml_lines(applied.plan):
         terminal.tell(plain(line))
 
 
-def find(found: dict[str, Applied], name: str) -> Applied:
-    """The procedure of this name; raises Failure with what may have been meant."""
-    if name in found:
-        return found[name]
-    near = difflib.get_close_matches(name, found, n=1)
-    hint = f"did you mean {near[0]}?" if near else "runstream procedures list"
-    raise Failure(f"there is no procedure {name!r}", Exit.USAGE, hint)
-
-
 def _read(tenant: str | None) -> dict[str, Applied]:
-    from console import procedure_records, signing
-    from runtime.settings import CommonSettings
+    from console import procedure_records
 
-    settings = endpoints.load(CommonSettings)
-    key = signing.private_key(settings)
-    return procedure_records.read(settings, signing.tenant_of(key, tenant) or "default")
+    asking = session.begin(tenant)
+    return procedure_records.read(asking.settings, asking.tenant)
 
 
 def _checked(folder: Path) -> tuple[list[ProcedureFile], list[Fault]]:
     """The procedures of a folder, and what is wrong with its files."""
     from console.procedure_files import read_folder
-    from runtime.cel import expressions
-    from runtime.cel.worker import Worker
 
-    worker = Worker()
-    expressions.evaluate_by(worker)
-    try:
+    with evaluating():
         return read_folder(folder, catalogue.load())
-    finally:
-        worker.close()
 
 
 def _inputs(applied: Applied) -> dict[str, Input]:
@@ -272,44 +225,13 @@ def _document(applied: Applied) -> dict[str, Any]:
     }
 
 
-def _say(faults: list[Fault]) -> None:
-    for fault in faults:
-        where = f"{fault.file}: {fault.field}" if fault.field else fault.file
-        terminal.say(plain(f"{where}: {fault.message}"), "red")
-
-
 def _show(changes: Changes, there: dict[str, Applied], *, prune: bool) -> None:
     for one in changes.written:
         before = there.get(one.name)
-        old = [] if before is None else _yaml(before.plan)
         was = "nothing" if before is None else f"version {before.record.version}"
-        lines = list(
-            difflib.unified_diff(
-                old, _yaml(one.plan), f"{one.name} ({was})", f"{one.file} ({one.version})",
-                lineterm="",
-            )
+        applying.show_difference(
+            f"{one.name} ({was})", f"{one.file} ({one.version})",
+            None if before is None else before.plan, one.plan,
         )  # fmt: skip
-        for line in lines[:_MAX_LINES]:
-            colour = {"+": "green", "-": "red"}.get(line[:1], "dim")
-            terminal.say(plain(line), colour)
-        if len(lines) > _MAX_LINES:
-            terminal.say(f"... {len(lines) - _MAX_LINES} more lines", "dim")
-    for applied in changes.removed:
-        record = applied.record
-        what = "is removed" if prune else "stays; --prune removes it"
-        text = f"{record.name} (version {record.version}) is not in the folder: it {what}"
-        terminal.say(plain(text), "yellow")
-
-
-def _ask() -> None:
-    if not sys.stdin.isatty():
-        raise Failure("nothing was applied: there is nobody to ask", Exit.USAGE, "apply with --yes")
-    if not typer.confirm("apply this?", err=True):
-        raise Failure("nothing was applied", Exit.FAILED)
-
-
-def _yaml(plan: dict[str, Any]) -> list[str]:
-    import yaml
-
-    text: str = yaml.safe_dump(plan, sort_keys=False, allow_unicode=True, width=100)
-    return text.splitlines()
+    missing = [f"{one.record.name} (version {one.record.version})" for one in changes.removed]
+    applying.show_missing(missing, prune=prune)

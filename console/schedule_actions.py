@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console import endpoints, moments, terminal
+from console import applying, moments, session, terminal
 from console.exits import Exit, Failure
-from console.options import Actor, Json, Reason, Timeout, login
-from console.schedule_options import ScheduleName, Tenant, Yes, asked
+from console.options import Actor, Json, Reason, Tenant, Timeout, Yes
 from console.text import count
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from authority.keys import PrivateKey
-    from processors.schedules.commands import Command
     from processors.schedules.state import ScheduleState
-    from runtime.settings import CommonSettings
+
+ScheduleName = Annotated[str, typer.Argument(metavar="NAME", help="The schedule.")]
 
 
 def register(group: typer.Typer) -> None:
@@ -37,21 +32,20 @@ def pause(
     as_json: Json = False,
 ) -> None:
     """Start nothing at the moments that come; what runs goes on."""
-    from streams.schedules import PauseSchedule
+    from console import starter_actions
+    from console.schedule_records import SCHEDULES
 
-    asking = _Asking(tenant, actor)
-    state = asking.send(PauseSchedule(**asking.whose(name), reason=reason))
-    _said(state, "is paused", as_json)
+    starter_actions.pause(session.begin(tenant, actor), SCHEDULES, name, reason, as_json=as_json)
 
 
 def resume(
     name: ScheduleName, tenant: Tenant = None, actor: Actor = None, as_json: Json = False
 ) -> None:
     """Start at the moments that come from now on; those of the pause are not made up for."""
-    from streams.schedules import ResumeSchedule
+    from console import starter_actions
+    from console.schedule_records import SCHEDULES
 
-    asking = _Asking(tenant, actor)
-    _said(asking.send(ResumeSchedule(**asking.whose(name))), "goes on", as_json)
+    starter_actions.resume(session.begin(tenant, actor), SCHEDULES, name, as_json=as_json)
 
 
 def remove(
@@ -62,17 +56,11 @@ def remove(
     as_json: Json = False,
 ) -> None:
     """Forget a schedule; executions that it has started go on."""
-    from streams.schedules import RemoveSchedule
+    from console import starter_actions
+    from console.schedule_records import SCHEDULES
 
-    asking = _Asking(tenant, actor)
-    find(asking.known(), name)
-    if not yes:
-        asked(f"remove {name}?", "nothing was removed")
-    asking.send(RemoveSchedule(**asking.whose(name)))
-    if as_json:
-        terminal.data({"removed": name})
-    else:
-        terminal.say(f"{name} is removed", "green")
+    asking = session.begin(tenant, actor)
+    starter_actions.remove(asking, SCHEDULES, name, yes=yes, as_json=as_json)
 
 
 def run(
@@ -88,14 +76,21 @@ def run(
     What its `overlap` says counts here too: nothing is started, or it waits, while an earlier
     execution runs.
     """
+    from console import starter_actions
+    from console.schedule_records import SCHEDULES
     from console.watching import watch_execution
     from runtime.clock import iso, now
     from streams.schedules import RunSchedule
 
-    asking = _Asking(tenant, actor)
+    asking = session.begin(tenant, actor)
     moment = now()
-    asked_at = datetime.fromtimestamp(moment, UTC)
-    state = asking.send(RunSchedule(**asking.whose(name), moment=asked_at))
+    command = RunSchedule(
+        tenant=asking.tenant,
+        actor=asking.actor,
+        name=starter_actions.checked_name("schedule", name),
+        moment=datetime.fromtimestamp(moment, UTC),
+    )
+    state = starter_actions.ask(asking, SCHEDULES, command)
     running = [one for one in state.running if one.moment == moment]
     ended = [one for one in state.history if one.moment == moment]
     idents = [one.execution_id for one in running] + [one.execution_id for one in ended]
@@ -131,11 +126,13 @@ def backfill(
     as_json: Json = False,
 ) -> None:
     """Start once for each moment of a range in the past, one after the other."""
+    from console import starter_actions, starter_commands
+    from console.schedule_records import SCHEDULES
     from runtime.clock import iso, now
     from streams.schedules import MAX_BACKFILL, BackfillSchedule
 
-    asking = _Asking(tenant, actor)
-    state = find(asking.known(), name)
+    asking = session.begin(tenant, actor)
+    state = applying.find(starter_commands.read(asking, SCHEDULES), name, "schedule")
     here = datetime.fromtimestamp(now(), UTC)
     first, last = moments.moment("--from", begin, here), moments.moment("--to", end, here)
     if first is None or last is None or first > last:
@@ -149,21 +146,15 @@ def backfill(
         )
     terminal.say(f"{count(len(found), 'moment')}, from {iso(found[0])} to {iso(found[-1])}")
     if not yes:
-        asked("start them, one after the other?", "nothing was started")
-    asking.send(BackfillSchedule(**asking.whose(name), begin=first, end=last))
+        applying.ask("start them, one after the other?", "nothing was started")
+    command = BackfillSchedule(
+        tenant=asking.tenant, actor=asking.actor, name=name, begin=first, end=last
+    )
+    starter_actions.ask(asking, SCHEDULES, command)
     if as_json:
         terminal.data({"name": name, "moments": [iso(moment) for moment in found]})
     else:
         terminal.say(f"{name} starts them; runstream schedules show {name}", "green")
-
-
-def find(found: Mapping[str, ScheduleState], name: str) -> ScheduleState:
-    """The schedule of this name; raises Failure with what may have been meant."""
-    if name in found:
-        return found[name]
-    near = difflib.get_close_matches(name, found, n=1)
-    hint = f"did you mean {near[0]}?" if near else "runstream schedules list"
-    raise Failure(f"there is no schedule {name!r}", Exit.USAGE, hint)
 
 
 def _moments_of(state: ScheduleState, begin: float, end: float, most: int) -> list[float]:
@@ -178,52 +169,3 @@ def _moments_of(state: ScheduleState, begin: float, end: float, most: int) -> li
         found.append(moment)
         moment = times.after(moment)
     return found
-
-
-def _said(state: ScheduleState, what: str, as_json: bool) -> None:
-    from console import schedule_view
-
-    if as_json:
-        terminal.data(schedule_view.document(state, 1))
-    else:
-        terminal.say(f"{state.name} {what}", "green")
-
-
-class _Asking:
-    """On whose behalf commands are sent, and where."""
-
-    def __init__(self, tenant: str | None, actor: str | None) -> None:
-        from console import signing
-        from runtime.settings import CommonSettings
-
-        self.settings: CommonSettings = endpoints.load(CommonSettings)
-        self._key: PrivateKey | None = signing.private_key(self.settings)
-        self._tenant = signing.tenant_of(self._key, tenant) or "default"
-        self._actor = signing.actor_of(self._key, actor, login())
-
-    def whose(self, name: str) -> dict[str, Any]:
-        """The fields of every command; raises Failure for what is no name."""
-        import re
-
-        from streams.started import STARTER_NAME
-
-        if not re.search(STARTER_NAME, name):
-            raise Failure(
-                f"{name!r} is no name of a schedule", Exit.USAGE, "runstream schedules list"
-            )
-        return {"tenant": self._tenant, "name": name, "actor": self._actor}
-
-    def known(self) -> dict[str, ScheduleState]:
-        """The schedules of the tenant."""
-        from console import schedule_records
-
-        return schedule_records.read(self.settings, self._tenant)
-
-    def send(self, command: Command) -> ScheduleState:
-        """The schedule after the command; raises Failure where that is refused."""
-        from console import schedule_records
-
-        (answer,) = schedule_records.send(self.settings, [command], self._key)
-        if answer.state is None:
-            raise Failure(f"{command.type} refused: {answer.refused}", Exit.REJECTED)
-        return answer.state

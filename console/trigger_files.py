@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from console.applied_files import Fault, files_of, sentence
-from console.exits import Exit, Failure
+from console import starter_files
+from console.starter_files import Form, StarterFile
+from streams.triggers import Deduplicate, StartLimit, Trigger
 
 if TYPE_CHECKING:
+    from console.applied_files import Fault
+    from console.procedure_records import Applied
     from streams.inputs import Input
-    from streams.triggers import Trigger
     from toolmeta.invocation import Problem
 
 #: What expressions of a trigger may name.
@@ -23,65 +24,24 @@ NAMES: Final = (
 _FIRST_NAME: Final = re.compile(r"[A-Za-z_]\w*")
 
 
-@dataclass(frozen=True, slots=True)
-class TriggerFile:
-    """A trigger as its file says it."""
-
-    file: str
-    trigger: Trigger
-
-
-def read(place: Path, prefix: str) -> tuple[list[TriggerFile], list[Fault]]:
-    """The triggers of a file, or of all files below a folder, and all that is wrong with them.
+def read(place: Path, prefix: str) -> tuple[list[StarterFile[Trigger]], list[Fault]]:
+    """The triggers of a folder or of one file, and everything that is wrong with them.
 
     `prefix` is that of Runstream's own topics. Expressions must be evaluated by somebody.
     """
-    if place.is_dir():
-        paths = {path.relative_to(place).as_posix(): path for path in files_of(place, "trigger")}
-    elif place.exists():
-        paths = {place.name: place}
-    else:
-        raise Failure(f"{place} does not exist", Exit.USAGE, "name a file or folder of triggers")
-    found: dict[str, TriggerFile] = {}
-    faults: list[Fault] = []
-    for shown, path in paths.items():
-        one = _read(path, shown, prefix)
-        if isinstance(one, list):
-            faults += one
-        elif one.trigger.name in found:
-            other = found[one.trigger.name].file
-            message = f"{one.trigger.name} is the name of {other} too; names must be unique"
-            faults.append(Fault(shown, "name", message))
-        else:
-            found[one.trigger.name] = one
-    return [found[name] for name in sorted(found)], faults
+    fields = [*Trigger.model_fields, *Deduplicate.model_fields, *StartLimit.model_fields]
+    form = Form("trigger", Trigger, fields, lambda trigger: _problems(trigger, prefix))
+    return starter_files.read(place, form)
 
 
-def _read(path: Path, shown: str, prefix: str) -> TriggerFile | list[Fault]:
-    from pydantic import ValidationError
-
-    from console import planfile
-    from streams.triggers import Trigger
-
-    try:
-        document = planfile.load_mapping(str(path))
-    except Failure as failure:
-        text = str(failure).removeprefix(f"{path}: ")
-        return [Fault(shown, "", text.replace("no inputs in it", "no trigger in it"))]
-    try:
-        trigger = Trigger.model_validate(document)
-    except ValidationError as error:
-        return [
-            Fault(
-                shown, ".".join(map(str, fault["loc"]))[:200], sentence(fault, Trigger.model_fields)
-            )
-            for fault in error.errors(include_url=False)[:20]
-        ]
-    faults = [Fault(shown, field, message) for field, message in problems(trigger, prefix)]
-    return faults or TriggerFile(shown, trigger)
+def against(
+    files: Iterable[StarterFile[Trigger]], procedures: Mapping[str, Applied]
+) -> tuple[list[Fault], list[Fault]]:
+    """What would be refused at each start, and what is doubtful, by the applied procedures."""
+    return starter_files.against(files, procedures, _input_problems)
 
 
-def problems(trigger: Trigger, prefix: str) -> Iterator[tuple[str, str]]:
+def _problems(trigger: Trigger, prefix: str) -> Iterator[tuple[str, str]]:
     """What is wrong with a trigger, each with its field."""
     from processors.triggers.decisions import refuse_topic
 
@@ -94,7 +54,7 @@ def problems(trigger: Trigger, prefix: str) -> Iterator[tuple[str, str]]:
             yield field, message
 
 
-def input_problems(trigger: Trigger, declared: dict[str, Input]) -> list[Problem]:
+def _input_problems(trigger: Trigger, declared: dict[str, Input]) -> list[Problem]:
     """What its inputs lack for a procedure that declares these; values of records are not known."""
     from processors.router.input_values import values
     from runtime.cel.expressions import has_references

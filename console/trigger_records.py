@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from console.exits import Exit, Failure
-from console.starter_commands import Commanded
-from processors.triggers.state import PREFIX, TriggerState, decode
+from console import broker, starter_commands
+from console.session import Session
+from console.starter_commands import Kind
+from processors.triggers.state import TriggerState, decode
 from streams.timestamps import iso
 from streams.topics import TRIGGER_COMMANDS, TRIGGERS_STATE
+from streams.triggers import ApplyTrigger, PauseTrigger, RemoveTrigger, ResumeTrigger, Trigger
 
 if TYPE_CHECKING:
     from runtime.settings import CommonSettings
-
-TOPICS = Commanded(TRIGGER_COMMANDS, TRIGGERS_STATE, PREFIX, lambda value: decode(value).followed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,31 +62,35 @@ class Known:
         }  # fmt: skip
 
 
-def read(settings: CommonSettings, tenant: str) -> dict[str, Known]:
-    """The triggers of a tenant by name, removed ones left out; raises Failure."""
-    from confluent_kafka import KafkaException
-
-    from console import broker
-    from runtime.kafka import clients
-    from runtime.kafka.restore import read_changelog
-
-    numbers = range(broker.partitions(settings, TRIGGERS_STATE))
-    latest: dict[bytes, bytes | None] = {}
-    try:
-        for _, key, value in read_changelog(settings, TRIGGERS_STATE, numbers):
-            latest[key] = value
-    except KafkaException as error:
-        name = clients.topic_name(settings, TRIGGERS_STATE)
-        raise broker.refused(settings, name, error) from None
-    try:
-        states = [decode(value) for value in latest.values() if value is not None]
-    except (KeyError, TypeError, ValueError) as error:
-        raise Failure(
-            f"the records of {TRIGGERS_STATE.name} are of another version", Exit.FAILED
-        ) from error
-    topics = broker.probe(settings).topics
+def read(session: Session) -> dict[str, Known]:
+    """The triggers of the tenant by name; raises Failure."""
+    found = starter_commands.read(session, TRIGGERS)
+    topics = broker.probe(session.settings).topics
     return {
-        state.name: Known(state, state.trigger.topic in topics)
-        for state in sorted(states, key=lambda one: one.name)
-        if state.tenant == tenant and state.trigger is not None
+        name: Known(state, state.trigger.topic in topics)
+        for name, state in found.items()
+        if state.trigger is not None
     }
+
+
+def _document(settings: CommonSettings, state: TriggerState) -> dict[str, Any]:
+    assert state.trigger is not None  # it is applied  # noqa: S101
+    return Known(state, state.trigger.topic in broker.probe(settings).topics).document
+
+
+def _apply(tenant: str, actor: str, trigger: Trigger) -> ApplyTrigger:
+    return ApplyTrigger(tenant=tenant, actor=actor, name=trigger.name, trigger=trigger)
+
+
+TRIGGERS: Final = Kind(
+    "trigger",
+    TRIGGER_COMMANDS,
+    TRIGGERS_STATE,
+    decode,
+    lambda state: state.trigger,
+    _document,
+    _apply,
+    RemoveTrigger,
+    PauseTrigger,
+    ResumeTrigger,
+)

@@ -137,24 +137,22 @@ def _trigger(file: Path) -> Trigger:
         raise Failure(f"{where}: {first.message}", Exit.USAGE)
     if len(found) != 1:
         raise Failure(f"{file} holds {len(found)} triggers; name one file", Exit.USAGE)
-    return found[0].trigger
+    return found[0].defined
 
 
 def _declared(file: Path, procedure: Path | None, *, applied: bool) -> dict[str, Input] | None:
     """The inputs of the procedure; None where nobody says which one it is."""
-    from console import planfile, procedure_records, signing
-    from console.procedures import find
+    from console import applying, planfile, procedure_records, session
     from processors.router.input_values import declarations
-    from runtime.settings import CommonSettings
 
     if procedure is not None:
         plan = planfile.load(str(procedure))
     elif applied:
-        settings = endpoints.load(CommonSettings)
-        tenant = signing.tenant_of(signing.private_key(settings), None) or "default"
+        asking = session.begin(None)
         with evaluating():
             name = _trigger(file).procedure
-        plan = find(procedure_records.read(settings, tenant), name).plan
+        found_there = procedure_records.read(asking.settings, asking.tenant)
+        plan = applying.find(found_there, name, "procedure").plan
     else:
         return None
     with evaluating():

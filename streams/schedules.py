@@ -10,15 +10,20 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
-from streams.actors import ANONYMOUS, Actor
 from streams.inputs import INPUT_NAME
 from streams.procedures import TENANT, ProcedureName, WrittenVersion
 from streams.started import StarterName
+from streams.starter_commands import (
+    CLOSED,
+    DAY,
+    OPEN,
+    Pause,
+    Remove,
+    Resume,
+    StarterCommand,
+    refuse_other_name,
+)
 
-_OPEN: Final = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, defer_build=True)
-#: A field that means nothing is a misspelling, and the schedule would not do what was meant.
-_CLOSED: Final = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, defer_build=True)
-_DAY: Final = 86_400
 #: Moments that one backfill may start.
 MAX_BACKFILL: Final = 1_000
 #: Characters of why an execution ended so.
@@ -28,7 +33,7 @@ MAX_REASON: Final = 2_000
 class Misfire(BaseModel):
     """What becomes of moments at which nothing could be started, such as during an outage."""
 
-    model_config = _CLOSED
+    model_config = CLOSED
 
     policy: Literal["latest", "all", "skip"] = Field(
         default="latest",
@@ -37,7 +42,7 @@ class Misfire(BaseModel):
     within_seconds: int = Field(
         default=3_600,
         ge=1,
-        le=31 * _DAY,
+        le=31 * DAY,
         description="what was due longer ago is skipped whatever the policy says",
     )
 
@@ -45,7 +50,7 @@ class Misfire(BaseModel):
 class Schedule(BaseModel):
     """When a procedure is run with which inputs; exactly one of `cron`, `every_seconds`, `at`."""
 
-    model_config = _CLOSED
+    model_config = CLOSED
 
     name: StarterName
     description: str | None = Field(default=None, max_length=500)
@@ -65,7 +70,7 @@ class Schedule(BaseModel):
     every_seconds: int | None = Field(
         default=None,
         ge=5,
-        le=366 * _DAY,
+        le=366 * DAY,
         description="counted from `begin`, or from 1970-01-01T00:00:00Z",
     )
     at: AwareDatetime | None = Field(default=None, description="once, at this moment")
@@ -77,7 +82,7 @@ class Schedule(BaseModel):
     jitter_seconds: int = Field(
         default=0,
         ge=0,
-        le=_DAY,
+        le=DAY,
         description="each moment is started up to so much later; how much is the same for each "
         "router, since it follows from the name and the moment",
     )
@@ -105,15 +110,7 @@ class Schedule(BaseModel):
         return self
 
 
-class _Command(BaseModel):
-    model_config = _OPEN
-
-    tenant: str = Field(default="default", pattern=TENANT)
-    name: StarterName
-    actor: Actor = ANONYMOUS
-
-
-class ApplySchedule(_Command):
+class ApplySchedule(StarterCommand):
     """Take this schedule in the place of the one of its name; what runs and waits is kept."""
 
     type: Literal["apply"] = "apply"
@@ -121,33 +118,23 @@ class ApplySchedule(_Command):
 
     @model_validator(mode="after")
     def _one_name(self) -> Self:
-        if self.schedule.name != self.name:
-            raise PydanticCustomError(
-                "schedule", "it is not the name of the schedule", {"field": "name"}
-            )
+        refuse_other_name("schedule", self.schedule.name, self.name)
         return self
 
 
-class RemoveSchedule(_Command):
+class RemoveSchedule(Remove):
     """Forget the schedule; executions that it started go on."""
 
-    type: Literal["remove"] = "remove"
 
-
-class PauseSchedule(_Command):
+class PauseSchedule(Pause):
     """Start nothing at the moments that come; they are not made up for."""
 
-    type: Literal["pause"] = "pause"
-    reason: str | None = Field(default=None, max_length=1_000)
 
-
-class ResumeSchedule(_Command):
+class ResumeSchedule(Resume):
     """Start at the moments that come from now on."""
 
-    type: Literal["resume"] = "resume"
 
-
-class RunSchedule(_Command):
+class RunSchedule(StarterCommand):
     """Start now, besides the moments of the schedule; also while it is paused."""
 
     type: Literal["run"] = "run"
@@ -157,7 +144,7 @@ class RunSchedule(_Command):
     )
 
 
-class BackfillSchedule(_Command):
+class BackfillSchedule(StarterCommand):
     """Start once for each moment of a range in the past, as `overlap: queue` would, in order."""
 
     type: Literal["backfill"] = "backfill"
@@ -174,7 +161,7 @@ class BackfillSchedule(_Command):
 class StartEnded(BaseModel):
     """What a schedule started has ended, or never ran; said by the router that runs it."""
 
-    model_config = _OPEN
+    model_config = OPEN
 
     type: Literal["ended"] = "ended"
     tenant: str = Field(pattern=TENANT)

@@ -8,17 +8,21 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
-from pydantic_core import PydanticCustomError
 
-from streams.actors import ANONYMOUS, Actor
 from streams.limits import MAX_INTEGER
 from streams.procedures import TENANT, ProcedureName, WrittenVersion
 from streams.started import StarterName
+from streams.starter_commands import (
+    CLOSED,
+    DAY,
+    OPEN,
+    Pause,
+    Remove,
+    Resume,
+    StarterCommand,
+    refuse_other_name,
+)
 
-_OPEN: Final = ConfigDict(extra="allow", allow_inf_nan=False, frozen=True, defer_build=True)
-#: A field that means nothing is a misspelling, and the trigger would not do what was meant.
-_CLOSED: Final = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, defer_build=True)
-_DAY: Final = 86_400
 #: Characters of an expression.
 MAX_EXPRESSION: Final = 2_000
 #: Items of one record that for_each may give.
@@ -28,7 +32,7 @@ MAX_ITEMS: Final = 1_000
 class Deduplicate(BaseModel):
     """What is the same again starts nothing for a while."""
 
-    model_config = _CLOSED
+    model_config = CLOSED
 
     key: str = Field(
         min_length=1,
@@ -36,23 +40,23 @@ class Deduplicate(BaseModel):
         description="expression; records are the same where its value is",
     )
     window_seconds: int = Field(
-        default=3_600, ge=1, le=7 * _DAY, description="counted from the one that started"
+        default=3_600, ge=1, le=7 * DAY, description="counted from the one that started"
     )
 
 
 class StartLimit(BaseModel):
     """How often the trigger may start; what comes beyond it is dropped, and counted."""
 
-    model_config = _CLOSED
+    model_config = CLOSED
 
     starts: int = Field(default=60, ge=1, le=100_000)
-    per_seconds: int = Field(default=3_600, ge=1, le=_DAY)
+    per_seconds: int = Field(default=3_600, ge=1, le=DAY)
 
 
 class Trigger(BaseModel):
     """Which records of a topic run a procedure, and with which inputs."""
 
-    model_config = _CLOSED
+    model_config = CLOSED
 
     name: StarterName
     description: str | None = Field(default=None, max_length=500)
@@ -90,15 +94,7 @@ class Trigger(BaseModel):
     paused: bool = Field(default=False, description="applied paused; `resume` begins")
 
 
-class _Command(BaseModel):
-    model_config = _OPEN
-
-    tenant: str = Field(default="default", pattern=TENANT)
-    name: StarterName
-    actor: Actor = ANONYMOUS
-
-
-class ApplyTrigger(_Command):
+class ApplyTrigger(StarterCommand):
     """Take this trigger in the place of the one of its name."""
 
     type: Literal["apply"] = "apply"
@@ -106,36 +102,26 @@ class ApplyTrigger(_Command):
 
     @model_validator(mode="after")
     def _one_name(self) -> Self:
-        if self.trigger.name != self.name:
-            raise PydanticCustomError(
-                "trigger", "it is not the name of the trigger", {"field": "name"}
-            )
+        refuse_other_name("trigger", self.trigger.name, self.name)
         return self
 
 
-class RemoveTrigger(_Command):
+class RemoveTrigger(Remove):
     """Forget the trigger; executions that it started go on."""
 
-    type: Literal["remove"] = "remove"
 
-
-class PauseTrigger(_Command):
+class PauseTrigger(Pause):
     """Start nothing; records that come meanwhile are not made up for."""
 
-    type: Literal["pause"] = "pause"
-    reason: str | None = Field(default=None, max_length=1_000)
 
-
-class ResumeTrigger(_Command):
+class ResumeTrigger(Resume):
     """Start for the records that come from now on."""
-
-    type: Literal["resume"] = "resume"
 
 
 class Matched(BaseModel):
     """A record fulfilled the condition of a trigger; said by the matcher, which signs it."""
 
-    model_config = _OPEN
+    model_config = OPEN
 
     type: Literal["matched"] = "matched"
     tenant: str = Field(pattern=TENANT)
@@ -157,7 +143,7 @@ class Matched(BaseModel):
 class MatchFailed(BaseModel):
     """An expression of a trigger failed on records; said by the matcher, at most every 10 s."""
 
-    model_config = _OPEN
+    model_config = OPEN
 
     type: Literal["failed"] = "failed"
     tenant: str = Field(pattern=TENANT)

@@ -21,6 +21,7 @@ from authority.keys import KeyFault
 from authority.policy_file import PolicyError, PolicyFile
 from authority.process import ProcessKeys
 from authority.verifier import Window, as_signer
+from processors.command_authority import CommandAuthority
 from processors.locks.partition import KeeperPartition
 from processors.router.authentication import Signatures
 from processors.router.hosting import Hosted
@@ -31,10 +32,9 @@ from processors.router.procedures import Library
 from processors.router.quotas import Quota
 from processors.router.requests import RequestHandler
 from processors.router.signed_output import SignedOutput
-from processors.router.starter_authority import StarterAuthority
 from processors.router.store import StateStore
 from processors.router.writing import Writer
-from processors.schedules.partition import Authority, SchedulesPartition
+from processors.schedules.partition import SchedulesPartition
 from processors.triggers.partition import TriggersPartition
 from runtime import clock, service
 from runtime.cel import expressions
@@ -110,7 +110,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     keys = _keys(settings, log, lambda: clock.now() - broker_clock.ahead_seconds)
     remembered = settings.dedup_hours * 3_600
     authentication = Signatures(keys.verifier, Window.within(remembered))
-    authority = Authority(
+    authority = CommandAuthority(
         keys.verifier,
         authentication.window,
         lambda: policies.current,
@@ -118,13 +118,6 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     )
     cluster = _Cluster(settings, keys)
     signed = SignedOutput(keys.signer.tokens)
-    may_trigger = StarterAuthority(
-        TRIGGER_COMMANDS,
-        keys.verifier,
-        Window.within(remembered),
-        lambda: policies.current,
-        settings.require_signatures,
-    )
 
     def signer_of(value: bytes, token: str | None, now: float) -> Signer | Forged | None:
         # Of any age: a procedure is applied once, and used for years.
@@ -163,12 +156,12 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
             ),
             authentication=authentication,
         )
-        triggers = TriggersPartition(number, settings.topic_prefix, may_trigger, signed.add)
+        triggers = TriggersPartition(number, settings.topic_prefix, authority, signed.add)
         schedules = SchedulesPartition(
             number,
             ROUTER_PARTITIONS,
             authority,
-            signed,
+            signed.add,
             lambda: secrets.randbits(42),
             router.suspended,
         )

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from confluent_kafka import Message
 from prometheus_client import Counter
 
-from authority.identity import Forged, Signer, Vouched, refuse_signer
+from authority.identity import Forged, Signer, Vouched, refuse_copy, refuse_signer
 from authority.verifier import Proof, Verifier, Window, as_origin, as_signer, refuse_report
 from processors.router.state import DedupEntry, Execution
 from runtime.kafka.parts import record_of
@@ -94,15 +94,8 @@ def domain_of(known: Execution | DedupEntry, name: str) -> str | None:
 def refuse_control(
     signer: Signer | Forged | None, known: Execution | DedupEntry, actor: str, required: bool
 ) -> str | None:
-    """Why a control message that names this actor does not count, or None.
-
-    Of one key each message must be signed later than the one before, so that a copy of an earlier
-    one has no effect.
-    """
+    """Why a control message that names this actor does not count, or None."""
     wrong = refuse_signer(signer, known.tenant, actor, required=required)
     if wrong is not None or not isinstance(signer, Signer):
         return wrong
-    last = known.signed.get(signer.kid)
-    if last is None or signer.signed_at > last:
-        return None
-    return f"what the key {signer.kid} signed at this time or later was followed already"
+    return refuse_copy(signer, known.signed)

@@ -40,16 +40,14 @@ class Follow:
 
 
 def follow(known: Known | None, asked: Follow) -> Known | Fault:
-    """The schedule as the command leaves it, or why it cannot be followed."""
+    """The schedule as the command leaves it, or why it cannot be followed.
+
+    All commands but `apply` are about one that is applied.
+    """
     command, now = asked.command, asked.decision.now
     if isinstance(command, ApplySchedule):
         return _apply(known, command, asked)
-    if known is None or known.state.schedule is None:
-        return Fault(
-            "unknown_schedule",
-            f"name: no schedule {command.name!r} is applied for the tenant {command.tenant}; "
-            "see `runstream schedules list`",
-        )
+    assert known is not None  # the caller has refused it else  # noqa: S101
     state = known.state
     if isinstance(command, RemoveSchedule):
         state.schedule, state.removed = None, now

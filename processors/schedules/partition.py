@@ -2,87 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, Protocol
+from typing import ClassVar, Final
 
 import orjson
 from confluent_kafka import Message
 from prometheus_client import Counter
-from pydantic import ValidationError
 
-from authority.identity import Forged, identify, refuse_signer
-from authority.policy import Control, Policy
-from authority.verifier import Proof, Window, as_signer, refuse_command
+from authority.verifier import refuse_command
+from processors.command_authority import CommandAuthority, Commander
+from processors.command_records import Place, decode, unknown
 from processors.schedules import starting
+from processors.schedules import state as states
 from processors.schedules.commands import Command, Follow, follow
 from processors.schedules.firing import fire, is_forgotten, next_timer
 from processors.schedules.starting import Decision, Start, Stop
-from processors.schedules.state import (
-    MAX_FOLLOWED,
-    PREFIX,
-    Known,
-    ScheduleState,
-    decode,
-    encode,
-    record_key,
-)
+from processors.schedules.state import PREFIX, Known, ScheduleState
 from processors.schedules.timers import Timers
+from processors.start_requests import SendSigned, StartRequest, request
 from runtime.kafka.hosted import Fault
 from runtime.kafka.partition import DecisionError, Output
-from streams.envelope import FORWARDED, SIGNATURE, Headers, header, headers, message_headers
+from streams.envelope import headers
 from streams.ids import mint_execution_id, partition_for, route_key, route_of
 from streams.limits import MAX_CONTROL_BYTES
+from streams.procedures import record_key
 from streams.schedules import SCHEDULE_COMMAND, ApplySchedule, Schedule, StartEnded
+from streams.started import StartedBy
 from streams.timestamps import iso
-from streams.topics import CONTROL, REQUESTS, SCHEDULE_COMMANDS, SCHEDULES_STATE, Topic
+from streams.topics import CONTROL, SCHEDULE_COMMANDS, SCHEDULES_STATE, Topic
 
-SOURCE: Final = "runstream/schedules"
+_SOURCE: Final = "runstream/schedules"
 #: Executions that one transaction starts at most: it must end in time, and plans must not wait.
 MAX_STARTS: Final = 100
 #: Schedules of one partition, removed ones that are still remembered included.
 MAX_SCHEDULES: Final = 20_000
-_MAX_ID: Final = 128
 
 _STARTED = Counter("runstream_schedule_starts_total", "Executions that schedules have started")
 
 
 class ScheduleStateError(Exception):
     """The changelog holds what this version cannot read; going on would start things twice."""
-
-
-class Checks(Protocol):
-    """What verifies signatures."""
-
-    def check(
-        self,
-        value: bytes | None,
-        token: str | None,
-        topic: str,
-        now: float,
-        window: Window | None = None,
-    ) -> Proof | Forged | None:
-        """Who signed the value of a record of this topic; None where nobody did."""
-
-
-class Signed(Protocol):
-    """Where signed records go; they are sent when the batch is over."""
-
-    def add(
-        self, topic: Topic, key: bytes, value: bytes, headers: Headers, partition: int = -1
-    ) -> None:
-        """Send this when the batch is over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Authority:
-    """Whose commands count."""
-
-    verifier: Checks
-    window: Window
-    policy: Callable[[], Policy]
-    #: Whether commands without a signature are refused before the policy is asked.
-    signed_only: bool = False
 
 
 @dataclass(slots=True)
@@ -94,8 +54,8 @@ class SchedulesPartition:
 
     number: int
     count: int
-    authority: Authority
-    signed: Signed
+    authority: CommandAuthority
+    send: SendSigned
     random_bits: Callable[[], int]
     #: The keys of schedules whose timers failed to run, with those of other parts of the process.
     suspended: set[str] = field(default_factory=set)
@@ -118,7 +78,7 @@ class SchedulesPartition:
         records, self._records = self._records, {}
         for key, value in records.items():
             try:
-                state = decode(value)
+                state = states.decode(value)
             except ValueError as error:
                 where = f"{SCHEDULES_STATE.name}, partition {self.number}, key {key!r:.200}"
                 raise ScheduleStateError(where) from error
@@ -130,58 +90,23 @@ class SchedulesPartition:
 
     def handle(self, message: Message, now: float, out: Output) -> Fault | None:
         """Decide about one record of `schedules.commands`; returns why it does not count."""
-        value = message.value()
-        if not value:
-            return Fault("empty", "the record has no value")
-        if len(value) > MAX_CONTROL_BYTES:
-            message_text = f"the record has {len(value)} bytes; {MAX_CONTROL_BYTES} are allowed"
-            return Fault("too_large", message_text)
-        try:
-            command = SCHEDULE_COMMAND.validate_json(value)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            # The first is the type that was read.
-            where = ".".join(str(part)[:64] for part in first["loc"][1:])
-            return Fault("invalid", f"{where}: {first['msg']}" if where else first["msg"])
-        key = f"{command.tenant}/{command.name}"
-        if message.key() != key.encode():
-            return Fault("no_route_key", f"its key must be the tenant and the name, {key}")
-        home = partition_for(key.encode(), self.count)
-        if home != self.number:
-            return self._forward(message, value, key, home, out)
-        given = message_headers(message)
-        token = header(given, SIGNATURE)
+        here = Place(SCHEDULE_COMMANDS, self.number, self.count)
+        command = decode(message, SCHEDULE_COMMAND, MAX_CONTROL_BYTES, here, out)
+        if command is None or isinstance(command, Fault):
+            return command
         if isinstance(command, StartEnded):
-            return self._ended(command, value, token, now)
-        proof = self.authority.verifier.check(
-            value, token, SCHEDULE_COMMANDS.name, now, self.authority.window
-        )
-        fault = self._refused(command, proof)
-        if fault is not None:
-            return fault
-        return self._follow(command, proof, header(given, "ce_id"), now)
+            return self._ended(command, message, now)
+        known = self.schedules.get(record_key(command.tenant, command.name))
+        state = None if known is None else known.state
+        by = self.authority.commander(command, message, SCHEDULE_COMMANDS, state, now)
+        return by if isinstance(by, Fault) else self._follow(known, command, by, now)
 
-    def _forward(
-        self, message: Message, value: bytes, key: str, home: int, out: Output
-    ) -> Fault | None:
-        """Send a record on that a client with another partitioner has put here, once."""
-        given = message_headers(message)
-        if header(given, FORWARDED) is not None:
-            text = "it was forwarded before and still is not where it belongs"
-            return Fault("misrouted", text)
-        kept = [(name, one) for name, one in given if one is not None]
-        out.send(SCHEDULE_COMMANDS, key.encode(), value, [*kept, (FORWARDED, b"1")], home)
-        return None
-
-    def _ended(
-        self, command: StartEnded, value: bytes, token: str | None, now: float
-    ) -> Fault | None:
+    def _ended(self, command: StartEnded, message: Message, now: float) -> Fault | None:
         # Of any age: the routers may have been away.
-        proof = self.authority.verifier.check(value, token, SCHEDULE_COMMANDS.name, now)
-        wrong = refuse_command(proof)
+        wrong = refuse_command(self.authority.proof(message, SCHEDULE_COMMANDS, now))
         if wrong is not None:
             return Fault("not_authentic", f"only a router says that an execution ended: {wrong}")
-        known = self.schedules.get(f"{command.tenant}/{command.name}")
+        known = self.schedules.get(record_key(command.tenant, command.name))
         if known is None:
             return None  # Long removed; what it started has ended now.
         decision = self._decision(now, MAX_STARTS)
@@ -189,50 +114,30 @@ class SchedulesPartition:
             self._write(known, decision)
         return None
 
-    def _refused(self, command: Command, proof: Proof | Forged | None) -> Fault | None:
-        """Why a command does not count, by its signature and by the policy."""
-        signer = as_signer(proof)
-        authority = self.authority
-        wrong = refuse_signer(signer, command.tenant, command.actor, required=authority.signed_only)
-        if wrong is not None or isinstance(signer, Forged):
-            return Fault("not_authentic", str(wrong))
-        known = self.schedules.get(f"{command.tenant}/{command.name}")
-        last = None if known is None or signer is None else known.state.signed.get(signer.kid)
-        if signer is not None and last is not None and signer.signed_at <= last:
-            return Fault(
-                "not_authentic",
-                f"what the key {signer.kid} signed at this time or later was followed already",
-            )
-        identity = identify(signer, command.tenant, command.actor)
-        verdict = authority.policy().decide(identity, Control("apply", "prod", 0, True))
-        return None if verdict.allowed else Fault("forbidden", verdict.message)
-
     def _follow(
-        self, command: Command, proof: Proof | Forged | None, ident: str | None, now: float
+        self, known: Known | None, command: Command, by: Commander, now: float
     ) -> Fault | None:
-        signer = as_signer(proof)
-        assert not isinstance(signer, Forged)  # refused above  # noqa: S101
-        identity = identify(signer, command.tenant, command.actor)
-        key = f"{command.tenant}/{command.name}"
-        known = self.schedules.get(key)
-        full = len(self.schedules) >= MAX_SCHEDULES
-        if isinstance(command, ApplySchedule) and known is None and full:
+        if not isinstance(command, ApplySchedule):
+            if known is None or known.state.schedule is None:
+                return unknown("schedule", command.name, self._names(command.tenant))
+        elif known is None and len(self.schedules) >= MAX_SCHEDULES:
             text = f"partition {self.number} has {MAX_SCHEDULES} schedules; remove some"
             return Fault("too_many", text)
         decision = self._decision(now, MAX_STARTS)
-        found = follow(known, Follow(command, identity, decision))
+        found = follow(known, Follow(command, by.identity, decision))
         if isinstance(found, Fault):
             return found
-        self.schedules[key] = found
-        state = found.state
-        if signer is not None:
-            oldest = (now - self.authority.window.age) * 1_000_000
-            kept = {kid: at for kid, at in state.signed.items() if at >= oldest}
-            state.signed = {**kept, signer.kid: signer.signed_at}
-        if ident is not None:
-            state.followed = [*state.followed, ident[:_MAX_ID]][-MAX_FOLLOWED:]
+        self.schedules[found.state.key] = found
+        self.authority.remember(found.state, by, now)
         self._write(found, decision)
         return None
+
+    def _names(self, tenant: str) -> Iterator[str]:
+        return (
+            known.state.name
+            for known in self.schedules.values()
+            if known.state.tenant == tenant and known.state.schedule is not None
+        )
 
     # -- time ------------------------------------------------------------------------------------
 
@@ -264,8 +169,8 @@ class SchedulesPartition:
         """Write the changelog of everything that changed in this batch."""
         for key in self._changed:
             known = self.schedules.get(key)
-            value = None if known is None else encode(known.state)
-            out.send(SCHEDULES_STATE, record_key(key), value, None, self.number)
+            value = None if known is None else states.encode(known.state)
+            out.send(SCHEDULES_STATE, states.record_key(key), value, None, self.number)
         self._changed.clear()
 
     # -- inside ----------------------------------------------------------------------------------
@@ -295,24 +200,11 @@ class SchedulesPartition:
         schedule = state.schedule
         if schedule is None:
             return
-        request = {
-            "tenant": state.tenant,
-            "actor": state.actor,
-            "procedure": schedule.procedure,
-            "idempotency_key": start.idempotency_key,
-            "execution_id": start.execution_id,
-            "started_by": self._origin(state, start.cause),
-        }
-        if schedule.version is not None:
-            request["version"] = schedule.version
-        inputs = _inputs(schedule, start.cause)
-        if inputs is not None:
-            request["inputs"] = inputs
-        ident = start.execution_id
-        given = headers(
-            ident=ident, kind="execution.request", source=SOURCE, time=iso(now), subject=ident
+        origin = _origin(state, start.cause)
+        asked = StartRequest(
+            state.tenant, state.actor, start.execution_id, start.idempotency_key, origin
         )
-        self.signed.add(REQUESTS, route_of(ident).encode(), orjson.dumps(request), given)
+        request(self.send, asked, schedule, _inputs(schedule, start.cause), now)
         _STARTED.inc()
 
     def _stop(self, stop: Stop, now: float) -> None:
@@ -323,20 +215,23 @@ class SchedulesPartition:
             "execution_id": ident,
             "actor": state.actor,
             "reason": stop.reason,
-            "schedule": self._origin(state, running.cause),
+            "schedule": _origin(state, running.cause),
         }
         given = headers(
             ident=f"{ident}:cancel:{state.name}",
             kind="control.cancel",
-            source=SOURCE,
+            source=_SOURCE,
             time=iso(now),
             subject=ident,
         )
-        self.signed.add(CONTROL, route_of(ident).encode(), orjson.dumps(command), given)
+        route = route_of(ident).encode()
+        home = partition_for(route, CONTROL.partitions)
+        self.send(CONTROL, route, orjson.dumps(command), given, home)
 
-    def _origin(self, state: ScheduleState, cause: str) -> dict[str, str | None]:
-        """On whose behalf: a StartedBy."""
-        return {"kind": "schedule", "name": state.name, "cause": cause, "key": state.kid}
+
+def _origin(state: ScheduleState, cause: str) -> StartedBy:
+    """On whose behalf."""
+    return StartedBy("schedule", state.name, cause, state.kid)
 
 
 def _inputs(schedule: Schedule, cause: str) -> dict[str, object] | None:

@@ -15,9 +15,8 @@ from processors.schedules.moments import Timing, Wrong, timing
 from streams.schedules import Schedule
 
 PREFIX: Final = b"schedule/"
-#: Outcomes that are kept of one schedule, and commands that are remembered as followed.
+#: Outcomes that are kept of one schedule.
 MAX_HISTORY: Final = 20
-MAX_FOLLOWED: Final = 20
 #: Executions of one schedule that run at once, with `overlap: allow`.
 MAX_RUNNING: Final = 100
 MAX_BACKFILLS: Final = 10

@@ -6,34 +6,25 @@ of it are one transaction.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from typing import ClassVar, Final, Protocol
+from typing import ClassVar, Final
 
-import orjson
 from confluent_kafka import Message
 from prometheus_client import Counter
-from pydantic import ValidationError
 
-from authority.identity import Forged, Signer, identify, refuse_signer
-from authority.policy import Control, Policy
+from authority.verifier import refuse_match
+from processors.command_authority import CommandAuthority, Commander
+from processors.command_records import Place, decode, too_large, unknown
+from processors.start_requests import SendSigned, StartRequest, request
 from processors.triggers import decisions
-from processors.triggers.decisions import Start
-from processors.triggers.state import (
-    PREFIX,
-    TriggerState,
-    TriggerStateError,
-    decode,
-    encode,
-)
+from processors.triggers import state as states
+from processors.triggers.state import PREFIX, TriggerState, TriggerStateError
 from runtime.kafka.hosted import Fault
 from runtime.kafka.partition import Output
-from streams.envelope import Headers, headers
-from streams.ids import partition_for, route_of
 from streams.limits import MAX_CONTROL_BYTES, MAX_RECORD_BYTES
 from streams.procedures import record_key
-from streams.timestamps import iso
-from streams.topics import REQUESTS, ROUTER_PARTITIONS, TRIGGER_COMMANDS, TRIGGERS_STATE, Topic
+from streams.topics import ROUTER_PARTITIONS, TRIGGER_COMMANDS, TRIGGERS_STATE, Topic
 from streams.triggers import (
     TRIGGER_COMMAND,
     ApplyTrigger,
@@ -44,7 +35,6 @@ from streams.triggers import (
     ResumeTrigger,
 )
 
-SOURCE: Final = "runstream/triggers"
 #: Triggers whose commands lie in one partition.
 MAX_TRIGGERS: Final = 2_000
 #: How often those are looked for whose removal need not be remembered any more, in seconds.
@@ -54,37 +44,7 @@ _MATCHES = Counter("runstream_trigger_matches_total", "Matches by what became of
 for _outcome in ("started", "ignored"):
     _MATCHES.labels(_outcome)
 
-_Operators = ApplyTrigger | RemoveTrigger | PauseTrigger | ResumeTrigger
-
-
-class Authority(Protocol):
-    """What a partition asks about who may say something to a trigger."""
-
-    @property
-    def require_signatures(self) -> bool:
-        """Whether a command without a signature is refused."""
-
-    @property
-    def remembered(self) -> float:
-        """For how many seconds a signature on a command counts."""
-
-    def policy(self) -> Policy:
-        """The policy that counts now."""
-
-    def signer(self, message: Message, now: float) -> Signer | Forged | None:
-        """Whose key signed a command; None where it is not signed."""
-
-    def refuse_match(self, message: Message, now: float) -> str | None:
-        """Why a record is not that of a matcher, or None."""
-
-
-class Send(Protocol):
-    """Sends a record with the router's signature when the batch is over."""
-
-    def __call__(
-        self, topic: Topic, key: bytes, value: bytes, headers: Headers, partition: int
-    ) -> None:
-        """See processors/router/signed_output.py."""
+_Command = ApplyTrigger | RemoveTrigger | PauseTrigger | ResumeTrigger
 
 
 @dataclass(slots=True)
@@ -96,8 +56,8 @@ class TriggersPartition:
 
     number: int
     topic_prefix: str
-    authority: Authority
-    send: Send
+    authority: CommandAuthority
+    send: SendSigned
     triggers: dict[str, TriggerState] = field(default_factory=dict)
     _records: dict[bytes, bytes] = field(default_factory=dict)
     _changed: set[str] = field(default_factory=set)
@@ -115,7 +75,7 @@ class TriggersPartition:
         records, self._records = self._records, {}
         for value in records.values():
             try:
-                state = decode(value)
+                state = states.decode(value)
             except (KeyError, TypeError, ValueError) as error:
                 raise TriggerStateError(
                     f"{TRIGGERS_STATE.name}, partition {self.number}: {error}"
@@ -124,30 +84,25 @@ class TriggersPartition:
         self._set_timer(now)
 
     def handle(self, message: Message, now: float, out: Output) -> Fault | None:
-        """Decide about one record of `triggers.commands`; returns why it is none, or None."""
-        value = message.value()
-        if value is None:
-            return Fault("empty", "the record has no value")
-        if len(value) > MAX_RECORD_BYTES:
-            return Fault("too_large", f"{len(value)} bytes; {MAX_RECORD_BYTES} are allowed")
-        try:
-            command = TRIGGER_COMMAND.validate_json(value)
-        except ValidationError as error:
-            return Fault("invalid", _sentence(error))
+        """Decide about one record of `triggers.commands`; returns why it does not count."""
+        here = Place(TRIGGER_COMMANDS, self.number, ROUTER_PARTITIONS)
+        command = decode(message, TRIGGER_COMMAND, MAX_RECORD_BYTES, here, out)
+        if command is None or isinstance(command, Fault):
+            return command
         key = record_key(command.tenant, command.name)
-        home = partition_for(key.encode(), ROUTER_PARTITIONS)
-        if home != self.number:
-            where = f"it lies in partition {self.number}, and its key {key} belongs in {home}"
-            return Fault("misrouted", f"{where}: set the key, and partition by murmur2")
         if isinstance(command, Matched | MatchFailed):
-            wrong = self.authority.refuse_match(message, now)
+            # Of any age: the routers may have been away.
+            wrong = refuse_match(self.authority.proof(message, TRIGGER_COMMANDS, now))
             if wrong is not None:
                 return Fault("not_authentic", wrong)
             self._from_matcher(key, command, now)
             return None
+        value = message.value() or b""
         if len(value) > MAX_CONTROL_BYTES:
-            return Fault("too_large", f"{len(value)} bytes; {MAX_CONTROL_BYTES} are allowed")
-        return self._from_operator(key, command, message, now)
+            return too_large(value, MAX_CONTROL_BYTES)
+        known = self.triggers.get(key)
+        by = self.authority.commander(command, message, TRIGGER_COMMANDS, known, now)
+        return by if isinstance(by, Fault) else self._follow(key, command, by, now)
 
     def next_deadline(self) -> float | None:
         """When removed triggers are looked through."""
@@ -168,36 +123,20 @@ class TriggersPartition:
         """Write the changelog of everything that changed in this batch."""
         for key in sorted(self._changed):
             state = self.triggers.get(key)
-            value = None if state is None else encode(state)
+            value = None if state is None else states.encode(state)
             out.send(TRIGGERS_STATE, PREFIX + key.encode(), value, None, self.number)
         self._changed.clear()
 
-    def _from_operator(
-        self, key: str, command: _Operators, message: Message, now: float
-    ) -> Fault | None:
+    def _follow(self, key: str, command: _Command, by: Commander, now: float) -> Fault | None:
         state = self.triggers.get(key)
-        signer = self.authority.signer(message, now)
-        required = self.authority.require_signatures
-        wrong = refuse_signer(signer, command.tenant, command.actor, required=required)
-        if wrong is None and isinstance(signer, Signer) and state is not None:
-            last = state.signed.get(signer.kid)
-            if last is not None and signer.signed_at <= last:
-                wrong = f"what the key {signer.kid} signed at this time or later was followed"
-        if wrong is not None or isinstance(signer, Forged):
-            return Fault("not_authentic", wrong or "it is not authentic")
-        identity = identify(signer, command.tenant, command.actor)
-        verdict = self.authority.policy().decide(identity, Control("apply", "prod", 0, True))
-        if not verdict.allowed:
-            return Fault("forbidden", verdict.message)
         if isinstance(command, ApplyTrigger):
             fault = self._refuse_apply(key, command)
             if fault is not None:
                 return fault
-            kid = None if signer is None else signer.kid
-            trigger, tenant = command.trigger, command.tenant
-            state = decisions.apply(state, trigger, tenant, identity.actor, kid, now)
+            who = by.identity
+            state = decisions.apply(state, command.trigger, command.tenant, who.actor, who.kid, now)
         elif state is None or state.trigger is None:
-            return Fault("unknown_trigger", self._absent(command.tenant, command.name))
+            return unknown("trigger", command.name, self._names(command.tenant))
         elif isinstance(command, RemoveTrigger):
             state = decisions.remove(state, now)
             self._expire_at = self._expire_at or now + _EXPIRE_SECONDS
@@ -205,9 +144,7 @@ class TriggersPartition:
             decisions.pause(state, command.reason)
         else:
             decisions.resume(state, now)
-        if signer is not None:
-            state.signed[signer.kid] = signer.signed_at
-        state.followed = message.offset() or 0
+        self.authority.remember(state, by, now)
         self.triggers[key] = state
         self._changed.add(key)
         return None
@@ -223,33 +160,12 @@ class TriggersPartition:
             return
         start = decisions.matched(state, command, now)
         _MATCHES.labels("ignored" if start is None else "started").inc()
-        if start is not None:
-            self._request(state, start, command, now)
-
-    def _request(self, state: TriggerState, start: Start, match: Matched, now: float) -> None:
-        assert state.trigger is not None  # else it starts nothing  # noqa: S101
-        request = {
-            "procedure": state.trigger.procedure,
-            "tenant": state.tenant,
-            "actor": state.actor,
-            "execution_id": start.execution_id,
-            "idempotency_key": start.idempotency_key,
-            "started_by": start.started_by,
-        }
-        if state.trigger.version is not None:
-            request["version"] = state.trigger.version
-        if match.inputs is not None:
-            request["inputs"] = match.inputs
-        route = route_of(start.execution_id).encode()
-        given = headers(
-            ident=start.execution_id,
-            kind="request",
-            source=SOURCE,
-            time=iso(now),
-            subject=start.execution_id,
+        if start is None:
+            return
+        asked = StartRequest(
+            state.tenant, state.actor, start.execution_id, start.idempotency_key, start.started_by
         )
-        home = partition_for(route, ROUTER_PARTITIONS)
-        self.send(REQUESTS, route, orjson.dumps(request), given, home)
+        request(self.send, asked, state.trigger, command.inputs, now)
 
     def _refuse_apply(self, key: str, command: ApplyTrigger) -> Fault | None:
         wrong = decisions.refuse_topic(command.trigger.topic, self.topic_prefix)
@@ -259,26 +175,13 @@ class TriggersPartition:
             return Fault("too_many", f"there are {MAX_TRIGGERS} triggers here already; remove some")
         return None
 
-    def _absent(self, tenant: str, name: str) -> str:
-        begin = record_key(tenant, "")
-        known = [
+    def _names(self, tenant: str) -> Iterator[str]:
+        return (
             state.name
-            for key, state in self.triggers.items()
-            if key.startswith(begin) and state.trigger is not None
-        ]
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "see `runstream triggers list`"
-        return f"there is no trigger {name!r}; {hint}"
+            for state in self.triggers.values()
+            if state.tenant == tenant and state.trigger is not None
+        )
 
     def _set_timer(self, now: float) -> None:
         removed = any(state.removed_at is not None for state in self.triggers.values())
         self._expire_at = now + _EXPIRE_SECONDS if removed else None
-
-
-def _sentence(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_input=False)[0]
-    where = [str(part)[:64] for part in fault["loc"]]
-    named = (fault.get("ctx") or {}).get("field")
-    if named is not None:
-        where.append(str(named))
-    return f"{'.'.join(where)}: {fault['msg']}" if where else str(fault["msg"])

@@ -84,10 +84,10 @@ class TriggerState:
     paused: bool = False
     paused_reason: str | None = None
     removed_at: float | None = None
-    #: The offset of the last command of an operator that was followed.
-    followed: int = -1
-    #: key id -> when the last command that was followed was signed, in Unix microseconds
+    #: Key id -> when the last command that was followed was signed, in Unix microseconds.
     signed: dict[str, int] = field(default_factory=dict)
+    #: The ids of the last commands of operators that were followed.
+    followed: list[str] = field(default_factory=list)
     decided: dict[str, Position] = field(default_factory=dict)
     #: value of deduplicate.key (hashed) -> when it started, in Unix seconds; the oldest first
     same: dict[str, float] = field(default_factory=dict)

@@ -158,7 +158,7 @@ def test_an_alert_starts_a_procedure_once_though_it_is_repeated_and_the_matcher_
     send(lab, alert("fifth"))
     lab.until(lambda: len(started(lab)) == 5, "an alert after the change")
     # Removed, and applied again: the old records do not count, the same alert does.
-    assert main(["triggers", "remove", "disk-alert"]) == Exit.OK
+    assert main(["triggers", "remove", "disk-alert", "--yes"]) == Exit.OK
     assert main(["triggers", "pause", "disk-alert"]) == Exit.REJECTED
     assert "there is no trigger 'disk-alert'" in capsys.readouterr().err
     send(lab, alert("gone"))

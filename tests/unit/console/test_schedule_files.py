@@ -13,7 +13,7 @@ from console.exits import Exit, Failure
 from console.procedure_records import Applied
 from console.schedule_files import against, read
 from console.schedule_view import document, next_moments, status
-from console.schedules import changes_of
+from console.starter_actions import changes_of
 from processors.schedules.state import ScheduleState
 from streams.procedures import ProcedureRecord
 from streams.schedules import Schedule
@@ -120,9 +120,9 @@ def test_an_apply_sends_what_has_changed(tmp_path: Path) -> None:
         write(tmp_path, f"{name}.yaml", GOOD.format(name=name))
     found, _ = read(tmp_path)
     there = {
-        "a": state_of(schedule("a")),
-        "b": state_of(schedule("b", overlap="queue")),
-        "gone": state_of(schedule("gone")),
+        "a": schedule("a"),
+        "b": schedule("b", overlap="queue"),
+        "gone": schedule("gone"),
     }
     changes = changes_of(found, there)
     assert [one.name for one in changes.written] == ["b", "c"]
@@ -175,7 +175,7 @@ def test_how_a_schedule_stands() -> None:
 
 
 def test_whoever_is_asked_nothing_by_a_script(tmp_path: Path) -> None:
-    from console.schedule_options import asked
+    from console.applying import ask
 
     with pytest.raises(Failure, match="there is nobody to ask"):
-        asked("remove it?", "nothing was removed")
+        ask("remove it?", "nothing was removed")

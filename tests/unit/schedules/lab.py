@@ -16,8 +16,9 @@ from authority.policy import Policy
 from authority.policy_file import parse
 from authority.tokens import sign
 from authority.verifier import Window
+from processors.command_authority import CommandAuthority
 from processors.router.signed_output import SignedOutput
-from processors.schedules.partition import Authority, SchedulesPartition
+from processors.schedules.partition import SchedulesPartition
 from processors.schedules.state import ScheduleState
 from runtime.kafka.hosted import Fault
 from streams.envelope import SIGNATURE, Headers
@@ -69,8 +70,10 @@ class Lab:
         made = SchedulesPartition(
             0,
             1,
-            Authority(self.verifier, Window.within(86_400), lambda: self.policy, **self.options),
-            self.signed,
+            CommandAuthority(
+                self.verifier, Window.within(86_400), lambda: self.policy, **self.options
+            ),
+            self.signed.add,
             self._random,
         )
         for key, value in self.changelog.items():

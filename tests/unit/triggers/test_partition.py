@@ -10,49 +10,67 @@ import pytest
 from confluent_kafka import Message
 
 from authority.identity import Forged, Signer
-from authority.policy import Policy
+from authority.keys import KeyUse, PrivateKey, TrustedKey
 from authority.policy_file import built_in
+from authority.verifier import Proof, Window
+from processors.command_authority import CommandAuthority
 from processors.triggers.partition import TriggersPartition
 from runtime.kafka.hosted import Fault
+from streams.envelope import FORWARDED, Headers
 from streams.ids import partition_for, route_of
-from streams.topics import REQUESTS, ROUTER_PARTITIONS, TRIGGERS_STATE, Topic
+from streams.topics import REQUESTS, ROUTER_PARTITIONS, TRIGGER_COMMANDS, TRIGGERS_STATE, Topic
 from toolmeta import registry
 
 NOW = 1_790_000_000.0
 HOME = partition_for(b"default/t", ROUTER_PARTITIONS)
 
 
-class Record(Message):
-    """A record as the loop hands it over."""
+MATCHER = PrivateKey.generate(KeyUse(role="matcher"))
 
-    def __init__(self, value: Any, offset: int) -> None:
+
+class Record(Message):
+    """A record as the loop hands it over, with the key that its value needs."""
+
+    def __init__(self, value: Any, number: int, headers: Headers) -> None:
         self._value = value if isinstance(value, bytes | None) else orjson.dumps(value)
-        self._offset = offset
+        self._headers = [("ce_id", f"c{number}".encode()), *headers]
 
     def value(self) -> bytes | None:
         return self._value
 
-    def offset(self) -> int:
-        return self._offset
+    def key(self) -> bytes:
+        told = orjson.loads(self._value or b"{}")
+        return f"{told.get('tenant')}/{told.get('name')}".encode()
+
+    def headers(self) -> Any:
+        return self._headers
+
+
+def proof(signer: Signer) -> Proof:
+    """What a verifier finds where the key of this actor has signed."""
+    use = KeyUse(role="actor", tenant=signer.tenant, actor=signer.actor)
+    return Proof(TrustedKey(signer.kid, use, MATCHER.trusted.public), signer.signed_at)
 
 
 @dataclass
 class Trusting:
-    """Who signs is set by the test; the policy is the built-in one."""
+    """Who signs is set by the test; signatures of matchers are those that count at any time."""
 
     signed: Signer | Forged | None = None
     is_matcher: bool = True
-    require_signatures: bool = False
-    remembered: float = 3_600.0
 
-    def policy(self) -> Policy:
-        return built_in(registry.load())
-
-    def signer(self, message: Message, now: float) -> Signer | Forged | None:
-        return self.signed
-
-    def refuse_match(self, message: Message, now: float) -> str | None:
-        return None if self.is_matcher else "it is not signed"
+    def check(
+        self,
+        value: bytes | None,
+        token: str | None,
+        topic: str,
+        now: float,
+        window: Window | None = None,
+    ) -> Proof | Forged | None:
+        assert topic == TRIGGER_COMMANDS.name
+        if window is None:
+            return Proof(MATCHER.trusted, 1) if self.is_matcher else None
+        return proof(self.signed) if isinstance(self.signed, Signer) else self.signed
 
 
 @dataclass
@@ -60,7 +78,10 @@ class Lab:
     authority: Trusting = field(default_factory=Trusting)
     sent: list[tuple[Topic, bytes, dict[str, Any], int]] = field(default_factory=list)
     changelog: dict[bytes, bytes | None] = field(default_factory=dict)
-    offset: int = 0
+    number: int = 0
+    #: Of every record, besides its id.
+    headers: Headers = field(default_factory=list)
+    forwarded: list[tuple[bytes, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.part = self.restarted()
@@ -69,13 +90,27 @@ class Lab:
         def send(topic: Topic, key: bytes, value: bytes, headers: Any, partition: int = -1) -> None:
             self.sent.append((topic, key, orjson.loads(value), partition))
 
-        self.part = TriggersPartition(HOME, "", self.authority, send)
+        rights = CommandAuthority(
+            self.authority, Window(3_500.0, 100.0), lambda: built_in(registry.load())
+        )
+        self.part = TriggersPartition(HOME, "", rights, send)
         for key, value in self.changelog.items():
             self.part.restore(key, value)
         self.part.restored(NOW)
         return self.part
 
-    def send(self, topic: Topic, key: bytes, value: bytes | None, *_: Any) -> None:
+    def send(
+        self,
+        topic: Topic,
+        key: bytes,
+        value: bytes | None,
+        headers: Any = None,
+        partition: int = -1,
+    ) -> None:
+        if topic is TRIGGER_COMMANDS:
+            assert (FORWARDED, b"1") in headers
+            self.forwarded.append((key, partition))
+            return
         assert topic is TRIGGERS_STATE
         self.changelog[key] = value
 
@@ -87,8 +122,9 @@ class Lab:
         return self.raw(orjson.dumps(told), after)
 
     def raw(self, value: bytes | None, at: float = 0.0) -> Fault | None:
-        self.offset += 1
-        fault = self.part.handle(Record(value, self.offset), NOW + at, self)
+        self.number += 1
+        record = Record(value, self.number, self.headers)
+        fault = self.part.handle(record, NOW + at, self)
         self.part.flush(self)
         return fault
 
@@ -177,7 +213,29 @@ def test_a_copy_of_a_command_has_no_effect_also_after_a_removal(lab: Lab) -> Non
     assert list(lab.changelog.values()) == [None]
 
 
+def test_a_record_of_another_partitioner_is_sent_on_once(lab: Lab) -> None:
+    assert lab.say("pause", name="elsewhere-3") is None
+    key = b"default/elsewhere-3"
+    assert lab.forwarded == [(key, partition_for(key, ROUTER_PARTITIONS))]
+    lab.headers = [(FORWARDED, b"1")]
+    fault = lab.say("pause", name="elsewhere-3")
+    assert fault is not None
+    assert fault.error_class == "misrouted"
+    assert len(lab.forwarded) == 1
+
+
+def test_marks_of_keys_are_forgotten_when_no_copy_counts(lab: Lab) -> None:
+    for number in range(3):
+        lab.authority.signed = Signer(f"kid-{number}", "default", "ops", int(NOW + number) * 10**6)
+        assert lab.apply(float(number)) is None
+    assert len(lab.part.triggers["default/t"].signed) == 3
+    lab.authority.signed = Signer("late", "default", "ops", int(NOW + 3_502) * 10**6)
+    assert lab.apply(3_502.0) is None
+    assert set(lab.part.triggers["default/t"].signed) == {"kid-2", "late"}
+
+
 def test_what_cannot_be_followed_is_one_sentence(lab: Lab) -> None:
+    lab.headers = [(FORWARDED, b"1")]
     own = {"name": "t", "topic": "execution.requests", "procedure": "p"}
     found = [
         lab.raw(None), lab.raw(b"\xff"), lab.raw(b"{}"), lab.raw(b'{"type": "x"}'),
