@@ -40,7 +40,7 @@ class Known:
         return {
             "name": state.name,
             "status": self.status,
-            "paused_reason": state.paused_reason,
+            "pause_reason": state.pause_reason,
             "applied_by": state.actor,
             "signed": state.kid is not None,
             "applied_at": iso(state.applied_at),

@@ -100,8 +100,8 @@ def show(name: Name, tenant: Tenant = None, as_json: Json = False) -> None:
     signed = "" if document["signed"] else " (not signed)"
     terminal.tell(f"{name}  {known.status}")
     terminal.tell(plain(f"  applied by {known.state.actor}{signed} at {document['applied_at']}"))
-    if known.state.paused_reason:
-        terminal.tell(plain(f"  paused: {known.state.paused_reason}"))
+    if known.state.pause_reason:
+        terminal.tell(plain(f"  paused: {known.state.pause_reason}"))
     counted = [f"{number} {what}" for what, number in known.state.counts.items()]
     if counted:
         terminal.tell(f"  {', '.join(counted)}")

@@ -92,9 +92,9 @@ def _change(known: Known, schedule: Schedule, begin: float, decision: Decision) 
     """Go on with another definition: what runs and waits is kept."""
     state, before = known.state, known.state.schedule
     if before is None:
-        state.paused, state.history = schedule.paused, []
+        state.paused, state.pause_reason, state.history = schedule.paused, None, []
     elif before.paused != schedule.paused:
-        state.paused = schedule.paused
+        state.paused, state.pause_reason = schedule.paused, None
         if not schedule.paused:
             state.decided = max(state.decided, decision.now)
     if before is None or any(getattr(before, name) != getattr(schedule, name) for name in _TIMES):

@@ -67,7 +67,12 @@ def apply(
         return state
     state.signed, state.followed = before.signed, before.followed
     old = before.trigger
-    if old is None or old.topic != trigger.topic:
+    if old is None:
+        return state
+    if old.paused == trigger.paused:
+        # A pause, or its end, outlasts a change of the file that does not speak of it.
+        state.paused, state.pause_reason = before.paused, before.pause_reason
+    if old.topic != trigger.topic:
         return state
     for name in ("decided", "same", "span_began", "span_starts", "counts", "history"):
         setattr(state, name, getattr(before, name))
@@ -75,7 +80,6 @@ def apply(
         state.since = before.since
         if old == trigger:
             # Applied again, by somebody else or with another key: what is under way still counts.
-            state.paused, state.paused_reason = before.paused, before.paused_reason
             state.last_error = before.last_error
             state.changed_at, state.again = before.changed_at, before.again
         else:
@@ -88,13 +92,13 @@ def apply(
 
 def pause(state: TriggerState, reason: str | None) -> None:
     """Start nothing from now on."""
-    state.paused, state.paused_reason = True, reason
+    state.paused, state.pause_reason = True, reason
 
 
 def resume(state: TriggerState, now: float) -> None:
     """Start for the records that come from now on; of one that is not paused nothing changes."""
     if state.paused:
-        state.paused, state.paused_reason = False, None
+        state.paused, state.pause_reason = False, None
         _begin(state, now)
 
 

@@ -278,33 +278,26 @@ def read(message: Message) -> Record:
 
 
 def _matched(watched: Watched, record: Record, match: Match) -> Matched:
-    return Matched(
-        tenant=watched.tenant,
-        name=watched.name,
-        definition=watched.definition,
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        item=match.item,
-        at=_moment(record),
-        same=match.same,
-        inputs=match.inputs,
-    )
+    found = _found(watched, record)
+    return Matched(item=match.item, same=match.same, inputs=match.inputs, **found)
 
 
 def _failed(watched: Watched, record: Record, failure: Failure) -> MatchFailed:
-    return MatchFailed(
-        tenant=watched.tenant,
-        name=watched.name,
-        definition=watched.definition,
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        at=_moment(record),
-        field=failure.field[:200],
-        error=failure.error[:500],
-        count=1,
-    )
+    found = _found(watched, record)
+    return MatchFailed(field=failure.field[:200], error=failure.error[:500], count=1, **found)
+
+
+def _found(watched: Watched, record: Record) -> dict[str, Any]:
+    """What both say: of which trigger, and where the record stands."""
+    return {
+        "tenant": watched.tenant,
+        "name": watched.name,
+        "definition": watched.definition,
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "at": _moment(record),
+    }
 
 
 def _moment(record: Record) -> datetime:

@@ -82,7 +82,7 @@ class TriggerState:
     changed_at: float
     again: float | None = None
     paused: bool = False
-    paused_reason: str | None = None
+    pause_reason: str | None = None
     removed_at: float | None = None
     #: Key id -> when the last command that was followed was signed, in Unix microseconds.
     signed: dict[str, int] = field(default_factory=dict)
@@ -151,6 +151,6 @@ def decode(value: bytes) -> TriggerState:
 
 _PLAIN: Final = (
     "tenant", "name", "actor", "kid", "applied_at", "since", "changed_at", "again",
-    "paused", "paused_reason", "removed_at", "followed", "signed", "same", "span_began",
+    "paused", "pause_reason", "removed_at", "followed", "signed", "same", "span_began",
     "span_starts", "counts",
 )  # fmt: skip

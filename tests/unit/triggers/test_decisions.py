@@ -162,6 +162,24 @@ def test_what_is_paused_or_gone_starts_nothing_and_begins_anew(change: str) -> N
     assert decisions.matched(state, under_way, NOW + 61) is None
 
 
+@pytest.mark.parametrize("change", [{"limit": {"starts": 2}}, {"topic": "others"}, {}])
+def test_a_pause_outlasts_a_change_of_the_file_that_does_not_speak_of_it(
+    change: dict[str, Any],
+) -> None:
+    state = applied()
+    decisions.pause(state, "night")
+    state = decisions.apply(state, trigger(**change), "default", "ops", "kid", NOW + 1)
+    assert (state.paused, state.pause_reason) == (True, "night")
+    # Nor is it paused again by the same file after a resume.
+    state = decisions.apply(None, trigger(paused=True), "default", "ops", "kid", NOW)
+    decisions.resume(state, NOW + 1)
+    changed = trigger(paused=True, **change)
+    assert not decisions.apply(state, changed, "default", "ops", "kid", NOW + 2).paused
+    state = decisions.apply(state, trigger(**change), "default", "ops", "kid", NOW + 3)
+    assert not state.paused
+    assert decisions.apply(state, changed, "default", "ops", "kid", NOW + 4).paused
+
+
 def test_failures_are_counted_and_the_last_is_kept() -> None:
     state = applied()
     told = {**match(state, 9).model_dump(exclude={"type", "item", "same", "inputs"}),
