@@ -25,6 +25,7 @@ def faults(tool: Tool) -> Iterator[str]:
     yield from _contact_faults(tool)
     yield from _code_path_faults(tool)
     unused = set(tool.parameters) - _used(tool) - set(tool.target) - {"host"}
+    unused -= {*tool.targets, *tool.any_target}
     for name in sorted(unused):
         yield f"parameter {name} is used nowhere"
 
@@ -123,7 +124,7 @@ def _unknown_names(tool: Tool) -> Iterator[str]:
     read |= {name for item in tool.parameters.values() for name in item.instead}
     read |= {rule.parameter for item in tool.parameters.values() for rule in item.refused_where}
     read |= {tool.risk.effect_by.parameter} if tool.risk.effect_by else set()
-    read |= set(tool.target) - {"host"}
+    read |= (set(tool.target) - {"host"}) | set(tool.targets) | set(tool.any_target)
     raising = {place.partition(".")[0] for place in tool.risk.raised_by}
     read |= raising | _contact_names(tool) | set(tool.run.code_paths)
     for name in sorted(read - declared):
