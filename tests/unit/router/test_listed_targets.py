@@ -127,3 +127,20 @@ def test_items_lock_the_hosts_of_all_their_lists_at_once() -> None:
     one = submit(simulation, "one", step)
     (acquired,) = of(simulation, one, "lock.acquired")
     assert acquired["data"]["tokens"].keys() == {"web-01", "web-02"}
+
+
+def test_two_thousand_hosts_are_locked_and_more_than_a_record_can_say_fail_with_the_remedy() -> (
+    None
+):
+    simulation = Simulation()
+    hosts = [f"web-{number:05}.example.org" for number in range(2_000)]
+    submit(simulation, "one", play(hosts=hosts))
+    command = simulation.take()
+    assert command["fencing_tokens"].keys() == set(hosts)
+    simulation.run(command)
+    many = [f"web-{number:05}.example.org" for number in range(10_000)]
+    two = submit(simulation, "two", play(hosts=many))
+    (failed,) = of(simulation, two, "step.failed")
+    assert failed["data"]["error"]["class"] == "too_large"
+    assert "split the plan" in failed["data"]["error"]["message"]
+    assert not simulation.commands
