@@ -24,6 +24,7 @@ def faults(tool: Tool) -> Iterator[str]:
     yield from _effect_faults(tool)
     yield from _contact_faults(tool)
     yield from _code_path_faults(tool)
+    yield from _target_faults(tool)
     unused = set(tool.parameters) - _used(tool) - set(tool.target) - {"host"}
     unused -= {*tool.targets, *tool.any_target}
     for name in sorted(unused):
@@ -216,6 +217,16 @@ def _code_path_faults(tool: Tool) -> Iterator[str]:
     paths = {place for place, effect in raised if effect == "destroy" and "." not in place}
     for name in sorted(paths - named):
         yield f"{name} raises the effect to destroy, so it is one of code_paths"
+
+
+def _target_faults(tool: Tool) -> Iterator[str]:
+    """A list of hosts that no policy and no lock looks at would let anybody act on any of them."""
+    for name, shape in tool.parameters.items():
+        of_hosts = shape.items is not None and shape.items.format in ("host", "host-port")
+        if of_hosts and name not in tool.targets:
+            yield f"parameter {name} lists hosts, so it is one of targets"
+        if name in tool.targets and shape.type != "array":
+            yield f"parameter {name} of targets is no array"
 
 
 def _secret_faults(tool: Tool) -> Iterator[str]:
