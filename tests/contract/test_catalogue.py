@@ -16,7 +16,7 @@ from toolmeta.bind import bind
 from toolmeta.check import check
 from toolmeta.invocation import Invocation
 from toolmeta.model import Tool
-from toolmeta.parameters import Shape
+from toolmeta.parameters import Parameter, Shape
 from toolmeta.risk import effect_of
 
 TOOLS = registry.load().all()
@@ -141,9 +141,9 @@ def test_every_parameter_reaches_the_invocation(tool: Tool) -> None:
             for values in _contexts(tool, name, value)
             if isinstance(invocation := bind(tool, values), Invocation)
         )
-        tried = 0
+        tried = False
         for values, invocation in accepted:
-            tried += 1
+            tried = True
             without = {key: item for key, item in values.items() if key != name}
             if _does(invocation) != _does(bind(tool, without)):
                 break
@@ -293,7 +293,7 @@ def _alone(tool: Tool, name: str, value: Any) -> dict[str, Any]:
 
 
 @cache
-def _requirable(tool_name: str) -> tuple[tuple[str, Shape], ...]:
+def _requirable(tool_name: str) -> tuple[tuple[str, Parameter], ...]:
     """The parameters that another one may require."""
     tool = registry.load().get(tool_name)
     assert tool is not None
