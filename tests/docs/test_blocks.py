@@ -21,8 +21,8 @@ from authority.tokens import Token, covers, verify
 from console.cli import main
 from drivers.secret_policy_file import read as read_secret_rules
 from runtime.quotas import Quotas
-from runtime.retention import Retention
 from runtime.rates import RateLimits
+from runtime.retention import Retention
 from streams.audit_payloads import SecretsUsed
 from streams.commands import CONTROL_COMMAND, StepCommand
 from streams.events import EventRecord, decode_event
