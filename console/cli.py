@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import cache
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -36,6 +37,9 @@ from console import (
 )
 from console.exits import Exit, Failure
 from console.sections import Sections
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: They choose where Kafka and Postgres are, so they ignore a local stack.
 _STACK_COMMANDS = frozenset({"up", "down", "status"})
@@ -94,10 +98,16 @@ for _title, _modules in _SECTIONS:
             _group.rich_help_panel = _title
 
 
+@cache
+def _program() -> Callable[..., object]:
+    """What typer makes of the functions and their options; takes longer than most commands."""
+    return typer.main.get_command(app)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code (see console.exits)."""
     try:
-        app(args=argv, prog_name="runstream")
+        _program()(args=argv, prog_name="runstream")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else Exit.FAILED if end.code else Exit.OK
     except Failure as failure:

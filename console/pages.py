@@ -166,9 +166,11 @@ def settings_page() -> str:
     ]
     said: set[str] = set()
     for title, model in _PROCESSES:
+        # Costs tens of milliseconds, so once for all its settings.
+        schemas = model.model_json_schema(by_alias=False)["properties"]
         names = dict(zip(settings.variables(model), model.model_fields, strict=True))
         rows = [
-            (f"`{variable}`", _default(name, model), _meaning(name, model))
+            (f"`{variable}`", _default(name, model), _meaning(schemas[name]))
             for variable, name in names.items()
             if variable not in said
         ]
@@ -178,8 +180,7 @@ def settings_page() -> str:
     return "\n".join(parts)
 
 
-def _meaning(name: str, model: type[settings.CommonSettings]) -> str:
-    schema = model.model_json_schema(by_alias=False)["properties"][name]
+def _meaning(schema: dict[str, Any]) -> str:
     words = [str(schema.get("description", ""))]
     if "enum" in schema:
         words.append(f"one of {', '.join(schema['enum'])}")

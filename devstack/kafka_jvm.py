@@ -56,7 +56,7 @@ class Jvm:
         The arguments, a password among them, are read from `file`: every user sees an argv.
         """
         write_atomically(file, "".join(f"{argument}\n" for argument in ["format", *arguments]))
-        tool = [self.java, "-Xmx128m", *_logging("error"), "-cp", self.classpath]
+        tool = [self.java, *_SMALL, "-Xmx128m", *_logging("error"), "-cp", self.classpath]
         try:
             answer = subprocess.run(
                 [*tool, "kafka.tools.StorageTool", f"@{file}"],

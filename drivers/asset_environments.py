@@ -123,7 +123,7 @@ def named_hosts(invocation: Invocation, command: StepCommand) -> set[str]:
     if command.connection is not None:
         written.extend(jump.host for jump in command.connection.jump or ())
     for parameters in (command.parameters, invocation.arguments):
-        written.extend(_values(parameters, named=False))
+        written.extend(hosts_in(parameters))
     for value in written:
         for place in places(value):
             found.add(place)
@@ -137,17 +137,17 @@ def _elsewhere(found: Iterable[str]) -> set[str]:
     return {name for name in found if name != "localhost" and not _is_loopback(name)}
 
 
-def _values(value: Any, *, named: bool) -> Iterator[str]:
+def hosts_in(value: Any, *, named: bool = False) -> Iterator[str]:
     """The texts that name hosts: all below a parameter of hosts, and URLs anywhere."""
     if isinstance(value, str):
         if named or _URL.match(value):
             yield value
     elif isinstance(value, dict):
         for name, item in value.items():
-            yield from _values(item, named=named or name in HOST_PARAMETERS)
+            yield from hosts_in(item, named=named or name in HOST_PARAMETERS)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _values(item, named=named)
+            yield from hosts_in(item, named=named)
 
 
 def places(written: str) -> Iterator[str]:

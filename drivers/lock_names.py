@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from drivers.asset_environments import hosts_in
 from drivers.context import Failure, RunContext
 from drivers.databases.inventory_faults import inventory_faults
 from drivers.errors import fail
@@ -17,7 +18,7 @@ from streams.commands import StepCommand
 from toolmeta.invocation import Invocation
 from toolmeta.locking import LOCK_NAMES, lock_key, names_of
 
-#: Assets that have a name of the step's; more share it by mistake.
+#: Assets that have a name of the step's, besides one for each; more share it by mistake.
 _MOST: Final = 64
 _CHECK_SECONDS: Final = 20.0
 
@@ -34,17 +35,18 @@ async def refusal(invocation: Invocation, context: RunContext) -> Failure | None
     # With an inventory only: its library takes long to load.
     from drivers.databases import inventory
 
+    most = _MOST + len(keys)
     try:
         async with asyncio.timeout(_CHECK_SECONDS):
             pool = await resources.database()
             async with pool.connection() as connection:
-                rows = await inventory.having(connection, command.tenant, keys, _MOST + 1)
+                rows = await inventory.having(connection, command.tenant, keys, most + 1)
     except inventory_faults(TimeoutError) as error:
         message = f"the inventory cannot be asked about the step's assets: {type(error).__name__}"
         return fail(invocation, "unreachable", message)
-    if len(rows) > _MOST:
+    if len(rows) > most:
         message = (
-            f"more than {_MOST} assets of the inventory have one of the names {_text(keys)}, so "
+            f"more than {most} assets of the inventory have one of the names {_text(keys)}, so "
             "which one is locked cannot be told: give each asset an address of its own"
         )
         return fail(invocation, "conflict", message)
@@ -63,7 +65,8 @@ async def refusal(invocation: Invocation, context: RunContext) -> Failure | None
 
 def _named(command: StepCommand) -> list[str]:
     """The keys that the step itself names and locks."""
-    found = map(lock_key, (command.target, *(command.assets or ())))
+    written = hosts_in(command.parameters)
+    found = map(lock_key, (command.target, *(command.assets or ()), *written))
     tokens = command.fencing_tokens or {}
     return [key for key in dict.fromkeys(found) if key is not None and key in tokens]
 

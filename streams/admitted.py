@@ -23,7 +23,8 @@ class AdmittedStep:
     """One step of an admitted plan, or the compensation of one (which has neither items nor ids).
 
     Times are seconds. `target` names the parameters that say what the step acts on, aliases
-    included, the first that is set counts; `target_default` is used where none is.
+    included, the first that is set counts; `target_default` is used where none is. Of `targets`,
+    which list what it acts on too, everything counts.
     """
 
     id: str
@@ -40,6 +41,7 @@ class AdmittedStep:
     references: bool = False
     target: tuple[str, ...] = ()
     target_default: str | None = None
+    targets: tuple[str, ...] = ()
     #: Whether it locks what it acts on, and `assets`: it may change something there.
     locks: bool = False
     depends_on: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ def locks(tool: Tool, parameters: dict[str, Any], *, assets: bool) -> bool:
     """
     if tool.domain == _MESSAGES or effect_of(tool, parameters) == "read":
         return False
-    return assets or not _NAMES_AN_ASSET.isdisjoint(tool.target)
+    return assets or bool(tool.targets) or not _NAMES_AN_ASSET.isdisjoint(tool.target)
 
 
 def lock_key(target: Any) -> str | None:

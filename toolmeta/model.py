@@ -256,6 +256,14 @@ class Tool(BaseModel):
     target: tuple[Name, ...] = Field(
         default=("host",), description="the parameters that name what is acted on, first one wins"
     )
+    targets: tuple[Name, ...] = Field(
+        default=(), description="the parameters that list hosts or assets; all of them are acted on"
+    )
+    any_target: dict[Name, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="the parameters with which only the run can tell what is acted on; where "
+        "values are listed, with these only",
+    )
     output: dict[str, Any] = Field(description="JSON Schema 2020-12 of the output")
     run: Run
     risk: Risk

@@ -24,7 +24,9 @@ def faults(tool: Tool) -> Iterator[str]:
     yield from _effect_faults(tool)
     yield from _contact_faults(tool)
     yield from _code_path_faults(tool)
+    yield from _target_faults(tool)
     unused = set(tool.parameters) - _used(tool) - set(tool.target) - {"host"}
+    unused -= {*tool.targets, *tool.any_target}
     for name in sorted(unused):
         yield f"parameter {name} is used nowhere"
 
@@ -123,7 +125,7 @@ def _unknown_names(tool: Tool) -> Iterator[str]:
     read |= {name for item in tool.parameters.values() for name in item.instead}
     read |= {rule.parameter for item in tool.parameters.values() for rule in item.refused_where}
     read |= {tool.risk.effect_by.parameter} if tool.risk.effect_by else set()
-    read |= set(tool.target) - {"host"}
+    read |= (set(tool.target) - {"host"}) | set(tool.targets) | set(tool.any_target)
     raising = {place.partition(".")[0] for place in tool.risk.raised_by}
     read |= raising | _contact_names(tool) | set(tool.run.code_paths)
     for name in sorted(read - declared):
@@ -215,6 +217,16 @@ def _code_path_faults(tool: Tool) -> Iterator[str]:
     paths = {place for place, effect in raised if effect == "destroy" and "." not in place}
     for name in sorted(paths - named):
         yield f"{name} raises the effect to destroy, so it is one of code_paths"
+
+
+def _target_faults(tool: Tool) -> Iterator[str]:
+    """A list of hosts that no policy and no lock looks at would let anybody act on any of them."""
+    for name, shape in tool.parameters.items():
+        of_hosts = shape.items is not None and shape.items.format in ("host", "host-port")
+        if of_hosts and name not in tool.targets:
+            yield f"parameter {name} lists hosts, so it is one of targets"
+        if name in tool.targets and shape.type != "array":
+            yield f"parameter {name} of targets is no array"
 
 
 def _secret_faults(tool: Tool) -> Iterator[str]:

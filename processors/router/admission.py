@@ -24,7 +24,7 @@ from streams.limits import MAX_PLAN_BYTES, MAX_SECRETS_BYTES
 from streams.payloads import Accepted
 from streams.plans import AssetItems, Compensation, ExecutionRequest, Plan, RetryPolicy, Step
 from streams.topics import TEST_DOMAIN
-from toolmeta import literals, locking, risk, secret_references, step_hosts
+from toolmeta import literals, locking, risk, secret_references, step_hosts, targets
 from toolmeta.bind import target_names
 from toolmeta.check import check
 from toolmeta.invocation import Problem
@@ -349,5 +349,6 @@ def _runnable(
         secret_paths=secret_references.pointers(step.parameters),
         target=target,
         target_default=default,
+        targets=targets.list_names(tool),
         locks=locking.locks(tool, step.parameters, assets=bool(assets)),
     )

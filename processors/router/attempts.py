@@ -31,6 +31,7 @@ from streams.payloads import (
 from streams.reports import StepError
 from streams.timestamps import iso
 from streams.topics import STEPS, Topic
+from toolmeta import targets
 from toolmeta.bind import target_key
 from toolmeta.locking import LOCK_NAMES
 
@@ -76,7 +77,8 @@ def dispatch(decision: Decision, step: StepState) -> None:
     tokens: dict[str, int] | None = None
     if spec.locks:
         try:
-            tokens = locks.fencing_tokens(decision, step, spec, target, context)
+            named = [target, *targets.listed(spec.targets, parameters)]
+            tokens = locks.fencing_tokens(decision, step, spec, named, context)
         except locks.TooManyLocks as error:
             fail_unstarted(decision, step, "too_large", str(error))
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -33,7 +33,7 @@ from streams.admitted import AdmittedStep
 from streams.audit_payloads import Audit
 from streams.payloads import Accepted
 from streams.vocabulary import Permission
-from toolmeta import secret_references, step_hosts
+from toolmeta import secret_references, step_hosts, targets
 from toolmeta.bind import target_key
 from toolmeta.hosts import of_other_machines
 from toolmeta.invocation import Problem
@@ -146,8 +146,7 @@ def accesses(data: Accepted, registry: Registry) -> Iterator[tuple[str, str, Acc
         tool = registry.get(spec.tool)
         # What is no longer in the catalogue can only be refused: a rerun after an upgrade.
         action = right_of(tool, spec)
-        names = () if tool is None else _names_of_targets(tool)
-        for asset in assets_of(spec, names, call.for_each):
+        for asset in assets_of(spec, tool, call.for_each):
             run = RunStep(spec.tool, spec.domain, action, asset, environment, level)
             yield where, "tool", run
             for place, path in secrets_of(spec):
@@ -167,7 +166,7 @@ def count_accesses(data: Accepted, registry: Registry) -> int:
     for call in admitted(data.plan):
         spec = call.spec
         tool = registry.get(spec.tool)
-        assets = assets_of(spec, () if tool is None else _names_of_targets(tool), call.for_each)
+        assets = assets_of(spec, tool, call.for_each)
         ways = sum(1 for _ in step_hosts.secrets(spec.become, spec.connection))
         found += len(assets) * (1 + len(spec.secret_paths) + len(spec.secrets or ()) + ways)
     return found
@@ -184,17 +183,19 @@ def _names_of_targets(tool: Tool) -> tuple[str, ...]:
 
 
 def assets_of(
-    spec: AdmittedStep, names: Iterable[str], for_each: str | list[Any] | None
+    spec: AdmittedStep, tool: Tool | None, for_each: str | list[Any] | None
 ) -> list[str | None]:
     """What a call acts on, each once; None stands for what only the run will tell.
 
-    Every parameter that can name a target counts, not only the first that is set, and so do
-    `assets` and the hosts that the connection goes through: a database client acts on its server,
-    and on the host where it runs.
+    Every parameter that can name a target counts, not only the first that is set, every host of
+    one that lists them, and so do `assets` and the hosts that the connection goes through: a
+    database client acts on its server, and on the host where it runs.
     """
     found: dict[str | None, None] = {}
-    for name in dict.fromkeys((*spec.target, *names)):
-        value = spec.parameters.get(name)
+    names = () if tool is None else _names_of_targets(tool)
+    lists = spec.targets if tool is None else targets.list_names(tool)
+    single = (spec.parameters.get(name) for name in dict.fromkeys((*spec.target, *names)))
+    for value in (*single, *targets.listed(lists, spec.parameters)):
         if value is None or value == "":
             continue
         if isinstance(value, str) and _EACH_ITEM.fullmatch(value.strip()):
@@ -206,6 +207,8 @@ def assets_of(
         found[spec.target_default] = None
     for value in (*(spec.assets or ()), *step_hosts.jump_hosts(spec.connection)):
         found[_asset(value)] = None
+    if tool is not None and targets.is_open(tool, spec.parameters):
+        found[None] = None
     return list(found) or [LOCAL]
 
 

@@ -37,6 +37,7 @@ from streams.timestamps import iso
 from toolmeta.bind import target_key
 from toolmeta.checkers import is_reference
 from toolmeta.locking import LOCK_NAMES, lock_key
+from toolmeta.targets import listed
 
 #: How often a lease is renewed while the execution lives.
 RENEWALS: Final = 3
@@ -50,16 +51,16 @@ def fencing_tokens(
     decision: Decision,
     step: StepState,
     spec: AdmittedStep,
-    target: str | None,
+    targets: Iterable[Any],
     context: dict[str, Any] | None,
 ) -> dict[str, int] | None:
     """The tokens of everything that the step locks, or None: it waits, and what it lacks is asked.
 
-    `target` is what its parameters name now that references are resolved; `context` is what they
+    `targets` is what its parameters name now that references are resolved; `context` is what they
     were resolved with. Raises TooManyLocks.
     """
     execution = decision.execution
-    keys = [*_keys(target, spec.assets), *_uncovered(execution, step)]
+    keys = [*_keys(targets, spec.assets), *_uncovered(execution, step)]
     missing = [key for key in keys if key not in execution.locks]
     if not missing:
         return _with_other_names(execution.locks, keys)
@@ -137,14 +138,18 @@ def planned(steps: Iterable[AdmittedStep]) -> Iterator[str]:
     for spec in every_step(steps):
         undo = spec.compensate
         if spec.locks:
-            yield from _keys(_literal_target(spec), spec.assets)
+            yield from _keys(_literal_targets(spec), spec.assets)
         if undo is not None and undo.locks:
-            yield from _keys(_literal_target(undo), undo.assets)
+            yield from _keys(_literal_targets(undo), undo.assets)
 
 
-def _keys(target: str | None, assets: Iterable[str] | None) -> list[str]:
-    found = (lock_key(name) for name in (target, *(assets or ())))
+def _keys(targets: Iterable[Any], assets: Iterable[str] | None) -> list[str]:
+    found = (lock_key(name) for name in (*targets, *(assets or ())))
     return list(dict.fromkeys(key for key in found if key is not None))
+
+
+def _literal_targets(spec: AdmittedStep) -> list[Any]:
+    return [_literal_target(spec), *listed(spec.targets, spec.parameters)]
 
 
 def _literal_target(spec: AdmittedStep) -> str | None:
@@ -163,19 +168,23 @@ def _of_items(
     decision: Decision, items: list[Any], spec: AdmittedStep, context: dict[str, Any]
 ) -> Iterator[str]:
     """The targets of a step for all these items, as far as they can be told already."""
-    text = next((spec.parameters[name] for name in spec.target if name in spec.parameters), None)
+    one = next((spec.parameters[name] for name in spec.target if name in spec.parameters), None)
     # A path is looked up here; evaluating anything else for each item would take too long.
-    if not is_reference(text) or not all(map(expressions.is_path, expressions.references(text))):
-        return
-    for index, item in enumerate(items):
-        try:
-            here = {**context, "item": item, "index": index}
-            key = lock_key(expressions.render(text, here, decision.spent))
-        except expressions.ExpressionError:
-            # The item itself fails by that, when it is its turn.
-            continue
-        if key is not None:
-            yield key
+    texts = [
+        text
+        for text in (one, *listed(spec.targets, spec.parameters))
+        if is_reference(text) and all(map(expressions.is_path, expressions.references(text)))
+    ]
+    for index, item in enumerate(items if texts else ()):
+        here = {**context, "item": item, "index": index}
+        for text in texts:
+            try:
+                value = expressions.render(text, here, decision.spent)
+            except expressions.ExpressionError:
+                # The item itself fails by that, when it is its turn.
+                continue
+            keys = map(lock_key, value if isinstance(value, list) else [value])
+            yield from (key for key in keys if key is not None)
 
 
 def _tell(decision: Decision, step: StepState, missing: list[str]) -> None:

@@ -37,8 +37,13 @@ def modules(root: Path, packages: tuple[str, ...]) -> dict[str, Path]:
     return found
 
 
-def imports_of(name: str, path: Path) -> Iterator[Import]:
+@functools.cache
+def imports_of(name: str, path: Path) -> tuple[Import, ...]:
     """Every import of the module, also inside functions and for type checkers only."""
+    return tuple(_imports(name, path))
+
+
+def _imports(name: str, path: Path) -> Iterator[Import]:
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):

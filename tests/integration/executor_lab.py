@@ -200,6 +200,9 @@ class ExecutorLab:
                 process.kill()
                 process.wait(10)
         self._consumer.close()
+        # While the broker is there: of a test that failed the lab lives as long as the session,
+        # and a client that is left to the end of the interpreter may never end.
+        del self._producer
 
     def _tail(self) -> str:
         logs = [path.read_text()[-1_500:] for path in self.folder.glob("*.log")]

@@ -123,6 +123,7 @@ class RouterLab(Harness):
                 process.kill()
                 process.wait(10)
         super().close()
+        del self._admin
 
 
 @contextmanager

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -54,6 +56,45 @@ def test_cancel_finds_what_left_the_group_and_what_ignores_sigterm(open_folder: 
     assert not any(alive(pid) for pid in evidence["pids_ended"])  # type: ignore[attr-defined]
     commands = [process.info["cmdline"] for process in psutil.process_iter(["cmdline"])]
     assert ["sleep", seconds] not in commands
+
+
+#: It says which signal it got; the first process runs it, or hears of nothing itself.
+_TOLD = "trap 'touch {0}/told' TERM; touch {0}/$$; while :; do sleep 0.05; done"
+
+
+def _stopped(folder: Path, first: str, grace_seconds: float) -> dict[str, Any]:
+    """The evidence of a cancel of a program that tells its own children; it has one child."""
+    script = f"({_TOLD.format(folder)}) & {first}"
+
+    async def inside() -> dict[str, Any]:
+        async with resources() as opened:
+            attempt = Run(opened, replace(argv("sh", "-c", script), stops_alone=True))
+            attempt.context.stop.grace_seconds = grace_seconds
+            return await attempt.cancelled(lambda: len(pids_in(folder)) == 1)
+
+    evidence = asyncio.run(inside())
+    assert "cancel_unconfirmed" not in evidence
+    assert not any(alive(pid) for pid in evidence["pids_ended"])
+    return evidence
+
+
+def test_a_child_hears_nothing_while_the_first_process_stops_it_and_is_killed_after_the_grace(
+    open_folder: Path,
+) -> None:
+    first = f"trap 'touch {open_folder}/first' TERM; while :; do sleep 0.05; done"
+    evidence = _stopped(open_folder, first, 1.0)
+    assert (open_folder / "first").exists()
+    assert not (open_folder / "told").exists()
+    assert evidence["last_signal"] == "SIGKILL" and evidence["seconds"] >= 1.0
+    assert len(evidence["pids_ended"]) >= 2
+
+
+def test_what_the_first_process_leaves_behind_is_told_at_once(open_folder: Path) -> None:
+    first = "trap 'exit 7' TERM; while :; do sleep 0.05; done"
+    evidence = _stopped(open_folder, first, 2.0)
+    assert (open_folder / "told").exists()
+    # It takes no notice of that, so it is killed in the end.
+    assert evidence["last_signal"] == "SIGKILL"
 
 
 def test_a_program_that_ended_before_the_cancel_has_its_own_end() -> None:

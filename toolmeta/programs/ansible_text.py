@@ -34,6 +34,9 @@ _MOST_TASKS = 1_000
 _MOST_FAILED = 1_000
 #: Of one result.
 _MOST_LINES = 10_000
+_MOST_CHARACTERS = 8 * 1024 * 1024
+#: More than a playbook can be given; text that looks like a recap may have any number.
+_MOST_HOSTS = 50_000
 
 
 class Reading:
@@ -48,6 +51,7 @@ class Reading:
         self.tasks: List[Fields] = []
         #: A result that goes on in the next lines, and what it has so far.
         self._open: List[str] = []
+        self._open_characters = 0
         self._open_event: Fields = {}
         self.results = 0
         self.error = ""
@@ -67,7 +71,9 @@ class Reading:
 
     def _event(self, line: str) -> Fields | None:
         if self._open:
-            self._open.append(line)
+            self._open_characters += len(line)
+            if self._open_characters <= _MOST_CHARACTERS:
+                self._open.append(line)
             if line != "}" and len(self._open) < _MOST_LINES:
                 return None
             event, text = self._open_event, "\n".join(self._open)
@@ -82,7 +88,7 @@ class Reading:
             return self._begun(heading[1], heading[2] or "")
         if self._in_recap:
             counted = _COUNTED.fullmatch(line)
-            if counted is not None:
+            if counted is not None and len(self._recap) < _MOST_HOSTS:
                 counts = dict(zip(COUNTS, map(int, counted.groups()[1:])))
                 self._recap[counted[1]] = counts
                 return {"event": "host", "host": counted[1], **counts}
@@ -116,7 +122,7 @@ class Reading:
         if state not in ("failed", "unreachable"):
             return event
         if text == "{":
-            self._open, self._open_event = [text], event
+            self._open, self._open_characters, self._open_event = [text], 0, event
             return None
         return self._ended(event, text or "")
 

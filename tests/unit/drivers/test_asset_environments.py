@@ -31,7 +31,7 @@ def named(host: str | None = None, assets: list[str] | None = None, **parameters
 
 @pytest.mark.parametrize("tool", registry.load().all(), ids=lambda tool: tool.name)
 def test_every_parameter_that_is_a_target_is_read_as_hosts(tool: Tool) -> None:
-    for name in set(tool.target) - NO_HOSTS:
+    for name in {*tool.target, *tool.targets} - NO_HOSTS:
         shape = tool.parameters.get(name)
         aliases = set(shape.aliases) if shape is not None else set()
         assert {name, *aliases} <= HOST_PARAMETERS

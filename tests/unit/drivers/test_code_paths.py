@@ -32,14 +32,21 @@ EACH = pytest.mark.parametrize(
 SOCKETS = ("engine", "runtime_endpoint")
 
 
-def call(tool: Tool, name: str, path: str, host: str | None = None) -> Invocation:
-    """The example of the tool with this path and no other."""
+def call(
+    tool: Tool, name: str, path: str, host: str | None = None, *, named: object = "/etc/named"
+) -> Invocation:
+    """The example of the tool with this path; those that it cannot do without are in `named`."""
     given = {key: value for key, value in tool.example.parameters.items()
              if key not in tool.run.code_paths}  # fmt: skip
     if name == "dockerfile":
         given = {"object": "image", "command": "build", "context": "/srv/web"}
     if name == "kustomization":
         given = {"command": "apply"}
+    if name == "inventory":
+        del given["hosts"]
+    given |= {
+        other: f"{named}/needed" for other in tool.run.code_paths if tool.parameters[other].required
+    }
     found = bind(tool, {**given, name: f"unix://{path}" if name in SOCKETS else path})
     assert isinstance(found, Invocation), found
     return replace(found, host=host)
@@ -93,7 +100,7 @@ def test_what_is_outside_is_refused_with_the_remedy(
         "/tmp",
         "/etc",
     ):
-        told = refused(call(tool, name, path), str(listening))
+        told = refused(call(tool, name, path, named=listening), str(listening))
         assert told is not None, path
         assert told.startswith(f"{name}: ") and "RUNSTREAM_CONFIG_FOLDERS" in told
 
@@ -101,9 +108,10 @@ def test_what_is_outside_is_refused_with_the_remedy(
 @EACH
 def test_what_is_below_a_named_folder_is_accepted(tool: Tool, name: str, listening: Path) -> None:
     for inside in ("file", "inner", "socket", "inner//./", "absent", "inner/absent"):
-        assert refused(call(tool, name, f"{listening}/{inside}"), str(listening)) is None, inside
+        asked = call(tool, name, f"{listening}/{inside}", named=listening)
+        assert refused(asked, str(listening)) is None, inside
     folders = f"/srv/other, {listening}/"
-    assert refused(call(tool, name, str(listening)), folders) is None
+    assert refused(call(tool, name, str(listening), named=listening), folders) is None
 
 
 @EACH

@@ -70,6 +70,23 @@ def test_a_lock_without_all_names_is_refused_and_the_names_are_said(
     assert fake.asked == [("acme", ["web-01"])]
 
 
+def test_every_host_of_a_list_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeInventory(WEB)
+    hosts = {"hosts": ["db-01", "Web-01.:22", "web-02"]}
+    tokens = {"web-01": 5, "db-01": 6}
+    found = refused(monkeypatch, fake, parameters=hosts, fencing_tokens=tokens)
+    assert found is not None and found.error_class == "lock_names"
+    assert fake.asked == [("acme", ["db-01", "web-01"])]
+
+
+def test_many_hosts_are_not_one_name_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"web-{number}" for number in range(200)]
+    fake = FakeInventory(*({"asset_id": n + 900, "hostname": h} for n, h in enumerate(names)))
+    tokens = dict.fromkeys(names, 5) | {str(n + 900): 5 for n in range(200)}
+    given: dict[str, Any] = {"parameters": {"hosts": names}, "fencing_tokens": tokens}
+    assert refused(monkeypatch, fake, **given) is None
+
+
 def test_a_lock_with_all_names_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = {"web-01": 5, "192.0.2.10": 5, "17": 5}
     assert refused(monkeypatch, FakeInventory(WEB), target="web-01", fencing_tokens=tokens) is None

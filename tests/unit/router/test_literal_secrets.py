@@ -81,10 +81,10 @@ def test_references_and_content_with_references_in_it_are_accepted() -> None:
 def test_every_secret_parameter_is_known_to_be_a_secret_or_content() -> None:
     """A new definition's secret is refused as a literal unless somebody decides otherwise."""
     assert {name for _, name in SECRETS} == {
-        "access_key_id", "access_token", "account_key", "client_key", "connection_string",
-        "hmac_secret",
+        "access_key_id", "access_token", "account_key", "become_password", "client_key",
+        "connection_string", "hmac_secret",
         "password", "password_hash", "sas_token", "secret_access_key", "session_token", "ssh_key",
-        "token", "webhook_url",
+        "token", "vault_password", "webhook_url",
     }  # fmt: skip
 
 
