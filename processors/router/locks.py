@@ -103,9 +103,11 @@ def _ask(
     if container is not None and container in needs.too_many:
         raise TooManyLocks(needs.too_many[container])
     wanted = dict.fromkeys(missing)
-    if container is not None and spec.references:
+    if container is not None:
         items = execution.steps[container].items or []
-        wanted |= dict.fromkeys(_of_items(decision, items, spec, context or {}))
+        for one in (spec, spec.compensate):
+            if one is not None and one.locks and one.references:
+                wanted |= dict.fromkeys(_of_items(decision, items, one, context or {}))
     if needs.planned is None:
         needs.planned = dict.fromkeys(planned(execution.plan.roots))
     wanted |= needs.planned

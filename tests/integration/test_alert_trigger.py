@@ -104,6 +104,7 @@ def started(lab: RouterLab) -> list[dict[str, Any]]:
     return [one["data"] for one in events if one["type"] == "execution.accepted"]
 
 
+@pytest.mark.timeout(300)
 def test_an_alert_starts_a_procedure_once_though_it_is_repeated_and_the_matcher_dies(
     lab: RouterLab, capsys: Capture
 ) -> None:
@@ -178,6 +179,7 @@ def matched(lab: RouterLab, offset: int) -> bytes:
     return orjson.dumps(told)
 
 
+@pytest.mark.timeout(300)
 def test_a_storm_while_the_router_is_down_and_matchers_come_and_go(
     lab: RouterLab, capsys: Capture
 ) -> None:

@@ -296,3 +296,16 @@ def test_what_is_not_a_lock_message_is_a_dead_letter() -> None:
     assert [name for name, _, _ in simulation.dead] == (
         [topics.LOCK_COMMANDS.dlq] * 4 + [topics.LOCK_GRANTS.dlq] * 4
     )
+
+
+def test_what_undoes_each_item_is_locked_with_the_first_of_them() -> None:
+    """Or the undoing would wait for others while the plan holds what they wait for."""
+    simulation = Simulation()
+    undo = {"tool": "change", "parameters": {"host": "{{ item }}"}}
+    step = {
+        "id": "a", "tool": "change", "parameters": {"host": "web-01"},
+        "for_each": ["web-02", "web-03"], "compensate": undo,
+    }  # fmt: skip
+    simulation.submit({"steps": [step]})
+    keeper = simulation.hosted.keeper.keeper
+    assert {asset for _, asset in keeper.holders} == {"web-01", "web-02", "web-03"}
