@@ -17,8 +17,10 @@ from confluent_kafka import Consumer, TopicPartition
 
 from devstack.stack import LocalStack
 from streams.procedures import ProcedureRecord
+from streams.schedules import ApplySchedule, Schedule
 from streams.schemas import FILES
-from streams.topics import PROCEDURES, TOPICS, Topic
+from streams.topics import PROCEDURES, SCHEDULE_COMMANDS, TOPICS, TRIGGER_COMMANDS, Topic
+from streams.triggers import ApplyTrigger, Trigger
 from tests import node_kit
 from tests.brokers import client_options
 from tests.harness import Harness
@@ -147,6 +149,13 @@ def test_what_is_written_is_valid_for_what_is_published(
     procedure = ProcedureRecord(tenant="default", name=name, version="1", plan=plan)
     value = orjson.dumps(procedure.model_dump())
     harness.produce(value, f"default/{procedure.name}".encode(), PROCEDURES.name)
+    schedule = Schedule(name=name, procedure=name, cron="0 3 * * *")
+    trigger = Trigger(name=name, procedure=name, topic="alerts")
+    for topic, command in (
+        (SCHEDULE_COMMANDS, ApplySchedule(name=name, schedule=schedule)),
+        (TRIGGER_COMMANDS, ApplyTrigger(name=name, trigger=trigger)),
+    ):
+        harness.produce(command.model_dump_json().encode(), f"default/{name}".encode(), topic.name)
     harness.flush()
     keys["a procedure"] = uuid.uuid4().hex
     request = {"procedure": procedure.name, "version": "1", "inputs": {"n": 2}}
