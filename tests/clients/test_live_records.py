@@ -151,11 +151,11 @@ def test_what_is_written_is_valid_for_what_is_published(
     harness.produce(value, f"default/{procedure.name}".encode(), PROCEDURES.name)
     schedule = Schedule(name=name, procedure=name, cron="0 3 * * *")
     trigger = Trigger(name=name, procedure=name, topic="alerts")
-    for topic, command in (
+    for topic, told in (
         (SCHEDULE_COMMANDS, ApplySchedule(name=name, schedule=schedule)),
         (TRIGGER_COMMANDS, ApplyTrigger(name=name, trigger=trigger)),
     ):
-        harness.produce(command.model_dump_json().encode(), f"default/{name}".encode(), topic.name)
+        harness.produce(told.model_dump_json().encode(), f"default/{name}".encode(), topic.name)
     harness.flush()
     keys["a procedure"] = uuid.uuid4().hex
     request = {"procedure": procedure.name, "version": "1", "inputs": {"n": 2}}
