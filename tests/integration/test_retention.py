@@ -25,6 +25,7 @@ from sinks.migrate import migrate
 from sinks.postgres import Batch, Database
 from sinks.retention_schedule import RetentionThread
 from streams.ids import mint_execution_id
+from tests.stack_environment import without_stack
 from tests.unit.console.chains import chained
 from tests.unit.sinks.stories import Story, decoded, troubled
 
@@ -98,10 +99,12 @@ def content(dsn: str) -> dict[str, list[tuple[Any, ...]]]:
 
 
 @pytest.fixture
-def tables(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def tables(database: str) -> Iterator[str]:
+    """A database whose events nobody has signed, and no stack whose keys would be asked about."""
     migrate(database)
-    monkeypatch.setenv("DATABASE_URL", database)
-    yield database
+    with without_stack(), pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DATABASE_URL", database)
+        yield database
 
 
 def test_each_class_goes_at_its_age_and_living_executions_stay(
