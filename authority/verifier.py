@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from authority.identity import Forged, Signer, Vouched
-from authority.keys import TrustedKey
+from authority.keys import Role, TrustedKey
 from authority.tokens import Token, covers, parts, verify
 from authority.trust import TrustedKeys
 
@@ -161,23 +161,21 @@ def as_signer(found: Proof | Forged | None) -> Signer | Forged | None:
 
 def refuse_command(found: Proof | Forged | None) -> str | None:
     """Why a command or a cancel is not the router's, or None."""
-    if found is None:
-        return "it is not signed"
-    if isinstance(found, Forged):
-        return found.message
-    if found.key.use.role != "router":
-        return f"the key {found.key.kid} is not that of a router"
-    return None
+    return _refuse_role(found, "router")
 
 
 def refuse_match(found: Proof | Forged | None) -> str | None:
     """Why a match is not that of a matcher, or None."""
+    return _refuse_role(found, "matcher")
+
+
+def _refuse_role(found: Proof | Forged | None, role: Role) -> str | None:
     if found is None:
         return "it is not signed"
     if isinstance(found, Forged):
         return found.message
-    if found.key.use.role != "matcher":
-        return f"the key {found.key.kid} is not that of a matcher"
+    if found.key.use.role != role:
+        return f"the key {found.key.kid} is not that of a {role}"
     return None
 
 

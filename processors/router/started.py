@@ -13,14 +13,13 @@ from streams.started import StartedBy
 
 def not_started(outcome: RequestDecision, value: bytes | None) -> StartEnded | None:
     """What to say of a request that a router signed and that starts nothing."""
-    origin = origin_of(value)
     if isinstance(outcome, Refuse):
         why = outcome.data.message
-        return _told(origin, outcome.tenant, outcome.execution_id, "rejected", why)
+        return _told(origin_of(value), outcome.tenant, outcome.execution_id, "rejected", why)
     if isinstance(outcome, Repeat):
         known = outcome.known
         why = f"this moment was run by {known.id}"
-        return _told(origin, known.tenant, known.id, "duplicate", why)
+        return _told(origin_of(value), known.tenant, known.id, "duplicate", why)
     return None
 
 
