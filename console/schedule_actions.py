@@ -160,12 +160,7 @@ def backfill(
 def _moments_of(state: ScheduleState, begin: float, end: float, most: int) -> list[float]:
     from processors.schedules.moments import Wrong, timing
 
-    found: list[float] = []
     times = None if state.schedule is None else timing(state.schedule, state.tenant)
     if times is None or isinstance(times, Wrong):
-        return found
-    moment = times.after(begin - 0.001)
-    while moment is not None and moment <= end and len(found) < most:
-        found.append(moment)
-        moment = times.after(moment)
-    return found
+        return []
+    return times.between(begin, end, most)

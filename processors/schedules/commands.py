@@ -133,16 +133,12 @@ def _backfill(known: Known, command: BackfillSchedule, decision: Decision) -> Kn
         )
     if len(state.backfills) >= MAX_BACKFILLS:
         return Fault("conflict", f"{MAX_BACKFILLS} backfills of {state.name} are not done yet")
-    moments = 0
-    moment = known.timing.after(begin - 0.001)
-    while moment is not None and moment <= end:
-        moments += 1
-        if moments > MAX_BACKFILL:
-            return Fault(
-                "invalid",
-                f"begin: the range has more than {MAX_BACKFILL} moments; take a shorter one",
-            )
-        moment = known.timing.after(moment)
+    moments = known.timing.between(begin, end, MAX_BACKFILL + 1)
+    if len(moments) > MAX_BACKFILL:
+        return Fault(
+            "invalid",
+            f"begin: the range has more than {MAX_BACKFILL} moments; take a shorter one",
+        )
     if not moments:
         return Fault("invalid", f"begin: {state.name} has no moment in this range")
     state.backfills.append(Backfill(begin, end, begin - 0.001))

@@ -66,6 +66,15 @@ class Timing:
             return None
         return found
 
+    def between(self, begin: float, end: float, most: int) -> list[float]:
+        """The first moments from `begin` to `end`, both included; no more than `most`."""
+        found: list[float] = []
+        moment = self.after(begin - 0.001)
+        while moment is not None and moment <= end and len(found) < most:
+            found.append(moment)
+            moment = self.after(moment)
+        return found
+
     def last(self, after: float, until: float) -> float | None:
         """The last moment that is later than `after` and not later than `until`."""
         found = self.after(after)
