@@ -306,6 +306,20 @@ class ProjectorSettings(CommonSettings):
     """The progress projector."""
 
 
+class ApiSettings(DatabaseSettings):
+    """The HTTP API and the console."""
+
+    api_host: str = Field(
+        default="127.0.0.1",
+        description="address that the API is bound to; anything but loopback belongs behind TLS",
+    )
+    api_port: int = Field(default=8700, ge=0, le=65535, description="0 takes a free one")
+    policy: str | None = Field(
+        default=None,
+        description="the same file as the routers': it says who may read what (docs/policy.md)",
+    )
+
+
 class MatcherSettings(CommonSettings, GroupSettings):
     """The matcher of triggers."""
 
@@ -324,6 +338,7 @@ _EVERY: tuple[type[CommonSettings], ...] = (
     SinkSettings,
     ProjectorSettings,
     MatcherSettings,
+    ApiSettings,
 )
 
 

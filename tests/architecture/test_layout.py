@@ -24,6 +24,9 @@ PACKAGES = (
     "runtime",
     "devstack",
     "console",
+    "reading",
+    "api",
+    "web",
 )
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 #: A log line, a document or a metric may spell a topic; the registry is where it is named.
