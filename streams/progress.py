@@ -90,6 +90,13 @@ class StepState(BaseModel):
     waited_seconds: float | None = Field(
         default=None, description="since its start, for every reason together; null where 0"
     )
+    held_seconds: float | None = Field(
+        default=None,
+        description="of these, for what others have: a lock, an executor, the target or a rate",
+    )
+    children: int = Field(
+        default=0, description="the steps within it: the items of `for_each`, or those of a block"
+    )
     wait: WaitState | None = None
     eta_seconds: float | None = Field(
         default=None, description="until its end, while it is under way; waits for people aside"
