@@ -271,8 +271,12 @@ def test_pause_and_resume_hold_over_a_restart(lab: Lab) -> None:
 def test_the_api_commands_on_behalf_of_a_person_and_of_nobody_else(lab: Lab) -> None:
     assert lab.apply() is None
     lab.authority.signed = Proof(PrivateKey.generate(KeyUse(role="api")).trusted, 2)
-    of_ops = {"on_behalf_of": {"key": "kid"}}
-    for said in ({}, {"on_behalf_of": {"key": "unknown"}}, {"actor": "eve", **of_ops}):
+    of_ops: dict[str, Any] = {"on_behalf_of": {"key": "kid"}}
+    for said in (
+        dict[str, Any](),
+        {"on_behalf_of": {"key": "unknown"}},
+        {"actor": "eve", **of_ops},
+    ):
         fault = lab.say("pause", **said)
         assert fault is not None and fault.error_class == "not_authentic"
     assert lab.say("pause", **of_ops) is None
