@@ -23,7 +23,7 @@ _HELD: Final = """
 SELECT asset, execution_id::text, step, acquired_at FROM execution.execution_locks
 WHERE tenant = %(reader_tenant)s AND asset = ANY(%(assets)s)
 """
-#: The steps that wait for a lock say so in their reason; of an execution the one that waits longest.
+#: Of an execution the step that waits longest.
 _WAIT: Final = """
 SELECT DISTINCT ON (execution_id) execution_id::text, step, updated_at
 FROM execution.execution_steps
