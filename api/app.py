@@ -10,9 +10,28 @@ from fastapi import APIRouter, FastAPI
 
 from api import database, problems
 from api.parts import Parts
+from api.routes import (
+    approvals,
+    catalogue,
+    dead_letters,
+    executions,
+    starters,
+    statistics,
+    steps,
+    system,
+)
 
 #: Every router of the API, with all paths below /v1.
-ROUTERS: Final[tuple[APIRouter, ...]] = ()
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    executions.router,
+    steps.router,
+    approvals.router,
+    statistics.router,
+    dead_letters.router,
+    catalogue.router,
+    starters.router,
+    system.router,
+)
 
 
 def create(parts: Parts | None, pages: Iterable[APIRouter] = ()) -> FastAPI:
