@@ -43,6 +43,7 @@ from runtime.health import Health
 from runtime.kafka import clients
 from runtime.kafka.broker_clock import BrokerClock
 from runtime.kafka.cluster import cluster_id
+from runtime.kafka.commit_counts import CommitCounts
 from runtime.kafka.dead_letters import count_from_zero
 from runtime.kafka.processor import Processor
 from runtime.logs import Log
@@ -107,6 +108,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     count_from_zero((topic.name for topic in SOURCES), _ERROR_CLASSES)
     group = f"{settings.topic_prefix}runstream-router"
     broker_clock = BrokerClock()
+    counts = CommitCounts()
     keys = _keys(settings, log, lambda: clock.now() - broker_clock.ahead_seconds)
     remembered = settings.dedup_hours * 3_600
     authentication = Signatures(keys.verifier, Window.within(remembered))
@@ -135,7 +137,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
         # A partition is made anew after an abort, or before its first batch.
         signed.clear()
         store = StateStore(remembered)
-        writer = Writer(settings.topic_prefix, group, signed)
+        writer = Writer(settings.topic_prefix, group, signed, counts)
         router = RouterPartition(
             number=number,
             count=ROUTER_PARTITIONS,
@@ -156,7 +158,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
             ),
             authentication=authentication,
         )
-        triggers = TriggersPartition(number, settings.topic_prefix, authority, signed.add)
+        triggers = TriggersPartition(number, settings.topic_prefix, authority, signed.add, counts)
         schedules = SchedulesPartition(
             number,
             ROUTER_PARTITIONS,
@@ -164,8 +166,9 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
             signed.add,
             lambda: secrets.randbits(42),
             router.suspended,
+            counts,
         )
-        return Hosted(router, KeeperPartition(number), (schedules, triggers))
+        return Hosted(router, KeeperPartition(number, counts=counts), (schedules, triggers))
 
     processor = Processor(
         settings=settings,
@@ -178,6 +181,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
         local=(LOCK_COMMANDS, LOCK_GRANTS),
         split=partial(_reports, clients.topic_name(settings, REPORTS)),
         broker_clock=broker_clock,
+        counts=counts,
     )
     _ACTIVE.set_function(lambda: sum(len(here.store.living) for here in partitions(processor)))
     _HELD.set_function(lambda: sum(len(here.keeper.keeper.holders) for here in _hosted(processor)))

@@ -77,9 +77,9 @@ class Signatures:
         return found.signed_at
 
 
-def count_forged(action: str) -> None:
-    """Count a record whose signature is refused."""
-    _FORGED.labels(_RECORDS.get(action, "control")).inc()
+def forged_series(action: str) -> Counter:
+    """What counts records whose signature is refused."""
+    return _FORGED.labels(_RECORDS.get(action, "control"))
 
 
 def domain_of(known: Execution | DedupEntry, name: str) -> str | None:

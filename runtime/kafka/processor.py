@@ -23,6 +23,7 @@ from runtime import clock
 from runtime.health import Health
 from runtime.kafka import clients
 from runtime.kafka.broker_clock import BrokerClock
+from runtime.kafka.commit_counts import CommitCounts
 from runtime.kafka.crashes import BATCH_RECORDS, Crashes
 from runtime.kafka.deciding import Deciding
 from runtime.kafka.dlq_limit import DlqLimit, DlqLimitReached
@@ -72,6 +73,8 @@ class Processor:
     limit: DlqLimit = field(default_factory=DlqLimit)
     #: Measures the broker's time by the records of each transaction.
     broker_clock: BrokerClock | None = None
+    #: What its partitions count of their decisions.
+    counts: CommitCounts = field(default_factory=CommitCounts)
     _deciding: Deciding | None = None
     _survived: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     #: Partitions that were assigned and are not restored yet.
@@ -132,12 +135,15 @@ class Processor:
             self.limit,
             Crashes(consumer, transactions, self._survived),
             frozenset(topic.name for topic in self.local),
+            self.counts,
         )
         self._is_member, self._idle_since, self._trouble = False, None, None
         self._assigned.clear()
         try:
             if not transactions.open():
                 raise KafkaException(transactions.last_error)
+            if not self.counts.settle(consumer):
+                self.log.warning("a transaction of unknown outcome is not counted")
             if self.broker_clock is not None:
                 # By a topic that this process may write, and not by a changelog: a compacted topic
                 # refuses a record without a key.
@@ -257,6 +263,7 @@ class Processor:
     def _close(self, deciding: Deciding) -> None:
         """Leave the group and drop the producer with whatever it had open."""
         self._deciding = None
+        self.counts.discard()
         deciding.revoked()
         deciding.transactions.close()
         try:
