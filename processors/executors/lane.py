@@ -27,6 +27,7 @@ from runtime.kafka import clients
 from runtime.kafka.broker_clock import BrokerClock
 from runtime.kafka.dead_letters import WRITTEN
 from runtime.kafka.dlq_limit import DlqLimit, DlqLimitReached
+from runtime.kafka.lag import ConsumerLag
 from runtime.kafka.offsets import Notes, Offsets
 from runtime.kafka.outage import CONFIGURATION, MOVED, PASSING, Outage, reason
 from runtime.kafka.outcome import Outcome
@@ -94,6 +95,7 @@ class Lane(threading.Thread):
         self._clock = BrokerClock()
         self._outage = Outage(parts.kafka, self.name)
         self._limit = DlqLimit()
+        self._lag = ConsumerLag(self._group, settings.topic_prefix)
         self._transactions = Transactions(
             clients.transactional(
                 settings,
@@ -133,6 +135,7 @@ class Lane(threading.Thread):
         try:
             self._open(consumer)
             while not self._parts.stop.is_set():
+                self._lag.sample(consumer.client, consumer.waiting())
                 if not self._parts.control_loaded.wait(_POLL_SECONDS):
                     consumer.keep_alive()
                     self._probe(consumer)

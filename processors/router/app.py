@@ -13,7 +13,7 @@ from typing import Final
 
 from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
-from prometheus_client import Gauge
+from prometheus_client import REGISTRY, Gauge
 
 from authority import process
 from authority.identity import Forged, Signer
@@ -25,6 +25,7 @@ from processors.command_authority import CommandAuthority
 from processors.locks.partition import KeeperPartition
 from processors.router.authentication import Signatures
 from processors.router.hosting import Hosted
+from processors.router.living_metrics import LivingCollector
 from processors.router.partition import RouterPartition
 from processors.router.plan_cache import PlanCache
 from processors.router.procedure_topic import ProcedureTopic
@@ -69,7 +70,6 @@ from toolmeta import own_tools, registry
 from toolmeta.definitions import CatalogueError
 from toolmeta.registry import Registry
 
-_ACTIVE = Gauge("runstream_executions_active", "Executions that have not ended")
 _HELD = Gauge("runstream_locks_held", "Assets that are locked")
 _WANTED = Gauge("runstream_locks_wanted", "Assets for which executions wait")
 
@@ -183,7 +183,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
         broker_clock=broker_clock,
         counts=counts,
     )
-    _ACTIVE.set_function(lambda: sum(len(here.store.living) for here in partitions(processor)))
+    REGISTRY.register(LivingCollector(lambda: list(partitions(processor))))
     _HELD.set_function(lambda: sum(len(here.keeper.keeper.holders) for here in _hosted(processor)))
     _WANTED.set_function(lambda: sum(len(here.keeper.keeper.queues) for here in _hosted(processor)))
     watcher = threading.Thread(

@@ -27,6 +27,7 @@ from runtime.kafka.commit_counts import CommitCounts
 from runtime.kafka.crashes import BATCH_RECORDS, Crashes
 from runtime.kafka.deciding import Deciding
 from runtime.kafka.dlq_limit import DlqLimit, DlqLimitReached
+from runtime.kafka.lag import ConsumerLag
 from runtime.kafka.outage import CONFIGURATION, PASSING, Outage, reason
 from runtime.kafka.partition import DecisionError, Output, Partition
 from runtime.kafka.parts import Split, parts_of
@@ -83,6 +84,11 @@ class Processor:
     _committed_at: float = 0.0
     _idle_since: float | None = None
     _trouble: KafkaError | None = None
+    _lag: ConsumerLag = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Its lag is shown from the first batch on."""
+        self._lag = ConsumerLag(self.group, self.settings.topic_prefix)
 
     @property
     def partitions(self) -> dict[int, Partition]:
@@ -169,6 +175,7 @@ class Processor:
         if deciding.offsets and clock.monotonic() - self._committed_at > LAZY_COMMIT_SECONDS:
             self._commit_lazily(deciding)
         deciding.crashes.settle()
+        self._lag.sample(deciding.consumer)
         self._report(batch, deciding, outage)
 
     def _report(self, batch: list[Message], deciding: Deciding, outage: Outage) -> None:
