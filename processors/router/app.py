@@ -45,7 +45,7 @@ from runtime.kafka import clients
 from runtime.kafka.broker_clock import BrokerClock
 from runtime.kafka.cluster import cluster_id
 from runtime.kafka.commit_counts import CommitCounts
-from runtime.kafka.dead_letters import count_from_zero
+from runtime.kafka.dead_letters import RETRIES_EXHAUSTED, count_from_zero
 from runtime.kafka.processor import Processor
 from runtime.logs import Log
 from runtime.settings import RouterSettings, SettingsError
@@ -63,6 +63,7 @@ from streams.topics import (
     ROUTER_STATE,
     SCHEDULE_COMMANDS,
     SCHEDULES_STATE,
+    STEPS,
     TRIGGER_COMMANDS,
     TRIGGERS_STATE,
 )
@@ -106,6 +107,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     plans = PlanCache(tools)
     policies = _policies(settings, tools, log)
     count_from_zero((topic.name for topic in SOURCES), _ERROR_CLASSES)
+    count_from_zero((topic.name for topic in STEPS.values()), (RETRIES_EXHAUSTED,))
     group = f"{settings.topic_prefix}runstream-router"
     broker_clock = BrokerClock()
     counts = CommitCounts()

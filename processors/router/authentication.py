@@ -24,6 +24,8 @@ _FORGED: Final = Counter(
 _RECORDS: Final = {
     "request": "request", "report": "report", "command": "command", "cancel_step": "cancel",
 }  # fmt: skip
+for _record in (*_RECORDS.values(), "control"):
+    _FORGED.labels(_record)
 
 
 class Authentication(Protocol):

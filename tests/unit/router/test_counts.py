@@ -138,8 +138,8 @@ def test_what_waits_runs_and_is_late_is_shown_until_it_ends() -> None:
 def test_an_execution_whose_timers_failed_or_that_outlives_its_limit_is_stuck() -> None:
     simulation = Simulation()
     simulation.submit({"steps": [{"tool": "noop"}], **FAST})
-    simulation.partition.suspended.update(simulation.partition.store.living)
     simulation.report("started", simulation.take())
+    simulation.partition.suspended.update(simulation.partition.store.living)
     assert living(simulation).stuck == {"timer_failed": 1}
     simulation.now += FAST_TIMEOUT + 200
     assert living(simulation).stuck == {"timer_failed": 1, "overdue": 1}
