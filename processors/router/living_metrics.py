@@ -17,7 +17,7 @@ from streams.topics import DOMAINS
 
 #: Every step of every living execution is looked at, which takes a moment where there are many:
 #: whoever asks more often gets what was found before.
-FRESH_SECONDS: Final = 2.0
+FRESH_SECONDS: Final = 5.0
 
 
 class LivingCollector(Collector):

@@ -84,11 +84,6 @@ class Processor:
     _committed_at: float = 0.0
     _idle_since: float | None = None
     _trouble: KafkaError | None = None
-    _lag: ConsumerLag = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Its lag is shown from the first batch on."""
-        self._lag = ConsumerLag(self.group, self.settings.topic_prefix)
 
     @property
     def partitions(self) -> dict[int, Partition]:
@@ -156,8 +151,10 @@ class Processor:
                 transactions.measure_clock(clients.topic_name(self.settings, self.sources[-1]))
             names = [clients.topic_name(self.settings, topic) for topic in self.sources]
             consumer.subscribe(names, on_assign=self._on_assign, on_revoke=self._on_revoke)
+            lag = ConsumerLag(self.group, self.settings.topic_prefix)
             while not stop.is_set():
                 self._run_batch(self._deciding, outage)
+                lag.sample(consumer)
             self._commit_lazily(self._deciding)
             self._deciding.crashes.settle(now=True)
         finally:
@@ -175,7 +172,6 @@ class Processor:
         if deciding.offsets and clock.monotonic() - self._committed_at > LAZY_COMMIT_SECONDS:
             self._commit_lazily(deciding)
         deciding.crashes.settle()
-        self._lag.sample(deciding.consumer)
         self._report(batch, deciding, outage)
 
     def _report(self, batch: list[Message], deciding: Deciding, outage: Outage) -> None:
