@@ -65,7 +65,7 @@ def _declared(*extras: str) -> set[str]:
 
 def _imported() -> dict[str, set[str]]:
     """The modules of ours that import each distribution."""
-    own = {*PACKAGES, "bench", "demo", "tests"}
+    own = {*PACKAGES, "bench", "demo", "deploy", "tests"}
     distributions = packages_distributions()
     found: dict[str, set[str]] = {}
     for name, path in modules(ROOT, tuple(sorted(own))).items():
