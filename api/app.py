@@ -16,6 +16,7 @@ from api.routes import (
     control,
     dead_letters,
     executions,
+    redriving,
     starters,
     statistics,
     steps,
@@ -27,6 +28,7 @@ from api.routes import (
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     submission.router,
     control.router,
+    redriving.router,
     executions.router,
     steps.router,
     approvals.router,
