@@ -17,6 +17,7 @@ from api.routes import (
     dead_letters,
     executions,
     redriving,
+    starter_control,
     starters,
     statistics,
     steps,
@@ -36,6 +37,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     dead_letters.router,
     catalogue.router,
     starters.router,
+    starter_control.router,
     system.router,
 )
 
