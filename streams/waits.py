@@ -35,7 +35,7 @@ class Wait(NamedTuple):
 
 
 #: Statuses in which a step, or an execution, waits: in any other it has no wait.
-_STEP_WAITS: Final = frozenset({"waiting", "needs_attention"})
+STEP_WAITS: Final = frozenset({"waiting", "needs_attention"})
 _NAMED: Final = {1: "one person"}
 
 
@@ -44,7 +44,7 @@ def step_wait(before: Wait | None, event: Event, status: str) -> Wait | None:
 
     A new message for the same reason does not begin another wait.
     """
-    if status not in _STEP_WAITS:
+    if status not in STEP_WAITS:
         return None
     return _going_on(before, _begun(event))
 

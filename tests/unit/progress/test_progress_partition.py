@@ -8,14 +8,14 @@ from processors.progress import partition as module
 from processors.progress import records
 from processors.progress.fold import fold
 from processors.progress.partition import SPACING, PartitionState
-from processors.progress.records import OFFSET, STATE, StateBuilder, record
+from processors.progress.records import OFFSET, STATE, Record, StateBuilder, record
 from processors.progress.snapshot import snapshot
-from streams.envelope import Headers, header
+from streams.envelope import header
 from streams.events import Event
 from streams.progress import ProgressSnapshot
 from tests.unit.progress.histories import EXECUTION, START, Log, histories
 
-Published = list[tuple[bytes, bytes, Headers]]
+Published = list[Record]
 
 
 def process(state: PartitionState, offset: int, event: Event) -> None:
@@ -26,13 +26,14 @@ def process(state: PartitionState, offset: int, event: Event) -> None:
 def publish(state: PartitionState, monotonic: float, to: Published) -> None:
     due = state.due(monotonic, 100)
     low = state.low_water()
-    to.extend(record(progress, state.stream_time, low) for progress in due)
-    state.published(due, monotonic)
+    made = [record(progress, state.stream_time, low) for progress in due]
+    to.extend(made)
+    state.published([one.progress for one in made], monotonic)
 
 
 def restored(published: Published) -> PartitionState:
     restoring = StateBuilder()
-    for key, value, headers in published:
+    for key, value, headers, _ in published:
         restoring.add(key, value, list(headers))
     assert restoring.damaged == []
     return restoring.state()
@@ -118,7 +119,7 @@ def test_ended_executions_of_a_whole_topic_do_not_fill_the_memory(
     for offset, event in enumerate(log.events):
         process(state, offset, event)
     publish(state, 1.0, out)
-    ((_, value, headers),) = out
+    ((_, value, headers, _),) = out
     restoring = StateBuilder()
     for number in range(200):
         restoring.add(b"%032x" % number, value, list(headers))
@@ -168,9 +169,9 @@ def test_killed_anywhere_and_restored_the_last_snapshot_is_the_same(
     assert whole is not None
     last = ProgressSnapshot.model_validate_json(out[-1][1])
     assert last == ProgressSnapshot.model_validate_json(snapshot(whole, START).model_dump_json())
-    percents = [ProgressSnapshot.model_validate_json(value).percent for _, value, _ in out]
+    percents = [ProgressSnapshot.model_validate_json(value).percent for _, value, _, _ in out]
     assert percents == sorted(percents)
-    assert {key for key, _, _ in out} == {EXECUTION.encode()}
+    assert {key for key, *_ in out} == {EXECUTION.encode()}
 
 
 def test_a_damaged_record_is_named_and_the_others_are_restored() -> None:
@@ -181,7 +182,7 @@ def test_a_damaged_record_is_named_and_the_others_are_restored() -> None:
     restoring = StateBuilder()
     restoring.add(b"other", b"{}", [(STATE, b"[]")])
     restoring.add(b"third", b"no json", [])
-    for key, value, headers in out:
+    for key, value, headers, _ in out:
         restoring.add(key, value, list(headers))
     assert [text.split(":")[0] for text in restoring.damaged] == ["other", "third"]
     assert set(restoring.state().live) == {EXECUTION}
