@@ -44,10 +44,9 @@ from streams.payloads import (
 )
 from streams.payloads import StepProgress as ProgressReport
 from streams.timestamps import unix
-from streams.waits import STEP_WAITS, Wait, execution_wait, step_wait
+from streams.waits import MESSAGE_LENGTH, STEP_WAITS, Wait, execution_wait, step_wait
 
 DONE: Final = 1000
-_MESSAGE_LENGTH: Final = 200
 #: Statuses in which the execution waits for a person, and its time limit with it.
 _CLOCK_STOPS: Final = frozenset({"paused", "needs_attention"})
 
@@ -289,4 +288,4 @@ def _message(data: Payload) -> str | None:
             text = f"undone by {data.by}"
         case _:
             return None
-    return text[:_MESSAGE_LENGTH] if text else None
+    return text[:MESSAGE_LENGTH] if text else None

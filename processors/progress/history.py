@@ -14,15 +14,13 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final, NamedTuple
 
-from processors.progress.state import Progress
+from processors.progress.state import STEPS_SHOWN, Progress
 from streams.progress import ProgressSnapshot
 
 #: Names of each kind that are remembered.
 MOST_NAMES: Final = 50_000
 #: Durations that count: an older one weighs less with each that follows it.
 WINDOW: Final = 64
-#: The steps of an execution that teach: those that a snapshot shows.
-STEPS_SHOWN: Final = 200
 #: What is shorter counts as this: the logarithm of 0 is none.
 SHORTEST: Final = 0.001
 

@@ -14,10 +14,10 @@ from typing import Any, Final, NamedTuple
 
 from processors.progress.fold import DONE
 from processors.progress.forecast import Forecast, StepForecast, forecast
-from processors.progress.history import STEPS_SHOWN, DurationHistory
+from processors.progress.history import DurationHistory
 from processors.progress.limits import of_execution, of_step
 from processors.progress.lognormal import shown
-from processors.progress.state import Progress, StepProgress
+from processors.progress.state import STEPS_SHOWN, Progress, StepProgress
 from streams.lifecycle import STEP_ENDED
 from streams.progress import ProgressSnapshot
 from streams.timestamps import iso

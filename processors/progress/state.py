@@ -19,6 +19,8 @@ from streams.waits import WAIT_REASONS, Wait
 #: of any other what it held counts as a gap.
 _LAYOUT: Final = 3
 _READ: Final = (2, _LAYOUT)
+#: The steps that a snapshot shows.
+STEPS_SHOWN: Final = 200
 _LATER: Final = (None, None, 0.0, None, None)
 _GRAPH: Final = 10
 
@@ -58,6 +60,7 @@ HELD_BACK: Final = frozenset(
     {"lock", "no_executor", "rate_limit", "target_limit", "needs_attention"}
 )
 _STEP_DEFAULTS: Final = tuple(StepProgress._field_defaults.values())
+_MESSAGE: Final = StepProgress._fields.index("message")
 _WAIT: Final = StepProgress._fields.index("wait")
 
 
@@ -150,7 +153,10 @@ def pack(progress: Progress) -> bytes:
     changing += [progress.percent, progress.started_at, progress.ended_at]
     changing += [progress.breached, progress.finally_at, progress.paused_at]
     changing += [progress.paused_seconds, _packed_wait(progress.wait), progress.waited]
-    steps = [_packed_step(step, state) for step, state in progress.steps.items()]
+    steps = [
+        _packed_step(step, state, number < STEPS_SHOWN)
+        for number, (step, state) in enumerate(progress.steps.items())
+    ]
     return orjson.dumps([_LAYOUT, given, changing, list(progress.durations), steps])
 
 
@@ -189,11 +195,16 @@ def unpack(raw: bytes) -> Progress:
         raise ValueError(f"progress state cannot be read: {error}") from None
 
 
-def _packed_step(step: str, state: StepProgress) -> list[Any]:
-    """Without the values at its end that are the defaults: most steps have not begun, or ended."""
+def _packed_step(step: str, state: StepProgress, shown: bool) -> list[Any]:
+    """Without the values at its end that are the defaults: most steps have not begun, or ended.
+
+    What is never shown needs no message.
+    """
     packed: list[Any] = [step, *state]
+    if not shown:
+        packed[1 + _MESSAGE] = None
     if state.wait is not None:
-        packed[1 + _WAIT] = _packed_wait(state.wait)
+        packed[1 + _WAIT] = _packed_wait(state.wait if shown else state.wait._replace(message=""))
     for default in reversed(_STEP_DEFAULTS):
         if packed[-1] != default:
             break
