@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from prometheus_client import Gauge
 
-from runtime import environment, health, logs, settings
+from runtime import environment, health, logs, settings, tracing
 
 S = TypeVar("S", bound=settings.CommonSettings)
 
@@ -41,6 +41,7 @@ def run(app: str, model: type[S], parts: tuple[str, ...], body: Body[S]) -> int:
     environment.forbid_reading()
     try:
         log = logs.configure(loaded, app)
+        tracing.begin(loaded, app, log)
     except settings.SettingsError as error:
         print(f"runstream {app}: {error}", file=sys.stderr)
         return 2
@@ -75,6 +76,7 @@ def run(app: str, model: type[S], parts: tuple[str, ...], body: Body[S]) -> int:
         log.exception("stopped by an error")
         return 1
     finally:
+        tracing.end(loaded.drain_seconds)
         if server is not None:
             server.shutdown()
     log.info("stopped")
