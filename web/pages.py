@@ -1,0 +1,12 @@
+"""Pages: every router of the console, for the application of the API."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import APIRouter
+
+from web import static_files
+from web.routes.entrance import entrance
+
+ROUTERS: Final[tuple[APIRouter, ...]] = (static_files.router, entrance)
