@@ -8,5 +8,6 @@ from fastapi import APIRouter
 
 from web import static_files
 from web.routes.entrance import entrance
+from web.routes.executions import executions
 
-ROUTERS: Final[tuple[APIRouter, ...]] = (static_files.router, entrance)
+ROUTERS: Final[tuple[APIRouter, ...]] = (static_files.router, entrance, executions)

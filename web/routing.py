@@ -52,7 +52,9 @@ class PageRoute(APIRoute):
 
 def router() -> APIRouter:
     """A router for pages: none of them stands in the description of the API."""
-    return APIRouter(route_class=PageRoute, include_in_schema=False, default_response_class=Response)
+    return APIRouter(
+        route_class=PageRoute, include_in_schema=False, default_response_class=Response
+    )
 
 
 def error_page(request: Request, status: int, heading: str, detail: str) -> Response:

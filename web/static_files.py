@@ -1,4 +1,4 @@
-"""Static files: each under a name that contains its hash, so that a browser may keep it for ever."""
+"""Static files: each has its hash in its name, so that a browser may keep it for ever."""
 
 from __future__ import annotations
 

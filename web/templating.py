@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from web import static_files, statuses, wording
 from web.shell import shell_of
+from web.visible import finalized
 
 #: Nothing is loaded from elsewhere, and neither script nor style stands within a page.
 CONTENT_SECURITY_POLICY: Final = (
@@ -43,6 +44,7 @@ def environment() -> Environment:
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=finalized,
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
@@ -78,15 +80,15 @@ def page(
     **values: Any,
 ) -> Response:
     """The page that this template makes of the values, within the shell of the console."""
-    text = environment().get_template(template).render(
-        now=datetime.now(UTC), shell=shell_of(request), **values
+    text = (
+        environment()
+        .get_template(template)
+        .render(now=datetime.now(UTC), shell=shell_of(request), **values)
     )
     return HTMLResponse(text, status_code, headers={**HEADERS, **(headers or {})})
 
 
-def fragment(
-    template: str, /, headers: Mapping[str, str] | None = None, **values: Any
-) -> Response:
+def fragment(template: str, /, headers: Mapping[str, str] | None = None, **values: Any) -> Response:
     """A part of a page, for a script that puts it in its place."""
     text = environment().get_template(template).render(now=datetime.now(UTC), **values)
     return HTMLResponse(text, headers={**HEADERS, **(headers or {})})

@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+#: What stands where nothing is known.
+NOTHING: Final = "\N{EN DASH}"
+
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
 _DAY: Final = 24 * _HOUR
@@ -13,9 +16,9 @@ _DAY: Final = 24 * _HOUR
 def duration(seconds: float | None) -> str:
     """As `0.4 s`, `12 s`, `3 min 04 s`, `2 h 05 min`, `3 d 4 h`; a dash where it is not known."""
     if seconds is None:
-        return "–"
+        return NOTHING
     if seconds < 0:
-        return f"−{duration(-seconds)}"
+        return f"\N{MINUS SIGN}{duration(-seconds)}"
     if seconds < 0.1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
@@ -60,7 +63,7 @@ def clock(at: datetime) -> str:
 def size(count: int | None) -> str:
     """Bytes as `812 B`, `4.2 KB`, `1.0 GB`."""
     if count is None:
-        return "–"
+        return NOTHING
     amount = float(count)
     for unit in ("B", "KB", "MB", "GB"):
         if amount < 1000 or unit == "GB":
@@ -86,4 +89,4 @@ def short(identifier: str) -> str:
 
 def percent(value: float | None) -> str:
     """Whole, and never 100 before it is."""
-    return "–" if value is None else f"{int(value)} %"
+    return NOTHING if value is None else f"{int(value)} %"
