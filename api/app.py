@@ -8,7 +8,7 @@ from typing import Final
 
 from fastapi import APIRouter, FastAPI
 
-from api import problems
+from api import database, problems
 from api.parts import Parts
 
 #: Every router of the API, with all paths below /v1.
@@ -31,6 +31,7 @@ def create(parts: Parts | None, pages: Iterable[APIRouter] = ()) -> FastAPI:
     )
     app.state.parts = parts
     problems.install(app)
+    database.install(app)
     for router in ROUTERS:
         app.include_router(router, prefix="/v1")
     for router in pages:

@@ -15,6 +15,13 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 MEDIA_TYPE: Final = "application/problem+json"
+_KINDS: Final = {
+    400: "invalid_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "too_slow",
+    413: "too_large",
+}
 #: Faults of one request that are named.
 MAX_ERRORS: Final = 50
 
@@ -77,6 +84,12 @@ def not_found(what: str) -> Problem:
     return Problem(404, "not_found", f"there is no {what} that you may see")
 
 
+def unavailable(what: str, remedy: str) -> Problem:
+    """A server behind the API does not answer; the API goes on and tries again by itself."""
+    told = f"{what} cannot be reached now: {remedy}, or try again"
+    return Problem(503, "unavailable", told, headers={"Retry-After": "2"})
+
+
 def response(problem: Problem, request: Request) -> JSONResponse:
     """The answer to a request that ended with this problem."""
     document = problem.document.model_copy(update={"instance": request.url.path})
@@ -97,7 +110,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> JSONResponse:
-        kind = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http")
+        kind = _KINDS.get(error.status_code, "http")
         found = Problem(error.status_code, kind, str(error.detail), headers=error.headers)
         return response(found, request)
 
@@ -110,3 +123,9 @@ def install(app: FastAPI) -> None:
         first = "; ".join(f"{one.field}: {one.message}" for one in errors[:3])
         detail = f"the request is not valid: {first}"
         return response(Problem(422, "invalid_request", detail, errors=errors), request)
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        # The guard logs it; what it says is for nobody outside.
+        told = "the API failed on this request; its log says why"
+        return response(Problem(500, "internal", told), request)

@@ -119,6 +119,18 @@ def matcher(name: str, prefix: str, *, every_topic: bool = False) -> Principal:
     return Principal(name, (*member.grants, everything))
 
 
+def api(name: str, prefix: str) -> Principal:
+    """The HTTP API: it joins no group, and sees how far those of the processes are."""
+    return Principal(
+        name,
+        (
+            *_topics({"api"}, all_topics(), prefix),
+            _readers(prefix),
+            Grant(Resource.GROUP, f"{prefix}runstream-", (Operation.DESCRIBE,), prefixed=True),
+        ),
+    )
+
+
 def people(name: str, prefix: str) -> Principal:
     """Whoever submits plans, sends control commands, and reads what happens."""
     return Principal(
@@ -155,6 +167,7 @@ def principals(prefix: str, *, test_tools: bool = False) -> tuple[Principal, ...
         sink(f"{prefix}sink", prefix),
         projector(f"{prefix}projector", prefix),
         matcher(f"{prefix}matcher", prefix),
+        api(f"{prefix}api", prefix),
         people(f"{prefix}people", prefix),
         admin(f"{prefix}admin", prefix),
     )
