@@ -6,7 +6,9 @@ from typing import Annotated
 
 from fastapi import Form, Request, Response
 
-from web import session
+from api import authentication
+from api.parts import CurrentParts
+from authority.identity import Forged
 from web.routing import own_path, redirect, router
 from web.shell import THEME_COOKIE, THEMES
 from web.templating import page
@@ -31,12 +33,16 @@ def login(request: Request, next: str = "/executions") -> Response:
 @entrance.post("/login")
 def sign_in(
     request: Request,
-    token: Annotated[str, Form(max_length=8192)],
+    parts: CurrentParts,
+    token: Annotated[str, Form()],
     next: Annotated[str, Form()] = "/executions",
 ) -> Response:
-    """Keep the token, where it counts."""
+    """Keep the token, where it counts; else say why it does not."""
+    found = parts.tokens.caller(token.strip())
+    if isinstance(found, Forged):
+        return page(request, "login.html", 401, next=own_path(next), wrong=found.message)
     answer = redirect(own_path(next))
-    session.remember(answer, request, token.strip())
+    authentication.remember(answer, request, token.strip(), found)
     return answer
 
 
@@ -44,7 +50,7 @@ def sign_in(
 def sign_out() -> Response:
     """Forget the token."""
     answer = redirect("/login")
-    session.forget(answer)
+    authentication.forget(answer)
     answer.headers["Clear-Site-Data"] = '"cache"'
     return answer
 
