@@ -22,7 +22,6 @@ from reading.models.executions import (
 )
 from reading.models.steps import AttemptPage, StepDetail, StepPage, StepSummary
 from streams.lifecycle import ENDED
-from streams.progress import ProgressSnapshot
 from tests.browser.believable_steps import attempts_of, detail_of, events_of, many, roll_out
 from web.views.filters import ListFilters
 
@@ -194,15 +193,6 @@ class Believable:
             times_out_at=one.started_at and one.started_at + timedelta(seconds=1_800),
             compensation_counts=None, approval=approval, waits=waits, steps_known=len(steps),
             updated_at=NOW, last_seq=len(self._events(ident)),
-        )  # fmt: skip
-
-    def progress(self, ident: str) -> ProgressSnapshot | None:
-        """Two minutes to go."""
-        one = summary(self._number(ident))
-        return ProgressSnapshot(
-            execution_id=ident, tenant="acme", name=one.name, status="running", seq=9,
-            percent=one.percent, counts={}, total_steps=5, steps=[], elapsed_seconds=60.0,
-            eta_seconds=122.0, eta_error_seconds=20.0, updated_at=NOW,
         )  # fmt: skip
 
     def steps(

@@ -88,18 +88,20 @@ def roll_out(begin: datetime, now: datetime) -> list[StepSummary]:
 
 
 def many(count: int, begin: datetime) -> list[StepSummary]:
-    """A plan of many steps, each after the one before."""
-    return [
-        _step(
+    """A plan of many steps, each after the one before, half of them done."""
+    steps = []
+    for number in range(count):
+        done = number < count // 2
+        at = begin + timedelta(seconds=number / 10)
+        steps.append(_step(
             f"step-{number}", number,
-            ("succeeded", "succeeded", "succeeded", "failed")[number % 4] if number < count // 2 else "pending",
+            ("succeeded", "succeeded", "succeeded", "failed")[number % 4] if done else "pending",
             depends_on=[f"step-{number - 1}"] if number else [],
-            started_at=begin + timedelta(seconds=number / 10) if number < count // 2 else None,
-            completed_at=begin + timedelta(seconds=number / 10 + 1) if number < count // 2 else None,
-            duration_seconds=1.0 if number < count // 2 else None,
-        )
-        for number in range(count)
-    ]  # fmt: skip
+            started_at=at if done else None,
+            completed_at=at + timedelta(seconds=1) if done else None,
+            duration_seconds=1.0 if done else None,
+        ))  # fmt: skip
+    return steps
 
 
 def attempts_of(step: StepSummary) -> list[Attempt]:
@@ -168,18 +170,36 @@ def events_of(ident: str, steps: list[StepSummary], begin: datetime) -> list[Eve
             if attempt.status == "succeeded":
                 found.append((end, "step.succeeded", name, number, "succeeded", {"output": {}}))
             else:
-                found.append((end, "step.failed", name, number,
-                              attempt.error_message or "failed", {"final": attempt.final}))  # fmt: skip
+                why = attempt.error_message or "failed"
+                found.append((end, "step.failed", name, number, why, {"final": attempt.final}))
                 if not attempt.final:
                     found.append((end, "step.retry_scheduled", name, number,
                                   f"attempt {number + 1} of 3 in 3.6 s: {attempt.error_message}",
                                   {"delay_seconds": 3.6}))  # fmt: skip
         if step.status == "waiting":
-            found.append((begin + timedelta(seconds=66), "step.waiting", step.step, None,
-                          step.status_reason or "", {"reason": "lock", "message": step.status_reason}))  # fmt: skip
+            at, why = begin + timedelta(seconds=66), step.status_reason or ""
+            said = {"reason": "lock", "message": why}
+            found.append((at, "step.waiting", step.step, None, why, said))
     found.sort(key=lambda one: one[0])
     return [
         EventView(event_id=f"{ident}:{seq}", seq=seq, type=kind, at=at, step=name,
                   attempt=attempt, sentence=sentence, data=data)
         for seq, (at, kind, name, attempt, sentence, data) in enumerate(found, 1)
     ]  # fmt: skip
+
+
+def output_of(step: str, stream: str) -> str:
+    """What the step wrote, with colours, and with what wants to be more than text."""
+    if stream == "stderr":
+        return f"warning: {step}: the clock is 3 s ahead\n"
+    lines = [
+        "Hit:1 http://deb.debian.org/debian bookworm InRelease",
+        "Reading package lists... \x1b[32mDone\x1b[0m",
+        "The following packages will be upgraded:",
+        "  \x1b[1mlinux-image-6.1\x1b[0m openssl",
+        HOSTILE_OUTPUT.rstrip("\n"),
+        "Progress:  10 %\rProgress:  60 %\rProgress: 100 %",
+        *(f"Setting up package-{number} (1.{number}-2) ..." for number in range(1, 60)),
+        "\x1b[33mW:\x1b[0m a reboot is needed",
+    ]
+    return "\n".join(lines) + "\n"

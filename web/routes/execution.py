@@ -13,12 +13,12 @@ from fastapi import Depends, Query, Request, Response
 from api.caller import Caller, CurrentCaller
 from reading.models.executions import ExecutionDetail
 from reading.models.steps import StepDetail, StepPage, StreamName
-from streams.lifecycle import ENDED
+from streams.lifecycle import STEP_FAILED
 from web.routing import router
 from web.sources.executions import CurrentExecutions, Executions
 from web.statuses import STEP
 from web.templating import fragment, page
-from web.views.actions import why_not
+from web.views.actions import Action, fits, why_not
 from web.views.execution import head
 from web.views.graph import MOST_NODES, graph
 from web.views.panel import panel
@@ -52,6 +52,8 @@ NOTICES: Final = {
     "approve": "Your approval has been recorded.",
     "reject": "Your rejection has been recorded.",
     "resolve": "What became of the step has been recorded.",
+    "sent": "It has been sent. No router has answered yet; one will.",
+    "redrive": "This execution runs the step again and keeps what had succeeded before it.",
     "rerun": "This execution repeats the other one and keeps what had succeeded there.",
 }
 
@@ -97,9 +99,8 @@ def show_execution(
     side = _panel(source, detail, caller, wanted, now)
     if request.headers.get("HX-Target") == "panel-slot" and side["panel"] is not None:
         return fragment("step_panel.html", **side)
-    live = detail.status not in ENDED
     values = {
-        "head": head(detail, source.progress(ident) if live else None, caller, now),
+        "head": head(detail, caller, now),
         "tab": wanted.tab,
         "tabs": tab_items(path, wanted.tab, detail, wanted.step),
         "notice": NOTICES.get(wanted.notice or ""),
@@ -116,19 +117,30 @@ def _panel(
     path = f"/executions/{detail.execution_id}"
     close = f"{path}?{urlencode({'tab': wanted.tab})}"
     if found is None:
-        return {"panel": None, "close": close, "can_rerun": False, "can_resolve": False}
+        return {"panel": None, "close": close}
     query = urlencode({"tab": wanted.tab, "step": found.step})
-    repeat = detail.status in ("failed", "partial", "cancelled", "timeout") and not found.parent
-    stuck = found.status == "needs_attention"
+    button = _button(detail, caller, found)
     return {
         "panel": panel(
             detail.execution_id, found, now, wanted.attempt, wanted.stream, f"{path}?{query}"
         ),
         "close": close,
-        "can_rerun": repeat and why_not(detail, caller, "rerun") is None,
-        "can_resolve": stuck and why_not(detail, caller, "resolve") is None,
-        "resolve_href": f"{path}/do/resolve?{urlencode({'step': found.step})}",
+        "step_action": button,
+        "step_action_href": f"{path}/do/{button}?{urlencode({'step': found.step})}",
     }
+
+
+def _button(detail: ExecutionDetail, caller: Caller, step: StepDetail) -> Action | None:
+    """What can be done about this step alone, and by this caller."""
+    action: Action = "rerun"
+    if step.status == "needs_attention":
+        action = "resolve"
+    elif step.parent is not None or step.undoes is not None or not step.attempt:
+        return None
+    elif step.status in STEP_FAILED:
+        action = "redrive"
+    possible = fits(detail, action) and why_not(detail, caller, action) is None
+    return action if possible else None
 
 
 def _tab(

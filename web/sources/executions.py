@@ -18,7 +18,7 @@ from reading.models.executions import (
     PlanView,
 )
 from reading.models.steps import AttemptPage, StepDetail, StepPage
-from streams.progress import ProgressSnapshot
+from web.sources.tables import Tables, reader_of
 from web.views.filters import ListFilters
 
 
@@ -36,9 +36,6 @@ class Executions(Protocol):
 
     def detail(self, ident: str) -> ExecutionDetail:
         """One execution; raises Problem 404."""
-
-    def progress(self, ident: str) -> ProgressSnapshot | None:
-        """The projector's latest word about it, with its estimate of the end."""
 
     def steps(
         self, ident: str, *, limit: int, after: str | None, statuses: Sequence[str]
@@ -60,7 +57,7 @@ class Executions(Protocol):
 
 def find_executions(caller: CurrentCaller, parts: CurrentParts) -> Executions:
     """What this caller may read."""
-    raise NotImplementedError
+    return Tables(parts.database, reader_of(caller))
 
 
 CurrentExecutions = Annotated[Executions, Depends(find_executions)]

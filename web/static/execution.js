@@ -89,9 +89,15 @@
   }
 
   if (head.dataset.ended === "yes") return;
-  const close = connect(`/v1/executions/${id}/live`, ["progress", "event", "end"], (name, data) => {
-    if (name === "progress") progress(data);
-    if (name === "end") { close(); }
-    soon();
+  const ENDS = new Set(["execution.completed", "execution.partial", "execution.failed",
+    "execution.cancelled", "execution.timed_out", "execution.rejected"]);
+  const close = connect(`/v1/executions/${id}/live?after=${head.dataset.seq}`, {
+    progress: (snapshot) => { progress(snapshot); },
+    message: (event) => {
+      if (ENDS.has(event.type)) close();
+      soon();
+    },
+    end: () => { close(); soon(); },
+    problem: () => { close(); },
   });
 })();

@@ -192,15 +192,34 @@
       $$(".target", lines).forEach((one) => one.classList.remove("target"));
       if (target) { follow(false); target.classList.add("target"); target.scrollIntoView({ block: "center" }); }
     }
-    load().then(() => {
-      mark();
-      if (root.dataset.live === "yes" && !ended && !closed) {
-        const query = new URLSearchParams({ attempt, stream });
-        stop = connect(`${base}/live?${query}`, ["output", "end"], load);
-      }
-    });
-    addEventListener("hashchange", mark);
     let stop = () => {};
+    function restart() {
+      lines.replaceChildren();
+      rest = "";
+      last = null;
+      number = 0;
+      state = {};
+      partial = false;
+    }
+    if (root.dataset.live === "yes") {
+      const query = new URLSearchParams({ attempt, stream, last: 1 << 20 });
+      say("Nothing has been written yet.");
+      stop = connect(`${base}/live?${query}`, {
+        message: (chunk) => {
+          if (number === 0 && chunk.index > 0) {
+            partial = true;
+            say("The last megabyte; the download has all of it.");
+          } else if (foot.textContent.startsWith("Nothing")) say("");
+          append(chunk.text);
+        },
+        end: () => { stop(); follow(false); button.hidden = true; if (number === 0) say("Nothing was written."); },
+        problem: () => stop(),
+        again: restart,
+      });
+    } else {
+      load().then(mark);
+    }
+    addEventListener("hashchange", mark);
     return () => { closed = true; stop(); removeEventListener("hashchange", mark); };
   }
 

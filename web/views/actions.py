@@ -12,7 +12,7 @@ from streams.lifecycle import ENDED, RERUNNABLE
 from streams.vocabulary import Environment
 
 #: What a page asks the router for.
-Action = Literal["cancel", "pause", "resume", "approve", "reject", "rerun", "resolve"]
+Action = Literal["cancel", "pause", "resume", "approve", "reject", "rerun", "redrive", "resolve"]
 
 _LABELS: Final[dict[Action, tuple[str, str]]] = {
     "approve": ("Approve", "check"),
@@ -21,6 +21,7 @@ _LABELS: Final[dict[Action, tuple[str, str]]] = {
     "resume": ("Resume", "play"),
     "pause": ("Pause", "pause"),
     "rerun": ("Rerun", "refresh"),
+    "redrive": ("Redrive", "refresh"),
     "cancel": ("Cancel", "square"),
 }
 #: In the order in which they are shown, the likeliest first.
@@ -84,5 +85,5 @@ def fits(summary: ExecutionSummary, action: Action) -> bool:
     """Whether the action means something to an execution in this status."""
     status = summary.status or ""
     if status in ENDED:
-        return action == "rerun" and status in RERUNNABLE
+        return action in ("rerun", "redrive") and status in RERUNNABLE
     return action in _BY_STATUS.get(status, ())

@@ -9,7 +9,6 @@ from typing import Final
 from api.caller import Caller
 from reading.models.executions import ExecutionDetail, Wait
 from streams.lifecycle import ENDED
-from streams.progress import ProgressSnapshot
 from web.statuses import Look, execution_look
 from web.views.actions import Button, buttons
 from web.wording import absolute, counted, duration, number
@@ -60,8 +59,6 @@ class Head:
     waits: list[Wait]
     waits_left_out: int
     percent: float
-    eta: float | None
-    eta_error: float | None
     budget: Budget
     facts: list[Fact]
     buttons: list[Button]
@@ -69,13 +66,10 @@ class Head:
     last_seq: int
 
 
-def head(
-    detail: ExecutionDetail, progress: ProgressSnapshot | None, caller: Caller, now: datetime
-) -> Head:
+def head(detail: ExecutionDetail, caller: Caller, now: datetime) -> Head:
     """The head of this execution."""
     status = detail.status or "unknown"
     path = f"/executions/{detail.execution_id}"
-    percent = detail.percent if progress is None else max(progress.percent, detail.percent)
     ended = status in ENDED
     return Head(
         id=detail.execution_id,
@@ -83,12 +77,10 @@ def head(
         name=detail.name or detail.procedure or "Plan without a name",
         status=status,
         look=execution_look(status),
-        answer=_answer(detail, progress, now),
+        answer=_answer(detail, now),
         waits=detail.waits[:_MOST_WAITS] if not ended else [],
         waits_left_out=max(0, len(detail.waits) - _MOST_WAITS),
-        percent=100.0 if ended else percent,
-        eta=None if progress is None or ended else progress.eta_seconds,
-        eta_error=None if progress is None else progress.eta_error_seconds,
+        percent=100.0 if ended else detail.percent,
         budget=_budget(detail, now),
         facts=_facts(detail),
         buttons=buttons(detail, caller, path),
@@ -97,7 +89,7 @@ def head(
     )
 
 
-def _answer(detail: ExecutionDetail, progress: ProgressSnapshot | None, now: datetime) -> str:
+def _answer(detail: ExecutionDetail, now: datetime) -> str:
     took = duration(detail.duration_seconds)
     counts = detail.step_counts or {}
     good, total = counts.get("succeeded", 0), sum(counts.values())
@@ -107,7 +99,7 @@ def _answer(detail: ExecutionDetail, progress: ProgressSnapshot | None, now: dat
             what = "All steps" if good == total else f"{number(good)} of {counted(total, 'step')}"
             return f"Done. {what} succeeded in {took}."
         case "running":
-            return f"{number(good)} of {counted(total, 'step')} succeeded so far.{_left(progress)}"
+            return f"{number(good)} of {counted(total, 'step')} succeeded so far."
         case "pending_approval":
             return _approval(detail, now)
         case "approved" | "queued":
@@ -126,14 +118,6 @@ def _answer(detail: ExecutionDetail, progress: ProgressSnapshot | None, now: dat
             told = f"{counted(bad, 'step')} failed, {number(good)} of {number(total)} succeeded."
             return f"{_sentence(reason)} {told}".strip()
     return reason or ""
-
-
-def _left(progress: ProgressSnapshot | None) -> str:
-    if progress is None or progress.eta_seconds is None:
-        return ""
-    error = progress.eta_error_seconds
-    within = f" (± {duration(error)})" if error else ""
-    return f" About {duration(progress.eta_seconds)} left{within}."
 
 
 def _approval(detail: ExecutionDetail, now: datetime) -> str:

@@ -67,7 +67,6 @@ class Panel:
     attempt: int
     stream: StreamName
     live: bool
-    rerun_href: str
 
 
 def panel(
@@ -111,7 +110,6 @@ def panel(
         attempt=chosen,
         stream=name,
         live=live,
-        rerun_href=f"/executions/{execution_id}/do/rerun?{urlencode({'step': detail.step})}",
     )
 
 
