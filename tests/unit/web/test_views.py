@@ -141,9 +141,9 @@ def test_the_timeline_shows_attempts_waits_and_now_where_they_were() -> None:
     assert len(waits) == 1 and waits[0].width > 1
     # 104 seconds wide: from 16.0 s on for 21.5 s.
     last = snapshot.bars[-1]
-    assert (last.x, last.width) == (
+    assert [last.x, last.width] == [
         pytest.approx(100 * 16.0 / 104, abs=0.1), pytest.approx(100 * 21.5 / 104, abs=0.1),
-    )  # fmt: skip
+    ]  # fmt: skip
     waiting = lines["roll[5].drain"]
     assert waiting.bars[-1].open and "held by nightly backup" in waiting.bars[-1].title
     assert found.now == pytest.approx(100 / 1.04, abs=0.1)
