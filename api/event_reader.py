@@ -12,11 +12,9 @@ from typing import Any, Final, TypeVar
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from api.problems import Problem, unavailable
-from runtime.health import Health
 from runtime.kafka import clients
 from runtime.kafka.outage import Outage
 from runtime.kafka.restore import end_offsets
-from runtime.logs import Log
 from runtime.readiness import Readiness
 from runtime.settings import CommonSettings
 from streams.events import Event, decode_event
@@ -74,10 +72,10 @@ class _Watch:
 class EventReader:
     """Reads every partition from its end on; safe to open before the broker is there."""
 
-    def __init__(self, settings: CommonSettings, health: Health, log: Log) -> None:
-        """Nothing is connected before `open`."""
+    def __init__(self, settings: CommonSettings, readiness: Readiness) -> None:
+        """Nothing is connected before `open`; it is the member `events` of `readiness`."""
         self._settings = settings
-        self._outage = Outage(Readiness("kafka", ["events"], health, log), "events")
+        self._outage = Outage(readiness, "events")
         self._lock = threading.Lock()
         self._watches: set[_Watch] = set()
         self._end = threading.Event()

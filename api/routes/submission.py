@@ -21,6 +21,7 @@ from streams.explained import Explained
 from streams.payloads import Duplicate, Rejected
 from streams.problems import RejectedReason
 from streams.topics import REQUESTS
+from streams.trace_context import TRACEPARENT, trace_parent
 
 router: Final = APIRouter(tags=["executions"])
 
@@ -114,7 +115,7 @@ async def submit(
         unix_ms=int(clock.now() * 1_000),
         random_bits=secrets.randbits(86),
     )
-    event = await _sent(parts, asked, wait)
+    event = await _sent(parts, asked, wait, _trace(request))
     if event is not None and isinstance(event.data, Rejected):
         raise _refused(event, event.data)
     answer: Literal["accepted", "duplicate", "sent"] = "accepted"
@@ -153,7 +154,7 @@ async def explain(
         unix_ms=int(clock.now() * 1_000),
         random_bits=secrets.randbits(86),
     )
-    event = await _sent(parts, asked, wait)
+    event = await _sent(parts, asked, wait, _trace(request))
     if event is not None and isinstance(event.data, Rejected):
         raise _refused(event, event.data)
     if event is None or not isinstance(event.data, Explained):
@@ -169,9 +170,23 @@ async def _json(request: Request) -> bytes:
     return await request.body()
 
 
-async def _sent(parts: Parts, asked: Prepared, wait: float) -> Event | None:
+def _trace(request: Request) -> bytes | None:
+    """The trace that the caller has begun, if its header is one."""
+    return trace_parent([(TRACEPARENT, request.headers.get(TRACEPARENT, "").encode())])
+
+
+async def _sent(
+    parts: Parts, asked: Prepared, wait: float, traceparent: bytes | None
+) -> Event | None:
     """The event that is the answer, if one comes within so many seconds."""
-    record = Record(REQUESTS, asked.route, asked.value, "execution.request", asked.execution_id)
+    record = Record(
+        REQUESTS,
+        asked.route,
+        asked.value,
+        "execution.request",
+        asked.execution_id,
+        traceparent=traceparent,
+    )
     if wait <= 0:
         await parts.records.send(record)
         return None
