@@ -1,0 +1,81 @@
+"""Visibility: whether a caller may read an execution, and which events they want; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, get_args
+
+from api.live.records import LiveEvent, Origin
+from api.rights import Kind, Visible
+from streams.actors import same_actor
+from streams.lifecycle import STATUS_AFTER
+from streams.vocabulary import Environment
+
+_EVERY: Final[frozenset[Kind]] = frozenset(
+    (environment, level) for environment in get_args(Environment) for level in range(4)
+)
+
+
+def may_read(visible: Visible, actor: str, origin: Origin) -> bool:
+    """Whether this actor of the same tenant may read it.
+
+    What was never admitted has no environment and level: who may read all of them may read it.
+    """
+    own = origin.actor is not None and same_actor(origin.actor, actor)
+    kinds = visible.own if own else visible.others
+    if origin.environment is None or origin.level is None:
+        return kinds >= _EVERY
+    return (origin.environment, origin.level) in kinds
+
+
+def everything(visible: Visible) -> bool:
+    """Whether that is every execution of the tenant, whoever asked for it."""
+    return visible.own >= _EVERY and visible.others >= _EVERY
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which events of a tenant are wanted; what is empty narrows nothing."""
+
+    types: frozenset[str] = frozenset()
+    #: The beginnings of types, such as `step.`.
+    beginnings: tuple[str, ...] = ()
+    statuses: frozenset[str] = frozenset()
+    procedures: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, types: list[str], statuses: list[str], procedures: list[str]) -> Filter:
+        """From the words of a request; a type may end with `*`."""
+        return cls(
+            frozenset(word for word in types if not word.endswith("*")),
+            tuple(word[:-1] for word in types if word.endswith("*")),
+            frozenset(statuses),
+            frozenset(procedures),
+        )
+
+    @property
+    def needs_origin(self) -> bool:
+        """Whether the event alone does not decide."""
+        return bool(self.procedures)
+
+    def wants(self, event: LiveEvent) -> bool:
+        """Whether it is wanted, as far as the event says."""
+        if self.types or self.beginnings:
+            kind = event.type
+            if kind not in self.types and not kind.startswith(self.beginnings or ("\0",)):
+                return False
+        return not self.statuses or _status(event) in self.statuses
+
+    def wants_of(self, origin: Origin | None) -> bool:
+        """Whether events of this execution are wanted."""
+        if not self.procedures:
+            return True
+        return origin is not None and origin.procedure in self.procedures
+
+
+def _status(event: LiveEvent) -> str | None:
+    """The status that the execution has after the event, where the event changes it."""
+    if event.type == "execution.resumed":
+        found = event.data().get("status")
+        return found if isinstance(found, str) else None
+    return STATUS_AFTER.get(event.type)
