@@ -10,9 +10,10 @@ from fastapi import APIRouter, FastAPI
 
 from api import problems
 from api.parts import Parts
+from api.routes import live
 
 #: Every router of the API, with all paths below /v1.
-ROUTERS: Final[tuple[APIRouter, ...]] = ()
+ROUTERS: Final[tuple[APIRouter, ...]] = (live.router,)
 
 
 def create(parts: Parts | None, pages: Iterable[APIRouter] = ()) -> FastAPI:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg_pool import ConnectionPool
 
+    from api.live.live import Live
     from runtime.logs import Log
     from runtime.settings import ApiSettings
 
@@ -23,6 +24,8 @@ class Parts:
     log: Log
     #: Read-only connections; a route takes one for as long as it needs it.
     database: ConnectionPool[Connection[dict[str, Any]]]
+    #: What live streams share; None where the process serves none.
+    live: Live | None = None
 
 
 def find_parts(request: Request) -> Parts:

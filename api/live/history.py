@@ -58,7 +58,7 @@ ORDER BY chunk LIMIT %s
 """
 #: The chunk in which the last bytes begin.
 _TAIL: Final = """
-SELECT coalesce(max(o.chunk), 0) AS chunk FROM execution.output AS o, (
+SELECT max(o.chunk) AS chunk FROM execution.output AS o, (
     SELECT byte_offset + octet_length(text) AS bytes FROM execution.output
     WHERE execution_id = %(id)s AND step = %(step)s AND attempt = %(attempt)s
         AND stream = %(stream)s
@@ -107,7 +107,7 @@ class ChunkPage(NamedTuple):
 
 
 class History:
-    """Questions to Postgres, a few at a time; each raises psycopg.Error where there is no answer."""
+    """Questions to Postgres, a few at a time; each raises psycopg.Error where it fails."""
 
     def __init__(self, settings: CommonSettings, database: ConnectionPool[Connection[Row]]) -> None:
         """`database` gives rows as dictionaries."""
@@ -160,12 +160,13 @@ class History:
         return await self._in_one_snapshot(ask)
 
     async def tail(self, execution_id: str, step: str, attempt: int, stream: str, last: int) -> int:
-        """The chunk in which the last so many bytes begin that are stored."""
+        """The chunk in which the last so many bytes begin that are stored; the next one for 0."""
         given = {
             "id": execution_id, "step": step, "attempt": attempt, "stream": stream, "last": last
         }  # fmt: skip
         rows = await self._ask(lambda connection: _all(connection, _TAIL, given))
-        return int(rows[0]["chunk"])
+        found = rows[0]["chunk"]
+        return 0 if found is None else int(found) + (last == 0)
 
     async def attempt(self, execution_id: str, step: str) -> int | None:
         """The latest attempt of a step."""

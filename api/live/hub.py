@@ -87,7 +87,7 @@ class Hub:
         self._cursor = Cursor(events)
         if self.ready.is_set():
             self.restarts += 1
-            self._wake_all()
+            self.wake_all()
 
     def set_ready(self) -> None:
         """The latest records are in memory."""
@@ -143,9 +143,10 @@ class Hub:
         if away != self.away:
             self.away = away
             metrics.AWAY.set(away)
-            self._wake_all()
+            self.wake_all()
 
-    def _wake_all(self) -> None:
+    def wake_all(self) -> None:
+        """Let every reader look at what has changed."""
         followers: list[set[EventSubscription]] = [
             *self._of_execution.values(),
             *self._of_tenant.values(),
@@ -198,17 +199,22 @@ class Hub:
         """The same for output."""
         return self._output[partition].since(position, wanted, max_bytes)
 
-    def output_position(self, partition: int) -> int:
-        """The next offset of a partition of the output."""
-        return self._output[partition].end
+    def output_start(self, partition: int) -> int:
+        """From which offset on the output of a partition is in memory."""
+        return self._output[partition].start
 
     def snapshot(self, execution_id: str) -> bytes | None:
         """The latest snapshot of an execution, where it is in memory."""
         return self._snapshots.get(execution_id)
 
-    def follow_execution(self, execution_id: str) -> EventSubscription:
-        """Every event and snapshot of an execution, from the next one on."""
-        made = EventSubscription(self._waiting_bytes)
+    def follow_execution(
+        self, execution_id: str, news: asyncio.Event | None = None
+    ) -> EventSubscription:
+        """Every event and snapshot of an execution, from the next one on.
+
+        `news` is what else the reader waits for.
+        """
+        made = EventSubscription(self._waiting_bytes, news=news)
         self._of_execution.setdefault(execution_id, set()).add(made)
         return made
 
@@ -227,10 +233,10 @@ class Hub:
         _leave(self._of_tenant, tenant, one)
 
     def follow_output(
-        self, route: bytes, wanted: Callable[[LiveChunk], bool]
+        self, route: bytes, wanted: Callable[[LiveChunk], bool], news: asyncio.Event
     ) -> OutputSubscription:
         """The output with this route key that is wanted, from the next chunk on."""
-        made = OutputSubscription(self._waiting_bytes, wanted)
+        made = OutputSubscription(self._waiting_bytes, wanted, news)
         self._of_route.setdefault(route, set()).add(made)
         return made
 

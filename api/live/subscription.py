@@ -22,16 +22,29 @@ class Subscription(Generic[R]):
     added.
     """
 
-    def __init__(self, limit: Callable[[], int], wanted: Callable[[R], bool] | None = None) -> None:
-        """`limit` is how many bytes may wait; `wanted` None stands for every record."""
+    def __init__(
+        self,
+        limit: Callable[[], int],
+        wanted: Callable[[R], bool] | None = None,
+        news: asyncio.Event | None = None,
+    ) -> None:
+        """`limit` is how many bytes may wait; `wanted` None stands for every record.
+
+        `news` is set when something comes; a reader of two subscriptions gives both the same.
+        """
         self._limit = limit
         self._wanted = wanted
         self._records: deque[R] = deque()
         self._bytes = 0
-        self._news = asyncio.Event()
+        self._news = asyncio.Event() if news is None else news
         self.overflowed = False
         #: The latest progress snapshot that was not taken; an older one is of no use.
         self.progress: bytes | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the reader has taken everything that came."""
+        return not self._records and not self.overflowed
 
     def add(self, record: R) -> None:
         """Keep a record for the reader, and wake it."""
