@@ -54,7 +54,7 @@ class Admission:
             told = f"{self._most} live streams are open, and no more are served: try again later"
             raise Problem(503, "busy", told, headers={"Retry-After": "10"})
         self._open[key] += 1
-        self._hub.count_readers(self._open.total())
+        self._hub.readers = self._open.total()
         metrics.READERS.labels(kind).inc()
         return Lease(self, kind, key)
 
@@ -63,4 +63,4 @@ class Admission:
         self._open[key] -= 1
         if self._open[key] <= 0:
             del self._open[key]
-        self._hub.count_readers(self._open.total())
+        self._hub.readers = self._open.total()

@@ -14,7 +14,7 @@ from api.live.catch_up import Busy, TooFarBehind
 from api.live.delays import sent
 from api.live.hub import EventSubscription
 from api.live.records import LiveEvent, decode, one_line
-from api.live.watch import Watch
+from api.live.watch import Over, Watch
 from api.problems import not_found
 from runtime import clock
 from streams.lifecycle import TERMINAL_EVENTS
@@ -63,6 +63,8 @@ class ExecutionStream:
                 return
             async for block in self._follow(self._subscription):
                 yield block
+        except Over as over:
+            yield over.frame
         finally:
             if self._subscription is not None:
                 self._hub.leave_execution(self._id, self._subscription)
@@ -76,11 +78,7 @@ class ExecutionStream:
         try:
             origin = self._hub.origins.get(self._id)
             while origin is None and (left := until - clock.monotonic()) > 0:
-                last = self._watch.over(None, self._ident())
-                if last is not None:
-                    self._is_over = True
-                    yield last
-                    return
+                self._watch.check(None, self._ident())
                 for frame in self._watch.notices(_beat):
                     yield frame
                 news.take(_PIECE_BYTES)
@@ -105,6 +103,7 @@ class ExecutionStream:
                 yield block
             if page.is_last:
                 break
+            self._watch.check(None, self._ident())
             page = await self._watch.live.history.events(self._id, self._last, self._partition)
         if page is not None and page.stored is not None:
             self._position = page.stored
@@ -144,6 +143,7 @@ class ExecutionStream:
                 ours = [event for event in found if event is not None and self._is_ours(event)]
                 for block in frames.blocks(self._frames(ours)):
                     yield block
+                self._watch.check(None, self._ident())
             self._position = reread.positions[partition]
 
     def _is_ours(self, event: LiveEvent) -> bool:
@@ -154,10 +154,7 @@ class ExecutionStream:
     async def _follow(self, subscription: EventSubscription) -> AsyncGenerator[bytes, None]:
         until: float | None = None
         while True:
-            last = self._watch.over(subscription, self._ident())
-            if last is not None:
-                yield last
-                return
+            self._watch.check(subscription, self._ident())
             for frame in self._watch.notices(_beat):
                 yield frame
             taken = subscription.take(frames.BLOCK_BYTES)
@@ -168,6 +165,7 @@ class ExecutionStream:
             if said:
                 yield b"".join(said)
                 sent(taken)
+                await self._watch.pace()
                 if taken:
                     continue
             if self._has_ended:

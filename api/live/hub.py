@@ -68,7 +68,8 @@ class Hub:
         self._of_route: dict[bytes, set[OutputSubscription]] = {}
         self._expected: dict[str, set[Expected]] = defaultdict(set)
         self._cursor = Cursor([0] * EVENTS.partitions)
-        self._readers = 0
+        #: How many streams are open.
+        self.readers = 0
         #: Set once the latest records are in memory: before, nobody can follow anything.
         self.ready = asyncio.Event()
         #: Whether the broker does not answer.
@@ -244,12 +245,8 @@ class Hub:
         """The opposite."""
         _leave(self._of_route, route, one)
 
-    def count_readers(self, readers: int) -> None:
-        """How many streams are open."""
-        self._readers = readers
-
     def _waiting_bytes(self) -> int:
-        share = ALL_WAITING_BYTES // max(self._readers, 1)
+        share = ALL_WAITING_BYTES // max(self.readers, 1)
         return min(max(share, LEAST_WAITING_BYTES), MOST_WAITING_BYTES)
 
 

@@ -13,7 +13,7 @@ from api.live import frames
 from api.live.catch_up import Busy, TooFarBehind
 from api.live.hub import EventSubscription, OutputSubscription
 from api.live.records import LiveChunk, LiveEvent, one_line
-from api.live.watch import Watch
+from api.live.watch import Over, Watch
 from runtime import clock
 from streams.ids import route_of
 from streams.topics import OUTPUT
@@ -72,6 +72,8 @@ class OutputStream:
             if self._subscription is not None:
                 async for block in self._follow(self._subscription, events):
                     yield block
+        except Over as over:
+            yield over.frame
         finally:
             self._hub.leave_execution(self._place.execution_id, events)
             if self._subscription is not None:
@@ -94,6 +96,7 @@ class OutputStream:
             for block in frames.blocks(self._frames(chunks)):
                 yield block
             stored, is_last = page.stored, page.is_last
+            self._watch.check(None, self._ident())
         position = self._hub.output_start(place.partition) if stored is None else stored
         for _ in range(_CATCH_UPS):
             if not self._hub.output_covers(place.partition, position):
@@ -131,6 +134,7 @@ class OutputStream:
                 ours = [chunk for chunk in chunks if self._is_ours(chunk)]
                 for block in frames.blocks(self._frames(ours)):
                     yield block
+                self._watch.check(None, self._ident())
             positions.update(reread.positions)
 
     def _is_ours(self, chunk: LiveChunk) -> bool:
@@ -157,12 +161,10 @@ class OutputStream:
             if block:
                 yield block
                 until = None
+                await self._watch.pace()
             self._look(events.take(_PIECE_BYTES))
             events.take_progress()
-            last = self._watch.over(subscription, self._ident())
-            if last is not None:
-                yield last
-                return
+            self._watch.check(subscription, self._ident())
             for frame in self._watch.notices(_beat):
                 yield frame
             if taken:

@@ -71,6 +71,9 @@ class EventStream(Response):
         try:
             async with asyncio.timeout(STALL_SECONDS):
                 await send(message)
+                # What the connection has room for is taken without a pause: others have their turn,
+                # and that the reader has left is noticed.
+                await asyncio.sleep(0)
         except TimeoutError:
             self._lease.ending = self._lease.ending or "stalled"
             raise

@@ -16,7 +16,7 @@ from api.live.delays import sent
 from api.live.hub import EventSubscription
 from api.live.records import LiveEvent, Origin, decode
 from api.live.visibility import Filter, everything, may_read
-from api.live.watch import Watch
+from api.live.watch import Over, Watch
 from streams.topics import EVENTS
 
 _PIECE_BYTES: Final = 256 * 1024
@@ -25,6 +25,9 @@ _CATCH_UPS: Final = 5
 #: How often, and how long after, Postgres is asked whose an execution is that began before memory.
 _QUESTIONS: Final = 5
 _QUESTION_SECONDS: Final = 0.5
+#: How often, and how long after, it is looked whether the hub has what the reader has.
+_LEAD_LOOKS: Final = 20
+_LEAD_SECONDS: Final = 0.05
 
 
 class TenantStream:
@@ -40,6 +43,11 @@ class TenantStream:
         #: The place after what was sent: where the reader goes on if it ends now.
         self._ident = self._cursor.text()
         self._subscription: EventSubscription | None = None
+        #: Whether the place was compared with the ends of the topic.
+        self._is_checked = False
+        #: Whether the reader has events that the hub has not seen yet: their place came from
+        #: another API, or from the topic itself.
+        self._is_ahead = False
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """What is sent, until the reader must connect again."""
@@ -50,6 +58,8 @@ class TenantStream:
             if self._subscription is not None:
                 async for block in self._follow(self._subscription):
                     yield block
+        except Over as over:
+            yield over.frame
         except psycopg.Error:
             told = "Postgres does not answer, and says what you may read: connect again"
             yield self._watch.cut("failed", self._ident, told)
@@ -60,6 +70,7 @@ class TenantStream:
     # -- until now -------------------------------------------------------------------------------
 
     async def _past(self) -> AsyncGenerator[bytes, None]:
+        await self._wait_for_hub()
         for _ in range(_CATCH_UPS):
             try:
                 async for block in self._reread():
@@ -89,18 +100,34 @@ class TenantStream:
                     return
         yield self._watch.cut("failed", self._ident)
 
-    def _uncovered(self) -> dict[int, int]:
+    async def _wait_for_hub(self) -> None:
+        """A reader that comes from another API may be some milliseconds ahead of this one."""
+        for _ in range(_LEAD_LOOKS):
+            if not self._leads():
+                return
+            await asyncio.sleep(_LEAD_SECONDS)
+
+    def _to_read(self) -> dict[int, int]:
+        """Where partitions have to be read from the topic, or at least looked at, first."""
         return {
             partition: position
             for partition, position in enumerate(self._cursor.positions)
             if not self._hub.covers(partition, position)
+            or (not self._is_checked and self._hub.position(partition) < position)
         }
 
     def _is_covered(self) -> bool:
-        return not self._uncovered()
+        return all(self._hub.covers(*place) for place in enumerate(self._cursor.positions))
 
     def _subscribe(self) -> None:
         self._subscription = self._hub.follow_tenant(self._tenant, self._wanted.wants)
+        self._is_ahead = self._leads()
+
+    def _leads(self) -> bool:
+        return any(
+            position > self._hub.position(partition)
+            for partition, position in enumerate(self._cursor.positions)
+        )
 
     def _piece(self) -> tuple[list[LiveEvent], bool]:
         """Events in memory from the cursor on, and whether these are all, without an await."""
@@ -118,9 +145,10 @@ class TenantStream:
 
     async def _reread(self) -> AsyncGenerator[bytes, None]:
         """What has left the memory, from the topic."""
-        behind = self._uncovered()
+        behind = self._to_read()
         if not behind:
             return
+        self._is_checked = True
         tenant = self._tenant.encode()
         async with self._watch.live.catch_up.reading(EVENTS, behind) as reread:
             while not all(self._hub.covers(*place) for place in reread.positions.items()):
@@ -140,6 +168,7 @@ class TenantStream:
                 for block in frames.blocks(await self._placed(found)):
                     yield block
                 self._ident = self._cursor.text()
+                self._watch.check(None, self._ident)
             for partition, position in reread.positions.items():
                 self._cursor.move(partition, position)
 
@@ -150,26 +179,43 @@ class TenantStream:
 
     async def _follow(self, subscription: EventSubscription) -> AsyncGenerator[bytes, None]:
         while True:
-            taken = subscription.take(frames.BLOCK_BYTES)
+            taken = self._unsent(subscription)
             if taken:
                 block = b"".join(await self._placed(taken))
                 if block:
                     yield block
                     sent(taken)
                 self._ident = taken[-1].cursor
-            last = self._watch.over(subscription, self._ident)
-            if last is not None:
-                yield last
-                return
+                await self._watch.pace()
+            self._watch.check(subscription, self._ident)
             for frame in self._watch.notices(lambda: self._beat(subscription)):
                 yield frame
             if not taken:
                 await subscription.wait(self._watch.seconds())
 
+    def _unsent(self, subscription: EventSubscription) -> list[LiveEvent]:
+        """What the reader has not got yet, each with a place behind no other one."""
+        if self._is_ahead and subscription.is_empty:
+            self._is_ahead = self._leads()
+        taken = subscription.take(frames.BLOCK_BYTES)
+        if not self._is_ahead:
+            return taken
+        found = []
+        for event in taken:
+            if event.offset >= self._cursor.positions[event.partition]:
+                self._cursor.move(event.partition, event.offset + 1)
+                found.append(_at(event, self._cursor.text()))
+        return found
+
     def _beat(self, subscription: EventSubscription) -> bytes:
         """That it lives; who has everything stands where the hub does."""
         if subscription.is_empty:
-            self._ident = self._hub.cursor().text()
+            now = self._hub.cursor()
+            if self._is_ahead:
+                for partition, position in enumerate(self._cursor.positions):
+                    now.move(partition, max(position, now.positions[partition]))
+                self._cursor = now
+            self._ident = now.text()
         return frames.comment("here") + frames.place(self._ident)
 
     # -- both ------------------------------------------------------------------------------------

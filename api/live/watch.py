@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -15,6 +16,9 @@ from runtime import clock
 
 #: After so long without a word a comment is sent, and the token is looked at again.
 BEAT_SECONDS: Final = 15.0
+#: The pause after a block, for each stream that is open; and the longest.
+PACE_SECONDS: Final = 0.0001
+MOST_PACE_SECONDS: Final = 0.1
 
 _TOLD: Final[dict[Ending, str]] = {
     "slow": "you do not read as fast as events come: connect again, and ask for less by filters",
@@ -23,6 +27,15 @@ _TOLD: Final[dict[Ending, str]] = {
     "stopped": "the API stops: connect again",
     "failed": "the past could not be read: connect again",
 }
+
+
+class Over(Exception):
+    """The stream must end now, with this frame."""
+
+    def __init__(self, frame: bytes) -> None:
+        """Nothing is sent after it."""
+        super().__init__()
+        self.frame = frame
 
 
 class Watch:
@@ -41,6 +54,14 @@ class Watch:
         """Until there is something to say or check."""
         return max(self._beat_at - clock.monotonic(), 0.0)
 
+    async def pace(self) -> None:
+        """After something was sent: what comes meanwhile is sent together.
+
+        A block costs some 100 microseconds however little it holds, and many readers share one
+        thread.
+        """
+        await asyncio.sleep(min(PACE_SECONDS * self.live.hub.readers, MOST_PACE_SECONDS))
+
     def notices(self, beat: Callable[[], bytes]) -> Iterator[bytes]:
         """What there is to say now."""
         away = self.live.hub.away
@@ -57,20 +78,19 @@ class Watch:
             self._beat_at = clock.monotonic() + BEAT_SECONDS
             yield beat()
 
-    def over(self, subscription: Subscription[Any] | None, ident: bytes) -> bytes | None:
-        """The last frame, where the stream must end now; `ident` is where to go on."""
+    def check(self, subscription: Subscription[Any] | None, ident: bytes) -> None:
+        """Raises Over where the stream must end now; `ident` is where to go on."""
         if subscription is not None and subscription.overflowed:
-            return self.cut("slow", ident)
+            raise Over(self.cut("slow", ident))
         if self.live.stopping:
-            return self.cut("stopped", ident)
+            raise Over(self.cut("stopped", ident))
         if self.live.hub.restarts != self._restarts:
-            return self.cut("reset", ident)
+            raise Over(self.cut("reset", ident))
         if self.seconds() <= 0:
             found = self.live.recheck(self.caller)
             if found is None:
-                return self.cut("token", ident)
+                raise Over(self.cut("token", ident))
             self.caller = found
-        return None
 
     def cut(self, ending: Ending, ident: bytes, message: str | None = None) -> bytes:
         """The last frame of a stream that ends before its time."""

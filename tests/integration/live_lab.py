@@ -163,6 +163,11 @@ class Api:
         self._thread.join(20)
         assert not self._thread.is_alive(), "the API does not stop"
 
+    def connections(self) -> int:
+        """How many connections the server has."""
+        assert self._server is not None
+        return len(self._server.server_state.connections)
+
     def get(self, path: str, who: str = "acme/reader", **headers: str) -> httpx.Response:
         """The whole answer."""
         given = {"Authorization": f"Bearer {who}", **headers}
@@ -304,6 +309,13 @@ class LiveLab:
 
     def flush(self) -> None:
         assert self.producer.flush(30) == 0
+
+    def ask(self, query: str) -> Any:
+        """The one value of a query."""
+        with psycopg.connect(self.dsn) as connection:
+            row = connection.execute(query.encode()).fetchone()
+        assert row is not None
+        return row[0]
 
     def stored(self, execution_id: str | None = None) -> int:
         """Events in Postgres."""

@@ -66,7 +66,7 @@ class Reconnecting(threading.Thread):
         who: str = "acme/reader",
         first_id: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(daemon=True)
         self._who = who
         self._first_id = first_id
         self._api = api
@@ -88,12 +88,14 @@ class Reconnecting(threading.Thread):
     def _connect(self, last_id: str | None) -> str | None:
         browser = Browser()
         browser.last_id = last_id or ""
-        until = time.monotonic() + self._random.uniform(0.0, 0.12)
+        until = time.monotonic() + self._random.uniform(0.0, 0.15)
         try:
             with self._api[0].stream(self._path, self._who, last_id, 10.0) as response:
                 assert response.status_code in (200, 204), response.read()
                 self.connections += 1
-                for piece in response.iter_raw(chunk_size=self._random.choice((7, 100, 4_096))):
+                for piece in response.iter_raw(
+                    chunk_size=self._random.choice((100, 1_000, 65_536))
+                ):
                     self.said += browser.feed(piece)
                     if self.connections < RECONNECTS and time.monotonic() > until:
                         break
@@ -102,6 +104,9 @@ class Reconnecting(threading.Thread):
         except httpx.TransportError:
             # The API was stopped in this moment: the reader comes back with what it has.
             time.sleep(0.02)
+        if self._random.random() < 0.01:
+            # Longer than memory reaches.
+            time.sleep(4.0)
         return browser.last_id or None
 
 
@@ -109,7 +114,7 @@ class Writing(threading.Thread):
     """Writes the events of an execution that is followed, and of many others, until told to end."""
 
     def __init__(self, lab: LiveLab, followed: str) -> None:
-        super().__init__()
+        super().__init__(daemon=True)
         self._lab = lab
         self._followed = followed
         self.end = threading.Event()
@@ -130,7 +135,7 @@ class Writing(threading.Thread):
             # Of another tenant: nobody here reads them.
             self._lab.emit(*other.events[:1], tenant="others")
             sent, number = len(log.events), number + 1
-            time.sleep(0.01)
+            time.sleep(0.08)
         log.add("execution.completed", seconds=0.0)
         self._send(log, sent)
         self._lab.flush()

@@ -115,7 +115,7 @@ def test_what_waits_for_all_readers_is_bounded() -> None:
         log = Log()
         value = event(log.add("execution.queued"))
         for readers, most in ((1, 4 << 20), (512, 1 << 20), (100_000, 256 << 10)):
-            hub.count_readers(readers)
+            hub.readers = readers
             one = hub.follow_tenant("acme", lambda found: True)
             size = 0
             while not one.overflowed:
