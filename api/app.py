@@ -4,16 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
 
-from api import problems
+from api import database, problems
+from api.document import describe
 from api.parts import Parts
-from api.routes import live
+from api.routes import (
+    approvals,
+    catalogue,
+    control,
+    dead_letters,
+    executions,
+    live,
+    starters,
+    statistics,
+    steps,
+    submission,
+    system,
+)
 
 #: Every router of the API, with all paths below /v1.
-ROUTERS: Final[tuple[APIRouter, ...]] = (live.router,)
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    submission.router,
+    control.router,
+    executions.router,
+    live.router,
+    steps.router,
+    approvals.router,
+    statistics.router,
+    dead_letters.router,
+    catalogue.router,
+    starters.router,
+    system.router,
+)
 
 
 def create(parts: Parts | None, pages: Iterable[APIRouter] = ()) -> FastAPI:
@@ -32,8 +57,17 @@ def create(parts: Parts | None, pages: Iterable[APIRouter] = ()) -> FastAPI:
     )
     app.state.parts = parts
     problems.install(app)
+    database.install(app)
     for router in ROUTERS:
         app.include_router(router, prefix="/v1")
     for router in pages:
         app.include_router(router)
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = describe(app)
+        return app.openapi_schema
+
+    # FastAPI's own way to another document.
+    app.openapi = document  # type: ignore[method-assign]
     return app

@@ -6,7 +6,8 @@ Source: RFC 9457 (Problem Details for HTTP APIs).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from http import HTTPStatus
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +16,13 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 MEDIA_TYPE: Final = "application/problem+json"
+_KINDS: Final = {
+    400: "invalid_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "too_slow",
+    413: "too_large",
+}
 #: Faults of one request that are named.
 MAX_ERRORS: Final = 50
 
@@ -35,6 +43,7 @@ class ProblemDocument(BaseModel):
     detail: str = Field(description="what happened and what to do, for a person")
     instance: str | None = Field(default=None, description="the path of the request")
     errors: list[FieldError] = Field(default_factory=list)
+    execution_id: str | None = Field(default=None, description="of what was refused, if it has one")
 
 
 class Problem(Exception):
@@ -49,6 +58,7 @@ class Problem(Exception):
         title: str | None = None,
         errors: list[FieldError] | None = None,
         headers: Mapping[str, str] | None = None,
+        execution_id: str | None = None,
     ) -> None:
         """`kind` is the stable class, in lower case with underscores."""
         super().__init__(detail)
@@ -58,8 +68,21 @@ class Problem(Exception):
             status=status,
             detail=detail,
             errors=(errors or [])[:MAX_ERRORS],
+            execution_id=execution_id,
         )
         self.headers = dict(headers or {})
+
+
+def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What the OpenAPI document says of these answers of a route."""
+    model = {"$ref": "#/components/schemas/ProblemDocument"}
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": model}},
+        }
+        for status in statuses
+    }
 
 
 def unauthorized(detail: str) -> Problem:
@@ -75,6 +98,12 @@ def forbidden(detail: str) -> Problem:
 def not_found(what: str) -> Problem:
     """There is none, or none that the caller may see: the answer is the same."""
     return Problem(404, "not_found", f"there is no {what} that you may see")
+
+
+def unavailable(what: str, remedy: str) -> Problem:
+    """A server behind the API does not answer; the API goes on and tries again by itself."""
+    told = f"{what} cannot be reached now: {remedy}, or try again"
+    return Problem(503, "unavailable", told, headers={"Retry-After": "2"})
 
 
 def response(problem: Problem, request: Request) -> JSONResponse:
@@ -97,7 +126,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> JSONResponse:
-        kind = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http")
+        kind = _KINDS.get(error.status_code, "http")
         found = Problem(error.status_code, kind, str(error.detail), headers=error.headers)
         return response(found, request)
 
@@ -110,3 +139,9 @@ def install(app: FastAPI) -> None:
         first = "; ".join(f"{one.field}: {one.message}" for one in errors[:3])
         detail = f"the request is not valid: {first}"
         return response(Problem(422, "invalid_request", detail, errors=errors), request)
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        # The guard logs it; what it says is for nobody outside.
+        told = "the API failed on this request; its log says why"
+        return response(Problem(500, "internal", told), request)

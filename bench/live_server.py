@@ -12,16 +12,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import psycopg
 import uvicorn
 from fastapi import FastAPI
-from psycopg.rows import dict_row
-from psycopg_pool import ConnectionPool
 
-from api import app
+from api import app, database
 from api.caller import Caller
+from api.connection import Connection
 from api.live import live
-from api.live.connection import StreamConnection
 from api.parts import Parts
 from api.rights import Rights
 from authority.identity import Identity
@@ -61,29 +58,25 @@ def main() -> int:
     """Serve until SIGTERM; the port is the argument."""
     loaded = settings.load(ApiSettings)
     log = logs.configure(loaded, "api")
-    database: ConnectionPool[psycopg.Connection[dict[str, Any]]] = ConnectionPool(
-        loaded.database_url.get_secret_value(),
-        kwargs={"row_factory": dict_row, "autocommit": True},
-        min_size=1,
-        max_size=8,
-        open=False,
-    )
-    parts = Parts(loaded, log, database)
+    connections = database.pool(loaded)
+    # Live streams use nothing else of it.
+    nothing: Any = None
+    parts = Parts(
+        loaded, log, connections, tools=nothing, policies=nothing, tokens=nothing,
+        records=nothing, answers=nothing,
+    )  # fmt: skip
     application = app.create(parts)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        database.open()
-        async with live.opened(loaded, log, database, lambda caller: caller) as opened:
-            parts.live = opened
-            yield
-        database.close()
+        with connections:
+            async with live.opened(loaded, log, connections, lambda caller: caller) as opened:
+                parts.live = opened
+                yield
 
     application.router.lifespan_context = lifespan
     listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=1_024)
-    config = uvicorn.Config(
-        _Named(application), http=StreamConnection, log_config=None, access_log=False
-    )
+    config = uvicorn.Config(_Named(application), http=Connection, log_config=None, access_log=False)
     asyncio.run(uvicorn.Server(config).serve([listener]))
     return 0
 

@@ -17,6 +17,9 @@ from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, Validation
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
+from runtime import health_ports
+from runtime.api_settings import ApiOptions
+from runtime.capture_settings import CaptureSettings
 from runtime.config_folders import Folders
 from runtime.group_settings import GroupSettings
 from runtime.message_settings import MessageSettings
@@ -26,6 +29,7 @@ from runtime.rates import RateLimits, RateLimitsSetting
 from runtime.retention import RetentionSettings
 from runtime.secret_settings import SecretSettings
 from runtime.step_limits import StepLimits
+from runtime.trace_settings import TraceSettings
 from streams.vocabulary import Environment, stored_environment
 
 
@@ -33,7 +37,7 @@ class SettingsError(Exception):
     """A setting is wrong; the message is one line that names it."""
 
 
-class CommonSettings(BaseSettings):
+class CommonSettings(BaseSettings, TraceSettings):
     """What every process needs."""
 
     model_config = SettingsConfigDict(
@@ -68,9 +72,7 @@ class CommonSettings(BaseSettings):
         max_length=100,
         description="name of this process; stable names recover faster after a crash",
     )
-    http_port: int = Field(
-        default=0, ge=0, le=65535, description="port of /healthz, /readyz, /metrics; 0 turns it off"
-    )
+    http_port: int | None = Field(default=None, ge=0, le=65535, description=health_ports.MEANING)
     http_host: str = Field(default="127.0.0.1", description="address that the port is bound to")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = Field(
@@ -165,7 +167,9 @@ def _names(given: object) -> object:
 Names = Annotated[frozenset[str], NoDecode, BeforeValidator(_names)]
 
 
-class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings, GroupSettings):
+class ExecutorSettings(
+    InventorySettings, SecretSettings, MessageSettings, GroupSettings, CaptureSettings
+):
     """An executor agent."""
 
     environment: Annotated[Environment, BeforeValidator(stored_environment)] = Field(
@@ -260,9 +264,6 @@ class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings, Group
     scan_max_rate: int = Field(
         default=1_000, ge=1, le=10_000, description="packets a second of one scan, at most"
     )
-    capture_dir: str | None = Field(
-        default=None, description="folder of packet captures; default is captures in the state_dir"
-    )
     capture_folders: Folders = Field(
         default=(),
         description="folders on this machine, comma separated: below them plans may name captures "
@@ -277,18 +278,6 @@ class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings, Group
         default=(),
         description="folders on this machine, comma separated: below them, in a folder of their "
         "tenant, plans may name files of `curl` and `sendmail`; none by default",
-    )
-    capture_max_bytes: int = Field(
-        default=64 * 1024 * 1024, ge=4_096, le=4 * 1024**3, description="size of one capture"
-    )
-    capture_max_seconds: float = Field(
-        default=300.0, ge=1, le=3_600, description="longest time that one capture may listen"
-    )
-    capture_total_bytes: int = Field(
-        default=2 * 1024**3, ge=4_096, description="size of all captures; then none is begun"
-    )
-    capture_retention_hours: float = Field(
-        default=168.0, gt=0, le=8_760, description="age at which a capture is deleted"
     )
     ledger: str | None = Field(
         default=None,
@@ -306,24 +295,8 @@ class ProjectorSettings(CommonSettings):
     """The progress projector."""
 
 
-class ApiSettings(DatabaseSettings):
+class ApiSettings(DatabaseSettings, ApiOptions):
     """The HTTP API and the console."""
-
-    api_host: str = Field(
-        default="127.0.0.1",
-        description="address that the API is bound to; anything but loopback belongs behind TLS",
-    )
-    api_port: int = Field(default=8700, ge=0, le=65535, description="0 takes a free one")
-    policy: str | None = Field(
-        default=None,
-        description="the same file as the routers': it says who may read what (docs/policy.md)",
-    )
-    live_streams: int = Field(
-        default=1_000, ge=1, le=20_000, description="live streams (SSE) that may be open at once"
-    )
-    live_streams_per_caller: int = Field(
-        default=100, ge=1, le=20_000, description="those of one actor of a tenant"
-    )
 
 
 class MatcherSettings(CommonSettings, GroupSettings):

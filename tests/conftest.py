@@ -40,6 +40,9 @@ os.environ["COLUMNS"] = "200"
 # What every executor of the tests serves, also those that a test starts without the local stack.
 os.environ["RUNSTREAM_ENVIRONMENT"] = "dev"
 
+# Processes that tests start beside each other show no metrics but on ports of their own.
+os.environ["RUNSTREAM_HTTP_PORT"] = "0"
+
 #: The variables that name servers of the machine's own, and the login there.
 SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "RUNSTREAM_KAFKA_OPTIONS", "DATABASE_URL")
 

@@ -9,10 +9,10 @@ import psycopg
 from confluent_kafka import KafkaException
 
 from api.caller import Caller
-from api.live.catch_up import Busy
 from api.live.history import EventPage, Known
 from api.live.live import Live, unreachable
 from api.live.records import LiveEvent, Origin
+from api.live.rereading import Busy
 from api.live.visibility import may_read
 from api.problems import Problem, not_found
 from runtime import clock

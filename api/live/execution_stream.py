@@ -10,10 +10,10 @@ from confluent_kafka import KafkaException
 
 from api.live import frames
 from api.live.beginning import Beginning, readable
-from api.live.catch_up import Busy, TooFarBehind
 from api.live.delays import sent
 from api.live.hub import EventSubscription
 from api.live.records import LiveEvent, decode, one_line
+from api.live.rereading import Busy, TooFarBehind
 from api.live.watch import Over, Watch
 from api.problems import not_found
 from runtime import clock

@@ -6,12 +6,13 @@ what is not in the rows lies on the topic from that position on.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import orjson
-from anyio import CapacityLimiter, to_thread
 
 from api.live.records import LiveEvent, Origin
 from runtime.kafka import clients
@@ -20,7 +21,8 @@ from streams.topics import EVENTS, OUTPUT, Topic
 
 if TYPE_CHECKING:
     from psycopg import Connection
-    from psycopg_pool import ConnectionPool
+
+    from api.database import Database
 
 #: One page of events or of output: at least one row, then as many as have so many bytes.
 PAGE_ROWS: Final = 500
@@ -109,11 +111,15 @@ class ChunkPage(NamedTuple):
 class History:
     """Questions to Postgres, a few at a time; each raises psycopg.Error where it fails."""
 
-    def __init__(self, settings: CommonSettings, database: ConnectionPool[Connection[Row]]) -> None:
+    def __init__(self, settings: CommonSettings, database: Database) -> None:
         """`database` gives rows as dictionaries."""
         self._settings = settings
         self._database = database
-        self._turns = CapacityLimiter(CONNECTIONS)
+        self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="live-history")
+
+    def close(self) -> None:
+        """Ask nothing more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def execution(self, execution_id: str) -> Known | None:
         """What its row says; None where there is none."""
@@ -196,7 +202,7 @@ class History:
             with self._database.connection() as connection:
                 return question(connection)
 
-        return await to_thread.run_sync(ask, limiter=self._turns)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, ask)
 
     async def _in_one_snapshot(self, question: Callable[[Connection[Row]], T]) -> T:
         def ask(connection: Connection[Row]) -> T:

@@ -7,14 +7,12 @@ hands over batches.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar
 
 from api.live import held, metrics
 from api.live.cursor import Cursor
-from api.live.expected import Answers, Expected
 from api.live.held import Latest
 from api.live.records import LiveChunk, LiveEvent, Origin
 from api.live.ring import Held, Piece, Ring
@@ -66,7 +64,6 @@ class Hub:
         self._of_execution: dict[str, set[EventSubscription]] = {}
         self._of_tenant: dict[str, set[EventSubscription]] = {}
         self._of_route: dict[bytes, set[OutputSubscription]] = {}
-        self._expected: dict[str, set[Expected]] = defaultdict(set)
         self._cursor = Cursor([0] * EVENTS.partitions)
         #: How many streams are open.
         self.readers = 0
@@ -123,10 +120,6 @@ class Hub:
             event.cursor = self._cursor.text()
             for reader in readers:
                 reader.add(event)
-        expected = self._expected.get(event.tenant)
-        if expected:
-            for one in list(expected):
-                one.look(event)
 
     def _count(self, batch: Batch) -> None:
         metrics.RECORDS.labels("events").inc(len(batch.events))
@@ -160,10 +153,6 @@ class Hub:
                 follower.wake()
 
     # -- what readers ask ------------------------------------------------------------------------
-
-    def expect(self, tenant: str, answers: Answers) -> Expected:
-        """The event of a tenant that answers what is asked next; see `Expected`."""
-        return Expected(answers, self._expected[tenant])
 
     def cursor(self) -> Cursor:
         """Where a reader of everything stands who begins now."""

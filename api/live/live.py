@@ -6,21 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from api.caller import Caller
 from api.live.admission import Admission
-from api.live.catch_up import CatchUp
 from api.live.history import History
 from api.live.hub import Hub
 from api.live.reading import Reading
-from api.problems import Problem
+from api.live.rereading import CatchUp
+from api.problems import Problem, unavailable
 from runtime.logs import Log
 from runtime.settings import ApiSettings
 
 if TYPE_CHECKING:
-    from psycopg import Connection
-    from psycopg_pool import ConnectionPool
+    from api.database import Database
 
 #: How long a new stream waits for the topics to be read after the start of the process.
 READY_SECONDS: Final = 5.0
@@ -59,15 +58,14 @@ class Live:
 
 def unreachable() -> Problem:
     """Neither memory nor topics have what is asked for."""
-    told = "Kafka (KAFKA_BOOTSTRAP_SERVERS) cannot be reached now: see that it runs, or try again"
-    return Problem(503, "unavailable", told, headers={"Retry-After": "2"})
+    return unavailable("Kafka (KAFKA_BOOTSTRAP_SERVERS)", "see that it runs")
 
 
 @asynccontextmanager
 async def opened(
     settings: ApiSettings,
     log: Log,
-    database: ConnectionPool[Connection[dict[str, Any]]],
+    database: Database,
     recheck: Recheck,
 ) -> AsyncIterator[Live]:
     """Follow the topics for as long as the context lasts."""
@@ -89,3 +87,4 @@ async def opened(
         live.stop()
         await reading.stop()
         live.catch_up.close()
+        live.history.close()

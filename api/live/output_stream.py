@@ -10,9 +10,9 @@ from typing import Final, Literal
 from confluent_kafka import KafkaException
 
 from api.live import frames
-from api.live.catch_up import Busy, TooFarBehind
 from api.live.hub import EventSubscription, OutputSubscription
 from api.live.records import LiveChunk, LiveEvent, one_line
+from api.live.rereading import Busy, TooFarBehind
 from api.live.watch import Over, Watch
 from runtime import clock
 from streams.ids import route_of

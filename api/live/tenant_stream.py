@@ -10,11 +10,11 @@ import psycopg
 from confluent_kafka import KafkaException
 
 from api.live import frames
-from api.live.catch_up import Busy, TooFarBehind
 from api.live.cursor import Cursor
 from api.live.delays import sent
 from api.live.hub import EventSubscription
 from api.live.records import LiveEvent, Origin, decode
+from api.live.rereading import Busy, TooFarBehind
 from api.live.visibility import Filter, everything, may_read
 from api.live.watch import Over, Watch
 from streams.topics import EVENTS

@@ -19,7 +19,7 @@ from api.live.tenant_stream import TenantStream
 from api.live.visibility import Filter
 from api.live.watch import Watch
 from api.parts import CurrentParts, Parts
-from api.problems import Problem, ProblemDocument, forbidden, not_found
+from api.problems import Problem, described, forbidden, not_found
 from streams.ids import is_execution_id, partition_for, route_of
 from streams.limits import MAX_ATTEMPTS, MAX_INTEGER
 from streams.topics import EVENTS, OUTPUT
@@ -36,17 +36,7 @@ _STREAM: Final[dict[int | str, dict[str, Any]]] = {
         "description": "Records as they come; docs/live.md has the events and their fields.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     },
-    **{
-        status: {"model": ProblemDocument, "description": told}
-        for status, told in (
-            (401, "The token does not count."),
-            (403, "The policy lets the caller read nothing."),
-            (404, "There is no such execution that the caller may read."),
-            (422, "A place or a filter is not valid."),
-            (429, "The caller has too many streams open."),
-            (503, "Kafka or Postgres does not answer, or too many streams are open."),
-        )
-    },
+    **described(404, 429),
 }
 _COMPLETE: Final[dict[int | str, dict[str, Any]]] = {
     204: {"description": "Everything was sent: do not connect again."}

@@ -18,6 +18,8 @@ from drivers.errors import fail
 from drivers.http.addresses import RefusedAddress, Unresolvable
 from drivers.http.decoding import Decoder, Undecodable
 from drivers.values import KEPT_BYTES
+from runtime import recording
+from runtime.spans import Value
 from toolmeta.invocation import Invocation
 
 DEFAULT_SECONDS: Final = 10.0
@@ -111,6 +113,25 @@ async def exchange(
 
     The context records when the request goes out.
     """
+    parts = urlsplit(request.url if checked_url(request.url) is None else "")
+    # Of a URL no more than this: paths and queries may hold tokens.
+    about: dict[str, Value | None] = {
+        "http.request.method": request.method,
+        "server.address": parts.hostname,
+        "server.port": parts.port,
+    }
+    with recording.child(request.method, about) as span:
+        found = await _exchange(invocation, context, request)
+        if isinstance(found, Failure):
+            span.failed(found.error_class)
+        else:
+            span.set("http.response.status_code", found.status)
+        return found
+
+
+async def _exchange(
+    invocation: Invocation, context: RunContext, request: Request
+) -> Response | Failure:
     reason = checked_url(request.url)
     if reason is not None:
         return fail(invocation, "invalid_parameters", reason)

@@ -10,7 +10,14 @@ from typing import Any, Final
 from drivers.context import Driver, Failure, Outcome, RunContext, Success
 from drivers.masking import Masker
 from drivers.resources import Resources
-from processors.executors import attempts, final_report, large_output, metrics, reports
+from processors.executors import (
+    attempt_spans,
+    attempts,
+    final_report,
+    large_output,
+    metrics,
+    reports,
+)
 from processors.executors.attempts import Attempt
 from processors.executors.cancellations import Cancellations
 from processors.executors.hold_reports import HoldReports
@@ -140,6 +147,7 @@ class Agent:
         attempt = attempts.new_attempt(
             start, lane.slots, claimed.traceparent, claimed.at, output, context
         )
+        attempt.place = claimed.place
         context.hold = partial(self._hold_reports.hold, attempt)
         context.secrets_used = partial(self._secret_reports.tell, attempt)
         self._running[start.attempt_id] = attempt
@@ -154,6 +162,7 @@ class Agent:
 
     async def _run(self, attempt: Attempt) -> None:
         driver = self._drivers[attempt.invocation.driver]
+        attempt_spans.record(attempt)
         outcome = await attempts.perform(attempt, driver, self._permits)
         attempt.outcome, attempt.performed = outcome, True
         try:
@@ -205,6 +214,7 @@ class Agent:
         if kind != "succeeded":
             reason = failure.error_class if failure is not None else attempt.cancel_reason
             self._log.info("step " + kind, reason=reason, **attempt.names())
+        attempt_spans.finish(attempt, kind, failure)
         if self._idle is not None and not self._running:
             self._idle.set_result(None)
             self._idle = None

@@ -10,14 +10,16 @@ from drivers import asset_environments, lock_names
 from drivers.context import GRACE_SECONDS, Driver, Failure, Outcome, RunContext
 from drivers.output import OutputPublisher
 from processors.executors import lease
-from processors.executors.claim import Start
+from processors.executors.claim import Place, Start
 from processors.executors.keyed_semaphore import KeyedSemaphore
 from processors.executors.large_output import Encoded
 from processors.executors.lease import Lease
 from processors.executors.resolving import resolved
 from processors.executors.slots import Slots
 from runtime import clock
+from runtime.recording import Recording
 from streams.commands import StepCommand
+from streams.trace_context import parsed
 from toolmeta.invocation import Invocation
 
 #: Why the agent ended an attempt before its driver did.
@@ -75,6 +77,9 @@ class Attempt:
     heartbeat_in_flight: bool = False
     percent: float | None = None
     note: str | None = None
+    #: Where its command was read, and what it does, where it is traced.
+    place: Place | None = None
+    recording: Recording | None = None
 
     @property
     def command(self) -> StepCommand:
@@ -134,11 +139,15 @@ class Attempt:
     def names(self) -> dict[str, Any]:
         """The fields that name this attempt in a log line."""
         command = self.command
-        return {
+        found = {
             "execution": command.execution_id,
             "step": command.step,
             "attempt": command.attempt,
         }
+        if self.traceparent is not None:
+            context = parsed(self.traceparent) if self.recording is None else self.recording.context
+            found |= {"trace_id": context.trace_id, "span_id": context.span_id}
+        return found
 
 
 async def perform(attempt: Attempt, driver: Driver, permits: KeyedSemaphore) -> Outcome | None:

@@ -17,14 +17,12 @@ import psycopg
 import uvicorn
 from confluent_kafka import Producer
 from fastapi import FastAPI
-from psycopg.rows import dict_row
-from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 
-from api import app
+from api import app, database
 from api.caller import Caller
+from api.connection import Connection
 from api.live import live
-from api.live.connection import StreamConnection
 from api.parts import Parts
 from api.rights import Rights
 from authority.identity import Identity
@@ -113,31 +111,26 @@ class Api:
         listener.bind(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         log = logs.configure(self.settings, "api")
-        database: ConnectionPool[psycopg.Connection[dict[str, Any]]] = ConnectionPool(
-            self.settings.database_url.get_secret_value(),
-            kwargs={"row_factory": dict_row, "autocommit": True},
-            min_size=1,
-            max_size=8,
-            timeout=5.0,
-            open=False,
-        )
-        parts = Parts(self.settings, log, database)
+        connections = database.pool(self.settings)
+        # Live streams use nothing else of it.
+        nothing: Any = None
+        parts = Parts(
+            self.settings, log, connections, tools=nothing, policies=nothing, tokens=nothing,
+            records=nothing, answers=nothing,
+        )  # fmt: skip
         application = app.create(parts)
 
         @asynccontextmanager
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-            database.open()
-            try:
-                async with live.opened(self.settings, log, database, self._recheck) as opened:
+            with connections:
+                async with live.opened(self.settings, log, connections, self._recheck) as opened:
                     parts.live = self.live = opened
                     yield
-            finally:
-                database.close()
 
         application.router.lifespan_context = lifespan
         config = uvicorn.Config(
             NamedCallers(application),
-            http=StreamConnection,
+            http=Connection,
             log_config=None,
             access_log=False,
             lifespan="on",

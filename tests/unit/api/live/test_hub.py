@@ -64,35 +64,6 @@ def test_records_go_to_their_execution_and_tenant() -> None:
     with_hub(test)
 
 
-def test_an_answer_is_found_and_others_are_not() -> None:
-    async def test(hub: Hub) -> None:
-        log, other = Log(), Log(OTHER)
-        log.add("execution.paused")
-        other.add("execution.paused")
-        asked: list[str] = []
-
-        def answers(found: LiveEvent) -> bool:
-            asked.append(found.execution_id)
-            return found.execution_id == log.events[0].execution_id
-
-        with hub.expect("acme", answers) as expected:
-            hub.deliver(Batch(events=[event(other.events[0])]))
-            waiting = asyncio.create_task(expected.event(5.0))
-            await asyncio.sleep(0)
-            hub.deliver(Batch(events=[event(log.events[0], 0, 1)]))
-            found = await waiting
-            assert found is not None
-            assert (found.type, found.data()["actor"]) == ("execution.paused", "ops")
-            hub.deliver(Batch(events=[event(log.events[0], 0, 2)]))
-            assert len(asked) == 2
-        with hub.expect("acme", answers) as expected:
-            assert await expected.event(0.01) is None
-        hub.deliver(Batch(events=[event(log.events[0], 0, 3)]))
-        assert len(asked) == 2
-
-    with_hub(test)
-
-
 def test_output_goes_to_those_of_its_route() -> None:
     async def test(hub: Hub) -> None:
         news = asyncio.Event()
