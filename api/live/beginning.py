@@ -13,7 +13,7 @@ from api.live.history import EventPage, Known
 from api.live.live import Live, unreachable
 from api.live.records import LiveEvent, Origin
 from api.live.rereading import Busy
-from api.live.visibility import may_read
+from api.live.visibility import may_read, reader
 from api.problems import Problem, not_found
 from runtime import clock
 from streams.ids import is_execution_id, minted_ms, partition_for, route_of
@@ -46,21 +46,19 @@ class Beginning:
 
 def readable(caller: Caller, origin: Origin) -> bool:
     """Whether this caller may read an execution of this origin."""
-    return origin.tenant == caller.tenant and may_read(
-        caller.rights.visible(), caller.actor, origin
-    )
+    return may_read(reader(caller), origin)
 
 
 async def find(live: Live, caller: Caller, execution_id: str, after: int) -> Beginning:
     """What is known; raises Problem where there is nothing that the caller may see."""
     if not is_execution_id(execution_id):
-        raise not_found(f"execution {execution_id[:64]}")
+        raise not_found("execution of this id")
     await live.ready()
     partition = partition_for(route_of(execution_id).encode(), EVENTS.partitions)
     held = live.hub.held_events(partition, execution_id)
     origin = live.hub.origins.get(execution_id)
     if origin is not None and held and held[0].seq <= after + 1 and _tells_end(held):
-        _require(caller, origin, execution_id)
+        _require(caller, origin)
         has_ended = any(event.type in TERMINAL_EVENTS for event in held)
         is_complete = has_ended and held[-1].seq <= after
         position = held[0].offset
@@ -76,9 +74,9 @@ async def find(live: Live, caller: Caller, execution_id: str, after: int) -> Beg
     if known is None or known.origin.tenant is None:
         if held or clock.now() - minted_ms(execution_id) / 1_000 < _YOUNG_SECONDS:
             return _unknown(live, execution_id, partition, after, bool(held))
-        raise not_found(f"execution {execution_id}")
+        raise not_found("execution of this id")
     live.hub.origins.put(execution_id, known.origin)
-    _require(caller, known.origin, execution_id)
+    _require(caller, known.origin)
     stored = page.stored
     if stored is None:
         stored = await _by_time(live, execution_id, partition)
@@ -103,9 +101,9 @@ def _unknown(
     return Beginning(execution_id, partition, after, None, position, False, is_unknown=True)
 
 
-def _require(caller: Caller, origin: Origin, execution_id: str) -> None:
+def _require(caller: Caller, origin: Origin) -> None:
     if not readable(caller, origin):
-        raise not_found(f"execution {execution_id}")
+        raise not_found("execution of this id")
 
 
 async def _by_time(live: Live, execution_id: str, partition: int) -> int:

@@ -89,7 +89,7 @@ class ExecutionStream:
         if origin is None or not readable(self._watch.caller, origin):
             self._is_over = True
             self._watch.lease.ending = "ended"
-            document = not_found(f"execution {self._id}").document
+            document = not_found("execution of this id").document
             yield frames.named("problem", document.model_dump_json(exclude_none=True).encode())
 
     async def _past(self) -> AsyncGenerator[bytes, None]:

@@ -15,7 +15,7 @@ from api.live.delays import sent
 from api.live.hub import EventSubscription
 from api.live.records import LiveEvent, Origin, decode
 from api.live.rereading import Busy, TooFarBehind
-from api.live.visibility import Filter, everything, may_read
+from api.live.visibility import Filter, may_read
 from api.live.watch import Over, Watch
 from streams.topics import EVENTS
 
@@ -226,16 +226,15 @@ class TenantStream:
         return [frames.record(event.cursor, event.value) for event in allowed]
 
     async def _allowed(self, events: list[LiveEvent]) -> list[LiveEvent]:
-        visible = self._watch.caller.rights.visible()
-        if not events or (everything(visible) and not self._wanted.needs_origin):
+        who = self._watch.reader
+        if not events or (who.everything and not self._wanted.needs_origin):
             return events
-        actor = self._watch.caller.actor
         origins = await self._origins({event.execution_id for event in events})
         return [
             event
             for event in events
             if (origin := origins.get(event.execution_id)) is not None
-            and may_read(visible, actor, origin)
+            and may_read(who, origin)
             and self._wanted.wants_of(origin)
         ]
 

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, get_args
 
+from api.caller import Caller
 from api.live.records import LiveEvent, Origin
-from api.rights import Kind, Visible
-from streams.actors import same_actor
+from reading.reader import Reader
 from streams.lifecycle import STATUS_AFTER
-from streams.vocabulary import Environment
-
-_EVERY: Final[frozenset[Kind]] = frozenset(
-    (environment, level) for environment in get_args(Environment) for level in range(4)
-)
 
 
-def may_read(visible: Visible, actor: str, origin: Origin) -> bool:
-    """Whether this actor of the same tenant may read it.
-
-    What was never admitted has no environment and level: who may read all of them may read it.
-    """
-    own = origin.actor is not None and same_actor(origin.actor, actor)
-    kinds = visible.own if own else visible.others
-    if origin.environment is None or origin.level is None:
-        return kinds >= _EVERY
-    return (origin.environment, origin.level) in kinds
+def reader(caller: Caller) -> Reader:
+    """What the caller may read, by the rule that queries have too."""
+    visible = caller.rights.visible()
+    return Reader(caller.tenant, caller.actor, visible.own, visible.others)
 
 
-def everything(visible: Visible) -> bool:
-    """Whether that is every execution of the tenant, whoever asked for it."""
-    return visible.own >= _EVERY and visible.others >= _EVERY
+def may_read(who: Reader, origin: Origin) -> bool:
+    """Whether this reader sees an execution of this origin."""
+    return who.tenant == origin.tenant and who.sees(origin.environment, origin.level, origin.actor)
 
 
 @dataclass(frozen=True, slots=True)

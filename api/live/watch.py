@@ -12,6 +12,7 @@ from api.live.admission import Lease
 from api.live.live import Live
 from api.live.metrics import Ending
 from api.live.subscription import Subscription
+from api.live.visibility import reader
 from runtime import clock
 
 #: After so long without a word a comment is sent, and the token is looked at again.
@@ -45,6 +46,8 @@ class Watch:
         """It begins now."""
         self.live = live
         self.caller = caller
+        #: What they may read now.
+        self.reader = reader(caller)
         self.lease = lease
         self._restarts = live.hub.restarts
         self._away = False
@@ -90,7 +93,7 @@ class Watch:
             found = self.live.recheck(self.caller)
             if found is None:
                 raise Over(self.cut("token", ident))
-            self.caller = found
+            self.caller, self.reader = found, reader(found)
 
     def cut(self, ending: Ending, ident: bytes, message: str | None = None) -> bytes:
         """The last frame of a stream that ends before its time."""

@@ -177,7 +177,7 @@ async def _require(live: Live, caller: Caller, execution_id: str) -> None:
             origin = None if known is None else known.origin
         if origin is not None and beginning.readable(caller, origin):
             return
-    raise not_found(f"execution {execution_id[:64]}")
+    raise not_found("execution of this id")
 
 
 def _number(given: str) -> int:

@@ -113,9 +113,7 @@ def test_an_execution_from_its_rows_to_its_end(
         for who in ("other/reader", "acme/dev-reader", "acme/stranger"):
             refused = api.get(path, who)
             assert refused.status_code == unknown.status_code == 404
-            assert refused.json()["detail"] == unknown.json()["detail"].replace(
-                unknown.json()["instance"].split("/")[3], ident
-            )
+            assert refused.json()["detail"] == unknown.json()["detail"]
         assert api.get(path, "acme/ci", **{"Last-Event-ID": "9999"}).status_code == 204
 
 
