@@ -62,6 +62,8 @@ class Request:
     tls: ssl.SSLContext | None = None
     #: Takes the body of a 2xx response in pieces, at most `keep_bytes` of it; none is kept then.
     sink: Callable[[bytes], Awaitable[None]] | None = None
+    #: Gets percent and message while the body of an answer arrives.
+    progress: Callable[[float | None, str | None], None] | None = None
 
 
 class UnknownChallenge(httpx.TransportError):
@@ -249,8 +251,12 @@ async def _read(http_response: httpx.Response, request: Request, hops: int) -> R
     decoder = Decoder(http_response.headers.get("content-encoding"))
     truncated = False
     # httpx would decode too, but a small compressed body may expand to gigabytes.
+    whole = http_response.headers.get("content-length", "")
+    expected = int(whole) if whole.isascii() and whole.isdigit() and len(whole) < 19 else 0
     async for raw in http_response.aiter_raw(64 * 1024):
         received += len(raw)
+        if request.progress is not None:
+            request.progress(*_received(received, expected))
         for piece in decoder.feed(raw):
             room = most - seen
             if sink is not None:
@@ -273,6 +279,14 @@ async def _read(http_response: httpx.Response, request: Request, hops: int) -> R
         str(http_response.url.copy_with(query=None, fragment=None)),
         hops,
     )
+
+
+def _received(received: int, expected: int) -> tuple[float | None, str]:
+    """How far the body of an answer is; without a length nobody knows."""
+    if not expected:
+        return None, f"received {received / 1e6:.1f} MB"
+    percent = round(min(100.0, 100.0 * received / expected), 1)
+    return percent, f"received {received / 1e6:.1f} of {expected / 1e6:.1f} MB"
 
 
 def _failure(invocation: Invocation, subject: str, seconds: float, error: Exception) -> Failure:

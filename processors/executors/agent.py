@@ -37,6 +37,8 @@ from streams.topics import OUTPUT, REPORTS
 
 #: How often deadlines, heartbeats and overdue clean-ups of all attempts are checked.
 TICK_SECONDS: Final = 0.1
+#: Attempts of which a tick tells progress before their lease needs it: fifty a second.
+MOST_PROGRESS: Final = 5
 #: How long a driver may clean up after the grace before its attempt is reported without it.
 CLEANUP_SECONDS: Final = 60.0
 #: The parts of a drain's last seconds: until SIGKILL, and until an attempt is reported without
@@ -238,6 +240,7 @@ class Agent:
         self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
         now = clock.monotonic()
         due: list[Attempt] = []
+        told = 0
         for attempt in [*self._running.values()]:
             if attempt.ending is None:
                 if attempt.deadline is not None and now >= attempt.deadline:
@@ -247,8 +250,13 @@ class Agent:
             elif now - attempt.ending_at >= attempt.context.stop.grace_seconds + CLEANUP_SECONDS:
                 self._report_without_driver(attempt)
                 continue
-            if attempt.lease.heartbeat_due(now) and not attempt.heartbeat_in_flight:
+            if attempt.heartbeat_in_flight:
+                continue
+            if attempt.lease.heartbeat_due(now):
                 due.append(attempt)
+            elif told < MOST_PROGRESS and attempt.progress_due(now):
+                due.append(attempt)
+                told += 1
         records = self._reports.sign([self._heartbeat(attempt, now) for attempt in due])
         for attempt, record in zip(due, records, strict=True):
             self._send_heartbeat(attempt, record, now)
@@ -256,6 +264,7 @@ class Agent:
     def _heartbeat(self, attempt: Attempt, now: float) -> reports.Record:
         attempt.lease.heartbeat_at = now
         attempt.heartbeats += 1
+        attempt.told = (attempt.percent, attempt.note)
         return self._reports.record(
             attempt.command,
             "heartbeat",

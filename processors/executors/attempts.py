@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from drivers import asset_environments, lock_names
 from drivers.context import GRACE_SECONDS, Driver, Failure, Outcome, RunContext
@@ -33,6 +33,11 @@ class NotBegun(Exception):
         """Nothing was done."""
         super().__init__(failure.message)
         self.failure = failure
+
+
+#: Progress is told at most so often, and no more often than after this part of what has passed.
+PROGRESS_SECONDS: Final = 2.0
+PROGRESS_PART: Final = 100.0
 
 
 @dataclass(slots=True)
@@ -80,6 +85,8 @@ class Attempt:
     #: Where its command was read, and what it does, where it is traced.
     place: Place | None = None
     recording: Recording | None = None
+    #: What the last heartbeat said of them.
+    told: tuple[float | None, str | None] = (None, None)
 
     @property
     def command(self) -> StepCommand:
@@ -95,6 +102,16 @@ class Attempt:
         """Keep the newest progress for the next heartbeat."""
         self.percent = percent
         self.note = note
+
+    def progress_due(self, now: float) -> bool:
+        """Whether there is progress to tell before the lease needs a heartbeat.
+
+        At most every two seconds, and the longer it runs the less often: some hundred times a step.
+        """
+        since = now - self.lease.heartbeat_at
+        if since < PROGRESS_SECONDS or (self.percent, self.note) == self.told:
+            return False
+        return since >= (now - self.claimed_at) / PROGRESS_PART
 
     def begin(self, now: float) -> None:
         """Let the driver act and start its time limit; raises NotBegun where the lease is over.
