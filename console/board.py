@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from console import terminal
-from console.text import brief, one_line, seconds
 from console.view import ExecutionView, StepView
+from reading.text import brief, one_line, seconds
 from runtime.clock import now
 
 if TYPE_CHECKING:

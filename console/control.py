@@ -216,7 +216,7 @@ def _send_and_report(
         return None
     found = _await_verdict(settings, command, key)
     if as_json:
-        from console.lines import document
+        from reading.sentences import document
 
         terminal.data(
             {
@@ -230,7 +230,7 @@ def _send_and_report(
     if not found.allowed:
         raise Failure(f"{kind} refused: {found.message}", Exit.REJECTED, f"runstream show {ident}")
     if not as_json:
-        from console.lines import sentence
+        from reading.sentences import sentence
 
         terminal.say(found.message or sentence(found.event), "green")
     return found

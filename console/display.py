@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from console import terminal
 from console.board import Board
-from console.lines import document, sentence
-from console.text import clock
 from console.view import ExecutionView
+from reading.sentences import document, sentence
+from reading.text import clock
 from streams.events import Event
 from streams.payloads import Waiting
 

@@ -10,7 +10,7 @@ import typer
 
 from console import terminal
 from console.exits import Exit, Failure
-from console.text import count
+from reading.text import count
 
 Folder = Annotated[
     Path, typer.Option("--folder", metavar="PATH", help="Where the reference is kept.")

@@ -11,7 +11,7 @@ import typer
 
 from console import endpoints, terminal
 from console.exits import Exit, Failure
-from console.text import json_text
+from reading.text import json_text
 from streams.vocabulary import Environment
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from console.text import count, people, seconds
+from reading.text import count, people, seconds
 from streams.control_payloads import (
     ApprovalGiven,
     ApprovalRequested,

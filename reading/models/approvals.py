@@ -62,7 +62,7 @@ class ApprovalRequest(Model):
     calls: list[PlannedCall] = Field(description="at most 500; the plan has all of them")
     calls_left_out: int
     verdicts: list[Verdict] = Field(
-        description="what the policy said at admission, at most 100; a what-if asks the router again"
+        description="what the policy said at admission, at most 100; a what-if asks again"
     )
     may_approve: bool
     may_reject: bool

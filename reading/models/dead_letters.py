@@ -44,10 +44,10 @@ class Content(Model):
 
 
 class LetterHeader(Model):
-    """One header; a name may occur more than once."""
+    """One header; of several with one name the last."""
 
     name: str
-    value: str | None
+    value: str | None = Field(description="0x and hex digits where it is no UTF-8")
 
 
 class DeadLetter(DeadLetterSummary):

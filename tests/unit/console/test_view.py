@@ -10,8 +10,8 @@ import pytest
 
 from console import outcome
 from console.exits import OUTCOMES
-from console.lines import document, sentence
 from console.view import ExecutionView
+from reading.sentences import document, sentence
 from streams.events import Event, decode_event
 from streams.lifecycle import TERMINAL_EVENTS
 from streams.payloads import EVENT_TYPES

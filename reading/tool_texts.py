@@ -1,4 +1,4 @@
-"""The description of a tool for `tools show` and the generated pages. Pure."""
+"""Tools in words, for commands, pages and the generated reference. Pure."""
 
 from __future__ import annotations
 

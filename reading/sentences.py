@@ -1,4 +1,4 @@
-"""One clear line for each event: for logs, pipes and terminals that cannot redraw."""
+"""One clear line for each event: for logs, pipes, and pages that list them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from console.text import brief, count, counts, one_line, people, seconds
+from reading.text import brief, count, counts, one_line, people, seconds
 from streams.audit_payloads import Audit, SecretsUsed
 from streams.control_payloads import (
     ApprovalGiven,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from console import text
+from reading import text
 
 
 @pytest.mark.parametrize(
