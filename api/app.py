@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
 
 from api import database, problems
+from api.document import describe
 from api.parts import Parts
+from api.routes import control, submission
 
 #: Every router of the API, with all paths below /v1.
-ROUTERS: Final[tuple[APIRouter, ...]] = ()
+ROUTERS: Final[tuple[APIRouter, ...]] = (submission.router, control.router)
 
 
 def create(parts: Parts | None, pages: Iterable[APIRouter] = ()) -> FastAPI:
@@ -36,4 +38,12 @@ def create(parts: Parts | None, pages: Iterable[APIRouter] = ()) -> FastAPI:
         app.include_router(router, prefix="/v1")
     for router in pages:
         app.include_router(router)
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = describe(app)
+        return app.openapi_schema
+
+    # FastAPI's own way to another document.
+    app.openapi = document  # type: ignore[method-assign]
     return app

@@ -6,7 +6,8 @@ Source: RFC 9457 (Problem Details for HTTP APIs).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from http import HTTPStatus
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -42,6 +43,7 @@ class ProblemDocument(BaseModel):
     detail: str = Field(description="what happened and what to do, for a person")
     instance: str | None = Field(default=None, description="the path of the request")
     errors: list[FieldError] = Field(default_factory=list)
+    execution_id: str | None = Field(default=None, description="of what was refused, if it has one")
 
 
 class Problem(Exception):
@@ -56,6 +58,7 @@ class Problem(Exception):
         title: str | None = None,
         errors: list[FieldError] | None = None,
         headers: Mapping[str, str] | None = None,
+        execution_id: str | None = None,
     ) -> None:
         """`kind` is the stable class, in lower case with underscores."""
         super().__init__(detail)
@@ -65,8 +68,21 @@ class Problem(Exception):
             status=status,
             detail=detail,
             errors=(errors or [])[:MAX_ERRORS],
+            execution_id=execution_id,
         )
         self.headers = dict(headers or {})
+
+
+def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What the OpenAPI document says of these answers of a route."""
+    model = {"$ref": "#/components/schemas/ProblemDocument"}
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": model}},
+        }
+        for status in statuses
+    }
 
 
 def unauthorized(detail: str) -> Problem:

@@ -115,6 +115,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
         authentication.window,
         lambda: policies.current,
         settings.require_signatures,
+        authentication.of_key,
     )
     cluster = _Cluster(settings, keys)
     signed = SignedOutput(keys.signer.tokens)

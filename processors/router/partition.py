@@ -12,7 +12,7 @@ from typing import Final
 from confluent_kafka import Message
 from prometheus_client import Counter
 
-from authority.identity import Forged, Identity, Vouched, behind, identify
+from authority.identity import Forged, Identity, Said, Vouched, behind, identify
 from processors.router import decoding
 from processors.router.answers import Answers
 from processors.router.approval import approval_request
@@ -197,7 +197,7 @@ class RouterPartition:
     def _request(self, message: Message, now: float, out: Output) -> None:
         signer = self.authentication.signer(message, topics.REQUESTS, now)
         outcome = self.requests.decide(message.value(), signer, now)
-        if isinstance(signer, Vouched):
+        if isinstance(signer, Vouched) and signer.role == "router":
             self.writer.tell_schedule(not_started(outcome, message.value()), now)
         match outcome:
             case decoding.Undecodable(error_class, text):
@@ -257,7 +257,8 @@ class RouterPartition:
             self.writer.dead_letter(out, topics.CONTROL, message, "unknown_execution", text)
             return
         signed = self.authentication.signer(message, topics.CONTROL, now)
-        signer = behind(signed, command.schedule, self.authentication.of_key, now)
+        said = Said(command.schedule, command.on_behalf_of)
+        signer = behind(signed, said, self.authentication.of_key, now)
         wrong = refuse_control(signer, known, command.actor, self.requests.require_signatures)
         if wrong is not None:
             self._forged(known, command.type, wrong, now, out, command.actor)
@@ -265,7 +266,7 @@ class RouterPartition:
         assert not isinstance(signer, Forged)  # refused above  # noqa: S101
         if signer is not None:
             # Every command that is followed leads to an event, and so to a record of this.
-            known.signed[signer.kid] = signer.signed_at
+            known.signed[signer.clock] = signer.signed_at
         identity = identify(signer, known.tenant, command.actor)
         if isinstance(command, Rerun | Redrive):
             self._rerun(known, command, identity, now, out)

@@ -214,7 +214,7 @@ class Execution:
     finally_at: float = 0.0
     #: The steps of `finally` are to end, too.
     finally_ending: bool = False
-    #: When each key last signed a command that was followed, in Unix microseconds.
+    #: When by each clock a command was last signed that was followed, in Unix microseconds.
     signed: dict[str, int] = field(default_factory=dict)
     #: How many records about it were refused for their signature.
     forged: int = 0
