@@ -147,7 +147,7 @@ def dead_letters(
             for key, (text, _, _) in RANGES.items()
         ],
         groups=[_group(one, filters) for one in counts.groups],
-        rows=[_row(one) for one in page.letters],
+        rows=[letter_row(one) for one in page.letters],
         total=total,
         shown=f"{number(len(page.letters))} shown, newest first",
         first=f"/dead-letters{filters.query()}" if after else None,
@@ -219,7 +219,8 @@ def _group(group: DeadLetterGroup, filters: LetterFilters) -> GroupRow:
     )
 
 
-def _row(letter: DeadLetterSummary) -> LetterRow:
+def letter_row(letter: DeadLetterSummary) -> LetterRow:
+    """One dead letter in a list."""
     return LetterRow(letter, _path(letter), _source(letter))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Mapping
@@ -242,3 +243,8 @@ def _called(invocation: dict[str, Any]) -> str:
         rest = {name: value for name, value in invocation.items() if name != "driver"}
         text = f"{invocation.get('driver')} {rest}"
     return text if len(text) <= _MAX_CALLED else f"{text[:_MAX_CALLED]}…"
+
+
+def example_text(plan: dict[str, Any]) -> str:
+    """A plan as text that can be changed and sent."""
+    return json.dumps(plan, ensure_ascii=False, indent=2)
