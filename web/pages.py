@@ -7,7 +7,15 @@ from typing import Final
 from fastapi import APIRouter
 
 from web import static_files
+from web.routes.actions import actions
 from web.routes.entrance import entrance
+from web.routes.execution import execution
 from web.routes.executions import executions
 
-ROUTERS: Final[tuple[APIRouter, ...]] = (static_files.router, entrance, executions)
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    static_files.router,
+    entrance,
+    executions,
+    execution,
+    actions,
+)

@@ -6,14 +6,16 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+import psycopg
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
+from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
 
 from api.problems import Problem
-from web.templating import HEADERS, page
+from web.templating import HEADERS, fragment, page
 
 #: What the heading of an error says, by status.
 _TITLES: Final = {
@@ -44,6 +46,18 @@ class PageRoute(APIRoute):
                 first = error.errors()[0]
                 field = ".".join(str(part) for part in first["loc"])
                 return error_page(request, 422, "invalid request", f"{field}: {first['msg']}")
+            except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+                told = "Postgres has no Runstream tables."
+                return error_page(request, 503, "no tables", told, "runstream migrate")
+            except psycopg.errors.QueryCanceled:
+                told = "The question took too long. Narrow it down by a filter."
+                return error_page(request, 503, "too slow", told)
+            except (psycopg.OperationalError, PoolTimeout):
+                told = (
+                    "Postgres does not answer. Plans go on without it; see that it runs, and "
+                    "load this page again."
+                )
+                return error_page(request, 503, "the tables cannot be read", told)
             except HTTPException as error:
                 return error_page(request, error.status_code, "error", str(error.detail))
 
@@ -57,8 +71,15 @@ def router() -> APIRouter:
     )
 
 
-def error_page(request: Request, status: int, heading: str, detail: str) -> Response:
+def error_page(
+    request: Request, status: int, heading: str, detail: str, remedy: str | None = None
+) -> Response:
     """The page that says what failed and what to do."""
+    if request.headers.get("HX-Request") == "true":
+        # It is shown where the answer would have been.
+        shown = fragment("error_part.html", heading=heading, detail=detail, remedy=remedy)
+        shown.status_code = status
+        return shown
     return page(
         request,
         "error.html",
@@ -66,7 +87,7 @@ def error_page(request: Request, status: int, heading: str, detail: str) -> Resp
         title=_TITLES.get(status, "It failed"),
         heading=heading.capitalize(),
         detail=detail,
-        remedy=None,
+        remedy=remedy,
     )
 
 

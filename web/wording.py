@@ -14,7 +14,7 @@ _DAY: Final = 24 * _HOUR
 
 
 def duration(seconds: float | None) -> str:
-    """As `0.4 s`, `12 s`, `3 min 04 s`, `2 h 05 min`, `3 d 4 h`; a dash where it is not known."""
+    """As `0.4 s`, `12 s`, `3 min 04 s`, `2 h`, `3 d 04 h`; a dash where it is not known."""
     if seconds is None:
         return NOTHING
     if seconds < 0:
@@ -27,10 +27,14 @@ def duration(seconds: float | None) -> str:
     if whole < _MINUTE:
         return f"{whole} s"
     if whole < _HOUR:
-        return f"{whole // _MINUTE} min {whole % _MINUTE:02} s"
+        return _joined(whole // _MINUTE, "min", whole % _MINUTE, "s")
     if whole < _DAY:
-        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} min"
-    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+        return _joined(whole // _HOUR, "h", whole % _HOUR // _MINUTE, "min")
+    return _joined(whole // _DAY, "d", whole % _DAY // _HOUR, "h")
+
+
+def _joined(many: int, unit: str, few: int, smaller: str) -> str:
+    return f"{many} {unit} {few:02} {smaller}" if few else f"{many} {unit}"
 
 
 def ago(at: datetime, now: datetime) -> str:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from api.problems import not_found
+from reading.models.events import EventPage
 from reading.models.executions import (
+    ApprovalState,
     ExecutionCounts,
+    ExecutionDetail,
     ExecutionPage,
     ExecutionSummary,
+    PlanView,
+    Wait,
 )
+from reading.models.steps import AttemptPage, StepDetail, StepPage, StepSummary
 from streams.lifecycle import ENDED
+from tests.browser.believable_steps import attempts_of, detail_of, events_of, many, roll_out
 from web.views.filters import ListFilters
 
 NOW = datetime.now(UTC)
@@ -95,7 +105,9 @@ def summary(number: int, **given: Any) -> ExecutionSummary:
     chance = random.Random(number)
     status, name, actor, procedure, why = _KINDS[number % len(_KINDS)]
     status = given.pop("status", status)
-    created = NOW - timedelta(minutes=3 * number, seconds=chance.randint(2, 90))
+    created = NOW - timedelta(
+        minutes=3 * number, seconds=85 if not number else chance.randint(2, 90)
+    )
     begun = (
         None
         if status in ("pending_approval", "rejected", "queued")
@@ -146,6 +158,111 @@ class Believable:
         return ExecutionCounts.model_validate(
             {"counts": counts, "late": self.count // 20, "total": self.count, "complete": True}
         )
+
+    def some(self, idents: Sequence[str]) -> list[ExecutionSummary]:
+        """Those of them that there are."""
+        return [one for one in map(summary, range(self.count)) if one.execution_id in idents]
+
+    def detail(self, ident: str) -> ExecutionDetail:
+        """One of the first hundred."""
+        number = self._number(ident)
+        one = summary(number)
+        steps = self._steps(ident)
+        counts = Counter(step.status for step in steps if step.tool != "block")
+        approval = None
+        if one.status == "pending_approval":
+            approval = ApprovalState(
+                state="pending", level=2, given=1, plan_hash="ab" * 32, requested_by=one.actor,
+                requested_at=one.created_at, expires_at=NOW + timedelta(hours=3),
+                decided_by=None, decided_at=None, reason=None, decisions=[],
+            )  # fmt: skip
+        waits = []
+        if one.status == "running":
+            waits = [
+                Wait(step=step.step, status="waiting", reason=step.status_reason, until=None,
+                     since=NOW - timedelta(seconds=12))
+                for step in steps if step.status == "waiting"
+            ]  # fmt: skip
+        values = one.model_dump() | {"step_counts": dict(counts), "total_steps": len(steps)}
+        return ExecutionDetail(
+            **values, execution_mode="background", idempotency_key=f"key-{number}", run=1,
+            plan_hash="ab" * 32, procedure_digest=None, started_by_cause=None,
+            rerun_of=execution_id(90) if number == 7 else None, reruns=[], conflicts_with=None,
+            queued_at=None, cancel_requested_at=None,
+            sla_deadline=one.created_at + timedelta(seconds=600), timeout_seconds=1_800.0,
+            times_out_at=one.started_at and one.started_at + timedelta(seconds=1_800),
+            compensation_counts=None, approval=approval, waits=waits, steps_known=len(steps),
+            updated_at=NOW, last_seq=len(self._events(ident)),
+        )  # fmt: skip
+
+    def steps(
+        self, ident: str, *, limit: int, after: str | None, statuses: Sequence[str]
+    ) -> StepPage:
+        """From the roll-out, or of the many."""
+        found = [
+            step for step in self._steps(ident) if not statuses or step.status in statuses
+        ]  # fmt: skip
+        first = int(after or 0)
+        following = str(first + limit) if len(found) > first + limit else None
+        return StepPage(steps=found[first : first + limit], total=len(found), next=following)
+
+    def attempts(self, ident: str, *, limit: int) -> AttemptPage:
+        """All of them."""
+        found = [one for step in self._steps(ident) for one in attempts_of(step)]
+        return AttemptPage(attempts=found[:limit], next=None)
+
+    def step(self, ident: str, step: str) -> StepDetail | None:
+        """With everything about it."""
+        for one in self._steps(ident):
+            if one.step == step:
+                return detail_of(one)
+        return None
+
+    def events(self, ident: str, *, after: int, limit: int) -> EventPage:
+        """In order."""
+        found = self._events(ident)
+        page = [event for event in found if event.seq > after][:limit]
+        more = page[-1].seq if page and page[-1].seq < len(found) else None
+        return EventPage(execution_id=ident, events=page, last_seq=len(found), next=more)
+
+    def plan(self, ident: str) -> PlanView:
+        """A plan with a reference and a secret."""
+        steps = [
+            {"id": step.step, "tool": step.tool, "depends_on": step.depends_on,
+             "parameters": {"host": "{{ item }}", "dry_run": False,
+                            "token": {"$secret": "vault:kv/patch#token"}}}
+            for step in self._steps(ident)[:6]
+        ]  # fmt: skip
+        return PlanView(
+            execution_id=ident, name="patch web tier", plan_hash="ab" * 32, environment="prod",
+            procedure=None, procedure_version=None, procedure_digest=None,
+            plan={"name": "patch web tier", "steps": steps},
+        )  # fmt: skip
+
+    def _number(self, ident: str) -> int:
+        for number in range(min(self.count, 100)):
+            if execution_id(number) == ident:
+                return number
+        raise not_found("execution")
+
+    def _steps(self, ident: str) -> list[StepSummary]:
+        number = self._number(ident)
+        one = summary(number)
+        begin = one.started_at or one.created_at
+        if number == 2:
+            return many(5_000, begin)
+        if number == 0:
+            return roll_out(begin, NOW)
+        waiting = one.started_at is None
+        return [
+            step if not waiting
+            else step.model_copy(update={"status": "pending", "started_at": None, "attempt": 0})
+            for step in roll_out(begin, NOW) if not waiting or step.parent is None
+        ]  # fmt: skip
+
+    def _events(self, ident: str) -> list[Any]:
+        begin = summary(self._number(ident)).created_at + timedelta(seconds=2)
+        return [] if self._number(ident) == 2 else events_of(ident, self._steps(ident), begin)
 
 
 def _matches(one: ExecutionSummary, filters: ListFilters) -> bool:

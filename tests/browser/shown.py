@@ -5,31 +5,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
 
 from api import problems
 from api.caller import Caller
 from api.rights import Rights
 from authority.identity import Identity
-from authority.policy_file import built_in
-from tests.browser.believable import Believable
+from authority.policy_file import parse
+from tests.browser.believable import Believable, execution_id
+from tests.browser.believable_steps import output_of
 from toolmeta.registry import load
 from web.pages import ROUTERS
 from web.sources.executions import find_executions
 
-POLICY = built_in(load())
+POLICY: Final = parse(
+    """
+version: 1
+rules:
+  - {id: everybody, effect: allow, actors: ["*"], actions: ["*"], secrets: ["*"]}
+  - {id: everybody-controls, effect: allow, actors: ["*"], controls: ["*"]}
+""",
+    load(),
+)
 
 
 def application(source: Believable | None = None) -> FastAPI:
-    """The pages, with a caller who is signed in."""
+    """The pages, with a caller who is signed in, and what their scripts ask of the API."""
     app = FastAPI(openapi_url=None)
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
     app.dependency_overrides[find_executions] = lambda: source or Believable()
+    _add_api(app)
 
     @app.middleware("http")
     async def recognise(
@@ -40,6 +53,51 @@ def application(source: Believable | None = None) -> FastAPI:
         return await answer(request)
 
     return app
+
+
+def _add_api(app: FastAPI) -> None:
+    @app.get("/v1/live")
+    async def tenant() -> Response:
+        return _stream([])
+
+    @app.get("/v1/executions/{ident}/live")
+    async def execution(ident: str) -> Response:
+        snapshot = {"execution_id": ident, "percent": 54.2, "eta_seconds": 122.4}
+        return _stream([f"event: progress\ndata: {json.dumps(snapshot)}\n\n"])
+
+    @app.get("/v1/executions/{ident}/steps/{step}/output")
+    def output(ident: str, step: str, attempt: int, stream: str, offset: int = 0) -> object:
+        text = output_of(step, stream)
+        rest = text.encode()[offset:]
+        return {
+            "execution_id": ident, "step": step, "attempt": attempt, "stream": stream,
+            "offset": offset, "length": len(rest), "total": len(text.encode()), "ended": True,
+            "text": rest.decode(),
+        }  # fmt: skip
+
+    @app.get("/v1/executions/{ident}/steps/{step}/output/live")
+    async def follow(ident: str, step: str, attempt: int, stream: str) -> Response:
+        text = output_of(step, stream)
+        chunk = {"index": 0, "offset": 0, "attempt": attempt, "stream": stream, "text": text}
+        return _stream([f"id: {attempt}-0\ndata: {json.dumps(chunk)}\n\n"])
+
+
+def _stream(frames: list[str]) -> Response:
+    async def send() -> AsyncIterator[str]:
+        import asyncio
+
+        yield "retry: 2000\n\n"
+        for frame in frames:
+            yield frame
+        await asyncio.sleep(600)
+
+    return StreamingResponse(send(), media_type="text/event-stream")
+
+
+def first_ids() -> dict[str, str]:
+    """Executions worth looking at, by what they show."""
+    numbers = {"running": 0, "approval": 1, "large": 2, "attention": 3, "failed": 7}
+    return {name: execution_id(number) for name, number in numbers.items()}
 
 
 if __name__ == "__main__":

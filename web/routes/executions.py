@@ -10,14 +10,15 @@ from fastapi import Query, Request, Response
 from api.caller import CurrentCaller
 from web.routing import router
 from web.sources.executions import CurrentExecutions
-from web.templating import page
-from web.views.executions import execution_list
+from web.templating import fragment, page
+from web.views.executions import execution_list, row
 from web.views.filters import RANGES, ListFilters
 
 executions = router()
 
 _Text = Annotated[str, Query(max_length=200)]
 _Cursor: Final = Query(max_length=500)
+_MOST_ROWS: Final = 50
 
 
 @executions.get("/executions")
@@ -47,3 +48,14 @@ def show_executions(
     )
     base = f"{request.url.scheme}://{request.url.netloc}"
     return page(request, "executions.html", list=found, ranges=RANGES, base=base)
+
+
+@executions.get("/executions/rows")
+def show_rows(
+    caller: CurrentCaller,
+    source: CurrentExecutions,
+    id: Annotated[list[str], Query(max_length=_MOST_ROWS)],
+) -> Response:
+    """These executions as rows, for a list that is open."""
+    now = datetime.now(UTC)
+    return fragment("execution_rows.html", rows=[row(one, now) for one in source.some(id)])

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Protocol
 
 from fastapi import Depends
 
 from api.caller import CurrentCaller
 from api.parts import CurrentParts
-from reading.models.executions import ExecutionCounts, ExecutionPage
+from reading.models.events import EventPage
+from reading.models.executions import (
+    ExecutionCounts,
+    ExecutionDetail,
+    ExecutionPage,
+    ExecutionSummary,
+    PlanView,
+)
+from reading.models.steps import AttemptPage, StepDetail, StepPage
+from web.sources.tables import Tables, reader_of
 from web.views.filters import ListFilters
 
 
@@ -21,10 +31,33 @@ class Executions(Protocol):
     def counts(self, filters: ListFilters) -> ExecutionCounts:
         """How many match, by status."""
 
+    def some(self, idents: Sequence[str]) -> list[ExecutionSummary]:
+        """These executions, newest first, as far as there are any."""
+
+    def detail(self, ident: str) -> ExecutionDetail:
+        """One execution; raises Problem 404."""
+
+    def steps(
+        self, ident: str, *, limit: int, after: str | None, statuses: Sequence[str]
+    ) -> StepPage:
+        """Steps in the order of the plan."""
+
+    def attempts(self, ident: str, *, limit: int) -> AttemptPage:
+        """Attempts in the order of the plan."""
+
+    def step(self, ident: str, step: str) -> StepDetail | None:
+        """One step; none where there is none."""
+
+    def events(self, ident: str, *, after: int, limit: int) -> EventPage:
+        """Events with numbers beyond `after`."""
+
+    def plan(self, ident: str) -> PlanView:
+        """The plan as admitted; raises Problem 404."""
+
 
 def find_executions(caller: CurrentCaller, parts: CurrentParts) -> Executions:
     """What this caller may read."""
-    raise NotImplementedError
+    return Tables(parts.database, reader_of(caller))
 
 
 CurrentExecutions = Annotated[Executions, Depends(find_executions)]

@@ -31,9 +31,10 @@
     if (seconds < 10) return `${Math.max(0, seconds).toFixed(1)} s`;
     const whole = Math.round(seconds);
     if (whole < 60) return `${whole} s`;
-    if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
-    if (whole < 86400) return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
-    return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
+    const joined = (many, unit, few, smaller) => `${many} ${unit}${few ? ` ${two(few)} ${smaller}` : ""}`;
+    if (whole < 3600) return joined(Math.floor(whole / 60), "min", whole % 60, "s");
+    if (whole < 86400) return joined(Math.floor(whole / 3600), "h", Math.floor((whole % 3600) / 60), "min");
+    return joined(Math.floor(whole / 86400), "d", Math.floor((whole % 86400) / 3600), "h");
   }
 
   function tick() {

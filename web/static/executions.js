@@ -2,10 +2,9 @@
    the pointer or the reader's eyes, else a button says how many there are. */
 "use strict";
 (() => {
-  const { $, $$, connect, throttled, duration } = window.runstream;
+  const { $, $$, connect, throttled } = window.runstream;
   const table = () => $("table.executions");
   const rowOf = (id) => $(`tr[data-execution="${CSS.escape(id)}"]`);
-  const ENDED = new Set(["completed", "failed", "partial", "cancelled", "timeout", "rejected"]);
   const MOST = 50;
 
   const fresh = new Set();
@@ -35,7 +34,8 @@
 
   function still() {
     const list = table();
-    return scrollY < 80 && list && !list.matches(":hover") && !list.contains(document.activeElement);
+    if (!list) return true;
+    return scrollY < 80 && !list.matches(":hover") && !list.contains(document.activeElement);
   }
 
   function announce() {
@@ -48,7 +48,8 @@
 
   async function arrive() {
     const list = table();
-    if (!list || !("live" in list.dataset)) return;
+    if (!list) { if (!$(".removable")) location.reload(); return; }
+    if (!("live" in list.dataset)) return;
     const ids = [...fresh].slice(-MOST);
     fresh.clear();
     announce();
@@ -74,40 +75,41 @@
   });
 
   /* A status as the server would show it, from the page's templates. */
-  function statusOf(name) {
-    const template = $(`template[data-status="${CSS.escape(name)}"]`);
-    return template && template.content.firstElementChild.cloneNode(true);
+  const AFTER = {
+    "execution.approval_requested": "pending_approval", "execution.approved": "approved",
+    "execution.queued": "queued", "execution.started": "running", "execution.paused": "paused",
+    "execution.needs_attention": "needs_attention", "execution.completed": "completed",
+    "execution.partial": "partial", "execution.failed": "failed",
+    "execution.cancelled": "cancelled", "execution.timed_out": "timeout",
+    "execution.rejected": "rejected",
+  };
+  function showStatus(row, status) {
+    const template = $(`template[data-status="${CSS.escape(status)}"]`);
+    if (!template || row.dataset.status === status) return;
+    $("[data-cell=status]", row)?.replaceChildren(template.content.firstElementChild.cloneNode(true));
+    row.dataset.status = status;
   }
 
-  function progress(snapshot) {
-    const row = rowOf(snapshot.execution_id);
-    if (!row) {
-      const list = table();
-      if (!list) { if (!$(".filters").matches("[data-filtered]")) location.reload(); return; }
-      if (!("live" in list.dataset) || ENDED.has(snapshot.status)) return;
-      fresh.add(snapshot.execution_id);
-      settle();
+  function happened(event) {
+    const row = rowOf(event.execution_id);
+    if (row) {
+      if (AFTER[event.type]) showStatus(row, AFTER[event.type]);
+      changed.add(event.execution_id);
+      refresh();
+      // The tables follow the topics within a second.
+      setTimeout(() => { changed.add(event.execution_id); refresh(); }, 1500);
       return;
     }
-    if (row.dataset.status !== snapshot.status) {
-      const shown = statusOf(snapshot.status);
-      const cell = $("[data-cell=status]", row);
-      if (shown && cell) cell.replaceChildren(shown);
-      row.dataset.status = snapshot.status;
-      // The tables follow the topics within a second.
-      changed.add(snapshot.execution_id);
-      setTimeout(() => { changed.add(snapshot.execution_id); refresh(); }, 1200);
-    }
-    const bar = $("progress", row);
-    if (bar && !ENDED.has(snapshot.status)) {
-      bar.value = snapshot.percent;
-      const value = $(".value", row);
-      const eta = snapshot.eta_seconds == null ? "" : ` · ${duration(snapshot.eta_seconds)} left`;
-      value.textContent = `${Math.floor(snapshot.percent)} %${eta}`;
-    }
+    if (event.type !== "execution.accepted" && event.type !== "execution.rejected") return;
+    if (table() && !("live" in table().dataset)) return;
+    fresh.add(event.execution_id);
+    // Once it stands in the tables.
+    setTimeout(settle, 1000);
   }
 
-  connect("/v1/live", ["progress", "execution"], (name, data) => {
-    if (data && data.execution_id) progress(data);
+  const types = ["execution.*", "step.started", "step.succeeded", "step.failed", "step.timed_out"];
+  connect(`/v1/live?${new URLSearchParams(types.map((type) => ["type", type]))}`, {
+    message: happened,
+    reset: () => location.reload(),
   });
 })();

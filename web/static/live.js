@@ -1,12 +1,14 @@
-/* One connection to the events of the tenant or of one execution. The browser resumes it by itself
-   with Last-Event-ID; where the server ends it for good, it is made anew with the last id in the
-   address. A loss is said in the banner, and what is shown is marked as old. */
+/* Connections to the live streams. The browser resumes one by itself with Last-Event-ID; where the
+   server refused it, it is made anew with the last id in the address. A loss is said in the banner,
+   and what is shown is marked as old. */
 "use strict";
 (() => {
   const { $, ago, now } = window.runstream;
   const PAUSES = [500, 1000, 2000, 5000, 10000];
 
-  function connect(address, names, receive) {
+  /* `on` has a function for each kind of message; `message` is a record, the others have names.
+     `again` stands for a stream that begins anew after an error. Returns what closes it. */
+  function connect(address, on) {
     let source = null;
     let last = null;
     let failures = 0;
@@ -14,7 +16,7 @@
     let closed = false;
     let timer = 0;
 
-    function lost() {
+    function lost(after = 2000) {
       if (lostAt === null) lostAt = now();
       // A reconnection within two seconds is not worth a line.
       clearTimeout(timer);
@@ -27,7 +29,7 @@
         time.textContent = ago(lostAt);
         banner.hidden = false;
         document.body.classList.add("stale");
-      }, 2000);
+      }, after);
     }
     function found() {
       failures = 0;
@@ -36,30 +38,37 @@
       $("#connection").hidden = true;
       document.body.classList.remove("stale");
     }
+    function hear(name) {
+      source.addEventListener(name, (message) => {
+        if (message.lastEventId) last = message.lastEventId;
+        let data = null;
+        try { data = JSON.parse(message.data); } catch { return; }
+        if (name === "stale") lost(0);
+        else if (name === "fresh") found();
+        on[name]?.(data);
+      });
+    }
     function open() {
       if (closed) return;
       const url = new URL(address, location.href);
-      if (last) url.searchParams.set("last_event_id", last);
+      if (last && !("again" in on)) url.searchParams.set("after", last);
       source = new EventSource(url);
       source.onopen = found;
       source.onerror = () => {
+        if (closed) return;
         lost();
+        // Else the browser connects again by itself, with Last-Event-ID.
         if (source.readyState !== EventSource.CLOSED) return;
         const pause = PAUSES[Math.min(failures++, PAUSES.length - 1)];
-        setTimeout(open, pause * (0.8 + Math.random() * 0.4));
+        setTimeout(() => { on.again?.(); open(); }, pause * (0.8 + Math.random() * 0.4));
       };
-      for (const name of names) {
-        source.addEventListener(name, (message) => {
-          if (message.lastEventId) last = message.lastEventId;
-          let data;
-          try { data = JSON.parse(message.data); } catch { return; }
-          receive(name, data);
-        });
-      }
+      for (const name of new Set([...Object.keys(on), "stale", "fresh"])) hear(name);
     }
     open();
     const close = () => { closed = true; clearTimeout(timer); source?.close(); };
     addEventListener("pagehide", close);
+    // A page that comes back from the browser's cache has missed what happened in between.
+    addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
     return close;
   }
 
