@@ -11,10 +11,32 @@ from fastapi import APIRouter, FastAPI
 from api import database, problems
 from api.document import describe
 from api.parts import Parts
-from api.routes import control, submission
+from api.routes import (
+    approvals,
+    catalogue,
+    control,
+    dead_letters,
+    executions,
+    starters,
+    statistics,
+    steps,
+    submission,
+    system,
+)
 
 #: Every router of the API, with all paths below /v1.
-ROUTERS: Final[tuple[APIRouter, ...]] = (submission.router, control.router)
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    submission.router,
+    executions.router,
+    steps.router,
+    control.router,
+    approvals.router,
+    statistics.router,
+    dead_letters.router,
+    catalogue.router,
+    starters.router,
+    system.router,
+)
 
 
 def create(parts: Parts | None, pages: Iterable[APIRouter] = ()) -> FastAPI:

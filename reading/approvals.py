@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
@@ -31,11 +31,33 @@ MAX_CALLS: Final = 500
 MAX_HOSTS: Final = 500
 MAX_VERDICTS: Final = 100
 
-#: Whether an execution may be approved and rejected, and why it may not be approved.
-May = tuple[bool, bool, str | None]
 
+class May(NamedTuple):
+    """Whether somebody may approve and reject, and why they may not approve."""
+
+    approve: bool
+    reject: bool
+    why_not: str | None
+
+
+class Asked(NamedTuple):
+    """What somebody is asked to approve."""
+
+    execution: ExecutionSummary
+    approval: ApprovalState
+    #: Who asked for it, or for what it repeats, besides its actor.
+    earlier_actors: tuple[str, ...]
+
+
+#: Who asked besides the actor stands in the first event.
+_COLUMNS: Final = """
+w.execution_id::text, w.expires_at, e.plan,
+(SELECT jsonb_build_array(v.data -> 'earlier_actors', v.data -> 'claimed_actor')
+ FROM execution.execution_events AS v
+ WHERE v.execution_id = w.execution_id AND v.seq = 1) AS asked
+"""
 _PENDING: Final = """
-SELECT w.execution_id::text, w.expires_at, e.plan
+SELECT {columns}
 FROM execution.approvals AS w JOIN execution.executions AS e USING (execution_id)
 WHERE w.state = 'pending' AND e.status = 'pending_approval' AND {visible} AND {conditions}
 ORDER BY w.expires_at NULLS LAST, w.execution_id LIMIT %(rows)s
@@ -45,7 +67,7 @@ _AFTER: Final = (
     "> (%(last_at)s::timestamptz, %(last)s::uuid)"
 )
 _ONE: Final = """
-SELECT w.execution_id::text, w.expires_at, e.plan
+SELECT {columns}
 FROM execution.approvals AS w JOIN execution.executions AS e USING (execution_id)
 WHERE w.execution_id = %(id)s::uuid AND {visible}
 """
@@ -61,7 +83,7 @@ def pending(
     connection: Connection[Row],
     reader: Reader,
     registry: Registry,
-    may: Callable[[ExecutionSummary], May],
+    may: Callable[[Asked], May],
     limit: int,
     after: str | None = None,
 ) -> ApprovalPage:
@@ -75,7 +97,7 @@ def pending(
         moment = "infinity" if at == "never" else cursors.moment(at)
         given |= {"last_at": moment, "last": cursors.ident(ident)}
         condition = _AFTER
-    query = _PENDING.format(visible=visible.sql, conditions=condition)
+    query = _PENDING.format(columns=_COLUMNS, visible=visible.sql, conditions=condition)
     rows = connection.execute(query, given).fetchall()
     shown, following = rows[:limit], None
     if len(rows) > limit:
@@ -91,12 +113,12 @@ def one(
     connection: Connection[Row],
     reader: Reader,
     registry: Registry,
-    may: Callable[[ExecutionSummary], May],
+    may: Callable[[Asked], May],
     ident: str,
 ) -> ApprovalRequest | None:
     """What was asked for of one execution; None where the reader may see none."""
     visible = reader.condition()
-    query = _ONE.format(visible=visible.sql)
+    query = _ONE.format(columns=_COLUMNS, visible=visible.sql)
     rows = connection.execute(query, {**visible.values, "id": ident}).fetchall()
     found = _requests(connection, reader, registry, may, rows)
     return found[0] if found else None
@@ -106,7 +128,7 @@ def _requests(
     connection: Connection[Row],
     reader: Reader,
     registry: Registry,
-    may: Callable[[ExecutionSummary], May],
+    may: Callable[[Asked], May],
     rows: Sequence[Row],
 ) -> list[ApprovalRequest]:
     idents = [row["execution_id"] for row in rows]
@@ -115,36 +137,36 @@ def _requests(
     executions = by_ids(connection, reader.condition(), idents)
     states = approval_states(connection, idents)
     verdicts = _verdicts(connection, idents)
-    return [
-        _request(
-            executions[ident], states[ident], _calls(row["plan"], registry), verdicts[ident], may
-        )
-        for row in rows
-        if (ident := row["execution_id"]) in executions and ident in states
-    ]
+    found = []
+    for row in rows:
+        ident = row["execution_id"]
+        if ident in executions and ident in states:
+            asked = Asked(executions[ident], states[ident], _earlier(row["asked"]))
+            calls = _calls(row["plan"], registry)
+            found.append(_request(asked, calls, verdicts[ident], may(asked)))
+    return found
 
 
-def _request(
-    execution: ExecutionSummary,
-    approval: ApprovalState,
-    calls: Calls,
-    verdicts: list[Verdict],
-    may: Callable[[ExecutionSummary], May],
-) -> ApprovalRequest:
-    may_approve, may_reject, why_not = may(execution)
+def _request(asked: Asked, calls: Calls, verdicts: list[Verdict], may: May) -> ApprovalRequest:
     return ApprovalRequest(
-        execution=execution,
-        approval=approval,
+        execution=asked.execution,
+        approval=asked.approval,
         effects=calls.effects,
         hosts=calls.hosts[:MAX_HOSTS],
         hosts_left_out=max(0, len(calls.hosts) - MAX_HOSTS),
         calls=calls.calls[:MAX_CALLS],
         calls_left_out=max(0, len(calls.calls) - MAX_CALLS),
         verdicts=verdicts,
-        may_approve=may_approve,
-        may_reject=may_reject,
-        why_not=why_not,
+        may_approve=may.approve,
+        may_reject=may.reject,
+        why_not=may.why_not,
     )
+
+
+def _earlier(asked: list[Any] | None) -> tuple[str, ...]:
+    earlier, claimed = asked or (None, None)
+    listed = earlier if isinstance(earlier, list) else []
+    return tuple(str(name) for name in (*listed, claimed) if name is not None)
 
 
 def _calls(plan: dict[str, Any] | None, registry: Registry) -> Calls:

@@ -72,6 +72,10 @@ FROM (SELECT status::text, coalesce({late}, false) AS late FROM execution.execut
       WHERE {conditions} ORDER BY created_at DESC LIMIT %(rows)s) AS newest
 GROUP BY status
 """
+_KNOWN: Final = """
+SELECT 1 AS known FROM execution.executions AS e
+WHERE execution_id = %(id)s::uuid AND {visible}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,13 @@ def counts(connection: Connection[Row], reader: Reader, wanted: Wanted) -> Execu
         total=min(total, MAX_COUNTED),
         complete=total <= MAX_COUNTED,
     )
+
+
+def known(connection: Connection[Row], reader: Reader, ident: str) -> bool:
+    """Whether there is an execution of this id that the reader may see."""
+    visible = reader.condition()
+    query = _KNOWN.format(visible=visible.sql)
+    return connection.execute(query, {**visible.values, "id": ident}).fetchone() is not None
 
 
 def by_ids(

@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from processors.locks.listing import LockedAsset, listing
+from reading.compacted import CompactedTopic
 from reading.models.locks import LockList, LockParty, LockView
+from streams.topics import LOCKS_STATE
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from reading.reader import Reader
     from reading.rows import Row
+    from runtime.settings import CommonSettings
 
 #: Assets in one answer.
 MAX_LOCKS: Final = 2_000
@@ -34,6 +37,11 @@ _NAMES: Final = """
 SELECT execution_id::text, name FROM execution.executions AS e
 WHERE execution_id = ANY(%(ids)s::uuid[]) AND {visible}
 """
+
+
+def topic(settings: CommonSettings) -> CompactedTopic[bytes]:
+    """Locks as they stand on their topic."""
+    return CompactedTopic(settings, LOCKS_STATE, take)
 
 
 def take(message: Message) -> bytes | None:

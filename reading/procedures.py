@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from reading.compacted import CompactedTopic
 from reading.models.procedures import (
     ProcedureDetail,
     ProcedureInput,
@@ -18,6 +19,7 @@ from streams.envelope import SIGNATURE, header, message_headers
 from streams.inputs import Input, Inputs
 from streams.procedures import ProcedureRecord, digest_of, record_key
 from streams.schemas import DIALECT
+from streams.topics import PROCEDURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from reading.reader import Reader
     from reading.rows import Row
+    from runtime.settings import CommonSettings
 
 _MAX_VERSIONS: Final = 20
 _INPUTS: Final[TypeAdapter[dict[str, Input]]] = TypeAdapter(Inputs)
@@ -59,6 +62,11 @@ class Applied:
     def digest(self) -> str:
         """The digest that is recorded when it runs."""
         return digest_of(self.plan)
+
+
+def topic(settings: CommonSettings) -> CompactedTopic[Applied]:
+    """Procedures as they stand on their topic."""
+    return CompactedTopic(settings, PROCEDURES, take)
 
 
 def take(message: Message) -> Applied | None:

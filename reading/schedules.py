@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from processors.schedules.moments import Timing, Wrong, timing
 from processors.schedules.state import ScheduleState, decode
+from reading.compacted import CompactedTopic
 from reading.models.starters import (
     Backfill,
     QueuedMoment,
@@ -17,13 +18,20 @@ from reading.models.starters import (
     ScheduleStatus,
     ScheduleView,
 )
+from streams.topics import SCHEDULES_STATE
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
 
+    from runtime.settings import CommonSettings
     from streams.schedules import Schedule
 
 MAX_MOMENTS: Final = 100
+
+
+def topic(settings: CommonSettings) -> CompactedTopic[ScheduleState]:
+    """Schedules as they stand on their topic."""
+    return CompactedTopic(settings, SCHEDULES_STATE, take)
 
 
 def take(message: Message) -> ScheduleState | None:

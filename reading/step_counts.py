@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
     from reading.rows import Row
 
-#: A step with items or inner steps is not counted, these are. What runs and says no percentage is
-#: halfway, as in the projector's snapshots.
+#: A step with items or inner steps is not counted, these are. What runs counts as far as it says.
 _COUNTS: Final = """
 WITH steps AS MATERIALIZED (
     SELECT execution_id, step, parent, status::text AS status, percent
@@ -24,7 +23,7 @@ WITH steps AS MATERIALIZED (
 SELECT steps.execution_id::text, steps.status, count(*) AS number,
        sum(CASE WHEN steps.status = ANY(%(ended)s) THEN 100
                 WHEN steps.status IN ('running', 'cancelling')
-                THEN least(99, greatest(50, coalesce(steps.percent, 0)))
+                THEN least(99, greatest(0, coalesce(steps.percent, 0)))
                 ELSE 0 END) AS points
 FROM steps LEFT JOIN parents
      ON parents.execution_id = steps.execution_id AND parents.parent = steps.step

@@ -7,10 +7,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from processors.triggers.state import TriggerState, decode
+from reading.compacted import CompactedTopic
 from reading.models.starters import TriggerError, TriggerList, TriggerOutcome, TriggerView
+from streams.topics import TRIGGERS_STATE
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
+
+    from runtime.settings import CommonSettings
+
+
+def topic(settings: CommonSettings) -> CompactedTopic[TriggerState]:
+    """Triggers as they stand on their topic."""
+    return CompactedTopic(settings, TRIGGERS_STATE, take)
 
 
 def take(message: Message) -> TriggerState | None:

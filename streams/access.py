@@ -125,6 +125,11 @@ def api(name: str, prefix: str) -> Principal:
         name,
         (
             *_topics({"api"}, all_topics(), prefix),
+            # Their ends, which say how much nobody has claimed; never a command itself.
+            *(
+                Grant(Resource.TOPIC, prefix + topic.name, (Operation.DESCRIBE,))
+                for topic in STEPS.values()
+            ),
             _readers(prefix),
             Grant(Resource.GROUP, f"{prefix}runstream-", (Operation.DESCRIBE,), prefixed=True),
         ),

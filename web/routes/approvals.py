@@ -22,7 +22,7 @@ def show_approvals(
     request: Request,
     caller: CurrentCaller,
     source: CurrentApprovals,
-    after: Annotated[str | None, Query(max_length=500)] = None,
+    after: Annotated[str | None, Query(max_length=1_500)] = None,
 ) -> Response:
     """What waits, what expires first at the top."""
     return page(request, "approvals.html", list=approval_list(source.page(after), after))

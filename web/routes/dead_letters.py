@@ -46,7 +46,7 @@ def show_letters(
     caller: CurrentCaller,
     source: CurrentLetters,
     filters: _Filters,
-    after: Annotated[str | None, Query(max_length=500)] = None,
+    after: Annotated[str | None, Query(max_length=1_500)] = None,
 ) -> Response:
     """Dead letters of a range, by topic and class and one by one."""
     found = dead_letters(source.page(filters, after, _PAGE), source.counts(filters), filters, after)

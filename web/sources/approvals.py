@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Protocol
+from dataclasses import dataclass
+from typing import Annotated, Final, Protocol
 
 from fastapi import Depends, Response
 
-from api.caller import CurrentCaller
+from api import queries
+from api.caller import Caller, CurrentCaller
 from api.commands import DEFAULT_WAIT
-from api.parts import CurrentParts
+from api.parts import CurrentParts, Parts
+from api.reading import CurrentReader, told
+from api.routes import approvals as api_approvals
 from api.routes import control
+from reading import approvals
 from reading.models.approvals import ApprovalPage, ApprovalRequest
+from reading.reader import Reader
+
+#: Approvals on one page of the list; each carries the calls of its plan.
+PAGE: Final = 50
 
 
 class Approvals(Protocol):
@@ -55,9 +64,30 @@ class ByCommand:
         )
 
 
-def find_approvals(caller: CurrentCaller, parts: CurrentParts) -> Approvals:
+@dataclass(frozen=True, slots=True)
+class FromTables:
+    """Approvals as they are read from Postgres."""
+
+    caller: Caller
+    reader: Reader
+    parts: Parts
+
+    def page(self, after: str | None) -> ApprovalPage:
+        """See `Approvals`."""
+        may = api_approvals.may(self.caller)
+        with told(), self.parts.database.connection() as connection:
+            return approvals.pending(connection, self.reader, self.parts.tools, may, PAGE, after)
+
+    def one(self, execution_id: str) -> ApprovalRequest | None:
+        """See `Approvals`."""
+        ident, may = queries.execution_id(execution_id), api_approvals.may(self.caller)
+        with self.parts.database.connection() as connection:
+            return approvals.one(connection, self.reader, self.parts.tools, may, ident)
+
+
+def find_approvals(caller: CurrentCaller, reader: CurrentReader, parts: CurrentParts) -> Approvals:
     """What this caller may read."""
-    raise NotImplementedError
+    return FromTables(caller, reader, parts)
 
 
 CurrentApprovals = Annotated[Approvals, Depends(find_approvals)]

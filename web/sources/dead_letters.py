@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Annotated, Protocol
 
 from fastapi import Depends
 
 from api.caller import CurrentCaller
-from api.parts import CurrentParts
+from api.parts import CurrentParts, Parts
+from api.queries import execution_id, storable
+from api.reading import CurrentReader, told
+from reading import letters
 from reading.models.dead_letters import (
     DeadLetter,
     DeadLetterCounts,
     DeadLetterPage,
     DeadLetterSummary,
 )
+from reading.reader import Reader
 from web.views.dead_letters import LetterFilters
 from web.views.redriving import Redriven
 
@@ -38,9 +44,46 @@ class Redriving(Protocol):
         """Redrive each of them."""
 
 
-def find_letters(caller: CurrentCaller, parts: CurrentParts) -> Letters:
+@dataclass(frozen=True, slots=True)
+class FromTable:
+    """Dead letters as they are read from Postgres."""
+
+    reader: Reader
+    parts: Parts
+
+    def page(self, filters: LetterFilters, after: str | None, limit: int) -> DeadLetterPage:
+        """See `Letters`."""
+        wanted = self._wanted(filters)
+        with told(), self.parts.database.connection() as connection:
+            return letters.page(connection, self.reader, wanted, limit, after)
+
+    def counts(self, filters: LetterFilters) -> DeadLetterCounts:
+        """See `Letters`."""
+        until = datetime.now(UTC)
+        wanted = replace(self._wanted(filters), topic=None, error_class=None)
+        with self.parts.database.connection() as connection:
+            return letters.counts(
+                connection, self.reader, wanted, until - filters.length, until, filters.spans
+            )
+
+    def one(self, topic: str, partition: int, offset: int) -> DeadLetter | None:
+        """See `Letters`."""
+        name = storable(topic, "dead letter")
+        with self.parts.database.connection() as connection:
+            return letters.one(connection, self.reader, name, partition, offset)
+
+    def _wanted(self, filters: LetterFilters) -> letters.Filter:
+        return letters.Filter(
+            topic=storable(filters.topic, "topic") or None,
+            error_class=storable(filters.error_class, "class") or None,
+            execution_id=execution_id(filters.execution) if filters.execution else None,
+            since=datetime.now(UTC) - filters.length,
+        )
+
+
+def find_letters(reader: CurrentReader, parts: CurrentParts) -> Letters:
     """What this caller may read."""
-    raise NotImplementedError
+    return FromTable(reader, parts)
 
 
 def find_redriving(caller: CurrentCaller, parts: CurrentParts) -> Redriving:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
 import orjson
@@ -9,9 +10,14 @@ from fastapi import Depends
 
 from api.caller import CurrentCaller
 from api.commands import DEFAULT_WAIT
-from api.parts import CurrentParts
+from api.parts import CurrentParts, Parts
+from api.reading import CurrentReader, CurrentTopics, told
 from api.routes import submission
+from reading import procedures
 from reading.models.procedures import ProcedureDetail, ProcedureList
+from reading.procedures import Applied
+from reading.reader import Reader
+from reading.topics import Topics
 from streams.explained import Explained
 
 #: How long a page waits for what would become of a request, in seconds.
@@ -57,9 +63,36 @@ class ByRouter:
         return found.execution_id
 
 
-def find_procedures(caller: CurrentCaller, parts: CurrentParts) -> Procedures:
+@dataclass(frozen=True, slots=True)
+class FromTopic:
+    """Procedures as they were applied last, with what was run of them."""
+
+    reader: Reader
+    topics: Topics
+    parts: Parts
+
+    def every(self) -> ProcedureList:
+        """See `Procedures`."""
+        return procedures.listing(self._applied().values())
+
+    def one(self, name: str) -> ProcedureDetail | None:
+        """See `Procedures`."""
+        found = self._applied().get(name)
+        if found is None:
+            return None
+        with self.parts.database.connection() as connection:
+            return procedures.detail(connection, self.reader, found)
+
+    def _applied(self) -> dict[str, Applied]:
+        with told():
+            return procedures.of_tenant(self.topics.procedures.read().items, self.reader.tenant)
+
+
+def find_procedures(
+    reader: CurrentReader, topics: CurrentTopics, parts: CurrentParts
+) -> Procedures:
     """What this caller may read."""
-    raise NotImplementedError
+    return FromTopic(reader, topics, parts)
 
 
 CurrentProcedures = Annotated[Procedures, Depends(find_procedures)]
