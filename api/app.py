@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.metadata import version
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
@@ -27,9 +26,9 @@ from api.routes import (
 #: Every router of the API, with all paths below /v1.
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     submission.router,
+    control.router,
     executions.router,
     steps.router,
-    control.router,
     approvals.router,
     statistics.router,
     dead_letters.router,
@@ -46,7 +45,8 @@ def create(parts: Parts | None, pages: Iterable[APIRouter] = ()) -> FastAPI:
     """
     app = FastAPI(
         title="Runstream",
-        version=version("runstream"),
+        # Of the paths, which have it too; whatever the release of the software.
+        version="1.0.0",
         description="Executions, their events and output, and everything that steers them.",
         openapi_url="/v1/openapi.json",
         # The page of it would load scripts from elsewhere.
@@ -59,7 +59,7 @@ def create(parts: Parts | None, pages: Iterable[APIRouter] = ()) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router, prefix="/v1")
     for router in pages:
-        app.include_router(router)
+        app.include_router(router, include_in_schema=False)
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:

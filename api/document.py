@@ -23,13 +23,12 @@ _THEIRS: Final = ("HTTPValidationError", "ValidationError")
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
-    """The document of an application; the pages of the console are not part of it."""
-    routes = [route for route in app.routes if getattr(route, "path", "").startswith("/v1/")]
+    """The document of an application."""
     found = get_openapi(
         title=app.title,
         version=app.version,
         description=app.description,
-        routes=routes,
+        routes=app.routes,
         openapi_version=app.openapi_version,
     )
     parts = found.setdefault("components", {})

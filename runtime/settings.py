@@ -17,6 +17,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, Validation
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
+from runtime import health_ports
 from runtime.api_settings import ApiOptions
 from runtime.capture_settings import CaptureSettings
 from runtime.config_folders import Folders
@@ -70,9 +71,7 @@ class CommonSettings(BaseSettings):
         max_length=100,
         description="name of this process; stable names recover faster after a crash",
     )
-    http_port: int = Field(
-        default=0, ge=0, le=65535, description="port of /healthz, /readyz, /metrics; 0 turns it off"
-    )
+    http_port: int | None = Field(default=None, ge=0, le=65535, description=health_ports.MEANING)
     http_host: str = Field(default="127.0.0.1", description="address that the port is bound to")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = Field(

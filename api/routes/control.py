@@ -21,7 +21,7 @@ from streams.commands import CONTROL_COMMAND
 from streams.ids import mint_execution_id, route_of
 from streams.plans import StepId
 
-router: Final = APIRouter(tags=["control"], prefix="/executions/{execution_id}")
+router: Final = APIRouter(tags=["control"], prefix="/executions/{ident}")
 
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     202: {"model": Answer, "description": "sent; no router has answered in time"},
@@ -73,7 +73,7 @@ Reason = Annotated[Why, Body(default_factory=Why)]
 
 @router.post("/cancel", summary="End it", responses=_RESPONSES)
 async def cancel(
-    execution_id: ExecutionId,
+    ident: ExecutionId,
     response: Response,
     parts: CurrentParts,
     caller: CurrentCaller,
@@ -81,12 +81,12 @@ async def cancel(
     wait: Wait = DEFAULT_WAIT,
 ) -> Answer:
     """Nothing new starts, and what runs is stopped."""
-    return await _command("cancel", execution_id, response, parts, caller, body, wait)
+    return await _command("cancel", ident, response, parts, caller, body, wait)
 
 
 @router.post("/approve", summary="Approve it", responses=_RESPONSES)
 async def approve(
-    execution_id: ExecutionId,
+    ident: ExecutionId,
     response: Response,
     parts: CurrentParts,
     caller: CurrentCaller,
@@ -94,12 +94,12 @@ async def approve(
     wait: Wait = DEFAULT_WAIT,
 ) -> Answer:
     """Let a plan run that waits for it; never by one who asked for it."""
-    return await _command("approve", execution_id, response, parts, caller, body, wait)
+    return await _command("approve", ident, response, parts, caller, body, wait)
 
 
 @router.post("/reject", summary="Refuse to approve it", responses=_RESPONSES)
 async def reject(
-    execution_id: ExecutionId,
+    ident: ExecutionId,
     response: Response,
     parts: CurrentParts,
     caller: CurrentCaller,
@@ -107,12 +107,12 @@ async def reject(
     wait: Wait = DEFAULT_WAIT,
 ) -> Answer:
     """It ends, and nothing of it was run."""
-    return await _command("reject", execution_id, response, parts, caller, body, wait)
+    return await _command("reject", ident, response, parts, caller, body, wait)
 
 
 @router.post("/pause", summary="Start no further step of it", responses=_RESPONSES)
 async def pause(
-    execution_id: ExecutionId,
+    ident: ExecutionId,
     response: Response,
     parts: CurrentParts,
     caller: CurrentCaller,
@@ -120,12 +120,12 @@ async def pause(
     wait: Wait = DEFAULT_WAIT,
 ) -> Answer:
     """What runs goes on to its end."""
-    return await _command("pause", execution_id, response, parts, caller, body, wait)
+    return await _command("pause", ident, response, parts, caller, body, wait)
 
 
 @router.post("/resume", summary="Go on after a pause", responses=_RESPONSES)
 async def resume(
-    execution_id: ExecutionId,
+    ident: ExecutionId,
     response: Response,
     parts: CurrentParts,
     caller: CurrentCaller,
@@ -133,12 +133,12 @@ async def resume(
     wait: Wait = DEFAULT_WAIT,
 ) -> Answer:
     """Steps start again."""
-    return await _command("resume", execution_id, response, parts, caller, body, wait)
+    return await _command("resume", ident, response, parts, caller, body, wait)
 
 
 @router.post("/rerun", summary="Run what did not succeed again", responses=_RESPONSES)
 async def rerun(
-    execution_id: ExecutionId,
+    ident: ExecutionId,
     response: Response,
     parts: CurrentParts,
     caller: CurrentCaller,
@@ -146,14 +146,14 @@ async def rerun(
     wait: Wait = DEFAULT_WAIT,
 ) -> Answer:
     """As a new execution, which keeps the earlier outputs; the answer has its id."""
-    found = await _command("rerun", execution_id, response, parts, caller, body, wait)
+    found = await _command("rerun", ident, response, parts, caller, body, wait)
     response.headers["Location"] = f"/v1/executions/{found.execution_id}"
     return found
 
 
 @router.post("/resolve", summary="Say how a step ended", responses=_RESPONSES)
 async def resolve(
-    execution_id: ExecutionId,
+    ident: ExecutionId,
     response: Response,
     parts: CurrentParts,
     caller: CurrentCaller,
@@ -161,12 +161,12 @@ async def resolve(
     wait: Wait = DEFAULT_WAIT,
 ) -> Answer:
     """For a step whose attempt was lost, and needs attention."""
-    return await _command("resolve", execution_id, response, parts, caller, body, wait)
+    return await _command("resolve", ident, response, parts, caller, body, wait)
 
 
 @router.post("/redrive", summary="Run an exhausted step again", responses=_RESPONSES)
 async def redrive(
-    execution_id: ExecutionId,
+    ident: ExecutionId,
     response: Response,
     parts: CurrentParts,
     caller: CurrentCaller,
@@ -174,30 +174,30 @@ async def redrive(
     wait: Wait = DEFAULT_WAIT,
 ) -> Answer:
     """As a rerun that starts at this step; the answer has the id of the new execution."""
-    found = await _command("redrive", execution_id, response, parts, caller, body, wait)
+    found = await _command("redrive", ident, response, parts, caller, body, wait)
     response.headers["Location"] = f"/v1/executions/{found.execution_id}"
     return found
 
 
 async def _command(
     verb: Verb,
-    execution_id: str,
+    ident: str,
     response: Response,
     parts: Parts,
     caller: Caller,
     body: Why,
     wait: float,
 ) -> Answer:
-    about = await known.find(parts.database, execution_id, caller, verb)
+    about = await known.find(parts.database, ident, caller, verb)
     more: dict[str, str] = {}
     if verb == "rerun":
         # Both must be in the same partition, so they have the same route key.
         bits, now_ms = secrets.randbits(42), int(clock.now() * 1_000)
-        more["new_execution_id"] = mint_execution_id(route_of(execution_id), now_ms, bits)
+        more["new_execution_id"] = mint_execution_id(route_of(ident), now_ms, bits)
     command = CONTROL_COMMAND.validate_python(
         {
             "type": verb,
-            "execution_id": execution_id,
+            "execution_id": ident,
             "actor": caller.actor,
             "on_behalf_of": behalf_of(caller),
             **body.model_dump(exclude_none=True),

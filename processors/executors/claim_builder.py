@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +26,7 @@ from processors.executors.fencing import Fences
 from processors.executors.report_records import together
 from processors.executors.reports import Record, Reports
 from runtime import clock
-from runtime.kafka.dead_letters import WRITTEN, HeaderList, dead_letter, fitting
+from runtime.kafka.dead_letters import HeaderList, dead_letter, fitting
 from runtime.kafka.guard import Undecidable, guarded
 from runtime.logs import Log
 from streams import envelope
@@ -63,8 +64,6 @@ class ClaimBuilder:
     #: Full names.
     topic: str
     reports_topic: str
-    #: The name without a prefix, for the metrics.
-    step_topic: str
     #: What this executor serves.
     environment: Environment
     cancelled: Callable[[str], CancelStep | None]
@@ -86,6 +85,8 @@ class ClaimBuilder:
     #: Their attempts: a copy of a command can be in the batch of the original.
     started: set[str] = field(default_factory=set)
     dead_letters: int = 0
+    #: The classes of all of them, for the metrics.
+    letter_classes: Counter[str] = field(default_factory=Counter)
 
     def add(self, message: Message) -> str:
         """Decide about one command; returns the decision's name for the metrics.
@@ -171,7 +172,7 @@ class ClaimBuilder:
         )
         record = fitting(record, self.partitions_of(record.topic))
         self.dead_letters += counts
-        WRITTEN.labels(self.step_topic, error_class).inc()
+        self.letter_classes[error_class] += 1
         self.log.warning(
             "dead letter", error_class=error_class, partition=message.partition(),
             offset=message.offset(),

@@ -25,7 +25,9 @@ from processors.executors.slots import Slots
 from runtime import clock
 from runtime.kafka import clients
 from runtime.kafka.broker_clock import BrokerClock
+from runtime.kafka.dead_letters import WRITTEN
 from runtime.kafka.dlq_limit import DlqLimit, DlqLimitReached
+from runtime.kafka.lag import ConsumerLag
 from runtime.kafka.offsets import Notes, Offsets
 from runtime.kafka.outage import CONFIGURATION, MOVED, PASSING, Outage, reason
 from runtime.kafka.outcome import Outcome
@@ -93,6 +95,7 @@ class Lane(threading.Thread):
         self._clock = BrokerClock()
         self._outage = Outage(parts.kafka, self.name)
         self._limit = DlqLimit()
+        self._lag = ConsumerLag(self._group, settings.topic_prefix)
         self._transactions = Transactions(
             clients.transactional(
                 settings,
@@ -132,6 +135,7 @@ class Lane(threading.Thread):
         try:
             self._open(consumer)
             while not self._parts.stop.is_set():
+                self._lag.sample(consumer.client, consumer.waiting())
                 if not self._parts.control_loaded.wait(_POLL_SECONDS):
                     consumer.keep_alive()
                     self._probe(consumer)
@@ -165,7 +169,6 @@ class Lane(threading.Thread):
             self._group,
             self._topic,
             self._reports_topic,
-            step_topic,
             self._parts.settings.environment,
             self._parts.cancellations.get,
             self._claimed.__contains__,
@@ -194,6 +197,8 @@ class Lane(threading.Thread):
             self._outage.recovered()
         self._limit.count(len(batch), builder.dead_letters)
         metrics.CLAIM_SECONDS.labels(self.domain, self.lane).observe(clock.monotonic() - began)
+        for error_class, count in builder.letter_classes.items():
+            WRITTEN.labels(step_topic, error_class).inc(count)
         for name, count in decisions.items():
             metrics.CLAIMS.labels(self.domain, self.lane, name).inc(count)
         if builder.starts:

@@ -20,6 +20,7 @@ from processors.progress.records import StateBuilder
 from processors.progress.transport import Batch, BatchTransport, Restore
 from runtime.health import Health
 from runtime.kafka import clients
+from runtime.kafka.lag import MARKER, ConsumerLag
 from runtime.logs import Log
 from runtime.settings import ProjectorSettings
 from streams.envelope import Headers
@@ -84,6 +85,7 @@ class Application:
         """Build everything, connect nothing; raises SettingsError."""
         self._settings = settings
         self._stop_reading = threading.Event()
+        self._lag = ConsumerLag(settings.topic_prefix + GROUP, settings.topic_prefix)
         self.projector = Projector(log, health, last_hour, self._read_states, self._send)
         self.app = build(settings, self.projector.restore)
         self._events = self.app.topic(
@@ -108,6 +110,19 @@ class Application:
         """Leave the group after the batch in hand; safe after a crash too."""
         self.close()
         await self.app.stop()
+
+    def show_lag(self) -> None:
+        """Show how many events are still to be read, as far as the last fetches said."""
+        if not self._lag.is_due():
+            return
+        name = self._events.get_topic_name()
+        left = 0
+        for tp in self.app.consumer.assignment():
+            state = self.projector.partitions.get(tp.partition)
+            end = self.app.consumer.highwater(tp) if tp.topic == name else None
+            if state is not None and end is not None and end - state.position > MARKER:
+                left += end - state.position
+        self._lag.show({name: left})
 
     async def _project(self, stream: StreamT[Batch]) -> AsyncIterator[None]:
         async for batch in stream:

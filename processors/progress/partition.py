@@ -30,7 +30,6 @@ class FoldResult(NamedTuple):
 
     outcome: Outcome
     progress: Progress | None = None
-    breached_now: bool = False
 
 
 class _Unpublished(NamedTuple):
@@ -95,8 +94,7 @@ class PartitionState:
         if before is None:
             self._await_deadline(after)
         missed = event.seq != (before.seq if before is not None else 0) + 1
-        breached_now = after.breached and not (before is not None and before.breached)
-        return FoldResult("gap" if missed else "folded", after, breached_now)
+        return FoldResult("gap" if missed else "folded", after)
 
     def mark_overdue(self, now: float) -> None:
         """Make living executions due whose SLA deadline lies before `now` (Unix seconds)."""

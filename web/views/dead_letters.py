@@ -174,14 +174,30 @@ def shown(content: Content) -> Shown:
     """JSON with its indentation, other text as it is, and bytes that are no text as hex."""
     if content.encoding == "base64":
         return Shown(_hex(content.text), "hex", content.bytes, content.complete, content.text)
-    text, form = content.text, "text"
-    if content.complete and text[:1] in ("{", "["):
-        try:
-            text = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
-            form = "JSON"
-        except (ValueError, RecursionError):
-            text = content.text
-    return Shown(text, form, content.bytes, content.complete, content.text)
+    pretty = _pretty(content.text) if content.complete else None
+    return Shown(
+        pretty or content.text,
+        "text" if pretty is None else "JSON",
+        content.bytes,
+        content.complete,
+        content.text,
+    )
+
+
+def _pretty(text: str) -> str | None:
+    """JSON with indentation, where that changes nothing but white space."""
+    if text[:1] not in ("{", "["):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    bare = "".join(text.split())
+    for plain in (False, True):
+        found = json.dumps(value, ensure_ascii=plain, indent=2)
+        if "".join(found.split()) == bare:
+            return found
+    return None
 
 
 def _hex(encoded: str) -> str:

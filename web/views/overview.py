@@ -158,9 +158,9 @@ def _figures(statistics: Statistics, chosen: str) -> list[Figure]:
             rate_tone(whole.sla_compliance),
             f"/executions?late=1&since={chosen}" if late else None,
         ),
-        Figure("p50", duration(whole.p50_seconds), "half took less"),
-        Figure("p95", duration(whole.p95_seconds), "of 20, one took longer"),
-        Figure("p99", duration(whole.p99_seconds), "of 100, one took longer"),
+        Figure("Duration p50", duration(whole.p50_seconds), "half took less"),
+        Figure("Duration p95", duration(whole.p95_seconds), "one of 20 took longer"),
+        Figure("Duration p99", duration(whole.p99_seconds), "one of 100 took longer"),
         Figure(
             "Oldest in queue",
             duration(now.oldest_queued_seconds),
