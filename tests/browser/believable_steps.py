@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from reading.models.events import EventView
@@ -87,6 +88,7 @@ def roll_out(begin: datetime, now: datetime) -> list[StepSummary]:
     return steps
 
 
+@cache
 def many(count: int, begin: datetime) -> list[StepSummary]:
     """A plan of many steps, each after the one before, half of them done."""
     steps = []

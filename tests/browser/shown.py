@@ -109,7 +109,7 @@ def _add_api(app: FastAPI) -> None:
         snapshot = {"execution_id": ident, "percent": 54.2, "eta_seconds": 122.4}
         return _stream([f"event: progress\ndata: {json.dumps(snapshot)}\n\n"])
 
-    @app.get("/v1/executions/{ident}/steps/{step}/output")
+    @app.get("/v1/executions/{ident}/steps/{step}/output/text")
     def output(ident: str, step: str, attempt: int, stream: str, offset: int = 0) -> object:
         text = output_of(step, stream)
         rest = text.encode()[offset:]

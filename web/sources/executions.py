@@ -7,8 +7,8 @@ from typing import Annotated, Protocol
 
 from fastapi import Depends
 
-from api.caller import CurrentCaller
 from api.parts import CurrentParts
+from api.reading import CurrentReader
 from reading.models.events import EventPage
 from reading.models.executions import (
     ExecutionCounts,
@@ -18,7 +18,7 @@ from reading.models.executions import (
     PlanView,
 )
 from reading.models.steps import AttemptPage, StepDetail, StepPage
-from web.sources.tables import Tables, reader_of
+from web.sources.tables import Tables
 from web.views.filters import ListFilters
 
 
@@ -55,9 +55,9 @@ class Executions(Protocol):
         """The plan as admitted; raises Problem 404."""
 
 
-def find_executions(caller: CurrentCaller, parts: CurrentParts) -> Executions:
+def find_executions(reader: CurrentReader, parts: CurrentParts) -> Executions:
     """What this caller may read."""
-    return Tables(parts.database, reader_of(caller))
+    return Tables(parts.database, reader)
 
 
 CurrentExecutions = Annotated[Executions, Depends(find_executions)]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from api.caller import Caller
 from api.database import Database
 from api.problems import Problem, not_found
 from reading import details, events, executions, steps
@@ -29,12 +28,6 @@ from web.views.filters import ListFilters
 
 #: Executions on one page of the list.
 PAGE: Final = 50
-
-
-def reader_of(caller: Caller) -> Reader:
-    """The caller as the queries know them."""
-    visible = caller.rights.visible()
-    return Reader(caller.tenant, caller.actor, visible.own, visible.others)
 
 
 def wanted_of(filters: ListFilters, now: datetime) -> executions.Wanted:

@@ -122,8 +122,8 @@
       busy = true;
       try {
         for (;;) {
-          const query = new URLSearchParams({ attempt, stream, offset, length: RANGE });
-          const answer = await fetch(`${base}?${query}`, { headers: { Accept: "application/json" } });
+          const query = new URLSearchParams({ attempt, stream, offset, limit: RANGE });
+          const answer = await fetch(`${base}/text?${query}`);
           if (closed) return;
           if (!answer.ok) { say(answer.status === 404 ? "Nothing was written." : "The output cannot be read now."); return; }
           const range = await answer.json();

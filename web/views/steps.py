@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from heapq import heapify, heappop, heappush
 from typing import Final
 from urllib.parse import quote
 
@@ -120,14 +121,25 @@ def _siblings(steps: list[StepSummary]) -> list[StepSummary]:
     numbers = [_NUMBER.search(step.step) for step in steps]
     if all(numbers):
         return sorted(steps, key=lambda step: int(_NUMBER.findall(step.step)[-1]))
-    names = {step.step for step in steps}
-    placed: dict[str, StepSummary] = {}
-    left = sorted(steps, key=lambda step: step.step_index or 0)
-    while left:
-        ready = [step for step in left if names.isdisjoint(set(step.depends_on) - placed.keys())]
-        placed.update((step.step, step) for step in ready or left)
-        left = [step for step in left if step.step not in placed]
-    return list(placed.values())
+    places = {step.step: place for place, step in enumerate(steps)}
+    following: dict[int, list[int]] = {}
+    needs = [0] * len(steps)
+    for place, step in enumerate(steps):
+        for name in set(step.depends_on) & places.keys():
+            following.setdefault(places[name], []).append(place)
+            needs[place] += 1
+    ready = [(steps[place].step_index or 0, place) for place, many in enumerate(needs) if not many]
+    heapify(ready)
+    found: list[StepSummary] = []
+    while ready:
+        _, place = heappop(ready)
+        found.append(steps[place])
+        for later in following.get(place, ()):
+            needs[later] -= 1
+            if not needs[later]:
+                heappush(ready, (steps[later].step_index or 0, later))
+    # What depends on itself in a circle stands at the end.
+    return [*found, *(step for place, step in enumerate(steps) if needs[place])]
 
 
 def step_rows(steps: Sequence[StepSummary], path: str, now: datetime) -> list[StepRow]:
