@@ -91,7 +91,8 @@ def _calls(number: int) -> list[PlannedCall]:
                      parameters={HOSTILE: HOSTILE})]  # fmt: skip
     return [
         call("check-replication", "postgres-query", "read", ["db-primary"],
-             description="lag of every replica", parameters={"query": "SELECT * FROM pg_stat_replication"}),
+             description="lag of every replica",
+             parameters={"query": "SELECT * FROM pg_stat_replication"}),
         call("new-password", "postgres-execute", "modify", ["db-primary"], become="postgres",
              parameters={"statement": "ALTER ROLE app PASSWORD :password",
                          "password": {"type": "secret", "path": "vault/app-db"}}),
@@ -225,13 +226,13 @@ class BelievableRequests:
             "accepted", "dana@acme", plan_hash=PLAN_HASH, environment="prod", sla_class="medium",
             action_class="modify", timeout_seconds=3600, sla_seconds=600, approval_level=1,
             approval_seconds=1800, calls=[
-                ExplainedCall("plan.steps[0]", "df", "read:hosts", ["web-01", "web-02"], False,
+                ExplainedCall("plan.steps[0]", "df", "read", ["web-01", "web-02"], False,
                               False, True, "operators-read", 30, 1, step="free-space",
                               invocation={"driver": "ssh", "argv": ["df", "-P", "/"]}),
-                ExplainedCall("plan.steps[1]", "apt-upgrade", "modify:hosts", [None], True, True,
+                ExplainedCall("plan.steps[1]", "apt-upgrade", "write", [None], True, True,
                               True, "operators-modify", 900, 3, step="upgrade", become="root",
                               templates=["host"]),
-                ExplainedCall("plan.steps[2]", "reboot", "modify:hosts", ["web-01"], True, True,
+                ExplainedCall("plan.steps[2]", "reboot", "write", ["web-01"], True, True,
                               False, "no-reboots", 300, 1, step="reboot",
                               message="no rule allows reboot on web-01 in prod"),
             ],
@@ -240,7 +241,7 @@ class BelievableRequests:
     async def submit(self, request: dict[str, Any], key: str) -> str:
         """Keep it, once for its key."""
         if request.get("plan", request).get("steps") == []:
-            raise Problem(422, "invalid_plan", "the plan has no steps",
-                          errors=[FieldError(field="plan.steps", message="give one at least")])  # fmt: skip
+            errors = [FieldError(field="plan.steps", message="give one at least")]
+            raise Problem(422, "invalid_plan", "the plan has no steps", errors=errors)
         self.submitted.setdefault(key, request)
         return execution_id(0)

@@ -42,7 +42,7 @@ from web.views.redriving import Redriven
 _FAULTS: Final = (
     ("execution.requests.dlq", "invalid_json", "decode",
      "byte 17: expected a comma or a closing brace"),
-    ("execution.steps.network.dlq", "attempts_exhausted", "execute",
+    ("execution.steps.network.dlq", "retries_exhausted", "execute",
      "ping web-31: no answer after 3 attempts"),
     ("execution.events.dlq", "store_failed", "store",
      "value too long for type character varying(100): column name"),
@@ -69,9 +69,9 @@ def letter(number: int) -> DeadLetter:
         key=Content(encoding="text", text="acme/01935a00", bytes=13, complete=True), value=content,
         headers=[LetterHeader(name="ce_type", value="runstream.execution.request.v1"),
                  LetterHeader(name="ce_time", value=NOW.isoformat()),
-                 LetterHeader(name="runstream-signature", value="eyJhbGciOiJFZERTQSJ9." + "x" * 120),
+                 LetterHeader(name="runstream-signature", value="eyJhbGciOiJFZERT." + "x" * 120),
                  LetterHeader(name=HOSTILE, value=None)],
-        redrive="rerun" if error == "attempts_exhausted" else "record",
+        redrive="rerun" if error == "retries_exhausted" else "record",
     )  # fmt: skip
 
 
@@ -85,8 +85,8 @@ class BelievableLetters:
 
     def _matching(self, filters: LetterFilters) -> list[DeadLetter]:
         every = [letter(number) for number in range(self.count)]
-        return [one for one in every
-                if filters.topic in ("", one.topic) and filters.error_class in ("", one.error_class)]  # fmt: skip
+        found = [one for one in every if filters.topic in ("", one.topic)]
+        return [one for one in found if filters.error_class in ("", one.error_class)]
 
     def page(self, filters: LetterFilters, after: str | None, limit: int) -> DeadLetterPage:
         """The first that match."""
@@ -133,7 +133,7 @@ def schedule(name: str, status: Any, when: str, **more: Any) -> ScheduleView:
         name=name, tenant="acme", status=status, problem=None, description=None, procedure=name,
         version=None, when=when, timezone="Europe/Berlin", paused=status == "paused",
         pause_reason=None, applied_by="platform@acme", signed=True, applied_at=_moment(-60_000),
-        next=[] if status in ("paused", "unusable") else [_moment(210 + 1440 * n) for n in range(5)],
+        next=[_moment(210 + 1440 * n) for n in range(0 if status in ("paused", "unusable") else 5)],
         running=[], queued=[], backfills=[],
         history=[ScheduleOutcome(moment=_moment(-1230 - 1440 * n), until=None, kind="moment",
                                  outcome=chance.choice(outcomes), at=_moment(-1225 - 1440 * n),
@@ -232,7 +232,8 @@ def _party(number: int, name: str | None, step: str, minutes: float) -> LockPart
 LOCKS: Final = [
     LockView(asset="db-primary", holder=_party(3, "fail over primary", "promote", 14),
              fencing_token=9_114, waiting=[_party(1, "rotate database credentials",
-             "new-password", 9), _party(4, "restart workers", "restart", 3), _party(5, None, "x", 1)]),
+             "new-password", 9), _party(4, "restart workers", "restart", 3),
+             _party(5, None, "x", 1)]),
     LockView(asset="web-07", holder=_party(0, "patch web tier", "upgrade", 2), fencing_token=9_120,
              waiting=[_party(4, "restart workers", "restart", 1)]),
     LockView(asset="web-08", holder=_party(0, "patch web tier", "upgrade", 2), fencing_token=9_121,
@@ -259,7 +260,8 @@ def _queue(domain: str, lane: Any, executors: int, lag: int | None, **more: Any)
 
 
 EXECUTORS: Final = [
-    _executor(1, "automation", "network"), _executor(2, "automation", "asset"), _executor(3, "automation"),
+    _executor(1, "automation", "network"), _executor(2, "automation", "asset"),
+    _executor(3, "automation"),
     _executor(4, "communication", alive=False),
 ]  # fmt: skip
 QUEUES: Final = [
@@ -270,6 +272,15 @@ QUEUES: Final = [
     _queue("communication", "bulk", 0, 21, oldest_queued_seconds=2_400.0,
            problem="No executor serves `communication` since 14:02; 21 steps wait."),
 ]  # fmt: skip
+
+
+_PROCEDURE_RATES: Final = (
+    ("deploy-api", 0.98), ("patch-web", 0.91), ("disk-report", 1.0), ("backup", 0.6),
+    (HOSTILE, 0.0), (None, 1.0),
+)  # fmt: skip
+_TOOL_RATES: Final = (
+    ("df", 0.999), ("systemctl", 0.97), ("ping", 0.78), ("dig", 1.0), ("apt", 0.9),
+)  # fmt: skip
 
 
 class BelievableSystem:
@@ -287,24 +298,27 @@ class BelievableSystem:
     def executors(self) -> ExecutorList:
         """Who serves which steps."""
         problem = "Kafka does not answer: see that it runs" if self.empty else None
-        return ExecutorList(executors=[] if self.empty else EXECUTORS,
-                            queues=[] if self.empty else QUEUES, as_of=NOW, broker_problem=problem)  # fmt: skip
+        found, queues = ([], []) if self.empty else (EXECUTORS, QUEUES)
+        return ExecutorList(executors=found, queues=queues, as_of=NOW, broker_problem=problem)
 
     def statistics(self, length: timedelta, points: int) -> Statistics:
         """Figures of the time until now."""
         chance = random.Random(points)
         series = [] if self.empty else [_point(chance, length, points, n) for n in range(points)]
-        names = ("deploy-api", "patch-web", "disk-report", "backup", HOSTILE, None)
-        kinds = ("df", "systemctl", "ping", "postgres-query", "apt-upgrade")
         return Statistics(
             since=NOW - length, until=NOW,
             now=Now(at=NOW, active={"running": 3, "pending_approval": 4, "needs_attention": 1},
-                    late=1, queued_attempts=373, running_attempts=11, oldest_queued_seconds=2_400.0),
+                    late=1, queued_attempts=373, running_attempts=11,
+                    oldest_queued_seconds=2_400.0),
             executions=_figures(None, 0 if self.empty else 1_284, 0.947),
-            tools=[] if self.empty else [_figures(name, 900 - 170 * n, (0.999, 0.97, 0.78, 1, 0.9)[n])
-                                         for n, name in enumerate(kinds)],
-            procedures=[] if self.empty else [_figures(name, 400 - 60 * n, (0.98, 0.91, 1, 0.6, 0, 1)[n])
-                                              for n, name in enumerate(names)],
+            tools=[] if self.empty else [
+                _figures(name, 900 - 170 * place, rate)
+                for place, (name, rate) in enumerate(_TOOL_RATES)
+            ],
+            procedures=[] if self.empty else [
+                _figures(name, 400 - 60 * place, rate)
+                for place, (name, rate) in enumerate(_PROCEDURE_RATES)
+            ],
             series=series,
         )  # fmt: skip
 
@@ -313,8 +327,9 @@ class BelievableSystem:
         parts: tuple[tuple[str, Any, str], ...] = (
             ("kafka", "healthy", "3 brokers answer"),
             ("postgres", "healthy", "it answers in 2 ms"),
-            ("sink", "degraded", "it is 41 s behind: see that it runs and that Postgres is not busy"),
-            ("executors/communication", "unhealthy", "no executor serves it: runstream executor --domain communication"),
+            ("sink", "degraded", "it is 41 s behind: see that it runs"),
+            ("executors/communication", "unhealthy",
+             "no executor serves it: runstream executor --domain communication"),
         )  # fmt: skip
         return SystemHealth(status="unhealthy", version="1.0", at=NOW, components=[
             ComponentHealth(name=name, status=status, message=text, figures={})

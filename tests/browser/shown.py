@@ -35,7 +35,7 @@ from tests.browser.believable_system import (
 from toolmeta.registry import load
 from web.pages import ROUTERS
 from web.sources.approvals import ByCommand, find_approvals
-from web.sources.dead_letters import find_letters, find_redriving
+from web.sources.dead_letters import ByRerun, find_letters
 from web.sources.executions import find_executions
 from web.sources.start import ByRouter, find_procedures
 from web.sources.system import find_starters, find_system, find_tools
@@ -85,7 +85,7 @@ def replace_sources(app: FastAPI, *, empty: bool = False) -> BelievableRequests:
         (find_procedures, procedures),
         (ByRouter, requests),
         (find_letters, letters),
-        (find_redriving, letters),
+        (ByRerun, letters),
         (find_starters, starters),
         (find_system, system),
         (find_tools, catalogue),

@@ -19,13 +19,13 @@ from web.views.dead_letters import (
     dead_letters,
     letter_view,
 )
-from web.views.redriving import outcome, trial
+from web.views.redriving import command_of, outcome, trial
 
 letters = router()
 
 _PAGE: Final = 50
 #: Records that are redriven at once: the page waits for them.
-MAX_REDRIVE: Final = 200
+MAX_REDRIVE: Final = 100
 
 _Text = Annotated[str, Query(max_length=300)]
 
@@ -74,7 +74,7 @@ async def redrive_many(
     """Redrive what the filter said when it was shown; what came later is left."""
     found = await run_in_threadpool(source.page, filters, None, MAX_REDRIVE)
     shown = trial(found, filters, MAX_REDRIVE)
-    results = await redriving.redrive(shown.up_to(before))
+    results = await redriving.redrive(shown.steps_up_to(before))
     return page(request, "redrive.html", trial=shown, outcome=outcome(results))
 
 
@@ -91,7 +91,13 @@ def show_letter(
     found = source.one(topic, partition, offset)
     if found is None:
         raise not_found("dead letter")
-    return page(request, "dead_letter.html", view=letter_view(found), outcome=None)
+    return page(
+        request,
+        "dead_letter.html",
+        view=letter_view(found),
+        command=command_of(found),
+        outcome=None,
+    )
 
 
 @letters.post("/dead-letters/{topic}/{partition}/{offset}")
@@ -109,4 +115,7 @@ async def redrive_one(
     if found is None:
         raise not_found("dead letter")
     results = await redriving.redrive([found])
-    return page(request, "dead_letter.html", view=letter_view(found), outcome=outcome(results))
+    return page(
+        request, "dead_letter.html", view=letter_view(found), command=command_of(found),
+        outcome=outcome(results),
+    )  # fmt: skip

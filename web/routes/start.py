@@ -14,6 +14,7 @@ from api.problems import Problem, not_found
 from runtime import plan_documents
 from streams.explained import Explained
 from streams.problems import Problem as PlanProblem
+from streams.procedures import digest_of
 from web.routing import redirect, router
 from web.sources.start import CurrentProcedures, CurrentRequests, Requests
 from web.sources.system import CurrentTools
@@ -124,7 +125,8 @@ async def _asked(
     """The execution that was started; else what would become of it, and what failed."""
     try:
         if action == "run":
-            return await requests.submit(document, key)
+            # The same form sent twice starts it once; with other values it is another request.
+            return await requests.submit(document, f"{key}-{digest_of(document)[:16]}")
         return await requests.explain(document), None
     except Problem as problem:
         told = problem.document

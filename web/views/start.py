@@ -83,6 +83,11 @@ class ProcedureForm:
     #: What failed before the router answered.
     trouble: str | None
 
+    @property
+    def good(self) -> bool:
+        """Whether the router would take it as it is."""
+        return self.preview is not None and self.preview.look.tone != "fail"
+
 
 @dataclass(frozen=True, slots=True)
 class PlanForm:
@@ -93,6 +98,11 @@ class PlanForm:
     wrong: str | None
     preview: Preview | None
     trouble: str | None
+
+    @property
+    def good(self) -> bool:
+        """Whether the router would take it as it is."""
+        return self.preview is not None and self.preview.look.tone != "fail"
 
 
 def procedures(found: ProcedureList, text: str) -> Procedures:

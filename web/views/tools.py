@@ -168,9 +168,7 @@ def _domains(found: list[ToolSummary], filters: ToolFilters) -> list[Choice]:
 
 
 def _effects(found: list[ToolSummary], filters: ToolFilters) -> list[Choice]:
-    counts: Counter[str] = Counter(
-        one.effect for one in found if _is(one, filters.domain, "")
-    )
+    counts: Counter[str] = Counter(one.effect for one in found if _is(one, filters.domain, ""))
     choices = []
     for effect, look in EFFECT.items():
         current = effect == filters.effect
