@@ -107,14 +107,20 @@ async def submit(
     policy does not allow it, 409 where the idempotency key was used for another plan, 429 where the
     tenant has no quota left.
     """
-    found = await submitted(await _json(request), parts, caller, idempotency_key(key), wait)
+    body, trace = await _json(request), _trace(request)
+    found = await submitted(body, parts, caller, idempotency_key(key), wait, trace)
     response.status_code = {"accepted": 201, "duplicate": 200, "sent": 202}[found.answer]
     response.headers["Location"] = f"/v1/executions/{found.execution_id}"
     return found
 
 
 async def submitted(
-    body: bytes, parts: Parts, caller: Caller, key: str | None, wait: float
+    body: bytes,
+    parts: Parts,
+    caller: Caller,
+    key: str | None,
+    wait: float,
+    traceparent: bytes | None = None,
 ) -> Submitted:
     """Run the request in a body, and wait for the router; raises Problem where it is refused."""
     asked = prepare(
@@ -125,7 +131,7 @@ async def submitted(
         unix_ms=int(clock.now() * 1_000),
         random_bits=secrets.randbits(86),
     )
-    event = await _sent(parts, asked, wait, _trace(request))
+    event = await _sent(parts, asked, wait, traceparent)
     if event is not None and isinstance(event.data, Rejected):
         raise _refused(event, event.data)
     answer: Literal["accepted", "duplicate", "sent"] = "accepted"
@@ -168,7 +174,7 @@ async def explained(body: bytes, parts: Parts, caller: Caller, wait: float) -> E
         unix_ms=int(clock.now() * 1_000),
         random_bits=secrets.randbits(86),
     )
-    event = await _sent(parts, asked, wait, _trace(request))
+    event = await _sent(parts, asked, wait, None)
     if event is not None and isinstance(event.data, Rejected):
         raise _refused(event, event.data)
     if event is None or not isinstance(event.data, Explained):
