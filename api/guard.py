@@ -177,6 +177,8 @@ class Guard:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         # The template: an id in a label would make a series per execution.
         template = getattr(scope.get("route"), "path", None) or "other"
+        if scope["path"].startswith("/v1/") and template != "other":
+            template = f"/v1{template}"
         said = "closed" if status is None else str(status)
         _REQUESTS.labels(method, template, said).inc()
         seconds = (exchange.answered_at or clock.monotonic()) - exchange.begun_at

@@ -6,7 +6,8 @@ Source: RFC 9457 (Problem Details for HTTP APIs).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from http import HTTPStatus
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -24,6 +25,8 @@ _KINDS: Final = {
 }
 #: Faults of one request that are named.
 MAX_ERRORS: Final = 50
+#: Characters of what a caller has sent that an answer repeats.
+_SHOWN: Final = 300
 
 
 class FieldError(BaseModel):
@@ -42,6 +45,7 @@ class ProblemDocument(BaseModel):
     detail: str = Field(description="what happened and what to do, for a person")
     instance: str | None = Field(default=None, description="the path of the request")
     errors: list[FieldError] = Field(default_factory=list)
+    execution_id: str | None = Field(default=None, description="of what was refused, if it has one")
 
 
 class Problem(Exception):
@@ -56,6 +60,7 @@ class Problem(Exception):
         title: str | None = None,
         errors: list[FieldError] | None = None,
         headers: Mapping[str, str] | None = None,
+        execution_id: str | None = None,
     ) -> None:
         """`kind` is the stable class, in lower case with underscores."""
         super().__init__(detail)
@@ -65,8 +70,21 @@ class Problem(Exception):
             status=status,
             detail=detail,
             errors=(errors or [])[:MAX_ERRORS],
+            execution_id=execution_id,
         )
         self.headers = dict(headers or {})
+
+
+def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What the OpenAPI document says of these answers of a route."""
+    model = {"$ref": "#/components/schemas/ProblemDocument"}
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": model}},
+        }
+        for status in statuses
+    }
 
 
 def unauthorized(detail: str) -> Problem:
@@ -101,6 +119,11 @@ def response(problem: Problem, request: Request) -> JSONResponse:
     )
 
 
+def _shown(text: str) -> str:
+    """A text that may be the caller's, short, and without what UTF-8 cannot hold."""
+    return text[:_SHOWN].encode("utf-8", "replace").decode()
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of the application as a problem."""
 
@@ -117,7 +140,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         errors = [
-            FieldError(field=".".join(str(part) for part in one["loc"]), message=str(one["msg"]))
+            FieldError(
+                field=_shown(".".join(str(part) for part in one["loc"])),
+                message=_shown(str(one["msg"])),
+            )
             for one in error.errors()[:MAX_ERRORS]
         ]
         first = "; ".join(f"{one.field}: {one.message}" for one in errors[:3])

@@ -69,6 +69,7 @@ def matcher() -> None:
 def api() -> None:
     """Run the HTTP API, with the console for browsers."""
     from api import process
+    from web.pages import ROUTERS
 
     endpoints.adopt_keys("api")
-    raise typer.Exit(process.main())
+    raise typer.Exit(process.main(ROUTERS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import sys
@@ -11,7 +12,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
 from runtime.logs import Log
 from runtime.settings import CommonSettings
@@ -21,6 +22,8 @@ _REQUEST_SECONDS: Final = 10.0
 #: At once, each with a thread; for a further one the oldest is closed. Every program of a step can
 #: connect, and must neither use up this process's threads nor keep its probers out.
 CONNECTIONS: Final = 32
+
+_READY = Gauge("runstream_ready", "Whether every part of the process works: 1, else 0")
 
 
 class Health:
@@ -35,6 +38,7 @@ class Health:
         self._lock = threading.Lock()
         self._waiting: dict[str, str] = dict.fromkeys(parts, "starting")
         self._dead: str | None = None
+        _READY.set_function(lambda: self.is_ready)
 
     def ready(self, part: str) -> None:
         """The part works."""
@@ -53,6 +57,12 @@ class Health:
         with self._lock:
             self._dead = why
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether every part works."""
+        with self._lock:
+            return self._dead is None and not self._waiting
+
     def response(self, path: str) -> tuple[int, dict[str, Any]]:
         """Status code and body for /healthz and /readyz."""
         with self._lock:
@@ -63,12 +73,16 @@ class Health:
             return 200, {"status": "ok"}
 
 
-def serve(settings: CommonSettings, health: Health, log: Log) -> ThreadingHTTPServer | None:
+def serve(
+    settings: CommonSettings, health: Health, log: Log, default_port: int = 0
+) -> ThreadingHTTPServer | None:
     """Open the health port in a daemon thread; None where it is turned off.
 
-    Raises OSError where the port is taken.
+    Raises OSError where the port that the settings name is taken. Where that is so of the default
+    one, another process of its kind has it: the log says so, and this one goes on without.
     """
-    if not settings.http_port:
+    port = default_port if settings.http_port is None else settings.http_port
+    if not port:
         return None
 
     guard = threading.Lock()
@@ -125,6 +139,12 @@ def serve(settings: CommonSettings, health: Health, log: Log) -> ThreadingHTTPSe
             if not isinstance(sys.exception(), OSError):
                 log.error("the health port failed", exc_info=True)
 
-    server = Server((settings.http_host, settings.http_port), Handler)
+    try:
+        server = Server((settings.http_host, port), Handler)
+    except OSError as error:
+        if settings.http_port is not None or error.errno != errno.EADDRINUSE:
+            raise
+        log.warning("no health port and no metrics", taken=port, remedy="set RUNSTREAM_HTTP_PORT")
+        return None
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
     return server

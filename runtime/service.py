@@ -11,13 +11,16 @@ from importlib.metadata import version
 from types import FrameType
 from typing import TypeVar
 
-from prometheus_client import Gauge
+from prometheus_client import Gauge, disable_created_metrics
 
-from runtime import environment, health, logs, settings
+from runtime import clock, environment, health, logs, settings, tracing
+from runtime.health_ports import DEFAULT_PORTS
 
 S = TypeVar("S", bound=settings.CommonSettings)
 
 _BUILD = Gauge("runstream_build_info", "Always 1; the labels say what runs", ["version", "app"])
+
+_STARTED = Gauge("runstream_start_time_seconds", "When the process started, Unix time", ["app"])
 
 #: What a process's body gets: its settings, its logger, its health, and the stop event to watch.
 Body = Callable[[S, logs.Log, health.Health, threading.Event], None]
@@ -41,13 +44,17 @@ def run(app: str, model: type[S], parts: tuple[str, ...], body: Body[S]) -> int:
     environment.forbid_reading()
     try:
         log = logs.configure(loaded, app)
+        tracing.begin(loaded, app, log)
     except settings.SettingsError as error:
         print(f"runstream {app}: {error}", file=sys.stderr)
         return 2
+    # When each series was made is of use in OpenMetrics only; here it would be one more series.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     _BUILD.labels(version("runstream"), app).set(1)
+    _STARTED.labels(app).set(clock.now())
     status = health.Health(parts)
     try:
-        server = health.serve(loaded, status, log)
+        server = health.serve(loaded, status, log, DEFAULT_PORTS.get(app, 0))
     except OSError as error:
         print(f"runstream {app}: RUNSTREAM_HTTP_PORT: {error}", file=sys.stderr)
         return 2
@@ -75,6 +82,7 @@ def run(app: str, model: type[S], parts: tuple[str, ...], body: Body[S]) -> int:
         log.exception("stopped by an error")
         return 1
     finally:
+        tracing.end(loaded.drain_seconds)
         if server is not None:
             server.shutdown()
     log.info("stopped")

@@ -17,6 +17,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, Validation
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
+from runtime import health_ports
 from runtime.api_settings import ApiOptions
 from runtime.capture_settings import CaptureSettings
 from runtime.config_folders import Folders
@@ -28,6 +29,7 @@ from runtime.rates import RateLimits, RateLimitsSetting
 from runtime.retention import RetentionSettings
 from runtime.secret_settings import SecretSettings
 from runtime.step_limits import StepLimits
+from runtime.trace_settings import TraceSettings
 from streams.vocabulary import Environment, stored_environment
 
 
@@ -35,7 +37,7 @@ class SettingsError(Exception):
     """A setting is wrong; the message is one line that names it."""
 
 
-class CommonSettings(BaseSettings):
+class CommonSettings(BaseSettings, TraceSettings):
     """What every process needs."""
 
     model_config = SettingsConfigDict(
@@ -70,9 +72,7 @@ class CommonSettings(BaseSettings):
         max_length=100,
         description="name of this process; stable names recover faster after a crash",
     )
-    http_port: int = Field(
-        default=0, ge=0, le=65535, description="port of /healthz, /readyz, /metrics; 0 turns it off"
-    )
+    http_port: int | None = Field(default=None, ge=0, le=65535, description=health_ports.MEANING)
     http_host: str = Field(default="127.0.0.1", description="address that the port is bound to")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = Field(

@@ -11,14 +11,15 @@ from confluent_kafka import Message
 from psycopg.conninfo import conninfo_to_dict
 
 from runtime import service
-from runtime.clock import monotonic
+from runtime.clock import monotonic, now
 from runtime.health import Health
 from runtime.kafka import clients
 from runtime.kafka.dead_letters import SUFFIX, count_from_zero
 from runtime.kafka.dlq_limit import DlqLimit, DlqLimitReached
+from runtime.kafka.lag import ConsumerLag
 from runtime.logs import Log
 from runtime.settings import SinkSettings
-from sinks import metrics
+from sinks import metrics, store_spans, trace_reader
 from sinks.dead_letter_writer import GROUP, DeadLetterWriter, NotDelivered
 from sinks.postgres import Database, PartitionKey, StalePosition
 from sinks.reading import Reading, read
@@ -35,7 +36,6 @@ _FIRST_WAIT: Final = 0.2
 _LONGEST_WAIT: Final = 5.0
 #: A failure within this time after a recovery belongs to the same outage.
 _SAME_OUTAGE: Final = 30.0
-_GAUGE_SECONDS: Final = 5.0
 _PROBE_SECONDS: Final = 2.0
 _EMPTY_POLLS: Final = 20
 
@@ -53,7 +53,8 @@ class Sink:
         self._stop = stop
         self._output = clients.topic_name(settings, OUTPUT)
         topics = [clients.topic_name(settings, topic) for topic in READS]
-        self._source = Source(settings, settings.topic_prefix + GROUP, topics)
+        self._group = settings.topic_prefix + GROUP
+        self._source = Source(settings, self._group, topics)
         self._dead_letters = DeadLetterWriter(settings)
         self._limit = DlqLimit()
         self._database: Database | None = None
@@ -63,7 +64,10 @@ class Sink:
         self._empty = 0
         self._said: dict[str, str] = {}
         self._back_at: dict[tuple[str, str], float] = {}
-        self._next_gauge = 0.0
+        self._lag = ConsumerLag(settings.topic_prefix + GROUP, settings.topic_prefix)
+        #: When the broker got the oldest record of the last batch; None where nothing is left.
+        self._oldest: float | None = None
+        metrics.BEHIND.set_function(self._behind)
         self._next_probe = 0.0
 
     def run(self) -> None:
@@ -102,6 +106,7 @@ class Sink:
         messages = self._source.collect(self._settings.batch_records, _POLL_SECONDS)
         if messages:
             self._unstored, self._empty = True, 0
+            self._oldest = min(message.timestamp()[1] for message in messages) / 1_000
             self._store(self._database, messages)
             self._unstored = False
             self._recovered("database")
@@ -129,6 +134,8 @@ class Sink:
         self._limit.count(reading.records, bad + len(refused))
         self._count(reading, refused)
         metrics.BATCH.observe(monotonic() - begun)
+        metrics.DELAY.observe(self._behind())
+        store_spans.tell(reading, self._group, monotonic() - begun)
 
     def _dead_letter_refused(self, reading: Reading, rows: Sequence[RefusedRow], bad: int) -> None:
         self._limit.check(reading.records, bad + len(rows))
@@ -167,6 +174,8 @@ class Sink:
     def _nothing_read(self) -> None:
         """No record came: find out whether there is none or the broker is away."""
         self._empty += 1
+        if not self._unstored:
+            self._oldest = None
         if self._unstored and self._empty > _EMPTY_POLLS:
             # The partitions of the batch that could not be stored are assigned to another instance.
             self._unstored = False
@@ -228,11 +237,14 @@ class Sink:
         while not self._stop.is_set():
             self._source.poll(0.5)
 
+    def _behind(self) -> float:
+        """The age of the oldest record of the last batch, stored or not; from any thread."""
+        oldest = self._oldest
+        return 0.0 if oldest is None else max(now() - oldest, 0.0)
+
     def _gauge(self) -> None:
-        if monotonic() >= self._next_gauge:
-            self._next_gauge = monotonic() + _GAUGE_SECONDS
-            for topic, behind in self._source.lag().items():
-                metrics.LAG.labels(topic).set(behind)
+        if self._lag.is_due():
+            self._lag.show(self._source.lag())
 
 
 def _sentence(error: psycopg.Error) -> str:
@@ -253,7 +265,8 @@ def body(settings: SinkSettings, log: Log, health: Health, stop: threading.Event
     count_from_zero((EVENTS.name, OUTPUT.name), classes)
     if not settings.retention.is_empty:
         RetentionThread(settings, log, stop).start()
-    Sink(settings, log, health, stop).run()
+    with trace_reader.running(settings, log):
+        Sink(settings, log, health, stop).run()
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from prometheus_client import Counter
 
 from runtime.kafka import clients
 from runtime.kafka.dead_letters import WRITTEN, DeadLetter, dead_letter, fitting
@@ -43,9 +44,10 @@ class DeadLetterWriter:
         """
         failures: list[str] = []
 
-        def confirmed(error: KafkaError | None, where: Where) -> None:
+        def confirmed(error: KafkaError | None, where: Where, counter: Counter) -> None:
             if error is None:
                 self._delivered.add(where)
+                counter.inc()
             else:
                 failures.append(error.str())
 
@@ -64,9 +66,9 @@ class DeadLetterWriter:
                     group=GROUP,
                     app="sink",
                 )
-                self._produce(producer, letter, partial(confirmed, where=where))
                 topic = str(message.topic()).removeprefix(self._settings.topic_prefix)
-                WRITTEN.labels(topic, error_class).inc()
+                counter = WRITTEN.labels(topic, error_class)
+                self._produce(producer, letter, partial(confirmed, where=where, counter=counter))
             unconfirmed = producer.flush(_DELIVERY_SECONDS)
         except KafkaException as error:
             raise NotDelivered(error.args[0].str()) from None

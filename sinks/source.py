@@ -16,6 +16,7 @@ from confluent_kafka import (
 )
 
 from runtime.kafka import clients
+from runtime.kafka.lag import behind
 from runtime.kafka.outage import reason
 from runtime.settings import CommonSettings
 
@@ -147,16 +148,13 @@ class Source:
 
     def lag(self) -> dict[str, int]:
         """Records behind the end, by topic, as far as the client knows without a request."""
-        behind: dict[str, int] = {}
-        for (topic, _), partition in self._assigned.items():
-            try:
-                _, high = self._consumer.get_watermark_offsets(partition, cached=True)
-                position = self._consumer.position([partition])[0].offset
-            except KafkaException:
-                continue
-            if high >= 0 and position >= 0:
-                behind[topic] = behind.get(topic, 0) + max(high - position, 0)
-        return behind
+        try:
+            positions = self._consumer.position(list(self._assigned.values()))
+        except KafkaException:
+            return {}
+        for one in positions:
+            one.offset = max(one.offset, self._ends.get((one.topic, one.partition), one.offset))
+        return behind(positions, self._consumer)
 
     def close(self) -> None:
         """Leave the group."""

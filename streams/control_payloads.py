@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from streams.timestamps import Timestamp
 
@@ -64,6 +64,15 @@ class NeedsAttention:
     """The outcome of an attempt is unknown; an operator must resolve it."""
 
     message: str
+
+
+@dataclass(slots=True)
+class SlaBreached:
+    """The execution did not end in the time of its SLA; said once, and it goes on."""
+
+    sla_class: str
+    sla_seconds: Annotated[FiniteFloat, Field(description="from its acceptance to its end")]
+    deadline: Timestamp
 
 
 @dataclass(slots=True)

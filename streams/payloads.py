@@ -21,6 +21,7 @@ from streams.control_payloads import (
     FinallyStarted,
     NeedsAttention,
     Resumed,
+    SlaBreached,
 )
 from streams.explained import Explained
 from streams.lock_payloads import LockAcquired, LockEnded
@@ -86,6 +87,9 @@ class Accepted:
     ] = None
     procedure: ProcedureRun | None = None
     started_by: StartedBy | None = None
+    via: Annotated[
+        str | None, Field(description="id of the key of the API that asked on behalf of the actor")
+    ] = None
 
 
 @dataclass(slots=True)
@@ -323,12 +327,11 @@ class Unknown:
 
 Payload = (
     Nothing | Accepted | Rejected | Duplicate | ApprovalRequested | ApprovalGiven | By | Resumed
-    | CancelRequested | Ended | NeedsAttention | Waiting | Expanded | Dispatched | StepStarted
-    | StepProgress | StepSucceeded | StepFailed | RetryScheduled | StepLost | StepCancelRequested
-    | Polled | FinallyStarted
-    | StepCancelled | Skipped | LateResult | CompensationScheduled | CompensationSkipped
-    | Compensated | Audit | SecretsUsed | Explained | LockAcquired | LockEnded
-    | Unknown
+    | CancelRequested | SlaBreached | Ended | NeedsAttention | Waiting | Expanded | Dispatched
+    | StepStarted | StepProgress | StepSucceeded | StepFailed | RetryScheduled | StepLost
+    | StepCancelRequested | Polled | FinallyStarted | StepCancelled | Skipped | LateResult
+    | CompensationScheduled | CompensationSkipped | Compensated | Audit | SecretsUsed | Explained
+    | LockAcquired | LockEnded | Unknown
 )  # fmt: skip
 
 #: Every event type with its payload.
@@ -346,6 +349,7 @@ EVENT_TYPES: Final[dict[str, type[Any]]] = {
     "execution.resumed": Resumed,
     "execution.cancel_requested": CancelRequested,
     "execution.needs_attention": NeedsAttention,
+    "execution.sla_breached": SlaBreached,
     "execution.finally_started": FinallyStarted,
     "execution.completed": Ended,
     "execution.partial": Ended,

@@ -193,7 +193,7 @@ TRIGGER_COMMANDS: Final = Topic(
     "triggers.commands",
     key="tenant, `/` and the name of the trigger",
     carries="TriggerCommand",
-    writers=("operators", "matcher", "cli", "api"),
+    writers=("operators", "router", "matcher", "cli", "api"),
     readers=("router",),
     dead_letters=True,
 )

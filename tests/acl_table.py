@@ -32,7 +32,7 @@ WRITERS: Final[dict[str, set[str]]] = {
     "execution.control": {"people", "router", "api"},
     "execution.procedures": {"people"},
     "schedules.commands": {"people", "router", "api"},
-    "triggers.commands": {"people", "matcher", "api"},
+    "triggers.commands": {"people", "router", "matcher", "api"},
     "triggers.state": {"router"},
     # Dead letters: of whoever reads the topic.
     "execution.requests.dlq": {"router"},

@@ -14,6 +14,7 @@ import pytest
 
 from devstack.processes import PROJECTOR, ROUTER, SINK, executor
 from devstack.stack import LocalStack
+from tests.api_kit import ApiServer
 from tests.brokers import remember
 from tests.harness import Harness
 from tests.root_only import pytest_runtest_makereport, pytest_runtest_setup  # noqa: F401
@@ -39,6 +40,9 @@ os.environ["COLUMNS"] = "200"
 
 # What every executor of the tests serves, also those that a test starts without the local stack.
 os.environ["RUNSTREAM_ENVIRONMENT"] = "dev"
+
+# Processes that tests start beside each other show no metrics but on ports of their own.
+os.environ["RUNSTREAM_HTTP_PORT"] = "0"
 
 #: The variables that name servers of the machine's own, and the login there.
 SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "RUNSTREAM_KAFKA_OPTIONS", "DATABASE_URL")
@@ -124,6 +128,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalStack
                 yield whole, ledger
         finally:
             whole.remove()
+
+
+@pytest.fixture(scope="session")
+def api(
+    stack: tuple[LocalStack, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ApiServer]:
+    """The HTTP API of the stack."""
+    with ApiServer.of(stack[0], Path(tmp_path_factory.mktemp("api"))) as server:
+        server.wait_ready()
+        yield server
 
 
 @pytest.fixture

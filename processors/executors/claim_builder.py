@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +16,7 @@ from processors.executors.claim import (
     Arrival,
     Bind,
     Forged,
+    Place,
     Refuse,
     Skip,
     Start,
@@ -25,12 +27,13 @@ from processors.executors.fencing import Fences
 from processors.executors.report_records import together
 from processors.executors.reports import Record, Reports
 from runtime import clock
-from runtime.kafka.dead_letters import WRITTEN, HeaderList, dead_letter, fitting
+from runtime.kafka.dead_letters import HeaderList, dead_letter, fitting
 from runtime.kafka.guard import Undecidable, guarded
 from runtime.logs import Log
 from streams import envelope
 from streams.commands import CancelStep, StepCommand
 from streams.envelope import Headers
+from streams.trace_context import trace_parent
 from streams.vocabulary import Environment
 
 #: What `ClaimBuilder.add` may return.
@@ -63,8 +66,6 @@ class ClaimBuilder:
     #: Full names.
     topic: str
     reports_topic: str
-    #: The name without a prefix, for the metrics.
-    step_topic: str
     #: What this executor serves.
     environment: Environment
     cancelled: Callable[[str], CancelStep | None]
@@ -81,11 +82,13 @@ class ClaimBuilder:
     #: Without signatures yet.
     unsigned: list[Record] = field(default_factory=list)
     letters: list[Output] = field(default_factory=list)
-    #: Each with the trace header of its command.
-    starts: list[tuple[Start, bytes | None]] = field(default_factory=list)
+    #: Each with the trace header of its command and, where there is one, its place.
+    starts: list[tuple[Start, bytes | None, Place | None]] = field(default_factory=list)
     #: Their attempts: a copy of a command can be in the batch of the original.
     started: set[str] = field(default_factory=set)
     dead_letters: int = 0
+    #: The classes of all of them, for the metrics.
+    letter_classes: Counter[str] = field(default_factory=Counter)
 
     def add(self, message: Message) -> str:
         """Decide about one command; returns the decision's name for the metrics.
@@ -117,11 +120,11 @@ class ClaimBuilder:
             )  # fmt: skip
             text = "the executor could not decide about it; the error is in the executor's log"
             decision = Unreadable("decision_failed", text)
-        trace = envelope.trace_parent(headers)
+        trace = trace_parent(headers)
         match decision:
             case Start(command):
                 self._report(command, "started", arrival.now, trace)
-                self.starts.append((decision, trace))
+                self.starts.append((decision, trace, self._place(message, trace)))
                 self.started.add(decision.attempt_id)
                 return "started"
             case Refuse(command, reason, text):
@@ -142,6 +145,11 @@ class ClaimBuilder:
             case Unreadable(error_class, text):
                 self._dead_letter(message, error_class, text)
                 return "dead_letter"
+
+    def _place(self, message: Message, trace: bytes | None) -> Place | None:
+        if trace is None:
+            return None
+        return Place(self.topic, message.partition() or 0, message.offset() or 0, self.group)
 
     def _was_claimed(self, attempt: str) -> bool:
         return attempt in self.started or self.claimed(attempt)
@@ -171,7 +179,7 @@ class ClaimBuilder:
         )
         record = fitting(record, self.partitions_of(record.topic))
         self.dead_letters += counts
-        WRITTEN.labels(self.step_topic, error_class).inc()
+        self.letter_classes[error_class] += 1
         self.log.warning(
             "dead letter", error_class=error_class, partition=message.partition(),
             offset=message.offset(),

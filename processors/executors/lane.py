@@ -11,11 +11,11 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from authority.process import ProcessKeys
-from processors.executors import metrics
+from processors.executors import attempt_spans, metrics
 from processors.executors.approved import Unapproved
 from processors.executors.authentication import command_check
 from processors.executors.cancellations import Cancellations
-from processors.executors.claim import Bind, Start
+from processors.executors.claim import Bind, Place, Start
 from processors.executors.claim_builder import ClaimBuilder, Output
 from processors.executors.claim_memory import ClaimMemory
 from processors.executors.fencing import Fences
@@ -25,7 +25,9 @@ from processors.executors.slots import Slots
 from runtime import clock
 from runtime.kafka import clients
 from runtime.kafka.broker_clock import BrokerClock
+from runtime.kafka.dead_letters import WRITTEN
 from runtime.kafka.dlq_limit import DlqLimit, DlqLimitReached
+from runtime.kafka.lag import ConsumerLag
 from runtime.kafka.offsets import Notes, Offsets
 from runtime.kafka.outage import CONFIGURATION, MOVED, PASSING, Outage, reason
 from runtime.kafka.outcome import Outcome
@@ -50,6 +52,7 @@ class Claimed:
     start: Start
     traceparent: bytes | None
     at: float
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ class Lane(threading.Thread):
         self._clock = BrokerClock()
         self._outage = Outage(parts.kafka, self.name)
         self._limit = DlqLimit()
+        self._lag = ConsumerLag(self._group, settings.topic_prefix)
         self._transactions = Transactions(
             clients.transactional(
                 settings,
@@ -132,6 +136,7 @@ class Lane(threading.Thread):
         try:
             self._open(consumer)
             while not self._parts.stop.is_set():
+                self._lag.sample(consumer.client, consumer.waiting())
                 if not self._parts.control_loaded.wait(_POLL_SECONDS):
                     consumer.keep_alive()
                     self._probe(consumer)
@@ -165,7 +170,6 @@ class Lane(threading.Thread):
             self._group,
             self._topic,
             self._reports_topic,
-            step_topic,
             self._parts.settings.environment,
             self._parts.cancellations.get,
             self._claimed.__contains__,
@@ -194,13 +198,16 @@ class Lane(threading.Thread):
             self._outage.recovered()
         self._limit.count(len(batch), builder.dead_letters)
         metrics.CLAIM_SECONDS.labels(self.domain, self.lane).observe(clock.monotonic() - began)
+        for error_class, count in builder.letter_classes.items():
+            WRITTEN.labels(step_topic, error_class).inc(count)
         for name, count in decisions.items():
             metrics.CLAIMS.labels(self.domain, self.lane, name).inc(count)
         if builder.starts:
             self.slots.acquire(len(builder.starts))
-            for start, _ in builder.starts:
+            for start, _, _ in builder.starts:
                 self._claimed.add(start.attempt_id, began)
-            claims = [Claimed(start, trace, began) for start, trace in builder.starts]
+            claims = [Claimed(start, trace, began, at) for start, trace, at in builder.starts]
+            attempt_spans.claimed(builder.starts, clock.monotonic() - began)
             self._parts.hand_over(self, claims)
 
     def _commit(

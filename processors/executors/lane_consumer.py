@@ -99,6 +99,10 @@ class LaneConsumer:
         """The offsets that a claim of what was `taken` commits, and their notes."""
         return self._ahead.claims(taken)
 
+    def waiting(self) -> dict[str, int]:
+        """How many commands were read and not taken, by topic."""
+        return {self._topic: len(self._ahead) + len(self._early)}
+
     def keep_alive(self) -> None:
         """Stay a member of the group while nothing can be taken; never blocks."""
         if clock.monotonic() - self._polled_at < _KEEP_ALIVE_SECONDS:

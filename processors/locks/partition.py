@@ -21,6 +21,7 @@ from processors.locks.state import (
     encode_counter,
     key_of,
 )
+from runtime.kafka.commit_counts import CommitCounts
 from runtime.kafka.hosted import Fault
 from runtime.kafka.partition import Output
 from streams.envelope import headers
@@ -57,6 +58,7 @@ class KeeperPartition:
 
     number: int
     keeper: Keeper = field(default_factory=Keeper)
+    counts: CommitCounts = field(default_factory=CommitCounts)
     #: The last token of the changelog.
     written: int = 0
     _records: dict[bytes, bytes] = field(default_factory=dict)
@@ -146,7 +148,7 @@ class KeeperPartition:
             )  # fmt: skip
             value = answer.model_dump_json().encode()
             out.send(LOCK_GRANTS, route_of(execution_id).encode(), value, given)
-            _ANSWERS.labels(answer.type).inc()
+            self.counts.add(_ANSWERS.labels(answer.type))
 
 
 def _ident(answer: AnyLockAnswer) -> str:

@@ -159,6 +159,7 @@ async def _tick(application: Application) -> None:
     while True:
         await application.projector.wait_due()
         await application.projector.tick()
+        application.show_lag()
 
 
 def _body(settings: ProjectorSettings, log: Log, health: Health, stop: threading.Event) -> None:

@@ -14,12 +14,14 @@ import faust
 from faust.types import StreamT
 
 from processors.progress import broker, cluster
+from processors.progress.history import DurationHistory
 from processors.progress.last_hour import LastHour
 from processors.progress.projector import Projector
 from processors.progress.records import StateBuilder
 from processors.progress.transport import Batch, BatchTransport, Restore
 from runtime.health import Health
 from runtime.kafka import clients
+from runtime.kafka.lag import MARKER, ConsumerLag
 from runtime.logs import Log
 from runtime.settings import ProjectorSettings
 from streams.envelope import Headers
@@ -84,6 +86,7 @@ class Application:
         """Build everything, connect nothing; raises SettingsError."""
         self._settings = settings
         self._stop_reading = threading.Event()
+        self._lag = ConsumerLag(settings.topic_prefix + GROUP, settings.topic_prefix)
         self.projector = Projector(log, health, last_hour, self._read_states, self._send)
         self.app = build(settings, self.projector.restore)
         self._events = self.app.topic(
@@ -109,14 +112,29 @@ class Application:
         self.close()
         await self.app.stop()
 
+    def show_lag(self) -> None:
+        """Show how many events are still to be read, as far as the last fetches said."""
+        if not self._lag.is_due():
+            return
+        name = self._events.get_topic_name()
+        left = 0
+        for tp in self.app.consumer.assignment():
+            state = self.projector.partitions.get(tp.partition)
+            end = self.app.consumer.highwater(tp) if tp.topic == name else None
+            if state is not None and end is not None and end - state.position > MARKER:
+                left += end - state.position
+        self._lag.show({name: left})
+
     async def _project(self, stream: StreamT[Batch]) -> AsyncIterator[None]:
         async for batch in stream:
             await self.projector.process(batch)
             yield
 
-    async def _read_states(self, partitions: list[int]) -> dict[int, StateBuilder]:
+    async def _read_states(
+        self, partitions: list[int], history: DurationHistory
+    ) -> dict[int, StateBuilder]:
         return await asyncio.to_thread(
-            cluster.read_states, self._settings, partitions, self._stop_reading
+            cluster.read_states, self._settings, partitions, self._stop_reading, history
         )
 
     async def _send(self, partition: int, key: bytes, value: bytes, given: Headers) -> Any:

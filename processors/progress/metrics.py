@@ -21,9 +21,6 @@ EVENTS: Final = Counter(
 SNAPSHOTS: Final = Counter(
     "runstream_projector_snapshots_total", "Progress snapshots delivered to the broker."
 )
-BREACHES: Final = Counter(
-    "runstream_sla_breaches_total", "Executions whose SLA was broken.", ["sla_class"]
-)
 EXECUTIONS: Final = Gauge(
     "runstream_executions",
     "Executions that have not ended, by status, of the partitions that this instance holds.",
@@ -45,8 +42,6 @@ DELAY: Final = Histogram(
 # event of its kind is an increase.
 for _outcome in (*get_args(Outcome), "poison"):
     EVENTS.labels(_outcome)
-for _sla_class in ("fast", "medium", "long"):
-    BREACHES.labels(_sla_class)
 EXECUTIONS_BY_STATUS: Final = {
     status: EXECUTIONS.labels(status) for status in TRANSITIONS if status not in ENDED
 }

@@ -13,7 +13,7 @@ from typing import Final
 
 from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
-from prometheus_client import Gauge
+from prometheus_client import REGISTRY, Gauge
 
 from authority import process
 from authority.identity import Forged, Signer
@@ -25,6 +25,7 @@ from processors.command_authority import CommandAuthority
 from processors.locks.partition import KeeperPartition
 from processors.router.authentication import Signatures
 from processors.router.hosting import Hosted
+from processors.router.living_metrics import LivingCollector
 from processors.router.partition import RouterPartition
 from processors.router.plan_cache import PlanCache
 from processors.router.procedure_topic import ProcedureTopic
@@ -43,7 +44,8 @@ from runtime.health import Health
 from runtime.kafka import clients
 from runtime.kafka.broker_clock import BrokerClock
 from runtime.kafka.cluster import cluster_id
-from runtime.kafka.dead_letters import count_from_zero
+from runtime.kafka.commit_counts import CommitCounts
+from runtime.kafka.dead_letters import RETRIES_EXHAUSTED, count_from_zero
 from runtime.kafka.processor import Processor
 from runtime.logs import Log
 from runtime.settings import RouterSettings, SettingsError
@@ -61,6 +63,7 @@ from streams.topics import (
     ROUTER_STATE,
     SCHEDULE_COMMANDS,
     SCHEDULES_STATE,
+    STEPS,
     TRIGGER_COMMANDS,
     TRIGGERS_STATE,
 )
@@ -68,7 +71,6 @@ from toolmeta import own_tools, registry
 from toolmeta.definitions import CatalogueError
 from toolmeta.registry import Registry
 
-_ACTIVE = Gauge("runstream_executions_active", "Executions that have not ended")
 _HELD = Gauge("runstream_locks_held", "Assets that are locked")
 _WANTED = Gauge("runstream_locks_wanted", "Assets for which executions wait")
 
@@ -105,8 +107,10 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     plans = PlanCache(tools)
     policies = _policies(settings, tools, log)
     count_from_zero((topic.name for topic in SOURCES), _ERROR_CLASSES)
+    count_from_zero((topic.name for topic in STEPS.values()), (RETRIES_EXHAUSTED,))
     group = f"{settings.topic_prefix}runstream-router"
     broker_clock = BrokerClock()
+    counts = CommitCounts()
     keys = _keys(settings, log, lambda: clock.now() - broker_clock.ahead_seconds)
     remembered = settings.dedup_hours * 3_600
     authentication = Signatures(keys.verifier, Window.within(remembered))
@@ -115,6 +119,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
         authentication.window,
         lambda: policies.current,
         settings.require_signatures,
+        authentication.of_key,
     )
     cluster = _Cluster(settings, keys)
     signed = SignedOutput(keys.signer.tokens)
@@ -135,7 +140,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
         # A partition is made anew after an abort, or before its first batch.
         signed.clear()
         store = StateStore(remembered)
-        writer = Writer(settings.topic_prefix, group, signed)
+        writer = Writer(settings.topic_prefix, group, signed, counts)
         router = RouterPartition(
             number=number,
             count=ROUTER_PARTITIONS,
@@ -155,8 +160,9 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
                 of_key=authentication.of_key,
             ),
             authentication=authentication,
+            traces=settings.sampling,
         )
-        triggers = TriggersPartition(number, settings.topic_prefix, authority, signed.add)
+        triggers = TriggersPartition(number, settings.topic_prefix, authority, signed.add, counts)
         schedules = SchedulesPartition(
             number,
             ROUTER_PARTITIONS,
@@ -164,8 +170,9 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
             signed.add,
             lambda: secrets.randbits(42),
             router.suspended,
+            counts,
         )
-        return Hosted(router, KeeperPartition(number), (schedules, triggers))
+        return Hosted(router, KeeperPartition(number, counts=counts), (schedules, triggers))
 
     processor = Processor(
         settings=settings,
@@ -178,8 +185,9 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
         local=(LOCK_COMMANDS, LOCK_GRANTS),
         split=partial(_reports, clients.topic_name(settings, REPORTS)),
         broker_clock=broker_clock,
+        counts=counts,
     )
-    _ACTIVE.set_function(lambda: sum(len(here.store.living) for here in partitions(processor)))
+    REGISTRY.register(LivingCollector(lambda: list(partitions(processor))))
     _HELD.set_function(lambda: sum(len(here.keeper.keeper.holders) for here in _hosted(processor)))
     _WANTED.set_function(lambda: sum(len(here.keeper.keeper.queues) for here in _hosted(processor)))
     watcher = threading.Thread(

@@ -24,6 +24,8 @@ _FORGED: Final = Counter(
 _RECORDS: Final = {
     "request": "request", "report": "report", "command": "command", "cancel_step": "cancel",
 }  # fmt: skip
+for _record in (*_RECORDS.values(), "control"):
+    _FORGED.labels(_record)
 
 
 class Authentication(Protocol):
@@ -77,9 +79,9 @@ class Signatures:
         return found.signed_at
 
 
-def count_forged(action: str) -> None:
-    """Count a record whose signature is refused."""
-    _FORGED.labels(_RECORDS.get(action, "control")).inc()
+def forged_series(action: str) -> Counter:
+    """What counts records whose signature is refused."""
+    return _FORGED.labels(_RECORDS.get(action, "control"))
 
 
 def domain_of(known: Execution | DedupEntry, name: str) -> str | None:

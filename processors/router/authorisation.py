@@ -212,5 +212,6 @@ def audit_of(
 ) -> Audit:
     """The data of an `audit.decision` about this identity."""
     return Audit(
-        identity.actor, action, allowed, message, rule, identity.kid, identity.claimed, resource
-    )
+        identity.actor, action, allowed, message, rule, identity.kid, identity.claimed, resource,
+        identity.via,
+    )  # fmt: skip

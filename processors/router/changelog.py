@@ -41,13 +41,14 @@ _FIXED: Final = (
     "id", "tenant", "actor", "idempotency_key", "plan_hash", "mode", "sla_class", "action_class",
     "environment", "priority", "timeout_seconds", "approval_level", "accepted_at", "run",
     "rerun_of", "earlier_actors", "claimed_actor", "signed_at",
-    "definitions", "procedure", "started_by",
+    "definitions", "procedure", "started_by", "sla_seconds", "trace",
 )  # fmt: skip
 #: What changes.
 _HEAD: Final = (
     "seq", "chain", "status", "approval_expires_at", "approved_by", "started_at", "ended_at",
     "paused_at", "paused_seconds", "ending", "ending_reason", "stopping", "signed", "forged",
     "locks", "locks_lost", "outcome", "outcome_reason", "finally_at", "finally_ending",
+    "sla_breached",
 )  # fmt: skip
 _fixed_of: Final = attrgetter(*_FIXED)
 _head_of: Final = attrgetter(*_HEAD)

@@ -15,6 +15,7 @@ from processors.router.decision import Decision
 from processors.router.ending import request_end
 from processors.router.evolve import renew_lease
 from processors.router.scheduling import advance, retry
+from processors.router.sla import breach_due
 from processors.router.state import Execution, StepState
 from streams.control_payloads import NeedsAttention
 from streams.lifecycle import ENDED
@@ -42,6 +43,9 @@ def next_deadline(execution: Execution, steps: Iterable[StepState] | None = None
     renewal = execution.renew_at
     if renewal is not None and (earliest is None or renewal < earliest):
         earliest = renewal
+    breached = breach_due(execution)
+    if breached is not None and (earliest is None or breached < earliest):
+        earliest = breached
     for step in execution.steps.values() if steps is None else steps:
         if step.in_flight or step.retry_at is not None:
             due = _step_deadline(execution, step)
@@ -96,6 +100,7 @@ def restore_leases(execution: Execution, now: float) -> None:
 def decide_deadline(execution: Execution, now: float) -> Decision:
     """Everything whose moment has come."""
     decision = Decision(execution, now)
+    decision.tell_breach()
     due = _execution_deadline(execution)
     if due is not None and due <= now:
         if execution.status == "pending_approval":

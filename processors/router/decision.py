@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from processors.router.evolve import accepted, evolve
+from processors.router.sla import breach
 from processors.router.state import Execution, FailedAttempt
 from runtime.cel.evaluation import Spent
 from streams.admitted import AdmittedStep
 from streams.events import Event
-from streams.lifecycle import ends_step
+from streams.lifecycle import TERMINAL_EVENTS, ends_step
 from streams.locks import AnyLockCommand
 from streams.payloads import Accepted, Nothing, Payload, StepFailed
 from streams.timestamps import iso
@@ -94,6 +95,12 @@ class Decision:
         decision.changed_steps = dict.fromkeys(data.carried or ())
         return decision
 
+    def tell_breach(self) -> None:
+        """Say that the SLA is broken, where that is so and was not said before."""
+        broken = breach(self.execution, self.now)
+        if broken is not None:
+            self.emit("execution.sla_breached", broken)
+
     def emit(
         self,
         kind: str,
@@ -101,8 +108,10 @@ class Decision:
         step: str | None = None,
         attempt: int | None = None,
     ) -> None:
-        """Add one event and apply it."""
+        """Add one event and apply it; before the end, that the SLA is broken where it is."""
         execution = self.execution
+        if kind in TERMINAL_EVENTS:
+            self.tell_breach()
         event = Event(
             execution.id, execution.seq + 1, kind, iso(self.now), execution.tenant, data, step,
             attempt,

@@ -26,6 +26,7 @@ from streams.control_payloads import (
     By,
     CancelRequested,
     FinallyStarted,
+    SlaBreached,
 )
 from streams.events import Event
 from streams.lifecycle import (
@@ -73,6 +74,7 @@ def accepted(event: Event, at: float) -> Execution:
         plan_hash=data.plan_hash,
         mode=data.mode,
         sla_class=data.sla_class,
+        sla_seconds=data.sla_seconds,
         action_class=data.action_class,
         environment=data.environment,
         priority=data.priority,
@@ -126,6 +128,9 @@ def _execution(execution: Execution, event: Event, at: float) -> None:
         execution.outcome = data.status
         execution.outcome_reason = data.reason
         execution.finally_at = at
+        return
+    if isinstance(data, SlaBreached):
+        execution.sla_breached = True
         return
     if isinstance(data, Audit) and data.rule == SIGNATURE_RULE:
         execution.forged += 1

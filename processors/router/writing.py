@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
 from confluent_kafka import Message
-from prometheus_client import Counter
 
 from processors.router.changelog import ChangelogRecord
 from processors.router.decision import (
@@ -19,8 +17,11 @@ from processors.router.decision import (
     Decision,
     Dispatch,
 )
+from processors.router.event_traces import EventTrace, command_header
+from processors.router.metrics import DecisionCounts
 from processors.router.signed_output import SignedOutput
 from runtime.kafka import dead_letters
+from runtime.kafka.commit_counts import CommitCounts
 from runtime.kafka.processor import Output
 from streams.chain import start
 from streams.envelope import FORWARDED, Headers, header, headers
@@ -53,16 +54,6 @@ _CONSTANT: Final = tuple(
 
 _TYPES: Final = {kind: f"runstream.{kind}.v1".encode() for kind in EVENT_TYPES}
 
-_EVENTS = Counter("runstream_events_total", "Events written")
-_ENDED = Counter("runstream_executions_ended_total", "Executions by how they ended", ["status"])
-_STEPS = Counter("runstream_steps_dispatched_total", "Attempts dispatched", ["domain"])
-
-
-@cache
-def _dispatched(domain: str) -> Counter:
-    """The counter of a domain; looking it up by label each time costs more than the count."""
-    return _STEPS.labels(domain)
-
 
 @dataclass(frozen=True, slots=True)
 class Writer:
@@ -73,6 +64,13 @@ class Writer:
     #: Where commands go, since executors take signed ones only; and the event that ends an
     #: execution, and those that follow it, with signatures over their chains.
     signed: SignedOutput
+    #: What is written counts when it is committed.
+    counts: CommitCounts = field(default_factory=CommitCounts)
+    decisions: DecisionCounts = field(init=False)
+
+    def __post_init__(self) -> None:
+        """All counts of one transaction are kept together."""
+        object.__setattr__(self, "decisions", DecisionCounts(self.counts))
 
     def events(
         self,
@@ -82,16 +80,19 @@ class Writer:
         chain: str | None,
         *,
         ended: bool = False,
+        trace: EventTrace | None = None,
     ) -> str | None:
         """Write the events of one execution under its route key; returns the chain after them.
 
         `chain` is that of the event before the first of them, None where there is none; `ended`
-        says that the execution had ended before. Raises ValueError where one is beyond its budget:
+        says that the execution had ended before; `trace` is that of the execution, where it has
+        one. Raises ValueError where one is beyond its budget:
         a defect, since every decision that can grow checks its own.
         """
         execution_id = events[0].execution_id
         subject = execution_id.encode()
         key = route_of(execution_id).encode()
+        context = None if trace is None else trace.context(execution_id)
         for event in events:
             kind = event.type
             value = encode_chained(event, chain or start(execution_id))
@@ -105,6 +106,8 @@ class Writer:
                 ("ce_subject", subject),
                 *_CONSTANT,
             ]
+            if trace is not None and context is not None:
+                given += trace.headers(context, kind)
             ended |= kind in TERMINAL_EVENTS
             if ended:
                 # Held back, it still comes after the others of its execution.
@@ -112,9 +115,7 @@ class Writer:
                 self.signed.add(EVENTS, key, value, given, partition, signed)
             else:
                 out.send(EVENTS, key, value, given, partition)
-            if kind in TERMINAL_EVENTS:
-                _ENDED.labels(kind.removeprefix("execution.")).inc()
-        _EVENTS.inc(len(events))
+            self.decisions.written(kind)
         return chain
 
     def effects(self, out: Output, decision: Decision) -> None:
@@ -173,7 +174,7 @@ class Writer:
         key = effect.target or execution.id
         given = _command_headers(decision, effect, "step.command")
         self.signed.add(effect.topic, key.encode(), orjson.dumps(command), given)
-        _dispatched(spec.domain).inc()
+        self.decisions.dispatched(spec.domain)
 
     def _cancel(self, decision: Decision, effect: CancelAttempt) -> None:
         ident = attempt_id(decision.execution.id, effect.step, effect.attempt)
@@ -257,7 +258,7 @@ class Writer:
         partition = -1 if letter.partition is None else letter.partition
         given: Any = letter.headers
         out.send_named(letter.topic, letter.key, letter.value, given, partition)
-        dead_letters.WRITTEN.labels(topic.name, error_class).inc()
+        self.counts.add(dead_letters.WRITTEN.labels(topic.name, error_class))
 
     def forward(self, out: Output, topic: Topic, message: Message, route: str, home: int) -> None:
         """Send a record on to the partition where its execution lives, once."""
@@ -285,10 +286,14 @@ def _command_headers(
     decision: Decision, effect: Dispatch | CancelAttempt | DeadLetterStep, kind: str
 ) -> Headers:
     subject = decision.execution.id
-    return [
+    given: Headers = [
         ("ce_id", attempt_id(subject, effect.step, effect.attempt).encode()),
         ("ce_type", f"runstream.{kind}.v1".encode()),
         ("ce_time", iso(decision.now).encode()),
         ("ce_subject", subject.encode()),
         *_CONSTANT,
     ]
+    trace = decision.execution.trace
+    if trace is not None:
+        given.append(command_header(trace, subject, effect.step, effect.attempt))
+    return given

@@ -21,6 +21,7 @@ from processors.schedules.starting import Decision, Start, Stop
 from processors.schedules.state import PREFIX, Known, ScheduleState
 from processors.schedules.timers import Timers
 from processors.start_requests import SendSigned, StartRequest, request
+from runtime.kafka.commit_counts import CommitCounts
 from runtime.kafka.hosted import Fault
 from runtime.kafka.partition import DecisionError, Output
 from streams.envelope import headers
@@ -59,6 +60,7 @@ class SchedulesPartition:
     random_bits: Callable[[], int]
     #: The keys of schedules whose timers failed to run, with those of other parts of the process.
     suspended: set[str] = field(default_factory=set)
+    counts: CommitCounts = field(default_factory=CommitCounts)
     schedules: dict[str, Known] = field(default_factory=dict)
     _timers: Timers = field(default_factory=Timers)
     _changed: dict[str, None] = field(default_factory=dict)
@@ -205,7 +207,7 @@ class SchedulesPartition:
             state.tenant, state.actor, start.execution_id, start.idempotency_key, origin
         )
         request(self.send, asked, schedule, _inputs(schedule, start.cause), now)
-        _STARTED.inc()
+        self.counts.add(_STARTED)
 
     def _stop(self, stop: Stop, now: float) -> None:
         state, running = stop.state, stop.running

@@ -23,6 +23,7 @@ from processors.triggers.sources import Sources
 from runtime import clock
 from runtime.kafka import clients
 from runtime.kafka.cluster import cluster_id
+from runtime.kafka.lag import ConsumerLag
 from runtime.kafka.outage import CONFIGURATION, PASSING, Outage, reason
 from runtime.logs import Log
 from runtime.settings import MatcherSettings
@@ -52,9 +53,6 @@ _FAILURES = Counter(
     "runstream_matcher_failures_total", "Records, or items, on which an expression failed"
 )
 TRIGGERS = Gauge("runstream_matcher_triggers", "Triggers that are followed")
-_LAG = Gauge(
-    "runstream_matcher_lag_records", "Records of a topic of triggers not read yet", ["topic"]
-)
 
 
 @dataclass(slots=True)
@@ -94,6 +92,8 @@ class Matcher:
         self._commands = clients.topic_name(settings, TRIGGER_COMMANDS)
         self._failing: dict[str, _Failing] = {}
         self._probed_at = 0.0
+        #: Topics of triggers are named as they are: they may be anybody's.
+        self._lag = ConsumerLag("runstream-matcher")
 
     def run(self, stop: threading.Event) -> None:
         """Work until the stop event; raises KafkaException for what an operator must mend."""
@@ -185,8 +185,7 @@ class Matcher:
         if now - self._probed_at < _PROBE_SECONDS:
             return
         self._probed_at = now
-        for topic, lag in source.lag().items():
-            _LAG.labels(topic).set(lag)
+        self._lag.show(source.lag())
         if not self._outage.has_failed:
             self._outage.recovered()
         elif source.answers(self._commands):

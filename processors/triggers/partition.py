@@ -20,6 +20,7 @@ from processors.start_requests import SendSigned, StartRequest, request
 from processors.triggers import decisions
 from processors.triggers import state as states
 from processors.triggers.state import PREFIX, TriggerState, TriggerStateError
+from runtime.kafka.commit_counts import CommitCounts
 from runtime.kafka.hosted import Fault
 from runtime.kafka.partition import Output
 from streams.limits import MAX_CONTROL_BYTES, MAX_RECORD_BYTES
@@ -58,6 +59,7 @@ class TriggersPartition:
     topic_prefix: str
     authority: CommandAuthority
     send: SendSigned
+    counts: CommitCounts = field(default_factory=CommitCounts)
     triggers: dict[str, TriggerState] = field(default_factory=dict)
     _records: dict[bytes, bytes] = field(default_factory=dict)
     _changed: set[str] = field(default_factory=set)
@@ -152,14 +154,14 @@ class TriggersPartition:
     def _from_matcher(self, key: str, command: Matched | MatchFailed, now: float) -> None:
         state = self.triggers.get(key)
         if state is None or state.trigger is None:
-            _MATCHES.labels("ignored").inc()
+            self.counts.add(_MATCHES.labels("ignored"))
             return
         self._changed.add(key)
         if isinstance(command, MatchFailed):
             decisions.failed(state, command)
             return
         start = decisions.matched(state, command, now)
-        _MATCHES.labels("ignored" if start is None else "started").inc()
+        self.counts.add(_MATCHES.labels("ignored" if start is None else "started"))
         if start is None:
             return
         asked = StartRequest(

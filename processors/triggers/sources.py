@@ -16,6 +16,7 @@ from processors.triggers.begins import Begins, Place
 from processors.triggers.known import KnownTriggers
 from processors.triggers.matching import Watched
 from runtime.kafka import clients
+from runtime.kafka.lag import behind
 from runtime.logs import Log
 from runtime.settings import MatcherSettings
 
@@ -169,13 +170,8 @@ class Sources:
 
     def lag(self) -> dict[str, int]:
         """Records of each topic that were not read yet, as far as the client knows the ends."""
-        found: dict[str, int] = {}
-        for (topic, number), position in list(self.positions.items()):
-            _, end = self._consumer.get_watermark_offsets(
-                TopicPartition(topic, number), cached=True
-            )
-            found[topic] = found.get(topic, 0) + max(int(end) - position, 0)
-        return found
+        positions = [TopicPartition(*place, at) for place, at in self.positions.items()]
+        return behind(positions, self._consumer)
 
     def answers(self, topic: str) -> bool:
         """Whether the broker answers and has this topic."""

@@ -18,6 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from prometheus_client import Counter
 
 from runtime import clock
+from runtime.kafka.commit_counts import CommitCounts
 from runtime.kafka.crashes import BATCH_RECORDS, SLICE_RECORDS, Crashes
 from runtime.kafka.dlq_limit import DlqLimit
 from runtime.kafka.guard import Undecidable, guarded
@@ -49,6 +50,8 @@ class Deciding:
     crashes: Crashes
     #: Names of source topics whose records are decided about at once if their partition is here.
     local: Collection[str] = ()
+    #: What the decisions of the open transaction add to the metrics.
+    counts: CommitCounts = field(default_factory=CommitCounts)
     partitions: dict[int, Partition] = field(default_factory=dict)
     #: The next offsets of what was decided and not committed, since nothing was produced.
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -165,6 +168,7 @@ class Deciding:
 
     def _commit(self, offsets: dict[tuple[str, int], int]) -> None:
         if not self.transactions.has_begun:
+            self.counts.committed()
             self.offsets |= offsets
             self.positions |= offsets
         else:
@@ -172,7 +176,10 @@ class Deciding:
 
     def _commit_transaction(self, offsets: dict[tuple[str, int], int]) -> None:
         outcome = self.transactions.commit(self.offsets | offsets, self.consumer)
+        if outcome is Outcome.UNKNOWN:
+            self.counts.unknown(self.transactions.mark, self.offsets | offsets)
         if outcome is Outcome.COMMITTED:
+            self.counts.committed()
             self.crashes.moved(self.offsets | offsets)
             self.offsets.clear()
             self.positions |= offsets
@@ -279,6 +286,7 @@ class Deciding:
         The producer is opened anew: an abort drops records that are in flight, and its next
         transaction could then be refused for a gap in its sequence numbers. Defects are rare.
         """
+        self.counts.discard()
         self.transactions.abort()
         if not self.transactions.open():
             raise KafkaException(self.transactions.last_error or KafkaError(KafkaError._TIMED_OUT))

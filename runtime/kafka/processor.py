@@ -23,9 +23,11 @@ from runtime import clock
 from runtime.health import Health
 from runtime.kafka import clients
 from runtime.kafka.broker_clock import BrokerClock
+from runtime.kafka.commit_counts import CommitCounts
 from runtime.kafka.crashes import BATCH_RECORDS, Crashes
 from runtime.kafka.deciding import Deciding
 from runtime.kafka.dlq_limit import DlqLimit, DlqLimitReached
+from runtime.kafka.lag import ConsumerLag
 from runtime.kafka.outage import CONFIGURATION, PASSING, Outage, reason
 from runtime.kafka.partition import DecisionError, Output, Partition
 from runtime.kafka.parts import Split, parts_of
@@ -72,6 +74,8 @@ class Processor:
     limit: DlqLimit = field(default_factory=DlqLimit)
     #: Measures the broker's time by the records of each transaction.
     broker_clock: BrokerClock | None = None
+    #: What its partitions count of their decisions.
+    counts: CommitCounts = field(default_factory=CommitCounts)
     _deciding: Deciding | None = None
     _survived: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     #: Partitions that were assigned and are not restored yet.
@@ -132,20 +136,25 @@ class Processor:
             self.limit,
             Crashes(consumer, transactions, self._survived),
             frozenset(topic.name for topic in self.local),
+            self.counts,
         )
         self._is_member, self._idle_since, self._trouble = False, None, None
         self._assigned.clear()
         try:
             if not transactions.open():
                 raise KafkaException(transactions.last_error)
+            if not self.counts.settle(consumer):
+                self.log.warning("a transaction of unknown outcome is not counted")
             if self.broker_clock is not None:
                 # By a topic that this process may write, and not by a changelog: a compacted topic
                 # refuses a record without a key.
                 transactions.measure_clock(clients.topic_name(self.settings, self.sources[-1]))
             names = [clients.topic_name(self.settings, topic) for topic in self.sources]
             consumer.subscribe(names, on_assign=self._on_assign, on_revoke=self._on_revoke)
+            lag = ConsumerLag(self.group, self.settings.topic_prefix)
             while not stop.is_set():
                 self._run_batch(self._deciding, outage)
+                lag.sample(consumer)
             self._commit_lazily(self._deciding)
             self._deciding.crashes.settle(now=True)
         finally:
@@ -257,6 +266,7 @@ class Processor:
     def _close(self, deciding: Deciding) -> None:
         """Leave the group and drop the producer with whatever it had open."""
         self._deciding = None
+        self.counts.discard()
         deciding.revoked()
         deciding.transactions.close()
         try:

@@ -246,6 +246,11 @@ class Transactions:
             self.last_error = error.args[0] if isinstance(error, KafkaException) else None
         self.abort()
 
+    @property
+    def mark(self) -> str:
+        """What stands with the offsets of the last transaction; see `was_committed`."""
+        return str(self._mark)
+
     def was_committed(self, offsets: Offsets, consumer: Consumer) -> bool:
         """Whether the last transaction was committed after all; only after a new `open`.
 

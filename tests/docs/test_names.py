@@ -22,7 +22,8 @@ from toolmeta import registry
 ALL = words()
 PACKAGES = (
     *("streams", "toolmeta", "drivers", "processors", "sinks", "runtime", "devstack", "console"),
-    *("ddl", "bench", "demo", "tests"),
+    *("authority", "reading", "api", "web"),
+    *("ddl", "bench", "demo", "deploy", "tests"),
 )
 #: Names that belong to others, each with whose it is.
 FOREIGN = {

@@ -30,6 +30,7 @@ NOT_RUN = {
     r"runstream down": "the stack of these tests is stopped by this very command",
     r"from devstack\.stack import LocalStack": "the stack of the tests is started in this way",
     r"^docker compose ": "there is no container engine here",
+    r"^promtool ": "tests/contract/test_alerts.py runs it, in the repository",
     r"^useradd ": "it changes the accounts of the machine",
     r"^RUNSTREAM_KAFKA_OPTIONS=": "tests/integration/test_access.py runs each user's process",
 }
@@ -41,7 +42,7 @@ RUN_ELSEWHERE = {
 #: They follow something for ever: they run until the first line that they print.
 ENDLESS = (
     r"^kcat .* -C (?!.* -e\b)",
-    r"^runstream (router|executor|sink|projector|matcher)\b",
+    r"^runstream (router|executor|sink|projector|matcher|api)\b",
     r"while True:",
 )
 #: Commands that ask before they act; they are answered with yes, as if at a terminal.

@@ -53,7 +53,7 @@ def claiming(
 ) -> ClaimBuilder:
     log: Any = structlog.wrap_logger(structlog.ReturnLogger(), processors=[])
     return ClaimBuilder(
-        Reports("one", no_tokens), "group", "p.steps.test", "p.steps.reports", "steps.test", "dev",
+        Reports("one", no_tokens), "group", "p.steps.test", "p.steps.reports", "dev",
         lambda attempt: None, set().__contains__, bind, lambda topic: 8, log, refuse,
         lambda command: None, **given,
     )  # fmt: skip
@@ -110,6 +110,7 @@ def test_a_forged_command_is_a_dead_letter_and_a_report_that_ends_nothing() -> N
     made = claiming(refuse=lambda *given: "it is not signed")
     assert made.add(record()) == "not_authentic"
     assert not made.starts and made.dead_letters == 0
+    assert made.letter_classes == {"not_authentic": 1}
     report, letter = made.outputs()
     assert orjson.loads(report.value or b"")["type"] == "rejected_command"
     assert dict(letter.headers)["runstream-error-class"] == b"not_authentic"

@@ -23,9 +23,6 @@ def test_labelled_series_exist_before_anything_has_happened() -> None:
     for outcome in ("folded", "gap", "duplicate", "after_end", "unknown", "poison"):
         labels = {"outcome": outcome}
         assert REGISTRY.get_sample_value("runstream_projector_events_total", labels) is not None
-    for sla_class in ("fast", "medium", "long"):
-        labels = {"sla_class": sla_class}
-        assert REGISTRY.get_sample_value("runstream_sla_breaches_total", labels) is not None
     assert set(metrics.EXECUTIONS_BY_STATUS) == TRANSITIONS.keys() - ENDED
 
 

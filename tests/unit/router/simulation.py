@@ -26,6 +26,7 @@ from runtime.cel import expressions
 from runtime.cel.reserve import Reserve
 from runtime.cel.worker import Worker
 from runtime.kafka.parts import parts_of
+from runtime.trace_settings import Sampling
 from streams import report_lines, topics
 from streams.actors import ACTOR, ANONYMOUS
 from streams.events import Event, decode_event, encode_event
@@ -37,6 +38,7 @@ from streams.topics import Topic
 from toolmeta import registry
 
 START = 1_790_000_000.0
+BREACHED = "execution.sla_breached"
 
 
 class _Ample(Reserve):
@@ -125,10 +127,12 @@ class Simulation:
         require_signatures: bool = False,
         policy: str = OPEN_POLICY,
         procedures: Library | None = None,
+        traces: Sampling | None = None,
     ) -> None:
         expressions.evaluate_by(_WORKER)
         self.authentication = authentication or EverybodySigns(self)
         self.require_signatures = require_signatures
+        self.traces = traces
         #: Read by every partition, as all routers read the topic.
         self.procedures = procedures or Library(lambda value, token, now: None)
         self.tools = registry.load(test_tools=test_tools)
@@ -170,6 +174,7 @@ class Simulation:
                 procedures=self.procedures,
             ),
             authentication=self.authentication,
+            traces=self.traces,
         )
         return Hosted(router, KeeperPartition(0))
 
@@ -232,7 +237,7 @@ class Simulation:
         return first + self.report("failed", command, error=error, **fields)
 
     def wait(self, seconds: float) -> list[dict[str, Any]]:
-        """Let time pass, timer by timer."""
+        """Let time pass, timer by timer; returns the new events but breaches of SLAs."""
         seen = len(self.events)
         end = round(self.now + seconds, 3)
         while True:
@@ -243,7 +248,7 @@ class Simulation:
             self.hosted.tick(self.now, self.out)
             self._settle()
         self.now = end
-        return self.events[seen:]
+        return [event for event in self.events[seen:] if event["type"] != BREACHED]
 
     def take(self) -> dict[str, Any]:
         """The oldest command that nobody has taken."""
@@ -258,13 +263,14 @@ class Simulation:
     ) -> list[dict[str, Any]]:
         """Produce a record to a source topic; returns the new events.
 
-        Left out are decisions that allow what the other events tell; see `decisions`.
+        Left out are decisions that allow what the other events tell (see `decisions`), and breaches
+        of SLAs, which no other event depends on (see `breaches`).
         """
         seen = len(self.events)
         self.now = round(self.now + 0.001, 3)
         self._handle(topic, raw, key, headers)
         self._settle()
-        return [event for event in self.events[seen:] if not _allows(event)]
+        return [event for event in self.events[seen:] if not _is_aside(event)]
 
     def _handle(
         self,
@@ -300,7 +306,7 @@ class Simulation:
         self.now = round(self.now + 0.001, 3)
         self._handle(topic, raw, key)
         self._collect()
-        return [event for event in self.events[seen:] if not _allows(event)]
+        return [event for event in self.events[seen:] if not _is_aside(event)]
 
     def decisions(self, execution_id: str) -> list[dict[str, Any]]:
         """The data of every decision about authority in the log of an execution."""
@@ -309,6 +315,11 @@ class Simulation:
             for event in self.events
             if event["type"] == "audit.decision" and event["execution_id"] == execution_id
         ]
+
+    def breaches(self, execution_id: str) -> list[dict[str, Any]]:
+        """Every breach of its SLA in the log of an execution."""
+        of_it = [event for event in self.events if event["execution_id"] == execution_id]
+        return [event for event in of_it if event["type"] == BREACHED]
 
     def _collect(self) -> None:
         self.hosted.flush(self.out)
@@ -351,5 +362,7 @@ def kinds(events: list[dict[str, Any]]) -> list[str]:
     return [event["type"] for event in events]
 
 
-def _allows(event: dict[str, Any]) -> bool:
+def _is_aside(event: dict[str, Any]) -> bool:
+    if event["type"] == BREACHED:
+        return True
     return event["type"] == "audit.decision" and bool(event["data"]["allowed"])

@@ -147,7 +147,8 @@ def test_neither_the_steps_limit_nor_that_of_the_plan_runs_while_it_waits_to_beg
     two = submit(simulation, "two", change("web-01", timeout_seconds=5), timeout_seconds=10)
     simulation.control("pause", one)
     simulation.wait(1_000)
-    assert kinds(of(simulation, two))[-1] == "step.waiting"
+    *_, waits, breach = kinds(of(simulation, two))
+    assert (waits, breach) == ("step.waiting", "execution.sla_breached")
 
 
 def test_a_dead_router_loses_the_lock_and_asks_again_for_what_is_not_dispatched() -> None:

@@ -10,12 +10,15 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
 
 from runtime.health import CONNECTIONS, Health, serve
+from runtime.health_ports import DEFAULT_PORTS
 from runtime.settings import CommonSettings
+from streams.topology import APPS
 
 
 @pytest.fixture
@@ -76,3 +79,35 @@ def test_connections_that_say_nothing_take_no_threads_and_keep_no_prober_out(por
     finally:
         for connection in silent:
             connection.close()
+
+
+def test_a_second_process_of_a_kind_goes_on_without_the_default_port(port: int) -> None:
+    logged: list[dict[str, Any]] = []
+    log: Any = structlog.wrap_logger(
+        structlog.PrintLogger(), processors=[lambda *event: _keep(logged, event[2])]
+    )
+    assert serve(CommonSettings(http_port=None), Health(()), log, port) is None
+    assert [line["taken"] for line in logged] == [port]
+    with pytest.raises(OSError, match="in use"):
+        serve(CommonSettings(http_port=port), Health(()), log, port)
+    assert serve(CommonSettings(http_port=0), Health(()), log, port) is None
+
+
+def test_every_kind_of_process_has_a_default_port_of_its_own() -> None:
+    assert len(set(DEFAULT_PORTS.values())) == len(DEFAULT_PORTS)
+    assert {app.name for app in APPS} <= {*DEFAULT_PORTS, "locks", "schedules", "triggers"}
+
+
+def test_readiness_is_a_metric_too(port: int, health: Health) -> None:
+    def shown() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            return str(answer.read().decode())
+
+    assert "\nrunstream_ready 0.0\n" in shown()
+    health.ready("kafka")
+    assert "\nrunstream_ready 1.0\n" in shown()
+
+
+def _keep(logged: list[dict[str, Any]], event: Any) -> str:
+    logged.append(event)
+    raise structlog.DropEvent

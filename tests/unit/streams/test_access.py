@@ -150,3 +150,13 @@ def test_the_api_asks_as_people_do_and_defines_and_decides_nothing() -> None:
     commands = {SCHEDULE_COMMANDS.name, TRIGGER_COMMANDS.name}
     assert writes(api) == {REQUESTS.name, CONTROL.name} | commands
     assert reads(api) == reads(named("people"))
+
+
+def test_the_router_may_send_on_whatever_others_may_send_it() -> None:
+    # A client with another partitioner puts a record where its key does not belong.
+    sources = [one for one in all_topics() if "router" in one.readers and one.cleanup == "delete"]
+    others = [one for one in sources if set(one.writers) & PEOPLE_WORDS]
+    assert {one.name for one in others} == {
+        *(REQUESTS.name, CONTROL.name, SCHEDULE_COMMANDS.name, TRIGGER_COMMANDS.name)
+    }
+    assert [one.name for one in others if one.name not in writes(named("router"))] == []

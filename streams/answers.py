@@ -1,4 +1,4 @@
-"""Which event answers which command; pure."""
+"""Which event answers which request or command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from streams.audit_payloads import Audit
 from streams.commands import AnyCommand, Redrive, Rerun, Resolve
 from streams.events import Event
-from streams.payloads import Accepted, Rejected
+from streams.payloads import Accepted, Duplicate, Rejected
 
 #: The event that follows each command where the router accepts it.
 _FOLLOWS: Final[dict[str, frozenset[str]]] = {
@@ -29,6 +29,21 @@ class Verdict:
     allowed: bool
     message: str
     event: Event
+
+
+def answers_request(event: Event, execution_id: str, tenant: str, idempotency_key: str) -> bool:
+    """Whether the event is what became of the request that proposed this id under this key."""
+    if event.execution_id == execution_id:
+        return True
+    if isinstance(event.data, Duplicate):
+        return event.data.requested_execution_id == execution_id
+    # For an id that the router cannot accept the response has an id of its own making.
+    return (
+        isinstance(event.data, Rejected)
+        and event.seq == 1
+        and event.tenant == tenant
+        and event.data.idempotency_key == idempotency_key
+    )
 
 
 def verdict(command: AnyCommand, event: Event) -> Verdict | None:

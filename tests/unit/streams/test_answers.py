@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from console.answers import verdict
+from streams.answers import verdict
 from streams.commands import CONTROL_COMMAND, AnyCommand
 from streams.events import Event, decode_event
 
