@@ -88,5 +88,5 @@ def test_a_topic_that_is_not_there_says_what_to_do(producer: Producer) -> None:
     known = settings(producer)
     prefixed = known.model_copy(update={"topic_prefix": "none."})
     topic = CompactedTopic(prefixed, PROCEDURES, take)
-    with pytest.raises(Unavailable, match="none.execution.procedures"):
+    with pytest.raises(Unavailable, match=r"none\.execution\.procedures"):
         topic.read()
