@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from authority.key_files import changing_trusted, read_private, write_private
-from authority.keys import KeyUse, PrivateKey
+from authority.keys import KeyUse, PrivateKey, Role
 from streams.actors import ACTOR, ANONYMOUS
 from streams.topics import DOMAINS
 
@@ -33,11 +33,12 @@ class KeyFolder:
     ) -> list[PrivateKey]:
         """Make the keys that are missing, and trust all of them; returns those that were made.
 
-        One key for the router, one for the matcher, one for an operator, who is `actor`, and one
-        for executors of every domain, or one for each domain. What is there is kept. Raises
-        KeyFault.
+        One key for the router, one for the matcher, one for the API, one for an operator, who is
+        `actor`, and one for executors of every domain, or one for each domain. What is there is
+        kept. Raises KeyFault.
         """
-        wanted = {"router": KeyUse(role="router"), "matcher": KeyUse(role="matcher")}
+        alone: tuple[Role, ...] = ("router", "matcher", "api")
+        wanted: dict[str, KeyUse] = {role: KeyUse(role=role) for role in alone}
         wanted[OPERATOR] = KeyUse(role="actor", tenant=tenant, actor=actor_name(actor))
         executors: dict[str, Sequence[str]] = {"executor": DOMAINS}
         if per_domain:

@@ -21,7 +21,7 @@ from streams.topics import DOMAINS
 MEMBER: Final = "runstream"
 _CURVE: Final = "Ed25519"
 
-Role = Literal["actor", "router", "executor", "matcher"]
+Role = Literal["actor", "router", "executor", "matcher", "api"]
 
 
 class KeyFault(Exception):

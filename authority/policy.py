@@ -23,8 +23,6 @@ from streams.vocabulary import Environment, Permission
 
 #: The rule that decisions name where no rule of the file allows.
 DEFAULT_DENY: Final = "default-deny"
-#: The asset of a step that acts on the executor's own machine.
-LOCAL: Final = "localhost"
 
 #: Decisions that are remembered; then all are forgotten, and made again.
 MAX_REMEMBERED: Final = 50_000

@@ -10,10 +10,11 @@ from pydantic_core import PydanticCustomError
 from streams.vocabulary import Environment, Permission
 
 #: What may be done to an execution, or asked of the router: the types of control messages,
-#: `explain`, and `apply`: to put a procedure where requests find it.
+#: `explain`, `apply`: to put a procedure where requests find it, and `read`: to see an execution
+#: by the API.
 Verb = Literal[
     "cancel", "approve", "reject", "pause", "resume", "rerun", "resolve", "redrive", "explain",
-    "apply",
+    "apply", "read",
 ]  # fmt: skip
 
 _STRICT: Final = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)

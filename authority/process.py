@@ -1,4 +1,4 @@
-"""The keys of a router, an executor or a matcher: what it signs with, and whom it trusts."""
+"""The keys of a process: what it signs with, and whom it trusts."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ class ProcessKeys:
 
     signer: RecordSigner
     verifier: Verifier
+    #: The public keys that count now.
+    trusted: TrustedKeys
 
     def on_cluster(self, cluster: str) -> None:
         """Set the id of the Kafka cluster: signatures count on one cluster only."""
@@ -39,11 +41,14 @@ def load(
 
     `on_fault` gets a sentence when the trusted keys later cannot be read again.
     """
+    process = f"a process of the role {role}"
     if not signing_key:
-        raise KeyFault(f"RUNSTREAM_SIGNING_KEY is not set: {role}s sign what they write; {_REMEDY}")
+        raise KeyFault(
+            f"RUNSTREAM_SIGNING_KEY is not set: {process} signs what it writes; {_REMEDY}"
+        )
     if not trusted_keys:
         raise KeyFault(
-            f"RUNSTREAM_TRUSTED_KEYS is not set: {role}s read signed records only; {_REMEDY}"
+            f"RUNSTREAM_TRUSTED_KEYS is not set: {process} goes by those keys; {_REMEDY}"
         )
     key = read_private(Path(signing_key))
     if key.use.role != role:
@@ -59,4 +64,4 @@ def load(
             f"with runstream keys new executor --domain {' --domain '.join(domains)}"
         )
     trusted = TrustedKeys(Path(trusted_keys), on_fault)
-    return ProcessKeys(RecordSigner(key, now), Verifier(trusted))
+    return ProcessKeys(RecordSigner(key, now), Verifier(trusted), trusted)

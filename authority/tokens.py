@@ -49,7 +49,8 @@ class _Ed25519Only(JWSRegistry):
         return self.algorithms[ALGORITHM]
 
 
-_REGISTRY: Final = _Ed25519Only()
+#: The only algorithm, for signatures of records and for bearer tokens.
+REGISTRY: Final = _Ed25519Only()
 
 
 class Claims(BaseModel):
@@ -100,7 +101,7 @@ def sign_all(
 def _signed(key: PrivateKey, topic: str, cluster: str, covered: bytes, now: float) -> str:
     header = {"alg": ALGORITHM, "kid": key.kid, "typ": TYPE}
     claims = {"iat": round(now, 6), "aud": cluster, "topic": topic, "sha256": [_url64(covered)]}
-    return jws.serialize_compact(header, orjson.dumps(claims), key.pair, registry=_REGISTRY)
+    return jws.serialize_compact(header, orjson.dumps(claims), key.pair, registry=REGISTRY)
 
 
 def parts(token: str) -> tuple[str, str] | Forged:
@@ -122,19 +123,19 @@ def covers(token: Token, proof: str, value: bytes) -> bool:
 def verify(signed: str, find: Callable[[str], TrustedKey | None]) -> Token | Forged:
     """The token of what `parts` gave as its signature, if a trusted key made it; never raises."""
     try:
-        opened = jws.extract_compact(signed.encode(), registry=_REGISTRY)
+        opened = jws.extract_compact(signed.encode(), registry=REGISTRY)
         header = opened.headers()
         kid = header.get("kid")
         if header.get("typ") != TYPE:
             return Forged(f"the signature's header has not typ {TYPE}")
         if not isinstance(kid, str):
             return Forged("the signature's header names no key (kid)")
-        _REGISTRY.get_alg(header["alg"])
+        REGISTRY.get_alg(header["alg"])
         key = find(kid)
         if key is None:
             return Forged(f"the key {kid[:64]!r} is not trusted here")
-        valid = jws.validate_compact(opened, key.public, registry=_REGISTRY)
-        if not valid or not _is_canonical(signed):
+        valid = jws.validate_compact(opened, key.public, registry=REGISTRY)
+        if not valid or not is_canonical(signed):
             return Forged(f"the signature is not one of the key {kid}")
         claims = Claims.model_validate_json(opened.payload or b"")
     except ValidationError as error:
@@ -148,7 +149,7 @@ def verify(signed: str, find: Callable[[str], TrustedKey | None]) -> Token | For
     return Token(key, claims, roots)
 
 
-def _is_canonical(signed: str) -> bool:
+def is_canonical(signed: str) -> bool:
     """Whether no other text stands for the same signature."""
     return _bytes_of(signed.rpartition(".")[2]) is not None
 

@@ -143,9 +143,9 @@ def _mismatch(
 
 
 def as_origin(found: Proof | Forged | None) -> Signer | Vouched | Forged | None:
-    """The same for what a router may have sent on behalf of a schedule or a trigger."""
-    if isinstance(found, Proof) and found.key.use.role == "router":
-        return Vouched(found.key.kid, found.signed_at)
+    """The same for what a router or the API may have sent on behalf of somebody else."""
+    if isinstance(found, Proof) and (role := found.key.use.role) in ("router", "api"):
+        return Vouched(found.key.kid, found.signed_at, role)
     return as_signer(found)
 
 

@@ -19,8 +19,10 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from console.statistics import By, Wanted, executions, figures
 from devstack.postgres import PostgresServer
+from reading.executions import Wanted, rows
+from reading.figures import EVERY, figures
+from reading.models.statistics import By
 from sinks.migrate import migrate
 
 #: Events of an execution of three steps: accepted, started, the end, and four of each step.
@@ -95,14 +97,14 @@ def measure(url: str, count: int) -> None:
         print(f"{time.monotonic() - began:.0f} s")
         now = datetime.now(UTC)
         for name, wanted in lists(now).items():
-            timed(f"list {name}", partial(executions, connection, wanted, 20))
-        middle = executions(connection, Wanted(until=now - timedelta(days=45)), 1)[0]
+            timed(f"list {name}", partial(rows, connection, wanted, 20))
+        middle = rows(connection, Wanted(until=now - timedelta(days=45)), 1)[0]
         page = str(middle["execution_id"])
-        timed("list, a page in the middle", partial(executions, connection, Wanted(), 20, page))
+        timed("list, a page in the middle", partial(rows, connection, Wanted(), 20, page))
         for days in (1, 7, 90):
             since = now - timedelta(days=days)
             for by in BY:
-                ask = partial(figures, connection, by, since, now, None, 30)
+                ask = partial(figures, connection, by, since, now, EVERY, 30)
                 timed(f"stats by {by}, {days} days", ask)
 
 
@@ -111,8 +113,8 @@ def lists(now: datetime) -> dict[str, Wanted]:
     return {
         "newest": Wanted(),
         "--tenant": Wanted(tenant="tenant-7"),
-        "--status failed": Wanted(status="failed"),
-        "--status paused (none)": Wanted(status="paused"),
+        "--status failed": Wanted(statuses=("failed",)),
+        "--status paused (none)": Wanted(statuses=("paused",)),
         "--actor": Wanted(actor="actor-77"),
         "--actor (none)": Wanted(actor="nobody"),
         "--procedure": Wanted(procedure="procedure-42"),
@@ -121,7 +123,7 @@ def lists(now: datetime) -> dict[str, Wanted]:
         "--text": Wanted(words="host-77"),
         "--text (none)": Wanted(words="nothing like it"),
         "--late": Wanted(late=True),
-        "--late --tenant --status": Wanted(late=True, tenant="tenant-0", status="failed"),
+        "--late --tenant --status": Wanted(late=True, tenant="tenant-0", statuses=("failed",)),
         "--since 80 d --until 79 d": Wanted(
             since=now - timedelta(days=80), until=now - timedelta(days=79)
         ),
@@ -130,13 +132,13 @@ def lists(now: datetime) -> dict[str, Wanted]:
 
 def timed(name: str, ask: Callable[[], list[dict[str, Any]]]) -> None:
     """The median of five times, after one that fills the caches."""
-    rows = ask()
+    found = ask()
     seconds = []
     for _ in range(5):
         began = time.perf_counter()
         ask()
         seconds.append(time.perf_counter() - began)
-    print(f"{statistics.median(seconds) * 1_000:9.1f} ms  {len(rows):4} rows  {name}", flush=True)
+    print(f"{statistics.median(seconds) * 1_000:9.1f} ms  {len(found):4} rows  {name}", flush=True)
 
 
 if __name__ == "__main__":

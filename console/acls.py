@@ -14,7 +14,7 @@ import typer
 from console import endpoints, terminal
 from console.exits import Exit, Failure
 from console.options import Quiet
-from console.text import count
+from reading.text import count
 
 if TYPE_CHECKING:
     from runtime.settings import CommonSettings

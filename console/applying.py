@@ -13,7 +13,7 @@ import typer
 
 from console import terminal
 from console.exits import Exit, Failure
-from console.text import count, plain
+from reading.text import count, plain
 
 if TYPE_CHECKING:
     from console.applied_files import Fault

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from console import options, terminal
 from console.exits import Exit, Failure
-from console.text import count, json_text, people, plain
+from reading.text import count, json_text, people, plain
 
 if TYPE_CHECKING:
     from processors.router.calls import AdmittedCall

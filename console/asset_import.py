@@ -13,7 +13,7 @@ import typer
 from console import catalogue, endpoints, terminal
 from console.exits import Exit, Failure
 from console.options import HostsFormat, Json, Timeout, login
-from console.text import count, one_line, plain
+from reading.text import count, one_line, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

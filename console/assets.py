@@ -11,7 +11,7 @@ from console import endpoints, terminal
 from console.asset_import import import_
 from console.exits import Exit, Failure
 from console.options import Json
-from console.text import json_text, one_line, plain
+from reading.text import json_text, one_line, plain
 
 if TYPE_CHECKING:
     from console.inventory_rows import Filters, Row

@@ -8,8 +8,8 @@ from rich.text import Text
 
 from console import terminal
 from console.chain_sources import Verified
-from console.text import count, json_text, one_line, plain
 from console.trail import Attempt, Entry, Trail
+from reading.text import count, json_text, one_line, plain
 
 
 def tell(found: Trail) -> None:

@@ -30,6 +30,7 @@ from console import (
     stack,
     submission,
     terminal,
+    token,
     tools,
     topics,
     triggers,
@@ -81,7 +82,7 @@ def root(
 #: The headings of `--help`, and the modules of their commands.
 _SECTIONS = (
     ("Plans and executions", (submission, watching, history, finding, output, logs, explain)),
-    ("Operators", (control, locks, audit, policy, retention)),
+    ("Operators", (control, locks, audit, policy, retention, token)),
     ("What there is", (tools, procedures, schedules, triggers, assets, topics, dlq)),
     ("This machine", (stack, keys, migrate)),
     ("Processes", (processes, docs)),

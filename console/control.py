@@ -15,8 +15,8 @@ from console.options import Actor, ExecutionId, Json, JsonLines, NoWait, Quiet, 
 
 if TYPE_CHECKING:
     from authority.keys import PrivateKey
-    from console.answers import Verdict
     from runtime.settings import CommonSettings
+    from streams.answers import Verdict
     from streams.commands import AnyCommand
 
 #: How long a command waits for the event that is its response, in seconds.
@@ -216,7 +216,7 @@ def _send_and_report(
         return None
     found = _await_verdict(settings, command, key)
     if as_json:
-        from console.lines import document
+        from reading.sentences import document
 
         terminal.data(
             {
@@ -230,7 +230,7 @@ def _send_and_report(
     if not found.allowed:
         raise Failure(f"{kind} refused: {found.message}", Exit.REJECTED, f"runstream show {ident}")
     if not as_json:
-        from console.lines import sentence
+        from reading.sentences import sentence
 
         terminal.say(found.message or sentence(found.event), "green")
     return found
@@ -239,10 +239,10 @@ def _send_and_report(
 def _await_verdict(
     settings: CommonSettings, command: AnyCommand, key: PrivateKey | None
 ) -> Verdict:
-    from console.answers import verdict
     from console.eventlog import EventLog
     from console.follow import parse
     from runtime.clock import monotonic
+    from streams.answers import verdict
     from streams.ids import route_of
 
     ident = command.execution_id

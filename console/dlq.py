@@ -11,7 +11,7 @@ import typer
 from console import endpoints, options, signing, terminal
 from console.exits import Exit, Failure
 from console.options import Actor, Json, JsonLines
-from console.text import count, one_line, plain, size, timestamp
+from reading.text import count, one_line, plain, size, timestamp
 
 if TYPE_CHECKING:
     from console.dead_letters import DeadLetterRecord

@@ -98,7 +98,7 @@ def local_keys(bootstrap_servers: str) -> KeyFolder | None:
     return KeyFolder(stack_file().parent / "keys")
 
 
-def adopt_keys(role: Literal["router", "executor", "matcher"]) -> None:
+def adopt_keys(role: Literal["router", "executor", "matcher", "api"]) -> None:
     """Let a process that is started by hand beside the local stack use the stack's keys."""
     folder = local_keys(os.environ.get("KAFKA_BOOTSTRAP_SERVERS", ""))
     if folder is not None:

@@ -11,7 +11,7 @@ from console import catalogue, endpoints, terminal
 from console.exits import Exit
 from console.given_inputs import InputsFile, ProcedureName, SetInput
 from console.options import Actor, Json, OptionalPlan, PolicyPath
-from console.text import count, one_line, people, plain, seconds
+from reading.text import count, one_line, people, plain, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

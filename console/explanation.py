@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from console import terminal
-from console.text import count, json_text, one_line, plain
+from reading.text import count, json_text, one_line, plain
 
 if TYPE_CHECKING:
     from console.missing import Missing

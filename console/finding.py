@@ -12,11 +12,17 @@ from console.exits import Exit, Failure
 from console.options import Json
 
 if TYPE_CHECKING:
-    from console.statistics import By
+    from reading.models.statistics import By
 
 STATUSES = (
     "pending_approval", "approved", "queued", "running", "paused", "needs_attention",
     "completed", "partial", "failed", "cancelled", "timeout", "rejected",
+)  # fmt: skip
+#: What a line of the list tells.
+_LISTED = (
+    "execution_id", "tenant", "name", "actor", "environment", "status", "status_reason",
+    "procedure", "started_by_kind", "started_by", "total_steps", "step_counts", "created_at",
+    "completed_at", "duration_seconds", "error_message", "late",
 )  # fmt: skip
 
 _Tenant = Annotated[
@@ -84,7 +90,7 @@ def list_(
     from console import database, report
     from console.history import rendered
     from console.moments import moment
-    from console.statistics import Wanted, executions
+    from reading.executions import Wanted, rows
     from runtime.settings import DatabaseSettings
 
     if status is not None and status not in STATUSES:
@@ -92,21 +98,24 @@ def list_(
             f"--status: {status!r} is no status", Exit.USAGE, f"one of {', '.join(STATUSES)}"
         )
     now = datetime.now(UTC)
+    statuses = None if status is None else (status,)
     wanted = Wanted(
-        tenant, status, actor, procedure, started_by, environment, asset, text,
+        tenant, statuses, actor, procedure, started_by, environment, asset, text,
         moment("--since", since, now), moment("--until", until, now), late,
     )  # fmt: skip
     last = None if after is None else options.execution_id(after)
     with database.reading(endpoints.load(DatabaseSettings)) as connection:
         if last is not None and database.execution(connection, last) is None:
             raise Failure(f"--after: {last} is not in the database", Exit.USAGE, "runstream list")
-        rows = executions(connection, wanted, limit, last)
+        found = [
+            {name: row[name] for name in _LISTED} for row in rows(connection, wanted, limit, last)
+        ]
     if as_json:
-        terminal.data([rendered(row) for row in rows])
-    elif rows:
-        report.executions(rows)
-        if len(rows) == limit:
-            terminal.say(f"more: --after {rows[-1]['execution_id']}", "dim")
+        terminal.data([rendered(row) for row in found])
+    elif found:
+        report.executions(found)
+        if len(found) == limit:
+            terminal.say(f"more: --after {found[-1]['execution_id']}", "dim")
     elif wanted == Wanted():
         terminal.say("no executions; start one with runstream run PLAN", "dim")
     else:
@@ -131,14 +140,15 @@ def stats(
     """
     from console import database
     from console.moments import moment
-    from console.statistics import figures
+    from reading.figures import figures, of_tenant
     from runtime.settings import DatabaseSettings
 
     now = datetime.now(UTC)
     begin = moment("--since", since, now) or now - timedelta(days=1)
     end = moment("--until", until, now) or now
     with database.reading(endpoints.load(DatabaseSettings)) as connection:
-        rows = figures(connection, by, begin, end, tenant, limit)
+        condition = of_tenant(tenant, "a" if by == "tool" else "e")
+        rows = figures(connection, by, begin, end, condition, limit)
     if as_json:
         terminal.data(
             {"by": by, "since": begin.isoformat(), "until": end.isoformat(), "figures": rows}
@@ -152,7 +162,7 @@ def stats(
 def _print(by: By, rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
-    from console.text import one_line, seconds
+    from reading.text import one_line, seconds
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold dim")
     names = ["COUNT", "SUCCESS", "AVG", "MIN", "MAX", "P50", "P95", "P99", "QUEUE"]

@@ -12,8 +12,8 @@ from console.exits import OUTCOMES, Exit, Failure
 from console.request import Prepared
 from console.view import ExecutionView
 from runtime.clock import monotonic
+from streams.answers import answers_request
 from streams.events import Event, decode_event
-from streams.payloads import Duplicate, Rejected
 
 #: How long an execution of which nothing is on the log may take to appear.
 FIRST_EVENT_SECONDS: Final = 10.0
@@ -37,23 +37,11 @@ def response(log: EventLog, request: Prepared, seconds: float) -> Event | None:
         if value is None:
             continue
         event = parse(value)
-        if event is not None and _about(event, request):
+        if event is not None and answers_request(
+            event, request.execution_id, request.tenant, request.idempotency_key
+        ):
             return event
     return None
-
-
-def _about(event: Event, request: Prepared) -> bool:
-    if event.execution_id == request.execution_id:
-        return True
-    if isinstance(event.data, Duplicate):
-        return event.data.requested_execution_id == request.execution_id
-    # For an id that the router cannot accept the response has an id of its own making.
-    return (
-        isinstance(event.data, Rejected)
-        and event.seq == 1
-        and event.tenant == request.tenant
-        and event.data.idempotency_key == request.idempotency_key
-    )
 
 
 def follow(

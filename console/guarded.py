@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from console.text import plain
+from reading.text import plain
 
 
 class GuardedConsole(Console):

@@ -27,6 +27,7 @@ class RoleName(StrEnum):
     router = "router"
     executor = "executor"
     matcher = "matcher"
+    api = "api"
 
 
 _Actor = Annotated[
@@ -73,7 +74,7 @@ def init(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make the keys that a system needs: router, matcher, executors, operator; and trust them.
+    """Make the keys that a system needs: for each process and an operator; and trust them.
 
     Keys that are there already stay as they are.
     """

@@ -10,7 +10,7 @@ import typer
 from console import endpoints, terminal
 from console.exits import Exit, Failure
 from console.options import Json
-from console.text import plain
+from reading.text import plain
 
 if TYPE_CHECKING:
     from processors.locks.listing import LockedAsset

@@ -13,7 +13,7 @@ import typer
 from console import endpoints, options, terminal
 from console.exits import Exit, Failure
 from console.options import ExecutionId
-from console.text import count, plain, size
+from reading.text import count, plain, size
 
 if TYPE_CHECKING:
     from psycopg import Connection

@@ -10,7 +10,7 @@ import typer
 from console import endpoints, terminal
 from console.exits import Exit, Failure
 from console.options import Json
-from console.text import count
+from reading.text import count
 
 _PAUSE_SECONDS: Final = 0.5
 

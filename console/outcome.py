@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from console import terminal
-from console.lines import ending
 from console.streams import lost, tail
-from console.text import brief, count, one_line, plain
 from console.view import ExecutionView, StepView
+from reading.sentences import ending
+from reading.text import brief, count, one_line, plain
 from streams.payloads import Ended, Rejected
 from streams.problems import Problem
 

@@ -10,7 +10,7 @@ import typer
 from console import endpoints, options, terminal
 from console.exits import Exit, Failure
 from console.options import ExecutionId, JsonLines
-from console.text import count, size
+from reading.text import count, size
 
 if TYPE_CHECKING:
     from psycopg import Connection

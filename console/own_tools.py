@@ -13,7 +13,7 @@ import typer
 from console import terminal
 from console.exits import Exit, Failure
 from console.options import Json
-from console.text import count, one_line
+from reading.text import count, one_line
 
 if TYPE_CHECKING:
     from toolmeta.registry import Registry

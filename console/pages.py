@@ -27,6 +27,7 @@ _PROCESSES: tuple[tuple[str, type[settings.CommonSettings]], ...] = (
     ("sink", settings.SinkSettings),
     ("projector", settings.ProjectorSettings),
     ("matcher", settings.MatcherSettings),
+    ("api", settings.ApiSettings),
 )
 
 

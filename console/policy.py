@@ -10,7 +10,7 @@ import typer
 from console import catalogue, terminal
 from console.exits import Exit, Failure
 from console.options import Json, PolicyPath
-from console.text import count
+from reading.text import count
 
 if TYPE_CHECKING:
     from authority.policy import Access, Policy
@@ -150,9 +150,10 @@ def _access(
     environment: str,
     level: int,
 ) -> Access:
-    from authority.policy import LOCAL, Control, RunStep, UseSecret
+    from authority.policy import Control, RunStep, UseSecret
     from authority.policy_document import Verb
     from streams.vocabulary import Environment, Permission
+    from toolmeta.acted_on import LOCAL
     from toolmeta.bind import target_key
     from toolmeta.permissions import worst_permission
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
 from console.exits import Exit, Failure
-from streams.procedures import ProcedureRecord, digest_of, record_key
+from reading.procedures import Applied, applied_in
+from streams.procedures import ProcedureRecord, record_key
 from streams.topics import PROCEDURES
 
 if TYPE_CHECKING:
@@ -24,25 +24,6 @@ if TYPE_CHECKING:
 _IN_FLIGHT: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """A procedure as it was applied last."""
-
-    record: ProcedureRecord
-    #: Whether its record is signed at all; routers decide whether the signature counts.
-    signed: bool
-
-    @property
-    def plan(self) -> dict[str, Any]:
-        """The plan with its inputs."""
-        return self.record.plan or {}
-
-    @property
-    def digest(self) -> str:
-        """The digest that is recorded when it runs."""
-        return digest_of(self.plan)
-
-
 def read(settings: CommonSettings, tenant: str) -> dict[str, Applied]:
     """The procedures of a tenant by name, removed ones left out; raises Failure."""
     from confluent_kafka import KafkaException
@@ -51,7 +32,6 @@ def read(settings: CommonSettings, tenant: str) -> dict[str, Applied]:
     from console import broker, terminal
     from runtime.kafka import clients
     from runtime.kafka.restore import read_to_end
-    from streams.envelope import SIGNATURE, header, message_headers
 
     broker.partitions(settings, PROCEDURES)
     topic = clients.topic_name(settings, PROCEDURES)
@@ -62,17 +42,15 @@ def read(settings: CommonSettings, tenant: str) -> dict[str, Applied]:
             key = (message.key() or b"").decode(errors="replace")
             found.pop(key, None)
             unreadable.pop(key, None)
-            value = message.value()
-            if value is None or not key.startswith(record_key(tenant, "")):
+            if message.value() is None or not key.startswith(record_key(tenant, "")):
                 continue
             try:
-                record = ProcedureRecord.model_validate_json(value)
+                applied = applied_in(message)
             except ValidationError:
                 unreadable[key] = None
                 continue
-            if record.plan is not None and record_key(record.tenant, record.name) == key:
-                signed = header(message_headers(message), SIGNATURE) is not None
-                found[key] = Applied(record, signed)
+            if applied is not None:
+                found[key] = applied
     except KafkaException as error:
         raise broker.refused(settings, topic, error) from None
     for key in unreadable:

@@ -13,12 +13,12 @@ from console import applying, catalogue, session, terminal
 from console.evaluating import evaluating
 from console.exits import Exit, Failure
 from console.options import Actor, Again, Json, Prune, Tenant, Yes
-from console.text import one_line, plain
+from reading.text import one_line, plain
 
 if TYPE_CHECKING:
     from console.applied_files import Fault
     from console.procedure_files import ProcedureFile
-    from console.procedure_records import Applied
+    from reading.procedures import Applied
     from streams.inputs import Input
 
 Folder = Annotated[

@@ -1,4 +1,4 @@
-"""`router`, `executor`, `sink`, `projector`, `matcher`: run one process in the foreground."""
+"""`router`, `executor`, `sink`, `projector`, `matcher`, `api`: run one process here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from console.exits import Exit, Failure
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (router, executor, sink, projector, matcher):
+    for command in (router, executor, sink, projector, matcher, api):
         app.command()(command)
 
 
@@ -64,3 +64,12 @@ def matcher() -> None:
 
     endpoints.adopt_keys("matcher")
     raise typer.Exit(app.main())
+
+
+def api() -> None:
+    """Run the HTTP API, with the console for browsers."""
+    from api import process
+    from web.pages import ROUTERS
+
+    endpoints.adopt_keys("api")
+    raise typer.Exit(process.main(ROUTERS))

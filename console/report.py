@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from console import terminal
-from console.lines import sentence
 from console.streams import described, excerpt
-from console.text import brief, clock, counts, one_line, plain, seconds, timestamp
+from reading.sentences import sentence
+from reading.text import brief, clock, counts, one_line, plain, seconds, timestamp
 from sinks.records import stored_event
 from streams.reports import StreamSummary
 

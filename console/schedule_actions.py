@@ -10,7 +10,7 @@ import typer
 from console import applying, moments, session, terminal
 from console.exits import Exit, Failure
 from console.options import Actor, Json, Reason, Tenant, Timeout, Yes
-from console.text import count
+from reading.text import count
 
 if TYPE_CHECKING:
     from processors.schedules.state import ScheduleState

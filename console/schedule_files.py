@@ -12,7 +12,7 @@ from streams.schedules import Misfire, Schedule
 
 if TYPE_CHECKING:
     from console.applied_files import Fault
-    from console.procedure_records import Applied
+    from reading.procedures import Applied
     from streams.inputs import Input
     from toolmeta.invocation import Problem
 

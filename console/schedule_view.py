@@ -2,59 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from console import terminal
-from console.text import one_line, plain
+from reading.schedules import next_moments, problem, status, timing_of, utc, when
+from reading.text import one_line, plain
 from streams.timestamps import iso
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from processors.schedules.moments import Timing
     from processors.schedules.state import Outcome, ScheduleState
-    from streams.schedules import Schedule
-
-
-def next_moments(state: ScheduleState, most: int) -> list[float]:
-    """The moments that come next; none of a schedule that is paused."""
-    timing = _timing(state)
-    found: list[float] = []
-    moment: float | None = state.decided
-    while timing is not None and not state.paused and len(found) < most and moment is not None:
-        moment = timing.after(moment)
-        if moment is not None:
-            found.append(moment)
-    return found
-
-
-def status(state: ScheduleState) -> str:
-    """One word for how the schedule stands."""
-    if state.paused:
-        return "paused"
-    if state.running:
-        return "running"
-    timing = _timing(state)
-    if timing is None:
-        return "unusable"
-    return "waiting" if timing.after(state.decided) is not None else "done"
-
-
-def when(schedule: Schedule) -> str:
-    """When it runs, as its file says it."""
-    if schedule.cron is not None:
-        return f"{schedule.cron} {schedule.timezone}"
-    if schedule.at is not None:
-        return f"once {_utc(schedule.at.timestamp())}"
-    return f"every {schedule.every_seconds} s"
 
 
 def document(state: ScheduleState, moments: int) -> dict[str, Any]:
     """One schedule as JSON."""
     schedule = state.schedule
-    wrong = _wrong(state)
+    wrong = problem(state)
     return {
         "name": state.name,
         "tenant": state.tenant,
@@ -105,9 +71,9 @@ def table(found: Sequence[ScheduleState]) -> None:
             state.name,
             schedule.procedure,
             when(schedule),
-            _utc(coming[0]) if coming else "-",
+            utc(coming[0]) if coming else "-",
             status(state),
-            "-" if last is None else f"{last.outcome} {_utc(last.moment)}",
+            "-" if last is None else f"{last.outcome} {utc(last.moment)}",
         )
         made.add_row(*(Text(plain(cell)) for cell in cells))
     terminal.out().print(made)
@@ -127,37 +93,37 @@ def show(state: ScheduleState, moments: int) -> None:
         f"runs {schedule.procedure}"
         + (f" version {schedule.version}" if schedule.version is not None else "")
         + f", {when(schedule)}",
-        f"applied by {who} at {_utc(state.applied)} UTC",
+        f"applied by {who} at {utc(state.applied)} UTC",
     ]
     if schedule.description:
         lines.insert(0, one_line(schedule.description, 500))
     if state.paused:
         lines.append("paused" + (f": {state.pause_reason}" if state.pause_reason else ""))
-    wrong = _wrong(state)
+    wrong = problem(state)
     if wrong is not None:
         lines.append(f"it cannot run here: {wrong}")
     for line in lines:
         out.print(Text(plain(f"  {line}"), style="dim"))
-    timing = _timing(state)
+    timing = timing_of(state)
     if timing is not None:
         _rows(
             (f"NEXT ({schedule.timezone})", "UTC"),
-            [(_local(one, timing.zone), _utc(one)) for one in next_moments(state, moments)],
+            [(_local(one, timing.zone), utc(one)) for one in next_moments(state, moments)],
         )
     _rows(
         ("RUNNING", "SINCE (UTC)", "EXECUTION"),
-        [(_utc(one.moment), _utc(one.started), one.execution_id) for one in state.running],
+        [(utc(one.moment), utc(one.started), one.execution_id) for one in state.running],
     )
-    _rows(("QUEUED", "KIND"), [(_utc(one.moment), one.kind) for one in state.waiting])
+    _rows(("QUEUED", "KIND"), [(utc(one.moment), one.kind) for one in state.waiting])
     _rows(
         ("BACKFILL FROM", "TO", "DONE UP TO"),
-        [(_utc(one.begin), _utc(one.end), _utc(one.done)) for one in state.backfills],
+        [(utc(one.begin), utc(one.end), utc(one.done)) for one in state.backfills],
     )
     _rows(
         ("MOMENT (UTC)", "OUTCOME", "EXECUTION", "WHY"),
         [
             (
-                _utc(one.moment) + ("" if one.until is None else f" to {_utc(one.until)}"),
+                utc(one.moment) + ("" if one.until is None else f" to {utc(one.until)}"),
                 one.outcome,
                 one.execution_id or "-",
                 one_line(one.message or "", 200),
@@ -191,28 +157,6 @@ def _outcome(one: Outcome) -> dict[str, Any]:
         "execution_id": one.execution_id,
         "message": one.message,
     }
-
-
-def _timing(state: ScheduleState) -> Timing | None:
-    from processors.schedules.moments import Wrong, timing
-
-    if state.schedule is None:
-        return None
-    found = timing(state.schedule, state.tenant)
-    return None if isinstance(found, Wrong) else found
-
-
-def _wrong(state: ScheduleState) -> str | None:
-    from processors.schedules.moments import Wrong, timing
-
-    if state.schedule is None:
-        return None
-    found = timing(state.schedule, state.tenant)
-    return f"{found.field}: {found.message}" if isinstance(found, Wrong) else None
-
-
-def _utc(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _local(moment: float, zone: ZoneInfo) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from console import endpoints, terminal
 from console.exits import Exit, Failure
-from console.text import json_text
+from reading.text import json_text
 from streams.vocabulary import Environment
 
 if TYPE_CHECKING:
@@ -184,6 +184,7 @@ def _as_json(live: StackStatus | None, state_dir: Path, *, show_secrets: bool) -
         if live
         else environment.get("KAFKA_BOOTSTRAP_SERVERS"),
         "client_options": live.client_options if live else _client_options(),
+        "api_url": live.api_url if live else None,
         "database_url": url if url is None or show_secrets else without_password(url),
         "processes": [
             process.model_dump(mode="json", exclude={"mark"})
@@ -216,6 +217,8 @@ def _print_addresses(found: StackStatus | None, state_dir: Path, *, show_secrets
         terminal.tell(
             f"Postgres  {without_password(url)} (status --show-secrets tells the password)"
         )
+    if found.api_url is not None:
+        terminal.tell(f"API       {found.api_url} (runstream token)")
     terminal.tell(f"State     {state_dir.absolute()} (logs in logs/)")
     terminal.tell(f"Serves    plans of the environment {found.environment}")
 

@@ -18,7 +18,7 @@ from streams.started import STARTER_NAME
 
 if TYPE_CHECKING:
     from console.applied_files import Fault
-    from console.procedure_records import Applied
+    from reading.procedures import Applied
 
 #: What would be refused by the applied procedures, and what is doubtful.
 Against = Callable[

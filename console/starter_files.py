@@ -12,7 +12,7 @@ from console.exits import Failure
 from streams.limits import MAX_CONTROL_BYTES
 
 if TYPE_CHECKING:
-    from console.procedure_records import Applied
+    from reading.procedures import Applied
     from streams.inputs import Input
     from toolmeta.invocation import Problem
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.text import plain, size
+from reading.text import plain, size
 from streams.reports import StreamSummary
 
 

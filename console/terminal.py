@@ -10,7 +10,7 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from console.text import json_text, plain
+from reading.text import json_text, plain
 
 if TYPE_CHECKING:
     from rich.console import Console

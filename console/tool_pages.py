@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from console import describe
+from reading import tool_texts
 
 if TYPE_CHECKING:
     from toolmeta.model import Tool
@@ -44,16 +44,16 @@ def _section(tool: Tool) -> str:
     parts = [f"## {tool.name}\n\n{' '.join(tool.description.splitlines())}\n"]
     if tool.aliases:
         parts.append(f"Also called {', '.join(f'`{name}`' for name in tool.aliases)}.\n")
-    parts.append("".join(f"- {label}: {words}\n" for label, words in describe.risk(tool)))
+    parts.append("".join(f"- {label}: {words}\n" for label, words in tool_texts.risk(tool)))
     if tool.parameters:
         rows = "".join(
-            f"| `{name}` | {_cell(describe.shape(item))} | {_cell(describe.default(item))} "
-            f"| {_cell(describe.meaning(item))} |\n"
+            f"| `{name}` | {_cell(tool_texts.shape(item))} | {_cell(tool_texts.default(item))} "
+            f"| {_cell(tool_texts.meaning(item))} |\n"
             for name, item in tool.parameters.items()
         )
         head = "| parameter | type | default | meaning |\n|---|---|---|---|\n"
         parts.append(head + rows)
-    for rule in describe.rules(tool):
+    for rule in tool_texts.rules(tool):
         parts.append(f"{rule}\n")
     from toolmeta import literals
 

@@ -11,7 +11,7 @@ import typer
 from console import catalogue, own_tools, terminal
 from console.exits import Exit, Failure
 from console.options import Json
-from console.text import count, one_line, plain
+from reading.text import count, one_line, plain
 
 if TYPE_CHECKING:
     from console.programs import Finding
@@ -102,7 +102,7 @@ def show(tool: ToolName, as_json: Json = False) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from console import describe
+    from reading import tool_texts
     from toolmeta import literals
 
     out = terminal.out()
@@ -111,7 +111,7 @@ def show(tool: ToolName, as_json: Json = False) -> None:
     out.print(Text(plain(found.description)), soft_wrap=True)
     if found.aliases:
         out.print(Text(f"also called {', '.join(found.aliases)}", style="dim"), soft_wrap=True)
-    for label, words in describe.risk(found):
+    for label, words in tool_texts.risk(found):
         out.print(Text(f"{label}: {words}", style="dim"), soft_wrap=True)
     if found.parameters:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold dim")
@@ -119,13 +119,13 @@ def show(tool: ToolName, as_json: Json = False) -> None:
             table.add_column(column, overflow="fold")
         for name, parameter in found.parameters.items():
             table.add_row(
-                Text(name, style="bold"), Text(describe.shape(parameter)),
-                Text(describe.default(parameter)),
-                Text(plain(describe.meaning(parameter))),
+                Text(name, style="bold"), Text(tool_texts.shape(parameter)),
+                Text(tool_texts.default(parameter)),
+                Text(plain(tool_texts.meaning(parameter))),
             )  # fmt: skip
         out.print()
         out.print(table)
-    for rule in describe.rules(found):
+    for rule in tool_texts.rules(found):
         out.print(Text(rule, style="dim"), soft_wrap=True)
     out.print()
     example = {"steps": [{"tool": found.name, "parameters": literals.as_planned(found)}]}

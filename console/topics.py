@@ -10,7 +10,7 @@ from console import endpoints, terminal
 from console.acls import acls
 from console.exits import Exit, Failure
 from console.options import Json, Quiet
-from console.text import count
+from reading.text import count
 
 if TYPE_CHECKING:
     from console.topic_admin import TopicState

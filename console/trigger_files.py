@@ -13,7 +13,7 @@ from streams.triggers import Deduplicate, StartLimit, Trigger
 
 if TYPE_CHECKING:
     from console.applied_files import Fault
-    from console.procedure_records import Applied
+    from reading.procedures import Applied
     from streams.inputs import Input
     from toolmeta.invocation import Problem
 

@@ -12,7 +12,7 @@ from console import endpoints, terminal
 from console.evaluating import evaluating
 from console.exits import Exit, Failure
 from console.options import Json
-from console.text import count, json_text, plain
+from reading.text import count, json_text, plain
 
 if TYPE_CHECKING:
     from processors.triggers.matching import Looked

@@ -10,7 +10,7 @@ import typer
 from console import applying, endpoints, session, terminal, trigger_trial
 from console.evaluating import evaluating
 from console.options import Actor, Again, Json, Prune, Reason, Tenant, Yes
-from console.text import one_line, plain
+from reading.text import one_line, plain
 
 if TYPE_CHECKING:
     from console.applied_files import Fault

@@ -55,3 +55,5 @@ def principal(spec: ProcessSpec, prefix: str) -> access.Principal | None:
             return access.projector(name, prefix)
         case "matcher":
             return access.matcher(name, prefix, every_topic=True)
+        case "api":
+            return access.api(name, prefix)

@@ -11,13 +11,14 @@ from pydantic import BaseModel, ConfigDict
 from streams.topics import DOMAINS, TEST_DOMAIN
 
 #: What a process is, for the topics that it may read and write.
-Role = Literal["router", "executor", "sink", "projector", "matcher"]
-KeyName = Literal["router", "executor", "matcher"]
+Role = Literal["router", "executor", "sink", "projector", "matcher", "api"]
+KeyName = Literal["router", "executor", "matcher", "api"]
 #: Command -> which of the stack's keys it signs with.
 _KEYS: Final[dict[str, KeyName]] = {
     "router": "router",
     "executor": "executor",
     "matcher": "matcher",
+    "api": "api",
 }
 
 
@@ -73,6 +74,7 @@ ROUTER: Final = console_command("router", "router", role="router")
 SINK: Final = console_command("sink", "sink", database=True, role="sink")
 PROJECTOR: Final = console_command("projector", "projector", role="projector")
 MATCHER: Final = console_command("matcher", "matcher", role="matcher")
+API: Final = console_command("api", "api", database=True, role="api")
 
 #: Run at the same time, each to its end, before any process starts.
 PREPARATION: tuple[ProcessSpec, ...] = (
@@ -88,4 +90,4 @@ def processes(*, test_tools: bool = False) -> tuple[ProcessSpec, ...]:
     in memory once more. The `test` domain is served only where the caller wants it.
     """
     served = [domain for domain in DOMAINS if test_tools or domain != TEST_DOMAIN]
-    return (ROUTER, executor("executor", served), SINK, PROJECTOR, MATCHER)
+    return (ROUTER, executor("executor", served), SINK, PROJECTOR, MATCHER, API)

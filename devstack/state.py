@@ -56,6 +56,8 @@ class StackStatus(_Record):
     processes: tuple[ProcessStatus, ...]
     #: What the executors serve.
     environment: Environment = "dev"
+    #: Where the HTTP API listens; None where the stack runs none.
+    api_url: str | None = None
     #: What a client of the owner needs to connect, as librdkafka spells it; a password is among it.
     client_options: ClientOptions = Field(default_factory=dict, repr=False)
 

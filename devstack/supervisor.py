@@ -42,6 +42,8 @@ from runtime import environment
 from runtime.settings import KAFKA_OPTIONS, secret_variables
 
 _INVENTORY = "RUNSTREAM_ASSETS_DATABASE_URL"
+#: The variable of the port of the HTTP API, and its name among the ports of the stack.
+_API_PORT = "RUNSTREAM_API_PORT"
 _TICK_SECONDS = {"starting": 0.05, "ready": 0.5}
 #: Restarts after which a stack that has never been ready gives up.
 _MOST_RESTARTS = 3
@@ -78,6 +80,7 @@ class Supervisor:
         self._database_url = request.database_url
         #: The same, as our processes are given it.
         self._process_database_url = request.database_url
+        self._api_url: str | None = None
         self._progress: list[str] = []
         self._servers: list[Member] = []
         self._processes: list[Member] = []
@@ -158,10 +161,14 @@ class Supervisor:
     def _start_processes(self) -> None:
         names = [spec.name for spec in self._request.processes]
         self._log(f"starting {', '.join(names)}", progress=True)
-        ports = assign_ports(self._folder.ports, names)
+        ports = assign_ports(self._folder.ports, [*names, _API_PORT])
         for spec in self._request.processes:
             port = ports[spec.name]
             env = {**self._environment(spec), "RUNSTREAM_HTTP_PORT": str(port)}
+            if spec.role == "api":
+                # Stable, and its own for each stack; a port of the caller's goes first.
+                env[_API_PORT] = os.environ.get(_API_PORT) or str(ports[_API_PORT])
+                self._api_url = f"http://127.0.0.1:{env[_API_PORT]}"
             member = Member(
                 Child(self._launch(spec, env)), http_ready(port), probe_every=5.0, http_port=port
             )
@@ -298,6 +305,7 @@ class Supervisor:
             progress=tuple(self._progress),
             processes=tuple(member.status() for member in self._members()),
             environment=self._request.environment,
+            api_url=self._api_url,
             client_options=self._client_options,
         )
         if status != self._last:

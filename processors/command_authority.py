@@ -8,9 +8,20 @@ from typing import Final, Protocol
 
 from confluent_kafka import Message
 
-from authority.identity import Forged, Identity, Signer, identify, refuse_copy, refuse_signer
+from authority.identity import (
+    Forged,
+    Identity,
+    OfKey,
+    Said,
+    Signer,
+    behind,
+    identify,
+    refuse_copy,
+    refuse_signer,
+    unknown_key,
+)
 from authority.policy import Control, Policy
-from authority.verifier import Proof, Window, as_signer
+from authority.verifier import Proof, Window, as_origin
 from runtime.kafka.hosted import Fault
 from streams.envelope import SIGNATURE, header, message_headers
 from streams.starter_commands import StarterCommand
@@ -38,7 +49,7 @@ class Verifies(Protocol):
 class Remembers(Protocol):
     """The state of a schedule or trigger, as far as it remembers which commands were followed."""
 
-    #: Key id -> when the last command that was followed was signed, in Unix microseconds.
+    #: By each clock, when the last command that was followed was signed, in Unix microseconds.
     signed: dict[str, int]
     #: The ids of the last commands that were followed.
     followed: list[str]
@@ -62,6 +73,8 @@ class CommandAuthority:
     policy: Callable[[], Policy]
     #: Whether commands without a signature are refused before the policy is asked.
     signed_only: bool = False
+    #: Whose the key is on behalf of which the API asks.
+    of_key: OfKey = unknown_key
 
     @property
     def remembered(self) -> float:
@@ -77,7 +90,9 @@ class CommandAuthority:
         now: float,
     ) -> Commander | Fault:
         """Who gave a command of an operator, or why it does not count."""
-        signer = as_signer(self.proof(message, topic, now, self.window))
+        signed = as_origin(self.proof(message, topic, now, self.window))
+        said = Said(on_behalf_of=command.on_behalf_of)
+        signer = behind(signed, said, self.of_key, now)
         wrong = refuse_signer(signer, command.tenant, command.actor, required=self.signed_only)
         if wrong is not None or isinstance(signer, Forged):
             return Fault("not_authentic", str(wrong))
@@ -102,6 +117,6 @@ class CommandAuthority:
         if by.signer is not None:
             oldest = (now - self.window.age) * 1_000_000
             kept = {kid: at for kid, at in state.signed.items() if at >= oldest}
-            state.signed = {**kept, by.signer.kid: by.signer.signed_at}
+            state.signed = {**kept, by.signer.clock: by.signer.signed_at}
         if by.ident is not None:
             state.followed = [*state.followed, by.ident[:_MAX_ID]][-MAX_FOLLOWED:]

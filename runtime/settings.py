@@ -18,6 +18,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
 from runtime import health_ports
+from runtime.api_settings import ApiOptions
+from runtime.capture_settings import CaptureSettings
 from runtime.config_folders import Folders
 from runtime.group_settings import GroupSettings
 from runtime.message_settings import MessageSettings
@@ -27,6 +29,7 @@ from runtime.rates import RateLimits, RateLimitsSetting
 from runtime.retention import RetentionSettings
 from runtime.secret_settings import SecretSettings
 from runtime.step_limits import StepLimits
+from runtime.trace_settings import TraceSettings
 from streams.vocabulary import Environment, stored_environment
 
 
@@ -34,7 +37,7 @@ class SettingsError(Exception):
     """A setting is wrong; the message is one line that names it."""
 
 
-class CommonSettings(BaseSettings):
+class CommonSettings(BaseSettings, TraceSettings):
     """What every process needs."""
 
     model_config = SettingsConfigDict(
@@ -164,7 +167,9 @@ def _names(given: object) -> object:
 Names = Annotated[frozenset[str], NoDecode, BeforeValidator(_names)]
 
 
-class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings, GroupSettings):
+class ExecutorSettings(
+    InventorySettings, SecretSettings, MessageSettings, GroupSettings, CaptureSettings
+):
     """An executor agent."""
 
     environment: Annotated[Environment, BeforeValidator(stored_environment)] = Field(
@@ -259,9 +264,6 @@ class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings, Group
     scan_max_rate: int = Field(
         default=1_000, ge=1, le=10_000, description="packets a second of one scan, at most"
     )
-    capture_dir: str | None = Field(
-        default=None, description="folder of packet captures; default is captures in the state_dir"
-    )
     capture_folders: Folders = Field(
         default=(),
         description="folders on this machine, comma separated: below them plans may name captures "
@@ -277,18 +279,6 @@ class ExecutorSettings(InventorySettings, SecretSettings, MessageSettings, Group
         description="folders on this machine, comma separated: below them, in a folder of their "
         "tenant, plans may name files of `curl` and `sendmail`; none by default",
     )
-    capture_max_bytes: int = Field(
-        default=64 * 1024 * 1024, ge=4_096, le=4 * 1024**3, description="size of one capture"
-    )
-    capture_max_seconds: float = Field(
-        default=300.0, ge=1, le=3_600, description="longest time that one capture may listen"
-    )
-    capture_total_bytes: int = Field(
-        default=2 * 1024**3, ge=4_096, description="size of all captures; then none is begun"
-    )
-    capture_retention_hours: float = Field(
-        default=168.0, gt=0, le=8_760, description="age at which a capture is deleted"
-    )
     ledger: str | None = Field(
         default=None,
         description="file to which the tools of the test domain append every effect (fault tests)",
@@ -303,6 +293,10 @@ class SinkSettings(DatabaseSettings, RetentionSettings):
 
 class ProjectorSettings(CommonSettings):
     """The progress projector."""
+
+
+class ApiSettings(DatabaseSettings, ApiOptions):
+    """The HTTP API and the console."""
 
 
 class MatcherSettings(CommonSettings, GroupSettings):
@@ -323,6 +317,7 @@ _EVERY: tuple[type[CommonSettings], ...] = (
     SinkSettings,
     ProjectorSettings,
     MatcherSettings,
+    ApiSettings,
 )
 
 

@@ -20,6 +20,8 @@ PEOPLE_GROUPS: Final = "people-"
 ANY_NAME: Final = "*"
 #: The group that clients name which read a topic without joining a group.
 READERS_GROUP: Final = "runstream-readers"
+#: The group of the sinks' second reader of the events.
+TRACES_GROUP: Final = "runstream-traces"
 
 
 class Resource(StrEnum):
@@ -101,8 +103,10 @@ def executor(name: str, domains: Sequence[str], prefix: str) -> Principal:
 
 
 def sink(name: str, prefix: str) -> Principal:
-    """A sink."""
-    return _member(name, "sink", prefix)
+    """A sink, which also reads the events in a group of its own to make traces of them."""
+    member = _member(name, "sink", prefix)
+    traces = Grant(Resource.GROUP, prefix + TRACES_GROUP, (Operation.READ,))
+    return Principal(name, (*member.grants, traces))
 
 
 def projector(name: str, prefix: str) -> Principal:
@@ -117,6 +121,23 @@ def matcher(name: str, prefix: str, *, every_topic: bool = False) -> Principal:
         return member
     everything = Grant(Resource.TOPIC, ANY_NAME, (Operation.READ,))
     return Principal(name, (*member.grants, everything))
+
+
+def api(name: str, prefix: str) -> Principal:
+    """The HTTP API: it joins no group, and sees how far those of the processes are."""
+    return Principal(
+        name,
+        (
+            *_topics({"api"}, all_topics(), prefix),
+            # Their ends, which say how much nobody has claimed; never a command itself.
+            *(
+                Grant(Resource.TOPIC, prefix + topic.name, (Operation.DESCRIBE,))
+                for topic in STEPS.values()
+            ),
+            _readers(prefix),
+            Grant(Resource.GROUP, f"{prefix}runstream-", (Operation.DESCRIBE,), prefixed=True),
+        ),
+    )
 
 
 def people(name: str, prefix: str) -> Principal:
@@ -155,6 +176,7 @@ def principals(prefix: str, *, test_tools: bool = False) -> tuple[Principal, ...
         sink(f"{prefix}sink", prefix),
         projector(f"{prefix}projector", prefix),
         matcher(f"{prefix}matcher", prefix),
+        api(f"{prefix}api", prefix),
         people(f"{prefix}people", prefix),
         admin(f"{prefix}admin", prefix),
     )

@@ -29,6 +29,9 @@ class Audit:
     resource: Annotated[
         str | None, Field(description="what it is about, such as `tool/df` or `asset/web-01`")
     ] = None
+    via: Annotated[
+        str | None, Field(description="id of the key of the API that asked on behalf of the actor")
+    ] = None
 
 
 @dataclass(slots=True)

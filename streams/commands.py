@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 from streams.actors import ANONYMOUS, Actor
 from streams.hosts import Become, StepConnection
 from streams.locks import Tokens
+from streams.on_behalf import MEANING, OnBehalfOf
 from streams.plans import StepId
 from streams.reports import Attempt
 from streams.started import StartedBy
@@ -26,6 +27,7 @@ class _Control(BaseModel):
     schedule: StartedBy | None = Field(
         default=None, description="said by the router only, of what a schedule asks for"
     )
+    on_behalf_of: OnBehalfOf | None = Field(default=None, description=MEANING)
 
 
 class Cancel(_Control):

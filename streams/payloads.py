@@ -87,6 +87,9 @@ class Accepted:
     ] = None
     procedure: ProcedureRun | None = None
     started_by: StartedBy | None = None
+    via: Annotated[
+        str | None, Field(description="id of the key of the API that asked on behalf of the actor")
+    ] = None
 
 
 @dataclass(slots=True)

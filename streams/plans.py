@@ -16,6 +16,7 @@ from streams.actors import ANONYMOUS, Actor
 from streams.hosts import StepConnection, WrittenBecome
 from streams.inputs import Inputs
 from streams.limits import MAX_EXECUTION_STEPS, MAX_STEPS
+from streams.on_behalf import MEANING, OnBehalfOf
 from streams.procedures import WrittenVersion
 from streams.started import StartedBy
 from streams.vocabulary import ActionClass, Environment, Mode, SlaClass, stored_environment
@@ -53,7 +54,10 @@ MAX_DEPTH: Final = 4
 MAX_FOR_EACH: Final = 2_100
 
 #: The fields of a request that are not the plan's; in the bare form they stand beside its steps.
-AROUND: Final = ("execution_id", "tenant", "actor", "idempotency_key", "explain", "started_by")
+AROUND: Final = (
+    *("execution_id", "tenant", "actor", "idempotency_key", "explain", "started_by"),
+    "on_behalf_of",
+)
 
 _OPEN = ConfigDict(
     extra="allow", allow_inf_nan=False, frozen=True, populate_by_name=True, defer_build=True
@@ -269,6 +273,7 @@ class ExecutionRequest(BaseModel):
     started_by: StartedBy | None = Field(
         default=None, description="said by the router only, of what a schedule or trigger started"
     )
+    on_behalf_of: OnBehalfOf | None = Field(default=None, description=MEANING)
 
     @model_validator(mode="before")
     @classmethod

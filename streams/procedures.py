@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from streams.actors import ANONYMOUS, Actor
 from streams.limits import MAX_REQUEST_BYTES
+from streams.on_behalf import MEANING, OnBehalfOf
 from streams.started import StartedBy
 
 PROCEDURE_NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,99}$"
@@ -78,6 +79,7 @@ class ProcedureRequest(BaseModel):
     started_by: StartedBy | None = Field(
         default=None, description="said by the router only, of what a schedule or trigger started"
     )
+    on_behalf_of: OnBehalfOf | None = Field(default=None, description=MEANING)
 
 
 @dataclass(slots=True)

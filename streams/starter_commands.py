@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from streams.actors import ANONYMOUS, Actor
+from streams.on_behalf import MEANING, OnBehalfOf
 from streams.procedures import TENANT
 from streams.started import StarterName
 
@@ -26,6 +27,7 @@ class StarterCommand(BaseModel):
     tenant: str = Field(default="default", pattern=TENANT)
     name: StarterName
     actor: Actor = ANONYMOUS
+    on_behalf_of: OnBehalfOf | None = Field(default=None, description=MEANING)
 
 
 class Remove(StarterCommand):

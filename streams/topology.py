@@ -44,7 +44,10 @@ PROJECTOR: Final = _app("projector", "knows: folds events into live progress")
 # It also reads the topics that triggers name.
 MATCHER: Final = _app("matcher", "listens: finds the records that start a procedure")
 
-APPS: Final = (ROUTER, EXECUTOR, SINK, PROJECTOR, MATCHER)
+# What it writes it is asked for by people; it redrives nothing but requests and control messages.
+API: Final = _app("api", "serves HTTP: shows what is there, and sends what people ask for")
+
+APPS: Final = (ROUTER, EXECUTOR, SINK, PROJECTOR, MATCHER, API)
 
 
 def to_mermaid() -> str:
@@ -76,4 +79,5 @@ def to_mermaid() -> str:
     lines.extend(f"  {app.name}(({app.name}))" for app in APPS)
     lines.extend(edges)
     lines.append("  sink --> postgres[(Postgres)]")
+    lines.append("  postgres --> api")
     return "\n".join(lines) + "\n"

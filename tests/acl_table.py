@@ -28,11 +28,11 @@ WRITERS: Final[dict[str, set[str]]] = {
     "steps.reports": set(_EXECUTORS),
     "execution.output": set(_EXECUTORS),
     "execution.progress": {"projector"},
-    "execution.requests": {"people", "router"},
-    "execution.control": {"people", "router"},
+    "execution.requests": {"people", "router", "api"},
+    "execution.control": {"people", "router", "api"},
     "execution.procedures": {"people"},
-    "schedules.commands": {"people", "router"},
-    "triggers.commands": {"people", "matcher"},
+    "schedules.commands": {"people", "router", "api"},
+    "triggers.commands": {"people", "router", "matcher", "api"},
     "triggers.state": {"router"},
     # Dead letters: of whoever reads the topic.
     "execution.requests.dlq": {"router"},
@@ -48,30 +48,30 @@ WRITERS: Final[dict[str, set[str]]] = {
 #: Topic -> who may read it. Commands show rendered parameters.
 READERS: Final[dict[str, set[str]]] = {
     "executors.control": set(_EXECUTORS),
-    "execution.events": {"sink", "projector", "people"},
+    "execution.events": {"sink", "projector", "people", "api"},
     "router.state": {"router"},
     "locks.commands": {"router"},
     "locks.grants": {"router"},
-    "locks.state": {"router", "people"},
+    "locks.state": {"router", "people", "api"},
     "schedules.commands": {"router"},
-    "schedules.state": {"router", "people"},
+    "schedules.state": {"router", "people", "api"},
     "steps.reports": {"router"},
-    "execution.output": {"sink", "people"},
-    "execution.progress": {"projector", "people"},
+    "execution.output": {"sink", "people", "api"},
+    "execution.progress": {"projector", "people", "api"},
     "execution.requests": {"router"},
     "execution.control": {"router"},
-    "execution.procedures": {"router", "people"},
+    "execution.procedures": {"router", "people", "api"},
     "triggers.commands": {"router"},
-    "triggers.state": {"router", "matcher", "people"},
-    "execution.requests.dlq": {"people", "sink"},
-    "execution.control.dlq": {"people", "sink"},
-    "steps.reports.dlq": {"people", "sink"},
-    "locks.commands.dlq": {"people", "sink"},
-    "schedules.commands.dlq": {"people", "sink"},
-    "locks.grants.dlq": {"people", "sink"},
-    "triggers.commands.dlq": {"people", "sink"},
-    "execution.events.dlq": {"people", "sink"},
-    "execution.output.dlq": {"people", "sink"},
+    "triggers.state": {"router", "matcher", "people", "api"},
+    "execution.requests.dlq": {"people", "api", "sink"},
+    "execution.control.dlq": {"people", "api", "sink"},
+    "steps.reports.dlq": {"people", "api", "sink"},
+    "locks.commands.dlq": {"people", "api", "sink"},
+    "schedules.commands.dlq": {"people", "api", "sink"},
+    "locks.grants.dlq": {"people", "api", "sink"},
+    "triggers.commands.dlq": {"people", "api", "sink"},
+    "execution.events.dlq": {"people", "api", "sink"},
+    "execution.output.dlq": {"people", "api", "sink"},
 }
 for _user in _EXECUTORS:
     _steps = f"steps.{_user.removeprefix('executor-')}"
@@ -79,4 +79,4 @@ for _user in _EXECUTORS:
         WRITERS[_topic] = {"router"}
         READERS[_topic] = {_user}
         WRITERS[f"{_topic}.dlq"] = {"router", _user}
-        READERS[f"{_topic}.dlq"] = {"people", "sink"}
+        READERS[f"{_topic}.dlq"] = {"people", "api", "sink"}

@@ -14,6 +14,7 @@ import pytest
 
 from devstack.processes import PROJECTOR, ROUTER, SINK, executor
 from devstack.stack import LocalStack
+from tests.api_kit import ApiServer
 from tests.brokers import remember
 from tests.harness import Harness
 from tests.root_only import pytest_runtest_makereport, pytest_runtest_setup  # noqa: F401
@@ -127,6 +128,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalStack
                 yield whole, ledger
         finally:
             whole.remove()
+
+
+@pytest.fixture(scope="session")
+def api(
+    stack: tuple[LocalStack, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ApiServer]:
+    """The HTTP API of the stack."""
+    with ApiServer.of(stack[0], Path(tmp_path_factory.mktemp("api"))) as server:
+        server.wait_ready()
+        yield server
 
 
 @pytest.fixture

@@ -119,6 +119,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
         authentication.window,
         lambda: policies.current,
         settings.require_signatures,
+        authentication.of_key,
     )
     cluster = _Cluster(settings, keys)
     signed = SignedOutput(keys.signer.tokens)
@@ -159,6 +160,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
                 of_key=authentication.of_key,
             ),
             authentication=authentication,
+            traces=settings.sampling,
         )
         triggers = TriggersPartition(number, settings.topic_prefix, authority, signed.add, counts)
         schedules = SchedulesPartition(

@@ -10,11 +10,12 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from authority.identity import Said
 from streams.commands import CONTROL_COMMAND, AnyCommand, Resolve
 from streams.ids import is_execution_id
 from streams.limits import (
@@ -25,9 +26,12 @@ from streams.limits import (
     MAX_REQUEST_BYTES,
 )
 from streams.locks import LOCK_ANSWER, AnyLockAnswer
+from streams.on_behalf import OnBehalfOf
 from streams.reports import REPORT, AnyReport, Cancelled, Failed, Succeeded
 from streams.started import StartedBy
 from toolmeta.invocation import Problem
+
+T = TypeVar("T")
 
 #: Without either, seen in this translation, no number can be infinite or beyond 64 bits. A search
 #: of bytes takes a hundredth of the time of a regular expression.
@@ -40,6 +44,9 @@ _LARGE_NUMBER: Final = re.compile(rb"[:,\[\s]-?[0-9.]*[0-9](?:[0-9]{18}|[eE]\+?[
 _FREE: Final = frozenset({Succeeded, Failed, Cancelled, Resolve})
 _ORIGIN: Final[TypeAdapter[StartedBy | None]] = TypeAdapter(
     StartedBy | None, config=ConfigDict(defer_build=True)
+)
+_BEHALF: Final[TypeAdapter[OnBehalfOf | None]] = TypeAdapter(
+    OnBehalfOf | None, config=ConfigDict(defer_build=True)
 )
 _NUL: Final = rb"\u0000"
 #: The characters of a path that a problem shows.
@@ -61,16 +68,26 @@ def decode_report(value: bytes | None) -> AnyReport | Undecodable:
     return found
 
 
-def origin_of(value: bytes | None) -> StartedBy | None:
-    """What a request says started it, however wrong the rest of it is; never raises."""
+def said_by(value: bytes | None) -> Said:
+    """Who asks by the word of a request, however wrong the rest of it is; never raises."""
     if not value or len(value) > 4 * MAX_REQUEST_BYTES:
-        return None
+        return Said()
     try:
         request = orjson.loads(value)
-        found: StartedBy | None = _ORIGIN.validate_python(request.get("started_by"))
-    except (orjson.JSONDecodeError, AttributeError, ValidationError):
+    except orjson.JSONDecodeError:
+        return Said()
+    if not isinstance(request, dict):
+        return Said()
+    return Said(
+        _read(_ORIGIN, request.get("started_by")), _read(_BEHALF, request.get("on_behalf_of"))
+    )
+
+
+def _read(model: TypeAdapter[T | None], given: object) -> T | None:
+    try:
+        return model.validate_python(given)
+    except ValidationError:
         return None
-    return found
 
 
 def decode_command(value: bytes | None) -> AnyCommand | Undecodable:

@@ -10,16 +10,18 @@ from authority.identity import (
     Forged,
     Identity,
     OfKey,
+    Said,
     Signer,
     Vouched,
     behind,
     identify,
     refuse_signer,
+    unknown_key,
 )
 from authority.policy import Control, Policy
 from processors.router.authorisation import Authorisations, audit_of
 from processors.router.calls import places
-from processors.router.decoding import Undecodable, origin_of
+from processors.router.decoding import Undecodable, said_by
 from processors.router.explanation import explanation
 from processors.router.outcomes import Accept, Explain, Forward, Refuse, Repeat, RequestDecision
 from processors.router.plan_cache import PlanCache
@@ -51,11 +53,6 @@ from streams.payloads import Accepted, Duplicate, Rejected
 from streams.plans import AROUND, ExecutionRequest
 from streams.procedures import ProcedureRequest
 from toolmeta.invocation import Problem
-
-
-def unknown_key(kid: str, signed_at: int, now: float) -> Forged:
-    """Where no keys are known."""
-    return Forged(f"the key {kid[:64]} is not known here")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +100,11 @@ class RequestHandler:
         read = decode_request(value)
         if isinstance(read, Undecodable):
             return read
-        origin = origin_of(value) if isinstance(read, Invalid) else read.request.started_by
-        signer = behind(signed, origin, self.of_key, now)
+        if isinstance(read, Invalid):
+            said = said_by(value)
+        else:
+            said = Said(read.request.started_by, read.request.on_behalf_of)
+        signer = behind(signed, said, self.of_key, now)
         valid = None if isinstance(signer, Forged) else signer
         if isinstance(read, Asked):
             found = self._procedure(read, signer, now)
@@ -228,6 +228,7 @@ class RequestHandler:
             return self._invalid(refusal, now), None
         if signer is not None:
             decided.key, decided.signed_at = signer.kid, signer.signed_at
+            decided.via = signer.via
         decided.started_by = request.started_by
         decided.actor, decided.claimed_actor = identity.actor, identity.claimed
         found = self.authorisations.find(self.policy(), identity, decided, self.plans.registry)

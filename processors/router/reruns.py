@@ -137,6 +137,7 @@ def rerun_of(
         earlier_actors=earlier,
         carried=carried,
         key=identity.kid,
+        via=identity.via,
         claimed_actor=identity.claimed,
         procedure=execution.procedure,
     )

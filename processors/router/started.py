@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from processors.router.decoding import origin_of
+from processors.router.decoding import said_by
 from processors.router.outcomes import Refuse, Repeat, RequestDecision
 from processors.router.state import Execution
 from streams.events import Event
@@ -15,11 +15,11 @@ def not_started(outcome: RequestDecision, value: bytes | None) -> StartEnded | N
     """What to say of a request that a router signed and that starts nothing."""
     if isinstance(outcome, Refuse):
         why = outcome.data.message
-        return _told(origin_of(value), outcome.tenant, outcome.execution_id, "rejected", why)
+        return _told(said_by(value).origin, outcome.tenant, outcome.execution_id, "rejected", why)
     if isinstance(outcome, Repeat):
         known = outcome.known
         why = f"this moment was run by {known.id}"
-        return _told(origin_of(value), known.tenant, known.id, "duplicate", why)
+        return _told(said_by(value).origin, known.tenant, known.id, "duplicate", why)
     return None
 
 

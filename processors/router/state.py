@@ -193,6 +193,9 @@ class Execution:
     procedure: ProcedureRun | None = None
     #: The schedule or trigger that asked for it.
     started_by: StartedBy | None = None
+    #: Its trace and the span of its producer in it, as `streams.trace_context` writes them; None
+    #: where there are no traces. No decision depends on it, and no event holds it.
+    trace: str | None = None
     seq: int = 0
     #: That of the last event; None where an earlier version wrote it.
     chain: str | None = None
@@ -216,7 +219,7 @@ class Execution:
     finally_at: float = 0.0
     #: The steps of `finally` are to end, too.
     finally_ending: bool = False
-    #: When each key last signed a command that was followed, in Unix microseconds.
+    #: When by each clock a command was last signed that was followed, in Unix microseconds.
     signed: dict[str, int] = field(default_factory=dict)
     #: How many records about it were refused for their signature.
     forged: int = 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 #: The packages of the product.
 PACKAGES = ("streams", "toolmeta", "authority", "drivers", "processors", "sinks", "runtime",
-            "devstack", "console", "ddl")  # fmt: skip
+            "devstack", "console", "reading", "api", "web", "ddl")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

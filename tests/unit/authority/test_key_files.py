@@ -120,7 +120,7 @@ def test_a_changed_file_counts_within_the_interval_and_a_broken_one_does_not(
 def test_a_folder_is_completed_once(tmp_path: Path) -> None:
     folder = KeyFolder(tmp_path / "keys")
     made = folder.complete("alice")
-    assert [key.use.role for key in made] == ["router", "matcher", "actor", "executor"]
+    assert [key.use.role for key in made] == ["router", "matcher", "api", "actor", "executor"]
     assert read_private(folder.private("executor")).use.domains == tuple(DOMAINS)
     assert read_private(folder.private("operator")).use.actor == "alice"
     assert set(read_trusted(folder.trusted)) == {key.kid for key in made}

@@ -12,8 +12,8 @@ from console.cli import main
 from console.exits import Exit, Failure
 from console.given_inputs import value_of, with_inputs
 from console.procedure_files import ProcedureFile
-from console.procedure_records import Applied
 from console.procedures import changes_of
+from reading.procedures import Applied
 from streams.procedures import ProcedureRecord
 
 Capture = pytest.CaptureFixture[str]

@@ -10,11 +10,12 @@ import pytest
 from console.applied_files import Fault
 from console.cli import main
 from console.exits import Exit, Failure
-from console.procedure_records import Applied
 from console.schedule_files import against, read
-from console.schedule_view import document, next_moments, status
+from console.schedule_view import document
 from console.starter_actions import changes_of
 from processors.schedules.state import ScheduleState
+from reading.procedures import Applied
+from reading.schedules import next_moments, status
 from streams.procedures import ProcedureRecord
 from streams.schedules import Schedule
 

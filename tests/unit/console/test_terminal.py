@@ -24,9 +24,9 @@ from console.board import Board
 from console.dead_letters import DeadLetterRecord, Headers
 from console.display import Display
 from console.exits import Exit, Failure
-from console.lines import document
-from console.text import json_text, plain
 from console.view import ExecutionView
+from reading.sentences import document
+from reading.text import json_text, plain
 from streams import topics
 from streams.events import Event, decode_event
 from streams.payloads import EVENT_TYPES

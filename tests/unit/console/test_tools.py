@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from console import describe, programs, tool_pages
+from console import programs, tool_pages
 from console.cli import main
 from console.exits import Exit
+from reading import tool_texts
 from toolmeta import registry
 
 Capture = pytest.CaptureFixture[str]
@@ -137,5 +138,5 @@ def test_every_domain_has_a_page_with_every_tool() -> None:
         for tool in tools:
             assert f"\n## {tool.name}\n" in pages[f"tools-{domain}.md"]
             for name, shape in tool.parameters.items():
-                assert describe.meaning(shape).startswith(shape.description)
+                assert tool_texts.meaning(shape).startswith(shape.description)
                 assert f"| `{name}` |" in pages[f"tools-{domain}.md"]

@@ -32,7 +32,7 @@ def test_the_test_tools_are_served_on_purpose() -> None:
 
 def test_one_executor_serves_all_domains_on_one_machine() -> None:
     names = [spec.name for spec in processes()]
-    assert names == ["router", "executor", "sink", "projector", "matcher"]
+    assert names == ["router", "executor", "sink", "projector", "matcher", "api"]
 
 
 def test_the_compose_file_does_not_serve_the_test_tools() -> None:
@@ -90,6 +90,7 @@ def test_every_process_logs_in_as_what_it_is() -> None:
         "sink": ("sink", ()),
         "projector": ("projector", ()),
         "matcher": ("matcher", ()),
+        "api": ("api", ()),
     }
 
 
@@ -111,6 +112,7 @@ def test_credentials_are_given_only_where_they_are_needed() -> None:
         "sink": (True, False, False),
         "projector": (False, False, False),
         "matcher": (False, False, False),
+        "api": (True, False, False),
     }
     # The test domain has no hosts to look up.
     assert not executor("executor-test", ["test"]).inventory

@@ -59,7 +59,7 @@ def test_a_use_that_the_executor_refused_is_a_decision() -> None:
     assert (audit["type"], audit["step"], audit["attempt"]) == ("audit.decision", "one", 1)
     assert audit["data"] == {
         "actor": "anonymous", "action": "secret", "allowed": False, "rule": "no-root",
-        "resource": "secret/env/ROOT", "message": REFUSED["message"], "key": None,
+        "resource": "secret/env/ROOT", "message": REFUSED["message"], "key": None, "via": None,
         "claimed_actor": None,
     }  # fmt: skip
     assert kinds(after) == ["step.failed", "execution.failed"]

@@ -90,6 +90,7 @@ def test_a_request_that_is_signed_wrongly_is_rejected(
     assert audit["data"] == {
         "actor": "anonymous", "claimed_actor": "alice", "action": "run", "allowed": False,
         "rule": "signature", "message": event["data"]["message"], "key": None, "resource": None,
+        "via": None,
     }  # fmt: skip
     assert not router.commands
     # Its sender watches the partition of its route.

@@ -44,7 +44,7 @@ def writes(user: Principal) -> set[str]:
 
 def test_every_writer_and_reader_of_the_registry_is_a_user() -> None:
     words = {word for topic in all_topics() for word in (*topic.writers, *topic.readers)}
-    assert words - PEOPLE_WORDS == {"router", "executor", "sink", "projector", "matcher"}
+    assert words - PEOPLE_WORDS == {*("router", "executor", "sink", "projector", "matcher", "api")}
     for topic in all_topics():
         for operation, wanted in (
             (Operation.READ, topic.readers),
@@ -143,3 +143,20 @@ def test_the_matcher_reads_what_it_is_given_and_writes_matches_alone() -> None:
     matcher = named("matcher")
     assert writes(matcher) == {TRIGGER_COMMANDS.name}
     assert reads(matcher) == {TRIGGERS_STATE.name}
+
+
+def test_the_api_asks_as_people_do_and_defines_and_decides_nothing() -> None:
+    api = named("api")
+    commands = {SCHEDULE_COMMANDS.name, TRIGGER_COMMANDS.name}
+    assert writes(api) == {REQUESTS.name, CONTROL.name} | commands
+    assert reads(api) == reads(named("people"))
+
+
+def test_the_router_may_send_on_whatever_others_may_send_it() -> None:
+    # A client with another partitioner puts a record where its key does not belong.
+    sources = [one for one in all_topics() if "router" in one.readers and one.cleanup == "delete"]
+    others = [one for one in sources if set(one.writers) & PEOPLE_WORDS]
+    assert {one.name for one in others} == {
+        *(REQUESTS.name, CONTROL.name, SCHEDULE_COMMANDS.name, TRIGGER_COMMANDS.name)
+    }
+    assert [one.name for one in others if one.name not in writes(named("router"))] == []

@@ -56,7 +56,7 @@ def proof(signer: Signer) -> Proof:
 class Trusting:
     """Who signs is set by the test; signatures of matchers are those that count at any time."""
 
-    signed: Signer | Forged | None = None
+    signed: Signer | Proof | Forged | None = None
     is_matcher: bool = True
 
     def check(
@@ -91,7 +91,10 @@ class Lab:
             self.sent.append((topic, key, orjson.loads(value), partition))
 
         rights = CommandAuthority(
-            self.authority, Window(3_500.0, 100.0), lambda: built_in(registry.load())
+            self.authority,
+            Window(3_500.0, 100.0),
+            lambda: built_in(registry.load()),
+            of_key=lambda kid, at, _: ops(at) if kid == "kid" else Forged(f"{kid} is not known"),
         )
         self.part = TriggersPartition(HOME, "", rights, send)
         for key, value in self.changelog.items():
@@ -263,3 +266,24 @@ def test_pause_and_resume_hold_over_a_restart(lab: Lab) -> None:
     assert lab.say("resume", 60.0) is None
     lab.match(4)
     assert [one[2]["started_by"]["cause"] for one in lab.sent] == ["alerts/0/4"]
+
+
+def test_the_api_commands_on_behalf_of_a_person_and_of_nobody_else(lab: Lab) -> None:
+    assert lab.apply() is None
+    lab.authority.signed = Proof(PrivateKey.generate(KeyUse(role="api")).trusted, 2)
+    of_ops: dict[str, Any] = {"on_behalf_of": {"key": "kid"}}
+    for said in (
+        dict[str, Any](),
+        {"on_behalf_of": {"key": "unknown"}},
+        {"actor": "eve", **of_ops},
+    ):
+        fault = lab.say("pause", **said)
+        assert fault is not None and fault.error_class == "not_authentic"
+    assert lab.say("pause", **of_ops) is None
+    # Nobody else may say so, a router neither.
+    for signed in (ops(3), Proof(PrivateKey.generate(KeyUse(role="router")).trusted, 3)):
+        lab.authority.signed = signed
+        fault = lab.say("resume", **of_ops)
+        assert fault is not None and "only the API" in fault.message
+    lab.restarted()
+    assert lab.part.triggers["default/t"].paused

@@ -1,0 +1,1 @@
+"""The HTTP API: a window on the topics and tables; it writes requests and control messages only."""

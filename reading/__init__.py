@@ -1,0 +1,1 @@
+"""Read-only queries on the tables, for the command line, the API and the console."""
