@@ -1,6 +1,7 @@
 """Settings of traces: the standard variables of OpenTelemetry, as far as they are read here.
 
-The rest of them (time limit, compression, certificates, proxies) its exporter reads by itself.
+The rest of them its exporter reads by itself: OTEL_EXPORTER_OTLP_TIMEOUT,
+OTEL_EXPORTER_OTLP_COMPRESSION, OTEL_EXPORTER_OTLP_CERTIFICATE, OTEL_RESOURCE_ATTRIBUTES and others.
 """
 
 from __future__ import annotations
