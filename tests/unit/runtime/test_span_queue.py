@@ -115,6 +115,9 @@ def test_a_receiver_that_hangs_costs_spans_and_no_time(receiver: Receiver) -> No
     assert counted.changed() == {"dropped_full": 980, "dropped_stopped": 20}
     made.add([span()])
     assert counted.changed()["dropped_stopped"] == 21
+    # Its thread would count in the next test.
+    receiver.open.set()
+    made._thread.join(10)
 
 
 def test_a_receiver_that_is_away_is_said_once_and_counted(receiver: Receiver) -> None:
