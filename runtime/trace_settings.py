@@ -25,6 +25,10 @@ Sampler = Literal[
 _PATH: Final = "/v1/traces"
 #: Without one of these there are no traces.
 RECEIVERS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+#: What it wants to know of who sends: secrets.
+RECEIVER_HEADERS: Final = frozenset(
+    {"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"}
+)
 #: A sampler by ratio compares this many bits of the trace id.
 _BITS: Final = 64
 
