@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from reading import cursors
 from reading.models.dead_letters import (
@@ -115,6 +115,12 @@ def visible(reader: Reader) -> Condition:
     return Condition(owned, own.values)
 
 
+def redriven_by(error_class: str | None, source_topic: str | None) -> Literal["record", "rerun"]:
+    """How a letter is redriven: a step after its last attempt by a rerun, the others as bytes."""
+    exhausted = error_class == _EXHAUSTED and "steps." in (source_topic or "")
+    return "rerun" if exhausted else "record"
+
+
 def page(
     connection: Connection[Row],
     reader: Reader,
@@ -153,14 +159,12 @@ def one(
     row = connection.execute(_ONE.format(columns=_SUMMARY, conditions=seen.sql), given).fetchone()
     if row is None:
         return None
-    source = row["source_topic"] or ""
-    exhausted = row["error_class"] == _EXHAUSTED and "steps." in source
     return DeadLetter(
         **{name: row[name] for name in DeadLetterSummary.model_fields},
         key=_content(row["key"], row["key_bytes"]),
         value=_content(row["value"], row["value_bytes"]),
         headers=_headers(row["headers"]),
-        redrive="rerun" if exhausted else "record",
+        redrive=redriven_by(row["error_class"], row["source_topic"]),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.caller import CurrentCaller
+from api.caller import Caller, CurrentCaller
 from api.commands import DEFAULT_WAIT, MAX_WAIT
 from api.parts import CurrentParts, Parts
 from api.prepared import Prepared, idempotency_key, prepare
@@ -106,10 +106,20 @@ async def submit(
     policy does not allow it, 409 where the idempotency key was used for another plan, 429 where the
     tenant has no quota left.
     """
+    found = await submitted(await _json(request), parts, caller, idempotency_key(key), wait)
+    response.status_code = {"accepted": 201, "duplicate": 200, "sent": 202}[found.answer]
+    response.headers["Location"] = f"/v1/executions/{found.execution_id}"
+    return found
+
+
+async def submitted(
+    body: bytes, parts: Parts, caller: Caller, key: str | None, wait: float
+) -> Submitted:
+    """Run the request in a body, and wait for the router; raises Problem where it is refused."""
     asked = prepare(
-        await _json(request),
+        body,
         caller,
-        idempotency_key(key),
+        key,
         explain=False,
         unix_ms=int(clock.now() * 1_000),
         random_bits=secrets.randbits(86),
@@ -120,10 +130,9 @@ async def submit(
     answer: Literal["accepted", "duplicate", "sent"] = "accepted"
     ident = asked.execution_id
     if event is None:
-        answer, response.status_code = "sent", 202
+        answer = "sent"
     elif isinstance(event.data, Duplicate):
-        answer, ident, response.status_code = "duplicate", event.execution_id, 200
-    response.headers["Location"] = f"/v1/executions/{ident}"
+        answer, ident = "duplicate", event.execution_id
     return Submitted(
         execution_id=ident,
         answer=answer,
@@ -145,8 +154,13 @@ async def explain(
     wait: Annotated[float, Query(gt=0, le=MAX_WAIT, description="seconds")] = 10.0,
 ) -> Explained:
     """The router's own answer: rights, approvals and calls, or every problem."""
+    return await explained(await _json(request), parts, caller, wait)
+
+
+async def explained(body: bytes, parts: Parts, caller: Caller, wait: float) -> Explained:
+    """What would become of the request in a body; raises Problem."""
     asked = prepare(
-        await _json(request),
+        body,
         caller,
         None,
         explain=True,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from queue import SimpleQueue
 from typing import Final
 
@@ -21,10 +22,25 @@ from api.rights import Rights
 from authority.identity import Identity
 from authority.policy_file import parse
 from tests.browser.believable import Believable, execution_id
+from tests.browser.believable_requests import (
+    BelievableApprovals,
+    BelievableProcedures,
+    BelievableRequests,
+)
 from tests.browser.believable_steps import output_of
+from tests.browser.believable_system import (
+    BelievableLetters,
+    BelievableStarters,
+    BelievableSystem,
+    CatalogueTools,
+)
 from toolmeta.registry import load
 from web.pages import ROUTERS
+from web.sources.approvals import ByCommand, find_approvals
+from web.sources.dead_letters import ByRerun, find_letters
 from web.sources.executions import find_executions
+from web.sources.start import ByRouter, find_procedures
+from web.sources.system import find_starters, find_system, find_tools
 
 POLICY: Final = parse(
     """
@@ -44,6 +60,7 @@ def application(source: Believable | None = None) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.dependency_overrides[find_executions] = lambda: source or Believable()
+    replace_sources(app)
     _add_api(app)
 
     @app.middleware("http")
@@ -55,6 +72,33 @@ def application(source: Believable | None = None) -> FastAPI:
         return await answer(request)
 
     return app
+
+
+def replace_sources(app: FastAPI, *, empty: bool = False) -> BelievableRequests:
+    """Believable data for the other pages, or nothing; returns what requests are sent to."""
+    approvals = BelievableApprovals(0 if empty else 4)
+    letters = BelievableLetters(0 if empty else 30)
+    procedures, requests = BelievableProcedures(empty=empty), BelievableRequests()
+    starters, system = BelievableStarters(empty=empty), BelievableSystem(empty=empty)
+    catalogue = CatalogueTools()
+    sources: list[tuple[Callable[..., object], object]] = [
+        (find_approvals, approvals),
+        (ByCommand, approvals),
+        (find_procedures, procedures),
+        (ByRouter, requests),
+        (find_letters, letters),
+        (ByRerun, letters),
+        (find_starters, starters),
+        (find_system, system),
+        (find_tools, catalogue),
+    ]
+    for name, source in sources:
+        app.dependency_overrides[name] = partial(_itself, source)
+    return requests
+
+
+def _itself(source: object) -> object:
+    return source
 
 
 def _add_api(app: FastAPI) -> None:
