@@ -123,6 +123,16 @@
     if (event.target.id === "dialog" && !event.target.open) event.target.showModal();
   });
 
+  // On narrow screens the current tab and chip may be beyond the edge.
+  function reveal() {
+    for (const one of $$(".tabs a[aria-current], .chips a[aria-current]")) {
+      const bar = one.parentElement;
+      if (bar.scrollWidth > bar.clientWidth) bar.scrollLeft = one.offsetLeft - bar.offsetLeft - 24;
+    }
+  }
+  document.addEventListener("htmx:afterSettle", reveal);
+  reveal();
+
   // ---- keys --------------------------------------------------------------------------------
   const PLACES = { e: "/executions", a: "/approvals" };
   let waiting = false;
