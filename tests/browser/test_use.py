@@ -99,6 +99,22 @@ def test_a_question_stands_in_a_dialog_and_names_what_it_ends(page: Page) -> Non
     assert page.url.endswith(first_ids()["running"])
 
 
+def test_what_the_server_cannot_do_is_said_and_the_page_stays(
+    browser: Browser, console: str
+) -> None:
+    with looking(browser, base_url=console) as (page, _):
+        page.goto(PAGES["execution"])
+        refusal = '<div id="confirm" class="dialog-body"><p>Postgres does not answer.</p></div>'
+        page.route("**/do/pause", lambda route: route.fulfill(status=503, body=refusal))
+        page.get_by_role("link", name="Pause").click()
+        expect(page.locator("#dialog")).to_contain_text("Postgres does not answer.")
+        page.keyboard.press("Escape")
+        page.route("**/*tab=steps*", lambda route: route.abort())
+        page.get_by_role("link", name="Steps").click()
+        expect(page.locator("#dialog")).to_contain_text("The server does not answer.")
+        expect(page.locator("#tab .timeline")).to_be_visible()
+
+
 def test_output_is_text_with_colours_a_search_and_links_to_lines(page: Page) -> None:
     page.goto(PAGES["execution-failed"] + "#L5")
     fifth = page.locator("#L5")
