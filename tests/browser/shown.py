@@ -72,11 +72,13 @@ def application(source: Believable | None = None) -> FastAPI:
     return app
 
 
-def replace_sources(app: FastAPI, *, empty: bool = False) -> BelievableRequests:
-    """Believable data for the other pages, or nothing; returns what requests are sent to."""
+def replace_sources(
+    app: FastAPI, *, empty: bool = False, requests: BelievableRequests | None = None
+) -> None:
+    """Believable data for the other pages, or nothing."""
     approvals = BelievableApprovals(0 if empty else 4)
     letters = BelievableLetters(0 if empty else 30)
-    procedures, requests = BelievableProcedures(empty=empty), BelievableRequests()
+    procedures, requests = BelievableProcedures(empty=empty), requests or BelievableRequests()
     starters, system = BelievableStarters(empty=empty), BelievableSystem(empty=empty)
     catalogue = CatalogueTools()
     sources: list[tuple[Callable[..., object], object]] = [
@@ -92,7 +94,6 @@ def replace_sources(app: FastAPI, *, empty: bool = False) -> BelievableRequests:
     ]
     for name, source in sources:
         app.dependency_overrides[name] = partial(_itself, source)
-    return requests
 
 
 def _itself(source: object) -> object:
