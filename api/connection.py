@@ -6,7 +6,8 @@ import asyncio
 from typing import Final
 
 import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from api.live.connection import StreamConnection
 
 #: How long the head of a request may take, in seconds.
 HEAD_SECONDS: Final = 10.0
@@ -14,7 +15,7 @@ HEAD_SECONDS: Final = 10.0
 MAX_HEAD_BYTES: Final = 32 * 1024
 
 
-class Connection(H11Protocol):
+class Connection(StreamConnection):
     """One connection; closed where it is open, or has begun a request, and no head comes."""
 
     _head: asyncio.TimerHandle | None = None

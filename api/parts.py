@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from api.answers import Answers
     from api.authentication import Tokens
     from api.database import Database
+    from api.live.live import Live
     from api.records import Records
     from authority.policy_file import PolicyFile
     from runtime.logs import Log
@@ -38,6 +39,8 @@ class Parts:
     answers: Answers
     #: Set when the process is to end: streams end then, by themselves. For the event loop.
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    #: What live streams share; None before the event loop runs, and where none are served.
+    live: Live | None = None
 
 
 def find_parts(request: Request) -> Parts:

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -18,11 +19,14 @@ from psycopg_pool import PoolTimeout
 
 from api import app, database
 from api.authentication import Authentication, Tokens
+from api.caller import Caller
 from api.connection import MAX_HEAD_BYTES, Connection
 from api.event_reader import EventReader
 from api.guard import Guard
+from api.live import live
 from api.parts import Parts
 from api.records import Records
+from api.rights import Rights
 from authority import process
 from authority.keys import KeyFault
 from authority.policy_file import PolicyError, PolicyFile
@@ -100,7 +104,16 @@ async def _serve(
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(int(parts.settings.drain_seconds), 1),
     )
-    await _Server(config, stop, parts.stopping).serve(sockets=[listener])
+    streams = live.opened(parts.settings, parts.log, parts.database, partial(_again, parts))
+    async with streams as parts.live:
+        await _Server(config, stop, parts.stopping).serve(sockets=[listener])
+
+
+def _again(parts: Parts, caller: Caller) -> Caller | None:
+    """Who holds a stream open, with the rights of now; None where their token counts no more."""
+    if not parts.tokens.counts(caller):
+        return None
+    return replace(caller, rights=Rights(parts.policies.current, caller.identity))
 
 
 class _Server(uvicorn.Server):

@@ -144,7 +144,9 @@ def headline(view: ExecutionView, width: int) -> Iterator[Text]:
     if not ident:
         yield Text(view.execution_id, style="dim")
     if view.message:
-        yield Text(one_line(view.message, max(width, 8)), style="yellow")
+        since = f" (for {seconds(now() - view.wait.since)})" if view.wait is not None else ""
+        room = max(width - len(since), 8)
+        yield Text(one_line(view.message, room) + since, style="yellow")
 
 
 def _name(step: StepView) -> str:
@@ -161,6 +163,8 @@ def _elapsed(step: StepView) -> str:
         return seconds(step.seconds)
     if step.started is not None and step.status in ("running", "cancelling"):
         return seconds(now() - step.started)
+    if step.wait is not None:
+        return seconds(now() - step.wait.since)
     return ""
 
 

@@ -9,9 +9,8 @@ from console import terminal
 from console.board import Board
 from console.view import ExecutionView
 from reading.sentences import document, sentence
-from reading.text import clock
+from reading.text import clock, seconds
 from streams.events import Event
-from streams.payloads import Waiting
 
 #: Redraws per second of the board.
 _RATE: Final = 10
@@ -36,11 +35,8 @@ _STYLES: Final = {
 }
 
 
-def _quiet(event: Event) -> bool:
-    """A wait for a lock may be long, and says who has it."""
-    if isinstance(event.data, Waiting):
-        return event.data.reason != "lock"
-    return event.type in _QUIET_TYPES
+#: Seconds from which it is said how long a wait took that is over.
+_WORTH_SAYING: Final = 0.1
 
 
 class Display:
@@ -71,9 +67,22 @@ class Display:
         """Show one event that was not seen before."""
         if self._jsonl:
             terminal.line(document(event))
-        elif not self._silent and not self.live and not _quiet(event):
+        elif not self._silent and not self.live and self._worth(event):
             kind = event.type.partition(".")[2]
-            terminal.say(f"{clock(event.unix())}  {sentence(event)}", _STYLES.get(kind, ""))
+            told = f"{clock(event.unix())}  {sentence(event)}{self._waited()}"
+            terminal.say(told, _STYLES.get(kind, ""))
+
+    def _worth(self, event: Event) -> bool:
+        return event.type not in _QUIET_TYPES or bool(self._waited())
+
+    def _waited(self) -> str:
+        """How long what has just ended took, where it was a wait."""
+        if self._view.over is None:
+            return ""
+        wait, took = self._view.over
+        if took < _WORTH_SAYING:
+            return ""
+        return f" (after {seconds(took)} of waiting: {wait.reason.replace('_', ' ')})"
 
     def note(self, message: str, style: str = "") -> None:
         """Show a message that is no event."""

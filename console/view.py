@@ -45,6 +45,7 @@ from streams.payloads import (
     Waiting,
 )
 from streams.reports import StreamSummary
+from streams.waits import Wait, execution_wait, step_wait
 
 
 @dataclass(slots=True)
@@ -65,6 +66,7 @@ class StepView:
     error_class: str | None = None
     stdout: StreamSummary | None = None
     stderr: StreamSummary | None = None
+    wait: Wait | None = None
 
     @property
     def ended(self) -> bool:
@@ -91,6 +93,10 @@ class ExecutionView:
     message: str = ""
     #: The event that ended it.
     ended: Event | None = None
+    #: Of the execution as a whole.
+    wait: Wait | None = None
+    #: The wait that ended with the last event, and how long it took.
+    over: tuple[Wait, float] | None = None
 
     def apply(self, event: Event) -> bool:
         """Fold one event in; False for one that was seen before, which changes nothing."""
@@ -99,15 +105,25 @@ class ExecutionView:
         self.seq = event.seq
         self.tenant = event.tenant
         self.status = execution_status(self.status, event) or self.status
+        self.over = None
         if event.type in TERMINAL_EVENTS:
             self.ended = event
         if event.type in ASIDES:
             return True
         if event.step is not None:
-            self._step(event, event.step)
+            step = self.steps.setdefault(event.step, StepView(event.step))
+            self._step(event, step)
+            before, step.wait = step.wait, step_wait(step.wait, event, step.status)
+            self._waited(before, step.wait, event)
         else:
             self._execution(event)
+        before, self.wait = self.wait, execution_wait(self.wait, event, self.status)
+        self._waited(before, self.wait, event)
         return True
+
+    def _waited(self, before: Wait | None, after: Wait | None, event: Event) -> None:
+        if before is not None and (after is None or after.since != before.since):
+            self.over = before, max(0.0, event.unix() - before.since)
 
     def _execution(self, event: Event) -> None:
         match event.data:
@@ -136,8 +152,7 @@ class ExecutionView:
             case Ended(reason=reason):
                 self.message = reason or ""
 
-    def _step(self, event: Event, name: str) -> None:
-        step = self.steps.setdefault(name, StepView(name))
+    def _step(self, event: Event, step: StepView) -> None:
         before, step.status = step.status, step_status(step.status, event)
         step.attempt = event.attempt or step.attempt
         match event.data:

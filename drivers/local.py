@@ -24,6 +24,7 @@ from drivers.errors import fail
 from drivers.launcher import CLOSE_SECONDS, Program
 from drivers.processes import Traces
 from drivers.program_output import OutputLimit, ProgramOutput, conclude
+from drivers.spans import executable, traced
 from drivers.step_users import NoUserLeft, StepUser
 from drivers.stopping import run_until_stopped
 from streams.ids import attempt_id
@@ -61,7 +62,8 @@ async def run(
         raise asyncio.CancelledError
     try:
         with context.resources.step_users.taken(invocation.tool) as user:
-            return await _run_as(user, invocation, context, way_out)
+            about = {"process.executable.name": executable(invocation.argv)}
+            return await traced(_run_as(user, invocation, context, way_out), "program", about)
     except NoUserLeft as error:
         return fail(invocation, "busy", f"{invocation.argv[0]} was not started: {error}")
 

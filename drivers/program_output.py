@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, Protocol
 from drivers.context import Outcome, RunContext, Success
 from drivers.errors import ERROR_CLASSES, fail
 from drivers.launcher import READ_BYTES
+from drivers.program_progress import ProgressLines
 from drivers.values import KEPT_BYTES, jsonable
 from streams.truncation import FIELDS, MOST_NAMED, TRUNCATED, WHOLE_OUTPUT, mark, part_of
 from toolmeta import python_programs, unread
@@ -51,6 +52,7 @@ class ProgramOutput:
         """
         self._left = most_bytes
         self._output = context.output
+        self._progress = ProgressLines(context.report_progress)
         self._merged = merged
         self._kept = bytearray()
         self._errors = b""
@@ -67,19 +69,27 @@ class ProgramOutput:
                 self._left -= len(data)
                 if self._left < 0:
                     raise OutputLimit
-            if stream == "stdout" or self._merged:
-                self.stdout_bytes += len(data)
-                self.stdout_lines += data.count(b"\n")
-                self._kept += data[: KEPT_BYTES - len(self._kept)]
-            if stream == "stderr":
-                self._errors = (self._errors + data)[-_LAST_ERRORS_BYTES:]
-                self._first_errors += data[: _FIRST_ERRORS_BYTES - len(self._first_errors)]
-            self.reads += 1
-            self._writing += 1
-            try:
-                await self._output.write(stream, data)
-            finally:
-                self._writing -= 1
+            if stream == "stderr" and not (data := self._progress.feed(data)):
+                self.reads += 1
+                continue
+            await self._keep(stream, data)
+        if stream == "stderr" and (data := self._progress.end()):
+            await self._keep(stream, data)
+
+    async def _keep(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
+        if stream == "stdout" or self._merged:
+            self.stdout_bytes += len(data)
+            self.stdout_lines += data.count(b"\n")
+            self._kept += data[: KEPT_BYTES - len(self._kept)]
+        if stream == "stderr":
+            self._errors = (self._errors + data)[-_LAST_ERRORS_BYTES:]
+            self._first_errors += data[: _FIRST_ERRORS_BYTES - len(self._first_errors)]
+        self.reads += 1
+        self._writing += 1
+        try:
+            await self._output.write(stream, data)
+        finally:
+            self._writing -= 1
 
     @property
     def idle(self) -> bool:

@@ -19,6 +19,7 @@ from drivers.launcher import READ_BYTES
 from drivers.local import mark_of
 from drivers.processes import MARK
 from drivers.program_output import ProgramOutput, conclude
+from drivers.spans import executable, traced
 from drivers.ssh_connection import Way
 from drivers.ssh_start import Start, Sudo
 from drivers.stopping import run_until_stopped
@@ -62,6 +63,11 @@ async def run(invocation: Invocation, context: RunContext, where: Connection) ->
 
     A program that had ended by itself before the cancel has the outcome that it has without one.
     """
+    about = {"server.address": where.name, "process.executable.name": executable(invocation.argv)}
+    return await traced(_run(invocation, context, where), "ssh", about)
+
+
+async def _run(invocation: Invocation, context: RunContext, where: Connection) -> Outcome:
     if context.stop.requested:
         raise asyncio.CancelledError
     mark = mark_of(context)

@@ -15,6 +15,7 @@ from streams.control_payloads import (
     CancelRequested,
     NeedsAttention,
     Resumed,
+    SlaBreached,
 )
 from streams.events import Event, encode_event
 from streams.lock_payloads import LockAcquired, LockEnded
@@ -78,6 +79,8 @@ def _execution(event: Event) -> str:
             return f"cancel requested by {actor}{_because(reason)}"
         case NeedsAttention(message=message):
             return f"needs attention: {message}"
+        case SlaBreached() as data:
+            return f"is late: its SLA ({data.sla_class}) gave it {seconds(data.sla_seconds)}"
         case SecretsUsed() as data:
             names = ", ".join(use.path for use in data.uses)
             return f"{event.step} uses the secrets {names}"

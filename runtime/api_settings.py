@@ -23,3 +23,9 @@ class ApiOptions(BaseModel):
         default=None,
         description="the same file as the routers': it says who may read what (docs/policy.md)",
     )
+    live_streams: int = Field(
+        default=1_000, ge=1, le=20_000, description="live streams (SSE) that may be open at once"
+    )
+    live_streams_per_caller: int = Field(
+        default=100, ge=1, le=20_000, description="those of one actor of a tenant"
+    )

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from runtime import recording
 from runtime.pattern_matcher import PatternMatcher, patterns_of
 from runtime.settings import CommonSettings
 
@@ -38,6 +39,20 @@ def mask_with(known: Callable[[str], str]) -> None:
     _masking.known = known
 
 
+def masked(text: str) -> str:
+    """The text as it would stand in a line."""
+    return _masking(None, "", text)
+
+
+def _trace_ids(logger: Any, method: str, line: structlog.typing.EventDict) -> Any:
+    """Name the span that the line was written in, where there is one."""
+    here = recording.current()
+    if here is not None:
+        line.setdefault("trace_id", here.context.trace_id)
+        line.setdefault("span_id", here.context.span_id)
+    return line
+
+
 def configure(settings: CommonSettings, app: str) -> Log:
     """Set up logging for this process; the standard library's loggers have the same output."""
     _masking.patterns = patterns_of(settings)
@@ -46,6 +61,7 @@ def configure(settings: CommonSettings, app: str) -> Log:
     )
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        _trace_ids,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from prometheus_client import Gauge, disable_created_metrics
 
-from runtime import clock, environment, health, logs, settings
+from runtime import clock, environment, health, logs, settings, tracing
 from runtime.health_ports import DEFAULT_PORTS
 
 S = TypeVar("S", bound=settings.CommonSettings)
@@ -44,6 +44,7 @@ def run(app: str, model: type[S], parts: tuple[str, ...], body: Body[S]) -> int:
     environment.forbid_reading()
     try:
         log = logs.configure(loaded, app)
+        tracing.begin(loaded, app, log)
     except settings.SettingsError as error:
         print(f"runstream {app}: {error}", file=sys.stderr)
         return 2
@@ -81,6 +82,7 @@ def run(app: str, model: type[S], parts: tuple[str, ...], body: Body[S]) -> int:
         log.exception("stopped by an error")
         return 1
     finally:
+        tracing.end(loaded.drain_seconds)
         if server is not None:
             server.shutdown()
     log.info("stopped")

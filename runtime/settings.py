@@ -29,6 +29,7 @@ from runtime.rates import RateLimits, RateLimitsSetting
 from runtime.retention import RetentionSettings
 from runtime.secret_settings import SecretSettings
 from runtime.step_limits import StepLimits
+from runtime.trace_settings import TraceSettings
 from streams.vocabulary import Environment, stored_environment
 
 
@@ -36,7 +37,7 @@ class SettingsError(Exception):
     """A setting is wrong; the message is one line that names it."""
 
 
-class CommonSettings(BaseSettings):
+class CommonSettings(BaseSettings, TraceSettings):
     """What every process needs."""
 
     model_config = SettingsConfigDict(

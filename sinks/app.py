@@ -19,7 +19,7 @@ from runtime.kafka.dlq_limit import DlqLimit, DlqLimitReached
 from runtime.kafka.lag import ConsumerLag
 from runtime.logs import Log
 from runtime.settings import SinkSettings
-from sinks import metrics
+from sinks import metrics, store_spans, trace_reader
 from sinks.dead_letter_writer import GROUP, DeadLetterWriter, NotDelivered
 from sinks.postgres import Database, PartitionKey, StalePosition
 from sinks.reading import Reading, read
@@ -53,7 +53,8 @@ class Sink:
         self._stop = stop
         self._output = clients.topic_name(settings, OUTPUT)
         topics = [clients.topic_name(settings, topic) for topic in READS]
-        self._source = Source(settings, settings.topic_prefix + GROUP, topics)
+        self._group = settings.topic_prefix + GROUP
+        self._source = Source(settings, self._group, topics)
         self._dead_letters = DeadLetterWriter(settings)
         self._limit = DlqLimit()
         self._database: Database | None = None
@@ -134,6 +135,7 @@ class Sink:
         self._count(reading, refused)
         metrics.BATCH.observe(monotonic() - begun)
         metrics.DELAY.observe(self._behind())
+        store_spans.tell(reading, self._group, monotonic() - begun)
 
     def _dead_letter_refused(self, reading: Reading, rows: Sequence[RefusedRow], bad: int) -> None:
         self._limit.check(reading.records, bad + len(rows))
@@ -263,7 +265,8 @@ def body(settings: SinkSettings, log: Log, health: Health, stop: threading.Event
     count_from_zero((EVENTS.name, OUTPUT.name), classes)
     if not settings.retention.is_empty:
         RetentionThread(settings, log, stop).start()
-    Sink(settings, log, health, stop).run()
+    with trace_reader.running(settings, log):
+        Sink(settings, log, health, stop).run()
 
 
 def main() -> int:

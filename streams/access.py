@@ -20,6 +20,8 @@ PEOPLE_GROUPS: Final = "people-"
 ANY_NAME: Final = "*"
 #: The group that clients name which read a topic without joining a group.
 READERS_GROUP: Final = "runstream-readers"
+#: The group of the sinks' second reader of the events.
+TRACES_GROUP: Final = "runstream-traces"
 
 
 class Resource(StrEnum):
@@ -101,8 +103,10 @@ def executor(name: str, domains: Sequence[str], prefix: str) -> Principal:
 
 
 def sink(name: str, prefix: str) -> Principal:
-    """A sink."""
-    return _member(name, "sink", prefix)
+    """A sink, which also reads the events in a group of its own to make traces of them."""
+    member = _member(name, "sink", prefix)
+    traces = Grant(Resource.GROUP, prefix + TRACES_GROUP, (Operation.READ,))
+    return Principal(name, (*member.grants, traces))
 
 
 def projector(name: str, prefix: str) -> Principal:

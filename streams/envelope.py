@@ -8,12 +8,11 @@ Source: CloudEvents Kafka protocol binding 1.0.2, section 3.2.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 Headers = list[tuple[str, bytes]]
 
-_TRACEPARENT: Final = re.compile(rb"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 _JSON: Final = b"application/json"
 _SPEC: Final = b"1.0"
 
@@ -71,14 +70,6 @@ def message_headers(message: _Message) -> list[tuple[str, Any]]:
     except (UnicodeDecodeError, ValueError):
         return []
     return found
-
-
-def trace_parent(given: Iterable[tuple[str, bytes | str | None]] | None) -> bytes | None:
-    """The W3C trace parent, only if it is one; checked as bytes, before anything decodes it."""
-    for key, value in given or ():
-        if key == "traceparent" and isinstance(value, bytes) and _TRACEPARENT.match(value):
-            return value
-    return None
 
 
 def major_version(kind: str | None) -> int | None:

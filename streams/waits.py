@@ -34,8 +34,10 @@ class Wait(NamedTuple):
     until: float | None = None
 
 
+#: What is kept of a message.
+MESSAGE_LENGTH: Final = 200
 #: Statuses in which a step, or an execution, waits: in any other it has no wait.
-_STEP_WAITS: Final = frozenset({"waiting", "needs_attention"})
+STEP_WAITS: Final = frozenset({"waiting", "needs_attention"})
 _NAMED: Final = {1: "one person"}
 
 
@@ -44,7 +46,7 @@ def step_wait(before: Wait | None, event: Event, status: str) -> Wait | None:
 
     A new message for the same reason does not begin another wait.
     """
-    if status not in _STEP_WAITS:
+    if status not in STEP_WAITS:
         return None
     return _going_on(before, _begun(event))
 
@@ -70,7 +72,8 @@ def _begun(event: Event) -> Wait | None:
     at = event.unix()
     match event.data:
         case Waiting(reason, message, until):
-            return Wait(reason, message, at, unix(until) if until is not None else None)
+            end = unix(until) if until is not None else None
+            return Wait(reason, message[:MESSAGE_LENGTH], at, end)
         case RetryScheduled() as data:
             message = f"attempt {data.next_attempt} follows after {data.delay_seconds:.1f} s"
             return Wait("backoff", message, at, unix(data.at))
@@ -78,13 +81,13 @@ def _begun(event: Event) -> Wait | None:
             message = f"until is not true yet: {data.poll} of {data.limit} attempts"
             return Wait("until", message, at, unix(data.at))
         case NeedsAttention(message):
-            return Wait("needs_attention", message, at)
+            return Wait("needs_attention", message[:MESSAGE_LENGTH], at)
         case ApprovalRequested() as data:
             people = _NAMED.get(data.level, f"{data.level} people")
             message = f"waits for approval by {people} other than {data.requested_by}"
             return Wait("approval", message, at, unix(data.expires_at))
         case By() as data if event.type == "execution.paused":
             why = f": {data.reason}" if data.reason else ""
-            return Wait("paused", f"paused by {data.actor}{why}", at)
+            return Wait("paused", f"paused by {data.actor}{why}"[:MESSAGE_LENGTH], at)
         case _:
             return None

@@ -27,6 +27,7 @@ from drivers.captures.store import (
 from drivers.cleanup import run_uncancelled
 from drivers.context import Failure, OutputWriter, RunContext
 from drivers.errors import fail
+from drivers.program_progress import by_time
 from toolmeta.invocation import Invocation
 
 _STDERR_KEPT: Final = 4_096
@@ -181,17 +182,19 @@ async def capture(
         stderr = KeptErrors(context.output)
         limit: Literal["packets", "seconds", "bytes"] = "seconds"
         try:
-            outcome = await local.run(
-                replace(
-                    invocation,
-                    driver="command",
-                    argv=timed(limit_seconds(context, seconds) + own_end, argv),
-                    parser="field:raw",
-                    # tshark reports the interrupt that ends it as its own end.
-                    success_codes=(0, *INTERRUPTED),
-                ),
-                replace(context, output=_ToFile(file, store.max_bytes, stderr)),
-            )
+            listened = limit_seconds(context, seconds)
+            async with by_time(context.report_progress, listened, "listening"):
+                outcome = await local.run(
+                    replace(
+                        invocation,
+                        driver="command",
+                        argv=timed(listened + own_end, argv),
+                        parser="field:raw",
+                        # tshark reports the interrupt that ends it as its own end.
+                        success_codes=(0, *INTERRUPTED),
+                    ),
+                    replace(context, output=_ToFile(file, store.max_bytes, stderr)),
+                )
             if isinstance(outcome, Failure):
                 return explained(invocation, outcome, stderr.tail)
         except _Full:

@@ -26,6 +26,7 @@ from drivers.context import Failure, Outcome, RunContext, Success
 from drivers.databases import received
 from drivers.databases.failures import failed, unconnected
 from drivers.errors import fail
+from drivers.spans import traced
 from drivers.values import KEPT_BYTES, jsonable
 from streams.truncation import mark
 from toolmeta.invocation import Invocation
@@ -90,7 +91,13 @@ class SqlDriver:
             context.acting()
             async with received.bounded(connection.fileno()) as answers:
                 try:
-                    return Success(await _transact(connection, query, invocation, context))
+                    done = _transact(connection, query, invocation, context)
+                    about = {
+                        "db.system.name": "postgresql",
+                        "db.operation.name": word.upper(),
+                        "server.address": arguments.get("host"),
+                    }
+                    return Success(await traced(done, word.upper(), about))
                 finally:
                     too_large = answers.too_large
         except psycopg.Error as error:

@@ -92,6 +92,7 @@ class HttpDriver:
             follow=bool(arguments.get("follow_redirects", False)),
             auth=_digest(arguments),
             tls=tls,
+            progress=context.report_progress,
         )
         if any(arguments.get(name) for name in _FILES):
             try:

@@ -18,6 +18,8 @@ from drivers.errors import fail
 from drivers.http.addresses import RefusedAddress, Unresolvable
 from drivers.http.decoding import Decoder, Undecodable
 from drivers.values import KEPT_BYTES
+from runtime import recording
+from runtime.spans import Value
 from toolmeta.invocation import Invocation
 
 DEFAULT_SECONDS: Final = 10.0
@@ -60,6 +62,8 @@ class Request:
     tls: ssl.SSLContext | None = None
     #: Takes the body of a 2xx response in pieces, at most `keep_bytes` of it; none is kept then.
     sink: Callable[[bytes], Awaitable[None]] | None = None
+    #: Gets percent and message while the body of an answer arrives.
+    progress: Callable[[float | None, str | None], None] | None = None
 
 
 class UnknownChallenge(httpx.TransportError):
@@ -111,6 +115,25 @@ async def exchange(
 
     The context records when the request goes out.
     """
+    parts = urlsplit(request.url if checked_url(request.url) is None else "")
+    # Of a URL no more than this: paths and queries may hold tokens.
+    about: dict[str, Value | None] = {
+        "http.request.method": request.method,
+        "server.address": parts.hostname,
+        "server.port": parts.port,
+    }
+    with recording.child(request.method, about) as span:
+        found = await _exchange(invocation, context, request)
+        if isinstance(found, Failure):
+            span.failed(found.error_class)
+        else:
+            span.set("http.response.status_code", found.status)
+        return found
+
+
+async def _exchange(
+    invocation: Invocation, context: RunContext, request: Request
+) -> Response | Failure:
     reason = checked_url(request.url)
     if reason is not None:
         return fail(invocation, "invalid_parameters", reason)
@@ -228,8 +251,12 @@ async def _read(http_response: httpx.Response, request: Request, hops: int) -> R
     decoder = Decoder(http_response.headers.get("content-encoding"))
     truncated = False
     # httpx would decode too, but a small compressed body may expand to gigabytes.
+    whole = http_response.headers.get("content-length", "")
+    expected = int(whole) if whole.isascii() and whole.isdigit() and len(whole) < 19 else 0
     async for raw in http_response.aiter_raw(64 * 1024):
         received += len(raw)
+        if request.progress is not None:
+            request.progress(*_received(received, expected))
         for piece in decoder.feed(raw):
             room = most - seen
             if sink is not None:
@@ -252,6 +279,14 @@ async def _read(http_response: httpx.Response, request: Request, hops: int) -> R
         str(http_response.url.copy_with(query=None, fragment=None)),
         hops,
     )
+
+
+def _received(received: int, expected: int) -> tuple[float | None, str]:
+    """How far the body of an answer is; without a length nobody knows."""
+    if not expected:
+        return None, f"received {received / 1e6:.1f} MB"
+    percent = round(min(100.0, 100.0 * received / expected), 1)
+    return percent, f"received {received / 1e6:.1f} of {expected / 1e6:.1f} MB"
 
 
 def _failure(invocation: Invocation, subject: str, seconds: float, error: Exception) -> Failure:

@@ -24,7 +24,9 @@ from drivers.errors import fail
 from drivers.messages import mail
 from drivers.messages.mail_server import MailServer, server_of
 from drivers.output import escaped
+from drivers.spans import traced
 from drivers.transfer_files import Moved, TransferFiles, Unusable
+from runtime.recording import Attributes
 from toolmeta.invocation import Invocation
 
 _SECONDS: Final = 10.0
@@ -57,11 +59,14 @@ class SmtpDriver:
         client: aiosmtplib.SMTP | None = None
         try:
             client = await _client(server)
-            refusal = await _open(invocation, client, server, where)
+            about: Attributes = {"server.address": server.host, "server.port": server.port}
+            opened = _open(invocation, client, server, where)
+            refusal = await traced(opened, "SMTP connect", about)
             if refusal is not None:
                 return refusal
             context.acting()
-            outcome = await _send(invocation, client, message, recipients, where)
+            sent = _send(invocation, client, message, recipients, where)
+            outcome = await traced(sent, "SMTP send", about)
         except ValueError as error:
             return fail(invocation, "invalid_parameters", str(error))
         except OSError as error:

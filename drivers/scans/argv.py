@@ -28,7 +28,13 @@ def nmap(values: dict[str, Any], targets: list[str]) -> list[str]:
     # Stated, since nmap itself only checks whether it is root.
     argv = ["nmap", "-n", "--no-stylesheet", "--privileged" if raw else "--unprivileged"]
     argv += ["-6"] if ":" in targets[0] else []
-    argv += ["-oX", "-", _TECHNIQUES[technique], _TIMING[str(values.get("timing", "normal"))]]
+    argv += [
+        "-oX",
+        "-",
+        "--stats-every=5s",
+        _TECHNIQUES[technique],
+        _TIMING[str(values.get("timing", "normal"))],
+    ]
     if technique != "ping":
         if values.get("ports"):
             argv += ["-p", str(values["ports"])]
@@ -45,6 +51,13 @@ def nmap(values: dict[str, Any], targets: list[str]) -> list[str]:
     if values.get("host_timeout"):
         argv.append(f"--host-timeout={values['host_timeout'] * 1_000:.0f}ms")
     return [*argv, "--", *targets]
+
+
+def one_phase(values: dict[str, Any], targets: list[str]) -> bool:
+    """Whether nmap goes through the ports of one host, and does nothing else."""
+    more = any(values.get(name) for name in ("detect_services", "detect_os"))
+    alone = len(targets) == 1 and "/" not in targets[0] and "-" not in targets[0]
+    return alone and not more and bool(values.get("skip_discovery"))
 
 
 def masscan(values: dict[str, Any], targets: list[str]) -> list[str]:

@@ -19,6 +19,7 @@ from drivers.captures.capturing import INTERRUPTED, KeptErrors, absent, missing,
 from drivers.captures.sentences import explained
 from drivers.context import Failure, Outcome, RunContext
 from drivers.errors import fail
+from drivers.program_progress import by_time
 from drivers.readers.program import not_installed
 from drivers.scans import argv as scan_argv
 from drivers.scans.report import KeptOutput, read_report
@@ -84,8 +85,10 @@ class ScanDriver:
             argv = timed(float(values["seconds"]), list(argv))
             codes = (*codes, *INTERRUPTED)
         stderr = KeptErrors(context.output)
-        report = KeptOutput(stderr)
-        outcome = await local.run(
+        one_phase = scan_argv.one_phase(values, targets)
+        report = KeptOutput(stderr, context.report_progress, one_phase=one_phase)
+        outcome = await _listening(
+            values if passive else None,
             replace(
                 invocation,
                 driver="command",
@@ -100,6 +103,16 @@ class ScanDriver:
         if isinstance(outcome, Failure):
             return explained(invocation, outcome, stderr.tail)
         return await read_report(invocation, context, report) if call == "nmap" else outcome
+
+
+async def _listening(
+    values: dict[str, Any] | None, invocation: Invocation, context: RunContext
+) -> Outcome:
+    """Run the program; with `values`, of one that only listens, the time that passes is told."""
+    if values is None:
+        return await local.run(invocation, context)
+    async with by_time(context.report_progress, float(values["seconds"]), "listening"):
+        return await local.run(invocation, context)
 
 
 def _targets(call: str, values: dict[str, Any]) -> list[str]:

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from drivers import local
 from drivers.context import Failure, Outcome, OutputWriter, RunContext, Success
 from drivers.errors import fail
+from drivers.program_progress import Report
 from drivers.readers.program import ENVIRONMENT, reader_argv
 from drivers.values import KEPT_BYTES
 from toolmeta.invocation import Invocation
+
+#: What nmap writes into its report while it works.
+_PHASE: Final = re.compile(
+    rb'<taskprogress task="([^"]{1,60})" time="[0-9]+" percent="([0-9]{1,3}(?:\.[0-9]+)?)"'
+)
 
 
 class KeptOutput:
     """Publishes both streams and keeps the beginning of stdout."""
 
-    def __init__(self, onward: OutputWriter) -> None:
-        """Nothing written yet."""
+    def __init__(
+        self, onward: OutputWriter, report: Report | None = None, *, one_phase: bool = False
+    ) -> None:
+        """Nothing written yet. `report` gets how far nmap is in each of its phases; as percent of
+        the step only where there is but one."""
         self._onward = onward
+        self._report = report
+        self._one_phase = one_phase
         self._kept = bytearray()
         self.stdout_bytes = 0
 
@@ -27,6 +39,10 @@ class KeptOutput:
         if stream == "stdout":
             self.stdout_bytes += len(data)
             self._kept += data[: KEPT_BYTES - len(self._kept)]
+            phases = _PHASE.findall(data) if b"<taskprogress" in data else ()
+            if phases and self._report is not None:
+                name, percent = phases[-1][0].decode("ascii", "replace"), float(phases[-1][1])
+                self._report(percent if self._one_phase else None, f"{name}: {percent:.0f} %")
         await self._onward.write(stream, data)
 
     @property

@@ -10,7 +10,14 @@ from typing import Any, Final
 from drivers.context import Driver, Failure, Outcome, RunContext, Success
 from drivers.masking import Masker
 from drivers.resources import Resources
-from processors.executors import attempts, final_report, large_output, metrics, reports
+from processors.executors import (
+    attempt_spans,
+    attempts,
+    final_report,
+    large_output,
+    metrics,
+    reports,
+)
 from processors.executors.attempts import Attempt
 from processors.executors.cancellations import Cancellations
 from processors.executors.hold_reports import HoldReports
@@ -30,6 +37,8 @@ from streams.topics import OUTPUT, REPORTS
 
 #: How often deadlines, heartbeats and overdue clean-ups of all attempts are checked.
 TICK_SECONDS: Final = 0.1
+#: Attempts of which a tick tells progress before their lease needs it: fifty a second.
+MOST_PROGRESS: Final = 5
 #: How long a driver may clean up after the grace before its attempt is reported without it.
 CLEANUP_SECONDS: Final = 60.0
 #: The parts of a drain's last seconds: until SIGKILL, and until an attempt is reported without
@@ -140,6 +149,7 @@ class Agent:
         attempt = attempts.new_attempt(
             start, lane.slots, claimed.traceparent, claimed.at, output, context
         )
+        attempt.place = claimed.place
         context.hold = partial(self._hold_reports.hold, attempt)
         context.secrets_used = partial(self._secret_reports.tell, attempt)
         self._running[start.attempt_id] = attempt
@@ -154,6 +164,7 @@ class Agent:
 
     async def _run(self, attempt: Attempt) -> None:
         driver = self._drivers[attempt.invocation.driver]
+        attempt_spans.record(attempt)
         outcome = await attempts.perform(attempt, driver, self._permits)
         attempt.outcome, attempt.performed = outcome, True
         try:
@@ -205,6 +216,7 @@ class Agent:
         if kind != "succeeded":
             reason = failure.error_class if failure is not None else attempt.cancel_reason
             self._log.info("step " + kind, reason=reason, **attempt.names())
+        attempt_spans.finish(attempt, kind, failure)
         if self._idle is not None and not self._running:
             self._idle.set_result(None)
             self._idle = None
@@ -228,6 +240,7 @@ class Agent:
         self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
         now = clock.monotonic()
         due: list[Attempt] = []
+        told = 0
         for attempt in [*self._running.values()]:
             if attempt.ending is None:
                 if attempt.deadline is not None and now >= attempt.deadline:
@@ -237,8 +250,13 @@ class Agent:
             elif now - attempt.ending_at >= attempt.context.stop.grace_seconds + CLEANUP_SECONDS:
                 self._report_without_driver(attempt)
                 continue
-            if attempt.lease.heartbeat_due(now) and not attempt.heartbeat_in_flight:
+            if attempt.heartbeat_in_flight:
+                continue
+            if attempt.lease.heartbeat_due(now):
                 due.append(attempt)
+            elif told < MOST_PROGRESS and attempt.progress_due(now):
+                due.append(attempt)
+                told += 1
         records = self._reports.sign([self._heartbeat(attempt, now) for attempt in due])
         for attempt, record in zip(due, records, strict=True):
             self._send_heartbeat(attempt, record, now)
@@ -246,6 +264,7 @@ class Agent:
     def _heartbeat(self, attempt: Attempt, now: float) -> reports.Record:
         attempt.lease.heartbeat_at = now
         attempt.heartbeats += 1
+        attempt.told = (attempt.percent, attempt.note)
         return self._reports.record(
             attempt.command,
             "heartbeat",

@@ -26,7 +26,7 @@ from processors.executors.cancellations import Cancellations
 from processors.executors.claim_builder import CLAIM_DECISIONS
 from processors.executors.control import ControlReader
 from processors.executors.lane import Lane, LaneParts
-from runtime import clock, environment, logs, service
+from runtime import clock, environment, logs, service, tracing
 from runtime.health import Health
 from runtime.kafka import clients
 from runtime.kafka.dead_letters import count_from_zero
@@ -84,6 +84,8 @@ async def serve(
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking"))
     keys = _keys(settings, log, domains)
+    if (traces := tracing.active()) is not None:
+        traces.start()
     try:
         tools = registry.load(own=settings.tools_path)
     except CatalogueError as error:

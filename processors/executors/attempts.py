@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from drivers import asset_environments, lock_names
 from drivers.context import GRACE_SECONDS, Driver, Failure, Outcome, RunContext
 from drivers.output import OutputPublisher
 from processors.executors import lease
-from processors.executors.claim import Start
+from processors.executors.claim import Place, Start
 from processors.executors.keyed_semaphore import KeyedSemaphore
 from processors.executors.large_output import Encoded
 from processors.executors.lease import Lease
 from processors.executors.resolving import resolved
 from processors.executors.slots import Slots
 from runtime import clock
+from runtime.recording import Recording
 from streams.commands import StepCommand
+from streams.trace_context import parsed
 from toolmeta.invocation import Invocation
 
 #: Why the agent ended an attempt before its driver did.
@@ -31,6 +33,11 @@ class NotBegun(Exception):
         """Nothing was done."""
         super().__init__(failure.message)
         self.failure = failure
+
+
+#: Progress is told at most so often, and no more often than after this part of what has passed.
+PROGRESS_SECONDS: Final = 2.0
+PROGRESS_PART: Final = 100.0
 
 
 @dataclass(slots=True)
@@ -75,6 +82,11 @@ class Attempt:
     heartbeat_in_flight: bool = False
     percent: float | None = None
     note: str | None = None
+    #: Where its command was read, and what it does, where it is traced.
+    place: Place | None = None
+    recording: Recording | None = None
+    #: What the last heartbeat said of them.
+    told: tuple[float | None, str | None] = (None, None)
 
     @property
     def command(self) -> StepCommand:
@@ -90,6 +102,16 @@ class Attempt:
         """Keep the newest progress for the next heartbeat."""
         self.percent = percent
         self.note = note
+
+    def progress_due(self, now: float) -> bool:
+        """Whether there is progress to tell before the lease needs a heartbeat.
+
+        At most every two seconds, and the longer it runs the less often: some hundred times a step.
+        """
+        since = now - self.lease.heartbeat_at
+        if since < PROGRESS_SECONDS or (self.percent, self.note) == self.told:
+            return False
+        return since >= (now - self.claimed_at) / PROGRESS_PART
 
     def begin(self, now: float) -> None:
         """Let the driver act and start its time limit; raises NotBegun where the lease is over.
@@ -134,11 +156,15 @@ class Attempt:
     def names(self) -> dict[str, Any]:
         """The fields that name this attempt in a log line."""
         command = self.command
-        return {
+        found = {
             "execution": command.execution_id,
             "step": command.step,
             "attempt": command.attempt,
         }
+        if self.traceparent is not None:
+            context = parsed(self.traceparent) if self.recording is None else self.recording.context
+            found |= {"trace_id": context.trace_id, "span_id": context.span_id}
+        return found
 
 
 async def perform(attempt: Attempt, driver: Driver, permits: KeyedSemaphore) -> Outcome | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from pydantic import ValidationError
 
@@ -19,6 +19,15 @@ MAJOR_VERSION: Final = 1
 
 #: Resolves a command to its invocation, or says what is wrong with it.
 Bind = Callable[[StepCommand], Invocation | Unresolved | list[Problem]]
+
+
+class Place(NamedTuple):
+    """Where the command of a traced attempt was read."""
+
+    topic: str
+    partition: int
+    offset: int
+    group: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from processors.executors.claim import (
     Arrival,
     Bind,
     Forged,
+    Place,
     Refuse,
     Skip,
     Start,
@@ -32,6 +33,7 @@ from runtime.logs import Log
 from streams import envelope
 from streams.commands import CancelStep, StepCommand
 from streams.envelope import Headers
+from streams.trace_context import trace_parent
 from streams.vocabulary import Environment
 
 #: What `ClaimBuilder.add` may return.
@@ -80,8 +82,8 @@ class ClaimBuilder:
     #: Without signatures yet.
     unsigned: list[Record] = field(default_factory=list)
     letters: list[Output] = field(default_factory=list)
-    #: Each with the trace header of its command.
-    starts: list[tuple[Start, bytes | None]] = field(default_factory=list)
+    #: Each with the trace header of its command and, where there is one, its place.
+    starts: list[tuple[Start, bytes | None, Place | None]] = field(default_factory=list)
     #: Their attempts: a copy of a command can be in the batch of the original.
     started: set[str] = field(default_factory=set)
     dead_letters: int = 0
@@ -118,11 +120,11 @@ class ClaimBuilder:
             )  # fmt: skip
             text = "the executor could not decide about it; the error is in the executor's log"
             decision = Unreadable("decision_failed", text)
-        trace = envelope.trace_parent(headers)
+        trace = trace_parent(headers)
         match decision:
             case Start(command):
                 self._report(command, "started", arrival.now, trace)
-                self.starts.append((decision, trace))
+                self.starts.append((decision, trace, self._place(message, trace)))
                 self.started.add(decision.attempt_id)
                 return "started"
             case Refuse(command, reason, text):
@@ -143,6 +145,11 @@ class ClaimBuilder:
             case Unreadable(error_class, text):
                 self._dead_letter(message, error_class, text)
                 return "dead_letter"
+
+    def _place(self, message: Message, trace: bytes | None) -> Place | None:
+        if trace is None:
+            return None
+        return Place(self.topic, message.partition() or 0, message.offset() or 0, self.group)
 
     def _was_claimed(self, attempt: str) -> bool:
         return attempt in self.started or self.claimed(attempt)

@@ -11,11 +11,11 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from authority.process import ProcessKeys
-from processors.executors import metrics
+from processors.executors import attempt_spans, metrics
 from processors.executors.approved import Unapproved
 from processors.executors.authentication import command_check
 from processors.executors.cancellations import Cancellations
-from processors.executors.claim import Bind, Start
+from processors.executors.claim import Bind, Place, Start
 from processors.executors.claim_builder import ClaimBuilder, Output
 from processors.executors.claim_memory import ClaimMemory
 from processors.executors.fencing import Fences
@@ -52,6 +52,7 @@ class Claimed:
     start: Start
     traceparent: bytes | None
     at: float
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +204,10 @@ class Lane(threading.Thread):
             metrics.CLAIMS.labels(self.domain, self.lane, name).inc(count)
         if builder.starts:
             self.slots.acquire(len(builder.starts))
-            for start, _ in builder.starts:
+            for start, _, _ in builder.starts:
                 self._claimed.add(start.attempt_id, began)
-            claims = [Claimed(start, trace, began) for start, trace in builder.starts]
+            claims = [Claimed(start, trace, began, at) for start, trace, at in builder.starts]
+            attempt_spans.claimed(builder.starts, clock.monotonic() - began)
             self._parts.hand_over(self, claims)
 
     def _commit(

@@ -7,6 +7,8 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from runtime.metric_labels import BoundedLabel
+
 CLAIMS: Final = Counter(
     "runstream_executor_claims_total",
     "Commands taken from a lane, by decision",
@@ -44,7 +46,11 @@ CONTROL_UNREADABLE: Final = Counter(
 )
 
 
+#: More tools than a catalogue has.
+_TOOLS: Final = BoundedLabel(1_000)
+
+
 @lru_cache(maxsize=4_096)
 def step_seconds(tool: str, status: str) -> Histogram:
     """The series of one tool and status; finding it by labels costs more than the observation."""
-    return STEP_SECONDS.labels(tool, status)
+    return STEP_SECONDS.labels(_TOOLS(tool), status)

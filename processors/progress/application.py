@@ -14,6 +14,7 @@ import faust
 from faust.types import StreamT
 
 from processors.progress import broker, cluster
+from processors.progress.history import DurationHistory
 from processors.progress.last_hour import LastHour
 from processors.progress.projector import Projector
 from processors.progress.records import StateBuilder
@@ -129,9 +130,11 @@ class Application:
             await self.projector.process(batch)
             yield
 
-    async def _read_states(self, partitions: list[int]) -> dict[int, StateBuilder]:
+    async def _read_states(
+        self, partitions: list[int], history: DurationHistory
+    ) -> dict[int, StateBuilder]:
         return await asyncio.to_thread(
-            cluster.read_states, self._settings, partitions, self._stop_reading
+            cluster.read_states, self._settings, partitions, self._stop_reading, history
         )
 
     async def _send(self, partition: int, key: bytes, value: bytes, given: Headers) -> Any:

@@ -11,6 +11,7 @@ import threading
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from processors.progress.history import DurationHistory
 from processors.progress.records import StateBuilder
 from runtime.kafka import clients
 from runtime.kafka.restore import read_to_end
@@ -49,14 +50,18 @@ class TopicCheck:
 
 
 def read_states(
-    settings: ProjectorSettings, partitions: list[int], stop: threading.Event
+    settings: ProjectorSettings,
+    partitions: list[int],
+    stop: threading.Event,
+    history: DurationHistory,
 ) -> dict[int, StateBuilder]:
     """The states of these partitions as they were last published; blocks until all are read.
 
+    What the steps of ended executions took goes to `history`.
     Raises ClusterUnready where the broker goes away meanwhile or `stop` is set.
     """
     topic = clients.topic_name(settings, PROGRESS)
-    found = {partition: StateBuilder() for partition in partitions}
+    found = {partition: StateBuilder(history) for partition in partitions}
     try:
         for message in read_to_end(settings, topic, partitions, stop):
             headers = message.headers() or []

@@ -1,23 +1,24 @@
 """The fold: from the events of an execution to its progress. Pure and deterministic.
 
 `fold` tolerates duplicates (a number already seen changes nothing) and gaps (it goes on with what
-is known). Percent never falls and is 100 exactly when the execution has ended. The weights of a
-step's statuses are those of the reference implementation: 50 while it runs (more, once it reports
-more), 100 when it has ended in whatever way, 0 before; the execution shows the mean over its
-steps, kept below 100 until the terminal event, and never less than it has shown before, however
-many attempts are repeated or steps are added by `for_each` or to undo others.
+is known). A step has the percent that its attempt has reported, 100 once it has ended in whatever
+way, and 0 where nothing is known; what an execution shows follows from its steps and from earlier
+runs when its snapshot is made (`snapshot.py`), and is 100 exactly when it has ended.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from sys import intern
 from typing import Final, NamedTuple
 
-from processors.progress.state import Durations, Facts, Progress, StepProgress
+from processors.progress.graph import graph_of
+from processors.progress.state import HELD_BACK, Durations, Facts, Progress, StepProgress
 from streams.control_payloads import NeedsAttention
 from streams.events import Event
 from streams.lifecycle import (
     ASIDES,
+    HELD,
     STEP_ENDED,
     TERMINAL_EVENTS,
     ends_step,
@@ -37,17 +38,21 @@ from streams.payloads import (
     Skipped,
     StepCancelled,
     StepFailed,
+    StepStarted,
     StepSucceeded,
     Waiting,
 )
 from streams.payloads import StepProgress as ProgressReport
+from streams.timestamps import unix
+from streams.waits import MESSAGE_LENGTH, STEP_WAITS, Wait, execution_wait, step_wait
 
 DONE: Final = 1000
-RUNNING_PERCENT: Final = 50
-_MESSAGE_LENGTH: Final = 200
+#: Statuses in which the execution waits for a person, and its time limit with it.
+_CLOCK_STOPS: Final = frozenset({"paused", "needs_attention"})
 
 #: Statuses in which the progress of the step is unknown: its percentage stays.
 _KEEPS_PERCENT: Final = frozenset({"lost", "needs_attention", "cancelling"})
+_NOT_BEGUN: Final = STEP_ENDED | {"pending"}
 
 
 class _Steps(NamedTuple):
@@ -57,6 +62,7 @@ class _Steps(NamedTuple):
     total: int
     points: int
     durations: Durations
+    waited: dict[str, float] | None
 
 
 def fold(progress: Progress | None, event: Event) -> Progress | None:
@@ -72,20 +78,31 @@ def fold(progress: Progress | None, event: Event) -> Progress | None:
         progress = _begin(event, at)
     elif event.seq <= progress.seq or progress.ended_at is not None:
         return progress
-    changed = _Steps(progress.steps, progress.total, progress.points, progress.durations)
+    changed = _Steps(
+        progress.steps, progress.total, progress.points, progress.durations, progress.waited
+    )
     if event.step is not None and event.type not in ASIDES:
-        changed = _step(changed, event, event.step, at)
-    started_at, ended_at = progress.started_at, None
-    percent = _percent(progress.percent, changed.points, changed.total)
+        changed = _step(changed, event, event.step, at, progress.facts.accepted_at)
+    started_at, ended_at, percent = progress.started_at, None, progress.percent
     if event.type in TERMINAL_EVENTS:
         percent, ended_at = DONE, at
     elif event.type == "execution.started" and started_at is None:
         started_at = at
+    status = execution_status(progress.status, event) or progress.status
+    paused_at, paused_seconds = progress.paused_at, progress.paused_seconds
+    wait, waited = progress.wait, changed.waited
+    if status in HELD or wait is not None:
+        wait = execution_wait(wait, event, status)
+        waited = _with_wait(waited, progress.wait, wait, at)
+        if status in _CLOCK_STOPS:
+            paused_at = at if paused_at is None else paused_at
+        elif paused_at is not None and status != progress.status:
+            paused_seconds, paused_at = paused_seconds + at - paused_at, None
     deadline = progress.facts.deadline
     return Progress(
         facts=progress.facts,
         seq=event.seq,
-        status=execution_status(progress.status, event) or progress.status,
+        status=status,
         steps=changed.steps,
         total=changed.total,
         updated_at=max(at, progress.updated_at),
@@ -94,6 +111,11 @@ def fold(progress: Progress | None, event: Event) -> Progress | None:
         started_at=started_at,
         ended_at=ended_at,
         breached=progress.breached or (deadline is not None and at > deadline),
+        finally_at=at if event.type == "execution.finally_started" else progress.finally_at,
+        paused_at=paused_at,
+        paused_seconds=paused_seconds,
+        wait=wait,
+        waited=waited,
         durations=changed.durations,
     )
 
@@ -101,46 +123,48 @@ def fold(progress: Progress | None, event: Event) -> Progress | None:
 def _begin(event: Event, at: float) -> Progress:
     """The state before the first event that is read, which usually is `execution.accepted`."""
     steps: dict[str, StepProgress] = {}
-    name = sla_class = deadline = None
-    if isinstance(event.data, Accepted):
-        accepted = event.data
-        carried = accepted.carried or {}
-        for spec in accepted.plan.roots:
+    facts = Facts(event.execution_id, intern(event.tenant), None, at, None, None)
+    data = event.data
+    if isinstance(data, Accepted):
+        carried = data.carried or {}
+        for spec in data.plan.roots:
             done = spec.id in carried
             steps[intern(spec.id)] = StepProgress(
                 intern(spec.tool), "succeeded" if done else "pending", percent=100 if done else 0
             )
-        name, sla_class = accepted.name, intern(accepted.sla_class)
-        deadline = at + accepted.sla_seconds
-    elif isinstance(event.data, Rejected):
-        name = event.data.name
-    points = sum(step.percent for step in steps.values())
-    return Progress(
-        facts=Facts(
+        facts = Facts(
             execution_id=event.execution_id,
             tenant=intern(event.tenant),
-            name=name,
+            name=data.name,
             accepted_at=at,
-            sla_class=sla_class,
-            deadline=deadline,
-        ),
+            sla_class=intern(data.sla_class),
+            deadline=at + data.sla_seconds,
+            procedure=None if data.procedure is None else intern(data.procedure.name),
+            timeout_seconds=data.timeout_seconds,
+            finally_seconds=data.plan.finally_seconds,
+            finally_from=len(data.plan.steps),
+            graph=graph_of(data.plan),
+        )
+    elif isinstance(data, Rejected):
+        facts = replace(facts, name=data.name)
+    return Progress(
+        facts=facts,
         seq=event.seq,
         status="approved",
         steps=steps,
         total=len(steps),
         updated_at=at,
-        points=points,
-        percent=_percent(0, points, len(steps)),
+        points=sum(step.percent for step in steps.values()),
     )
 
 
-def _step(before: _Steps, event: Event, name: str, at: float) -> _Steps:
+def _step(before: _Steps, event: Event, name: str, at: float, accepted_at: float) -> _Steps:
     ident, data = intern(name), event.data
     old = before.steps.get(ident)
     unseen = old is None
     if old is None:  # A gap: the first event of the step is missing.
         old = StepProgress("")
-    new = _after(old, event)
+    new = _after(old, event, at, accepted_at)
     added: list[str] = []
     if isinstance(data, Expanded):
         # The children take the parent's place in the total, and its place in the order.
@@ -164,7 +188,18 @@ def _step(before: _Steps, event: Event, name: str, at: float) -> _Steps:
         before.total + len(added) + counted_after - counted_before,
         before.points + new.percent * counted_after - old.percent * counted_before,
         durations,
+        _with_wait(before.waited, old.wait, new.wait, at),
     )
+
+
+def _with_wait(
+    waited: dict[str, float] | None, old: Wait | None, new: Wait | None, at: float
+) -> dict[str, float] | None:
+    """The seconds by reason, with those of a wait that is over."""
+    if old is None or (new is not None and new.since == old.since):
+        return waited
+    before = 0.0 if waited is None else waited.get(old.reason, 0.0)
+    return {**(waited or {}), old.reason: round(before + max(0.0, at - old.since), 3)}
 
 
 def _with_children(
@@ -179,22 +214,43 @@ def _with_children(
     return ordered
 
 
-def _after(old: StepProgress, event: Event) -> StepProgress:
+def _after(old: StepProgress, event: Event, at: float, accepted_at: float) -> StepProgress:
     """The step after one of its events."""
     data = event.data
     status = step_status(old.status, event)
-    percent = old.percent
+    now = round(at - accepted_at, 3)
+    percent, begun, ended = old.percent, old.begun, old.ended
+    target, acting, timeout, expires = old.target, old.acting, old.timeout, old.expires
+    if begun < 0 and status not in _NOT_BEGUN:
+        begun = now
     if status in STEP_ENDED:
         percent = 100
+        if ended < 0:
+            ended = now
+            acting = expires = -1.0
+            timeout = 0.0
+            if begun < 0 and isinstance(data, StepSucceeded | StepFailed):
+                begun = round(max(0.0, now - data.duration_seconds), 3)
     elif status == "running":
         same_attempt = event.attempt is None or event.attempt == old.attempt
-        percent = max(
-            RUNNING_PERCENT, old.percent if same_attempt and old.status == "running" else 0
-        )
+        percent = old.percent if same_attempt and old.status == "running" else 0
         if isinstance(data, ProgressReport) and data.percent is not None:
             percent = max(percent, min(99, int(data.percent)))
+        if isinstance(data, StepStarted) or event.type == "step.resumed":
+            acting, expires = now, -1.0
     elif status not in _KEEPS_PERCENT:
-        percent = 0
+        percent, acting = 0, -1.0
+        if isinstance(data, Dispatched):
+            target = data.target if data.target is None else intern(data.target)
+            timeout = data.timeout_seconds
+            expires = round(unix(data.expires_at) - accepted_at, 3)
+    wait, waited, held = old.wait, old.waited, old.held
+    if wait is not None or status in STEP_WAITS:
+        wait = step_wait(old.wait, event, status)
+        if old.wait is not None and (wait is None or wait.since != old.wait.since):
+            seconds = max(0.0, at - old.wait.since)
+            waited = round(waited + seconds, 3)
+            held = round(held + seconds, 3) if old.wait.reason in HELD_BACK else held
     return StepProgress(
         old.tool or (intern(data.tool) if isinstance(data, Dispatched) else ""),
         status,
@@ -202,6 +258,16 @@ def _after(old: StepProgress, event: Event) -> StepProgress:
         percent,
         _message(data),
         old.children,
+        begun,
+        ended,
+        waited,
+        held,
+        wait,
+        target,
+        acting,
+        timeout,
+        expires,
+        old.polls + isinstance(data, Polled),
     )
 
 
@@ -222,9 +288,4 @@ def _message(data: Payload) -> str | None:
             text = f"undone by {data.by}"
         case _:
             return None
-    return text[:_MESSAGE_LENGTH] if text else None
-
-
-def _percent(before: int, points: int, total: int) -> int:
-    """Tenths of a percent, at most 999 until the execution ends, and never less than before."""
-    return max(before, min(DONE - 1, points * 10 // total)) if total else before
+    return text[:MESSAGE_LENGTH] if text else None

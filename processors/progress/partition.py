@@ -22,6 +22,10 @@ FINISHED_KEPT: Final = 20_000
 #: Seconds between two snapshots of a living execution; the last one never waits.
 SPACING: Final = 0.2
 
+#: Seconds after which a running execution is shown anew although nothing was heard of it: its
+#: estimate and its percent move with the time.
+REFRESH: Final = 2.0
+
 Outcome = Literal["folded", "gap", "duplicate", "after_end", "unknown"]
 
 
@@ -51,6 +55,8 @@ class PartitionState:
         self._finished: OrderedDict[str, int] = OrderedDict()
         self._unpublished: dict[str, _Unpublished] = {}
         self._published_at: dict[str, float] = {}
+        #: The same, the oldest first, of what may have to be shown anew.
+        self._fresh: OrderedDict[str, float] = OrderedDict()
         self._deadlines: list[tuple[float, str]] = []
 
     def restore(self, progress: Progress) -> None:
@@ -58,12 +64,14 @@ class PartitionState:
         self.live[progress.facts.execution_id] = progress
         self.statuses[progress.status] += 1
         self.stream_time = max(self.stream_time, progress.updated_at)
+        self._fresh[progress.facts.execution_id] = 0.0
         self._await_deadline(progress)
 
     def finish(self, execution_id: str, seq: int) -> None:
         """The execution has ended with event `seq`, and that is published."""
         self.live.pop(execution_id, None)
         self._published_at.pop(execution_id, None)
+        self._fresh.pop(execution_id, None)
         self._finished[execution_id] = seq
         self._finished.move_to_end(execution_id)
         while len(self._finished) > FINISHED_KEPT:
@@ -104,6 +112,20 @@ class PartitionState:
             if progress is not None and overdue_at(progress) == deadline:
                 self._mark_unpublished(ident, self.position)
 
+    def mark_stale(self, monotonic: float, limit: int) -> int:
+        """Make at most `limit` running executions due that were last shown `REFRESH` ago or
+        earlier; how many these are. What does not run is looked at again after its next event."""
+        marked = 0
+        while marked < limit and self._fresh:
+            ident, shown_at = next(iter(self._fresh.items()))
+            if shown_at + REFRESH > monotonic:
+                break
+            del self._fresh[ident]
+            if ident not in self._unpublished and self.live[ident].status == "running":
+                self._mark_unpublished(ident, self.position)
+                marked += 1
+        return marked
+
     def due(self, monotonic: float, limit: int) -> list[Progress]:
         """The executions to publish now, at most `limit`; ended ones need not wait."""
         found: list[Progress] = []
@@ -125,14 +147,17 @@ class PartitionState:
         return min((entry.offset for entry in self._unpublished.values()), default=self.position)
 
     def published(self, sent: list[Progress], monotonic: float) -> None:
-        """These states have been delivered; nothing was folded since `due` returned them."""
+        """These states have been delivered, as `record` returned them for those that `due` gave;
+        nothing was folded meanwhile."""
         for progress in sent:
             ident = progress.facts.execution_id
             self._unpublished.pop(ident, None)
             if progress.ended_at is not None:
                 self.finish(ident, progress.seq)
             else:
-                self._published_at[ident] = monotonic
+                self.live[ident] = progress
+                self._published_at[ident] = self._fresh[ident] = monotonic
+                self._fresh.move_to_end(ident)
 
     def _mark_unpublished(self, ident: str, offset: int) -> None:
         if ident not in self._unpublished:

@@ -15,6 +15,7 @@ import orjson
 from pydantic import ValidationError
 
 from processors.progress import metrics, records
+from processors.progress.history import DurationHistory
 from processors.progress.last_hour import LastHour
 from processors.progress.partition import PartitionState
 from processors.progress.transport import Batch, OffsetRange
@@ -27,7 +28,7 @@ from streams.events import decode_event
 #: Sends one record to a partition of the progress topic; the inner awaitable is its delivery.
 Send = Callable[[int, bytes, bytes, Headers], Awaitable[Awaitable[object]]]
 #: Reads the states of some partitions as they were last published.
-ReadStates = Callable[[list[int]], Awaitable[dict[int, records.StateBuilder]]]
+ReadStates = Callable[[list[int], DurationHistory], Awaitable[dict[int, records.StateBuilder]]]
 
 _BATCH: Final = 500
 _SOON_SECONDS: Final = 0.1
@@ -35,6 +36,8 @@ _IDLE_SECONDS: Final = 1.0
 #: A partition whose newest record is older than this when it arrives is being caught up.
 _CAUGHT_UP: Final = 1.0
 _WORST_BACKOFF: Final = 5.0
+#: Snapshots that are made anew because of the time alone, however many executions run.
+_REFRESHES_PER_SECOND: Final = 100.0
 _LOGGED_PER_MINUTE: Final = 10
 
 
@@ -53,6 +56,10 @@ class Projector:
         self._send = send
         self._lock = asyncio.Lock()
         self._closing = asyncio.Event()
+        #: What steps took before, of the partitions that this instance holds.
+        self._history = DurationHistory()
+        #: How many snapshots may still be made anew, and when that was counted.
+        self._refreshes, self._refreshes_at = 0.0, clock.monotonic()
         #: Monotonic time until which a partition counts as lagging.
         self._lagging: dict[int, float] = {}
         self._logged_at: list[float] = []
@@ -67,7 +74,8 @@ class Projector:
         """Take over these partitions and no others; where to read each one from."""
         async with self._lock:
             self.partitions.clear()
-            stored = await self._read_states(list(ranges)) if ranges else {}
+            self._history = DurationHistory()
+            stored = await self._read_states(list(ranges), self._history) if ranges else {}
             for partition, given in ranges.items():
                 for damage in stored[partition].damaged[:_LOGGED_PER_MINUTE]:
                     self._log.warning("a stored progress state is left out", why=damage)
@@ -125,8 +133,14 @@ class Projector:
         """Publish what has become due by time alone."""
         async with self._lock:
             self._last_hour.advance(clock.now())
+            monotonic = clock.monotonic()
+            gained = (monotonic - self._refreshes_at) * _REFRESHES_PER_SECOND
+            self._refreshes = min(self._refreshes + gained, _REFRESHES_PER_SECOND)
+            self._refreshes_at = monotonic
             for partition, state in list(self.partitions.items()):
                 state.mark_overdue(self._now(partition, state))
+                if self._lagging.get(partition, 0.0) <= monotonic:
+                    self._refreshes -= state.mark_stale(monotonic, int(self._refreshes))
                 await self._publish(partition, state)
             if not any(state.has_unpublished for state in self.partitions.values()):
                 self._unpublished.clear()
@@ -142,6 +156,8 @@ class Projector:
             return
         step = result.progress.steps.get(event.step) if event.step is not None else None
         self._last_hour.count(event, step.tool if step is not None else None)
+        if result.progress.ended_at is not None:
+            self._history.observe(result.progress)
 
     def _now(self, partition: int, state: PartitionState) -> float:
         """Unix seconds; while a backlog is read, the time of its newest event."""
@@ -155,10 +171,10 @@ class Projector:
         backoff = 0.1
         while due := state.due(clock.monotonic(), _BATCH):
             now, low_water = self._now(partition, state), state.low_water()
+            shown = [records.record(one, now, low_water, self._history) for one in due]
             try:
                 deliveries = [
-                    await self._send(partition, *records.record(progress, now, low_water))
-                    for progress in due
+                    await self._send(partition, one.key, one.value, one.headers) for one in shown
                 ]
                 await asyncio.gather(*deliveries)
             except Exception as error:  # Logged once; each kind means: not delivered, try again.
@@ -171,7 +187,7 @@ class Projector:
                     backoff = min(2 * backoff, _WORST_BACKOFF)
                     continue
                 return
-            state.published(due, clock.monotonic())
+            state.published([one.progress for one in shown], clock.monotonic())
             metrics.SNAPSHOTS.inc(len(due))
             self._health.ready("publish")
 

@@ -7,10 +7,13 @@ event partition to go on after a crash, and, while the execution lives, the stat
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
+from typing import Final, NamedTuple
 
+import orjson
+
+from processors.progress.history import DurationHistory
 from processors.progress.partition import FINISHED_KEPT, PartitionState
-from processors.progress.snapshot import snapshot
+from processors.progress.snapshot import show
 from processors.progress.state import Progress, pack, unpack
 from streams.envelope import Headers, header, headers
 from streams.progress import ProgressSnapshot
@@ -23,20 +26,32 @@ STATE: Final = "runstream-state"
 HeaderPairs = list[tuple[str, str | bytes | None]]
 
 
-def record(progress: Progress, now: float, low_water: int) -> tuple[bytes, bytes, Headers]:
-    """Key, value and headers of the snapshot at `now` (Unix seconds)."""
-    published = snapshot(progress, now)
+class Record(NamedTuple):
+    """One record of the topic, and the state as it stands in it."""
+
+    key: bytes
+    value: bytes
+    headers: Headers
+    progress: Progress
+
+
+def record(
+    progress: Progress, now: float, low_water: int, history: DurationHistory | None = None
+) -> Record:
+    """The snapshot at `now` (Unix seconds)."""
+    document, progress = show(progress, now, history)
+    ident = progress.facts.execution_id
     pairs = headers(
-        ident=f"{published.execution_id}:{published.seq}",
+        ident=f"{ident}:{progress.seq}:{document['as_of']}",
         kind="progress.snapshot",
         source="runstream/projector",
-        time=published.updated_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        subject=published.execution_id,
+        time=document["updated_at"],
+        subject=ident,
     )
     pairs.append((OFFSET, str(low_water).encode()))
     if progress.ended_at is None:
         pairs.append((STATE, pack(progress)))
-    return published.execution_id.encode(), published.model_dump_json().encode(), pairs
+    return Record(ident.encode(), orjson.dumps(document), pairs, progress)
 
 
 class StateBuilder:
@@ -44,11 +59,13 @@ class StateBuilder:
 
     Of two records of an execution the one with the higher event number wins. A record that is
     damaged is listed in `damaged`; the next event of its execution then begins as after a gap.
-    Of the ended executions the last `FINISHED_KEPT` are kept, however many the topic holds.
+    Of the ended executions the last `FINISHED_KEPT` are kept, however many the topic holds; what
+    their steps took goes to `history`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, history: DurationHistory | None = None) -> None:
         """Start with no record."""
+        self._history = history
         self._living: dict[str, Progress] = {}
         self._finished: OrderedDict[str, int] = OrderedDict()
         self._position = 0
@@ -65,7 +82,7 @@ class StateBuilder:
             self._position = max(self._position, int(header(pairs, OFFSET) or "0"))
             state = header(pairs, STATE)
             if state is None:
-                self._end(ident, ProgressSnapshot.model_validate_json(value).seq)
+                self._end(ident, ProgressSnapshot.model_validate_json(value))
                 return
             progress = unpack(state.encode())
         except ValueError as error:
@@ -75,9 +92,11 @@ class StateBuilder:
         if ident not in self._finished and (known is None or known.seq <= progress.seq):
             self._living[ident] = progress
 
-    def _end(self, ident: str, seq: int) -> None:
+    def _end(self, ident: str, last: ProgressSnapshot) -> None:
         self._living.pop(ident, None)
-        self._finished[ident] = seq
+        if self._history is not None and ident not in self._finished:
+            self._history.observe_snapshot(last)
+        self._finished[ident] = last.seq
         self._finished.move_to_end(ident)
         if len(self._finished) > FINISHED_KEPT:
             self._finished.popitem(last=False)

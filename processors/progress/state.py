@@ -6,18 +6,31 @@ progress topic is also the store from which a restart goes on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from sys import intern
 from typing import Any, Final, NamedTuple
 
 import orjson
 
-#: The layout of the packed state; another one is not read, and what it held counts as a gap.
-_LAYOUT: Final = 2
+from processors.progress.graph import Node, packed_graph, unpacked_graph
+from streams.waits import WAIT_REASONS, Wait
+
+#: The layout of the packed state. The one before has less at the end of each part and is read too;
+#: of any other what it held counts as a gap.
+_LAYOUT: Final = 3
+_READ: Final = (2, _LAYOUT)
+#: The steps that a snapshot shows.
+STEPS_SHOWN: Final = 200
+_LATER: Final = (None, None, 0.0, None, None)
+_GRAPH: Final = 10
 
 
 class StepProgress(NamedTuple):
-    """One step; `children` > 0 where `for_each` has turned it into that many steps."""
+    """One step; `children` > 0 where `for_each` or a block has turned it into that many steps.
+
+    Times are seconds after the execution was accepted; -1 stands for never. `percent` is what the
+    attempt has reported, 100 at the end.
+    """
 
     tool: str
     status: str = "pending"
@@ -25,6 +38,30 @@ class StepProgress(NamedTuple):
     percent: int = 0
     message: str | None = None
     children: int = 0
+    #: When its first attempt was dispatched, or its items began.
+    begun: float = -1.0
+    ended: float = -1.0
+    #: Of the waits that are over, in seconds: all of them, and those of `HELD_BACK`.
+    waited: float = 0.0
+    held: float = 0.0
+    wait: Wait | None = None
+    target: str | None = None
+    #: When the time limit of the attempt began, and what it is.
+    acting: float = -1.0
+    timeout: float = 0.0
+    #: When the command of the attempt expires unclaimed.
+    expires: float = -1.0
+    #: The attempts that succeeded while `until` was not true.
+    polls: int = 0
+
+
+#: Waits for what others have: no part of what the step itself takes.
+HELD_BACK: Final = frozenset(
+    {"lock", "no_executor", "rate_limit", "target_limit", "needs_attention"}
+)
+_STEP_DEFAULTS: Final = tuple(StepProgress._field_defaults.values())
+_MESSAGE: Final = StepProgress._fields.index("message")
+_WAIT: Final = StepProgress._fields.index("wait")
 
 
 class Durations(NamedTuple):
@@ -49,7 +86,11 @@ NO_DURATIONS: Final = Durations()
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What never changes after the first event; times are Unix seconds."""
+    """What never changes after the first event; times are Unix seconds.
+
+    `graph` has the steps of the plan in their order, those of `finally` from `finally_from` on; it
+    is empty where nothing is known of it, or where the plan has too many edges to be carried along.
+    """
 
     execution_id: str
     tenant: str
@@ -57,14 +98,24 @@ class Facts:
     accepted_at: float
     sla_class: str | None
     deadline: float | None
+    procedure: str | None = None
+    timeout_seconds: float | None = None
+    finally_seconds: float = 0.0
+    finally_from: int = 0
+    graph: tuple[Node, ...] = ()
+
+    @property
+    def plan(self) -> str | None:
+        """What its runs have in common: the procedure, else the name of the plan."""
+        return self.procedure or self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Progress after event `seq`; `percent` is in tenths, so that 1000 is the end.
 
-    `points` is the sum of the step percentages and `total` the number of steps that count: those
-    that are not `for_each` parents.
+    `percent` is the highest that was shown so far. `points` is the sum of the step percentages and
+    `total` the number of steps that count: those without steps within them.
     """
 
     facts: Facts
@@ -78,6 +129,15 @@ class Progress:
     started_at: float | None = None
     ended_at: float | None = None
     breached: bool = False
+    #: When the steps of `finally` began.
+    finally_at: float | None = None
+    #: While it is paused or needs attention: since when. Then its time limit stands still.
+    paused_at: float | None = None
+    paused_seconds: float = 0.0
+    #: Of the execution as a whole.
+    wait: Wait | None = None
+    #: Seconds by reason, of the waits that are over.
+    waited: dict[str, float] | None = None
     durations: Durations = NO_DURATIONS
 
 
@@ -86,11 +146,17 @@ def pack(progress: Progress) -> bytes:
     facts = progress.facts
     given: list[Any] = [facts.execution_id, facts.tenant, facts.name]
     given += [facts.accepted_at, facts.sla_class, facts.deadline]
+    given += [facts.procedure, facts.timeout_seconds, facts.finally_seconds, facts.finally_from]
+    given += [packed_graph(facts.graph)]
     changing: list[Any] = [progress.seq, progress.status, progress.total]
     changing += [progress.updated_at, progress.points]
     changing += [progress.percent, progress.started_at, progress.ended_at]
-    changing += [progress.breached]
-    steps = [[step, *state] for step, state in progress.steps.items()]
+    changing += [progress.breached, progress.finally_at, progress.paused_at]
+    changing += [progress.paused_seconds, _packed_wait(progress.wait), progress.waited]
+    steps = [
+        _packed_step(step, state, number < STEPS_SHOWN)
+        for number, (step, state) in enumerate(progress.steps.items())
+    ]
     return orjson.dumps([_LAYOUT, given, changing, list(progress.durations), steps])
 
 
@@ -98,17 +164,19 @@ def unpack(raw: bytes) -> Progress:
     """The state that `pack` wrote; raises ValueError where it is another layout or damaged."""
     try:
         layout, facts, changing, durations, steps = orjson.loads(raw)
-        if layout != _LAYOUT:
+        if layout not in _READ:
             raise ValueError(f"it has layout {layout}, not {_LAYOUT}")
-        seq, status, total, updated_at, points, percent, started, ended, breached = changing
+        seq, status, total, updated_at, points, percent, started, ended, breached = changing[:9]
+        finally_at, paused_at, paused_seconds, wait, waited = changing[9:] or _LATER
+        tenant, *more = facts[1:_GRAPH]
+        known = Facts(facts[0], intern(tenant), *more)
+        if len(facts) > _GRAPH:
+            known = replace(known, graph=unpacked_graph(facts[_GRAPH]))
         return Progress(
-            facts=Facts(facts[0], intern(facts[1]), *facts[2:]),
+            facts=known,
             seq=seq,
             status=intern(status),
-            steps={
-                intern(step): StepProgress(intern(tool), intern(step_status), *rest)
-                for step, tool, step_status, *rest in steps
-            },
+            steps={intern(step): _step(*rest) for step, *rest in steps},
             total=total,
             updated_at=updated_at,
             points=points,
@@ -116,7 +184,45 @@ def unpack(raw: bytes) -> Progress:
             started_at=started,
             ended_at=ended,
             breached=breached,
+            finally_at=finally_at,
+            paused_at=paused_at,
+            paused_seconds=paused_seconds,
+            wait=_wait(wait),
+            waited=waited,
             durations=Durations(*durations),
         )
     except (TypeError, IndexError, ValueError) as error:
         raise ValueError(f"progress state cannot be read: {error}") from None
+
+
+def _packed_step(step: str, state: StepProgress, shown: bool) -> list[Any]:
+    """Without the values at its end that are the defaults: most steps have not begun, or ended.
+
+    What is never shown needs no message.
+    """
+    packed: list[Any] = [step, *state]
+    if not shown:
+        packed[1 + _MESSAGE] = None
+    if state.wait is not None:
+        packed[1 + _WAIT] = _packed_wait(state.wait if shown else state.wait._replace(message=""))
+    for default in reversed(_STEP_DEFAULTS):
+        if packed[-1] != default:
+            break
+        packed.pop()
+    return packed
+
+
+def _step(tool: str, status: str = "pending", *rest: Any) -> StepProgress:
+    state = StepProgress(intern(tool), intern(status), *rest)
+    return state if state.wait is None else state._replace(wait=_wait(state.wait))
+
+
+def _packed_wait(wait: Wait | None) -> list[Any] | None:
+    return None if wait is None else [WAIT_REASONS.index(wait.reason), *wait[1:]]
+
+
+def _wait(packed: Any) -> Wait | None:
+    if packed is None:
+        return None
+    reason, message, since, until = packed
+    return Wait(WAIT_REASONS[reason], message, since, until)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from authority.identity import Identity
 from processors.router.authorisation import audit_of, other_tenant
 from processors.router.changelog import entry_record
+from processors.router.event_traces import EventTrace
 from processors.router.outcomes import Explain, Refuse
 from processors.router.reports import decide_late_report, secret_denied
 from processors.router.state import DedupEntry
@@ -32,7 +33,9 @@ class Answers:
     writer: Writer
     store: StateStore
 
-    def write(self, answer: Refuse | Explain, now: float, out: Output) -> None:
+    def write(
+        self, answer: Refuse | Explain, now: float, out: Output, trace: EventTrace | None = None
+    ) -> None:
         """All events of the answer's id, in the partition of its route."""
         status = "explained" if isinstance(answer, Explain) else "rejected"
         payloads: list[tuple[str, Payload]] = [(f"execution.{status}", answer.data)]
@@ -44,7 +47,7 @@ class Answers:
             for seq, (kind, data) in enumerate(payloads, 1)
         ]
         home = partition_for(route_of(ident).encode(), self.count)
-        chain = self.writer.events(out, events, home, None)
+        chain = self.writer.events(out, events, home, None, trace=trace)
         if answer.keep:
             # The client chose the id: no execution gets it from now on.
             entry = DedupEntry(ident, tenant, None, "", status, len(payloads), now, chain=chain)

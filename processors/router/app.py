@@ -160,6 +160,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
                 of_key=authentication.of_key,
             ),
             authentication=authentication,
+            traces=settings.sampling,
         )
         triggers = TriggersPartition(number, settings.topic_prefix, authority, signed.add, counts)
         schedules = SchedulesPartition(

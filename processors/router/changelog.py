@@ -41,7 +41,7 @@ _FIXED: Final = (
     "id", "tenant", "actor", "idempotency_key", "plan_hash", "mode", "sla_class", "action_class",
     "environment", "priority", "timeout_seconds", "approval_level", "accepted_at", "run",
     "rerun_of", "earlier_actors", "claimed_actor", "signed_at",
-    "definitions", "procedure", "started_by", "sla_seconds",
+    "definitions", "procedure", "started_by", "sla_seconds", "trace",
 )  # fmt: skip
 #: What changes.
 _HEAD: Final = (

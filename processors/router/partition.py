@@ -27,6 +27,7 @@ from processors.router.changelog import Change, records
 from processors.router.commands import decide_command
 from processors.router.deadlines import decide_deadline, next_deadline, restore_leases
 from processors.router.decision import Decision
+from processors.router.event_traces import EventTrace, begin, begin_execution, trace_of
 from processors.router.lock_answers import decide_lock_answer
 from processors.router.locks import give_back
 from processors.router.outcomes import Accept, Explain, Forward, Refuse, Repeat
@@ -41,6 +42,7 @@ from processors.router.timers import Timers
 from processors.router.writing import Writer
 from runtime.kafka.parts import Part, record_of
 from runtime.kafka.processor import DecisionError, Output
+from runtime.trace_settings import Sampling
 from streams import topics
 from streams.actors import ANONYMOUS
 from streams.audit_payloads import SIGNATURE_RULE, Audit
@@ -75,6 +77,7 @@ class RouterPartition:
     store: StateStore
     requests: RequestHandler
     authentication: Authentication
+    traces: Sampling | None = None
     timers: Timers = field(default_factory=Timers)
     expire_at: float = 0.0
     #: Executions that changed in this batch: what the changelog must say, written once a batch.
@@ -207,7 +210,7 @@ class RouterPartition:
                 self.writer.forward(out, topics.REQUESTS, message, route, home)
             case Accept() as accepted:
                 self.writer.counts.add(_accepted)
-                self._accept(accepted, now, out)
+                self._accept(accepted, now, out, message)
             case Explain() as explained:
                 self.writer.counts.add(_explained)
                 self.answers.write(explained, now, out)
@@ -218,9 +221,10 @@ class RouterPartition:
                 self.writer.counts.add(_rejected)
                 if refusal.data.reason == "not_authentic":
                     self.writer.counts.add(forged_series("request"))
-                self.answers.write(refusal, now, out)
+                trace = begin(self.traces, message, refusal.execution_id, now)
+                self.answers.write(refusal, now, out, trace)
 
-    def _accept(self, found: Accept, now: float, out: Output) -> None:
+    def _accept(self, found: Accept, now: float, out: Output, message: Message) -> None:
         decision = Decision.accept(found.execution_id, found.tenant, found.data, now)
         execution = decision.execution
         decision.emit("audit.decision", found.audit)
@@ -230,7 +234,7 @@ class RouterPartition:
             request = approval_request(execution, now)
             decision.emit("execution.approval_requested", request)
         advance(decision, everything=True)
-        self._write(decision, out)
+        self._write(decision, out, begin_execution(self.traces, message, execution, now))
 
     def _control(self, message: Message, now: float, out: Output) -> None:
         command = decoding.decode_command(message.value())
@@ -269,7 +273,7 @@ class RouterPartition:
             known.signed[signer.clock] = signer.signed_at
         identity = identify(signer, known.tenant, command.actor)
         if isinstance(command, Rerun | Redrive):
-            self._rerun(known, command, identity, now, out)
+            self._rerun(known, command, identity, now, out, message)
         elif isinstance(known, Execution):
             verdict = control(self.requests.policy(), identity, known, command.type)
             tools = self.requests.plans.registry
@@ -284,6 +288,7 @@ class RouterPartition:
         identity: Identity,
         now: float,
         out: Output,
+        message: Message,
     ) -> None:
         route = route_of(known.id)
         wanted = command.new_execution_id if isinstance(command, Rerun) else None
@@ -307,7 +312,7 @@ class RouterPartition:
         self._aside(known, "audit.decision", found.audit, now, out)
         if found.run is not None:
             data, audit = found.run
-            self._accept(Accept(wanted, known.tenant, data, audit), now, out)
+            self._accept(Accept(wanted, known.tenant, data, audit), now, out, message)
 
     # -- time ------------------------------------------------------------------------------------
 
@@ -342,14 +347,15 @@ class RouterPartition:
 
     # -- writing ---------------------------------------------------------------------------------
 
-    def _write(self, decision: Decision, out: Output) -> None:
+    def _write(self, decision: Decision, out: Output, trace: EventTrace | None = None) -> None:
         """Send what was decided, and note what the changelog must say about it."""
         execution = decision.execution
         self.suspended.discard(execution.id)
         if decision.events:
             aside = execution.status in ENDED and decision.events[-1].type in ASIDES
+            trace = trace or trace_of(execution)
             execution.chain = self.writer.events(
-                out, decision.events, self.number, execution.chain, ended=aside
+                out, decision.events, self.number, execution.chain, ended=aside, trace=trace
             )
         self.writer.effects(out, decision)
         if not decision.events:

@@ -193,6 +193,9 @@ class Execution:
     procedure: ProcedureRun | None = None
     #: The schedule or trigger that asked for it.
     started_by: StartedBy | None = None
+    #: Its trace and the span of its producer in it, as `streams.trace_context` writes them; None
+    #: where there are no traces. No decision depends on it, and no event holds it.
+    trace: str | None = None
     seq: int = 0
     #: That of the last event; None where an earlier version wrote it.
     chain: str | None = None

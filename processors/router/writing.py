@@ -17,6 +17,7 @@ from processors.router.decision import (
     Decision,
     Dispatch,
 )
+from processors.router.event_traces import EventTrace, command_header
 from processors.router.metrics import DecisionCounts
 from processors.router.signed_output import SignedOutput
 from runtime.kafka import dead_letters
@@ -79,16 +80,19 @@ class Writer:
         chain: str | None,
         *,
         ended: bool = False,
+        trace: EventTrace | None = None,
     ) -> str | None:
         """Write the events of one execution under its route key; returns the chain after them.
 
         `chain` is that of the event before the first of them, None where there is none; `ended`
-        says that the execution had ended before. Raises ValueError where one is beyond its budget:
+        says that the execution had ended before; `trace` is that of the execution, where it has
+        one. Raises ValueError where one is beyond its budget:
         a defect, since every decision that can grow checks its own.
         """
         execution_id = events[0].execution_id
         subject = execution_id.encode()
         key = route_of(execution_id).encode()
+        context = None if trace is None else trace.context(execution_id)
         for event in events:
             kind = event.type
             value = encode_chained(event, chain or start(execution_id))
@@ -102,6 +106,8 @@ class Writer:
                 ("ce_subject", subject),
                 *_CONSTANT,
             ]
+            if trace is not None and context is not None:
+                given += trace.headers(context, kind)
             ended |= kind in TERMINAL_EVENTS
             if ended:
                 # Held back, it still comes after the others of its execution.
@@ -280,10 +286,14 @@ def _command_headers(
     decision: Decision, effect: Dispatch | CancelAttempt | DeadLetterStep, kind: str
 ) -> Headers:
     subject = decision.execution.id
-    return [
+    given: Headers = [
         ("ce_id", attempt_id(subject, effect.step, effect.attempt).encode()),
         ("ce_type", f"runstream.{kind}.v1".encode()),
         ("ce_time", iso(decision.now).encode()),
         ("ce_subject", subject.encode()),
         *_CONSTANT,
     ]
+    trace = decision.execution.trace
+    if trace is not None:
+        given.append(command_header(trace, subject, effect.step, effect.attempt))
+    return given

@@ -21,7 +21,7 @@ PAGES: Final[dict[str, str]] = {
     "execution-events": f"{_RUNNING}?tab=events",
     "execution-plan": f"{_RUNNING}?tab=plan",
     "execution-panel": f"{_RUNNING}?tab=timeline&step=roll%5B4%5D.patch",
-    "execution-failed": f"/executions/{_IDS['failed']}?step=roll%5B2%5D.check",
+    "execution-failed": f"/executions/{_IDS['failed']}?step=health",
     "execution-approval": f"/executions/{_IDS['approval']}",
     "execution-large": f"/executions/{_IDS['large']}",
     "confirm": f"{_RUNNING}/do/cancel",

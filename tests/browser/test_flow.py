@@ -1,4 +1,4 @@
-"""One session of a person in a browser, on a real stack: what it shows and does is what happened."""
+"""A person in a browser, on a real stack: what it shows and does is what happened."""
 
 from __future__ import annotations
 

@@ -120,7 +120,6 @@ def until_scraped(address: str) -> None:
 
 def test_what_every_process_shows_follows_the_conventions(harness: Harness) -> None:
     promtool = program("promtool", "prometheus")
-    work(harness)
     for name in OURS:
         port = harness.stack.process(name).http_port
         with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:

@@ -354,3 +354,50 @@ def test_a_broker_that_is_away_is_said_once_and_nothing_is_repeated(tmp_path: Pa
     finally:
         bench.kill()
         server.stop()
+
+
+def test_what_steps_took_survives_a_restart_and_percent_moves_while_nothing_is_said(
+    bench: Bench,
+) -> None:
+    bench.create_topics()
+    taught = [execution(number) for number in range(12)]
+    for ident in taught:
+        log = Log(ident, begun=time.time() - 100.0)
+        log.accept(["s0", "s1"], sla_seconds=8.0)
+        log.add("execution.started", seconds=0)
+        for name in ("s0", "s1"):
+            log.run(name, seconds=10.0)
+        log.add("execution.completed", seconds=0)
+        bench.emit(*log.events)
+    bench.start()
+    found = bench.wait(lambda found: ended(found) == set(taught))
+    assert all(shots[-1].steps[1].duration_seconds == 10.0 for shots in found.values())
+    bench.kill()
+    bench.start()
+
+    running = execution(99)
+    log = Log(running, begun=time.time())
+    log.accept(["s0", "s1"], sla_seconds=8.0)
+    log.add("execution.started", seconds=0)
+    log.add("step.dispatched", step="s0", attempt=1, seconds=0)
+    log.add("step.started", step="s0", attempt=1, seconds=0)
+    bench.emit(*log.events)
+    # Nothing more is heard of it: what follows is made by the time alone.
+    last_seq = log.events[-1].seq
+    found = bench.wait(
+        lambda found: len([s for s in found.get(running, ()) if s.seq == last_seq]) >= 3
+    )
+    quiet = [shot for shot in found[running] if shot.seq == last_seq]
+    for shot in quiet:
+        assert shot.eta_basis == "history"
+        assert shot.eta_seconds is not None
+        assert 0 < shot.eta_seconds < 40
+        assert shot.sla is not None
+        assert shot.sla.breach_expected
+    percents = [shot.percent for shot in found[running]]
+    assert percents == sorted(percents)
+    assert 0 <= quiet[0].percent < quiet[-1].percent < 100
+    assert quiet[-1].steps[0].percent_source == "history"
+    moments = [shot.as_of for shot in quiet if shot.as_of is not None]
+    assert len(set(moments)) == len(quiet)
+    assert bench.terminate()[0] == 0

@@ -117,7 +117,7 @@ def test_timers_of_a_frozen_router_decide_nothing_after_a_take_over(routers: Rou
     routers.until(lambda: shares(routers) == [ALL // 2, ALL // 2], "both have partitions")
     retry = {"max_attempts": 2, "backoff_seconds": 8}
     steps = [{"tool": "fail", "parameters": {"times": 1}, "retry": retry}]
-    keys = routers.submit(30, steps, timeout_seconds=300)
+    keys = routers.submit(30, steps, timeout_seconds=300, sla_class="long")
     since = len(routers.events("other", "partitions restored"))
 
     def all_wait() -> bool:

@@ -16,8 +16,9 @@ from sinks.rows import fold as fold_rows
 from sinks.rows import refold
 from streams.events import Event
 from streams.ids import event_id
-from streams.lifecycle import execution_status, step_status
+from streams.lifecycle import HELD, execution_status, step_status
 from streams.payloads import Accepted, CompensationScheduled, Expanded
+from streams.waits import STEP_WAITS
 from tests.unit.progress.histories import histories
 from tests.unit.router.test_machine import World
 
@@ -96,9 +97,20 @@ class Agreement:
             shown = {name: step.status for name, step in self.progress.steps.items()}
             assert (self.view.status, seen) == expected, event
             assert (self.progress.status, shown) == expected, event
+            waits = {name: step.wait for name, step in self.view.steps.items()}
+            assert waits == {name: step.wait for name, step in self.progress.steps.items()}
+            assert self.view.wait == self.progress.wait, event
         self.tables.store(batch)
         assert (self.tables.status, self.tables.steps) == expected
         self.events += batch
+
+    def every_wait_says_why(self) -> None:
+        """Whatever waits has a reason; nothing else has one."""
+        held = self.view.status in HELD
+        assert (self.view.wait is not None) is held, (self.view.status, self.events[-1])
+        for step in self.view.steps.values():
+            waits = step.status in STEP_WAITS
+            assert (step.wait is not None) is waits, (step.status, self.events[-1])
 
     def rebuilt(self) -> None:
         """Tables that are made from the whole log at once say the same."""
@@ -140,6 +152,7 @@ class Readers(World):
         for ident in dict.fromkeys(event.execution_id for event in fresh):
             agreement = self.agreements.setdefault(ident, Agreement(ident))
             agreement.add([event for event in fresh if event.execution_id == ident])
+            agreement.every_wait_says_why()
 
     def teardown(self) -> None:
         super().teardown()

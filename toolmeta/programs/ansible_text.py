@@ -12,7 +12,7 @@ import re
 import sys
 from typing import Any, Dict, List
 
-from toolmeta.programs.report import Fields, cut
+from toolmeta.programs.report import Fields, cut, progress
 
 COUNTS = ("ok", "changed", "unreachable", "failed", "skipped", "rescued", "ignored")
 _HEADING = re.compile(r"(PLAY|TASK|RUNNING HANDLER|HANDLER)(?: \[(.*)\])? \*+")
@@ -53,7 +53,7 @@ class Reading:
         self._open: List[str] = []
         self._open_characters = 0
         self._open_event: Fields = {}
-        self.results = 0
+        self.results = self._begun_tasks = 0
         self.error = ""
         self.warnings: List[str] = []
         self.last = ""
@@ -106,6 +106,8 @@ class Reading:
             self._play, self._task = name, ""
             return {"event": "play", "play": name}
         self._task = name or "task"
+        self._begun_tasks += 1
+        progress(None, f"task {self._begun_tasks}: {self._task}")
         if len(self.tasks) < _MOST_TASKS:
             self.tasks.append({"play": self._play, "task": self._task})
         return {"event": "task", "play": self._play, "task": self._task}

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, Dict, NoReturn
 
@@ -52,6 +53,22 @@ class Refused(Exception):
         self.error_class = error_class
         self.sentence = sentence
         self.fields = fields
+
+
+_told_at = 0.0
+
+
+def progress(percent: float | None, note: str) -> None:
+    """Say how far it is, at most once a second; the executor takes the line out of the output."""
+    global _told_at  # noqa: PLW0603
+    now = time.monotonic()
+    if now - _told_at < 1.0:
+        return
+    _told_at = now
+    shown = "-" if percent is None else f"{min(100.0, max(0.0, percent)):.1f}"
+    text = " ".join(_plain(note).split())[:200]
+    sys.stderr.write(f"runstream progress: {shown} {text}\n")
+    sys.stderr.flush()
 
 
 def finish(main: Callable[[Fields], Fields], parameters: Fields) -> NoReturn:

@@ -19,7 +19,7 @@ def main(given: Fields) -> Fields:
         terraform = terraform_cli.Terraform(given, private)
         terraform.init()
         planned = terraform.planned(plan)
-        told = terraform_cli.Told()
+        told = terraform_cli.Told(planned["add"] + planned["change"] + planned["destroy"])
         words = ["apply", "-json", "-input=false", terraform.lock_timeout()]
         if given.get("parallelism") is not None:
             words.append(f"-parallelism={given['parallelism']}")

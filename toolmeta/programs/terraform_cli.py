@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, List, NamedTuple
 
 from toolmeta.programs import private_files, running, streamed
-from toolmeta.programs.report import Fields, Refused
+from toolmeta.programs.report import Fields, Refused, progress
 
 PROGRAMS = ("terraform", "tofu")
 #: Of a plan as JSON, which holds the state too.
@@ -57,8 +57,10 @@ class Message(NamedTuple):
 class Told:
     """What a command said in its JSON messages; each is shown as text meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int = 0) -> None:
         self.messages: List[Message] = []
+        #: How many resources are to be changed.
+        self._expected = expected
         self.applied = 0
         self.outputs: Fields = {}
         self.last = ""
@@ -76,6 +78,9 @@ class Told:
             self._diagnostic(found.get("diagnostic") or {})
         elif kind == "apply_complete":
             self.applied += 1
+            if self._expected:
+                percent = 100.0 * self.applied / self._expected
+                progress(percent, f"{self.applied} of {self._expected} resources")
         elif kind == "outputs":
             # terraform leaves out the values of sensitive ones.
             self.outputs = found.get("outputs") or {}

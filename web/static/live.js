@@ -5,6 +5,10 @@
 (() => {
   const { $, ago, now } = window.runstream;
   const PAUSES = [500, 1000, 2000, 5000, 10000];
+  const HIDDEN = 20000;
+
+  // A page that comes back from the browser's cache has missed what happened in between.
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
   /* `on` has a function for each kind of message; `message` is a record, the others have names.
      `again` stands for a stream that begins anew after an error. Returns what closes it. */
@@ -65,10 +69,29 @@
       for (const name of new Set([...Object.keys(on), "stale", "fresh"])) hear(name);
     }
     open();
-    const close = () => { closed = true; clearTimeout(timer); source?.close(); };
+    // Browsers open six connections to a host: a tab that nobody sees keeps none of them for long.
+    let asleep = false;
+    let hidden = 0;
+    function seen() {
+      clearTimeout(hidden);
+      if (closed) return;
+      if (document.hidden) {
+        hidden = setTimeout(() => { asleep = true; source?.close(); }, HIDDEN);
+      } else if (asleep) {
+        asleep = false;
+        on.again?.();
+        open();
+      }
+    }
+    const close = () => {
+      closed = true;
+      clearTimeout(timer);
+      clearTimeout(hidden);
+      document.removeEventListener("visibilitychange", seen);
+      source?.close();
+    };
+    document.addEventListener("visibilitychange", seen);
     addEventListener("pagehide", close);
-    // A page that comes back from the browser's cache has missed what happened in between.
-    addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
     return close;
   }
 

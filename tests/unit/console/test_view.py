@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from console import outcome
+from console.display import Display
 from console.exits import OUTCOMES
 from console.view import ExecutionView
 from reading.sentences import document, sentence
@@ -179,3 +180,48 @@ def test_the_end_tells_what_became_of_compensations() -> None:
     )
     assert sentence(ended).endswith("; undoing: 2 succeeded, 1 failed")
     assert outcome.document(view(ended))["compensations"] == {"succeeded": 2, "failed": 1}
+
+
+def waiting(reason: str, seq: int, at: str) -> Event:
+    data = {"reason": reason, "message": f"because of {reason}", "until": None}
+    return event("step.waiting", seq, data, at=at, step="disk", attempt=1)
+
+
+@pytest.mark.parametrize("reason", ["lock", "no_executor", "target_limit", "rate_limit"])
+def test_a_wait_is_shown_with_its_reason_and_how_long_it_took(
+    reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = ExecutionView(IDENT)
+    display = Display(found, jsonl=False, quiet=False)
+    begun = event("step.started", 4, at="2026-11-20T07:00:42.500Z", step="disk", attempt=1)
+    for item in (*STORY[:2], waiting(reason, 3, "2026-11-20T07:00:00.000Z"), begun):
+        found.apply(item)
+        if item.seq == 3:
+            assert found.steps["disk"].wait is not None
+            assert found.steps["disk"].wait.reason == reason
+        display.event(item)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-2].endswith(f"disk waits: because of {reason}")
+    assert lines[-1].endswith(f"(after 42.5 s of waiting: {reason.replace('_', ' ')})")
+    assert found.steps["disk"].wait is None
+
+
+def test_a_back_off_and_an_approval_say_how_long_they_took(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = ExecutionView(IDENT)
+    display = Display(found, jsonl=False, quiet=False)
+    story = (
+        event("execution.accepted", 1, at="2026-11-20T07:00:00.000Z"),
+        event("execution.approval_requested", 2, at="2026-11-20T07:00:00.000Z"),
+        event("execution.approved", 3, at="2026-11-20T07:02:00.000Z"),
+        event("step.failed", 4, {"final": False}, at="2026-11-20T07:02:01.000Z"),
+        event("step.retry_scheduled", 5, at="2026-11-20T07:02:01.000Z"),
+        event("step.dispatched", 6, at="2026-11-20T07:02:04.000Z", attempt=2),
+    )
+    for item in story:
+        found.apply(item)
+        display.event(item)
+    text = capsys.readouterr().err
+    assert "of waiting: approval)" in text
+    assert "(after 3.0 s of waiting: backoff)" in text

@@ -106,8 +106,8 @@ def test_any_text_is_inside_or_refused(text: str) -> None:
 def test_argument_lists_hold_addresses_behind_a_double_dash() -> None:
     values = {"technique": "syn", "ports": "22", "detect_services": True, "host_timeout": 1.5}
     assert scan_argv.nmap(values, ["10.1.0.1"]) == [
-        "nmap", "-n", "--no-stylesheet", "--privileged", "-oX", "-", "-sS", "-T3", "-p", "22",
-        "-sV", "--host-timeout=1500ms", "--", "10.1.0.1",
+        "nmap", "-n", "--no-stylesheet", "--privileged", "-oX", "-", "--stats-every=5s", "-sS",
+        "-T3", "-p", "22", "-sV", "--host-timeout=1500ms", "--", "10.1.0.1",
     ]  # fmt: skip
     assert "--unprivileged" in scan_argv.nmap({}, ["10.1.0.1"])
     assert scan_argv.masscan(

@@ -388,3 +388,20 @@ def test_how_long_an_attempt_may_be_held_back_survives_a_wrong_clock(ahead_hours
     sent = datetime.now(UTC) - timedelta(hours=ahead_hours)
     attempt = made(dispatched_at=sent, expires_at=sent + timedelta(seconds=120))
     assert 100 < attempt.begin_before - clock.monotonic() <= 120
+
+
+def test_progress_is_told_between_heartbeats_and_less_often_the_longer_it_runs() -> None:
+    one = made()
+    begun = one.claimed_at
+    assert not one.progress_due(begun + 10.0)
+    one.progress(5.0, None)
+    assert not one.progress_due(begun + attempts.PROGRESS_SECONDS - 0.1)
+    assert one.progress_due(begun + attempts.PROGRESS_SECONDS)
+    reports, now = 0, begun
+    while now < begun + 3_600.0:
+        now += 0.5
+        one.progress(now % 100.0, None)
+        if one.progress_due(now):
+            one.lease.heartbeat_at, one.told = now, (one.percent, one.note)
+            reports += 1
+    assert attempts.PROGRESS_PART <= reports < 5 * attempts.PROGRESS_PART

@@ -92,7 +92,12 @@ class Log:
             "lease_seconds": 15.0, "max_attempts": 3, "backoff_seconds": 1.0,
             "max_backoff_seconds": 10.0, "retry_safe": True,
         }  # fmt: skip
-        plan = {"name": "a plan", "steps": [{"id": step, **spec} for step in steps]}
+        waits = [[], *([step] for step in steps)]
+        listed = [
+            {"id": step, **spec, "depends_on": after}
+            for step, after in zip(steps, waits, strict=False)
+        ]
+        plan = {"name": "a plan", "steps": listed}
         data = {"plan": plan, "name": "a plan", "sla_class": "fast", "sla_seconds": sla_seconds}
         self.add("execution.accepted", {**data, **more})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from processors.progress.history import DurationHistory
 from processors.progress.last_hour import LastHour
 from processors.progress.projector import Projector, Send
 from processors.progress.records import StateBuilder
@@ -23,8 +24,8 @@ class Silent:
 async def restored_projector(send: Send) -> Projector:
     """A projector that publishes through `send` and has restored an empty partition 0."""
 
-    async def stored(partitions: list[int]) -> dict[int, StateBuilder]:
-        return {partition: StateBuilder() for partition in partitions}
+    async def stored(partitions: list[int], history: DurationHistory) -> dict[int, StateBuilder]:
+        return {partition: StateBuilder(history) for partition in partitions}
 
     projector = Projector(
         cast(Log, Silent()), Health(("kafka", "publish")), LastHour(), stored, send

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from processors.progress.fold import fold
-from processors.progress.snapshot import estimate, snapshot
+from processors.progress.snapshot import estimate, show, snapshot
 from processors.progress.state import Progress, unpack
+from streams.progress import ProgressSnapshot
 from tests.unit.progress.histories import START, Log
 
 
@@ -23,11 +24,13 @@ def test_a_plan_step_by_step() -> None:
     log.add("execution.started")
     log.add("step.dispatched", {"tool": "df"}, step="disk", attempt=1)
     log.add("step.started", {"executor": "e"}, step="disk", attempt=1)
-    assert snapshot(folded(log), log.at).percent == 25
+    shot = snapshot(folded(log), log.at)
+    assert (shot.percent, shot.steps[0].percent, shot.steps[0].percent_source) == (0, 0, None)
     log.add("step.progress", {"percent": 80.0, "message": "half"}, step="disk", attempt=1)
     shot = snapshot(folded(log), log.at)
     assert shot.percent == 40
     assert shot.steps[0].message == "half"
+    assert shot.steps[0].percent_source == "reported"
     log.add("step.succeeded", {"duration_seconds": 1.0}, step="disk", attempt=1)
     shot = snapshot(folded(log), log.at)
     assert shot.percent == 50
@@ -45,12 +48,17 @@ def test_a_retry_goes_back_for_the_step_but_not_for_the_execution() -> None:
     log.accept(["a", "b"])
     log.run("a")
     log.add("step.started", {"executor": "e"}, step="b", attempt=1)
+    log.add("step.progress", {"percent": 50.0}, step="b", attempt=1)
+    before = show(folded(log), log.at)
+    assert before.document["percent"] == 75
     error = {"class": "refused", "message": "connection refused", "transient": True}
     failed = {"duration_seconds": 1, "error": error, "final": False}
-    log.add("step.failed", failed, step="b", attempt=1)
-    assert snapshot(folded(log), log.at).percent == 75
-    log.add("step.retry_scheduled", {"next_attempt": 2, "delay_seconds": 1.5}, step="b", attempt=1)
-    shot = snapshot(folded(log), log.at)
+    failed_event = log.add("step.failed", failed, step="b", attempt=1)
+    state = fold(before.progress, failed_event)
+    retry = {"next_attempt": 2, "delay_seconds": 1.5}
+    state = fold(state, log.add("step.retry_scheduled", retry, step="b", attempt=1))
+    assert state is not None
+    shot = snapshot(state, log.at)
     assert shot.percent == 75
     assert shot.steps[1].percent == 0
     assert shot.steps[1].message == "attempt 2 follows after 1.5 s"
@@ -60,9 +68,12 @@ def test_children_of_for_each_enlarge_the_total_and_stand_behind_their_parent() 
     log = Log()
     log.accept(["a", "each", "z"])
     log.run("a")
-    before = snapshot(folded(log), log.at)
-    log.add("step.expanded", {"items": 3, "steps": ["each_0", "each_1", "each_2"]}, step="each")
-    after = snapshot(folded(log), log.at)
+    shown = show(folded(log), log.at)
+    before = ProgressSnapshot.model_validate(shown.document)
+    expanded = {"items": 3, "steps": ["each_0", "each_1", "each_2"]}
+    state = fold(shown.progress, log.add("step.expanded", expanded, step="each"))
+    assert state is not None
+    after = snapshot(state, log.at)
     assert (before.total_steps, after.total_steps) == (3, 5)
     assert after.percent == before.percent
     assert [s.step for s in after.steps] == ["a", "each", "each_0", "each_1", "each_2", "z"]

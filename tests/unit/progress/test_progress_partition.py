@@ -7,15 +7,16 @@ from hypothesis import strategies as st
 from processors.progress import partition as module
 from processors.progress import records
 from processors.progress.fold import fold
-from processors.progress.partition import SPACING, PartitionState
-from processors.progress.records import OFFSET, STATE, StateBuilder, record
+from processors.progress.partition import REFRESH, SPACING, PartitionState
+from processors.progress.records import OFFSET, STATE, Record, StateBuilder, record
 from processors.progress.snapshot import snapshot
-from streams.envelope import Headers, header
+from processors.progress.state import unpack
+from streams.envelope import header
 from streams.events import Event
 from streams.progress import ProgressSnapshot
 from tests.unit.progress.histories import EXECUTION, START, Log, histories
 
-Published = list[tuple[bytes, bytes, Headers]]
+Published = list[Record]
 
 
 def process(state: PartitionState, offset: int, event: Event) -> None:
@@ -26,13 +27,14 @@ def process(state: PartitionState, offset: int, event: Event) -> None:
 def publish(state: PartitionState, monotonic: float, to: Published) -> None:
     due = state.due(monotonic, 100)
     low = state.low_water()
-    to.extend(record(progress, state.stream_time, low) for progress in due)
-    state.published(due, monotonic)
+    made = [record(progress, state.stream_time, low) for progress in due]
+    to.extend(made)
+    state.published([one.progress for one in made], monotonic)
 
 
 def restored(published: Published) -> PartitionState:
     restoring = StateBuilder()
-    for key, value, headers in published:
+    for key, value, headers, _ in published:
         restoring.add(key, value, list(headers))
     assert restoring.damaged == []
     return restoring.state()
@@ -118,7 +120,7 @@ def test_ended_executions_of_a_whole_topic_do_not_fill_the_memory(
     for offset, event in enumerate(log.events):
         process(state, offset, event)
     publish(state, 1.0, out)
-    ((_, value, headers),) = out
+    ((_, value, headers, _),) = out
     restoring = StateBuilder()
     for number in range(200):
         restoring.add(b"%032x" % number, value, list(headers))
@@ -168,9 +170,9 @@ def test_killed_anywhere_and_restored_the_last_snapshot_is_the_same(
     assert whole is not None
     last = ProgressSnapshot.model_validate_json(out[-1][1])
     assert last == ProgressSnapshot.model_validate_json(snapshot(whole, START).model_dump_json())
-    percents = [ProgressSnapshot.model_validate_json(value).percent for _, value, _ in out]
+    percents = [ProgressSnapshot.model_validate_json(value).percent for _, value, _, _ in out]
     assert percents == sorted(percents)
-    assert {key for key, _, _ in out} == {EXECUTION.encode()}
+    assert {key for key, *_ in out} == {EXECUTION.encode()}
 
 
 def test_a_damaged_record_is_named_and_the_others_are_restored() -> None:
@@ -181,9 +183,67 @@ def test_a_damaged_record_is_named_and_the_others_are_restored() -> None:
     restoring = StateBuilder()
     restoring.add(b"other", b"{}", [(STATE, b"[]")])
     restoring.add(b"third", b"no json", [])
-    for key, value, headers in out:
+    for key, value, headers, _ in out:
         restoring.add(key, value, list(headers))
     assert [text.split(":")[0] for text in restoring.damaged] == ["other", "third"]
     assert set(restoring.state().live) == {EXECUTION}
     restoring.add(EXECUTION.encode(), None, [])
     assert restoring.state().live == {}
+
+
+def test_a_running_execution_is_shown_anew_while_nothing_is_heard_of_it() -> None:
+    state, out = PartitionState(), Published()
+    logs = [Log(f"{number:08x}-0000-8000-8000-000000000000") for number in range(5)]
+    for log in logs:
+        log.accept(["a"], sla_seconds=86_400.0)
+        process(state, state.position, log.events[-1])
+    for log in logs[1:]:  # The first one waits for an executor: nothing of it moves.
+        process(state, state.position, log.add("execution.started"))
+    publish(state, 100.0, out)
+    assert state.mark_stale(100.0 + REFRESH - 0.1, 100) == 0
+    assert state.mark_stale(100.0 + REFRESH, 2) == 2
+    publish(state, 100.0 + REFRESH, out)
+    assert state.mark_stale(100.0 + REFRESH, 100) == 2
+    publish(state, 100.0 + REFRESH, out)
+    assert [len(out), state.has_unpublished] == [9, False]
+    assert state.mark_stale(100.0 + REFRESH, 100) == 0
+    process(state, state.position, logs[0].add("execution.started"))
+    publish(state, 200.0, out)
+    assert state.mark_stale(300.0, 100) == 5
+    for log in logs:
+        process(state, state.position, log.add("execution.completed"))
+    publish(state, 300.0, out)
+    assert state.mark_stale(400.0, 100) == 0
+    assert len(state._fresh) == 0
+
+
+def test_after_a_restart_what_runs_is_shown_anew_and_no_percent_is_lower() -> None:
+    state, log, out = PartitionState(), Log(), Published()
+    log.accept(["a", "b"])
+    log.add("execution.started")
+    log.add("step.dispatched", step="a", attempt=1)
+    log.add("step.started", step="a", attempt=1)
+    log.add("step.progress", {"percent": 90.0}, step="a", attempt=1)
+    for event in log.events:
+        process(state, state.position, event)
+    publish(state, 100.0, out)
+    again = restored(out)
+    assert again.mark_stale(100.0, 10) == 1
+    error = {"class": "refused", "message": "connection refused", "transient": True}
+    failed = {"duration_seconds": 1.0, "error": error, "final": False}
+    process(again, again.position, log.add("step.failed", failed, step="a", attempt=1))
+    publish(again, 101.0, out)
+    percents = [ProgressSnapshot.model_validate_json(value).percent for _, value, *_ in out]
+    assert percents == [45.0, 45.0]
+
+
+def test_the_state_that_an_earlier_version_wrote_is_read() -> None:
+    raw = (
+        b'[2,["018f3c1e-0000-8000-8000-0000deadbeef","acme","a plan",1800000000.0,"fast",'
+        b'1800000030.0],[5,"running",2,1800000003.0,150,750,1800000001.0,null,false],'
+        b'[1,1.0,0.0,1800000002.0],[["a","noop","succeeded",1,100,null,0],'
+        b'["b","noop","running",1,50,"half",0]]]'
+    )
+    state = unpack(raw)
+    shot = snapshot(state, 1_800_000_004.0)
+    assert (shot.percent, shot.steps[1].percent, shot.eta_seconds) == (75.0, 50, 0.0)

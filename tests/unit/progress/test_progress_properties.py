@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.progress.fold import DONE, fold
-from processors.progress.snapshot import snapshot
+from processors.progress.snapshot import show, snapshot
 from processors.progress.state import Progress, pack, unpack
 from streams.events import Event
 from streams.lifecycle import STEP_ENDED, TERMINAL_EVENTS
@@ -12,11 +12,13 @@ from tests.unit.progress.histories import histories
 
 
 def replay(events: list[Event]) -> list[Progress]:
+    """The states after each event, each with the percent that its snapshot showed."""
     states: list[Progress] = []
     state: Progress | None = None
     for event in events:
         state = fold(state, event)
         assert state is not None
+        state = show(state, event.unix()).progress
         states.append(state)
     return states
 
@@ -63,6 +65,7 @@ def test_gaps_leave_percent_monotone_and_the_end_certain(
     for event in kept:
         state = fold(state, event)
         if state is not None:
+            state = show(state, event.unix()).progress
             percents.append(state.percent)
             assert state.points == sum(s.percent for s in state.steps.values() if not s.children)
             assert state.total == sum(1 for s in state.steps.values() if not s.children)

@@ -15,7 +15,7 @@ from authority.policy_file import parse
 from reading.models.executions import ExecutionDetail
 from reading.models.steps import StepSummary
 from tests.browser.believable import Believable, execution_id, summary
-from tests.browser.believable_steps import many, roll_out
+from tests.browser.believable_steps import HOSTS, many, roll_out
 from tests.browser.shown import POLICY
 from toolmeta import registry
 from web.views.actions import buttons
@@ -115,6 +115,9 @@ def test_the_matrix_has_the_worst_hosts_first_and_is_for_more_than_three() -> No
     found = matrix(roll_out(NOW, NOW), "/x")
     assert found is not None
     assert found.rows[0].host == "web-03"
+    # What is done to one host only stands in the list of steps.
+    assert found.columns == ["roll.drain", "roll.patch", "roll.check"]
+    assert {row.host for row in found.rows} == set(HOSTS)
     cell = found.rows[0].cells[found.columns.index("roll.check")]
     assert cell is not None and "HTTP 502" in cell.title
     assert cell.href == "/x?tab=steps&step=roll%5B2%5D.check"
