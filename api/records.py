@@ -44,6 +44,8 @@ class Record:
     #: Type without `runstream.` and version, as `execution.request`.
     kind: str
     subject: str
+    #: Its CloudEvents id, where the answer names it.
+    ident: str | None = None
 
 
 class Records:
@@ -102,7 +104,7 @@ class Records:
                 return
 
         head = headers(
-            ident=f"{record.subject}:{record.kind}:{secrets.token_hex(8)}",
+            ident=record.ident or f"{record.subject}:{record.kind}:{secrets.token_hex(8)}",
             kind=record.kind,
             source=SOURCE,
             time=iso(clock.now()),

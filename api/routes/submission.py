@@ -194,7 +194,7 @@ async def _sent(parts: Parts, asked: Prepared, wait: float) -> Event | None:
         mine = answers_request(event, asked.execution_id, asked.tenant, asked.idempotency_key)
         return event if mine else None
 
-    async with parts.answers.watch(asked.route) as watch:
+    async with parts.answers.watch(asked.route, asked.execution_id, asked.idempotency_key) as watch:
         await parts.records.send(record)
         return await watch.first(answer, wait)
 

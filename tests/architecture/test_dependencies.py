@@ -38,6 +38,7 @@ USED_WITHOUT_IMPORT = {
     "pytest-timeout": "a plug-in of pytest",
     "pytest-xdist": "a plug-in of pytest",
     "ruff": "a program of CI",
+    "schemathesis": "a program that tests start",
     "tzdata": "read by zoneinfo, where a system has no rules of time zones",
     "types-defusedxml": "read by mypy",
     "types-jsonschema": "read by mypy",

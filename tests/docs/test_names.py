@@ -22,6 +22,7 @@ from toolmeta import registry
 ALL = words()
 PACKAGES = (
     *("streams", "toolmeta", "drivers", "processors", "sinks", "runtime", "devstack", "console"),
+    *("authority", "reading", "api", "web"),
     *("ddl", "bench", "demo", "deploy", "tests"),
 )
 #: Names that belong to others, each with whose it is.
