@@ -34,8 +34,9 @@ from tests.browser.believable_system import (
 )
 from toolmeta.registry import load
 from web.pages import ROUTERS
+from web.sources import system as system_sources
 from web.sources.approvals import ByCommand, find_approvals
-from web.sources.dead_letters import ByRerun, find_letters
+from web.sources.dead_letters import ByRoute, find_letters
 from web.sources.executions import find_executions
 from web.sources.start import ByRouter, find_procedures
 from web.sources.system import find_starters, find_system, find_tools
@@ -87,8 +88,9 @@ def replace_sources(
         (find_procedures, procedures),
         (ByRouter, requests),
         (find_letters, letters),
-        (ByRerun, letters),
+        (ByRoute, letters),
         (find_starters, starters),
+        (system_sources.ByRoute, starters),
         (find_system, system),
         (find_tools, catalogue),
     ]

@@ -7,10 +7,9 @@ import base64
 import pytest
 
 from reading.models.dead_letters import Content, DeadLetterPage, DeadLetterSummary
-from tests.browser.believable import execution_id
 from tests.browser.believable_system import letter
 from web.views.dead_letters import LetterFilters, shown
-from web.views.redriving import Step, command_of, step_of, trial
+from web.views.redriving import command_of, trial
 
 
 def text(value: str, *, complete: bool = True) -> Content:
@@ -46,17 +45,6 @@ def test_bytes_that_are_no_text_are_a_hex_dump() -> None:
     first, second = found.text.split("\n")
     assert first.startswith("000000  00 01 02") and first.endswith("  ................")
     assert second.split() == ["000010", "10", "11", "12", "13", "...."]
-
-
-def test_the_step_of_a_letter_is_read_from_its_command_and_from_nothing_else() -> None:
-    ident = execution_id(4)
-    command = letter(1).model_copy(
-        update={"value": text(f'{{"execution_id":"{ident}","step":"a[3]"}}')}
-    )
-    assert step_of(command) == Step(ident, "a[3]")
-    for value in ("", "[]", '{"execution_id":"x","step":"a"}', f'{{"execution_id":"{ident}"}}'):
-        assert isinstance(step_of(command.model_copy(update={"value": text(value)})), str)
-    assert "runstream dlq redrive execution.requests.dlq 0 1200" in str(step_of(letter(0)))
 
 
 def test_a_trial_counts_what_runs_here_and_names_the_commands_for_the_rest() -> None:

@@ -20,7 +20,10 @@ from web.sources.executions import find_executions
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    with served(application(Believable(120))) as url, httpx.Client(base_url=url, timeout=60) as made:
+    with (
+        served(application(Believable(120))) as url,
+        httpx.Client(base_url=url, timeout=60) as made,
+    ):
         yield made
 
 

@@ -159,3 +159,16 @@ def test_tools_are_found_by_name_before_what_speaks_of_them(client: httpx.Client
     assert found is not None and found[1] == "df"
     only = client.get("/tools?text=disk&effect=read&domain=automation").text
     assert "Destroy</span>" not in only.split("<tbody>")[1]
+
+
+def test_schedules_and_triggers_are_paused_with_a_reason_and_a_refusal_is_said(
+    client: httpx.Client,
+) -> None:
+    for path in ("/schedules/backup", "/triggers/on-alert"):
+        done = client.post(path, data={"action": "pause", "reason": "night"})
+        assert (done.status_code, done.headers["location"]) == (303, path)
+    refused = client.post("/schedules/old-report", data={"action": "resume"})
+    assert refused.status_code == 403 and "no rule allows it &lt;img" in refused.text
+    assert client.post("/schedules/backup", data={"action": "drop"}).status_code == 422
+    paused = client.get("/schedules/patch-web").text
+    assert 'value="resume"' in paused and 'value="pause"' not in paused
