@@ -72,7 +72,7 @@ class TraceSettings(BaseModel):
     otlp_protocol: Literal["http/protobuf"] = Field(
         default="http/protobuf",
         validation_alias=AliasChoices(
-            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"
+            "OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
         ),
         description="the only one that is spoken here",
     )

@@ -51,7 +51,12 @@ class TraceReader(threading.Thread):
         wait = _FIRST_WAIT
         while not self._stop_event.is_set():
             consumer = Consumer(
-                clients.consumer(self._settings, self._settings.topic_prefix + TRACES_GROUP)
+                clients.consumer(
+                    self._settings,
+                    self._settings.topic_prefix + TRACES_GROUP,
+                    # As those of the sink: how soon another one goes on where this one was killed.
+                    **{"session.timeout.ms": 10_000},
+                )
             )
             try:
                 consumer.subscribe(
@@ -84,8 +89,8 @@ class TraceReader(threading.Thread):
         batch = [m for m in consumer.consume(_BATCH, _POLL_SECONDS) if not _failed(m)]
         if not batch:
             return False
-        router = f"{self._settings.topic_prefix}runstream-router"
-        found = [span for message in batch for span in spans(_record(message), router)]
+        prefix = self._settings.topic_prefix
+        found = [span for message in batch for span in spans(_record(message), prefix)]
         if found and not self._sent(consumer, found, before):
             return False  # The new owner of the partitions reads it again, or the next start.
         ends: dict[tuple[str, int], int] = {}

@@ -73,9 +73,11 @@ _ATTEMPT: Final = """
 SELECT max(attempt) AS attempt FROM execution.attempts WHERE execution_id = %s AND step = %s
 """
 _ENDED: Final = """
-SELECT completed_at IS NOT NULL AS ended, (stdout->>'bytes')::bigint AS stdout,
-    (stderr->>'bytes')::bigint AS stderr
-FROM execution.attempts WHERE execution_id = %s AND step = %s AND attempt = %s
+SELECT e.completed_at IS NOT NULL OR a.completed_at IS NOT NULL AS ended,
+    (a.stdout->>'bytes')::bigint AS stdout, (a.stderr->>'bytes')::bigint AS stderr
+FROM execution.executions AS e LEFT JOIN execution.attempts AS a
+    ON (a.execution_id, a.step, a.attempt) = (e.execution_id, %s, %s)
+WHERE e.execution_id = %s
 """
 
 Row = dict[str, Any]
@@ -185,7 +187,7 @@ class History:
 
         -1 where it ended and nothing says it.
         """
-        given = [execution_id, step, attempt]
+        given = [step, attempt, execution_id]
         rows = await self._ask(lambda connection: _all(connection, _ENDED, given))
         if not rows or not rows[0]["ended"]:
             return None

@@ -204,7 +204,7 @@ class Hub:
 
         `news` is what else the reader waits for.
         """
-        made = EventSubscription(self._waiting_bytes, news=news)
+        made = EventSubscription(self._waiting_bytes, news=news, least=LEAST_WAITING_BYTES)
         self._of_execution.setdefault(execution_id, set()).add(made)
         return made
 
@@ -212,9 +212,11 @@ class Hub:
         """The opposite; that it was left before is no error."""
         _leave(self._of_execution, execution_id, one)
 
-    def follow_tenant(self, tenant: str, wanted: Callable[[LiveEvent], bool]) -> EventSubscription:
-        """Every event of a tenant that is wanted, from the next one on."""
-        made = EventSubscription(self._waiting_bytes, wanted)
+    def follow_tenant(
+        self, tenant: str, wanted: Callable[[LiveEvent], bool] | None
+    ) -> EventSubscription:
+        """Every event of a tenant that is wanted, from the next one on; None: all of them."""
+        made = EventSubscription(self._waiting_bytes, wanted, least=LEAST_WAITING_BYTES)
         self._of_tenant.setdefault(tenant, set()).add(made)
         return made
 
@@ -226,7 +228,7 @@ class Hub:
         self, route: bytes, wanted: Callable[[LiveChunk], bool], news: asyncio.Event
     ) -> OutputSubscription:
         """The output with this route key that is wanted, from the next chunk on."""
-        made = OutputSubscription(self._waiting_bytes, wanted, news)
+        made = OutputSubscription(self._waiting_bytes, wanted, news, least=LEAST_WAITING_BYTES)
         self._of_route.setdefault(route, set()).add(made)
         return made
 

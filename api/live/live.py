@@ -52,8 +52,9 @@ class Live:
 
     def stop(self) -> None:
         """End every stream."""
-        self.stopping = True
-        self.hub.wake_all()
+        if not self.stopping:
+            self.stopping = True
+            self.hub.wake_all()
 
 
 def unreachable() -> Problem:

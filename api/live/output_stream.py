@@ -16,6 +16,7 @@ from api.live.rereading import Busy, TooFarBehind
 from api.live.watch import Over, Watch
 from runtime import clock
 from streams.ids import route_of
+from streams.lifecycle import TERMINAL_EVENTS
 from streams.topics import OUTPUT
 
 StreamName = Literal["stdout", "stderr"]
@@ -181,9 +182,11 @@ class OutputStream:
         yield frames.notice("end", attempt=self._place.attempt, message="the attempt has ended")
 
     def _look(self, events: Iterable[LiveEvent]) -> None:
-        """Whether the attempt has ended."""
+        """Whether the attempt has ended, or the whole execution: then no attempt comes any more."""
         place = self._place
         for event in events:
+            if event.type in TERMINAL_EVENTS and self._written is None:
+                self._written = -1
             if (event.step, event.attempt) == (place.step, place.attempt) and event.type in ENDS:
                 said = event.data().get(place.stream)
                 found = said.get("bytes") if isinstance(said, dict) else None

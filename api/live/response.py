@@ -56,8 +56,9 @@ class EventStream(Response):
             self._lease.end()
             if carrier is not None:
                 carrier.end_soon()
-        if not sending.cancelled():
-            self._look_at(sending.exception(), carrier)
+        error = None if sending.cancelled() else sending.exception()
+        if error is not None:
+            await _give_up(error, carrier)
 
     async def _send(self, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
@@ -78,15 +79,15 @@ class EventStream(Response):
             self._lease.ending = self._lease.ending or "stalled"
             raise
 
-    def _look_at(
-        self, error: BaseException | None, carrier: connection.StreamConnection | None
-    ) -> None:
-        if error is None:
-            return
-        if carrier is not None:
-            carrier.abort()
-        if not isinstance(error, TimeoutError):
-            raise error
+
+async def _give_up(error: BaseException, carrier: connection.StreamConnection | None) -> None:
+    """Nothing can be sent any more."""
+    if carrier is not None:
+        carrier.abort()
+        # The connection is lost in the next turn of the loop, and the server asks whether it is.
+        await asyncio.sleep(0)
+    if not isinstance(error, TimeoutError):
+        raise error
 
 
 async def _left(receive: Receive) -> None:

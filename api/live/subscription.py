@@ -27,12 +27,15 @@ class Subscription(Generic[R]):
         limit: Callable[[], int],
         wanted: Callable[[R], bool] | None = None,
         news: asyncio.Event | None = None,
+        *,
+        least: int = 0,
     ) -> None:
-        """`limit` is how many bytes may wait; `wanted` None stands for every record.
+        """`limit` is how many bytes may wait, never less than `least`; `wanted` None: everything.
 
         `news` is set when something comes; a reader of two subscriptions gives both the same.
         """
         self._limit = limit
+        self._least = least
         self._wanted = wanted
         self._records: deque[R] = deque()
         self._bytes = 0
@@ -48,16 +51,19 @@ class Subscription(Generic[R]):
 
     def add(self, record: R) -> None:
         """Keep a record for the reader, and wake it."""
-        if self.overflowed or (self._wanted is not None and not self._wanted(record)):
+        wanted = self._wanted
+        if self.overflowed or (wanted is not None and not wanted(record)):
             return
+        records = self._records
+        records.append(record)
         self._bytes += len(record.value) + _OVERHEAD
-        if self._records and self._bytes > self._limit():
+        # Called for each record and reader: the limit is asked for only where it may be reached.
+        if self._bytes > self._least and len(records) > 1 and self._bytes > self._limit():
             self.overflowed = True
-            self._records.clear()
+            records.clear()
             self.progress = None
-        else:
-            self._records.append(record)
-        self._news.set()
+        if not self._news.is_set():
+            self._news.set()
 
     def show(self, progress: bytes) -> None:
         """Keep the latest snapshot for the reader, and wake it."""

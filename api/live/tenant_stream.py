@@ -120,7 +120,9 @@ class TenantStream:
         return all(self._hub.covers(*place) for place in enumerate(self._cursor.positions))
 
     def _subscribe(self) -> None:
-        self._subscription = self._hub.follow_tenant(self._tenant, self._wanted.wants)
+        self._subscription = self._hub.follow_tenant(
+            self._tenant, self._wanted.wants if self._wanted.narrows else None
+        )
         self._is_ahead = self._leads()
 
     def _leads(self) -> bool:

@@ -42,6 +42,11 @@ class Filter:
         )
 
     @property
+    def narrows(self) -> bool:
+        """Whether the event alone may be unwanted."""
+        return bool(self.types or self.beginnings or self.statuses)
+
+    @property
     def needs_origin(self) -> bool:
         """Whether the event alone does not decide."""
         return bool(self.procedures)

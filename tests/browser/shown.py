@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from queue import SimpleQueue
 from typing import Final
 
 import uvicorn
@@ -103,9 +105,12 @@ def _itself(source: object) -> object:
 
 
 def _add_api(app: FastAPI) -> None:
+    #: Events that a test sends to whoever follows the tenant.
+    app.state.happened = SimpleQueue()
+
     @app.get("/v1/live")
     async def tenant() -> Response:
-        return _stream([])
+        return _stream([], app.state.happened)
 
     @app.get("/v1/executions/{ident}/live")
     async def execution(ident: str) -> Response:
@@ -129,14 +134,15 @@ def _add_api(app: FastAPI) -> None:
         return _stream([f"id: {attempt}-0\ndata: {json.dumps(chunk)}\n\n"])
 
 
-def _stream(frames: list[str]) -> Response:
+def _stream(frames: list[str], happened: SimpleQueue[dict[str, str]] | None = None) -> Response:
     async def send() -> AsyncIterator[str]:
-        import asyncio
-
         yield "retry: 2000\n\n"
         for frame in frames:
             yield frame
-        await asyncio.sleep(600)
+        while True:
+            await asyncio.sleep(0.05)
+            while happened is not None and not happened.empty():
+                yield f"id: 1.1\ndata: {json.dumps(happened.get())}\n\n"
 
     return StreamingResponse(send(), media_type="text/event-stream")
 

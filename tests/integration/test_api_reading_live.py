@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from streams.topics import PROCEDURES, SCHEDULE_COMMANDS, TRIGGER_COMMANDS
-from tests.brokers import kafka_options
+from tests.brokers import kafka_options, remember
 from tests.harness import Harness
 from tests.integration.api_lab import Api, api
 
@@ -22,7 +22,7 @@ PATIENCE = 90.0
 
 @pytest.fixture
 def ann(harness: Harness) -> Iterator[Api]:
-    servers = str(harness.stack.client_options["bootstrap.servers"])
+    servers = remember(harness.stack.client_options)
     with api(
         harness.stack.database_url,
         bootstrap_servers=servers,

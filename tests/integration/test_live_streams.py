@@ -197,6 +197,13 @@ def test_output_follows_like_tail(lab: LiveLab, monkeypatch: pytest.MonkeyPatch)
         log.add("step.succeeded", ended, step="a", attempt=1, seconds=0)
         lab.emit(*log.events[sent:])
         lab.flush()
+        # A step that never begins has no output, and its stream ends with the execution.
+        with following(api, f"/v1/executions/{ident}/steps/never/output/live") as never:
+            eventually(lambda: never.first_byte is not None, "it is waited for")
+            log.add("execution.completed", seconds=0)
+            lab.emit(log.events[-1])
+            lab.flush()
+    assert [one.kind for one in never.said] == ["end"]
     assert "".join(data["text"] for data in whole.messages()) == "".join(texts)
     assert [data["index"] for data in whole.messages()] == list(range(60))
     assert all(data["attempt"] == 1 for data in whole.messages())
