@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: Steps, and attempts, on one page; these carry what a failed one brought.
 MAX_STEPS: Final = 10_000
 MAX_ATTEMPTS: Final = 500
+#: Characters of what the attempts of one answer brought.
+_MAX_BYTES: Final = 4 * 2**20
 #: Attempts of one step that are shown with it, the latest.
 _MAX_OF_STEP: Final = 200
 
@@ -58,17 +60,28 @@ _ATTEMPT: Final = """
     a.expires_at, a.started_at, a.completed_at, a.duration_seconds, a.error_class,
     a.error_message, a.transient, a.final, a.output, a.stdout, a.stderr, a.evidence
 """
+#: What failed attempts brought may be large; the first is always there, so that each page goes on.
 _ATTEMPTS: Final = """
-SELECT {columns}, coalesce(s.step_index, 2147483647) AS place
-FROM execution.attempts AS a LEFT JOIN execution.execution_steps AS s USING (execution_id, step)
-WHERE a.execution_id = %(id)s::uuid AND {visible} AND {conditions}
-ORDER BY 21, length(a.step), a.step, a.attempt LIMIT %(rows)s
+SELECT * FROM (
+    SELECT page.*, count(*) OVER () AS found,
+           sum(bytes) OVER (ORDER BY place, length(step), step, attempt) - bytes AS before
+    FROM (SELECT {columns}, coalesce(s.step_index, 2147483647) AS place,
+                 coalesce(octet_length(a.output::text), 0) AS bytes
+          FROM execution.attempts AS a
+               LEFT JOIN execution.execution_steps AS s USING (execution_id, step)
+          WHERE a.execution_id = %(id)s::uuid AND {visible} AND {conditions}
+          ORDER BY 21, length(a.step), a.step, a.attempt LIMIT %(rows)s) AS page
+) AS sized WHERE before < %(bytes)s ORDER BY place, length(step), step, attempt
 """
 _ATTEMPT_PLACE: Final = "(coalesce(s.step_index, 2147483647), length(a.step), a.step, a.attempt)"
 _OF_STEP: Final = """
-SELECT {columns} FROM execution.attempts AS a
-WHERE execution_id = %(id)s::uuid AND step = %(step)s AND {visible}
-ORDER BY attempt DESC LIMIT %(rows)s
+SELECT * FROM (
+    SELECT latest.*, sum(bytes) OVER (ORDER BY attempt DESC) - bytes AS before
+    FROM (SELECT {columns}, coalesce(octet_length(a.output::text), 0) AS bytes
+          FROM execution.attempts AS a
+          WHERE execution_id = %(id)s::uuid AND step = %(step)s AND {visible}
+          ORDER BY attempt DESC LIMIT %(rows)s) AS latest
+) AS sized WHERE before < %(bytes)s ORDER BY attempt DESC
 """
 _STREAMS: Final = """
 SELECT attempt, stream, sum(octet_length(text))::bigint AS bytes, min(at) AS first_at,
@@ -125,6 +138,7 @@ def one(connection: Connection[Row], reader: Reader, ident: str, step: str) -> S
     """The step; None where there is none that the reader may see."""
     visible = reader.sees_one()
     given = {**visible.values, "id": ident, "step": step, "rows": _MAX_OF_STEP}
+    given["bytes"] = _MAX_BYTES
     row = connection.execute(_ONE.format(columns=_COLUMNS, visible=visible.sql), given).fetchone()
     if row is None:
         return None
@@ -154,6 +168,7 @@ def attempts(
     limit = min(limit, MAX_ATTEMPTS)
     visible = reader.sees_one()
     given: dict[str, Any] = {**visible.values, "id": ident, "rows": limit + 1}
+    given["bytes"] = _MAX_BYTES
     condition = "true"
     if after is not None:
         place, length, step, number = cursors.decode("attempts", after, int, int, str, int)
@@ -162,7 +177,7 @@ def attempts(
     query = _ATTEMPTS.format(columns=_ATTEMPT, visible=visible.sql, conditions=condition)
     found = connection.execute(query, given).fetchall()
     shown, following = found[:limit], None
-    if len(found) > limit:
+    if shown and found[0]["found"] > len(shown):
         last = shown[-1]
         following = cursors.encode(
             "attempts", last["place"], len(last["step"]), last["step"], last["attempt"]

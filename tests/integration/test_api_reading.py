@@ -77,7 +77,7 @@ HOSTILE = ("'; DROP TABLE x --", "%s %(id)s {0}", "\x00", "\ud800", "a" * 301, "
 
 @pytest.fixture(scope="module")
 def ann(postgres: str) -> Iterator[Api]:
-    """On a database that no test of this file changes."""
+    """On one database for all tests; what one of them adds is none of the others' business."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -284,3 +284,25 @@ def test_tools_have_plans_that_can_be_sent(ann: Api) -> None:
     tool = ann.get("/tools/DIG")
     assert tool["example_plan"]["steps"][0]["tool"] == "dig"
     assert ann.response("/tools/no-such").status_code == 404
+
+
+def test_large_results_of_attempts_come_on_more_pages(ann: Api) -> None:
+    ident = f"{TOP}02"
+    dsn = str(ann.application.state.parts.settings.database_url.get_secret_value())
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "INSERT INTO execution.attempts (execution_id, step, attempt, tenant, status, output,"
+            " last_seq) SELECT %s, 'b', n, 'default', 'failed',"
+            " jsonb_build_object('text', repeat('x', 1500000)), 1 FROM generate_series(1, 9) AS n",
+            [ident],
+        )
+    seen: list[tuple[str, int]] = []
+    after, pages = None, 0
+    while after is not None or not pages:
+        page = ann.get(f"/executions/{ident}/attempts", **({"after": after} if after else {}))
+        seen += [(one["step"], one["attempt"]) for one in page["attempts"]]
+        after, pages = page["next"], pages + 1
+    assert seen == [("a", 1), ("a", 2), *(("b", n) for n in range(1, 10))]
+    assert pages > 2
+    latest = ann.get(f"/executions/{ident}/steps/b")["attempts"]
+    assert [one["attempt"] for one in latest] == [7, 8, 9]
