@@ -147,6 +147,8 @@ class Api:
         self._thread = threading.Thread(target=run, name="api", daemon=True)
         self._thread.start()
         eventually(lambda: bool(self._server and self._server.started), "the API has started")
+        # Topics that were just made may have no leader yet.
+        eventually(lambda: bool(self.live and self.live.hub.ready.is_set()), "the topics are read")
 
     def _recheck(self, found: Caller) -> Caller | None:
         return None if found.actor in self.revoked else found
