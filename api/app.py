@@ -17,6 +17,8 @@ from api.routes import (
     dead_letters,
     executions,
     live,
+    redriving,
+    starter_control,
     starters,
     statistics,
     steps,
@@ -28,6 +30,7 @@ from api.routes import (
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     submission.router,
     control.router,
+    redriving.router,
     executions.router,
     live.router,
     steps.router,
@@ -36,6 +39,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     dead_letters.router,
     catalogue.router,
     starters.router,
+    starter_control.router,
     system.router,
 )
 

@@ -60,6 +60,8 @@ def _complete(operation: dict[str, Any], *, public: bool) -> None:
         known = responses.get(str(status))
         if known is None or MEDIA_TYPE not in known.get("content", {}):
             responses[str(status)] = told
+    if "requestBody" in operation:
+        responses |= {str(status): told for status, told in described(400, 413).items()}
     operation["responses"] = dict(sorted(responses.items()))
     if not public:
         operation["security"] = [{"token": []}]

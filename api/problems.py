@@ -25,6 +25,8 @@ _KINDS: Final = {
 }
 #: Faults of one request that are named.
 MAX_ERRORS: Final = 50
+#: Characters of what a caller has sent that an answer repeats.
+_SHOWN: Final = 300
 
 
 class FieldError(BaseModel):
@@ -117,6 +119,11 @@ def response(problem: Problem, request: Request) -> JSONResponse:
     )
 
 
+def _shown(text: str) -> str:
+    """A text that may be the caller's, short, and without what UTF-8 cannot hold."""
+    return text[:_SHOWN].encode("utf-8", "replace").decode()
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of the application as a problem."""
 
@@ -133,7 +140,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         errors = [
-            FieldError(field=".".join(str(part) for part in one["loc"]), message=str(one["msg"]))
+            FieldError(
+                field=_shown(".".join(str(part) for part in one["loc"])),
+                message=_shown(str(one["msg"])),
+            )
             for one in error.errors()[:MAX_ERRORS]
         ]
         first = "; ".join(f"{one.field}: {one.message}" for one in errors[:3])

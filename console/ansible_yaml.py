@@ -7,12 +7,12 @@ from typing import Final
 
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from console import coreyaml
 from console.ansible_groups import ALL, UNGROUPED, Group, Groups
 from console.ansible_ini import priority
 from console.ansible_variables import PRIORITY, Variables
 from console.host_ranges import split_name
 from console.inventory_model import BadFile, Found, LeftOut
+from runtime import coreyaml
 
 #: Aliases may repeat a node as often as they like; this many are looked at.
 _MAX_NODES: Final = 200_000

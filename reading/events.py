@@ -25,7 +25,7 @@ _MAX_DATA: Final = 4 * 2**20
 _EVENTS: Final = """
 SELECT * FROM (
     SELECT event_id, execution_id::text, seq, event_type AS type, at, tenant, step, attempt, data,
-           sum(pg_column_size(data)) OVER (ORDER BY seq) - pg_column_size(data) AS before
+           sum(octet_length(data::text)) OVER (ORDER BY seq) - octet_length(data::text) AS before
     FROM execution.execution_events AS v
     WHERE execution_id = %(id)s::uuid AND seq > %(after)s AND {visible}
     ORDER BY seq LIMIT %(rows)s
@@ -41,7 +41,7 @@ def page(
     connection: Connection[Row], reader: Reader, ident: str, *, after: int, limit: int
 ) -> EventPage:
     """Events with numbers beyond `after`, in order."""
-    visible = reader.sees_row_of("v")
+    visible = reader.sees_one()
     given = {
         **visible.values,
         "id": ident,

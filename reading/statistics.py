@@ -23,7 +23,8 @@ MAX_DAYS: Final = 400
 
 _DURATION: Final = "extract(epoch FROM completed_at - created_at)::double precision"
 _SERIES: Final = """
-SELECT floor(extract(epoch FROM completed_at - %(since)s) / %(span)s)::int AS place,
+SELECT least(floor(extract(epoch FROM completed_at - %(since)s) / %(span)s)::int,
+             %(points)s - 1) AS place,
        count(*) AS ended,
        count(*) FILTER (WHERE status = 'completed') AS completed,
        count(*) FILTER (WHERE status IN ('failed', 'partial', 'timeout')) AS failed,
@@ -100,7 +101,8 @@ def _series(
     span = (until - since) / points
     query = _SERIES.format(late=LATE, duration=_DURATION, condition=condition.sql)
     given = {
-        **condition.values, "since": since, "until": until, "span": span.total_seconds()
+        **condition.values, "since": since, "until": until, "span": span.total_seconds(),
+        "points": points,
     }  # fmt: skip
     found = {row["place"]: row for row in connection.execute(query, given).fetchall()}
     return [_point(since + span * place, span, found.get(place)) for place in range(points)]

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import Final
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -83,14 +83,14 @@ class OtlpExporter:
         )
 
     def _resource(self, app: str) -> Resource:
-        own: dict[str, str] = {"service.version": version("runstream")}
-        if app != _SHARED:
-            own["service.instance.id"] = self._instance
+        own = {"service.version": version("runstream"), SERVICE_INSTANCE_ID: self._instance}
         # OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME are read by the library.
-        found = Resource.create(own)
-        if str(found.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
-            found = found.merge(Resource({SERVICE_NAME: f"runstream-{app}"}))
-        return found
+        found = dict(Resource.create(own).attributes)
+        if str(found.get(SERVICE_NAME, "")).startswith("unknown_service"):
+            found[SERVICE_NAME] = f"runstream-{app}"
+        if app == _SHARED:
+            del found[SERVICE_INSTANCE_ID]
+        return Resource(found)
 
 
 def _text(text: str) -> str:

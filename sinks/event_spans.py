@@ -71,10 +71,10 @@ def traced(headers: Given) -> TraceContext | None:
     return context if context is not None and context.sampled else None
 
 
-def spans(record: Record, group: str) -> list[Span]:
+def spans(record: Record, prefix: str) -> list[Span]:
     """The spans that an event completes; none for what is no event, or is not traced.
 
-    `group` is the name of the router's consumer group.
+    `prefix` is that of all topics and groups.
     """
     if not any(key == "ce_type" and value in _WANTED for key, value in record.headers):
         return []
@@ -87,7 +87,7 @@ def spans(record: Record, group: str) -> list[Span]:
         return []  # The sink parks it as a dead letter.
     if context.span_id != execution_span(event.execution_id):
         return []  # Not written by a router.
-    at = _At(event, context, header(record.headers, NOTE), record.timestamp_ms, group)
+    at = _At(event, context, header(record.headers, NOTE), record.timestamp_ms, prefix)
     return at.spans()
 
 
@@ -100,7 +100,7 @@ class _At:
     context: TraceContext
     note: str | None
     written_ms: int
-    group: str
+    prefix: str
 
     def spans(self) -> list[Span]:
         data = self.event.data
@@ -119,18 +119,23 @@ class _At:
             return []
         read = kafka(
             "process", source.topic, partition=source.partition, offset=source.offset,
-            group=self.group,
+            group=f"{self.prefix}runstream-router",
         )  # fmt: skip
-        start = nanoseconds(min(source.timestamp_ms / 1_000 or self.event.unix(), self._written))
+        decided = self.event.unix()
+        waited = round(max(0.0, decided - source.timestamp_ms / 1_000), 3)
+        if source.timestamp_ms:
+            more = {**more, "runstream.request.waited_seconds": waited}
         name = f"process {source.topic}"
+        start = nanoseconds(decided)
         return [self._span(name, "admission", "consumer", start, {**read, **more})]
 
     def _sent(self, data: Dispatched) -> list[Span]:
         step, attempt = self.event.step or "", self.event.attempt or 0
         own = attempt_span(self.event.execution_id, step, attempt)
         more: dict[str, Value] = {"runstream.tool": data.tool}
-        start, name = nanoseconds(self.event.unix()), f"send {data.topic}"
-        sent = {**kafka("send", data.topic), **more}
+        topic = f"{self.prefix}{data.topic}"
+        start, name = nanoseconds(self.event.unix()), f"send {topic}"
+        sent = {**kafka("send", topic), **more}
         return [self._span(name, "", "producer", start, sent, own=own)]
 
     def _execution(self, data: Ended | Rejected) -> list[Span]:
@@ -166,6 +171,8 @@ class _At:
         if isinstance(data, StepLost):
             fault = Fault("lost", "The lease ended without a report.")
         elif isinstance(data, StepFailed) and data.report is None:
+            if data.error["class"] == "lost":
+                return []  # It follows from step.lost.
             fault = Fault(data.error["class"], data.error["message"])
         elif isinstance(data, StepCancelled) and data.report is None:
             fault = None if data.confirmed else Fault("unconfirmed", data.reason)

@@ -152,6 +152,8 @@ class Source:
             positions = self._consumer.position(list(self._assigned.values()))
         except KafkaException:
             return {}
+        for one in positions:
+            one.offset = max(one.offset, self._ends.get((one.topic, one.partition), one.offset))
         return behind(positions, self._consumer)
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from authority.key_folder import KeyFolder
 from authority.keys import KeyUse, PrivateKey
 from devstack.ports import free_port
 from devstack.stack import LocalStack
+from tests.brokers import kafka_options
 
 AUDIENCE = "runstream"
 _START_SECONDS = 60.0
@@ -58,7 +59,6 @@ class ApiServer:
         *,
         bootstrap_servers: str,
         database_url: str,
-        client_options: dict[str, object] | None = None,
         environment: dict[str, str] | None = None,
     ) -> None:
         """Nothing runs yet; its log is in the folder."""
@@ -67,16 +67,11 @@ class ApiServer:
         port, health = free_port(set()), free_port(set())
         self.url = f"http://127.0.0.1:{port}"
         self.health_url = f"http://127.0.0.1:{health}"
-        options = {
-            name: value
-            for name, value in (client_options or {}).items()
-            if name != "bootstrap.servers"
-        }
         self._folder = folder
         self._environment = {
             **os.environ,
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
-            "RUNSTREAM_KAFKA_OPTIONS": json.dumps(options),
+            "RUNSTREAM_KAFKA_OPTIONS": json.dumps(kafka_options(bootstrap_servers)),
             "DATABASE_URL": database_url,
             "RUNSTREAM_SIGNING_KEY": str(keys.private("api")),
             "RUNSTREAM_TRUSTED_KEYS": str(keys.trusted),
@@ -95,7 +90,6 @@ class ApiServer:
             stack.keys,
             bootstrap_servers=stack.bootstrap_servers,
             database_url=stack.database_url,
-            client_options=dict(stack.client_options),
             environment={"RUNSTREAM_TEST_TOOLS": "true"},
         )
 

@@ -249,7 +249,8 @@ class Harness:
         assert not twice, twice
         for execution_id in wanted:
             for event in self.log.events[execution_id]:
-                if event["type"] == "step.succeeded":
+                # A step of items, or a block, has no attempt of its own.
+                if event["type"] == "step.succeeded" and "attempt" in event:
                     attempt = (execution_id, event["step"], str(event["attempt"]))
                     assert effects[attempt] == 1, attempt
         return sum(effects.values())

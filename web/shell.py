@@ -46,7 +46,6 @@ NAVIGATION: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
         (
             Place("/overview", "Overview", "chart"),
             Place("/dead-letters", "Dead letters", "inbox"),
-            Place("/assets", "Assets", "server"),
             Place("/locks", "Locks", "lock"),
             Place("/executors", "Executors", "cpu"),
         ),

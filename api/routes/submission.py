@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.caller import CurrentCaller
+from api.caller import Caller, CurrentCaller
 from api.commands import DEFAULT_WAIT, MAX_WAIT
 from api.parts import CurrentParts, Parts
 from api.prepared import Prepared, idempotency_key, prepare
@@ -21,6 +21,7 @@ from streams.explained import Explained
 from streams.payloads import Duplicate, Rejected
 from streams.problems import RejectedReason
 from streams.topics import REQUESTS
+from streams.trace_context import TRACEPARENT, trace_parent
 
 router: Final = APIRouter(tags=["executions"])
 
@@ -106,24 +107,39 @@ async def submit(
     policy does not allow it, 409 where the idempotency key was used for another plan, 429 where the
     tenant has no quota left.
     """
+    body, trace = await _json(request), _trace(request)
+    found = await submitted(body, parts, caller, idempotency_key(key), wait, trace)
+    response.status_code = {"accepted": 201, "duplicate": 200, "sent": 202}[found.answer]
+    response.headers["Location"] = f"/v1/executions/{found.execution_id}"
+    return found
+
+
+async def submitted(
+    body: bytes,
+    parts: Parts,
+    caller: Caller,
+    key: str | None,
+    wait: float,
+    traceparent: bytes | None = None,
+) -> Submitted:
+    """Run the request in a body, and wait for the router; raises Problem where it is refused."""
     asked = prepare(
-        await _json(request),
+        body,
         caller,
-        idempotency_key(key),
+        key,
         explain=False,
         unix_ms=int(clock.now() * 1_000),
         random_bits=secrets.randbits(86),
     )
-    event = await _sent(parts, asked, wait)
+    event = await _sent(parts, asked, wait, traceparent)
     if event is not None and isinstance(event.data, Rejected):
         raise _refused(event, event.data)
     answer: Literal["accepted", "duplicate", "sent"] = "accepted"
     ident = asked.execution_id
     if event is None:
-        answer, response.status_code = "sent", 202
+        answer = "sent"
     elif isinstance(event.data, Duplicate):
-        answer, ident, response.status_code = "duplicate", event.execution_id, 200
-    response.headers["Location"] = f"/v1/executions/{ident}"
+        answer, ident = "duplicate", event.execution_id
     return Submitted(
         execution_id=ident,
         answer=answer,
@@ -145,15 +161,20 @@ async def explain(
     wait: Annotated[float, Query(gt=0, le=MAX_WAIT, description="seconds")] = 10.0,
 ) -> Explained:
     """The router's own answer: rights, approvals and calls, or every problem."""
+    return await explained(await _json(request), parts, caller, wait)
+
+
+async def explained(body: bytes, parts: Parts, caller: Caller, wait: float) -> Explained:
+    """What would become of the request in a body; raises Problem."""
     asked = prepare(
-        await _json(request),
+        body,
         caller,
         None,
         explain=True,
         unix_ms=int(clock.now() * 1_000),
         random_bits=secrets.randbits(86),
     )
-    event = await _sent(parts, asked, wait)
+    event = await _sent(parts, asked, wait, None)
     if event is not None and isinstance(event.data, Rejected):
         raise _refused(event, event.data)
     if event is None or not isinstance(event.data, Explained):
@@ -169,9 +190,23 @@ async def _json(request: Request) -> bytes:
     return await request.body()
 
 
-async def _sent(parts: Parts, asked: Prepared, wait: float) -> Event | None:
+def _trace(request: Request) -> bytes | None:
+    """The trace that the caller has begun, if its header is one."""
+    return trace_parent([(TRACEPARENT, request.headers.get(TRACEPARENT, "").encode())])
+
+
+async def _sent(
+    parts: Parts, asked: Prepared, wait: float, traceparent: bytes | None
+) -> Event | None:
     """The event that is the answer, if one comes within so many seconds."""
-    record = Record(REQUESTS, asked.route, asked.value, "execution.request", asked.execution_id)
+    record = Record(
+        REQUESTS,
+        asked.route,
+        asked.value,
+        "execution.request",
+        asked.execution_id,
+        traceparent=traceparent,
+    )
     if wait <= 0:
         await parts.records.send(record)
         return None
@@ -180,7 +215,7 @@ async def _sent(parts: Parts, asked: Prepared, wait: float) -> Event | None:
         mine = answers_request(event, asked.execution_id, asked.tenant, asked.idempotency_key)
         return event if mine else None
 
-    async with parts.answers.watch(asked.route) as watch:
+    async with parts.answers.watch(asked.route, asked.execution_id, asked.idempotency_key) as watch:
         await parts.records.send(record)
         return await watch.first(answer, wait)
 

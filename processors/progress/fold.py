@@ -8,9 +8,10 @@ runs when its snapshot is made (`snapshot.py`), and is 100 exactly when it has e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from sys import intern
-from typing import Final, NamedTuple
+from typing import Final
 
 from processors.progress.graph import graph_of
 from processors.progress.state import HELD_BACK, Durations, Facts, Progress, StepProgress
@@ -55,14 +56,8 @@ _KEEPS_PERCENT: Final = frozenset({"lost", "needs_attention", "cancelling"})
 _NOT_BEGUN: Final = STEP_ENDED | {"pending"}
 
 
-class _Steps(NamedTuple):
-    """The part of the state that the events of steps change."""
-
-    steps: dict[str, StepProgress]
-    total: int
-    points: int
-    durations: Durations
-    waited: dict[str, float] | None
+#: Of the state: steps, total, points, durations, and what was waited.
+_Steps = tuple[dict[str, StepProgress], int, int, Durations, dict[str, float] | None]
 
 
 def fold(progress: Progress | None, event: Event) -> Progress | None:
@@ -78,11 +73,11 @@ def fold(progress: Progress | None, event: Event) -> Progress | None:
         progress = _begin(event, at)
     elif event.seq <= progress.seq or progress.ended_at is not None:
         return progress
-    changed = _Steps(
-        progress.steps, progress.total, progress.points, progress.durations, progress.waited
-    )
     if event.step is not None and event.type not in ASIDES:
-        changed = _step(changed, event, event.step, at, progress.facts.accepted_at)
+        steps, total, points, durations, waited = _step(progress, event, event.step, at)
+    else:
+        steps, total, points = progress.steps, progress.total, progress.points
+        durations, waited = progress.durations, progress.waited
     started_at, ended_at, percent = progress.started_at, None, progress.percent
     if event.type in TERMINAL_EVENTS:
         percent, ended_at = DONE, at
@@ -90,7 +85,7 @@ def fold(progress: Progress | None, event: Event) -> Progress | None:
         started_at = at
     status = execution_status(progress.status, event) or progress.status
     paused_at, paused_seconds = progress.paused_at, progress.paused_seconds
-    wait, waited = progress.wait, changed.waited
+    wait = progress.wait
     if status in HELD or wait is not None:
         wait = execution_wait(wait, event, status)
         waited = _with_wait(waited, progress.wait, wait, at)
@@ -103,10 +98,10 @@ def fold(progress: Progress | None, event: Event) -> Progress | None:
         facts=progress.facts,
         seq=event.seq,
         status=status,
-        steps=changed.steps,
-        total=changed.total,
-        updated_at=max(at, progress.updated_at),
-        points=changed.points,
+        steps=steps,
+        total=total,
+        updated_at=at if at > progress.updated_at else progress.updated_at,
+        points=points,
         percent=percent,
         started_at=started_at,
         ended_at=ended_at,
@@ -116,7 +111,7 @@ def fold(progress: Progress | None, event: Event) -> Progress | None:
         paused_seconds=paused_seconds,
         wait=wait,
         waited=waited,
-        durations=changed.durations,
+        durations=durations,
     )
 
 
@@ -158,14 +153,15 @@ def _begin(event: Event, at: float) -> Progress:
     )
 
 
-def _step(before: _Steps, event: Event, name: str, at: float, accepted_at: float) -> _Steps:
+def _step(before: Progress, event: Event, name: str, at: float) -> _Steps:
+    """The part of the state that the events of steps change, after one of them."""
     ident, data = intern(name), event.data
     old = before.steps.get(ident)
     unseen = old is None
     if old is None:  # A gap: the first event of the step is missing.
         old = StepProgress("")
-    new = _after(old, event, at, accepted_at)
-    added: list[str] = []
+    new = _after(old, event, at, before.facts.accepted_at)
+    added: Sequence[str] = ()
     if isinstance(data, Expanded):
         # The children take the parent's place in the total, and its place in the order.
         tools = data.tools or [new.tool] * len(data.steps)
@@ -183,12 +179,15 @@ def _step(before: _Steps, event: Event, name: str, at: float, accepted_at: float
     durations = before.durations
     if isinstance(data, StepSucceeded | StepFailed) and ends_step(event) and not new.children:
         durations = durations.add(data.duration_seconds, at)
-    return _Steps(
+    waited = before.waited
+    if old.wait is not None:
+        waited = _with_wait(waited, old.wait, new.wait, at)
+    return (
         steps,
         before.total + len(added) + counted_after - counted_before,
         before.points + new.percent * counted_after - old.percent * counted_before,
         durations,
-        _with_wait(before.waited, old.wait, new.wait, at),
+        waited,
     )
 
 
@@ -241,7 +240,7 @@ def _after(old: StepProgress, event: Event, at: float, accepted_at: float) -> St
     elif status not in _KEEPS_PERCENT:
         percent, acting = 0, -1.0
         if isinstance(data, Dispatched):
-            target = data.target if data.target is None else intern(data.target)
+            target = None if data.target is None else intern(data.target[:MESSAGE_LENGTH])
             timeout = data.timeout_seconds
             expires = round(unix(data.expires_at) - accepted_at, 3)
     wait, waited, held = old.wait, old.waited, old.held

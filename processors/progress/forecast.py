@@ -37,12 +37,13 @@ from streams.lifecycle import STEP_ENDED
 
 #: Ended steps that it takes to believe that this run is faster or slower than others.
 _PACE_BELIEF: Final = 3.0
+#: What one step counts for that at most, as the logarithm of a factor.
+_MOST_PACE: Final = 1.0
 #: How different steps are of which only the others of this run are known.
 _UNKNOWN_VARIANCE: Final = 1.0
 #: Attempts that have waited so long for an executor say that no more of them run at once.
 _QUEUED_SECONDS: Final = 1.0
 _DONE_PERCENT: Final = 99
-_NOTHING: Final = Moments()
 
 
 class StepForecast(NamedTuple):
@@ -61,6 +62,24 @@ class Forecast(NamedTuple):
     steps: dict[str, StepForecast]
 
 
+class _Sum:
+    """Logarithms of durations, added up."""
+
+    __slots__ = ("seen", "squares", "total")
+
+    def __init__(self) -> None:
+        self.seen, self.total, self.squares = 0, 0.0, 0.0
+
+    def add(self, value: float) -> None:
+        self.seen += 1
+        self.total += value
+        self.squares += value * value
+
+    def moments(self) -> Moments:
+        mean = self.total / self.seen
+        return Moments(self.seen, mean, max(0.0, self.squares / self.seen - mean * mean))
+
+
 @dataclass(slots=True)
 class _Run:
     """What is worked with for one snapshot; `now` is in seconds after the acceptance."""
@@ -71,8 +90,8 @@ class _Run:
     names: list[str]
     states: list[StepProgress]
     #: By path and by tool, of the steps that have ended in this run.
-    own: dict[str, Moments] = field(default_factory=dict)
-    own_tools: dict[str, Moments] = field(default_factory=dict)
+    own: dict[str, _Sum] = field(default_factory=dict)
+    own_tools: dict[str, _Sum] = field(default_factory=dict)
     #: By position: what earlier runs say of the steps that have not ended, without this run's pace.
     found: dict[int, Expected] = field(default_factory=dict)
     pace: float = 0.0
@@ -81,6 +100,10 @@ class _Run:
     done: float = 0.0
     left: float = 0.0
     steps: dict[str, StepForecast] = field(default_factory=dict)
+    #: By what it depends on: what a step takes that has not begun.
+    whole: dict[tuple[str, str, str | None], tuple[Expected, Remaining] | None] = field(
+        default_factory=dict
+    )
 
     def unknown_list(self, number: int) -> bool:
         """Whether no earlier run says what this list as a whole takes."""
@@ -107,18 +130,25 @@ def _known(run: _Run) -> bool:
     """Gather what this run says of itself; whether history says something of what is left."""
     facts, expected = run.progress.facts, run.history.expected
     off, ended, tenant, plan = 0.0, 0, facts.tenant, facts.plan
+    seen: dict[tuple[str, str, str | None], Expected | None] = {}
     for number, state in enumerate(run.states):
         over = state.status in STEP_ENDED
         if over and (state.children or state.begun < 0 or state.status != "succeeded"):
             continue
         path = path_of(run.names[number])
-        found = expected(tenant, plan, path, state.tool, state.target)
+        key = (path, state.tool, state.target)
+        if key in seen:
+            found = seen[key]
+        else:
+            found = seen[key] = expected(tenant, plan, *key)
         if over:
             value = math.log(max(state.ended - state.begun - state.held, SHORTEST))
-            run.own[path] = run.own.get(path, _NOTHING).add(value)
-            run.own_tools[state.tool] = run.own_tools.get(state.tool, _NOTHING).add(value)
+            run.own.setdefault(path, _Sum()).add(value)
+            run.own_tools.setdefault(state.tool, _Sum()).add(value)
             if found is not None:
-                off, ended = off + value - found.mean, ended + 1
+                # One step that did something else than usual is no pace.
+                off += max(-_MOST_PACE, min(_MOST_PACE, value - found.mean))
+                ended += 1
         elif found is not None:
             run.found[number] = found
     if not run.found:
@@ -129,16 +159,25 @@ def _known(run: _Run) -> bool:
     return True
 
 
-def _duration(run: _Run, number: int) -> Expected | None:
+def _duration(run: _Run, number: int) -> tuple[Expected, Remaining] | None:
     """What the step takes: by earlier runs, at this run's pace, and by its like in this run."""
-    found = run.found.get(number)
-    own = run.own.get(path_of(run.names[number]))
+    state = run.states[number]
+    path = path_of(run.names[number])
+    key = (path, state.tool, state.target)
+    if key not in run.whole:
+        expected = _expected(run, number, path)
+        run.whole[key] = None if expected is None else (expected, remaining(expected, 0.0))
+    return run.whole[key]
+
+
+def _expected(run: _Run, number: int, path: str) -> Expected | None:
+    found, own = run.found.get(number), run.own.get(path)
     if own is not None:
-        return blended(found, own)
+        return blended(found, own.moments())
     if found is not None:
         return Expected(found.mean + run.pace, found.variance)
     like = run.own_tools.get(run.states[number].tool)
-    return run.usual if like is None else Expected(like.mean, _UNKNOWN_VARIANCE)
+    return run.usual if like is None else Expected(like.moments().mean, _UNKNOWN_VARIANCE)
 
 
 def _whole(run: _Run) -> Remaining:
@@ -248,11 +287,11 @@ def _width(run: _Run, items: list[int], node: Node) -> int:
 def _leaf(run: _Run, number: int, node: Node) -> Remaining:
     """A step that has nothing within it, or nothing yet."""
     state = run.states[number]
-    expected = _duration(run, number)
-    if expected is None:
+    duration = _duration(run, number)
+    if duration is None:
         return NONE
+    expected, left = duration
     if state.status == "pending":
-        left = remaining(expected, 0.0)
         if node.items > 1 and run.unknown_list(number):
             left = side_by_side([left] * node.items, node.width)
         run.left += left.mean
@@ -267,11 +306,11 @@ def _leaf(run: _Run, number: int, node: Node) -> Remaining:
         # Nobody knows how long: as long again as so far, at most to its end.
         held = run.now + run.progress.facts.accepted_at - wait.since
         held = max(0.0, min(held, wait.until - wait.since - held) if wait.until else held)
-        left = Remaining(held, held * held).then(remaining(expected, 0.0))
+        left = Remaining(held, held * held).then(left)
         elapsed = 0.0
     elif wait is not None and wait.reason == "backoff":
         rest = max(0.0, (wait.until or 0.0) - run.now - run.progress.facts.accepted_at)
-        left, elapsed = Remaining(rest, 0.0).then(remaining(expected, 0.0)), 0.0
+        left, elapsed = Remaining(rest, 0.0).then(left), 0.0
     elif wait is not None and wait.reason == "until":
         left = remaining(expected, elapsed)
         rest = max(0.0, (wait.until or 0.0) - run.now - run.progress.facts.accepted_at)

@@ -11,6 +11,7 @@ import math
 import re
 from collections import OrderedDict
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -187,6 +188,7 @@ class DurationHistory:
         self.teach(ended.tenant, ended.procedure or ended.name, steps)
 
 
+@lru_cache(maxsize=65_536)
 def path_of(step: str) -> str:
     """Where the plan has the step: `scan[]` for each `scan[3]`."""
     return _NUMBERS.sub("[]", step) if "[" in step else step

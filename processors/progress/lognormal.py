@@ -4,6 +4,7 @@ of many things of which some run side by side. Pure."""
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import Final, NamedTuple
 
 from processors.progress.history import Expected
@@ -12,8 +13,13 @@ _ROOT2: Final = math.sqrt(2.0)
 _ROOT2PI: Final = math.sqrt(2.0 * math.pi)
 #: Standard deviations beyond which the later of two ends is certain.
 _CERTAIN: Final = 4.0
+#: Ends of which the last one is not looked for one by one.
+_MANY: Final = 64
+_NORMAL: Final = NormalDist()
 #: Where the tail of a duration is thinner than this, its form is known better than its values.
 _THIN: Final = 1e-6
+#: What is less than this is over.
+_NO_TIME: Final = 1e-6
 #: A spread beyond this (a factor of 50) says that nothing is known.
 _WIDEST: Final = 4.0
 #: What the steps of a run have in common (a slow day, a slow host) and the model does not know, as
@@ -75,17 +81,35 @@ def later(one: Remaining, other: Remaining) -> Remaining:
 
 def side_by_side(all_of: list[Remaining], width: int) -> Remaining:
     """All of these, `width` at once at most (0 for no limit), in their order."""
+    if not all_of:
+        return NONE
+    many = len(all_of)
     end = NONE
-    for one in all_of:
-        end = later(end, one)
-    if not 0 < width < len(all_of):
+    if many > _MANY:
+        end = _last_of(all_of)
+    else:
+        for one in all_of:
+            end = later(end, one)
+    if not 0 < width < many:
         return end
-    mean = sum(one.mean for one in all_of) / len(all_of)
-    variance = sum(one.variance for one in all_of) / len(all_of)
+    mean = sum([one.mean for one in all_of]) / many
+    variance = sum([one.variance for one in all_of]) / many
     # The places are busy until nothing waits any more; then on average half a duration is left.
-    work = len(all_of) * mean / width + mean * (width - 1) / (2.0 * width)
-    queue = Remaining(work, len(all_of) * variance / width**2)
+    work = many * mean / width + mean * (width - 1) / (2.0 * width)
+    queue = Remaining(work, many * variance / width**2)
     return queue if queue.mean >= end.mean else end
+
+
+def _last_of(all_of: list[Remaining]) -> Remaining:
+    """The last of many ends, as if all were alike: the expected highest of so many (Blom 1958)."""
+    many = len(all_of)
+    mean = sum([one.mean for one in all_of]) / many
+    variance = sum([one.variance for one in all_of]) / many
+    median, spread = median_of(Remaining(mean, variance))
+    highest = _NORMAL.inv_cdf((many - 0.375) / (many + 0.25))
+    longest = max([one.mean for one in all_of])
+    last = max(median * math.exp(math.sqrt(spread) * highest), longest)
+    return Remaining(last, (last - mean) ** 2 / max(1.0, highest) ** 2)
 
 
 def with_report(left: Remaining | None, elapsed: float, percent: int) -> Remaining:
@@ -96,7 +120,7 @@ def with_report(left: Remaining | None, elapsed: float, percent: int) -> Remaini
     open_part = (100 - percent) / percent
     told = max(elapsed, 0.001) * open_part
     told_variance = min(_WIDEST, max(0.01, 0.16 * open_part))
-    if left is None or left.mean <= 0.0:
+    if left is None or left.mean <= _NO_TIME:
         return of_median(told, told_variance)
     median, variance = median_of(left)
     weight = variance / (variance + told_variance) if variance else 0.5
@@ -106,7 +130,7 @@ def with_report(left: Remaining | None, elapsed: float, percent: int) -> Remaini
 
 def median_of(left: Remaining) -> tuple[float, float]:
     """Median, and variance of the logarithm, of the log-normal duration with these moments."""
-    if left.mean <= 0.0:
+    if left.mean <= _NO_TIME:
         return 0.0, 0.0
     ratio = 1.0 + left.variance / (left.mean * left.mean)
     return left.mean / math.sqrt(ratio), math.log(ratio)

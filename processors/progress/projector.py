@@ -18,6 +18,7 @@ from processors.progress import metrics, records
 from processors.progress.history import DurationHistory
 from processors.progress.last_hour import LastHour
 from processors.progress.partition import PartitionState
+from processors.progress.state import Progress
 from processors.progress.transport import Batch, OffsetRange
 from runtime import clock
 from runtime.health import Health
@@ -171,7 +172,7 @@ class Projector:
         backoff = 0.1
         while due := state.due(clock.monotonic(), _BATCH):
             now, low_water = self._now(partition, state), state.low_water()
-            shown = [records.record(one, now, low_water, self._history) for one in due]
+            shown = [self._record(one, now, low_water) for one in due]
             try:
                 deliveries = [
                     await self._send(partition, one.key, one.value, one.headers) for one in shown
@@ -191,11 +192,28 @@ class Projector:
             metrics.SNAPSHOTS.inc(len(due))
             self._health.ready("publish")
 
-    def _log_passed_over(self, partition: int, offset: int, error: Exception) -> None:
+    def _record(self, progress: Progress, now: float, low_water: int) -> records.Record:
+        """The snapshot; without an estimate from history where that cannot be made."""
+        try:
+            return records.record(progress, now, low_water, self._history)
+        except (ArithmeticError, LookupError, ValueError) as error:
+            # A defect of the estimate must not hold up what is known.
+            if self._may_log():
+                ident = progress.facts.execution_id
+                self._log.exception("no estimate can be made", execution=ident, why=repr(error))
+            return records.record(progress, now, low_water)
+
+    def _may_log(self) -> bool:
+        """Whether this minute has had fewer lines than it may have."""
         minute_ago = time.monotonic() - 60
         self._logged_at = [at for at in self._logged_at if at > minute_ago]
-        if len(self._logged_at) < _LOGGED_PER_MINUTE:
-            self._logged_at.append(time.monotonic())
+        if len(self._logged_at) >= _LOGGED_PER_MINUTE:
+            return False
+        self._logged_at.append(time.monotonic())
+        return True
+
+    def _log_passed_over(self, partition: int, offset: int, error: Exception) -> None:
+        if self._may_log():
             malformed = isinstance(error, ValidationError | orjson.JSONDecodeError)
             why = "not an event" if malformed else repr(error)[:200]
             self._log.warning("an event is skipped", partition=partition, offset=offset, why=why)

@@ -24,6 +24,8 @@ from streams.timestamps import iso
 from streams.waits import Wait
 
 _WAITED: Final = 0.001
+#: So long after its start an execution that history could estimate keeps its percent as it is.
+_YOUNG_SECONDS: Final = 0.25
 
 
 class Shown(NamedTuple):
@@ -49,11 +51,15 @@ def show(progress: Progress, now: float, history: DurationHistory | None = None)
     """
     facts, ended = progress.facts, progress.ended_at
     at = ended if ended is not None else max(now, progress.updated_at)
-    found = None
-    if ended is None and history is not None and progress.status == "running":
-        found = forecast(progress, at, history)
-    eta, error = (found.eta, found.error) if found is not None else estimate(progress, at)
-    percent = _percent(progress, found)
+    eta, error = None, None
+    percent, found = progress.percent, None
+    if ended is not None:
+        percent = DONE
+    elif history is None or not len(history) or not _young(progress, at):
+        if history is not None and progress.status == "running":
+            found = forecast(progress, at, history)
+        eta, error = (found.eta, found.error) if found is not None else estimate(progress, at)
+        percent = _percent(progress, found)
     document: dict[str, Any] = {
         "execution_id": facts.execution_id,
         "tenant": facts.tenant,
@@ -123,13 +129,16 @@ def estimate(progress: Progress, now: float) -> tuple[float | None, float | None
     return eta, max(deviation * math.sqrt(left) / parallel, -expected)
 
 
+def _young(progress: Progress, at: float) -> bool:
+    """Whether it has only just begun: most plans have ended before anybody reads an estimate."""
+    return progress.started_at is not None and at - progress.started_at < _YOUNG_SECONDS
+
+
 def _percent(progress: Progress, found: Forecast | None) -> int:
     """Tenths of a percent: the work that is done, or without history the mean over the steps.
 
     Never less than was shown before, and at most 999 until the execution ends.
     """
-    if progress.ended_at is not None:
-        return DONE
     if found is not None:
         return max(progress.percent, min(DONE - 1, found.percent))
     if not progress.total:
@@ -205,11 +214,12 @@ def _wait(wait: Wait) -> dict[str, Any]:
 def _waited(progress: Progress, at: float) -> dict[str, float]:
     """Seconds by reason, of the waits that are over and of those that last."""
     waited = dict(progress.waited or {})
-    waits = [progress.wait, *[step.wait for step in progress.steps.values()]]
-    for wait in waits:
-        if wait is not None and progress.ended_at is None:
-            seconds = max(0.0, at - wait.since)
-            waited[wait.reason] = round(waited.get(wait.reason, 0.0) + seconds, 3)
+    if progress.ended_at is not None:
+        return waited
+    waits = [step.wait for step in progress.steps.values() if step.wait is not None]
+    for wait in (*waits, *([] if progress.wait is None else [progress.wait])):
+        seconds = max(0.0, at - wait.since)
+        waited[wait.reason] = round(waited.get(wait.reason, 0.0) + seconds, 3)
     return waited
 
 

@@ -59,9 +59,10 @@ class StepProgress(NamedTuple):
 HELD_BACK: Final = frozenset(
     {"lock", "no_executor", "rate_limit", "target_limit", "needs_attention"}
 )
-_STEP_DEFAULTS: Final = tuple(StepProgress._field_defaults.values())
+_ENDED: Final = StepProgress._fields.index("ended")
 _MESSAGE: Final = StepProgress._fields.index("message")
 _WAIT: Final = StepProgress._fields.index("wait")
+_TARGET: Final = StepProgress._fields.index("target")
 
 
 class Durations(NamedTuple):
@@ -110,10 +111,11 @@ class Facts:
         return self.procedure or self.name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Progress:
     """Progress after event `seq`; `percent` is in tenths, so that 1000 is the end.
 
+    It is never changed in place; that dataclasses enforce it would cost a tenth of each fold.
     `percent` is the highest that was shown so far. `points` is the sum of the step percentages and
     `total` the number of steps that count: those without steps within them.
     """
@@ -198,18 +200,27 @@ def unpack(raw: bytes) -> Progress:
 def _packed_step(step: str, state: StepProgress, shown: bool) -> list[Any]:
     """Without the values at its end that are the defaults: most steps have not begun, or ended.
 
-    What is never shown needs no message.
+    What is never shown needs no message and no target.
     """
-    packed: list[Any] = [step, *state]
+    packed: list[Any] = [step, *state[: _fields(state)]]
     if not shown:
         packed[1 + _MESSAGE] = None
+        if len(packed) > 1 + _TARGET:
+            packed[1 + _TARGET] = None
     if state.wait is not None:
         packed[1 + _WAIT] = _packed_wait(state.wait if shown else state.wait._replace(message=""))
-    for default in reversed(_STEP_DEFAULTS):
-        if packed[-1] != default:
-            break
-        packed.pop()
     return packed
+
+
+def _fields(state: StepProgress) -> int:
+    """How many fields there are up to the last one that is no default."""
+    if state.expires >= 0 or state.polls or state.timeout or state.acting >= 0:
+        return len(state)
+    if state.target is not None or state.wait is not None or state.held or state.waited:
+        return _TARGET + 1
+    if state.begun >= 0 or state.ended >= 0 or state.children:
+        return _ENDED + 1
+    return _MESSAGE + 1
 
 
 def _step(tool: str, status: str = "pending", *rest: Any) -> StepProgress:

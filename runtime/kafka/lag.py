@@ -1,7 +1,8 @@
 """The lag of consumer groups: how many records a member has still to read, without a request.
 
 The ends are those that the broker has sent with the last fetch. A transaction ends with a marker,
-which has an offset and is never read, so one record behind the end counts as none.
+which has an offset and is never read, so one record behind the end counts as none. Records of an
+aborted transaction count until others follow them.
 """
 
 from __future__ import annotations

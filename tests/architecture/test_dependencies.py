@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "drivers.secret_stores.vault": ("vault",),
     "drivers.secret_stores.aws": ("aws",),
     "devstack": ("local",),
+    "runtime.otlp": ("otel",),
     **{folder: tuple(EXTRAS) for folder in ("bench", "demo", "tests")},
 }
 #: Declared and never imported, with what uses it.
@@ -38,11 +39,21 @@ USED_WITHOUT_IMPORT = {
     "pytest-timeout": "a plug-in of pytest",
     "pytest-xdist": "a plug-in of pytest",
     "ruff": "a program of CI",
+    "schemathesis": "a program that tests start",
     "tzdata": "read by zoneinfo, where a system has no rules of time zones",
     "types-defusedxml": "read by mypy",
     "types-jsonschema": "read by mypy",
     "types-psutil": "read by mypy",
     "types-pyyaml": "read by mypy",
+}
+
+
+#: Several distributions have modules below these names; which one has which, by longest prefix.
+SHARED_NAMES = {
+    "opentelemetry": "opentelemetry-api",
+    "opentelemetry.exporter.otlp.proto.http": "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry.proto": "opentelemetry-proto",
+    "opentelemetry.sdk": "opentelemetry-sdk",
 }
 
 
@@ -73,9 +84,14 @@ def _imported() -> dict[str, set[str]]:
             top = each.module.partition(".")[0]
             if top not in own and top not in sys.stdlib_module_names:
                 # A library that is not installed here stands for itself.
-                for distribution in distributions.get(top, [top]):
+                for distribution in _shared(each.module) or distributions.get(top, [top]):
                     found.setdefault(_normal(distribution), set()).add(name)
     return found
+
+
+def _shared(module: str) -> list[str]:
+    begins = [name for name in SHARED_NAMES if f"{module}.".startswith(f"{name}.")]
+    return [SHARED_NAMES[max(begins, key=len)]] if begins else []
 
 
 def _may_import(module: str) -> set[str]:

@@ -22,7 +22,14 @@ from reading.models.executions import (
 )
 from reading.models.steps import AttemptPage, StepDetail, StepPage, StepSummary
 from streams.lifecycle import ENDED
-from tests.browser.believable_steps import attempts_of, detail_of, events_of, many, roll_out
+from tests.browser.believable_steps import (
+    attempts_of,
+    deployment,
+    detail_of,
+    events_of,
+    many,
+    roll_out,
+)
 from web.views.filters import ListFilters
 
 NOW = datetime.now(UTC)
@@ -115,6 +122,8 @@ def summary(number: int, **given: Any) -> ExecutionSummary:
     )
     ended = status in ENDED
     seconds = chance.choice((0.4, 2.3, 41.0, 187.0, 3_911.0)) if ended and begun else None
+    if status == "failed":
+        seconds = 74.0
     values: dict[str, Any] = dict(
         execution_id=execution_id(number), tenant="acme", name=name, status=status,
         status_reason=why, actor=actor, environment="prod", approval_level=0, priority=5,
@@ -251,6 +260,8 @@ class Believable:
         begin = one.started_at or one.created_at
         if number == 2:
             return many(5_000, begin)
+        if one.status == "failed":
+            return deployment(begin)
         if number == 0:
             return roll_out(begin, NOW)
         waiting = one.started_at is None

@@ -88,6 +88,29 @@ def roll_out(begin: datetime, now: datetime) -> list[StepSummary]:
     return steps
 
 
+def deployment(begin: datetime) -> list[StepSummary]:
+    """A deployment that failed at its check, after five attempts."""
+
+    def ran(since: float, seconds: float) -> dict[str, Any]:
+        at = begin + timedelta(seconds=since)
+        end = at + timedelta(seconds=seconds)
+        return {"started_at": at, "completed_at": end, "duration_seconds": seconds}
+
+    return [
+        _step("build", 0, "succeeded", tool="git_checkout", target="ci-02", **ran(0.2, 8.1)),
+        _step("backup", 1, "succeeded", tool="pg_dump", target="db-01", **ran(0.2, 19.4)),
+        _step("release", 2, "succeeded", tool="rsync", depends_on=["build", "backup"],
+              target="api-01", **ran(19.8, 12.2)),
+        _step("restart", 3, "succeeded", tool="systemctl", depends_on=["release"],
+              target="api-01", **ran(32.3, 3.6)),
+        _step("health", 4, "failed", tool="curl", depends_on=["restart"], target="api-01",
+              attempt=5, error_class="http_status",
+              error_message="HTTP 502 from https://api.acme.example/healthz", **ran(72.4, 1.4)),
+        _step("tell", 5, "skipped", tool="slack_cli", depends_on=["health"],
+              status_reason="health failed"),
+    ]  # fmt: skip
+
+
 @cache
 def many(count: int, begin: datetime) -> list[StepSummary]:
     """A plan of many steps, each after the one before, half of them done."""
@@ -113,7 +136,7 @@ def attempts_of(step: StepSummary) -> list[Attempt]:
     found = []
     for number in range(1, step.attempt + 1):
         last = number == step.attempt
-        back = timedelta(seconds=(step.attempt - number) * 5)
+        back = timedelta(seconds=(step.attempt - number) * 8.5)
         begin = step.started_at - back
         error = "connection reset by peer" if not last else step.error_message
         found.append(Attempt(

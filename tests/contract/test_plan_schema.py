@@ -9,7 +9,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from console import coreyaml, plan_schema
+from console import plan_schema
+from runtime import coreyaml
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = plan_schema.schemas()

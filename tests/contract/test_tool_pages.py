@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from console import planfile
 from drivers.connections import asset_of, connection_of
 from drivers.errors import ERROR_CLASSES
+from runtime import plan_documents
 from runtime.settings import ExecutorSettings, variables
 from streams.plans import Plan
 from toolmeta import registry, secret_references
@@ -34,7 +34,7 @@ def _page(name: str) -> str:
 
 @pytest.mark.parametrize(("language", "text"), SNIPPETS)
 def test_snippets_are_accepted(language: str, text: str) -> None:
-    document = planfile.parse(text) if language == "yaml" else json.loads(text)
+    document = plan_documents.parse(text) if language == "yaml" else json.loads(text)
     if "hostname" in document:
         assert connection_of(document["hostname"], asset_of(document)).known
         assert _faults_of_secrets(document) == []

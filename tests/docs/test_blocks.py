@@ -14,6 +14,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, TypeAdapter
 
+from api.problems import ProblemDocument
 from authority.key_files import read_trusted, write_private
 from authority.keys import KeyUse, PrivateKey
 from authority.policy_file import parse
@@ -174,6 +175,8 @@ def test_a_json_block_is_valid_for_what_it_shows(block: Block, tmp_path: Path) -
                 assert surplus(ProcedureRequest.model_validate(value)) == []
             case {"tool": _}:
                 admitted({"steps": [value]}, tmp_path)
+            case {"type": _, "status": int(), "detail": _}:
+                assert surplus(ProblemDocument.model_validate(value)) == []
             case {"hostname": _}:
                 arguments("asset_create", value)
             case {"app": _, "instance": _, "event": _, "level": _, "timestamp": _}:

@@ -42,7 +42,7 @@ RUN_ELSEWHERE = {
 #: They follow something for ever: they run until the first line that they print.
 ENDLESS = (
     r"^kcat .* -C (?!.* -e\b)",
-    r"^runstream (router|executor|sink|projector|matcher)\b",
+    r"^runstream (router|executor|sink|projector|matcher|api)\b",
     r"while True:",
 )
 #: Commands that ask before they act; they are answered with yes, as if at a terminal.

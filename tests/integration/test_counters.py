@@ -29,6 +29,8 @@ PLANS: tuple[list[dict[str, Any]], ...] = (
     [{"tool": "fail", "parameters": {"error_class": "exit_status"}}, {"tool": "noop"}],
     [{"tool": "noop", "for_each": [1, 2, 3]}],
 )
+#: Runs for so long that its executor can be killed meanwhile.
+HELD = [{"tool": "sleep", "parameters": {"seconds": 3}}]
 _ENDS = {
     "step.succeeded": "succeeded",
     "step.failed": "failed",
@@ -111,6 +113,19 @@ class CountersLab:
                             found[sample.name, labels] += int(sample.value)
         return found
 
+    def settled(self, *processes: str) -> Counter[Series]:
+        """The same, once the last requests are decided too: nothing more has come for a second."""
+        deadline = time.monotonic() + 60
+        before = self.counted(*processes)
+        while True:
+            time.sleep(1)
+            found = self.counted(*processes)
+            names = "runstream_events_total", "runstream_requests_total"
+            if all(of(found, name) == of(before, name) for name in names):
+                return found
+            assert time.monotonic() < deadline
+            before = found
+
 
 def of(counted: Counter[Series], name: str) -> dict[tuple[str, ...], int]:
     """The series of one metric by the values of its labels, in the order of their names."""
@@ -145,6 +160,11 @@ def load(lab: RouterLab, plans: int) -> set[str]:
     return {*keys, key}
 
 
+def kinds(lab: RouterLab, keys: set[str]) -> list[str]:
+    """The types of all events of these plans so far."""
+    return [event["type"] for ident in lab.ids_of(keys).values() for event in lab.log.events[ident]]
+
+
 def _tools(lab: RouterLab) -> dict[tuple[str, str], str]:
     """(execution, step of its plan) -> tool"""
     return {
@@ -174,8 +194,10 @@ def test_counters_are_what_the_topics_hold_after_every_fault(counters: CountersL
     counters.start("other", ("-m", "tests.integration.forgetting_router", str(forget)))
     lab.until(lambda: shares(lab) == [ALL // 2, ALL // 2], "both have partitions")
     keys |= load(lab, 10)
-    counters.start("lives", EXECUTOR, concurrency=64)
+    keys |= (held := lab.submit(1, HELD, timeout_seconds=300, sla_class="fast"))
+    lab.until(lambda: "step.started" in kinds(lab, held), "an attempt runs")
     counters.kill("dies")
+    counters.start("lives", EXECUTOR, concurrency=64)
     stop.touch()
     keys |= load(lab, 10)
     lab.until(lambda: lab.is_stopped("frozen"), "the router stops in a commit")
@@ -190,7 +212,7 @@ def test_counters_are_what_the_topics_hold_after_every_fault(counters: CountersL
     lab.check_log(lab.ids_of(keys).values())
     lab.check_ledger(lab.ids_of(keys).values())
 
-    found = counters.counted("frozen", "other")
+    found = counters.settled("frozen", "other")
     # What the faults did: without an abort and a lost answer nothing would be shown here.
     outcomes = of(found, "runstream_transactions_total")
     assert outcomes["unknown",] >= 1 and outcomes.keys() & {("aborted",), ("fenced",)}
@@ -234,7 +256,7 @@ def check_router(
         and event["data"].get("final", True)
         and (event["execution_id"], event["step"]) not in expanded
         # The plan's only list of items; it may have been expanded before.
-        and not (event["attempt"] is None and event["type"] == "step.succeeded")
+        and not (event.get("attempt") is None and event["type"] == "step.succeeded")
     ]  # fmt: skip
     assert of(found, "runstream_steps_ended_total") == by(
         ("test", _ENDS[event["type"]], tool(event)) for event in ended

@@ -111,6 +111,9 @@ def test_a_cancelled_download_leaves_the_old_file(folder: Path) -> None:
 
         await run.cancelled(half)
         listener.close()
+        percents = [percent for percent, _ in run.progress if percent is not None]
+        assert percents == sorted(percents) and 15 < percents[-1] < 34
+        assert str(run.progress[-1][1]).endswith(" of 3.0 MB")
 
     with_server({}, body, transfer_folders=str(folder.parent))
     assert target.read_bytes() == b"old" and list(folder.iterdir()) == [target]

@@ -132,16 +132,18 @@ def test_its_events_as_they_happen(place: Path) -> None:
     invocation = bound(playbook=site, connection="local", hosts=["a", "b"], groups=["web"],
                        progress="json")  # fmt: skip
 
-    async def run() -> str:
+    async def run() -> tuple[str, list[Any]]:
         opened = Resources(settings(root_tools=("ansible_playbook",), config_folders=(str(place),)))
         try:
             one = Run(opened, invocation)
             await one.outcome()
-            return str(one.output.stderr, "utf-8")
+            return str(one.output.stderr, "utf-8"), one.progress
         finally:
             await opened.close()
 
-    events = [json.loads(line) for line in asyncio.run(run()).splitlines()]
+    written, progress = asyncio.run(run())
+    assert progress == [(None, "task 1: note")]
+    events = [json.loads(line) for line in written.splitlines()]
     assert [event["event"] for event in events] == [
         "play", "task", "result", "result", "host", "host",
     ]  # fmt: skip

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.tools.built import built
 from tests.tools.conftest import Execute
-from tests.tools.running import free_port, listens, server, until
+from tests.tools.jaegers import jaeger_server
+from tests.tools.running import until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -23,24 +23,8 @@ _OTHER = "5bf92f3577b34da6a3ce929d0e0e4737"
 @pytest.fixture(scope="module")
 def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """Where it answers and where it takes spans of OpenTelemetry; everything is in memory."""
-    daemon = built("jaeger-all-in-one")
-    names = (
-        *("query.http-server", "query.grpc-server", "admin.http", "collector.otlp.http"),
-        *("collector.otlp.grpc", "collector.http-server", "collector.grpc-server"),
-    )
-    ports = {name: free_port() for name in names}
-    argv = [
-        daemon,
-        *(f"--{name}.host-port=127.0.0.1:{port}" for name, port in ports.items()),
-    ]
-    query, taking = ports["query.http-server"], ports["collector.otlp.http"]
-    with server(
-        argv,
-        lambda: listens(query) and listens(taking),
-        tmp_path_factory.mktemp("jaeger") / "log",
-        {"OTEL_TRACES_SAMPLER": "always_off"},
-    ):
-        yield f"http://127.0.0.1:{query}", f"http://127.0.0.1:{taking}"
+    with jaeger_server(tmp_path_factory.mktemp("jaeger") / "log") as made:
+        yield made
 
 
 def _report(taking: str, service: str, *spans: dict[str, Any]) -> None:

@@ -239,7 +239,7 @@ def test_a_cancel_interrupts_it_and_the_state_is_kept_and_free(place: Path) -> N
             run = Run(opened, invocation)
             run.context.stop.grace_seconds = 30.0
             evidence = await run.cancelled((work / "began").exists)
-            return {**evidence, "said": run.output.stderr.decode()}
+            return {**evidence, "said": run.output.stderr.decode(), "told": run.progress}
         finally:
             await opened.close()
 
@@ -249,6 +249,7 @@ def test_a_cancel_interrupts_it_and_the_state_is_kept_and_free(place: Path) -> N
     state = json.loads((work / "terraform.tfstate").read_text())
     assert {item["name"] for item in state["resources"]} == {"fast", "slow"}
     assert "Interrupt received" in evidence["said"]
+    assert evidence["told"][0] == (50.0, "1 of 2 resources")
     again = planned(work)["changes"]
     assert again == [{"address": "terraform_data.slow", "actions": ["delete", "create"]}]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -62,17 +62,19 @@ NOTICES: Final = {
 class Shown:
     """What the address asks to see."""
 
-    tab: Tab
+    #: None: what fits the status.
+    asked: Tab | None
     step: str | None
     attempt: int | None
     stream: StreamName | None
     show: str
     after: str | None
     notice: str | None
+    tab: Tab = "timeline"
 
 
 def shown(
-    tab: Tab = "timeline",
+    tab: Tab | None = None,
     step: Annotated[str | None, Query(max_length=300)] = None,
     attempt: Annotated[int | None, Query(ge=1, le=1_000_000)] = None,
     stream: StreamName | None = None,
@@ -94,6 +96,9 @@ def show_execution(
 ) -> Response:
     """One execution, with the tab and the step that the address names."""
     detail = source.detail(ident)
+    # Before anything has run people ask what would.
+    first: Tab = "plan" if detail.status in ("pending_approval", "rejected") else "timeline"
+    wanted = replace(wanted, tab=wanted.asked or first)
     now = datetime.now(UTC)
     path = f"/executions/{detail.execution_id}"
     side = _panel(source, detail, caller, wanted, now)

@@ -5,6 +5,24 @@
 (() => {
   const { $, ago, now } = window.runstream;
   const PAUSES = [500, 1000, 2000, 5000, 10000];
+  const HIDDEN = 20000;
+
+  // A page that comes back from the browser's cache has missed what happened in between.
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+
+  // Connections that are lost, with since when.
+  const away = new Map();
+  function tell() {
+    const banner = $("#connection");
+    banner.hidden = !away.size;
+    document.body.classList.toggle("stale", away.size > 0);
+    if (!away.size) return;
+    const since = Math.min(...away.values());
+    const time = $("[data-lost]", banner);
+    time.dateTime = new Date(since).toISOString();
+    time.dataset.ago = "";
+    time.textContent = ago(since);
+  }
 
   /* `on` has a function for each kind of message; `message` is a record, the others have names.
      `again` stands for a stream that begins anew after an error. Returns what closes it. */
@@ -12,31 +30,22 @@
     let source = null;
     let last = null;
     let failures = 0;
-    let lostAt = null;
+    const me = {};
     let closed = false;
     let timer = 0;
 
     function lost(after = 2000) {
-      if (lostAt === null) lostAt = now();
+      if (away.has(me)) return;
+      away.set(me, now());
       // A reconnection within two seconds is not worth a line.
       clearTimeout(timer);
-      timer = setTimeout(() => {
-        if (lostAt === null || closed) return;
-        const banner = $("#connection");
-        const time = $("[data-lost]", banner);
-        time.dateTime = new Date(lostAt).toISOString();
-        time.dataset.ago = "";
-        time.textContent = ago(lostAt);
-        banner.hidden = false;
-        document.body.classList.add("stale");
-      }, after);
+      timer = setTimeout(tell, after);
     }
     function found() {
       failures = 0;
-      lostAt = null;
       clearTimeout(timer);
-      $("#connection").hidden = true;
-      document.body.classList.remove("stale");
+      away.delete(me);
+      if (!away.size) tell();
     }
     function hear(name) {
       source.addEventListener(name, (message) => {
@@ -65,10 +74,30 @@
       for (const name of new Set([...Object.keys(on), "stale", "fresh"])) hear(name);
     }
     open();
-    const close = () => { closed = true; clearTimeout(timer); source?.close(); };
+    // Browsers open six connections to a host: a tab that nobody sees keeps none of them for long.
+    let asleep = false;
+    let hidden = 0;
+    function seen() {
+      clearTimeout(hidden);
+      if (closed) return;
+      if (document.hidden) {
+        hidden = setTimeout(() => { asleep = true; source?.close(); }, HIDDEN);
+      } else if (asleep) {
+        asleep = false;
+        on.again?.();
+        open();
+      }
+    }
+    const close = () => {
+      closed = true;
+      clearTimeout(timer);
+      clearTimeout(hidden);
+      if (away.delete(me)) tell();
+      document.removeEventListener("visibilitychange", seen);
+      source?.close();
+    };
+    document.addEventListener("visibilitychange", seen);
     addEventListener("pagehide", close);
-    // A page that comes back from the browser's cache has missed what happened in between.
-    addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
     return close;
   }
 

@@ -62,6 +62,7 @@ class Head:
     budget: Budget
     facts: list[Fact]
     buttons: list[Button]
+    begun: bool
     ended: bool
     last_seq: int
 
@@ -84,6 +85,7 @@ def head(detail: ExecutionDetail, caller: Caller, now: datetime) -> Head:
         budget=_budget(detail, now),
         facts=_facts(detail),
         buttons=buttons(detail, caller, path),
+        begun=detail.started_at is not None,
         ended=ended,
         last_seq=detail.last_seq,
     )

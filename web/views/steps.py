@@ -174,26 +174,31 @@ def _row(step: StepSummary, path: str, now: datetime) -> StepRow:
 
 def matrix(steps: Sequence[StepSummary], path: str) -> Matrix | None:
     """Hosts by steps, where there are more than three hosts; else None."""
-    hosts: dict[str, dict[str, list[StepSummary]]] = {}
-    columns: dict[str, None] = {}
+    hosts_of: dict[str, set[str]] = {}
     for step in steps:
-        if step.target is None:
-            continue
+        if step.target is not None:
+            hosts_of.setdefault(_INDEX.sub("", step.step), set()).add(step.target)
+    # What is done to one host only is no fan-out.
+    columns = [column for column, found in hosts_of.items() if len(found) > 1]
+    hosts: dict[str, dict[str, list[StepSummary]]] = {}
+    for step in steps:
         column = _INDEX.sub("", step.step)
-        columns.setdefault(column)
-        hosts.setdefault(step.target, {}).setdefault(column, []).append(step)
+        if step.target is not None and column in columns[:_MOST_COLUMNS]:
+            hosts.setdefault(step.target, {}).setdefault(column, []).append(step)
     if len(hosts) < MATRIX_FROM:
         return None
-    names = list(columns)[:_MOST_COLUMNS]
+    names = columns[:_MOST_COLUMNS]
     rows = [_host(host, found, names, path) for host, found in hosts.items()]
     order = {look.word: place for place, look in enumerate(map(step_look, _WORST))}
     rows.sort(key=lambda row: (order.get(row.look.word, 99), row.host))
-    good = sum(1 for row in rows if row.look == step_look("succeeded"))
+    done = sum(1 for row in rows if row.look == step_look("succeeded"))
+    bad = sum(1 for row in rows if row.look.tone == "fail")
+    summary = f"{done} of {counted(len(rows), 'host')} done" + (f", {bad} failed" if bad else "")
     return Matrix(
         columns=names,
         rows=rows[:_MOST_HOSTS],
         hosts_left_out=max(0, len(rows) - _MOST_HOSTS),
-        summary=f"{good} of {counted(len(rows), 'host')} without a fault",
+        summary=summary,
     )
 
 

@@ -130,10 +130,29 @@ def test_what_the_policy_does_not_allow_is_403_and_what_may_not_be_seen_404() ->
     assert lab.post(f"/v1/executions/{ident}/cancel", by="k-bob").status_code == 200
 
 
-@pytest.mark.parametrize("body", [{"reason": "x" * 1_001}, {"x": 1}, [], "x", {"reason": 1}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"reason": "x" * 1_001},
+        {"x": 1},
+        [],
+        "x",
+        {"reason": 1},
+        {"x" * 100_000: 1},
+        b'{"\\ud800": 1}',
+        b'{"reason": "\\ud800"}',
+        b"{",
+        b"\xff",
+        b'{"reason": NaN}',
+    ],
+)
 def test_a_wrong_body_is_refused(lab: Lab, body: Any) -> None:
     ident = submitted(lab)
-    assert lab.post(f"/v1/executions/{ident}/cancel", body).status_code == 422
+    headers = {"Content-Type": "application/json"}
+    answer = lab.post(f"/v1/executions/{ident}/cancel", body, headers=headers)
+    assert answer.status_code in (400, 422), answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert len(answer.text) < 3_000
     assert len(lab.sent) == 1
 
 

@@ -11,14 +11,15 @@ import pytest
 from console import planfile
 from console.cli import main
 from console.exits import Exit, Failure
+from runtime import plan_documents
 from streams.limits import MAX_REQUEST_BYTES
 
 
 def value(text: str) -> object:
     """What one YAML value becomes in a plan."""
-    return planfile.parse(f"steps:\n  - tool: x\n    parameters: {{v: {text}}}\n")["steps"][0][
-        "parameters"
-    ]["v"]
+    return plan_documents.parse(f"steps:\n  - tool: x\n    parameters: {{v: {text}}}\n")["steps"][
+        0
+    ]["parameters"]["v"]
 
 
 @pytest.mark.parametrize(
@@ -57,17 +58,19 @@ def test_only_what_looks_like_json_is_anything_but_text(text: str, meant: object
 
 
 def test_keys_are_text_as_written() -> None:
-    found = planfile.parse("steps: [{tool: x, parameters: {8080: a, true: b, null: c}}]")
+    found = plan_documents.parse("steps: [{tool: x, parameters: {8080: a, true: b, null: c}}]")
     assert list(found["steps"][0]["parameters"]) == ["8080", "true", "null"]
 
 
 def test_a_version_line_changes_nothing() -> None:
-    found = planfile.parse("%YAML 1.1\n---\nsteps: [{tool: x, parameters: {v: no, w: 12:30}}]\n")
+    found = plan_documents.parse(
+        "%YAML 1.1\n---\nsteps: [{tool: x, parameters: {v: no, w: 12:30}}]\n"
+    )
     assert found["steps"][0]["parameters"] == {"v": "no", "w": "12:30"}
 
 
 def test_merge_keys_and_anchors_work() -> None:
-    found = planfile.parse(
+    found = plan_documents.parse(
         "common: &c {host: web-01, path: /}\n"
         "steps:\n  - {tool: df, parameters: {<<: *c, path: /tmp}}\n  - {tool: df, parameters: *c}\n"
     )
@@ -119,14 +122,14 @@ MERGE_BOMB = "a0: &a0 {b: 1, c: 2, d: 3, e: 4, f: 5, g: 6, h: 7, i: 8, j: 9}\n" 
 )
 def test_what_is_wrong_is_said_and_where(text: str, said: str) -> None:
     with pytest.raises(ValueError) as raised:
-        planfile.parse(text)
+        plan_documents.parse(text)
     assert said in str(raised.value)
 
 
 def test_a_json_file_is_read_as_json_only() -> None:
     with pytest.raises(ValueError, match="line 1, column 2: not JSON"):
-        planfile.parse("{steps: []}", prefer_json=True)
-    assert planfile.parse("{steps: []}") == {"steps": []}
+        plan_documents.parse("{steps: []}", prefer_json=True)
+    assert plan_documents.parse("{steps: []}") == {"steps": []}
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ class Silent:
 
     def warning(self, *args: Any, **fields: Any) -> None: ...
 
+    def exception(self, *args: Any, **fields: Any) -> None: ...
+
 
 async def restored_projector(send: Send) -> Projector:
     """A projector that publishes through `send` and has restored an empty partition 0."""

@@ -18,12 +18,12 @@ def report() -> Report:
 
 
 #: At each moment: the highest mean and median error of the rest, of the whole, and the lowest
-#: precision and recall of expected breaches. Measured: 40, 28, 30, 56, 49 / 52, 33, 26, 58, 67 /
-#: 79, 45, 20, 51, 83 %; other seeds differ by up to 5 points.
+#: precision and recall of expected breaches. Measured: 37, 27, 28, 57, 48 / 47, 33, 23, 65, 70 /
+#: 67, 37, 17, 58, 79 %; the same on every machine.
 BOUNDS = {
-    0.25: (0.45, 0.32, 0.34, 0.50, 0.44),
-    0.5: (0.57, 0.37, 0.29, 0.53, 0.62),
-    0.75: (0.85, 0.49, 0.23, 0.46, 0.78),
+    0.25: (0.40, 0.30, 0.30, 0.54, 0.45),
+    0.5: (0.50, 0.35, 0.26, 0.61, 0.66),
+    0.75: (0.71, 0.40, 0.19, 0.54, 0.75),
 }
 
 
@@ -45,9 +45,9 @@ def test_estimates_from_history_are_better_than_those_from_the_run_alone(
 ) -> None:
     ours, alone = report.history[at], report.extrapolation[at]
     assert ours.coverage >= alone.coverage
-    assert mean(ours.of_rest) < 0.85 * mean(alone.of_rest)
-    assert median(ours.of_rest) < 0.5 * median(alone.of_rest)
-    assert mean(ours.of_whole) < 0.85 * mean(alone.of_whole)
+    assert mean(ours.of_rest) < 0.75 * mean(alone.of_rest)
+    assert median(ours.of_rest) < 0.45 * median(alone.of_rest)
+    assert mean(ours.of_whole) < 0.75 * mean(alone.of_whole)
     assert ours.precision > alone.precision
     assert ours.recall > 2 * alone.recall
 

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import math
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.synthetic_plans import World
 from processors.progress import history as module
@@ -12,8 +16,11 @@ from processors.progress.history import DurationHistory, Taught
 from processors.progress.records import StateBuilder, record
 from processors.progress.snapshot import show, snapshot
 from processors.progress.state import Progress
-from streams.events import Event
+from processors.progress.transport import Batch
+from streams.events import Event, encode_event
+from streams.progress import ProgressSnapshot
 from tests.unit.progress.histories import Log
+from tests.unit.progress.projectors import restored_projector
 
 
 def ended(events: list[Event]) -> Progress:
@@ -66,7 +73,7 @@ def test_what_was_published_teaches_a_restarted_projector_the_same() -> None:
 
 
 def test_a_plan_that_ran_before_has_an_estimate_from_its_first_moment() -> None:
-    state, now = running(since=0.0)
+    state, now = running(since=0.3)
     assert snapshot(state, now, DurationHistory()).eta_seconds is None
     shot = snapshot(state, now, taught(30.0))
     assert shot.eta_basis == "history"
@@ -77,16 +84,30 @@ def test_a_plan_that_ran_before_has_an_estimate_from_its_first_moment() -> None:
     assert shot.steps[1].eta_seconds is None
 
 
+def test_the_first_quarter_of_a_second_is_too_early_for_an_estimate() -> None:
+    """The mean over the steps would be shown for ever: a percent never falls."""
+    log = Log()
+    log.accept(["a", "b"])
+    log.add("execution.started", seconds=0)
+    log.run("a", seconds=0.1)
+    state, history = ended(log.events), taught(30.0)
+    early = show(state, log.at, history)
+    assert (early.document["percent"], early.document["eta_seconds"]) == (0, None)
+    later = show(early.progress, log.at + 1.0, history).document
+    assert later["percent"] < 5
+    assert later["eta_seconds"] > 10
+
+
 def test_percent_moves_while_a_step_says_nothing_and_never_reaches_the_end() -> None:
     state, begun = running(since=0.0)
     history, seen = taught(30.0), list[float]()
-    for seconds in (0.0, 5.0, 15.0, 30.0, 60.0, 600.0, 100_000.0):
+    for seconds in (0.3, 5.0, 15.0, 30.0, 60.0, 600.0, 100_000.0):
         document, state = show(state, begun + seconds, history)
         seen.append(document["percent"])
         step = document["steps"][0]
         assert (step["percent_source"], step["percent"] <= 99) == ("history", True)
     assert seen == sorted(seen)
-    assert seen[0] == 0
+    assert seen[0] < 1
     assert 15 < seen[2] < 35
     assert seen[-1] < 100
 
@@ -195,3 +216,53 @@ def test_a_plan_of_two_thousand_steps_is_estimated_fast_enough() -> None:
     # Every running execution carries its state along: it must fit a record of the topic.
     made = record(state, log.at, 0, history)
     assert len(made.value) + sum(len(value) for _, value in made.headers) < 500_000
+
+
+@given(
+    st.lists(st.floats(0, 1e9, allow_nan=False), min_size=1, max_size=8),
+    st.floats(0, 1e9, allow_nan=False),
+    st.integers(1, 99) | st.none(),
+)
+def test_whatever_steps_took_the_estimate_is_a_number(
+    took: list[float], since: float, percent: int | None
+) -> None:
+    history = DurationHistory()
+    for seconds in took:
+        history.teach("acme", "a plan", [Taught("a", "noop", "h", seconds, False)])
+    log = Log()
+    running(since=0.0, log=log)
+    if percent is not None:
+        log.add("step.progress", {"percent": float(percent)}, step="a", attempt=1, seconds=0)
+    shot = snapshot(ended(log.events), log.at + since, history)
+    if since > 1.0:
+        assert shot.eta_seconds is not None
+        assert shot.eta_error_seconds is not None
+        assert 0 <= shot.eta_seconds < 1e15
+        assert 0 <= shot.eta_error_seconds < 1e15
+    assert 0 <= shot.percent < 100
+
+
+def test_an_estimate_that_fails_holds_no_snapshot_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[ProgressSnapshot] = []
+
+    async def delivered() -> None: ...
+
+    async def send(partition: int, key: bytes, value: bytes, headers: Any) -> Any:
+        published.append(ProgressSnapshot.model_validate_json(value))
+        return delivered()
+
+    def broken(progress: Progress, now: float, history: DurationHistory) -> None:
+        raise ZeroDivisionError
+
+    async def scenario() -> None:
+        projector = await restored_projector(send)
+        monkeypatch.setattr("processors.progress.snapshot.forecast", broken)
+        log = Log()
+        running(since=0.0, log=log)
+        batch: list[tuple[int, bytes | None]] = [
+            (offset, encode_event(event)) for offset, event in enumerate(log.events)
+        ]
+        await projector.process(Batch(0, batch, 0.0))
+
+    asyncio.run(scenario())
+    assert [shot.status for shot in published] == ["running"]

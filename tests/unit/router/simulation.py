@@ -26,6 +26,7 @@ from runtime.cel import expressions
 from runtime.cel.reserve import Reserve
 from runtime.cel.worker import Worker
 from runtime.kafka.parts import parts_of
+from runtime.trace_settings import Sampling
 from streams import report_lines, topics
 from streams.actors import ACTOR, ANONYMOUS
 from streams.events import Event, decode_event, encode_event
@@ -126,10 +127,12 @@ class Simulation:
         require_signatures: bool = False,
         policy: str = OPEN_POLICY,
         procedures: Library | None = None,
+        traces: Sampling | None = None,
     ) -> None:
         expressions.evaluate_by(_WORKER)
         self.authentication = authentication or EverybodySigns(self)
         self.require_signatures = require_signatures
+        self.traces = traces
         #: Read by every partition, as all routers read the topic.
         self.procedures = procedures or Library(lambda value, token, now: None)
         self.tools = registry.load(test_tools=test_tools)
@@ -171,6 +174,7 @@ class Simulation:
                 procedures=self.procedures,
             ),
             authentication=self.authentication,
+            traces=self.traces,
         )
         return Hosted(router, KeeperPartition(0))
 

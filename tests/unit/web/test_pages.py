@@ -20,7 +20,10 @@ from web.sources.executions import find_executions
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    with served(application(Believable(120))) as url, httpx.Client(base_url=url) as made:
+    with (
+        served(application(Believable(120))) as url,
+        httpx.Client(base_url=url, timeout=60) as made,
+    ):
         yield made
 
 
@@ -31,7 +34,7 @@ def stranger() -> Iterator[httpx.Client]:
     for router in ROUTERS:
         app.include_router(router)
     app.state.parts = None
-    with served(app) as url, httpx.Client(base_url=url) as made:
+    with served(app) as url, httpx.Client(base_url=url, timeout=60) as made:
         yield made
 
 
@@ -74,7 +77,7 @@ def test_a_database_that_is_away_is_said_with_what_to_do() -> None:
     app = application()
     app.dependency_overrides[find_executions] = Away
     with served(app) as url:
-        answer = httpx.get(f"{url}/executions")
+        answer = httpx.get(f"{url}/executions", timeout=60)
     assert answer.status_code == 503
     assert "Postgres does not answer" in answer.text and "hunter2" not in answer.text
 
