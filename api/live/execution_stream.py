@@ -46,6 +46,8 @@ class ExecutionStream:
         #: The event that ended it.
         self._end: LiveEvent | None = None
         self._has_ended = beginning.has_ended
+        #: The snapshot that was sent at the beginning.
+        self._shown: bytes | None = None
         #: It never appeared, or there is no right to it.
         self._is_over = False
 
@@ -94,7 +96,7 @@ class ExecutionStream:
 
     async def _past(self) -> AsyncGenerator[bytes, None]:
         """What is stored, then what is not yet, then subscribe; nothing between."""
-        progress = self._hub.snapshot(self._id)
+        progress = self._shown = self._hub.snapshot(self._id)
         if progress is not None:
             yield frames.named("progress", one_line(progress))
         page = self._beginning.page
@@ -118,13 +120,21 @@ class ExecutionStream:
                     self._partition, self._position, self._is_ours, _PIECE_BYTES
                 )
                 if piece.at_end:
-                    self._subscription = self._hub.follow_execution(self._id)
+                    self._subscription = self._subscribe()
                 self._position = piece.position
                 for block in frames.blocks(self._frames(piece.records)):
                     yield block
                 if self._subscription is not None:
                     return
         yield self._watch.cut("failed", self._ident())
+
+    def _subscribe(self) -> EventSubscription:
+        made = self._hub.follow_execution(self._id)
+        latest = self._hub.snapshot(self._id)
+        if latest is not None and latest is not self._shown:
+            # It came while the past was read.
+            made.show(latest)
+        return made
 
     async def _reread(self) -> AsyncGenerator[bytes, None]:
         """What has left the memory since it was stored, from the topic."""

@@ -119,6 +119,8 @@ class Reading:
                 )
                 found[name, number] = max(low, high - _LATEST[topic.name])
                 unread[name, number] = high
+        # The broker has answered, though there may be nothing to read.
+        self._note_back()
         self._unread = {place: end for place, end in unread.items() if found[place] < end}
         events, output = (
             [found[clients.topic_name(self._settings, topic), n] for n in range(topic.partitions)]

@@ -148,6 +148,10 @@ class Api:
         self._thread.start()
         eventually(lambda: bool(self._server and self._server.started), "the API has started")
 
+    def wait_until_ready(self) -> None:
+        """Topics that were just made may have no leader yet."""
+        eventually(lambda: bool(self.live and self.live.hub.ready.is_set()), "the topics are read")
+
     def _recheck(self, found: Caller) -> Caller | None:
         return None if found.actor in self.revoked else found
 
@@ -263,10 +267,12 @@ class LiveLab:
         )
 
     @contextmanager
-    def api(self, **more: Any) -> Iterator[Api]:
+    def api(self, *, ready: bool = True, **more: Any) -> Iterator[Api]:
         made = Api(self.api_settings(**more))
         made.start()
         try:
+            if ready:
+                made.wait_until_ready()
             yield made
         finally:
             made.stop()

@@ -93,13 +93,12 @@ class Reconnecting(threading.Thread):
             with self._api[0].stream(self._path, self._who, last_id, 10.0) as response:
                 assert response.status_code in (200, 204), response.read()
                 self.connections += 1
-                for piece in response.iter_raw(
-                    chunk_size=self._random.choice((100, 1_000, 65_536))
-                ):
-                    self.said += browser.feed(piece)
-                    if self.connections < RECONNECTS and time.monotonic() > until:
-                        break
-                    if self._done(self.said):
+                for piece in response.iter_raw():
+                    is_over = self.connections < RECONNECTS and time.monotonic() > until
+                    # It breaks in the middle of whatever is sent.
+                    end = self._random.randrange(len(piece) + 1) if is_over else len(piece)
+                    self.said += browser.feed(piece[:end])
+                    if is_over or self._done(self.said):
                         break
         except httpx.TransportError:
             # The API was stopped in this moment: the reader comes back with what it has.

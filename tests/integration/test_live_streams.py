@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 
 import orjson
 import pytest
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from prometheus_client import REGISTRY
 
 from api.live import connection, reading, response, watch
 from streams.events import encode_event
 from streams.ids import route_of
-from streams.topics import OUTPUT, PROGRESS
+from streams.topics import EVENTS, OUTPUT, PROGRESS
+from tests.brokers import client_options
 from tests.integration.live_lab import TOPICS, Api, Browser, LiveLab, Said, eventually, new_id
 from tests.unit.progress.histories import Log
 
@@ -95,6 +97,8 @@ def test_an_execution_from_its_rows_to_its_end(
         with following(api, path, "acme/reader", "2000") as late:
             eventually(lambda: "progress" in late.kinds(), "the latest snapshot comes at once")
             sent = len(log.events)
+            # Of an end that was long ago no snapshot is waited for.
+            log.at = time.time()
             log.add("execution.completed", seconds=0.0)
             lab.emit(*log.events[sent:])
             lab.put(PROGRESS, ident.encode(), orjson.dumps({"seq": sent + 1, "percent": 100}), key)
@@ -143,6 +147,29 @@ def test_an_execution_is_waited_for_and_an_answer_of_the_router_is_heard(lab: Li
     assert other.said[0].data["status"] == 404
     assert tenant.messages() == truth(log)[-1:]
     assert tenant.said[-1].data["reason"] == "stopped"
+
+
+def test_an_api_that_begins_before_its_topics(kafka: str, database: str) -> None:
+    early = LiveLab(kafka, database, f"early{time.time_ns()}.")
+    admin = AdminClient(client_options(kafka))
+    names = [early.prefix + topic.name for topic in (EVENTS, OUTPUT, PROGRESS)]
+    with early.api(ready=False) as api:
+        assert api.live is not None
+        hub = api.live.hub
+        eventually(lambda: hub.away, "the topics are missed")
+        try:
+            made = admin.create_topics([NewTopic(name, EVENTS.partitions, 1) for name in names])
+            for future in made.values():
+                future.result(30)
+            api.wait_until_ready()
+            # Nothing is written yet, and nothing is stale.
+            with following(api, "/v1/live") as one:
+                eventually(lambda: one.first_byte is not None, "the stream has begun")
+                api.end_streams()
+            assert [said.kind for said in one.said] == ["cut"]
+        finally:
+            for future in admin.delete_topics(names).values():
+                future.result(30)
 
 
 def chunk(ident: str, number: int, text: str, begin: int, attempt: int = 1) -> bytes:
