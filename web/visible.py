@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from markupsafe import Markup
-
 #: Control characters (C1 included) but line feed and tab, the marks, embeddings and isolates that
 #: turn the direction of text, other line separators, invisible joiners, and lone surrogates, which
 #: no encoding has.
@@ -29,7 +27,7 @@ def visible(text: str) -> str:
 
 def finalized(value: Any) -> Any:
     """What a template writes: text is made visible, what is HTML already has been."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _spelled(found: re.Match[str]) -> str:

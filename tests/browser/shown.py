@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from queue import SimpleQueue
 from typing import Final
 
 import uvicorn
@@ -34,8 +36,9 @@ from tests.browser.believable_system import (
 )
 from toolmeta.registry import load
 from web.pages import ROUTERS
+from web.sources import system as system_sources
 from web.sources.approvals import ByCommand, find_approvals
-from web.sources.dead_letters import ByRerun, find_letters
+from web.sources.dead_letters import ByRoute, find_letters
 from web.sources.executions import find_executions
 from web.sources.start import ByRouter, find_procedures
 from web.sources.system import find_starters, find_system, find_tools
@@ -72,11 +75,13 @@ def application(source: Believable | None = None) -> FastAPI:
     return app
 
 
-def replace_sources(app: FastAPI, *, empty: bool = False) -> BelievableRequests:
-    """Believable data for the other pages, or nothing; returns what requests are sent to."""
+def replace_sources(
+    app: FastAPI, *, empty: bool = False, requests: BelievableRequests | None = None
+) -> None:
+    """Believable data for the other pages, or nothing."""
     approvals = BelievableApprovals(0 if empty else 4)
     letters = BelievableLetters(0 if empty else 30)
-    procedures, requests = BelievableProcedures(empty=empty), BelievableRequests()
+    procedures, requests = BelievableProcedures(empty=empty), requests or BelievableRequests()
     starters, system = BelievableStarters(empty=empty), BelievableSystem(empty=empty)
     catalogue = CatalogueTools()
     sources: list[tuple[Callable[..., object], object]] = [
@@ -85,14 +90,14 @@ def replace_sources(app: FastAPI, *, empty: bool = False) -> BelievableRequests:
         (find_procedures, procedures),
         (ByRouter, requests),
         (find_letters, letters),
-        (ByRerun, letters),
+        (ByRoute, letters),
         (find_starters, starters),
+        (system_sources.ByRoute, starters),
         (find_system, system),
         (find_tools, catalogue),
     ]
     for name, source in sources:
         app.dependency_overrides[name] = partial(_itself, source)
-    return requests
 
 
 def _itself(source: object) -> object:
@@ -100,9 +105,12 @@ def _itself(source: object) -> object:
 
 
 def _add_api(app: FastAPI) -> None:
+    #: Events that a test sends to whoever follows the tenant.
+    app.state.happened = SimpleQueue()
+
     @app.get("/v1/live")
     async def tenant() -> Response:
-        return _stream([])
+        return _stream([], app.state.happened)
 
     @app.get("/v1/executions/{ident}/live")
     async def execution(ident: str) -> Response:
@@ -126,14 +134,15 @@ def _add_api(app: FastAPI) -> None:
         return _stream([f"id: {attempt}-0\ndata: {json.dumps(chunk)}\n\n"])
 
 
-def _stream(frames: list[str]) -> Response:
+def _stream(frames: list[str], happened: SimpleQueue[dict[str, str]] | None = None) -> Response:
     async def send() -> AsyncIterator[str]:
-        import asyncio
-
         yield "retry: 2000\n\n"
         for frame in frames:
             yield frame
-        await asyncio.sleep(600)
+        while True:
+            await asyncio.sleep(0.05)
+            while happened is not None and not happened.empty():
+                yield f"id: 1.1\ndata: {json.dumps(happened.get())}\n\n"
 
     return StreamingResponse(send(), media_type="text/event-stream")
 

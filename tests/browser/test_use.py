@@ -8,11 +8,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from reading.models.executions import ExecutionPage
+from tests.browser.believable import Believable, execution_id
 from tests.browser.believable_steps import HOSTILE_OUTPUT
 from tests.browser.chromium import looking, opened
 from tests.browser.pages import PAGES
 from tests.browser.serving import served
 from tests.browser.shown import application, first_ids
+from web.views.filters import ListFilters
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +99,22 @@ def test_a_question_stands_in_a_dialog_and_names_what_it_ends(page: Page) -> Non
     assert page.url.endswith(first_ids()["running"])
 
 
+def test_what_the_server_cannot_do_is_said_and_the_page_stays(
+    browser: Browser, console: str
+) -> None:
+    with looking(browser, base_url=console) as (page, _):
+        page.goto(PAGES["execution"])
+        refusal = '<div id="confirm" class="dialog-body"><p>Postgres does not answer.</p></div>'
+        page.route("**/do/pause", lambda route: route.fulfill(status=503, body=refusal))
+        page.get_by_role("link", name="Pause").click()
+        expect(page.locator("#dialog")).to_contain_text("Postgres does not answer.")
+        page.keyboard.press("Escape")
+        page.route("**/*tab=steps*", lambda route: route.abort())
+        page.get_by_role("link", name="Steps").click()
+        expect(page.locator("#dialog")).to_contain_text("The server does not answer.")
+        expect(page.locator("#tab .timeline")).to_be_visible()
+
+
 def test_output_is_text_with_colours_a_search_and_links_to_lines(page: Page) -> None:
     page.goto(PAGES["execution-failed"] + "#L5")
     fifth = page.locator("#L5")
@@ -125,3 +144,51 @@ def test_without_script_the_pages_and_the_questions_work(browser: Browser, conso
         page.fill("[data-search]", "deploy")
         page.keyboard.press("Enter")
         expect(page.locator("tr[data-execution]").first).to_contain_text("deploy api")
+
+
+class Growing(Believable):
+    """The newest execution is not in the list yet when it is opened."""
+
+    def page(self, filters: ListFilters, after: str | None) -> ExecutionPage:
+        return super().page(filters, after or "1")
+
+
+def test_what_happens_is_shown_and_nothing_moves_under_the_pointer(browser: Browser) -> None:
+    app = application(Growing(20))
+    newest, waiting = execution_id(0), execution_id(1)
+    with served(app) as url, looking(browser, base_url=url) as (page, said):
+        page.goto("/executions")
+        page.mouse.move(2, 2)
+        row = page.locator(f'tr[data-execution="{newest}"]')
+        other = page.locator(f'tr[data-execution="{waiting}"]')
+        expect(other).to_contain_text("Needs approval")
+        expect(row).to_have_count(0)
+        # Under the pointer a change of a row is shown, and a new one waits for a click.
+        other.hover()
+        app.state.happened.put({"type": "execution.started", "execution_id": waiting})
+        expect(other).to_contain_text("Running")
+        app.state.happened.put({"type": "execution.accepted", "execution_id": newest})
+        button = page.get_by_role("button", name="1 new")
+        button.click()
+        expect(row).to_contain_text("patch web tier")
+        expect(button).to_be_hidden()
+        # Elsewhere it comes by itself.
+        row.evaluate("row => row.remove()")
+        page.mouse.move(2, 2)
+        app.state.happened.put({"type": "execution.accepted", "execution_id": newest})
+        expect(row).to_contain_text("patch web tier")
+        assert page.locator("tr[data-execution]").first.get_attribute("data-execution") == newest
+        assert said.lines == []
+
+
+def test_a_lost_connection_is_said_and_goes_on_by_itself(browser: Browser, console: str) -> None:
+    with looking(browser, base_url=console) as (page, _):
+        page.route("**/v1/live?*", lambda route: route.abort())
+        page.goto("/executions")
+        banner = page.locator("#connection")
+        expect(banner).to_be_visible(timeout=30_000)
+        expect(banner).to_contain_text("The live connection is lost")
+        expect(page.locator("body")).to_have_class("stale")
+        page.unroute("**/v1/live?*")
+        expect(banner).to_be_hidden(timeout=30_000)
+        expect(page.locator("body")).not_to_have_class("stale")

@@ -51,7 +51,6 @@ def sign_out() -> Response:
     """Forget the token."""
     answer = redirect("/login")
     authentication.forget(answer)
-    answer.headers["Clear-Site-Data"] = '"cache"'
     return answer
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from api.database import Database
+from api.known import NEW_SECONDS, WAIT_SECONDS
 from api.problems import Problem, not_found
 from reading import details, events, executions, steps
 from reading.cursors import CursorError
@@ -22,12 +24,14 @@ from reading.models.executions import (
 from reading.models.steps import AttemptPage, StepDetail, StepPage
 from reading.moments import FORMS, moment
 from reading.reader import Reader
-from streams.ids import is_execution_id
+from runtime import clock
+from streams.ids import is_execution_id, minted_ms
 from streams.lifecycle import TRANSITIONS
 from web.views.filters import ListFilters
 
 #: Executions on one page of the list.
 PAGE: Final = 50
+_PAUSE_SECONDS: Final = 0.05
 
 
 def wanted_of(filters: ListFilters, now: datetime) -> executions.Wanted:
@@ -87,14 +91,21 @@ class Tables:
         return sorted(found.values(), key=lambda one: one.created_at, reverse=True)
 
     def detail(self, ident: str) -> ExecutionDetail:
-        """One execution; raises Problem 404."""
-        found = None
-        if is_execution_id(ident):
+        """One execution, also one that the sink is about to write; raises Problem 404."""
+        missing = not_found("execution of this id")
+        if not is_execution_id(ident):
+            raise missing
+        until = clock.monotonic() + WAIT_SECONDS
+        while True:
             with self.database.connection() as connection:
                 found = details.detail(connection, self.reader, ident)
-        if found is None:
-            raise not_found("execution of this id")
-        return found
+            if found is not None:
+                return found
+            age = clock.now() - minted_ms(ident) / 1_000
+            if not -NEW_SECONDS < age < NEW_SECONDS or clock.monotonic() > until:
+                raise missing
+            # Pages are made in threads of their own.
+            time.sleep(_PAUSE_SECONDS)
 
     def steps(
         self, ident: str, *, limit: int, after: str | None, statuses: Sequence[str]

@@ -123,6 +123,36 @@
     if (event.target.id === "dialog" && !event.target.open) event.target.showModal();
   });
 
+  // What htmx could not do is said, wherever its answer would have gone.
+  function complain(...nodes) {
+    const dialog = $("#dialog");
+    if (!dialog) return;
+    dialog.replaceChildren(...nodes);
+    if (!dialog.open) dialog.showModal();
+  }
+  document.addEventListener("htmx:responseError", (event) => {
+    const page = new DOMParser().parseFromString(event.detail.xhr.responseText, "text/html");
+    const part = $("#confirm", page);
+    if (part) complain(document.adoptNode(part));
+    else location.reload();
+  });
+  document.addEventListener("htmx:sendError", () => {
+    const text = document.createElement("p");
+    text.className = "dialog-body";
+    text.textContent = "The server does not answer. Try again in a moment.";
+    complain(text);
+  });
+
+  // On narrow screens the current tab and chip may be beyond the edge.
+  function reveal() {
+    for (const one of $$(".tabs a[aria-current], .chips a[aria-current]")) {
+      const bar = one.parentElement;
+      if (bar.scrollWidth > bar.clientWidth) bar.scrollLeft = one.offsetLeft - bar.offsetLeft - 24;
+    }
+  }
+  document.addEventListener("htmx:afterSettle", reveal);
+  reveal();
+
   // ---- keys --------------------------------------------------------------------------------
   const PLACES = { e: "/executions", a: "/approvals" };
   let waiting = false;

@@ -46,17 +46,21 @@
     const answer = await fetch(location.href, { headers: { "X-Runstream-Refresh": "1" } });
     if (!answer.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    // Output that has begun brings its place along; else it is left alone.
+    if (!$("#panel .output-section") && $("#panel .output-section", page)) selectors.push("#panel-slot");
+    else selectors.push("#panel-state", "#panel-rest");
     for (const selector of selectors) {
       const old = $(selector);
       const fresh = $(selector, page);
       if (!old || !fresh || old.innerHTML === fresh.innerHTML) continue;
       const focused = old.contains(document.activeElement) ? key(document.activeElement) : null;
       const scrolls = $$(".graph-scroll, .matrix-scroll", old).map((one) => [one.scrollLeft, one.scrollTop]);
-      for (const name of ["data-ended", "data-seq"]) {
+      for (const name of ["data-ended", "data-seq", "data-tab"]) {
         if (fresh.hasAttribute(name)) old.setAttribute(name, fresh.getAttribute(name));
       }
       old.replaceChildren(...document.adoptNode(fresh).childNodes);
       window.htmx?.process(old);
+      if (selector === "#panel-slot") document.dispatchEvent(new Event("htmx:afterSettle"));
       $$(".graph-scroll, .matrix-scroll", old).forEach((one, place) => {
         if (scrolls[place]) [one.scrollLeft, one.scrollTop] = scrolls[place];
       });
@@ -71,7 +75,7 @@
   let behind = null;
   const refresh = throttled(() => {
     const selectors = ["#head"];
-    if (!quiet()) selectors.push("#tab");
+    if (!quiet()) selectors.push("#view .tabs", "#tab");
     return parts(selectors);
   }, 1000);
   function soon() {
@@ -89,6 +93,13 @@
   }
 
   if (head.dataset.ended === "yes") return;
+  // After the end, until the tables have it too.
+  function settle(times) {
+    if (times > 0 && head.dataset.ended !== "yes") {
+      refresh();
+      setTimeout(() => settle(times - 1), 2000);
+    }
+  }
   const ENDS = new Set(["execution.completed", "execution.partial", "execution.failed",
     "execution.cancelled", "execution.timed_out", "execution.rejected"]);
   const close = connect(`/v1/executions/${id}/live?after=${head.dataset.seq}`, {
@@ -96,8 +107,9 @@
     message: (event) => {
       if (ENDS.has(event.type)) close();
       soon();
+      if (ENDS.has(event.type)) settle(30);
     },
-    end: () => { close(); soon(); },
+    end: () => { close(); settle(30); },
     problem: () => { close(); },
   });
 })();

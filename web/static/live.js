@@ -10,37 +10,42 @@
   // A page that comes back from the browser's cache has missed what happened in between.
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
+  // Connections that are lost, with since when.
+  const away = new Map();
+  function tell() {
+    const banner = $("#connection");
+    banner.hidden = !away.size;
+    document.body.classList.toggle("stale", away.size > 0);
+    if (!away.size) return;
+    const since = Math.min(...away.values());
+    const time = $("[data-lost]", banner);
+    time.dateTime = new Date(since).toISOString();
+    time.dataset.ago = "";
+    time.textContent = ago(since);
+  }
+
   /* `on` has a function for each kind of message; `message` is a record, the others have names.
      `again` stands for a stream that begins anew after an error. Returns what closes it. */
   function connect(address, on) {
     let source = null;
     let last = null;
     let failures = 0;
-    let lostAt = null;
+    const me = {};
     let closed = false;
     let timer = 0;
 
     function lost(after = 2000) {
-      if (lostAt === null) lostAt = now();
+      if (away.has(me)) return;
+      away.set(me, now());
       // A reconnection within two seconds is not worth a line.
       clearTimeout(timer);
-      timer = setTimeout(() => {
-        if (lostAt === null || closed) return;
-        const banner = $("#connection");
-        const time = $("[data-lost]", banner);
-        time.dateTime = new Date(lostAt).toISOString();
-        time.dataset.ago = "";
-        time.textContent = ago(lostAt);
-        banner.hidden = false;
-        document.body.classList.add("stale");
-      }, after);
+      timer = setTimeout(tell, after);
     }
     function found() {
       failures = 0;
-      lostAt = null;
       clearTimeout(timer);
-      $("#connection").hidden = true;
-      document.body.classList.remove("stale");
+      away.delete(me);
+      if (!away.size) tell();
     }
     function hear(name) {
       source.addEventListener(name, (message) => {
@@ -87,6 +92,7 @@
       closed = true;
       clearTimeout(timer);
       clearTimeout(hidden);
+      if (away.delete(me)) tell();
       document.removeEventListener("visibilitychange", seen);
       source?.close();
     };

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from reading.models.steps import Attempt, StepDetail, StreamName
 from streams.lifecycle import STEP_ENDED
 from web.statuses import Look, step_look
 from web.views.tree import Branch, Leaf, tree
+
+#: Streams that can be chosen; the API has all of them.
+_MOST_STREAMS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,4 +163,5 @@ def _streams(detail: StepDetail, attempt: int, name: StreamName, href: str) -> l
         )
         for one in detail.streams
     ]
-    return found[-12:]
+    # The latest attempt is what people look for.
+    return sorted(found, key=lambda one: -one.attempt)[:_MOST_STREAMS]

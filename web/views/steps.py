@@ -191,12 +191,14 @@ def matrix(steps: Sequence[StepSummary], path: str) -> Matrix | None:
     rows = [_host(host, found, names, path) for host, found in hosts.items()]
     order = {look.word: place for place, look in enumerate(map(step_look, _WORST))}
     rows.sort(key=lambda row: (order.get(row.look.word, 99), row.host))
-    good = sum(1 for row in rows if row.look == step_look("succeeded"))
+    done = sum(1 for row in rows if row.look == step_look("succeeded"))
+    bad = sum(1 for row in rows if row.look.tone == "fail")
+    summary = f"{done} of {counted(len(rows), 'host')} done" + (f", {bad} failed" if bad else "")
     return Matrix(
         columns=names,
         rows=rows[:_MOST_HOSTS],
         hosts_left_out=max(0, len(rows) - _MOST_HOSTS),
-        summary=f"{good} of {counted(len(rows), 'host')} without a fault",
+        summary=summary,
     )
 
 

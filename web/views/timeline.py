@@ -12,8 +12,8 @@ from urllib.parse import quote
 from reading.models.events import EventView
 from reading.models.executions import ExecutionDetail
 from reading.models.steps import Attempt, StepSummary
-from streams.lifecycle import STEP_ENDED
-from web.statuses import Look, step_look
+from streams.lifecycle import STEP_ENDED, TERMINAL_EVENTS
+from web.statuses import Look, execution_look, step_look
 from web.views.steps import depth_of, in_order, label_of
 from web.wording import duration
 
@@ -25,6 +25,24 @@ _MARKS: Final = (
     21_600, 43_200, 86_400, 172_800, 432_000, 864_000, 2_592_000,
 )  # fmt: skip
 _MOST_MARKS: Final = 7
+#: Stands for the whole plan where steps stand by their names; no step has it.
+WHOLE: Final = ""
+#: After these a step, or the whole plan, waits.
+_WAITS: Final = frozenset(
+    {
+        "step.waiting", "step.retry_scheduled", "step.polled", "step.lost", "step.needs_attention",
+        "execution.approval_requested", "execution.queued", "execution.paused",
+        "execution.needs_attention",
+    }
+)  # fmt: skip
+#: Events of the plan that begin or end a wait of it.
+_WHOLE: Final = frozenset(
+    {
+        "execution.approval_requested", "execution.approved", "execution.queued",
+        "execution.started", "execution.paused", "execution.resumed",
+        "execution.needs_attention", *TERMINAL_EVENTS,
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +66,8 @@ class Line:
     label: str
     depth: int
     look: Look
-    href: str
+    #: None where it stands for the whole plan.
+    href: str | None
     bars: list[Bar]
     #: What is said beside the last bar: how long, or why it waits.
     note: str
@@ -101,7 +120,8 @@ def timeline(
     begin = detail.started_at or detail.created_at
     end = max(ended or now, begin + timedelta(milliseconds=50))
     axis = _Axis(begin, (end - begin).total_seconds() * (1.0 if ended else 1.04), now, end)
-    lines = [
+    lines = _whole(detail, waits.get(WHOLE, []), axis)
+    lines += [
         _line(step, by_step[step.step], waits.get(step.step, []), axis, href)
         for step in in_order(steps)
     ]
@@ -161,6 +181,19 @@ def _line(
     )
 
 
+def _whole(detail: ExecutionDetail, waits: Sequence[Span], axis: _Axis) -> list[Line]:
+    """A line for what the plan as a whole waited for after its start, if it did."""
+    seen = [one for one in waits if one.end is None or one.end > axis.begin]
+    if not seen:
+        return []
+    look = execution_look(detail.status or "unknown")
+    bars = [
+        axis.bar("wait", max(one.begin, axis.begin), one.end, "wait", one.reason) for one in seen
+    ]
+    note = seen[-1].reason if seen[-1].end is None else ""
+    return [Line(WHOLE, "the whole plan", 0, look, None, bars, note, 0)]
+
+
 def _attempt(attempt: Attempt, axis: _Axis, waits_known: bool) -> list[Bar]:
     look = step_look(attempt.status or "unknown")
     ended = attempt.completed_at
@@ -187,27 +220,36 @@ def _note(step: StepSummary) -> str:
 
 
 def spans(events: Iterable[EventView]) -> dict[str, list[Span]]:
-    """What each step waited for, from its events: each wait ends with the step's next event."""
+    """What each step, and the plan as a whole, waited for: from its event to the next one."""
     found: dict[str, list[Span]] = defaultdict(list)
     open_: dict[str, tuple[datetime, str]] = {}
     for event in events:
-        if event.step is None or event.type.startswith("audit."):
+        whole = event.step is None
+        if event.type.startswith("audit.") or (whole and event.type not in _WHOLE):
             continue
-        if event.step in open_:
-            begin, reason = open_.pop(event.step)
-            if event.type == "step.waiting" and event.sentence == reason:
-                open_[event.step] = (begin, reason)
+        key = WHOLE if event.step is None else event.step
+        reason = _reason(event)
+        if key in open_:
+            begin, before = open_[key]
+            if reason == before:
                 continue
-            found[event.step].append(Span(begin, event.at, reason))
-        if event.type in ("step.waiting", "step.retry_scheduled", "step.polled"):
-            message = event.data.get("message")
-            reason = message if isinstance(message, str) and message else event.sentence
-            open_[event.step] = (event.at, reason)
-        elif event.type == "step.dispatched":
-            open_[event.step] = (event.at, "waits for an executor")
-    for step, (begin, reason) in open_.items():
-        found[step].append(Span(begin, None, reason))
+            del open_[key]
+            found[key].append(Span(begin, event.at, before))
+        if reason is not None:
+            open_[key] = (event.at, reason)
+    for key, (begin, reason) in open_.items():
+        found[key].append(Span(begin, None, reason))
     return found
+
+
+def _reason(event: EventView) -> str | None:
+    """What is waited for from this event on; None where nothing is."""
+    if event.type == "step.dispatched":
+        return "waits for an executor"
+    if event.type not in _WAITS:
+        return None
+    message = event.data.get("message") or event.data.get("reason")
+    return message if isinstance(message, str) and message else event.sentence
 
 
 def _marks(seconds: float) -> list[Mark]:

@@ -12,6 +12,7 @@ from api.caller import Caller
 from api.rights import Rights
 from authority.identity import Identity
 from authority.policy_file import parse
+from reading.models.events import EventView
 from reading.models.executions import ExecutionDetail
 from reading.models.steps import StepSummary
 from tests.browser.believable import Believable, execution_id, summary
@@ -24,7 +25,7 @@ from web.views.executions import row
 from web.views.graph import graph
 from web.views.layers import place
 from web.views.steps import in_order, label_of, matrix, step_rows
-from web.views.timeline import timeline
+from web.views.timeline import spans, timeline
 from web.views.tree import Branch, tree
 
 NOW = datetime.now(UTC)
@@ -152,6 +153,38 @@ def test_the_timeline_shows_attempts_waits_and_now_where_they_were() -> None:
     assert found.now == pytest.approx(100 / 1.04, abs=0.1)
     assert all(0 <= bar.x <= 100 and bar.width > 0 for line in found.lines for bar in line.bars)
     assert lines["tell"].bars == []
+
+
+def test_a_pause_is_a_wait_of_the_whole_plan_and_a_lost_attempt_one_of_its_step() -> None:
+    def happened(seq: int, kind: str, step: str | None = None, **data: Any) -> EventView:
+        at = NOW + timedelta(seconds=seq)
+        return EventView(
+            event_id=f"x:{seq}", seq=seq, type=kind, at=at, step=step,
+            attempt=None if step is None else 1, sentence=kind, data=data,
+        )  # fmt: skip
+
+    found = spans([
+        happened(1, "execution.approval_requested", reason="level 1"),
+        happened(2, "execution.approval_given"),
+        happened(3, "execution.approved"),
+        happened(4, "step.dispatched", "a"),
+        happened(5, "step.started", "a"),
+        happened(6, "execution.paused", reason="paused by ann"),
+        happened(7, "step.lost", "a"),
+        happened(8, "step.needs_attention", "a", reason="nobody knows how far it came"),
+        happened(9, "execution.resumed"),
+        happened(10, "audit.decision", "a"),
+    ])  # fmt: skip
+    second = timedelta(seconds=1)
+    assert [(one.begin, one.end, one.reason) for one in found[""]] == [
+        (NOW + second, NOW + 3 * second, "level 1"),
+        (NOW + 6 * second, NOW + 9 * second, "paused by ann"),
+    ]
+    assert [(one.begin, one.end, one.reason) for one in found["a"]] == [
+        (NOW + 4 * second, NOW + 5 * second, "waits for an executor"),
+        (NOW + 7 * second, NOW + 8 * second, "step.lost"),
+        (NOW + 8 * second, None, "nobody knows how far it came"),
+    ]
 
 
 def test_nodes_lie_below_what_they_depend_on_and_never_over_each_other() -> None:
