@@ -200,7 +200,7 @@ def test_a_trigger_is_paused_and_resumed_and_a_stranger_s_is_not_there(
         assert time.monotonic() < deadline
     paused = client.post(f"/v1/triggers/{name}/pause", json={"reason": "night"}, params=WAIT)
     assert (paused.status_code, paused.json()["answer"]) == (200, "followed"), paused.text
-    assert client.get(f"/v1/triggers/{name}").json()["paused"] is True
+    assert client.get(f"/v1/triggers/{name}").json()["status"] == "paused"
     resumed = client.post(f"/v1/triggers/{name}/resume", params=WAIT)
     assert (resumed.status_code, resumed.json()["answer"]) == (200, "followed"), resumed.text
     assert client.post("/v1/schedules/no-such-schedule/run").status_code == 404
