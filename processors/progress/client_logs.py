@@ -33,6 +33,8 @@ REPEATED: Final[dict[str, frozenset[str]]] = {
     # Ten a second each.
     "aiokafka.consumer.fetcher": frozenset({"Failed fetch messages from %s: %s"}),
     "aiokafka.consumer.group_coordinator": frozenset({"Group Coordinator Request failed: %s"}),
+    # While a snapshot is on its way: running executions are shown anew without an event too.
+    "aiokafka.producer.sender": frozenset({"Got error produce response: %s"}),
 }
 #: Follows one of the messages about a node, which says why, and says nothing more.
 _AFTERWARDS: Final = "Unable to update metadata from %s"

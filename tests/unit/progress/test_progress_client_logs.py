@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
-from aiokafka.errors import GroupAuthorizationFailedError, NodeNotReadyError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    MessageSizeTooLargeError,
+    NodeNotReadyError,
+)
 
 from processors.progress import client_logs
 from runtime.logs import Log
@@ -47,18 +51,22 @@ def test_trouble_of_the_client_is_seen_and_an_absent_broker_is_not_repeated(
 ) -> None:
     coordinator = logging.getLogger("aiokafka.consumer.group_coordinator")
     fetcher = logging.getLogger("aiokafka.consumer.fetcher")
+    sender = logging.getLogger("aiokafka.producer.sender")
     for _ in range(100):
         coordinator.error("Group Coordinator Request failed: %s", NodeNotReadyError("node 1"))
         fetcher.error("Failed fetch messages from %s: %s", 1, NodeNotReadyError("node 1"))
+        sender.warning("Got error produce response: %s", NodeNotReadyError("node 1"))
         logging.getLogger("aiokafka").error("Unable connect to node with id %s: %s", 1, OSError())
     assert caplog.records == []
     coordinator.error("Group Coordinator Request failed: %s", GroupAuthorizationFailedError("g"))
     fetcher.warning("Not authorized to read from topic %s.", "execution.events")
+    sender.warning("Got error produce response: %s", MessageSizeTooLargeError("1 byte too many"))
     logging.getLogger("faust.transport").error("the consumer cannot go on")
     logging.getLogger("mode.services").info("[^Service]: Starting...")
     assert [record.name for record in caplog.records] == [
         "aiokafka.consumer.group_coordinator",
         "aiokafka.consumer.fetcher",
+        "aiokafka.producer.sender",
         "faust.transport",
     ]
 
