@@ -4,7 +4,7 @@ WORKDIR /source
 RUN python -m venv /opt/runstream
 COPY . .
 # The versions that the tests ran with.
-RUN /opt/runstream/bin/pip install --no-cache-dir --constraint constraints.txt '.[network]'
+RUN /opt/runstream/bin/pip install --no-cache-dir --constraint constraints.txt '.[network,otel]'
 
 FROM python:3.11-slim
 # What the tools of the automation and network domains call most.

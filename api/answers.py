@@ -21,9 +21,9 @@ class Watch(Protocol):
 class Answers(Protocol):
     """The events of all partitions, read once for all who wait."""
 
-    def watch(self, route: str) -> AbstractAsyncContextManager[Watch]:
-        """The events of the partition of this route key; raises Problem where Kafka is away.
+    def watch(self, route: str, *marks: str) -> AbstractAsyncContextManager[Watch]:
+        """The events with one of these texts, in the partition of this route key.
 
         An answer has not always the route key of what it answers, but it has its partition. What is
-        written after this has been entered is not missed.
+        written after this has been entered is not missed. Raises Problem where Kafka is away.
         """

@@ -14,7 +14,7 @@ from api.problems import Problem, forbidden
 from api.records import Record
 from streams.answers import Verdict, verdict
 from streams.audit_payloads import SIGNATURE_RULE, Audit
-from streams.commands import AnyCommand
+from streams.commands import AnyCommand, Rerun
 from streams.events import Event, encode_event
 from streams.ids import route_of
 from streams.limits import MAX_CONTROL_BYTES
@@ -66,7 +66,10 @@ async def send(
 
     found: Verdict | None = None
     if wait > 0:
-        async with parts.answers.watch(route_of(ident)) as watch:
+        marks = [ident]
+        if isinstance(command, Rerun) and command.new_execution_id is not None:
+            marks.append(command.new_execution_id)
+        async with parts.answers.watch(route_of(ident), *marks) as watch:
             await parts.records.send(record)
             found = await watch.first(answer, wait)
     else:

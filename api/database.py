@@ -53,6 +53,8 @@ def pool(settings: DatabaseSettings) -> Database:
 
 def _read_only(connection: Connection[dict[str, Any]]) -> None:
     connection.execute("SET default_transaction_read_only = on")
+    # Compiling a query takes a hundred times as long as most of these take.
+    connection.execute("SET jit = off")
     connection.execute(f"SET statement_timeout = '{STATEMENT_SECONDS}s'")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -11,11 +12,9 @@ from typing import Any, Final, TypeVar
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from api.problems import Problem, unavailable
-from runtime.health import Health
 from runtime.kafka import clients
 from runtime.kafka.outage import Outage
 from runtime.kafka.restore import end_offsets
-from runtime.logs import Log
 from runtime.readiness import Readiness
 from runtime.settings import CommonSettings
 from streams.events import Event, decode_event
@@ -28,15 +27,17 @@ _WAIT_SECONDS: Final = 0.2
 _BATCH: Final = 500
 #: Who waits at once; each waits for 30 s at most.
 MAX_WATCHES: Final = 200
-#: Events of one partition that one who waits has not looked at yet; then its wait ends.
-MAX_HELD: Final = 20_000
+#: Events that one who waits has not looked at yet; with more of them its wait ends.
+MAX_HELD: Final = 2_000
 
 
 class _Watch:
     """The events of one partition for one who waits."""
 
-    def __init__(self, partition: int) -> None:
+    def __init__(self, partition: int, marks: Iterable[str]) -> None:
         self.partition = partition
+        #: As they stand in JSON: an event without any of them need not be read.
+        self.marks = tuple(json.dumps(one, ensure_ascii=False)[1:-1].encode() for one in marks)
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[Event] = asyncio.Queue(MAX_HELD)
         self._lost = False
@@ -53,29 +54,28 @@ class _Watch:
             return None
         return None
 
-    def tell(self, events: list[Event]) -> None:
+    def tell(self, event: Event) -> None:
         """From the reader's thread."""
         try:
-            self._loop.call_soon_threadsafe(self._take, events)
+            self._loop.call_soon_threadsafe(self._take, event)
         except RuntimeError:
             # The loop has ended; nobody waits any more.
             return
 
-    def _take(self, events: Iterable[Event]) -> None:
-        for event in events:
-            try:
-                self._events.put_nowait(event)
-            except asyncio.QueueFull:
-                self._lost = True
+    def _take(self, event: Event) -> None:
+        try:
+            self._events.put_nowait(event)
+        except asyncio.QueueFull:
+            self._lost = True
 
 
 class EventReader:
     """Reads every partition from its end on; safe to open before the broker is there."""
 
-    def __init__(self, settings: CommonSettings, health: Health, log: Log) -> None:
-        """Nothing is connected before `open`."""
+    def __init__(self, settings: CommonSettings, readiness: Readiness) -> None:
+        """Nothing is connected before `open`; it is the member `events` of `readiness`."""
         self._settings = settings
-        self._outage = Outage(Readiness("kafka", ["events"], health, log), "events")
+        self._outage = Outage(readiness, "events")
         self._lock = threading.Lock()
         self._watches: set[_Watch] = set()
         self._end = threading.Event()
@@ -92,11 +92,11 @@ class EventReader:
         self._thread.join()
 
     @asynccontextmanager
-    async def watch(self, route: str) -> AsyncIterator[_Watch]:
+    async def watch(self, route: str, *marks: str) -> AsyncIterator[_Watch]:
         """See `api.answers.Answers`."""
         if self._outage.is_waiting:
             raise unavailable("Kafka (KAFKA_BOOTSTRAP_SERVERS)", "see that it runs")
-        found = _Watch(partition_for(route.encode(), self._count))
+        found = _Watch(partition_for(route.encode(), self._count), marks)
         with self._lock:
             if len(self._watches) >= MAX_WATCHES:
                 told = f"{MAX_WATCHES} requests wait for routers already: try again, or with wait=0"
@@ -139,16 +139,23 @@ class EventReader:
     def _tell(self, messages: list[Message]) -> None:
         with self._lock:
             watches = list(self._watches)
-        wanted = {watch.partition for watch in watches}
-        found: dict[int, list[Event]] = {}
+        of_partition: dict[int, list[_Watch]] = {}
+        for watch in watches:
+            of_partition.setdefault(watch.partition, []).append(watch)
         for message in messages:
             value, partition = message.value(), message.partition()
-            if value is None or partition is None or partition not in wanted:
+            if value is None or partition is None:
+                continue
+            concerned = [
+                watch
+                for watch in of_partition.get(partition, ())
+                if any(mark in value for mark in watch.marks)
+            ]
+            if not concerned:
                 continue
             try:
-                found.setdefault(partition, []).append(decode_event(value))
+                event = decode_event(value)
             except ValueError:
                 continue
-        for watch in watches:
-            if watch.partition in found:
-                watch.tell(found[watch.partition])
+            for watch in concerned:
+                watch.tell(event)

@@ -65,8 +65,9 @@ def _run(
     policies = _policies(settings, tools, log)
     keys = _keys(settings, log)
     listener = _listen(settings)
-    records = Records(settings, keys, health, log)
-    reader = EventReader(settings, health, log)
+    kafka = Readiness("kafka", ["records", "events"], health, log)
+    records = Records(settings, keys, kafka)
+    reader = EventReader(settings, kafka)
     with database.pool(settings) as connections, _threads(records, reader):
         parts = Parts(
             settings=settings,

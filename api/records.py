@@ -13,11 +13,9 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from api.problems import Problem, unavailable
 from authority.process import ProcessKeys
 from runtime import clock
-from runtime.health import Health
 from runtime.kafka import clients
 from runtime.kafka.cluster import cluster_id
 from runtime.kafka.outage import Outage
-from runtime.logs import Log
 from runtime.readiness import Readiness
 from runtime.settings import CommonSettings
 from streams.envelope import SIGNATURE, headers
@@ -46,18 +44,18 @@ class Record:
     subject: str
     #: Its CloudEvents id, where the answer names it.
     ident: str | None = None
+    #: Of the caller, who may begin a trace; checked (see streams/trace_context.py).
+    traceparent: bytes | None = None
 
 
 class Records:
     """One producer; `send` is for the event loop, and its thread ends with `close`."""
 
-    def __init__(
-        self, settings: CommonSettings, keys: ProcessKeys, health: Health, log: Log
-    ) -> None:
-        """Nothing is connected before `open`."""
+    def __init__(self, settings: CommonSettings, keys: ProcessKeys, readiness: Readiness) -> None:
+        """Nothing is connected before `open`; it is the member `records` of `readiness`."""
         self._settings = settings
         self._keys = keys
-        self._outage = Outage(Readiness("kafka", ["records"], health, log), "records")
+        self._outage = Outage(readiness, "records")
         limit = int(DELIVERY_SECONDS * 1_000)
         options = clients.producer(settings, **{"message.timeout.ms": limit})
         self._producer = Producer({**options, "error_cb": self._on_error})
@@ -109,6 +107,7 @@ class Records:
             source=SOURCE,
             time=iso(clock.now()),
             subject=record.subject,
+            traceparent=record.traceparent,
         )
         try:
             with self._order:

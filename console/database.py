@@ -49,7 +49,7 @@ def reading(settings: DatabaseSettings) -> Iterator[Connection[Row]]:
             url,
             row_factory=dict_row,
             connect_timeout=CONNECT_SECONDS,
-            options="-c default_transaction_read_only=on -c statement_timeout=15s",
+            options="-c default_transaction_read_only=on -c statement_timeout=15s -c jit=off",
         ) as connection:
             yield connection
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):

@@ -40,6 +40,7 @@ from devstack.state import (
 )
 from runtime import environment
 from runtime.settings import KAFKA_OPTIONS, secret_variables
+from runtime.trace_settings import RECEIVER_HEADERS
 
 _INVENTORY = "RUNSTREAM_ASSETS_DATABASE_URL"
 #: The variable of the port of the HTTP API, and its name among the ports of the stack.
@@ -229,7 +230,9 @@ class Supervisor:
 
     def _environment(self, spec: ProcessSpec) -> dict[str, str]:
         """What is added to this process's own; credentials only where they are needed."""
-        given = dict(self._credentials) if spec.secrets else {}
+        # Of the rest, every process needs those for the receiver of its spans.
+        wanted = self._credentials if spec.secrets else RECEIVER_HEADERS & self._credentials.keys()
+        given = {name: self._credentials[name] for name in wanted}
         options: ClientOptions = dict(self._client_options)
         if spec.name in self._logins:
             options |= self._logins[spec.name].options()

@@ -23,6 +23,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from reading.compacted import Unavailable
 from runtime.clock import monotonic
 from runtime.kafka import clients
+from runtime.kafka.lag import MARKER
 
 if TYPE_CHECKING:
     from runtime.settings import CommonSettings
@@ -34,6 +35,8 @@ _CLIENT: Final = "runstream-"
 #: One record of each partition is wanted, not what lies behind it.
 _FETCH_BYTES: Final = 16 * 1024
 _BATCH: Final = 500
+#: In the place of the description of a group that nobody has ever joined.
+_NO_GROUP: Final = object()
 
 T = TypeVar("T")
 #: Topic (full name) and partition.
@@ -71,18 +74,16 @@ class Described:
     def lag(self, group: str, topics: Iterable[str]) -> int | None:
         """The records of these topics that the group has not taken; None where nobody knows.
 
-        Ends of transactions count as records: some are left where everything was taken.
+        As in the metric of the same name one record behind the end counts as none: the end of a
+        transaction is one.
         """
         found = self.groups.get(group)
         wanted = set(topics)
         ends = {place: end for place, end in self.ends.items() if place[0] in wanted}
         if found is None or not ends:
             return None
-        return sum(
-            max(0, end - found.committed[place])
-            for place, end in ends.items()
-            if place in found.committed
-        )
+        left = (end - found.committed.get(place, end) for place, end in ends.items())
+        return sum(number for number in left if number > MARKER)
 
 
 class Cluster:
@@ -188,12 +189,16 @@ def _result(future: Future[Any]) -> Any:
     except KafkaException as error:
         if error.args[0].retriable():
             raise
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return _NO_GROUP
         return None
 
 
 def _group(described: Any, committed: Any) -> Group | None:
     if described is None:
         return None
+    if described is _NO_GROUP or committed is _NO_GROUP:
+        return Group((), {})
     members = tuple(
         Member(
             str(member.client_id).removeprefix(_CLIENT),

@@ -28,7 +28,7 @@ READ_SECONDS: Final = 8.0
 #: How long somebody waits for a reading that another one has begun.
 WAIT_SECONDS: Final = 10.0
 _CALL_SECONDS: Final = 4.0
-_POLL_SECONDS: Final = 0.05
+_POLL_SECONDS: Final = 0.01
 _BATCH: Final = 5_000
 
 T = TypeVar("T")

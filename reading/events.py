@@ -41,7 +41,7 @@ def page(
     connection: Connection[Row], reader: Reader, ident: str, *, after: int, limit: int
 ) -> EventPage:
     """Events with numbers beyond `after`, in order."""
-    visible = reader.sees_row_of("v")
+    visible = reader.sees_one()
     given = {
         **visible.values,
         "id": ident,

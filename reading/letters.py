@@ -38,44 +38,44 @@ OPERATORS: Final = "default"
 #: The class of a step after its last attempt, whose redrive is a rerun.
 _EXHAUSTED: Final = "retries_exhausted"
 
-#: Anybody writes the header that it is from; what is no id would end the query.
-_IDENT: Final = """
-CASE WHEN d.execution_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-     THEN d.execution_id::uuid END
+#: The execution is looked up for each letter by its key, however many there are. Anybody writes the
+#: header that the id is from; what is none would end the query.
+_FROM: Final = """
+FROM execution.execution_dlq AS d LEFT JOIN LATERAL (
+    SELECT e.execution_id AS known, e.tenant, e.environment, e.approval_level, e.actor
+    FROM execution.executions AS e
+    WHERE e.execution_id = CASE
+        WHEN d.execution_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+        THEN d.execution_id::uuid END
+    LIMIT 1) AS visible ON true
 """
-_OWNED: Final = (
-    "EXISTS (SELECT 1 FROM execution.executions AS visible "
-    "WHERE visible.execution_id = %(ident)s AND %(condition)s)"
-)
-_NOBODYS: Final = (
-    "NOT EXISTS (SELECT 1 FROM execution.executions AS known WHERE known.execution_id = %(ident)s)"
-)
 _SUMMARY: Final = """
-    topic, partition, "offset", at, error_class, error_message, stage, source_topic,
-    source_partition, source_offset, execution_id, key_bytes, value_bytes
+    d.topic, d.partition, d."offset", d.at, d.error_class, d.error_message, d.stage,
+    d.source_topic, d.source_partition, d.source_offset, d.execution_id, d.key_bytes,
+    d.value_bytes
 """
 _PAGE: Final = """
-SELECT {columns} FROM execution.execution_dlq AS d
-WHERE {conditions}
-ORDER BY at DESC, topic, partition, "offset" DESC LIMIT %(rows)s
+SELECT {columns} {letters} WHERE {conditions}
+ORDER BY d.at DESC, d.topic, d.partition, d."offset" DESC LIMIT %(rows)s
 """
 _AFTER: Final = """
-(at < %(last_at)s OR (at = %(last_at)s AND (topic, partition, -"offset")
-                      > (%(last_topic)s, %(last_partition)s, -%(last_offset)s::bigint)))
+(d.at < %(last_at)s OR (d.at = %(last_at)s AND (d.topic, d.partition, -d."offset")
+                        > (%(last_topic)s, %(last_partition)s, -%(last_offset)s::bigint)))
 """
 _ONE: Final = """
-SELECT {columns}, key, value, headers FROM execution.execution_dlq AS d
-WHERE topic = %(topic)s AND partition = %(partition)s AND "offset" = %(offset)s AND {conditions}
+SELECT {columns}, d.key, d.value, d.headers {letters}
+WHERE d.topic = %(topic)s AND d.partition = %(partition)s AND d."offset" = %(offset)s
+  AND {conditions}
 """
 _COUNTS: Final = """
 SELECT topic, error_class, sum(number)::bigint AS number, min(first_at) AS first_at,
        max(last_at) AS last_at, array_agg(place) AS places, array_agg(number) AS numbers
 FROM (SELECT topic, error_class, place, count(*) AS number, min(at) AS first_at,
              max(at) AS last_at
-      FROM (SELECT topic, error_class, at,
-                   least(floor(extract(epoch FROM at - %(since)s) / %(span)s)::int, %(spans)s - 1)
-                   AS place
-            FROM execution.execution_dlq AS d WHERE {conditions}) AS placed
+      FROM (SELECT d.topic, d.error_class, d.at,
+                   least(floor(extract(epoch FROM d.at - %(since)s) / %(span)s)::int,
+                         %(spans)s - 1) AS place
+            {letters} WHERE {conditions}) AS placed
       GROUP BY 1, 2, 3) AS by_span
 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT %(rows)s
 """
@@ -94,11 +94,11 @@ class Filter:
     def conditions(self) -> tuple[list[str], dict[str, Any]]:
         """What holds of these letters, and the values for it."""
         known = {
-            "topic": "(topic = %(topic)s OR source_topic = %(topic)s)",
-            "error_class": "error_class = %(error_class)s",
-            "execution_id": "execution_id = %(execution_id)s",
-            "since": "at >= %(since)s",
-            "until": "at < %(until)s",
+            "topic": "(d.topic = %(topic)s OR d.source_topic = %(topic)s)",
+            "error_class": "d.error_class = %(error_class)s",
+            "execution_id": "d.execution_id = %(execution_id)s",
+            "since": "d.at >= %(since)s",
+            "until": "d.at < %(until)s",
         }
         values = {name: getattr(self, name) for name in known}
         given = {name: value for name, value in values.items() if value is not None}
@@ -108,11 +108,9 @@ class Filter:
 def visible(reader: Reader) -> Condition:
     """What holds of the letters that the reader may see."""
     own = reader.condition("visible")
-    owned = _OWNED.replace("%(ident)s", _IDENT).replace("%(condition)s", own.sql)
     if reader.everything and reader.tenant == OPERATORS:
-        nobodys = _NOBODYS.replace("%(ident)s", _IDENT)
-        return Condition(f"({owned} OR {nobodys})", own.values)
-    return Condition(owned, own.values)
+        return Condition(f"(({own.sql}) OR visible.known IS NULL)", own.values)
+    return own
 
 
 def redriven_by(error_class: str | None, source_topic: str | None) -> Literal["record", "rerun"]:
@@ -139,7 +137,7 @@ def page(
         conditions.append(_AFTER)
         given |= {"last_at": cursors.moment(at), "last_topic": topic}
         given |= {"last_partition": partition, "last_offset": offset}
-    query = _PAGE.format(columns=_SUMMARY, conditions=" AND ".join(conditions))
+    query = _PAGE.format(columns=_SUMMARY, letters=_FROM, conditions=" AND ".join(conditions))
     found = connection.execute(query, given).fetchall()
     shown, following = found[:limit], None
     if len(found) > limit:
@@ -156,7 +154,9 @@ def one(
     """The letter at this place; None where there is none that the reader may see."""
     seen = visible(reader)
     given = {**seen.values, "topic": topic, "partition": partition, "offset": offset}
-    row = connection.execute(_ONE.format(columns=_SUMMARY, conditions=seen.sql), given).fetchone()
+    row = connection.execute(
+        _ONE.format(columns=_SUMMARY, letters=_FROM, conditions=seen.sql), given
+    ).fetchone()
     if row is None:
         return None
     return DeadLetter(
@@ -180,7 +180,7 @@ def counts(
     given = {
         **seen.values, **given, "span": span.total_seconds(), "spans": spans, "rows": MAX_GROUPS
     }  # fmt: skip
-    query = _COUNTS.format(conditions=" AND ".join([*conditions, seen.sql]))
+    query = _COUNTS.format(letters=_FROM, conditions=" AND ".join([*conditions, seen.sql]))
     groups = [_group(row, spans) for row in connection.execute(query, given).fetchall()]
     return DeadLetterCounts(
         since=since,

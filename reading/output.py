@@ -71,13 +71,13 @@ def find(
 
     An attempt that wrote nothing has a stream of 0 bytes.
     """
-    visible = reader.sees_row_of("a")
+    visible = reader.sees_one()
     given: dict[str, Any] = {**visible.values, "id": ident, "step": step, "attempt": attempt}
     row = connection.execute(_ATTEMPT.format(visible=visible.sql), given).fetchone()
     if row is None:
         return None
     given |= {"attempt": row["attempt"], "stream": stream}
-    size = _SIZE.format(visible=reader.sees_row_of("o").sql)
+    size = _SIZE.format(visible=reader.sees_one().sql)
     total = connection.execute(size, given).fetchone()
     stored = 0 if total is None or total["total"] is None else total["total"]
     return Stream(ident, step, row["attempt"], stream, stored, row["ended"])
@@ -88,7 +88,7 @@ def read(
 ) -> bytes:
     """The bytes from `offset` on, at most `length` and MAX_RANGE; fewer at the end."""
     until = offset + min(length, MAX_RANGE)
-    visible = reader.sees_row_of("o")
+    visible = reader.sees_one()
     given = {
         **visible.values,
         "id": stream.execution_id,

@@ -154,7 +154,7 @@ def progress(
 def _of_tables(
     connection: Connection[Row], reader: Reader, execution: ExecutionDetail
 ) -> ProgressSnapshot:
-    visible = reader.sees_row_of("s")
+    visible = reader.sees_one()
     given = {**visible.values, "id": execution.execution_id, "rows": _STEPS}
     rows = connection.execute(_ROWS.format(visible=visible.sql), given).fetchall()
     counts = execution.step_counts or {}

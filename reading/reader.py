@@ -21,6 +21,11 @@ _SEEN: Final = (
     "WHERE visible.execution_id = {table}.execution_id AND {condition})"
 )
 
+_SEEN_ONE: Final = (
+    "EXISTS (SELECT 1 FROM execution.executions AS visible "
+    "WHERE visible.execution_id = %(id)s::uuid AND {condition})"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Reader:
@@ -70,8 +75,18 @@ class Reader:
         others = f"coalesce({kind} = ANY(%(reader_others)s), false)"
         return Condition(f"{sql} AND CASE WHEN {mine} THEN {own} ELSE {others} END", values)
 
+    def sees_one(self) -> Condition:
+        """Whether the execution of the parameter `id` may be read: asked once, not for each row."""
+        inner = self.condition("visible")
+        return Condition(_SEEN_ONE.format(condition=inner.sql), inner.values)
+
     def sees_row_of(self, table: str) -> Condition:
-        """What holds of rows that belong to such an execution by their column `execution_id`."""
+        """What holds of rows that belong to such an execution by their column `execution_id`.
+
+        Each of these tables has the tenant too, which is all where everything may be read.
+        """
+        if self.everything:
+            return self.condition(table)
         inner = self.condition("visible")
         return Condition(_SEEN.format(table=table, condition=inner.sql), inner.values)
 

@@ -91,7 +91,7 @@ def page(
 ) -> StepPage:
     """A page of the steps in the order of the plan; raises CursorError."""
     limit = min(limit, MAX_STEPS)
-    visible = reader.sees_row_of("s")
+    visible = reader.sees_one()
     given: dict[str, Any] = {**visible.values, "id": ident, "rows": limit + 1}
     conditions = ["true"]
     if statuses:
@@ -123,14 +123,14 @@ def page(
 
 def one(connection: Connection[Row], reader: Reader, ident: str, step: str) -> StepDetail | None:
     """The step; None where there is none that the reader may see."""
-    visible = reader.sees_row_of("s")
+    visible = reader.sees_one()
     given = {**visible.values, "id": ident, "step": step, "rows": _MAX_OF_STEP}
     row = connection.execute(_ONE.format(columns=_COLUMNS, visible=visible.sql), given).fetchone()
     if row is None:
         return None
-    attempts = _OF_STEP.format(columns=_ATTEMPT, visible=reader.sees_row_of("a").sql)
+    attempts = _OF_STEP.format(columns=_ATTEMPT, visible=reader.sees_one().sql)
     latest = connection.execute(attempts, given).fetchall()
-    streams = _STREAMS.format(visible=reader.sees_row_of("o").sql)
+    streams = _STREAMS.format(visible=reader.sees_one().sql)
     children = connection.execute(_CHILDREN, given).fetchone()
     return StepDetail(
         **_told(row),
@@ -152,7 +152,7 @@ def attempts(
 ) -> AttemptPage:
     """A page of all attempts in the order of the plan; raises CursorError."""
     limit = min(limit, MAX_ATTEMPTS)
-    visible = reader.sees_row_of("a")
+    visible = reader.sees_one()
     given: dict[str, Any] = {**visible.values, "id": ident, "rows": limit + 1}
     condition = "true"
     if after is not None:

@@ -35,7 +35,7 @@ def run(app: str, model: type[S], parts: tuple[str, ...], body: Body[S]) -> int:
     signal ends the process at once.
     """
     try:
-        loaded = settings.load(model)
+        loaded, traces = settings.load(model), tracing.load()
     except settings.SettingsError as error:
         print(f"runstream {app}: {error}", file=sys.stderr)
         return 2
@@ -44,7 +44,7 @@ def run(app: str, model: type[S], parts: tuple[str, ...], body: Body[S]) -> int:
     environment.forbid_reading()
     try:
         log = logs.configure(loaded, app)
-        tracing.begin(loaded, app, log)
+        tracing.begin(traces, loaded.instance, app, log)
     except settings.SettingsError as error:
         print(f"runstream {app}: {error}", file=sys.stderr)
         return 2

@@ -37,7 +37,7 @@ class SettingsError(Exception):
     """A setting is wrong; the message is one line that names it."""
 
 
-class CommonSettings(BaseSettings, TraceSettings):
+class CommonSettings(BaseSettings):
     """What every process needs."""
 
     model_config = SettingsConfigDict(
@@ -303,13 +303,13 @@ class MatcherSettings(CommonSettings, GroupSettings):
     """The matcher of triggers."""
 
 
-S = TypeVar("S", bound=CommonSettings)
+S = TypeVar("S", bound=BaseSettings)
 
 #: The variable of `kafka_options`; as a whole it is a secret.
 KAFKA_OPTIONS: Final = "RUNSTREAM_KAFKA_OPTIONS"
 _UNREADABLE: Final = re.compile(r'field "(\w+)"')
 _SECRET_OPTION: Final = re.compile(r"password|passphrase|secret|key\.pem")
-_EVERY: tuple[type[CommonSettings], ...] = (
+_EVERY: tuple[type[BaseSettings], ...] = (
     CommonSettings,
     DatabaseSettings,
     RouterSettings,
@@ -318,17 +318,18 @@ _EVERY: tuple[type[CommonSettings], ...] = (
     ProjectorSettings,
     MatcherSettings,
     ApiSettings,
+    TraceSettings,
 )
 
 
-def _variable(model: type[CommonSettings], name: str) -> str:
+def _variable(model: type[BaseSettings], name: str) -> str:
     alias = model.model_fields[name].validation_alias
     if isinstance(alias, AliasChoices):
         return str(alias.choices[0])
     return f"RUNSTREAM_{name.upper()}"
 
 
-def variables(model: type[CommonSettings]) -> dict[str, str]:
+def variables(model: type[BaseSettings]) -> dict[str, str]:
     """The environment variables of a settings model, each with its description."""
     return {
         _variable(model, name): field.description or ""

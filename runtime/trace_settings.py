@@ -1,6 +1,10 @@
 """Settings of traces: the standard variables of OpenTelemetry, as far as they are read here.
 
-The rest of them (time limit, compression, certificates, proxies) its exporter reads by itself.
+They are no part of what every process and command reads: other programs of a machine have them too,
+and where no receiver is named nothing of Runstream may fail by them.
+
+The rest of them its exporter reads by itself: OTEL_EXPORTER_OTLP_TIMEOUT,
+OTEL_EXPORTER_OTLP_COMPRESSION, OTEL_EXPORTER_OTLP_CERTIFICATE, OTEL_RESOURCE_ATTRIBUTES and others.
 """
 
 from __future__ import annotations
@@ -9,7 +13,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streams.trace_context import NO_SPAN, TraceContext, new_trace, parsed
 
@@ -18,6 +23,12 @@ Sampler = Literal[
     "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio",
 ]  # fmt: skip
 _PATH: Final = "/v1/traces"
+#: Without one of these there are no traces.
+RECEIVERS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+#: What it wants to know of who sends: secrets.
+RECEIVER_HEADERS: Final = frozenset(
+    {"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"}
+)
 #: A sampler by ratio compares this many bits of the trace id.
 _BITS: Final = 64
 
@@ -43,19 +54,23 @@ class Sampling:
         return self.sampler.endswith("always_on")
 
 
-class TraceSettings(BaseModel):
+class TraceSettings(BaseSettings):
     """Where spans go, and of which traces."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, defer_build=True
+    )
 
     otlp_endpoint: str | None = Field(
         default=None,
-        validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        validation_alias=AliasChoices(RECEIVERS[0]),
         pattern=r"^https?://[^\s/@]+(/\S*)?$|^$",
         description="OTLP receiver over HTTP (http://collector:4318); spans go to /v1/traces "
         "below it. Without it there are no traces (docs/tracing.md); the same for all processes",
     )
     otlp_traces_endpoint: str | None = Field(
         default=None,
-        validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
+        validation_alias=AliasChoices(RECEIVERS[1]),
         pattern=r"^https?://[^\s/@]+(/\S*)?$|^$",
         description="the whole URL for spans, in the place of the one before",
     )
@@ -164,8 +179,6 @@ class TraceSettings(BaseModel):
         return urlsplit(self.spans_url or "").netloc
 
     @property
-    def sampling(self) -> Sampling | None:
-        """Which executions are traced; None where there are no traces."""
-        if self.spans_url is None:
-            return None
+    def sampling(self) -> Sampling:
+        """Which executions are traced."""
         return Sampling(self.traces_sampler, self.traces_sampler_arg)

@@ -5,14 +5,17 @@ Off unless a receiver is named: then nothing of OpenTelemetry is imported, and n
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Final
 
+from runtime import settings
 from runtime.logs import Log
-from runtime.settings import CommonSettings, SettingsError
+from runtime.settings import SettingsError
 from runtime.span_queue import Exporter, SpanQueue
 from runtime.spans import Span
+from runtime.trace_settings import RECEIVERS, Sampling, TraceSettings
 
 #: What the last spans get of a stop.
 _CLOSE_SECONDS: Final = 1.0
@@ -25,10 +28,15 @@ _MISSING: Final = (
 class Traces:
     """The spans of one process; made where there is a receiver."""
 
-    def __init__(self, settings: CommonSettings, app: str, log: Log) -> None:
-        """Sends nothing, and loads nothing of OpenTelemetry, before the first span."""
-        self._settings, self.app, self._log = settings, app, log
+    def __init__(self, found: TraceSettings, instance: str, app: str, log: Log) -> None:
+        """Sends nothing, and loads nothing of OpenTelemetry, before `start`."""
+        self._settings, self._instance, self.app, self._log = found, instance, app, log
         self._queue: SpanQueue | None = None
+
+    @property
+    def sampling(self) -> Sampling:
+        """Which executions are traced."""
+        return self._settings.sampling
 
     def start(self) -> None:
         """Load what sends spans now, which takes half a second, and not with the first span."""
@@ -48,7 +56,7 @@ class Traces:
         """A new one, for a thread of its own."""
         from runtime.otlp import OtlpExporter
 
-        return OtlpExporter(self._settings, self._settings.instance)
+        return OtlpExporter(self._settings, self._instance)
 
     def close(self, seconds: float) -> None:
         """Send what waits, for as long as this at most."""
@@ -64,17 +72,25 @@ class _Process:
 _process: Final = _Process()
 
 
-def begin(settings: CommonSettings, app: str, log: Log) -> None:
-    """Turn traces on for this process where a receiver is named.
+def load() -> TraceSettings | None:
+    """Where spans go; None where no receiver is named. Raises SettingsError."""
+    if not any(os.environ.get(name) for name in RECEIVERS):
+        return None
+    found = settings.load(TraceSettings)
+    return found if found.spans_url is not None else None
+
+
+def begin(found: TraceSettings | None, instance: str, app: str, log: Log) -> None:
+    """Turn traces on for this process where there are settings of them.
 
     Raises SettingsError where the packages for it are missing.
     """
-    if settings.spans_url is None:
+    if found is None:
         return
     if not _installed():
         raise SettingsError(_MISSING)
-    _process.traces = Traces(settings, app, log)
-    log.info("traces are on", receiver=settings.spans_host)
+    _process.traces = Traces(found, instance, app, log)
+    log.info("traces are on", receiver=found.spans_host)
 
 
 def end(drain_seconds: float) -> None:

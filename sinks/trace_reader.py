@@ -89,8 +89,7 @@ class TraceReader(threading.Thread):
         batch = [m for m in consumer.consume(_BATCH, _POLL_SECONDS) if not _failed(m)]
         if not batch:
             return False
-        prefix = self._settings.topic_prefix
-        found = [span for message in batch for span in spans(_record(message), prefix)]
+        found = [span for message in batch for span in self._spans(message)]
         if found and not self._sent(consumer, found, before):
             return False  # The new owner of the partitions reads it again, or the next start.
         ends: dict[tuple[str, int], int] = {}
@@ -102,6 +101,16 @@ class TraceReader(threading.Thread):
             asynchronous=False,
         )
         return True
+
+    def _spans(self, message: Message) -> list[Span]:
+        try:
+            return spans(_record(message), self._settings.topic_prefix)
+        except Exception:
+            # A defect: its other records have spans all the same.
+            self._log.exception(
+                "an event makes no spans", partition=message.partition(), offset=message.offset()
+            )
+            return []
 
     def _sent(self, consumer: Consumer, found: Sequence[Span], before: int) -> bool:
         """Whether the receiver has them, or refuses just these; waits while it is away.

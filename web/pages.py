@@ -14,6 +14,7 @@ from web.routes.entrance import entrance
 from web.routes.execution import execution
 from web.routes.executions import executions
 from web.routes.start import start
+from web.routes.starters import starters
 from web.routes.system import pages
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
@@ -25,5 +26,6 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     approvals,
     start,
     letters,
+    starters,
     pages,
 )

@@ -21,6 +21,7 @@ from streams.explained import Explained
 from streams.payloads import Duplicate, Rejected
 from streams.problems import RejectedReason
 from streams.topics import REQUESTS
+from streams.trace_context import TRACEPARENT, trace_parent
 
 router: Final = APIRouter(tags=["executions"])
 
@@ -106,14 +107,20 @@ async def submit(
     policy does not allow it, 409 where the idempotency key was used for another plan, 429 where the
     tenant has no quota left.
     """
-    found = await submitted(await _json(request), parts, caller, idempotency_key(key), wait)
+    body, trace = await _json(request), _trace(request)
+    found = await submitted(body, parts, caller, idempotency_key(key), wait, trace)
     response.status_code = {"accepted": 201, "duplicate": 200, "sent": 202}[found.answer]
     response.headers["Location"] = f"/v1/executions/{found.execution_id}"
     return found
 
 
 async def submitted(
-    body: bytes, parts: Parts, caller: Caller, key: str | None, wait: float
+    body: bytes,
+    parts: Parts,
+    caller: Caller,
+    key: str | None,
+    wait: float,
+    traceparent: bytes | None = None,
 ) -> Submitted:
     """Run the request in a body, and wait for the router; raises Problem where it is refused."""
     asked = prepare(
@@ -124,7 +131,7 @@ async def submitted(
         unix_ms=int(clock.now() * 1_000),
         random_bits=secrets.randbits(86),
     )
-    event = await _sent(parts, asked, wait)
+    event = await _sent(parts, asked, wait, traceparent)
     if event is not None and isinstance(event.data, Rejected):
         raise _refused(event, event.data)
     answer: Literal["accepted", "duplicate", "sent"] = "accepted"
@@ -167,7 +174,7 @@ async def explained(body: bytes, parts: Parts, caller: Caller, wait: float) -> E
         unix_ms=int(clock.now() * 1_000),
         random_bits=secrets.randbits(86),
     )
-    event = await _sent(parts, asked, wait)
+    event = await _sent(parts, asked, wait, None)
     if event is not None and isinstance(event.data, Rejected):
         raise _refused(event, event.data)
     if event is None or not isinstance(event.data, Explained):
@@ -183,9 +190,23 @@ async def _json(request: Request) -> bytes:
     return await request.body()
 
 
-async def _sent(parts: Parts, asked: Prepared, wait: float) -> Event | None:
+def _trace(request: Request) -> bytes | None:
+    """The trace that the caller has begun, if its header is one."""
+    return trace_parent([(TRACEPARENT, request.headers.get(TRACEPARENT, "").encode())])
+
+
+async def _sent(
+    parts: Parts, asked: Prepared, wait: float, traceparent: bytes | None
+) -> Event | None:
     """The event that is the answer, if one comes within so many seconds."""
-    record = Record(REQUESTS, asked.route, asked.value, "execution.request", asked.execution_id)
+    record = Record(
+        REQUESTS,
+        asked.route,
+        asked.value,
+        "execution.request",
+        asked.execution_id,
+        traceparent=traceparent,
+    )
     if wait <= 0:
         await parts.records.send(record)
         return None
@@ -194,7 +215,7 @@ async def _sent(parts: Parts, asked: Prepared, wait: float) -> Event | None:
         mine = answers_request(event, asked.execution_id, asked.tenant, asked.idempotency_key)
         return event if mine else None
 
-    async with parts.answers.watch(asked.route) as watch:
+    async with parts.answers.watch(asked.route, asked.execution_id, asked.idempotency_key) as watch:
         await parts.records.send(record)
         return await watch.first(answer, wait)
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Final
 
+from deploy.grafana.api import API
 from deploy.grafana.dead_letters import DEAD_LETTERS
 from deploy.grafana.executions import EXECUTIONS
 from deploy.grafana.executors import EXECUTORS
@@ -14,7 +15,7 @@ from deploy.grafana.panels import encode
 from deploy.grafana.storage import STORAGE
 
 FOLDER: Final = Path(__file__).with_name("dashboards")
-DASHBOARDS: Final = (OVERVIEW, EXECUTIONS, EXECUTORS, STORAGE, DEAD_LETTERS)
+DASHBOARDS: Final = (OVERVIEW, EXECUTIONS, EXECUTORS, STORAGE, DEAD_LETTERS, API)
 
 
 def files() -> dict[Path, str]:

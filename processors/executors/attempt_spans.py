@@ -16,8 +16,7 @@ from streams.trace_context import NO_SPAN, TraceContext, new_trace, other_span, 
 
 def record(attempt: Attempt) -> None:
     """Record what the task of this attempt does, where it is traced; called in that task."""
-    traces = tracing.active()
-    if attempt.traceparent is None or traces is None:
+    if attempt.traceparent is None or (traces := tracing.active()) is None:
         return
     sent = parsed(attempt.traceparent)
     if not sent.sampled:
@@ -31,8 +30,11 @@ def record(attempt: Attempt) -> None:
 
 def finish(attempt: Attempt, kind: str, failure: Failure | None) -> None:
     """Send the spans of an attempt whose end is reported; `failure` is masked."""
-    recording, traces = attempt.recording, tracing.active()
-    if recording is None or traces is None or attempt.traceparent is None:
+    recording = attempt.recording
+    if recording is None or attempt.traceparent is None:
+        return
+    traces = tracing.active()
+    if traces is None:
         return
     attempt.recording = None
     command, place = attempt.command, attempt.place

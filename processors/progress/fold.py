@@ -240,7 +240,7 @@ def _after(old: StepProgress, event: Event, at: float, accepted_at: float) -> St
     elif status not in _KEEPS_PERCENT:
         percent, acting = 0, -1.0
         if isinstance(data, Dispatched):
-            target = data.target if data.target is None else intern(data.target)
+            target = None if data.target is None else intern(data.target[:MESSAGE_LENGTH])
             timeout = data.timeout_seconds
             expires = round(unix(data.expires_at) - accepted_at, 3)
     wait, waited, held = old.wait, old.waited, old.held

@@ -59,8 +59,10 @@ class StepProgress(NamedTuple):
 HELD_BACK: Final = frozenset(
     {"lock", "no_executor", "rate_limit", "target_limit", "needs_attention"}
 )
+_ENDED: Final = StepProgress._fields.index("ended")
 _MESSAGE: Final = StepProgress._fields.index("message")
 _WAIT: Final = StepProgress._fields.index("wait")
+_TARGET: Final = StepProgress._fields.index("target")
 
 
 class Durations(NamedTuple):
@@ -198,11 +200,13 @@ def unpack(raw: bytes) -> Progress:
 def _packed_step(step: str, state: StepProgress, shown: bool) -> list[Any]:
     """Without the values at its end that are the defaults: most steps have not begun, or ended.
 
-    What is never shown needs no message.
+    What is never shown needs no message and no target.
     """
     packed: list[Any] = [step, *state[: _fields(state)]]
-    if not shown and len(packed) > 1 + _MESSAGE:
+    if not shown:
         packed[1 + _MESSAGE] = None
+        if len(packed) > 1 + _TARGET:
+            packed[1 + _TARGET] = None
     if state.wait is not None:
         packed[1 + _WAIT] = _packed_wait(state.wait if shown else state.wait._replace(message=""))
     return packed
@@ -213,9 +217,9 @@ def _fields(state: StepProgress) -> int:
     if state.expires >= 0 or state.polls or state.timeout or state.acting >= 0:
         return len(state)
     if state.target is not None or state.wait is not None or state.held or state.waited:
-        return _WAIT + 2
+        return _TARGET + 1
     if state.begun >= 0 or state.ended >= 0 or state.children:
-        return _WAIT - 2
+        return _ENDED + 1
     return _MESSAGE + 1
 
 

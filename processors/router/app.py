@@ -37,7 +37,7 @@ from processors.router.store import StateStore
 from processors.router.writing import Writer
 from processors.schedules.partition import SchedulesPartition
 from processors.triggers.partition import TriggersPartition
-from runtime import clock, service
+from runtime import clock, service, tracing
 from runtime.cel import expressions
 from runtime.cel.worker import Worker
 from runtime.health import Health
@@ -123,6 +123,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
     )
     cluster = _Cluster(settings, keys)
     signed = SignedOutput(keys.signer.tokens)
+    traces = tracing.active()
 
     def signer_of(value: bytes, token: str | None, now: float) -> Signer | Forged | None:
         # Of any age: a procedure is applied once, and used for years.
@@ -160,7 +161,7 @@ def _run(settings: RouterSettings, log: Log, health: Health, stop: threading.Eve
                 of_key=authentication.of_key,
             ),
             authentication=authentication,
-            traces=settings.sampling,
+            traces=None if traces is None else traces.sampling,
         )
         triggers = TriggersPartition(number, settings.topic_prefix, authority, signed.add, counts)
         schedules = SchedulesPartition(

@@ -135,7 +135,8 @@ class BelievableApprovals:
         self.decided.append(("reject", ident, reason))
 
 
-def _input(name: str, kind: str = "string", **more: Any) -> ProcedureInput:
+def input_of(name: str, kind: str = "string", **more: Any) -> ProcedureInput:
+    """One declared input."""
     nothing = dict.fromkeys(
         ("description", "default", "enum", "pattern", "minimum", "maximum", "min_length",
          "max_length", "items")
@@ -145,17 +146,17 @@ def _input(name: str, kind: str = "string", **more: Any) -> ProcedureInput:
 
 
 INPUTS: Final = [
-    _input("hosts", "list", items="string", required=True, min_length=1, max_length=40,
+    input_of("hosts", "list", items="string", required=True, min_length=1, max_length=40,
            description="Hosts to update, in this order."),
-    _input("release", required=True, pattern=r"[0-9]+\.[0-9]+\.[0-9]+",
+    input_of("release", required=True, pattern=r"[0-9]+\.[0-9]+\.[0-9]+",
            description="The release to install."),
-    _input("channel", enum=["stable", "candidate", "nightly"], default="stable"),
-    _input("batch", "integer", default=4, minimum=1, maximum=20,
+    input_of("channel", enum=["stable", "candidate", "nightly"], default="stable"),
+    input_of("batch", "integer", default=4, minimum=1, maximum=20,
            description="Hosts at the same time."),
-    _input("pause_seconds", "number", default=1.5, minimum=0),
-    _input("reboot", "boolean", default=False, description="Reboot where the kernel is new."),
-    _input("token", secret=True, description="For the package repository."),
-    _input("labels", "object", default={"team": "web"}),
+    input_of("pause_seconds", "number", default=1.5, minimum=0),
+    input_of("reboot", "boolean", default=False, description="Reboot where the kernel is new."),
+    input_of("token", secret=True, description="For the package repository."),
+    input_of("labels", "object", default={"team": "web"}),
 ]  # fmt: skip
 _PROCEDURES: Final = (
     ("backup", "Nightly backup of every database", "prod", "platform@acme", 6, ()),

@@ -8,6 +8,7 @@ import random
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from api.problems import Problem
 from reading import tools
 from reading.models.dead_letters import (
     Content,
@@ -190,6 +191,14 @@ class BelievableStarters:
     def __init__(self, *, empty: bool = False) -> None:
         """With some, unless it is empty."""
         self.empty = empty
+        self.sent: list[tuple[str, str, str, str | None]] = []
+
+    async def send(self, kind: str, action: str, name: str, reason: str | None) -> bool:
+        """Keep the command; the one of a name is refused."""
+        if name == "old-report":
+            raise Problem(403, "forbidden", f"no rule allows it {HOSTILE}")
+        self.sent.append((kind, action, name, reason))
+        return True
 
     def schedules(self) -> ScheduleList:
         """All of them."""

@@ -21,7 +21,16 @@ FOLDER: Final = Path(__file__).parents[2] / "docs" / "images"
 #: The first page and that of an execution in both themes and widths.
 WHOLE: Final = ("executions", "execution")
 #: Of the others one wide and light, one narrow and dark.
-LEFT_OUT: Final = ("execution-large", "not-found", "executions-none")
+LEFT_OUT: Final = (
+    "execution-large",
+    "not-found",
+    "executions-none",
+    "approval-own",
+    "approval-hostile",
+    "dead-letter-bytes",
+    "start-plan",
+    "trigger",
+)
 _SETTLED_MS: Final = 400
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.browser.believable import execution_id
 from tests.browser.shown import first_ids
 
 _IDS: Final = first_ids()
@@ -25,4 +26,32 @@ PAGES: Final[dict[str, str]] = {
     "execution-large": f"/executions/{_IDS['large']}",
     "confirm": f"{_RUNNING}/do/cancel",
     "not-found": "/executions/no-such-execution",
+    "approvals": "/approvals",
+    "approval": f"/approvals/{execution_id(1)}",
+    "approval-own": f"/approvals/{execution_id(2)}",
+    "approval-hostile": f"/approvals/{execution_id(3)}",
+    "start": "/start",
+    "start-procedure": "/start/patch-web",
+    "start-plan": "/start/plan?tool=df",
+    "dead-letters": "/dead-letters",
+    "dead-letter": "/dead-letters/execution.requests.dlq/0/1200",
+    "dead-letter-bytes": "/dead-letters/execution.requests.dlq/3/1203",
+    "redrive": "/dead-letters/redrive",
+    "schedules": "/schedules",
+    "schedule": "/schedules/backup",
+    "triggers": "/triggers",
+    "trigger": "/triggers/on-upload",
+    "tools": "/tools?text=disk",
+    "tool": "/tools/df",
+    "locks": "/locks",
+    "executors": "/executors",
+    "overview": "/overview",
+}
+#: Pages of an installation that has nothing yet, or whose broker is away.
+EMPTY: Final[dict[str, str]] = {
+    "approvals": "/approvals",
+    "start": "/start",
+    "dead-letters": "/dead-letters",
+    "executors": "/executors",
+    "overview": "/overview",
 }

@@ -36,8 +36,9 @@ from tests.browser.believable_system import (
 )
 from toolmeta.registry import load
 from web.pages import ROUTERS
+from web.sources import system as system_sources
 from web.sources.approvals import ByCommand, find_approvals
-from web.sources.dead_letters import ByRerun, find_letters
+from web.sources.dead_letters import ByRoute, find_letters
 from web.sources.executions import find_executions
 from web.sources.start import ByRouter, find_procedures
 from web.sources.system import find_starters, find_system, find_tools
@@ -74,11 +75,13 @@ def application(source: Believable | None = None) -> FastAPI:
     return app
 
 
-def replace_sources(app: FastAPI, *, empty: bool = False) -> BelievableRequests:
-    """Believable data for the other pages, or nothing; returns what requests are sent to."""
+def replace_sources(
+    app: FastAPI, *, empty: bool = False, requests: BelievableRequests | None = None
+) -> None:
+    """Believable data for the other pages, or nothing."""
     approvals = BelievableApprovals(0 if empty else 4)
     letters = BelievableLetters(0 if empty else 30)
-    procedures, requests = BelievableProcedures(empty=empty), BelievableRequests()
+    procedures, requests = BelievableProcedures(empty=empty), requests or BelievableRequests()
     starters, system = BelievableStarters(empty=empty), BelievableSystem(empty=empty)
     catalogue = CatalogueTools()
     sources: list[tuple[Callable[..., object], object]] = [
@@ -87,14 +90,14 @@ def replace_sources(app: FastAPI, *, empty: bool = False) -> BelievableRequests:
         (find_procedures, procedures),
         (ByRouter, requests),
         (find_letters, letters),
-        (ByRerun, letters),
+        (ByRoute, letters),
         (find_starters, starters),
+        (system_sources.ByRoute, starters),
         (find_system, system),
         (find_tools, catalogue),
     ]
     for name, source in sources:
         app.dependency_overrides[name] = partial(_itself, source)
-    return requests
 
 
 def _itself(source: object) -> object:

@@ -11,9 +11,9 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.believable import Believable
 from tests.browser.chromium import NARROW, looking, opened, overflow
-from tests.browser.pages import PAGES
+from tests.browser.pages import EMPTY, PAGES
 from tests.browser.serving import served
-from tests.browser.shown import application
+from tests.browser.shown import application, replace_sources
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +25,14 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def console() -> Iterator[str]:
     with served(application(Believable(20))) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def nothing() -> Iterator[str]:
+    app = application(Believable(0))
+    replace_sources(app, empty=True)
+    with served(app) as address:
         yield address
 
 
@@ -51,9 +59,18 @@ def faults(page: Page, *rules: str) -> list[str]:
 def test_a_page_is_accessible_fits_and_shows_text_as_text(
     browser: Browser, console: str, name: str
 ) -> None:
-    expected = 1 if name == "not-found" else 0
+    look_at(browser, console + PAGES[name], 1 if name == "not-found" else 0)
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_a_page_without_anything_says_what_to_do(browser: Browser, nothing: str, name: str) -> None:
+    look_at(browser, nothing + EMPTY[name], 0)
+
+
+def look_at(browser: Browser, address: str, expected: int) -> None:
+    """In both themes and widths; `expected` lines on the browser's console."""
     with looking(browser) as (page, said):
-        page.goto(console + PAGES[name])
+        page.goto(address)
         assert overflow(page) == 0
         assert faults(page) == []
         page.emulate_media(color_scheme="dark")

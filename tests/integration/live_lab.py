@@ -105,6 +105,7 @@ class Api:
     def __post_init__(self) -> None:
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
         listener = socket.socket()
@@ -125,6 +126,7 @@ class Api:
             with connections:
                 async with live.opened(self.settings, log, connections, self._recheck) as opened:
                     parts.live = self.live = opened
+                    self._loop = asyncio.get_running_loop()
                     yield
 
         application.router.lifespan_context = lifespan
@@ -155,6 +157,12 @@ class Api:
         self._server.should_exit = True
         self._thread.join(20)
         assert not self._thread.is_alive(), "the API does not stop"
+
+    def end_streams(self) -> None:
+        """As at a stop of the process."""
+        assert self._loop is not None
+        assert self.live is not None
+        self._loop.call_soon_threadsafe(self.live.stop)
 
     def connections(self) -> int:
         """How many connections the server has."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from sinks.migrate import migrate
 from tests.integration.api_lab import Api, api
@@ -31,7 +33,7 @@ SELECT ('01a1f7c1-4180-8a94-9234-0000000000' || lpad(to_hex(n), 2, '0'))::uuid,
        CASE WHEN n % 10 = 0 THEN 'web-07: no route to host' END,
        '{"name": "patch", "steps": []}', t, 3
 FROM generate_series(1, 31) AS n,
-     LATERAL (SELECT now() - (31 - n) * interval '1 minute' AS t) AS at;
+     LATERAL (SELECT now() - (32 - n) * interval '1 minute' AS t) AS at;
 INSERT INTO execution.execution_steps
     (execution_id, step, tenant, step_index, parent, tool, target, status, percent, depends_on,
      updated_at, last_seq)
@@ -73,13 +75,20 @@ HALF_1, FOREIGN, RUNNING = f"{TOP}01", f"{TOP}1f", f"{TOP}1e"
 HOSTILE = ("'; DROP TABLE x --", "%s %(id)s {0}", "\x00", "\ud800", "a" * 301, "<script>", "\\", "")
 
 
-@pytest.fixture
-def ann(database: str) -> Iterator[Api]:
-    migrate(database)
-    with psycopg.connect(database) as connection:
+@pytest.fixture(scope="module")
+def ann(postgres: str) -> Iterator[Api]:
+    """On a database that no test of this file changes."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    dsn = psycopg.conninfo.make_conninfo(postgres, dbname=name)
+    migrate(dsn)
+    with psycopg.connect(dsn) as connection:
         connection.execute(EXECUTIONS)
-    with api(database) as made:
+    with api(dsn) as made:
         yield made.as_("ann")
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def numbers(found: dict[str, Any]) -> list[int]:
@@ -222,15 +231,17 @@ def test_letters_belong_to_the_tenant_of_their_execution(ann: Api) -> None:
 
 
 def test_figures_are_those_of_the_rows(ann: Api) -> None:
-    found = ann.get("/statistics", since="40m", points=4)
+    rows = ann.get("/executions", limit=30)["executions"]
+    first, last = rows[-1]["created_at"], rows[0]["created_at"]
+    found = ann.get("/statistics", since=first, until=last, points=29)
     every = found["executions"]
     # 29 have ended after 1 to 29 seconds, of which 1 to 10 were in time, and two failed.
     assert (every["count"], every["succeeded"], every["late"]) == (29, 27, 19)
     assert (every["min_seconds"], every["p50_seconds"], every["max_seconds"]) == (1, 15, 29)
     assert every["sla_compliance"] == pytest.approx(10 / 29, abs=1e-4)
     assert found["now"]["active"] == {"running": 1}
-    assert [point["ended"] for point in found["series"]] == [0, 10, 10, 9]
-    assert found["tools"][0] | {"count": 60, "succeeded": 30} == found["tools"][0]
+    assert [point["ended"] for point in found["series"]] == [1] * 29
+    assert found["tools"][0] | {"count": 58, "succeeded": 29} == found["tools"][0]
     named = {one["name"]: one["count"] for one in found["procedures"]}
     assert named == {"restart-web": 9, "patch <b>web</b>": 20}
 

@@ -29,6 +29,8 @@ PLANS: tuple[list[dict[str, Any]], ...] = (
     [{"tool": "fail", "parameters": {"error_class": "exit_status"}}, {"tool": "noop"}],
     [{"tool": "noop", "for_each": [1, 2, 3]}],
 )
+#: Runs for so long that its executor can be killed meanwhile.
+HELD = [{"tool": "sleep", "parameters": {"seconds": 3}}]
 _ENDS = {
     "step.succeeded": "succeeded",
     "step.failed": "failed",
@@ -158,6 +160,11 @@ def load(lab: RouterLab, plans: int) -> set[str]:
     return {*keys, key}
 
 
+def kinds(lab: RouterLab, keys: set[str]) -> list[str]:
+    """The types of all events of these plans so far."""
+    return [event["type"] for ident in lab.ids_of(keys).values() for event in lab.log.events[ident]]
+
+
 def _tools(lab: RouterLab) -> dict[tuple[str, str], str]:
     """(execution, step of its plan) -> tool"""
     return {
@@ -187,8 +194,10 @@ def test_counters_are_what_the_topics_hold_after_every_fault(counters: CountersL
     counters.start("other", ("-m", "tests.integration.forgetting_router", str(forget)))
     lab.until(lambda: shares(lab) == [ALL // 2, ALL // 2], "both have partitions")
     keys |= load(lab, 10)
-    counters.start("lives", EXECUTOR, concurrency=64)
+    keys |= (held := lab.submit(1, HELD, timeout_seconds=300, sla_class="fast"))
+    lab.until(lambda: "step.started" in kinds(lab, held), "an attempt runs")
     counters.kill("dies")
+    counters.start("lives", EXECUTOR, concurrency=64)
     stop.touch()
     keys |= load(lab, 10)
     lab.until(lambda: lab.is_stopped("frozen"), "the router stops in a commit")

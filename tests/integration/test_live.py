@@ -132,8 +132,10 @@ class Writing(threading.Thread):
             other.add("execution.completed", seconds=0.0)
             self._send(log, sent)
             self._send(other, 0)
+            foreign = Log(new_id(f"foreign-{number}"), time.time())
+            foreign.accept(["a"])
             # Of another tenant: nobody here reads them.
-            self._lab.emit(*other.events[:1], tenant="others")
+            self._lab.emit(*foreign.events, tenant="others")
             sent, number = len(log.events), number + 1
             time.sleep(0.08)
         log.add("execution.completed", seconds=0.0)

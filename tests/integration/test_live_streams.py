@@ -88,8 +88,6 @@ def test_an_execution_from_its_rows_to_its_end(
     lab.flush()
     with lab.api() as api, following(api, path) as one:
         eventually(lambda: len(one.messages()) == len(log.events), "the past")
-        assert one.first_byte is not None
-        assert one.first_byte < 0.5
         key = route_of(ident).encode()
         lab.put(PROGRESS, ident.encode(), orjson.dumps({"seq": 3, "percent": 40.0}), key)
         lab.flush()
@@ -104,8 +102,9 @@ def test_an_execution_from_its_rows_to_its_end(
         assert [data["seq"] for data in late.messages()] == list(range(2001, sent + 2))
         one.join(10)
         assert one.messages() == truth(log)
-        assert [said.kind for said in one.said][-2:] == ["progress", "end"]
-        assert one.said[-2].data["percent"] == 100
+        assert one.said[-1].kind == "end"
+        shown = [said.data["percent"] for said in one.said if said.kind == "progress"]
+        assert shown == [40.0, 100]
         # A browser that comes back is told to stay away.
         assert api.get(path, **{"Last-Event-ID": str(sent + 1)}).status_code == 204
         # Others have nothing to see, and are not told more.
@@ -128,7 +127,6 @@ def test_an_execution_is_waited_for_and_an_answer_of_the_router_is_heard(lab: Li
         following(api, f"/v1/executions/{foreign}/live") as other,
         following(api, "/v1/live?status=cancelled") as tenant,
     ):
-        assert api.live is not None
         eventually(lambda: None not in (one.first_byte, other.first_byte), "both are waited for")
         eventually(lambda: tenant.first_byte is not None, "the tenant is followed")
         lab.emit(*log.events)
@@ -139,7 +137,7 @@ def test_an_execution_is_waited_for_and_an_answer_of_the_router_is_heard(lab: Li
         one.join(20)
         other.join(20)
         eventually(lambda: len(tenant.messages()) == 1, "the end is told")
-        api.live.stop()
+        api.end_streams()
     assert one.messages() == truth(log)
     assert [said.kind for said in other.said] == ["problem"]
     assert other.said[0].data["status"] == 404
@@ -237,9 +235,8 @@ def test_a_reader_that_takes_nothing_is_cut_off_and_others_notice_nothing(
                 sent += 1
                 assert sent < 5_000
             eventually(lambda: len(quick.messages()) == sent, "the other reader has everything")
-            assert api.live is not None
             eventually(lambda: api.connections() == 1, "its connection is gone")
-            api.live.stop()
+            api.end_streams()
         slow.settimeout(10)
         received = b""
         try:
@@ -297,5 +294,4 @@ def test_limits_of_streams_and_a_token_that_is_revoked(
         # Offsets that were never given out: so far behind, or ahead, that nothing can be resumed.
         with following(api, "/v1/live", "acme/reader-9", "f.f.f.f.f.f.f.f") as lost:
             eventually(lambda: "reset" in lost.kinds(), "the place is reset")
-            assert api.live is not None
-            api.live.stop()
+            api.end_streams()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import Annotated, Any, Final, Literal
 
@@ -27,6 +28,10 @@ start = router()
 #: Fields that a form may have: the inputs of a procedure are at most 100.
 _MAX_FIELDS: Final = 200
 _Action = Literal["check", "run"]
+#: YAML is read much more slowly than JSON, and everybody waits for this process: not more of it,
+#: and one text at a time.
+MAX_YAML: Final = 128 * 1024
+_READING: Final = asyncio.Semaphore(1)
 
 
 @start.get("/start")
@@ -66,7 +71,8 @@ async def take_plan(
 ) -> Response:
     """Say what would become of the plan, or run it."""
     try:
-        document = await run_in_threadpool(plan_documents.parse, plan)
+        async with _READING:
+            document = await run_in_threadpool(_document, plan)
     except ValueError as error:
         form = views.PlanForm(plan, key, str(error), None, None)
         return page(request, "start_plan.html", 422, form=form)
@@ -117,6 +123,17 @@ async def take_inputs(
     explained, trouble = answer
     form = views.procedure_form(found, key, texts, {}, explained, trouble)
     return page(request, "start_procedure.html", 200 if trouble is None else 422, form=form)
+
+
+def _document(text: str) -> dict[str, Any]:
+    """The plan in a text; raises ValueError."""
+    if len(text) <= MAX_YAML:
+        return plan_documents.parse(text)
+    try:
+        return plan_documents.parse(text, prefer_json=True)
+    except ValueError as error:
+        limit = f"larger than the {MAX_YAML // 1024} KiB of YAML that are read here"
+        raise ValueError(f"{limit}, and as JSON: {error}; send it with runstream run") from None
 
 
 async def _asked(

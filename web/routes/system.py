@@ -1,4 +1,4 @@
-"""Schedules, triggers, tools, locks, executors and the overview: pages that only show."""
+"""Tools, locks, executors and the overview: pages that only show."""
 
 from __future__ import annotations
 
@@ -9,54 +9,15 @@ from fastapi import Query, Request, Response
 from api.caller import CurrentCaller
 from api.problems import not_found
 from web.routing import router
-from web.sources.system import CurrentStarters, CurrentSystem, CurrentTools
+from web.sources.system import CurrentSystem, CurrentTools
 from web.templating import page
 from web.views import overview as figures
-from web.views import starters, system
+from web.views import system
 from web.views import tools as catalogue
 
 pages = router()
 
 _Text = Annotated[str, Query(max_length=200)]
-
-
-@pages.get("/schedules")
-def show_schedules(
-    request: Request, caller: CurrentCaller, source: CurrentStarters, text: _Text = ""
-) -> Response:
-    """Schedules, by name."""
-    found = starters.schedules(source.schedules(), text.strip())
-    return page(request, "schedules.html", list=found)
-
-
-@pages.get("/schedules/{name}")
-def show_schedule(
-    request: Request, name: str, caller: CurrentCaller, source: CurrentStarters
-) -> Response:
-    """One schedule."""
-    found = source.schedule(name)
-    if found is None:
-        raise not_found("schedule")
-    return page(request, "schedule.html", view=starters.schedule_page(found))
-
-
-@pages.get("/triggers")
-def show_triggers(
-    request: Request, caller: CurrentCaller, source: CurrentStarters, text: _Text = ""
-) -> Response:
-    """Triggers, by name."""
-    return page(request, "triggers.html", list=starters.triggers(source.triggers(), text.strip()))
-
-
-@pages.get("/triggers/{name}")
-def show_trigger(
-    request: Request, name: str, caller: CurrentCaller, source: CurrentStarters
-) -> Response:
-    """One trigger."""
-    found = source.trigger(name)
-    if found is None:
-        raise not_found("trigger")
-    return page(request, "trigger.html", view=starters.trigger_page(found))
 
 
 @pages.get("/tools")

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Protocol
 
-from fastapi import Depends, Response
-from starlette.concurrency import run_in_threadpool
+from fastapi import Depends
 
 from api.caller import CurrentCaller
 from api.commands import DEFAULT_WAIT
 from api.parts import CurrentParts, Parts
-from api.problems import Problem
 from api.queries import execution_id, storable
 from api.reading import CurrentReader, told
-from api.routes import control
+from api.routes import redriving
 from reading import letters
 from reading.models.dead_letters import (
     DeadLetter,
@@ -26,10 +23,7 @@ from reading.models.dead_letters import (
 )
 from reading.reader import Reader
 from web.views.dead_letters import LetterFilters
-from web.views.redriving import NO_LETTER, Redriven, Step, step_of
-
-#: Commands that wait for a router at the same time.
-_AT_ONCE: Final = 8
+from web.views.redriving import Redriven
 
 
 class Letters(Protocol):
@@ -94,46 +88,28 @@ def find_letters(reader: CurrentReader, parts: CurrentParts) -> Letters:
     return FromTable(reader, parts)
 
 
-class ByRerun:
-    """Redriving of steps after their last attempt, by the API's own route."""
+class ByRoute:
+    """Redriving by the API's own route: steps after their last attempt are run again."""
 
-    def __init__(
-        self,
-        caller: CurrentCaller,
-        parts: CurrentParts,
-        source: Annotated[Letters, Depends(find_letters)],
-    ) -> None:
+    def __init__(self, caller: CurrentCaller, reader: CurrentReader, parts: CurrentParts) -> None:
         """Of this caller."""
-        self._caller, self._parts, self._source = caller, parts, source
-        self._free = asyncio.Semaphore(_AT_ONCE)
+        self._caller, self._reader, self._parts = caller, reader, parts
 
     async def redrive(self, letters: list[DeadLetterSummary]) -> list[Redriven]:
         """See `Redriving`; letters of one step are one rerun."""
-        steps: dict[Step | str, list[DeadLetterSummary]] = {}
-        for one in letters:
-            found = await run_in_threadpool(self._source.one, one.topic, one.partition, one.offset)
-            steps.setdefault(NO_LETTER if found is None else step_of(found), []).append(one)
-        told = await asyncio.gather(*(self._refusal(step) for step in steps))
-        return [
-            Redriven(one, why)
-            for same, why in zip(steps.values(), told, strict=True)
-            for one in same
+        if not letters:
+            return []
+        places = [
+            redriving.Place(topic=one.topic, partition=one.partition, offset=one.offset)
+            for one in letters
         ]
-
-    async def _refusal(self, step: Step | str) -> str | None:
-        """Why the step is not run again."""
-        if isinstance(step, str):
-            return step
-        body = control.Redrive(step=step.step, reason="dead letter")
-        async with self._free:
-            try:
-                await control.redrive(
-                    step.execution_id, Response(), self._parts, self._caller, body, DEFAULT_WAIT
-                )
-            except Problem as problem:
-                return problem.document.detail
-        return None
+        wanted = redriving.Wanted(letters=places)
+        found = await redriving.redrive(
+            wanted, self._parts, self._caller, self._reader, DEFAULT_WAIT
+        )
+        why = {(one.topic, one.partition, one.offset): one.reason for one in found.refused}
+        return [Redriven(one, why.get((one.topic, one.partition, one.offset))) for one in letters]
 
 
 CurrentLetters = Annotated[Letters, Depends(find_letters)]
-CurrentRedriving = Annotated[Redriving, Depends(ByRerun)]
+CurrentRedriving = Annotated[Redriving, Depends(ByRoute)]

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Final, Literal, Protocol
 
 import psycopg
-from fastapi import Depends
+from fastapi import Depends, Response
 from psycopg_pool import PoolTimeout, TooManyRequests
 
+from api.caller import CurrentCaller
 from api.parts import CurrentParts, Parts
-from api.problems import Problem
+from api.problems import Problem, not_found
 from api.reading import CurrentReader, CurrentTopics, told
+from api.routes import starter_control
 from reading import executors, health, locks, schedules, statistics, tools, triggers
 from reading.compacted import Unavailable
 from reading.models.executors import ExecutorList
@@ -27,6 +29,8 @@ from reading.topics import Topics
 
 #: Moments to come that the page of a schedule shows.
 MOMENTS: Final = 10
+Kind = Literal["schedule", "trigger"]
+StarterAction = Literal["pause", "resume", "run"]
 _BROKEN: Final = (psycopg.Error, PoolTimeout, TooManyRequests)
 
 
@@ -170,6 +174,40 @@ class SystemAsRead:
         )  # fmt: skip
 
 
+class StarterCommands(Protocol):
+    """What a person says to schedules and triggers; raises Problem."""
+
+    async def send(self, kind: Kind, action: StarterAction, name: str, reason: str | None) -> bool:
+        """Send the command; whether a router has followed it already."""
+
+
+class ByRoute:
+    """Commands by the routes of the API."""
+
+    def __init__(self, caller: CurrentCaller, parts: CurrentParts, topics: CurrentTopics) -> None:
+        """Of this caller."""
+        self._caller, self._parts, self._topics = caller, parts, topics
+
+    async def send(self, kind: Kind, action: StarterAction, name: str, reason: str | None) -> bool:
+        """See `StarterCommands`."""
+        where = (Response(), self._parts, self._topics, self._caller)
+        why = starter_control.Why(reason=reason)
+        match kind, action:
+            case "schedule", "pause":
+                found = await starter_control.pause_schedule(name, *where, why)
+            case "schedule", "resume":
+                found = await starter_control.resume_schedule(name, *where)
+            case "schedule", "run":
+                found = await starter_control.run_schedule(name, *where)
+            case "trigger", "pause":
+                found = await starter_control.pause_trigger(name, *where, why)
+            case "trigger", "resume":
+                found = await starter_control.resume_trigger(name, *where)
+            case _:
+                raise not_found(kind)
+        return found.answer == "followed"
+
+
 def find_starters(reader: CurrentReader, topics: CurrentTopics) -> Starters:
     """What this caller may read."""
     return StartersOfTopics(reader, topics)
@@ -186,5 +224,6 @@ def find_system(reader: CurrentReader, topics: CurrentTopics, parts: CurrentPart
 
 
 CurrentStarters = Annotated[Starters, Depends(find_starters)]
+CurrentStarterCommands = Annotated[StarterCommands, Depends(ByRoute)]
 CurrentTools = Annotated[Tools, Depends(find_tools)]
 CurrentSystem = Annotated[System, Depends(find_system)]

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from reading.letters import redriven_by
-from reading.models.dead_letters import DeadLetter, DeadLetterPage, DeadLetterSummary
-from streams.ids import is_execution_id
+from reading.models.dead_letters import DeadLetterPage, DeadLetterSummary
 from web.views.dead_letters import LetterFilters, LetterRow, letter_row
 from web.wording import counted
 
 #: Rows of a trial that are shown.
 _SHOWN: Final = 20
-#: Of the name of a step in a command.
-_MAX_STEP: Final = 80
-
-
-#: What is said of a letter that has gone since it was listed.
-NO_LETTER: Final = "it is not there any more"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """The step that a rerun starts at."""
-
-    execution_id: str
-    step: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,22 +94,6 @@ def trial(page: DeadLetterPage, filters: LetterFilters, most: int) -> Trial:
 def letters_by(letter: DeadLetterSummary) -> Literal["record", "rerun"]:
     """How a letter is redriven."""
     return redriven_by(letter.error_class, letter.source_topic)
-
-
-def step_of(letter: DeadLetter) -> Step | str:
-    """The step to run again; else why none is, as a sentence."""
-    if letter.redrive == "record":
-        return f"its bytes are sent again by the command line: {command_of(letter)}"
-    try:
-        value = json.loads("" if letter.value is None else letter.value.text)
-    except (ValueError, RecursionError):
-        return "its value names no execution and step"
-    ident, step = (
-        (value.get("execution_id"), value.get("step")) if isinstance(value, dict) else (None, None)
-    )
-    if not isinstance(ident, str) or not is_execution_id(ident) or not isinstance(step, str):
-        return "its value names no execution and step"
-    return Step(ident, step) if 0 < len(step) <= _MAX_STEP else "the name of its step is too long"
 
 
 def command_of(letter: DeadLetterSummary) -> str:

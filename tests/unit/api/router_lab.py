@@ -7,6 +7,7 @@ whoever waits for it. `tests/integration/test_api.py` has the same over a real s
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
@@ -22,7 +23,7 @@ from api.records import Record
 from api.rights import Rights
 from authority.identity import Forged, Identity, Signer, Vouched
 from authority.policy import Policy
-from streams.events import Event
+from streams.events import Event, encode_event
 from streams.topics import Topic
 from tests.unit.router.simulation import OPEN_POLICY, Simulation
 
@@ -55,8 +56,15 @@ class ByApi:
 
 
 class _Watch:
-    def __init__(self) -> None:
+    def __init__(self, marks: tuple[str, ...]) -> None:
         self.events: list[Event] = []
+        self._marks = [json.dumps(mark, ensure_ascii=False)[1:-1].encode() for mark in marks]
+
+    def tell(self, events: list[Event]) -> None:
+        """Those that have a mark, as `api.event_reader` does."""
+        self.events += [
+            event for event in events if any(mark in encode_event(event) for mark in self._marks)
+        ]
 
     async def first(self, wanted: Callable[[Event], T | None], seconds: float) -> T | None:
         for event in self.events:
@@ -114,9 +122,9 @@ class Lab:
         return Parts(**given)
 
     @asynccontextmanager
-    async def watch(self, route: str) -> AsyncIterator[_Watch]:
+    async def watch(self, route: str, *marks: str) -> AsyncIterator[_Watch]:
         """As `api.answers.Answers`."""
-        found = _Watch()
+        found = _Watch(marks)
         self._watching.add(found)
         yield found
         self._watching.discard(found)
@@ -127,7 +135,7 @@ class Lab:
         seen = len(self.router.log)
         self.router.produce(record.topic, record.value, record.key.encode())
         for watch in self._watching if self._answers else ():
-            watch.events += self.router.log[seen:]
+            watch.tell(self.router.log[seen:])
 
     def post(
         self, path: str, body: Any = None, *, by: str = "k-ann", **given: Any

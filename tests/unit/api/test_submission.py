@@ -139,3 +139,10 @@ def test_one_key_is_given_once(lab: Lab) -> None:
 def test_a_request_that_is_no_json_says_so(lab: Lab) -> None:
     headers = {"Content-Type": "text/plain"}
     assert lab.post("/v1/executions", orjson.dumps(NOOP), headers=headers).status_code == 415
+
+
+def test_a_trace_of_the_caller_goes_on_and_nothing_else_does(lab: Lab) -> None:
+    given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    for shown, kept in ((given, given.encode()), ("00-x", None), ("\xff\xfe", None)):
+        lab.post("/v1/executions", NOOP, headers={"traceparent": shown.encode("latin-1")})
+        assert lab.sent[-1].traceparent == kept

@@ -109,7 +109,7 @@ def test_a_key_that_expires_says_when(monkeypatch: pytest.MonkeyPatch, capsys: C
 
 def test_one_executor_key_for_each_domain(capsys: Capture) -> None:
     assert main(["keys", "init", "--actor", "ann", "--per-domain", "--json"]) == Exit.OK
-    assert len(json.loads(capsys.readouterr().out)["made"]) == 3 + len(DOMAINS)
+    assert len(json.loads(capsys.readouterr().out)["made"]) == 4 + len(DOMAINS)
     domains = [use.domains for use in trusted().values() if use.role == "executor"]
     assert sorted(domains) == sorted((domain,) for domain in DOMAINS)
     assert {path.stem for path in Path(".runstream/keys").glob("executor*.jwk")} == {

@@ -16,6 +16,7 @@ from devstack.state import StackStatus, StateFolder
 
 PASSWORD = "kept-from-the-screen"
 OPTIONS = {"bootstrap.servers": "127.0.0.1:15000", "sasl.password": "of-the-broker"}
+API = "http://127.0.0.1:15002"
 URL = f"postgresql://runstream:{PASSWORD}@127.0.0.1:15001/runstream"
 
 
@@ -35,6 +36,7 @@ def folder(tmp_path: Path) -> Path:
             progress=(),
             processes=(),
             client_options=dict(OPTIONS),
+            api_url=API,
         )
     )
     return state.path
@@ -48,6 +50,15 @@ def test_the_password_of_the_database_is_not_printed(
     printed = capfd.readouterr()
     assert PASSWORD not in printed.out + printed.err
     assert "postgresql://runstream:***@127.0.0.1:15001/runstream" in printed.out
+
+
+def test_people_and_programs_are_told_where_the_api_is(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "--state-dir", str(folder)]) == 0
+    assert API in capfd.readouterr().out
+    assert main(["status", "--json", "--state-dir", str(folder)]) == 0
+    assert json.loads(capfd.readouterr().out)["api_url"] == API
 
 
 def test_programs_are_told_how_to_log_in(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import yaml
 
 from devstack.processes import PREPARATION, executor, processes
+from devstack.state import LaunchRequest, StateFolder
+from devstack.supervisor import Supervisor
 from streams.topics import DOMAINS
 
 ROOT = Path(__file__).parents[3]
@@ -116,3 +118,18 @@ def test_credentials_are_given_only_where_they_are_needed() -> None:
     }
     # The test domain has no hosts to look up.
     assert not executor("executor-test", ["test"]).inventory
+
+
+def test_headers_for_the_receiver_of_spans_go_to_every_process_and_no_other_secret(
+    tmp_path: Path,
+) -> None:
+    headers = {"OTEL_EXPORTER_OTLP_HEADERS": "api-key=a"}
+    request = LaunchRequest(
+        bootstrap_servers="broker:9092", database_url=None, preparation=(),
+        processes=processes(), test_tools=False, environment="dev", ready_seconds=1,
+    )  # fmt: skip
+    made = Supervisor(StateFolder(tmp_path), request, {**headers, "SMTP_PASSWORD": "b"})
+    for spec in processes():
+        given = made._environment(spec)
+        assert given["OTEL_EXPORTER_OTLP_HEADERS"] == "api-key=a"
+        assert ("SMTP_PASSWORD" in given) == spec.secrets

@@ -16,8 +16,8 @@ from processors.executors.claim import Place, Start
 from processors.executors.lane import Claimed
 from runtime import clock, recording, tracing
 from runtime.recording import MAX_CHILDREN, UNRECORDED
-from runtime.settings import ExecutorSettings
 from runtime.spans import Span
+from runtime.trace_settings import TraceSettings
 from streams.trace_context import NO_SPAN
 from tests.driver_kit import command, until
 from tests.unit.executors_agent.test_agent import Lab
@@ -32,7 +32,7 @@ class Kept(tracing.Traces):
     """Traces that are kept here instead of being sent."""
 
     def __init__(self) -> None:
-        super().__init__(ExecutorSettings(environment="dev"), "executor", structlog.get_logger())
+        super().__init__(TraceSettings(), "one", "executor", structlog.get_logger())
         self.spans: list[Span] = []
 
     def add(self, *spans: Span) -> None:

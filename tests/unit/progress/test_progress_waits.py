@@ -6,17 +6,18 @@ import json
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.progress.fold import fold
 from processors.progress.history import DurationHistory
-from processors.progress.records import record
+from processors.progress.records import STATE, record
 from processors.progress.snapshot import show, snapshot
-from processors.progress.state import Progress
+from processors.progress.state import Progress, unpack
 from streams.events import Event
 from streams.progress import Limit, ProgressSnapshot
 from streams.timestamps import iso
+from streams.topics import PROGRESS
 from tests.unit.progress.histories import Log, histories
 
 
@@ -225,6 +226,7 @@ def test_a_breach_is_expected_before_it_comes() -> None:
         assert sla.remaining_seconds == pytest.approx(sla_seconds - 2.0)
 
 
+@settings(max_examples=40)
 @given(histories(), st.floats(0, 100, allow_nan=False))
 def test_every_document_is_what_its_models_say(events: list[Event], later: float) -> None:
     """It is written without them: whatever they would read again must be the same."""
@@ -243,6 +245,29 @@ def test_every_document_is_what_its_models_say(events: list[Event], later: float
         for model in (read, *read.steps, *read.limits, read.wait, read.sla):
             assert model is None or not model.model_extra
         state = show(state, event.unix() + later, history).progress
+
+
+def test_the_largest_execution_fits_a_record_of_the_topic() -> None:
+    log = Log()
+    log.accept(["each"])
+    log.add("execution.started")
+    names = [f"each[{number}]" for number in range(1_999)]
+    log.add("step.expanded", {"items": 1_999, "steps": names}, step="each")
+    said = "🙂" * 400
+    state = folded(log.events)
+    for name in names:
+        for kind, data in (
+            ("step.dispatched", {"target": said + name}),
+            ("step.waiting", {"reason": "target_limit", "message": said}),
+        ):
+            after = fold(state, log.add(kind, data, step=name, attempt=1, seconds=0))
+            assert after is not None
+            state = after
+    made = record(state, log.at + 1.0, 0)
+    size = len(made.value) + sum(len(value) for _, value in made.headers)
+    assert size < PROGRESS.max_message_bytes - 64 * 1024
+    again = unpack(next(value for name, value in made.headers if name == STATE))
+    assert show(again, log.at + 1.0).document == show(state, log.at + 1.0).document
 
 
 @given(histories())

@@ -18,6 +18,7 @@ def test_whoever_may_read_everything_is_bound_by_the_tenant_only() -> None:
     assert condition.sql == "e.tenant = %(reader_tenant)s"
     assert condition.values == {"reader_tenant": "acme"}
     assert reader.sees(None, None, None)
+    assert reader.sees_row_of("a").sql == "a.tenant = %(reader_tenant)s"
 
 
 def test_a_part_is_bound_by_environment_level_and_actor() -> None:

@@ -9,6 +9,9 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from runtime.kafka.commit_counts import CommitCounts
+from runtime.kafka.outcome import Outcome
+from streams.topics import EVENTS
+from tests.unit.runtime.ledger_partition import FakeBroker, Loop, Totals
 
 OFFSETS = {("requests", 0): 12, ("reports", 0): 7}
 
@@ -95,3 +98,54 @@ def test_while_the_broker_is_away_the_question_stays(shown: Shown) -> None:
         shown.counts.settle(away)
     broker: Any = Committed(("requests", 12, "m:4"), ("reports", 7, "m:4"))
     assert shown.counts.settle(broker) and shown.value == 2
+
+
+@pytest.mark.parametrize(
+    ("texts", "refuses"),
+    [
+        pytest.param([b"a", b"b", b"c"], None, id="all in one transaction"),
+        pytest.param([b"a", b"b:handle", b"c"], None, id="one raises and all are decided again"),
+        pytest.param([b"a", b"b:flush", b"c"], None, id="one raises when the batch is over"),
+        pytest.param([b"a", b"b", b"c"], b"b", id="the broker refuses one"),
+    ],
+)
+def test_the_loop_counts_what_the_topics_hold(
+    monkeypatch: pytest.MonkeyPatch, shown: Shown, texts: list[bytes], refuses: bytes | None
+) -> None:
+    loop = Loop(FakeBroker(refuses=refuses))
+    handle = Totals.handle
+    made = []
+
+    def counting(self: Totals, message: Any, now: float, out: Any) -> None:
+        handle(self, message, now, out)
+        made.append(message)
+        loop.deciding.counts.add(shown.events)
+        loop.deciding.counts.observe(shown.seconds, 0.5)
+
+    monkeypatch.setattr(Totals, "handle", counting)
+    loop.decide(texts)
+    assert shown.value == len(loop.broker.of(EVENTS.name))
+    assert shown.value == 3 or len(made) > shown.value
+
+
+def test_the_loop_keeps_the_counts_of_a_commit_whose_answer_is_lost(
+    monkeypatch: pytest.MonkeyPatch, shown: Shown
+) -> None:
+    loop = Loop(FakeBroker())
+    commit = FakeBroker.commit
+
+    def lost(self: FakeBroker, *given: Any) -> Outcome:
+        commit(self, *given)
+        return Outcome.UNKNOWN
+
+    monkeypatch.setattr(FakeBroker, "commit", lost)
+    monkeypatch.setattr(FakeBroker, "mark", "0:1", raising=False)
+    loop.deciding.counts.add(shown.events, 2)
+    loop.deciding.counts.observe(shown.seconds, 0.5)
+    loop.deciding.counts.observe(shown.seconds, 0.5)
+    with pytest.raises(KafkaException):
+        loop.decide([b"a", b"b"])
+    assert shown.value == 0
+    consumer: Any = loop.consumer
+    assert loop.deciding.counts.settle(consumer)
+    assert shown.value == len(loop.broker.of(EVENTS.name)) == 2

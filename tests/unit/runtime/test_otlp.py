@@ -6,6 +6,7 @@ The whole system reports to a real one in tests/integration/test_traces.py.
 from __future__ import annotations
 
 import gzip
+import logging
 import subprocess
 import sys
 import threading
@@ -60,6 +61,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
     made = Receiver()
     thread = threading.Thread(target=made.serve_forever, daemon=True)
     thread.start()
@@ -72,12 +75,13 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     made.shutdown()
     made.server_close()
     thread.join()
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
 
 
 def begun(app: str) -> tracing.Traces:
-    found = settings.load(ExecutorSettings)
-    logs.configure(found, app)
-    tracing.begin(found, app, structlog.get_logger())
+    logs.configure(settings.load(ExecutorSettings), app)
+    tracing.begin(tracing.load(), "one", app, structlog.get_logger())
     traces = tracing.active()
     assert traces is not None
     traces.start()
@@ -172,4 +176,4 @@ def test_without_the_packages_the_start_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(tracing, "_installed", lambda: False)
     with pytest.raises(SettingsError, match=r"pip install 'runstream\[otel\]'"):
-        tracing.begin(settings.load(ExecutorSettings), "executor", structlog.get_logger())
+        tracing.begin(tracing.load(), "one", "executor", structlog.get_logger())

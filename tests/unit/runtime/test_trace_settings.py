@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from runtime import settings
+from runtime import settings, tracing
 from runtime.settings import RouterSettings, SettingsError
-from runtime.trace_settings import Sampling
+from runtime.trace_settings import Sampling, TraceSettings
 from streams.trace_context import NO_SPAN, new_trace
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
-def loaded(monkeypatch: pytest.MonkeyPatch, **variables: str) -> RouterSettings:
+def loaded(monkeypatch: pytest.MonkeyPatch, **variables: str) -> TraceSettings | None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    return settings.load(RouterSettings)
+    return tracing.load()
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,7 @@ def test_where_spans_go(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], url: str | None
 ) -> None:
     found = loaded(monkeypatch, **variables)
-    assert found.spans_url == url
-    assert (found.sampling is None) == (url is None)
+    assert (None if found is None else found.spans_url) == url
 
 
 @pytest.mark.parametrize(
@@ -61,13 +60,25 @@ def test_a_wrong_value_stops_the_start_and_names_the_variable(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     with pytest.raises(SettingsError) as refused:
-        loaded(monkeypatch, **{name: value})
+        loaded(monkeypatch, **{ENDPOINT: "http://a:4318", name: value})
     assert str(refused.value).startswith(name)
     assert "password" not in str(refused.value)
 
 
+def test_without_a_receiver_what_is_meant_for_others_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    others = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_TRACES_SAMPLER": "jaeger_remote"}
+    assert loaded(monkeypatch, **others) is None
+    monkeypatch.setenv(ENDPOINT, "collector:4317")
+    # A command reads no settings of traces at all.
+    assert settings.load(RouterSettings).log_level == "info"
+
+
 def test_headers_are_a_secret_and_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = loaded(monkeypatch, OTEL_EXPORTER_OTLP_HEADERS="Api-Key=a%20b, x=1=2,broken,=no")
+    headers = {"OTEL_EXPORTER_OTLP_HEADERS": "Api-Key=a%20b, x=1=2,broken,=no"}
+    found = loaded(monkeypatch, **{ENDPOINT: "http://a:4318"}, **headers)
+    assert found is not None
     assert found.spans_headers == {"api-key": "a b", "x": "1=2"}
     assert "a%20b" not in repr(found)
     assert "OTEL_EXPORTER_OTLP_HEADERS" in settings.secret_variables()
