@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import httpx
@@ -34,12 +35,14 @@ def until(found: Callable[[], T | None], what: str) -> T:
         time.sleep(0.2)
 
 
-def signed_in(api: ApiServer, person: Person) -> httpx.Client:
+@contextmanager
+def signed_in(api: ApiServer, person: Person) -> Iterator[httpx.Client]:
     """As a browser is that has shown the token."""
-    client = httpx.Client(base_url=api.url, headers={"Origin": api.url}, timeout=30)
-    answer = client.post("/login", data={"token": person.token()})
-    assert answer.status_code == 303, answer.text
-    return client
+    with httpx.Client(base_url=api.url, headers={"Origin": api.url}, timeout=30) as client:
+        # The process reads the file of trusted keys again within seconds.
+        until(lambda: client.post("/login", data={"token": person.token()}).is_redirect or None,
+              "the token does not count")  # fmt: skip
+        yield client
 
 
 def told(client: httpx.Client, path: str, *texts: str) -> str | None:
