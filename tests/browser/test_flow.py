@@ -105,7 +105,7 @@ def test_submit_watch_approve_cancel_rerun_redrive(
         expect(page.locator("#head")).to_contain_text("It waits for 1 approval.")
         do(page, "Approve", "Approve", "I have read it")
         head_says(page, "Completed")
-        given = event(harness, asked, "execution.approval_given")
+        given = event(harness, asked, "execution.approved")
         assert (given["actor"], given["reason"]) == ("bob", "I have read it")
         page.get_by_role("link", name="look").first.click()
         expect(page.locator("#panel .lines")).to_contain_text("/etc/hostname")
