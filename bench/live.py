@@ -273,7 +273,7 @@ def _figures(values: list[float]) -> dict[str, float]:
 @contextmanager
 def _server(stack: LocalStack) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     options = dict(stack.client_options)
-    port = free_port(set())
+    port = free_port()
     environment = {
         **os.environ,
         "KAFKA_BOOTSTRAP_SERVERS": str(options.pop("bootstrap.servers")),

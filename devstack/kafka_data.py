@@ -96,7 +96,7 @@ class _FirstBroker(LocalServer):
         """Write its settings; it does not run yet."""
         self._jvm = jvm
         self._log = log
-        self._port = free_port(set())
+        self._port = free_port()
         ports = BrokerPorts(self._port, free_port({self._port}))
         self.properties = folder / "first.properties"
         write_atomically(self.properties, server_properties(data, ports, login, first=True))

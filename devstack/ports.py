@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import random
 import socket
+import tempfile
+from functools import cache
 from pathlib import Path
 
 from devstack.errors import LocalStackError
@@ -14,6 +18,10 @@ from devstack.files import write_atomically
 #: server's port could otherwise be given that very port, connect to itself and keep it occupied.
 _RANGE = range(15_000, 32_000)
 _ATTEMPTS = 500
+#: What this process was given; each is its own until it ends.
+_ours: set[int] = set()
+#: Not the shared generator: whoever seeds that would get the same ports in each process.
+_random = random.SystemRandom()
 
 
 def assign_ports(file: Path, names: list[str]) -> dict[str, int]:
@@ -22,7 +30,7 @@ def assign_ports(file: Path, names: list[str]) -> dict[str, int]:
     assigned: dict[str, int] = {}
     for name in names:
         port = remembered.get(name)
-        if port is None or port in assigned.values() or not is_free(port):
+        if port is None or port in assigned.values() or not is_free(port) or not _reserve(port):
             port = free_port(set(remembered.values()) | set(assigned.values()))
         assigned[name] = port
     write_atomically(file, json.dumps(remembered | assigned, indent=1))
@@ -42,13 +50,34 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port(taken: set[int]) -> int:
-    """A port on which a server could listen now, none of `taken`; raises LocalStackError."""
+def free_port(taken: set[int] | frozenset[int] = frozenset()) -> int:
+    """A port on which a server could listen, none of `taken`; raises LocalStackError.
+
+    No other process is given it while this one lives, and this one is given it once: a server may
+    take seconds from here to listening.
+    """
     for _ in range(_ATTEMPTS):
-        port = random.choice(_RANGE)
-        if port not in taken and is_free(port):
+        port = _random.choice(_RANGE)
+        if port not in taken and port not in _ours and _reserve(port) and is_free(port):
             return port
     raise LocalStackError(f"No free port found between {_RANGE.start} and {_RANGE.stop}.")
+
+
+def _reserve(port: int) -> bool:
+    """Whether the port is this process's now: byte `port` of a file of the user's is locked."""
+    try:
+        fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _ours.add(port)
+    return True
+
+
+@cache
+def _reservations() -> int:
+    """The file of the locks; open for as long as the process lives, as its locks are."""
+    path = Path(tempfile.gettempdir()) / f"runstream-ports-{os.getuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def _read(file: Path) -> dict[str, int]:

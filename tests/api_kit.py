@@ -64,7 +64,7 @@ class ApiServer:
         """Nothing runs yet; its log is in the folder."""
         self.keys = keys
         self.log = folder / "api.log"
-        port, health = free_port(set()), free_port(set())
+        port, health = free_port(), free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.health_url = f"http://127.0.0.1:{health}"
         self._folder = folder

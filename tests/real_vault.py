@@ -109,7 +109,7 @@ class RealVault:
 @contextmanager
 def serving(path: str, folder: Path) -> Iterator[RealVault]:
     """Start the program and wait until it answers; `folder` is for its output."""
-    port = free_port(set())
+    port = free_port()
     output = folder / "output"
     with output.open("wb") as log:
         process = subprocess.Popen(

@@ -90,7 +90,7 @@ def kafka_container() -> Iterator[str]:
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
-    port = free_port(set())
+    port = free_port()
     started = LogMessageWaitStrategy("Kafka Server started").with_startup_timeout(_START_SECONDS)
     container = DockerContainer(KAFKA_IMAGE).with_bind_ports(port, port)
     with container.with_envs(**broker_environment(port)).waiting_for(started):

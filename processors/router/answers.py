@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from authority.identity import Identity
 from processors.router.authorisation import audit_of, other_tenant
 from processors.router.changelog import entry_record
+from processors.router.entries import DedupEntry
 from processors.router.event_traces import EventTrace
 from processors.router.outcomes import Explain, Refuse
 from processors.router.reports import decide_late_report, secret_denied
-from processors.router.state import DedupEntry
 from processors.router.store import StateStore
 from processors.router.writing import Writer
 from runtime.kafka.processor import Output

@@ -10,7 +10,8 @@ from prometheus_client import Counter
 
 from authority.identity import Forged, Signer, Vouched, refuse_copy, refuse_signer
 from authority.verifier import Proof, Verifier, Window, as_origin, as_signer, refuse_report
-from processors.router.state import DedupEntry, Execution
+from processors.router.entries import DedupEntry
+from processors.router.state import Execution
 from runtime.kafka.parts import record_of
 from streams.envelope import SIGNATURE, header, message_headers
 from streams.topics import REPORTS, Topic

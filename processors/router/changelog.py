@@ -21,15 +21,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from processors.router.state import (
-    DedupEntry,
-    Execution,
-    FailedAttempt,
-    StepEntry,
-    StepState,
-    derive,
-    inner_steps,
-)
+from processors.router.entries import DedupEntry, StepEntry
+from processors.router.state import Execution, FailedAttempt, StepState, derive, inner_steps
 from streams.admitted import decode_plan, encode_plan
 from streams.lifecycle import RERUNNABLE
 from streams.procedures import ProcedureRun

@@ -17,6 +17,9 @@ from streams.lifecycle import TERMINAL_EVENTS
 from streams.payloads import EVENT_TYPES, Rejected, StepFailed
 from streams.topics import DOMAINS
 
+REQUESTS: Final = Counter(
+    "runstream_requests_total", "Requests by what became of them", ["outcome"]
+)
 EVENTS: Final = Counter("runstream_events_total", "Events written, by type", ["type"])
 ENDED: Final = Counter(
     "runstream_executions_ended_total", "Executions and rejections by how they ended", ["status"]
@@ -98,6 +101,11 @@ _BREACHED: Final = {name: SLA.labels(name, "breached") for name in SLA_CLASSES}
 _APPROVAL: Final = {
     name: APPROVALS.labels(name) for name in (*_APPROVALS.values(), *_ENDS_OF_APPROVAL.values())
 }
+
+
+def request_series(outcome: str) -> Counter:
+    """The series of requests that became this."""
+    return REQUESTS.labels(outcome)
 
 
 @lru_cache(maxsize=8_192)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from processors.router.decoding import Undecodable
-from processors.router.state import DedupEntry, Execution
+from processors.router.entries import DedupEntry
+from processors.router.state import Execution
 from streams.audit_payloads import Audit
 from streams.explained import Explained
 from streams.payloads import Accepted, Duplicate, Rejected

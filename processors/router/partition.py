@@ -27,16 +27,18 @@ from processors.router.changelog import Change, records
 from processors.router.commands import decide_command
 from processors.router.deadlines import decide_deadline, next_deadline, restore_leases
 from processors.router.decision import Decision
+from processors.router.entries import DedupEntry
 from processors.router.event_traces import EventTrace, begin, begin_execution, trace_of
 from processors.router.lock_answers import decide_lock_answer
 from processors.router.locks import give_back
+from processors.router.metrics import request_series
 from processors.router.outcomes import Accept, Explain, Forward, Refuse, Repeat
 from processors.router.reports import decide_report
 from processors.router.requests import RequestHandler
 from processors.router.reruns import decide_rerun
 from processors.router.scheduling import advance
 from processors.router.started import ended, not_started
-from processors.router.state import DedupEntry, Execution
+from processors.router.state import Execution
 from processors.router.store import Restorer, StateStore
 from processors.router.timers import Timers
 from processors.router.writing import Writer
@@ -55,12 +57,6 @@ from streams.reports import RejectedCommand
 #: Entries of ended executions are looked through for expired ones this often, in seconds.
 EXPIRE_SECONDS: Final = 60.0
 
-_REQUESTS = Counter("runstream_requests_total", "Requests by what became of them", ["outcome"])
-_accepted = _REQUESTS.labels("accepted")
-_duplicates = _REQUESTS.labels("duplicate")
-_rejected = _REQUESTS.labels("rejected")
-_explained = _REQUESTS.labels("explained")
-_dead_letters = _REQUESTS.labels("dead_letter")
 _UNKNOWN = Counter("runstream_reports_unknown_total", "Reports of executions not known here")
 #: Of one execution so many refused records are written down; the others are only counted.
 MAX_FORGED: Final = 20
@@ -204,21 +200,21 @@ class RouterPartition:
             self.writer.tell_schedule(not_started(outcome, message.value()), now)
         match outcome:
             case decoding.Undecodable(error_class, text):
-                self.writer.counts.add(_dead_letters)
+                self.writer.counts.add(request_series("dead_letter"))
                 self.writer.dead_letter(out, topics.REQUESTS, message, error_class, text)
             case Forward(route, home):
                 self.writer.forward(out, topics.REQUESTS, message, route, home)
             case Accept() as accepted:
-                self.writer.counts.add(_accepted)
+                self.writer.counts.add(request_series("accepted"))
                 self._accept(accepted, now, out, message)
             case Explain() as explained:
-                self.writer.counts.add(_explained)
+                self.writer.counts.add(request_series("explained"))
                 self.answers.write(explained, now, out)
             case Repeat(known, duplicate):
-                self.writer.counts.add(_duplicates)
+                self.writer.counts.add(request_series("duplicate"))
                 self._aside(known, "execution.duplicate", duplicate, now, out)
             case Refuse() as refusal:
-                self.writer.counts.add(_rejected)
+                self.writer.counts.add(request_series("rejected"))
                 if refusal.data.reason == "not_authentic":
                     self.writer.counts.add(forged_series("request"))
                 trace = begin(self.traces, message, refusal.execution_id, now)

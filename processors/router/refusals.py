@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from authority.identity import Signer
+from processors.router.entries import DedupEntry
 from processors.router.request_decoder import Invalid
-from processors.router.state import DedupEntry, Execution
+from processors.router.state import Execution
 from streams.lifecycle import REPEATABLE
 from streams.payloads import Rejected
 from streams.problems import Problem as RejectedBecause

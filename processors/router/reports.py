@@ -16,16 +16,10 @@ from processors.router import conditions
 from processors.router.asset_names import learned, uncovered
 from processors.router.attempts import cancel_attempt, fail
 from processors.router.decision import AskKeeper, Decision
+from processors.router.entries import DedupEntry, StepEntry
 from processors.router.evolve import heard, held, renew_lease, told_progress
 from processors.router.scheduling import advance
-from processors.router.state import (
-    DedupEntry,
-    Execution,
-    StepEntry,
-    StepState,
-    report_bit,
-    use_digest,
-)
+from processors.router.state import Execution, StepState, report_bit, use_digest
 from streams.actors import ANONYMOUS
 from streams.audit_payloads import Audit, SecretsUsed
 from streams.lifecycle import ENDED

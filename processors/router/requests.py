@@ -22,6 +22,7 @@ from authority.policy import Control, Policy
 from processors.router.authorisation import Authorisations, audit_of
 from processors.router.calls import places
 from processors.router.decoding import Undecodable, said_by
+from processors.router.entries import DedupEntry
 from processors.router.explanation import explanation
 from processors.router.outcomes import Accept, Explain, Forward, Refuse, Repeat, RequestDecision
 from processors.router.plan_cache import PlanCache
@@ -36,7 +37,7 @@ from processors.router.request_decoder import (
     with_inputs,
 )
 from processors.router.resolution import Readable, is_repeated, run_of, secret_problems
-from processors.router.state import DedupEntry, Execution
+from processors.router.state import Execution
 from processors.router.store import StateStore
 from streams.actors import ANONYMOUS
 from streams.audit_payloads import SIGNATURE_RULE, Audit

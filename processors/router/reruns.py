@@ -12,7 +12,8 @@ from authority.policy import Policy
 from processors.router import policy
 from processors.router.authorisation import audit_of, authorise, control, other_tenant
 from processors.router.calls import approval_level, definitions
-from processors.router.state import DedupEntry, Execution
+from processors.router.entries import DedupEntry
+from processors.router.state import Execution
 from streams.actors import same_actor
 from streams.admitted import encode_plan
 from streams.audit_payloads import Audit

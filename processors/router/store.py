@@ -30,8 +30,9 @@ from processors.router.changelog import (
     restore_execution,
     tombstones,
 )
+from processors.router.entries import DedupEntry, dedup_entry
 from processors.router.quotas import UNSIGNED, Usage
-from processors.router.state import DedupEntry, Execution, dedup_entry
+from processors.router.state import Execution
 from streams.actors import ANONYMOUS
 from streams.lifecycle import REPEATABLE, RERUNNABLE
 

@@ -6,7 +6,6 @@ import getpass
 import json
 import os
 import shutil
-import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import orjson
 import psutil
 from psycopg.conninfo import conninfo_to_dict
 
+from devstack.ports import free_port
 from devstack.processes import PROJECTOR, ROUTER, SINK, executor
 from devstack.stack import LocalStack
 from tests.canary_programs import CLIENTS
@@ -77,7 +77,7 @@ def ran(folder: Path, environment: Any) -> Iterator[Kept]:
             kv2={"kv/team/app": {"password": CANARIES["vault"]}}, tokens={CANARIES["vault_token"]}
         )
         opened.enter_context(vault.serving())
-        mail_port = _free_port()
+        mail_port = free_port()
         opened.enter_context(servers.mail_server(mail_port, "ann", CANARIES["mail"]))
         authority = Authority(folder)
         tls = authority.server("127.0.0.1")
@@ -226,9 +226,3 @@ def _wait(harness: Harness, running: dict[str, list[Step]]) -> dict[str, dict[st
                 assert f"{MARKER}-{step.name}" in last, (step.name, events[-1]["data"])
                 ended[step.name] = last[f"{MARKER}-{step.name}"]
     return ended
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

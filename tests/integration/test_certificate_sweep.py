@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from console.exits import Exit
+from devstack.ports import free_port
 from tests.fakes.hooks import Hooks
 from tests.harness import Harness
 from tests.integration.demo_plans import Runner, errors_of, ran
 from tests.tools.planned import kept
-from tests.tools.running import free_port
 from tests.tools.test_certificates import Certificates, certificates, serving
 
 __all__ = ["certificates"]

@@ -16,11 +16,11 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
+from devstack.ports import free_port
 from streams.lifecycle import TERMINAL_EVENTS
 from streams.topics import EVENTS, REQUESTS, Topic, dead_letter_topic
 from tests.integration.router_lab import EXECUTOR, RouterLab, router_lab
 from tests.integration.test_router_group import ALL, USED, shares
-from tests.tools.running import free_port
 
 RETRIED = {"tool": "fail", "parameters": {"times": 1}, "retry": {"backoff_seconds": 0.1}}
 PLANS: tuple[list[dict[str, Any]], ...] = (

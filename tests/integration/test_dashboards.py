@@ -19,9 +19,10 @@ import yaml
 
 from deploy.grafana.build import DASHBOARDS
 from deploy.grafana.panels import Query
+from devstack.ports import free_port
 from tests.api_kit import ApiServer
 from tests.harness import Harness
-from tests.tools.running import free_port, listens, program, server
+from tests.tools.running import listens, program, server
 
 PROMETHEUS = Path(__file__).parents[2] / "deploy" / "prometheus"
 OURS = ("router", "executor-tools", "executor-test", "sink", "projector")

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
+from devstack.ports import free_port
 from drivers.context import Failure, Outcome, Success
 from drivers.resources import Resources
 from tests.driver_kit import Run, block_until_over, settings, until
@@ -58,12 +59,6 @@ def keygen(file: Path) -> str:
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(file)], check=True, timeout=20
     )
     return " ".join(file.with_suffix(".pub").read_text().split()[:2])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

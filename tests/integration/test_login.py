@@ -235,7 +235,7 @@ def test_the_login_stays_over_a_restart(tmp_path: Path) -> None:
 def _without_login(folder: Path) -> tuple[Child, dict[str, str]]:
     """A broker as earlier versions of the stack ran it, with its data in `folder`."""
     jvm = find_jvm(print)
-    port = free_port(set())
+    port = free_port()
     controller = free_port({port})
     properties = folder / "old.properties"
     settings = {

@@ -18,10 +18,11 @@ from typing import Any
 
 import httpx
 
+from devstack.ports import free_port
 from tests.certificates import Authority
 from tests.tools.built import built
 from tests.tools.fakes.kubernetes import GROUPS, TOKEN, VIEWER, credentials, objects
-from tests.tools.running import free_port, listens, program, server, until
+from tests.tools.running import listens, program, server, until
 
 #: What tests make in a namespace.
 _RESET = (

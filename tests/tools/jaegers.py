@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from devstack.ports import free_port
 from tests.tools.built import built
-from tests.tools.running import free_port, listens, server
+from tests.tools.running import listens, server
 
 _LISTENERS = (
     *("query.http-server", "query.grpc-server", "admin.http", "collector.otlp.http"),

@@ -32,13 +32,6 @@ def root() -> None:
         pytest.skip("acts on accounts, rules or system folders: needs root")
 
 
-def free_port() -> int:
-    """A TCP port of the loopback that nobody uses right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def listens(port: int) -> bool:
     """Whether somebody takes connections there."""
     try:

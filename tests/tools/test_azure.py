@@ -18,10 +18,11 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
 
+from devstack.ports import free_port
 from tests.tools import fetched
 from tests.tools.built import built
 from tests.tools.conftest import Execute, Result
-from tests.tools.running import free_port, listens, server
+from tests.tools.running import listens, server
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -20,10 +20,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from devstack.ports import free_port
 from drivers.context import Failure, Success
 from drivers.resources import Resources
 from tests.driver_kit import Run, settings
-from tests.tools.running import free_port, program
+from tests.tools.running import program
 from toolmeta.bind import bind
 from toolmeta.invocation import Invocation
 from toolmeta.registry import load

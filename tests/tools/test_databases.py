@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from devstack.ports import free_port
 from tests.certificates import Authority
 from tests.tools.catalogue import refusal
 from tests.tools.conftest import Execute, Result
-from tests.tools.running import free_port, listens, program, server
+from tests.tools.running import listens, program, server
 from toolmeta.registry import load
 from toolmeta.risk import effect_of
 

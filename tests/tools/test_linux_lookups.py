@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from devstack.ports import free_port
 from tests.tools.driven import answer, failure
-from tests.tools.running import free_port, program
+from tests.tools.running import program
 
 _PACKAGES = {"dig": "bind9-dnsutils", "host": "bind9-host", "nslookup": "bind9-dnsutils"}
 _HERE: dict[str, Any] = {"allow_private_addresses": True, "network_scope": "127.0.0.0/8"}

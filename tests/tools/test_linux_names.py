@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from devstack.ports import free_port
 from tests.tools.driven import NEW_MOUNTS, answer, root_only
-from tests.tools.running import free_port, listens, program, until
+from tests.tools.running import listens, program, until
 
 #: Each would be further rows, or the end of one, where an output is cut at lines or colons.
 HOSTILE = [

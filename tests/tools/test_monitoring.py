@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from devstack.ports import free_port
 from tests.tools.conftest import Execute, Result
-from tests.tools.running import free_port, listens, program, server, until
+from tests.tools.running import listens, program, server, until
 
 
 def succeeded(result: Result) -> dict[str, Any]:

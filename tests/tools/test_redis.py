@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from devstack.ports import free_port
 from tests.tools.catalogue import refusal
 from tests.tools.conftest import Execute, Result
-from tests.tools.running import free_port, listens, program, server
+from tests.tools.running import listens, program, server
 
 NOBODY = 1
 

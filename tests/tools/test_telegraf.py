@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from devstack.ports import free_port
 from tests.tools.built import built
 from tests.tools.conftest import Execute, Result
-from tests.tools.running import free_port, listens, server, until
+from tests.tools.running import listens, server, until
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from devstack.ports import free_port
 from tests.tools.conftest import Execute
-from tests.tools.running import free_port, program, server
+from tests.tools.running import program, server
 
 pytestmark = pytest.mark.timeout(300)
 

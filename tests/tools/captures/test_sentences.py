@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
+from devstack.ports import free_port
 from drivers.captures.sentences import explained
 from drivers.context import Failure
 from drivers.resources import Resources
 from tests.driver_kit import Run, settings
 from tests.tools.captures.handmade import Talk, pcap
 from tests.tools.netns import need
-from tests.tools.running import free_port, root
+from tests.tools.running import root
 from toolmeta import registry
 from toolmeta.bind import bind
 from toolmeta.invocation import Invocation

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.tools.running import free_port, listens, server
+from devstack.ports import free_port
+from tests.tools.running import listens, server
 
 
 @dataclass(frozen=True)

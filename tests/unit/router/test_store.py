@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from processors.router.state import DedupEntry
+from processors.router.entries import DedupEntry
 from processors.router.store import EXPIRE_BATCH, ChangelogError, Restorer, StateStore
 from tests.unit.router.simulation import Simulation, kinds
 
