@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from streams.control_payloads import Resumed
 from streams.events import Event
-from streams.payloads import StepFailed
+from streams.payloads import Polled, StepFailed
 
 ExecutionStatus = Literal[
     "pending_approval", "approved", "queued", "running", "paused", "needs_attention",
@@ -139,11 +139,13 @@ def check_transition(before: str, after: str) -> None:
 def step_status(before: str, event: Event) -> str:
     """The status after `event` of the step that it names; `before` where it changes none.
 
-    After a failure that another attempt follows the step waits. A step that is being cancelled
+    After an attempt that another one follows the step waits. A step that is being cancelled
     stays so until its attempt is known to have ended.
     """
     after = STEP_STATUS_AFTER.get(event.type, before)
-    if isinstance(event.data, StepFailed) and not event.data.final:
+    if isinstance(event.data, Polled) or (
+        isinstance(event.data, StepFailed) and not event.data.final
+    ):
         return "waiting"
     if before == "cancelling" and after in ("running", "waiting"):
         return before

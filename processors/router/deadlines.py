@@ -29,6 +29,9 @@ UNCLAIMED_SECONDS: Final = 10.0
 STOP_SECONDS: Final = 30.0
 #: What an executor says while it holds back an attempt that it claimed.
 _HELD_BACK: Final = frozenset({"target_limit", "rate_limit"})
+#: What is due and decides nothing is looked at again after so many seconds, for at most so long.
+_AGAIN_SECONDS: Final = 0.05
+_UNDECIDED_SECONDS: Final = 1.0
 _NO_TIMERS: Final = frozenset({"paused", "needs_attention"})
 
 
@@ -123,6 +126,19 @@ def decide_deadline(execution: Execution, now: float) -> Decision:
             _step_due(decision, step)
     advance(decision, everything=renews)
     return decision
+
+
+def look_again(decision: Decision) -> float | None:
+    """The next deadline after what was due is decided; raises RuntimeError where it stays due.
+
+    A timer that is due for ever would take all the time of its router.
+    """
+    due, now = next_deadline(decision.execution), decision.now
+    if due is None or due > now or decision.events:
+        return due
+    if due < now - _UNDECIDED_SECONDS:
+        raise RuntimeError("what is due decides nothing")
+    return now + _AGAIN_SECONDS
 
 
 def _step_due(decision: Decision, step: StepState) -> None:

@@ -39,12 +39,12 @@ def cancel_the_rest(decision: Decision) -> None:
     why = "cancelled" if execution.ending == "cancelled" else "timed_out"
     ends = [step for step in execution.steps.values() if execution.ends(step)]
     for step in ends:
-        if step.status in STEP_ENDED or step.is_container or step.status == "cancelling":
+        if step.status in STEP_ENDED or step.is_container:
             continue
-        if step.in_flight:
-            ask_to_cancel(decision, step, why, reason)
-        else:
+        if not step.in_flight:
             _cancel(decision, step, reason)
+        elif step.status != "cancelling":
+            ask_to_cancel(decision, step, why, reason)
     # What is within another comes after it, and ends before it.
     for step in reversed(ends):
         if step.is_container and step.status not in STEP_ENDED:

@@ -25,7 +25,7 @@ from processors.router.authentication import (
 from processors.router.authorisation import control
 from processors.router.changelog import Change, records
 from processors.router.commands import decide_command
-from processors.router.deadlines import decide_deadline, next_deadline, restore_leases
+from processors.router.deadlines import decide_deadline, look_again, next_deadline, restore_leases
 from processors.router.decision import Decision
 from processors.router.entries import DedupEntry
 from processors.router.event_traces import EventTrace, begin, begin_execution, trace_of
@@ -327,11 +327,11 @@ class RouterPartition:
             if due is not None and due <= now:
                 try:
                     decision = decide_deadline(execution, now)
+                    due = look_again(decision)
                 except Exception as error:
                     raise DecisionError(execution_id) from error
                 self._write(decision, out)
-            if execution.status not in ENDED:
-                self.timers.set(execution.id, next_deadline(execution))
+            self.timers.set(execution.id, due)
         if self.expire_at <= now:
             expired, more = self.store.expire(now)
             self.expire_at = now + (0.05 if more else EXPIRE_SECONDS)

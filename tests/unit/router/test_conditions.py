@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from processors.router import deadlines
+from runtime.kafka.processor import DecisionError
 from tests.unit.router.simulation import Simulation, kinds
 from tests.unit.router.test_blocks import noop, statuses, taken
 
@@ -120,6 +122,21 @@ def test_until_of_items_knows_its_item_and_a_cancel_ends_the_waiting() -> None:
     assert simulation.events[-1]["type"] == "execution.cancelled"
 
 
+@pytest.mark.parametrize("finally_steps", [[], [noop("tell")]])
+def test_a_cancel_while_a_poll_runs_ends_it_with_the_answer(finally_steps: list[Any]) -> None:
+    """The answer asks for another poll, and there is none any more."""
+    until = {"condition": "output.up", "interval_seconds": 5}
+    simulation = submitted(noop("a", until=until), noop("b"), **{"finally": finally_steps})
+    command = simulation.take()
+    simulation.report("started", command)
+    simulation.control("cancel", command["execution_id"])
+    simulation.report("succeeded", command, output={"up": False})
+    assert statuses(simulation)["a"] == "cancelled"
+    if finally_steps:
+        simulation.run(simulation.take())
+    assert simulation.events[-1]["type"] == "execution.cancelled"
+
+
 def test_a_plan_that_polls_has_the_time_for_it() -> None:
     until = {"condition": "output.up", "interval_seconds": 60, "limit": 100}
     simulation = submitted(noop("a", until=until))
@@ -193,3 +210,14 @@ def test_dates_of_an_output_are_compared_with_now() -> None:
     soon = datetime.fromtimestamp(simulation.now, UTC) + timedelta(days=13)
     simulation.run(simulation.take(), {"not_after": soon.isoformat()})
     assert error_of(simulation, "a")["class"] == "check_failed"
+
+
+def test_a_timer_that_decides_nothing_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would be due again at once, for ever, and nothing else would have its turn."""
+    until = {"condition": "output.up", "interval_seconds": 5}
+    simulation = submitted(noop("a", until=until))
+    simulation.run(simulation.take(), {"up": False})
+    monkeypatch.setattr(deadlines, "retry", lambda _decision, _step: None)
+    with pytest.raises(DecisionError) as caught:
+        simulation.wait(60)
+    assert caught.value.key in simulation.partition.store.living
