@@ -111,11 +111,7 @@ def test_the_outcomes_of_requests_are_those_that_are_counted() -> None:
     told = {word.strip() for word in row.split("|")[3].split(",")}
     counted: set[str] = set()
     for path in (ROOT / "processors" / "router").glob("*.py"):
-        text = path.read_text("utf-8")
-        if re.search(r'"runstream_requests_total"', text):
-            name = re.search(r'(\w+)[^\n]*= Counter\(\s*"runstream_requests_total"', text)
-            assert name is not None
-            counted |= set(re.findall(rf'{name[1]}\.labels\("(\w+)"\)', text))
+        counted |= set(re.findall(r'request_series\("(\w+)"\)', path.read_text("utf-8")))
     assert told == counted
 
 
