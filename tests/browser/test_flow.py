@@ -140,7 +140,7 @@ def test_submit_watch_approve_cancel_rerun_redrive(
             {"id": "bad", "tool": "fail", "depends_on": ["good"]},
         ])  # fmt: skip
         page.goto(f"/executions/{failed}?tab=steps&step=bad")
-        head_says(page, "Failed")
+        head_says(page, "Partial")
         page.reload()
         expect(page.locator("#panel .why-box")).to_be_visible()
         do(page, "Redrive this step", "Redrive it", "once more")

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
@@ -52,8 +53,17 @@ def prometheus(harness: Harness, api: ApiServer, tmp_path: Path) -> Iterator[str
         f"--storage.tsdb.path={tmp_path / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
     ]
-    with server(argv, lambda: listens(port), tmp_path / "log"):
+    with server(argv, lambda: listens(port) and is_ready(port), tmp_path / "log"):
         yield f"http://127.0.0.1:{port}"
+
+
+def is_ready(port: int) -> bool:
+    """Whether it answers queries: it listens before it has read what it stored."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=10) as answer:
+            return answer.status == 200
+    except HTTPError:
+        return False
 
 
 def asked(address: str, path: str, **parameters: str) -> Any:
