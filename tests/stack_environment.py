@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -17,8 +18,12 @@ BEFORE_STACK: dict[str, str | None] = {}
 
 @contextmanager
 def without_stack() -> Iterator[None]:
-    """The environment as it was before the stack; for one that has settings of its own."""
-    with pytest.MonkeyPatch.context() as environment:
+    """The environment as it was before the stack; for one that has settings of its own.
+
+    A stack that was left in the folder of the repository is none of it either.
+    """
+    with pytest.MonkeyPatch.context() as environment, TemporaryDirectory() as empty:
+        environment.setenv("RUNSTREAM_STATE_DIR", empty)
         for name, value in BEFORE_STACK.items():
             if name not in os.environ and value is None:
                 continue

@@ -239,7 +239,7 @@ class Browser:
         return Said(kind or "message", orjson.loads("\n".join(data)), self.last_id)
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+def eventually(condition: Callable[[], bool], what: str, seconds: float = 180.0) -> None:
     """Wait until the condition holds; fail with `what` when it does not."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -382,14 +382,16 @@ def test_what_steps_took_survives_a_restart_and_percent_moves_while_nothing_is_s
     log.add("step.dispatched", step="s0", attempt=1, seconds=0)
     log.add("step.started", step="s0", attempt=1, seconds=0)
     bench.emit(*log.events)
-    # Nothing more is heard of it: what follows is made by the time alone.
+    # Nothing more is heard of it: what follows is made by the time alone. The group may still
+    # know the instance that was killed: its partitions, and their part of the history, come later.
     last_seq = log.events[-1].seq
-    found = bench.wait(
-        lambda found: len([s for s in found.get(running, ()) if s.seq == last_seq]) >= 3
-    )
-    quiet = [shot for shot in found[running] if shot.seq == last_seq]
+
+    def estimated(shots: Iterable[ProgressSnapshot]) -> list[ProgressSnapshot]:
+        return [shot for shot in shots if shot.seq == last_seq and shot.eta_basis == "history"]
+
+    found = bench.wait(lambda found: len(estimated(found.get(running, ()))) >= 3)
+    quiet = estimated(found[running])
     for shot in quiet:
-        assert shot.eta_basis == "history"
         assert shot.eta_seconds is not None
         assert 0 < shot.eta_seconds < 40
         assert shot.sla is not None
