@@ -56,6 +56,8 @@ class SecretSource:
                 found = secret_files.read(self._folder, [path.name], path.name, "the API")
             except UnusableSecret as error:
                 raise ValueError(str(error)) from None
+            except OSError as error:
+                raise ValueError(f"it cannot be read: {error.strerror}") from None
             remedy = f"make the file {path.name} in RUNSTREAM_SECRETS_DIR, mode 600"
         if found is None:
             raise ValueError(f"there is no secret {path}: {remedy}")

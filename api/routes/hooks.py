@@ -76,8 +76,11 @@ async def receive_hook(
         body = await request.body()
     except ClientDisconnect:
         raise Problem(400, "invalid_request", "the body did not arrive whole") from None
-    known = None if hooks is None else hooks.find(name)
+    if hooks is None:
+        raise unauthorized(_REFUSED)
+    known = hooks.find(name)
     if known is None:
+        parts.log.warning("hook refused", hook=name[:100], why="there is no hook of this name")
         raise unauthorized(_REFUSED)
     found = proof.check(known.hook, known.keys, request.headers, body, clock.now())
     if isinstance(found, Unproven):
