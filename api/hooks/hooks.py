@@ -118,7 +118,9 @@ class Hooks:
             try:
                 yield key_of(hook, self._secrets.read(path))
             except ValueError as error:
-                faults.append(Fault(f"hooks.{number}.secret", f"{path}: {error}"))
+                # After `secret:` a log line is masked.
+                told = f"{path}, the secret of {hook.name}, cannot be used: {error}"
+                faults.append(Fault(f"hooks.{number}", told))
 
     def _pace(self, hook: Hook) -> Pace:
         before = self._known.get(hook.name)

@@ -15,7 +15,7 @@ from api.hooks import proof
 from api.hooks.hooks import Hooks, KnownHook
 from api.hooks.proof import Incomplete, Proven, Unproven
 from api.parts import CurrentParts
-from api.problems import Problem, described, unauthorized, unavailable
+from api.problems import Problem, described, unauthorized
 from api.records import Record
 from runtime import clock
 from streams.timestamps import iso
@@ -130,14 +130,15 @@ async def _send(parts: CurrentParts, known: KnownHook, found: Proven, body: byte
     record = Record(
         HOOKS, name, orjson.dumps(document), "hook.delivery", name, f"{name}:{found.delivery}"
     )
-    again = "Kafka (KAFKA_BOOTSTRAP_SERVERS)", "send it again, with the same id"
+    told = "Kafka has not taken the delivery in time: send it again, with the same id"
+    again = Problem(503, "unavailable", told, headers={"Retry-After": "2"})
     try:
         async with asyncio.timeout(KAFKA_SECONDS):
             await parts.records.send(record)
     except TimeoutError:
-        raise unavailable(*again) from None
+        raise again from None
     except Problem as problem:
         if problem.document.status != 503:
             raise
         parts.log.warning("a delivery was not taken", hook=name, why=problem.document.detail)
-        raise unavailable(*again) from None
+        raise again from None
