@@ -16,6 +16,7 @@ from api.routes import (
     control,
     dead_letters,
     executions,
+    hooks,
     live,
     redriving,
     starter_control,
@@ -41,6 +42,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     starters.router,
     starter_control.router,
     system.router,
+    hooks.router,
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.authentication import PUBLIC_BEGIN
+from api.guard import HOOKS_BEGIN
 from api.problems import MEDIA_TYPE, ProblemDocument, described
 
 _REF: Final = "#/components/schemas/{model}"
@@ -50,7 +50,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
     for path, methods in found.get("paths", {}).items():
         for method, operation in methods.items():
             if method in _METHODS:
-                _complete(operation, public=path.startswith(PUBLIC_BEGIN))
+                _complete(operation, public=path.startswith(HOOKS_BEGIN))
     return found
 
 

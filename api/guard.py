@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from fastapi import Request
 from prometheus_client import Counter, Gauge, Histogram
@@ -27,6 +27,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+#: The paths of webhooks: whoever sends there has no token.
+HOOKS_BEGIN: Final = "/v1/hooks/"
 #: A plan may have 1 MiB, its inputs stand beside it.
 MAX_BODY_BYTES: Final = 2 * 1024 * 1024
 #: How long a body may take to arrive, an answer to begin, and a client to take a part of it.
@@ -35,6 +37,12 @@ ANSWER_SECONDS: Final = 60.0
 SEND_SECONDS: Final = 30.0
 #: Requests whose answer has not begun; a stream, once begun, does not count.
 MAX_REQUESTS: Final = 100
+
+#: The same of webhooks, which are bounded by themselves: anybody may send there, and must neither
+#: take the memory of the process nor keep out those who have a token.
+MAX_HOOK_BYTES: Final = 512 * 1024
+HOOK_SECONDS: Final = 10.0
+MAX_DELIVERIES: Final = 250
 
 #: What pages may load: from here only, and nothing that stands in the page itself.
 CONTENT_POLICY: Final = (
@@ -65,18 +73,32 @@ _SECONDS: Final = Histogram(
 _ACTIVE: Final = Gauge("runstream_api_requests_active", "Requests that are not answered whole yet")
 
 
+class _Bounds(NamedTuple):
+    """What one request may take, and how many of its kind wait at once."""
+
+    body_bytes: int
+    body_seconds: float
+    requests: int
+
+
+def _bounds(path: str) -> _Bounds:
+    if path.startswith(HOOKS_BEGIN):
+        return _Bounds(MAX_HOOK_BYTES, HOOK_SECONDS, MAX_DELIVERIES)
+    return _Bounds(MAX_BODY_BYTES, BODY_SECONDS, MAX_REQUESTS)
+
+
 class _TooLarge(HTTPException):
     """The body has more bytes than are allowed."""
 
-    def __init__(self) -> None:
-        super().__init__(413, f"the body has more than {MAX_BODY_BYTES // 1024**2} MiB: send less")
+    def __init__(self, most: int) -> None:
+        super().__init__(413, f"the body has more than {most // 1024} KiB: send less")
 
 
 class _TooSlow(HTTPException):
     """The body does not arrive."""
 
-    def __init__(self) -> None:
-        super().__init__(408, f"the body did not arrive within {BODY_SECONDS:.0f} s")
+    def __init__(self, seconds: float) -> None:
+        super().__init__(408, f"the body did not arrive within {seconds:.0f} s")
 
 
 @dataclass(slots=True)
@@ -87,6 +109,9 @@ class _Exchange:
     receive: Receive
     send: Send
     guard: Guard
+    bounds: _Bounds
+    #: Those whose answer has not begun, this one among them.
+    waiting: set[_Exchange]
     begun_at: float = field(default_factory=clock.monotonic)
     status: int | None = None
     answered_at: float | None = None
@@ -117,21 +142,21 @@ class _Exchange:
         if self._complete:
             return await self.receive()
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with asyncio.timeout(self.bounds.body_seconds):
                 message = await self.receive()
         except TimeoutError:
-            raise _TooSlow() from None
+            raise _TooSlow(self.bounds.body_seconds) from None
         self._complete = message["type"] != "http.request" or not message.get("more_body")
         self._body += len(message.get("body", b""))
-        if self._body > MAX_BODY_BYTES:
-            raise _TooLarge()
+        if self._body > self.bounds.body_bytes:
+            raise _TooLarge(self.bounds.body_bytes)
         return message
 
     async def _send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.answered_at = clock.monotonic()
-            self.guard.waiting.discard(self)
+            self.waiting.discard(self)
             if self._deadline is not None and not self._deadline.expired():
                 self._deadline.reschedule(None)
             headers = MutableHeaders(scope=message)
@@ -154,21 +179,25 @@ class Guard:
         """`application` is the rest of the API."""
         self._application = application
         self.log = log
-        #: Requests whose answer has not begun.
+        #: Requests whose answer has not begun, and deliveries of webhooks.
         self.waiting: set[_Exchange] = set()
+        self.deliveries: set[_Exchange] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        exchange = _Exchange(scope, receive, send, self)
-        full = len(self.waiting) >= MAX_REQUESTS
-        self.waiting.add(exchange)
+        path = scope["path"]
+        bounds = _bounds(path)
+        waiting = self.deliveries if path.startswith(HOOKS_BEGIN) else self.waiting
+        exchange = _Exchange(scope, receive, send, self, bounds, waiting)
+        full = len(waiting) >= bounds.requests
+        waiting.add(exchange)
         with _ACTIVE.track_inprogress():
             try:
-                await exchange.run(_refuse(full, scope) or self._application)
+                await exchange.run(_refuse(full, scope, bounds) or self._application)
             finally:
-                self.waiting.discard(exchange)
+                waiting.discard(exchange)
                 self._note(exchange)
 
     def _note(self, exchange: _Exchange) -> None:
@@ -195,14 +224,14 @@ class Guard:
         )
 
 
-def _refuse(full: bool, scope: Scope) -> Application | None:
+def _refuse(full: bool, scope: Scope, bounds: _Bounds) -> Application | None:
     """What answers instead of the application, where it must not be asked."""
     given = Headers(scope=scope).get("content-length", "0")
     if full:
-        told = f"{MAX_REQUESTS} requests wait for their answers already: try again in a second"
+        told = f"{bounds.requests} requests wait for their answers already: try again in a second"
         problem = Problem(503, "busy", told, headers={"Retry-After": "1"})
-    elif not given.isdigit() or len(given) > 18 or int(given) > MAX_BODY_BYTES:
-        problem = Problem(413, "too_large", _TooLarge().detail)
+    elif not given.isdigit() or len(given) > 18 or int(given) > bounds.body_bytes:
+        problem = Problem(413, "too_large", _TooLarge(bounds.body_bytes).detail)
     else:
         return None
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from api.answers import Answers
     from api.authentication import Tokens
     from api.database import Database
+    from api.hooks.hooks import Hooks
     from api.live.live import Live
     from api.records import Records
     from authority.policy_file import PolicyFile
@@ -39,6 +40,8 @@ class Parts:
     answers: Answers
     #: Set when the process is to end: streams end then, by themselves. For the event loop.
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    #: The webhooks that are taken; None where none are configured.
+    hooks: Hooks | None = None
     #: What live streams share; None before the event loop runs, and where none are served.
     live: Live | None = None
 

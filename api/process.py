@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,8 @@ from api.caller import Caller
 from api.connection import MAX_HEAD_BYTES, Connection
 from api.event_reader import EventReader
 from api.guard import Guard
+from api.hooks.file import HooksError
+from api.hooks.hooks import Hooks, SecretSource
 from api.live import live
 from api.parts import Parts
 from api.records import Records
@@ -31,7 +33,7 @@ from authority import process
 from authority.keys import KeyFault
 from authority.policy_file import PolicyError, PolicyFile
 from authority.process import ProcessKeys
-from runtime import clock, service
+from runtime import clock, environment, service
 from runtime.health import Health
 from runtime.logs import Log
 from runtime.readiness import Readiness
@@ -50,12 +52,17 @@ _KEEP_ALIVE_SECONDS: Final = 15
 
 def main(pages: Iterable[APIRouter] = ()) -> int:
     """Serve the API, and these pages, until it is stopped; returns the exit code."""
-    run = partial(_run, tuple(pages))
+    # The service takes them out of the environment.
+    prefix = environment.VARIABLE_PREFIX
+    taken = environment.take(lambda name: name.startswith(prefix))
+    variables = {name.removeprefix(prefix): value for name, value in taken.items()}
+    run = partial(_run, tuple(pages), variables)
     return service.run("api", ApiSettings, ("kafka", "postgres"), run)
 
 
 def _run(
     pages: tuple[APIRouter, ...],
+    variables: Mapping[str, str],
     settings: ApiSettings,
     log: Log,
     health: Health,
@@ -64,6 +71,7 @@ def _run(
     tools = _tools(settings)
     policies = _policies(settings, tools, log)
     keys = _keys(settings, log)
+    hooks = _hooks(settings, variables, log)
     listener = _listen(settings)
     kafka = Readiness("kafka", ["records", "events"], health, log)
     records = Records(settings, keys, kafka)
@@ -78,8 +86,9 @@ def _run(
             tokens=Tokens(keys.trusted, policies, settings.api_audience),
             records=records,
             answers=reader,
+            hooks=hooks,
         )
-        _watch_files(tools, policies, log, stop)
+        _watch_files(parts, stop)
         _watch_database(connections, health, log, stop)
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
@@ -201,8 +210,25 @@ def _keys(settings: ApiSettings, log: Log) -> ProcessKeys:
         raise SettingsError(str(fault)) from None
 
 
-def _watch_files(tools: Registry, policies: PolicyFile, log: Log, stop: threading.Event) -> None:
-    """Read tools and policy again when a file changes."""
+def _hooks(settings: ApiSettings, variables: Mapping[str, str], log: Log) -> Hooks | None:
+    if settings.hooks is None:
+        return None
+    folder = None if settings.secrets_dir is None else Path(settings.secrets_dir)
+
+    def report(error: HooksError) -> None:
+        log.error("hooks_unusable", path=settings.hooks, error=str(error), kept="those before")
+
+    try:
+        found = Hooks(Path(settings.hooks), SecretSource(variables, folder), report)
+    except HooksError as error:
+        raise SettingsError(f"RUNSTREAM_HOOKS: {settings.hooks}: {error}") from None
+    log.info("hooks_read", path=settings.hooks, hooks=len(found))
+    return found
+
+
+def _watch_files(parts: Parts, stop: threading.Event) -> None:
+    """Read tools, policy and hooks again when a file changes."""
+    tools, policies, hooks, log = parts.tools, parts.policies, parts.hooks, parts.log
 
     def watch() -> None:
         while not stop.wait(WATCH_SECONDS):
@@ -213,6 +239,8 @@ def _watch_files(tools: Registry, policies: PolicyFile, log: Log, stop: threadin
                 log.error(own_tools.NOT_READ, why=str(error), kept="those before")
             if policies.refresh():
                 log.info("policy_read", rules=len(policies.current.document.rules))
+            if hooks is not None and hooks.refresh():
+                log.info("hooks_read", hooks=len(hooks))
 
     threading.Thread(target=watch, name="policy", daemon=True).start()
 

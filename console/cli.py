@@ -17,6 +17,7 @@ from console import (
     explain,
     finding,
     history,
+    hooks,
     keys,
     locks,
     logs,
@@ -83,7 +84,7 @@ def root(
 _SECTIONS = (
     ("Plans and executions", (submission, watching, history, finding, output, logs, explain)),
     ("Operators", (control, locks, audit, policy, retention, token)),
-    ("What there is", (tools, procedures, schedules, triggers, assets, topics, dlq)),
+    ("What there is", (tools, procedures, schedules, triggers, hooks, assets, topics, dlq)),
     ("This machine", (stack, keys, migrate)),
     ("Processes", (processes, docs)),
 )

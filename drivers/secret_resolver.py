@@ -13,10 +13,11 @@ from drivers.secret_config import SecretsConfig
 from drivers.secret_forms import SHORTEST
 from drivers.secret_policy import decide
 from drivers.secret_policy_file import PolicyFile
-from drivers.secret_stores import LARGEST_BYTES, SecretStore
+from drivers.secret_stores import SecretStore
 from drivers.secret_stores.files import SecretFiles
 from drivers.secret_stores.variables import SecretVariables
 from drivers.secret_use import Resolved, SecretError, Use
+from runtime.secret_files import LARGEST_BYTES
 from toolmeta.secret_references import SecretPath
 
 #: Of one read from a back end, all its tries included.

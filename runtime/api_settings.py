@@ -23,6 +23,14 @@ class ApiOptions(BaseModel):
         default=None,
         description="the same file as the routers': it says who may read what (docs/policy.md)",
     )
+    hooks: str | None = Field(
+        default=None,
+        description="YAML file of the webhooks that are taken (docs/webhooks.md), read again when "
+        "it or a secret of it changes; none by default",
+    )
+    secrets_dir: str | None = Field(
+        default=None, description="folder of the secrets of webhooks that are file/NAME"
+    )
     live_streams: int = Field(
         default=1_000, ge=1, le=20_000, description="live streams (SSE) that may be open at once"
     )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from streams.commands import CONTROL_COMMAND, CancelStep, StepCommand
 from streams.events import EventRecord, payload_adapter
+from streams.hooks import HookDelivery
 from streams.locks import LOCK_ANSWER, LOCK_COMMAND
 from streams.payloads import EVENT_TYPES
 from streams.plans import ExecutionRequest, Plan
@@ -37,6 +38,7 @@ FILES: Final = {
     "ProcedureRecord": "procedure-record",
     "ScheduleCommand": "schedule-command",
     "TriggerCommand": "trigger-command",
+    "HookDelivery": "hook-delivery",
 }
 
 _DESCRIPTIONS: Final = {
@@ -66,6 +68,7 @@ def message_schemas() -> dict[str, Schema]:
         "ProcedureRecord": _document("ProcedureRecord", _model(ProcedureRecord)),
         "ScheduleCommand": _document("ScheduleCommand", _adapter(SCHEDULE_COMMAND)),
         "TriggerCommand": _document("TriggerCommand", _adapter(TRIGGER_COMMAND)),
+        "HookDelivery": _document("HookDelivery", _model(HookDelivery)),
     }
 
 

@@ -206,6 +206,14 @@ TRIGGERS_STATE: Final = Topic(
     cleanup="compact",
     retention_days=None,
 )
+#: What webhooks brought; triggers on it start procedures.
+HOOKS: Final = Topic(
+    "hooks.received",
+    key="name of the hook",
+    carries="HookDelivery",
+    writers=("api",),
+    readers=("matcher",),
+)
 
 
 def _steps(domain: str, lane: str) -> Topic:
@@ -246,6 +254,7 @@ TOPICS: Final[dict[str, Topic]] = {
         SCHEDULES_STATE,
         TRIGGER_COMMANDS,
         TRIGGERS_STATE,
+        HOOKS,
     )
 }
 

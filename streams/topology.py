@@ -58,6 +58,7 @@ def to_mermaid() -> str:
     lines.append("  operators --> schedules_commands")
     lines.append("  operators --> triggers_commands")
     lines.append("  other([any topic]) --> matcher")
+    lines.append("  senders([senders of webhooks]) --> api")
     seen: set[str] = set()
 
     def node(topic: Topic) -> str:

@@ -34,6 +34,7 @@ WRITERS: Final[dict[str, set[str]]] = {
     "schedules.commands": {"people", "router", "api"},
     "triggers.commands": {"people", "router", "matcher", "api"},
     "triggers.state": {"router"},
+    "hooks.received": {"api"},
     # Dead letters: of whoever reads the topic.
     "execution.requests.dlq": {"router"},
     "execution.control.dlq": {"router"},
@@ -63,6 +64,7 @@ READERS: Final[dict[str, set[str]]] = {
     "execution.procedures": {"router", "people", "api"},
     "triggers.commands": {"router"},
     "triggers.state": {"router", "matcher", "people", "api"},
+    "hooks.received": {"matcher"},
     "execution.requests.dlq": {"people", "api", "sink"},
     "execution.control.dlq": {"people", "api", "sink"},
     "steps.reports.dlq": {"people", "api", "sink"},

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
-
-#: A secret larger than this is refused.
-LARGEST_BYTES: Final = 64 * 1024
+from typing import Protocol
 
 
 class SecretStore(Protocol):

@@ -19,7 +19,7 @@ from processors.triggers.state import (
 from streams.ids import mint_execution_id, route_key
 from streams.procedures import record_key
 from streams.started import StartedBy, mark_of
-from streams.topics import DEAD_LETTERS, EVENTS, all_topics
+from streams.topics import DEAD_LETTERS, EVENTS, HOOKS, all_topics
 from streams.triggers import Matched, MatchFailed, Trigger
 
 #: Records of so many seconds before a change are looked at again: what was found in them by the
@@ -42,12 +42,12 @@ def refuse_topic(topic: str, prefix: str) -> str | None:
     if not topic.startswith(prefix):
         return None
     name = topic[len(prefix) :]
-    allowed = {EVENTS.name, *(one.name for one in DEAD_LETTERS.values())}
+    allowed = {EVENTS.name, HOOKS.name, *(one.name for one in DEAD_LETTERS.values())}
     if name in allowed or all(name != one.name for one in all_topics()):
         return None
     return (
-        f"{topic} is one of Runstream's own topics, of which triggers may read {EVENTS.name} and "
-        "dead letters only"
+        f"{topic} is one of Runstream's own topics, of which triggers may read {EVENTS.name}, "
+        f"{HOOKS.name} and dead letters only"
     )
 
 

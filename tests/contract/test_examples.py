@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from streams.commands import CONTROL_COMMAND, CancelStep, StepCommand
 from streams.events import EventRecord, decode_event, encode_event, payload_adapter, typed
+from streams.hooks import HookDelivery
 from streams.ids import is_execution_id
 from streams.lifecycle import TERMINAL_EVENTS
 from streams.locks import LOCK_ANSWER, LOCK_COMMAND
@@ -44,6 +45,7 @@ VALIDATORS: dict[str, TypeAdapter[Any]] = {
     "procedure-record": TypeAdapter(ProcedureRecord),
     "schedule-command": SCHEDULE_COMMAND,
     "trigger-command": TRIGGER_COMMAND,
+    "hook-delivery": TypeAdapter(HookDelivery),
 }
 SCHEMAS = {FILES[name]: schema for name, schema in message_schemas().items()}
 

@@ -72,7 +72,7 @@ def test_what_others_may_write_or_that_carries_work_has_dead_letters() -> None:
     """
     without = {topic.name for topic in TOPICS.values() if not topic.dead_letters}
     own = {"execution.progress", "router.state", "executors.control", "locks.state"}
-    own |= {"schedules.state", "triggers.state"}
+    own |= {"schedules.state", "triggers.state", "hooks.received"}
     assert without == own | {"execution.procedures"}
     for name in own:
         (writer,) = TOPICS[name].writers

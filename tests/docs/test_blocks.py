@@ -14,6 +14,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, TypeAdapter
 
+from api.hooks import file as hooks_file
 from api.problems import ProblemDocument
 from authority.key_files import read_trusted, write_private
 from authority.keys import KeyUse, PrivateKey
@@ -94,6 +95,9 @@ def test_a_yaml_block_is_a_plan_or_a_part_of_one(block: Block, tmp_path: Path) -
             assert read_secret_rules(file)
             return
         parse(block.text, registry.load())
+        return
+    if isinstance(document, dict) and "hooks" in document:
+        assert hooks_file.parse(block.text)
         return
     if isinstance(document, dict) and "cron" in document:
         (tmp_path / "schedule.yaml").write_text(block.text)

@@ -37,6 +37,7 @@ NOT_RUN = {
 #: Pages whose blocks another test runs, with what they need.
 RUN_ELSEWHERE = {
     "docs/ssh.md": "tests/integration/test_docs_ssh.py, against an OpenSSH server",
+    "docs/webhooks.md": "tests/integration/test_webhooks.py, with an API that has hooks",
     "docs/own-tools.md": "tests/docs/test_own_tools.py, from an empty folder",
 }
 #: They follow something for ever: they run until the first line that they print.

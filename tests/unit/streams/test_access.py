@@ -12,6 +12,7 @@ from streams.topics import (
     DEAD_LETTERS,
     DOMAINS,
     EVENTS,
+    HOOKS,
     LOCKS_STATE,
     OUTPUT,
     PROCEDURES,
@@ -142,13 +143,13 @@ def test_the_test_domain_has_a_user_on_purpose_only() -> None:
 def test_the_matcher_reads_what_it_is_given_and_writes_matches_alone() -> None:
     matcher = named("matcher")
     assert writes(matcher) == {TRIGGER_COMMANDS.name}
-    assert reads(matcher) == {TRIGGERS_STATE.name}
+    assert reads(matcher) == {TRIGGERS_STATE.name, HOOKS.name}
 
 
-def test_the_api_asks_as_people_do_and_defines_and_decides_nothing() -> None:
+def test_the_api_asks_as_people_do_and_says_what_webhooks_brought_and_decides_nothing() -> None:
     api = named("api")
     commands = {SCHEDULE_COMMANDS.name, TRIGGER_COMMANDS.name}
-    assert writes(api) == {REQUESTS.name, CONTROL.name} | commands
+    assert writes(api) == {REQUESTS.name, CONTROL.name, HOOKS.name} | commands
     assert reads(api) == reads(named("people"))
 
 
