@@ -44,13 +44,10 @@ class Project:
         )
 
     def up(self, services: list[str], seconds: float) -> None:
-        """Start these and what they need, and wait until all are healthy or have ended well."""
+        """Start these and what they need, and wait until each is healthy or has ended well."""
         log = self.folder / "up.log"
-        words = self._words(
-            *("up", "--detach", "--no-build", "--pull=never", "--wait"),
-            *(f"--wait-timeout={seconds:.0f}", *services),
-        )
-        deadline = time.monotonic() + seconds + 30
+        deadline = time.monotonic() + seconds
+        words = self._words("up", "--detach", "--no-build", "--pull=never", *services)
         with (
             log.open("wb") as written,
             subprocess.Popen(
@@ -65,13 +62,18 @@ class Project:
             try:
                 while starting.poll() is None:
                     if time.monotonic() > deadline:
-                        raise CheckFailed(f"not all was healthy after {seconds:.0f} s{_end(log)}")
+                        raise CheckFailed(f"docker compose up has not ended{_end(log)}")
                     self.engine.run_health_checks()
                     time.sleep(_HEALTH_SECONDS)
             finally:
                 starting.kill()
         if starting.returncode != 0:
             raise CheckFailed(f"docker compose up ended with {starting.returncode}{_end(log)}")
+        while waiting := {name: state for name, state in self.states().items() if not _well(state)}:
+            if time.monotonic() > deadline:
+                raise CheckFailed(f"not well after {seconds:.0f} s: {waiting}")
+            self.engine.run_health_checks()
+            time.sleep(_HEALTH_SECONDS)
 
     def states(self) -> dict[str, str]:
         """Every service that has a container, with its state: `running (healthy)`, `exited (0)`."""
@@ -114,6 +116,10 @@ def prepare(engine: Engine, program: Path, folder: Path, files: tuple[str, ...])
     written.touch(mode=0o600)
     written.write_text("".join(f"{name}={value}\n" for name, value in values.items()), "utf-8")
     return Project(engine, program, folder, files, values)
+
+
+def _well(state: str) -> bool:
+    return state in ("running (healthy)", "exited (0)")
 
 
 def _end(log: Path) -> str:
