@@ -15,10 +15,10 @@ UNIT     := tests/unit tests/contract tests/architecture
 # and must be kept: a process that compiles them all anew takes a second longer to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test long unit integration check format docs programs bench clean
+.PHONY: help demo test long unit integration check format docs programs compose-check bench clean
 
 help: ## Show this help
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 # What runs, and the local stack to run it on; nothing that only a change of the code needs.
 $(VENV)/.product: pyproject.toml constraints.txt .ci/install
@@ -66,6 +66,11 @@ docs: $(VENV)/.installed ## Generate docs/reference anew
 # Minutes each, so CI goes without them; tests that need one skip and say so.
 programs: ## Build the programs of the tools' tests that Debian lacks, with Go; kept for later
 	.ci/programs
+
+# As root; minutes, so CI goes without it. docs/deploy.md says what it shows.
+compose-check: $(VENV)/.installed ## Start compose.yaml with Podman, run a plan in it, remove it all
+	.ci/programs docker-compose
+	$(BIN)/python -m deploy.compose_check
 
 bench: $(VENV)/.installed ## Measure the system beside the bare loop; writes build/bench.json
 	$(BIN)/python -m bench.run

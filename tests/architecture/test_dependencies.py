@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "drivers.secret_stores.aws": ("aws",),
     "devstack": ("local",),
     "runtime.otlp": ("otel",),
-    **{folder: tuple(EXTRAS) for folder in ("bench", "demo", "tests")},
+    **{folder: tuple(EXTRAS) for folder in ("bench", "demo", "deploy", "tests")},
 }
 #: Declared and never imported, with what uses it.
 USED_WITHOUT_IMPORT = {

@@ -48,8 +48,9 @@ def test_the_rules_fire_where_they_should_and_nowhere_else(name: str) -> None:
     promtool("test", "rules", str(PROMETHEUS / "tests" / f"{name}.yaml"))
 
 
-def test_the_example_of_a_configuration_is_one() -> None:
-    promtool("check", "config", str(PROMETHEUS / "prometheus.yml"))
+@pytest.mark.parametrize("name", ["prometheus.yml", "compose.yml"])
+def test_the_examples_of_a_configuration_are_some(name: str) -> None:
+    promtool("check", "config", str(PROMETHEUS / name))
 
 
 def test_each_alert_fires_in_a_test() -> None:

@@ -124,7 +124,7 @@ def test_every_variable_is_a_setting_or_read_somewhere() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    strings |= set(re.findall(r"\$\{(\w+):\?", (ROOT / "compose.yaml").read_text("utf-8")))
+    strings |= set(re.findall(r"\$\{(\w+):[?-]", (ROOT / "compose.yaml").read_text("utf-8")))
     faults = []
     for word in ALL:
         name = re.match(r"((?:RUNSTREAM|SMTP|KAFKA|DATABASE|SSL|SECRET)_[A-Z_]*[A-Z])", word.text)

@@ -29,7 +29,7 @@ NOT_RUN = {
     r"runstream up --detach": "the stack of these tests was started by this very command",
     r"runstream down": "the stack of these tests is stopped by this very command",
     r"from devstack\.stack import LocalStack": "the stack of the tests is started in this way",
-    r"^docker compose ": "there is no container engine here",
+    r"^(\w+=\w+ )?docker compose ": "`make compose-check` starts it, which takes minutes",
     r"^promtool ": "tests/contract/test_alerts.py runs it, in the repository",
     r"^useradd ": "it changes the accounts of the machine",
     r"^RUNSTREAM_KAFKA_OPTIONS=": "tests/integration/test_access.py runs each user's process",

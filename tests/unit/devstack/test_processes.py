@@ -55,7 +55,7 @@ def test_every_executor_of_the_compose_file_is_told_its_environment() -> None:
 def test_the_compose_file_lets_nobody_in_without_a_password_of_the_users_own() -> None:
     text = (ROOT / "compose.yaml").read_text("utf-8")
     used = re.findall(r"\$\{?(\w*PASSWORD)(\S\S)", text)
-    assert {"KAFKA_PASSWORD", "POSTGRES_PASSWORD", "KAFKA_UI_PASSWORD"} <= {
+    assert {"KAFKA_PASSWORD", "POSTGRES_PASSWORD", "KAFKA_UI_PASSWORD", "GRAFANA_PASSWORD"} <= {
         name for name, _ in used
     }
     assert {following for _, following in used} == {":?"}
