@@ -61,7 +61,7 @@ def is_ready(port: int) -> bool:
     """Whether it answers queries: it listens before it has read what it stored."""
     try:
         with urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=10) as answer:
-            return answer.status == 200
+            return bool(answer.status == 200)
     except HTTPError:
         return False
 
