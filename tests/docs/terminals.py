@@ -11,6 +11,7 @@ import struct
 import subprocess
 import termios
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ _VARYING: Final = (
     (re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "ID"),
     (re.compile(r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{8,}(?:…|\b)"), "HEX"),
     (re.compile(r"\d+(?:[.,:]\d+)*"), "#"),
+    (re.compile(r"#\s*(?:ms|s|min)\b(?:\s+#\s*(?:ms|s)\b)?"), "TIME"),
     (re.compile(r"[─━╺╸]+"), "─"),
     (re.compile(r"\s+"), " "),
 )
@@ -52,8 +54,13 @@ class Terminal:
         self._reader = threading.Thread(target=self._take, daemon=True)
         self._reader.start()
 
-    def type(self, text: str) -> None:
-        """Type ahead: it is read when the program asks."""
+    def answer(self, question: str, text: str, seconds: float) -> None:
+        """Type this as soon as the question is there."""
+        until = time.monotonic() + seconds
+        while question not in self.text:
+            assert self._program.poll() is None, f"it has not asked:\n{self.text}"
+            assert time.monotonic() < until, f"it does not ask:\n{self.text}"
+            time.sleep(0.05)
         os.write(self._master, text.encode())
 
     def ended(self, seconds: float) -> int:

@@ -7,14 +7,20 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import tomllib
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from tests.browser.chromium import NARROW, Theme, looking, opened, overflow
 from tests.docs.blocks import ROOT
 from tests.docs.site_pages import SitePage, as_written, style_loads
 
@@ -116,7 +122,7 @@ def test_every_link_of_the_site_leads_somewhere(site: Path) -> None:
 
 
 def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
-    """What scripts do is seen in a browser: tests/browser/test_site.py."""
+    """What scripts fetch is seen in the browser, below."""
     loads = {file: page(file).loads for file in pages(site)}
     assert all(len(found) > 3 for found in loads.values())
     loads |= {file: style_loads(file.read_text("utf-8")) for file in site.rglob("*.css")}
@@ -127,6 +133,53 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
         if re.match(r"(?!data:)[a-z]+:|//", address, re.I)
     ]
     assert faults == []
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing is written to the terminal of the tests."""
+
+
+@contextmanager
+def served(site: Path) -> Iterator[str]:
+    handler = partial(_Quiet, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join(10)
+
+
+def test_a_browser_draws_searches_and_asks_nobody_else(site: Path) -> None:
+    themes: dict[Theme, str] = {"light": "default", "dark": "slate"}
+    hosts: set[str] = set()
+    with served(site) as host, opened() as browser:
+        for theme, scheme in themes.items():
+            with looking(browser, theme) as (shown, said):
+                shown.on("request", lambda asked: hosts.add(urlsplit(asked.url).netloc))
+                shown.goto(f"http://{host}/reference/topology/")
+                body = shown.locator("body")
+                assert body.get_attribute("data-md-color-scheme") == scheme
+                # The drawing takes the place of its text.
+                drawn = shown.locator("div.mermaid")
+                drawn.wait_for()
+                box = drawn.bounding_box()
+                assert box is not None
+                assert box["height"] > 200
+                assert shown.locator("pre.mermaid").count() == 0
+                shown.locator("input[name=query]").fill("redrive")
+                shown.locator(".md-search-result__item").first.wait_for()
+                assert said.lines == []
+        with looking(browser, width=NARROW) as (shown, said):
+            shown.on("request", lambda asked: hosts.add(urlsplit(asked.url).netloc))
+            for name in ("", "tutorial/", "plans/", "reference/settings/"):
+                shown.goto(f"http://{host}/{name}")
+                assert overflow(shown) == 0, name
+            assert said.lines == []
+    assert hosts == {host}
 
 
 def test_what_is_vendored_is_as_published_under_a_permissive_licence() -> None:

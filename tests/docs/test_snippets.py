@@ -56,6 +56,7 @@ ENDLESS = (
     r"^runstream (router|executor|sink|projector|matcher|api)\b",
     r"while True:",
 )
+QUESTION = "[y/N]:"
 #: Commands that ask before they act; they are answered with yes, as if at a terminal.
 ASKING = (r"runstream dlq drop", r"runstream dlq redrive .* --class")
 
@@ -177,8 +178,8 @@ def test_the_tutorial_in_terminals(live: Stack) -> None:
                 if block.title:
                     others.append((block, shell))
                     continue
-                if any(line.endswith("y") and "[y/N]" in line for line in told):
-                    shell.type("y\n")
+                if any(shown.endswith(f"{QUESTION} y") for shown in told):
+                    shell.answer(QUESTION, "y\n", SECONDS)
                 assert shell.ended(SECONDS) == 0, f"{block.where}: {line}\n{shell.text}"
                 lacks = missing(told, shell.text)
                 assert lacks is None, f"{block.where}: {lacks!r} is not in\n{shell.text}"
