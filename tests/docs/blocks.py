@@ -15,6 +15,7 @@ PAGES = (
     *sorted((ROOT / "docs" / "adr").glob("*.md")),
 )
 _FENCE = re.compile(r"^\s*```(.*)$")
+_TITLE = re.compile(r'title="([^"]+)"')
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Block:
     line: int
     info: str
     text: str
+    #: The file that the block is the content of, or the terminal in which its commands are typed.
+    title: str = ""
 
     @property
     def where(self) -> str:
@@ -59,9 +62,21 @@ def blocks() -> list[Block]:
             elif begun is None:
                 begun, inside = (number, fence[1].strip()), []
             else:
-                found.append(Block(page, *begun, "\n".join(inside)))
+                start, words = begun
+                info, title = words.partition(" ")[0], _TITLE.search(words)
+                text = "\n".join(inside)
+                found.append(Block(page, start, info, text, title[1] if title else ""))
                 begun = None
         assert begun is None, f"{page}: a block that does not end"
+    return found
+
+
+def section(block: Block) -> str:
+    """The heading of the second level below which a block stands."""
+    found = ""
+    for number, line in prose(block.page):
+        if number < block.line and line.startswith("## "):
+            found = line.removeprefix("## ")
     return found
 
 

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
-import pty
 import re
 import shutil
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import psycopg
 import pytest
 
-from streams.ids import route_of
-from tests.docs.blocks import ROOT, Block, blocks
+from tests.docs.blocks import ROOT, Block, blocks, section
+from tests.docs.chat_command import Said, say
+from tests.docs.live_stack import SECONDS, Stack, started
+from tests.docs.terminals import Terminal, missing
+from tests.fakes.hooks import Hooks
 
 #: Commands and programs that are not run here, each with the reason.
 NOT_RUN = {
@@ -30,7 +26,10 @@ NOT_RUN = {
     r"runstream down": "the stack of these tests is stopped by this very command",
     r"from devstack\.stack import LocalStack": "the stack of the tests is started in this way",
     r"^(\w+=\w+ )?docker compose ": "`make compose-check` starts it, which takes minutes",
-    r"^promtool ": "tests/contract/test_alerts.py runs it, in the repository",
+    r"^(sudo )?apt-get install": ".ci/run installs the programs, on a bare machine too",
+    r"^git clone ": "the tests run in what was cloned",
+    r"^cd runstream$": "the tests run in what was cloned",
+    r"^promtool .* deploy/": "tests/contract/test_alerts.py runs it, in the repository",
     r"^useradd ": "it changes the accounts of the machine",
     r"^RUNSTREAM_KAFKA_OPTIONS=": "tests/integration/test_access.py runs each user's process",
 }
@@ -39,106 +38,30 @@ RUN_ELSEWHERE = {
     "docs/ssh.md": "tests/integration/test_docs_ssh.py, against an OpenSSH server",
     "docs/webhooks.md": "tests/integration/test_webhooks.py, with an API that has hooks",
     "docs/own-tools.md": "tests/docs/test_own_tools.py, from an empty folder",
+    "docs/tutorial.md": "below, in terminals, with what is printed there",
+    "docs/approve-from-chat.md": "below, with somebody who writes in the chat",
+    "docs/producers.md": "below, each language where its tools are installed",
 }
+#: What a page needs beside what every one needs; without it the page is skipped.
+PROGRAMS = {
+    "docs/set-up-alerts.md": ("prometheus", "promtool", "prometheus-alertmanager", "amtool"),
+}
+#: The same for the sections of docs/producers.md.
+LANGUAGES = {
+    "Python": (), "Go": ("go",), "JavaScript": ("node", "npm"), "Java": ("java", "javac"),
+    "kcat": (), "What comes of it": (),
+}  # fmt: skip
 #: They follow something for ever: they run until the first line that they print.
 ENDLESS = (
     r"^kcat .* -C (?!.* -e\b)",
     r"^runstream (router|executor|sink|projector|matcher|api)\b",
     r"while True:",
 )
+QUESTION = "[y/N]:"
 #: Commands that ask before they act; they are answered with yes, as if at a terminal.
 ASKING = (r"runstream dlq drop", r"runstream dlq redrive .* --class")
-_SECONDS = 120
 
 ALL = blocks()
-
-
-@dataclass
-class Stack:
-    """A local stack that was started as the README says, and what stands on it."""
-
-    folder: Path
-    environment: dict[str, str]
-    #: What `runstream status --json` prints, which the programs of the documents read.
-    status: str
-    database_url: str
-    execution_id: str
-    dead_letter: str
-
-    def fill(self, text: str) -> str:
-        """The text with the placeholders of the documents filled in."""
-        text = re.sub(r"(?<=execution\.requests )\d+ \d+", self.dead_letter, text)
-        text = text.replace("EXECUTION_ID", self.execution_id)
-        text = text.replace("ROUTE_KEY", route_of(self.execution_id))
-        return text.replace("'…'", f"'{self.execution_id}'")
-
-    def run(self, line: str) -> subprocess.CompletedProcess[str]:
-        """Run a command line as a shell would; variables that it sets stay."""
-        name = re.match(r"([A-Z]+)=", line)
-        tail = f'\nprintf "%s" "${name[1]}"' if name else ""
-        with _answers(any(re.search(form, line) for form in ASKING)) as typed:
-            ended = subprocess.run(
-                ["bash", "-o", "pipefail", "-c", line + tail],
-                cwd=self.folder,
-                env=self.environment,
-                stdin=typed,
-                capture_output=True,
-                text=True,
-                timeout=_SECONDS,
-            )
-        if name:
-            self.environment[name[1]] = ended.stdout
-        return ended
-
-    def first_line(self, argv: list[str]) -> str:
-        """The first line that an endless program prints; it is stopped then.
-
-        What it may read from its standard input is the status of the stack.
-        """
-        with subprocess.Popen(
-            argv,
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as program:
-            assert program.stdout is not None
-            assert program.stdin is not None
-            program.stdin.write(self.status)
-            program.stdin.close()
-            limit = threading.Timer(_SECONDS, program.kill)
-            limit.start()
-            try:
-                return program.stdout.readline()
-            finally:
-                limit.cancel()
-                program.terminate()
-                try:
-                    program.wait(30)
-                except subprocess.TimeoutExpired:
-                    program.kill()
-
-    def json(self, line: str) -> Any:
-        ended = self.run(line)
-        assert ended.returncode == 0, ended.stderr
-        return json.loads(ended.stdout)
-
-
-@contextmanager
-def _answers(asked: bool) -> Iterator[int]:
-    """What a command reads: nothing, or `y` from a terminal."""
-    if not asked:
-        yield subprocess.DEVNULL
-        return
-    keyboard, terminal = pty.openpty()
-    try:
-        os.write(keyboard, b"y\n")
-        yield terminal
-    finally:
-        os.close(terminal)
-        os.close(keyboard)
 
 
 def commands(block: Block) -> list[str]:
@@ -152,78 +75,182 @@ def skipped(text: str) -> bool:
     return any(re.search(form, text) for form in NOT_RUN)
 
 
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    for program in ("kcat", "psql"):
+def needs(*programs: str) -> None:
+    for program in programs:
         if shutil.which(program) is None:
             pytest.skip(f"no {program} on this machine")
-    folder = tmp_path_factory.mktemp("docs")
-    (folder / ".venv").symlink_to(Path(sys.prefix))
-    readme = [
-        block for block in ALL if block.page.name == "README.md" and block.page.parent == ROOT
-    ]
-    (folder / "plan.yaml").write_text(next(b.text for b in readme if b.info == "yaml"))
-    (folder / "produce.py").write_text(next(b.text for b in readme if b.info == "python"))
-    for kept in ("procedures", "schedules", "triggers"):
-        shutil.copytree(ROOT / "demo" / kept, folder / kept)
-    inventory = next(
-        b for b in ALL if b.page.name == "inventory.md" and b.text.startswith("bastion ")
-    )
-    (folder / "inventory.ini").write_text(inventory.text)
-    # The processes have just been started, and the machine may be busy: time enough for them.
-    (folder / "uptime.yaml").write_text(
-        "timeout_seconds: 600\nsteps: [{tool: uptime, timeout_seconds: 120}]\n"
-    )
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("KAFKA_BOOTSTRAP_SERVERS", "RUNSTREAM_KAFKA_OPTIONS", "DATABASE_URL")
-        and not name.startswith("PYTEST")
+
+
+@pytest.fixture(scope="module")
+def chat() -> Iterator[Hooks]:
+    """Where the webhooks of the chat are."""
+    with Hooks() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory, chat: Hooks) -> Iterator[Stack]:
+    needs("kcat", "psql")
+    variables = {
+        "SLACK_WEBHOOK_URL": chat.url("/slack"),
+        "RUNSTREAM_ALLOW_PRIVATE_ADDRESSES": "true",
     }
-    environment["PATH"] = f"{folder / '.venv' / 'bin'}:{environment['PATH']}"
-    stack = Stack(folder, environment, "", "", "", "")
-    try:
-        up = stack.run("runstream up --detach")
-        assert up.returncode == 0, up.stderr
-        status = stack.json("runstream status --json --show-secrets")
-        stack.database_url = status["database_url"]
-        stack.status = json.dumps(status)
-        stack.execution_id = stack.run("runstream submit uptime.yaml").stdout.strip()
-        watched = stack.run(f"runstream watch {stack.execution_id}")
-        assert watched.returncode == 0, watched.stdout + watched.stderr
-        stack.run("printf '{' | kcat -F .runstream/client.properties -P -t execution.requests")
-        deadline = time.monotonic() + _SECONDS
-        while not stack.dead_letter:
-            for letter in stack.json("runstream dlq list execution.requests --json"):
-                stack.dead_letter = f"{letter['partition']} {letter['offset']}"
-            assert time.monotonic() < deadline, "no dead letter"
+    with started(tmp_path_factory.mktemp("docs"), variables) as stack:
         yield stack
-    finally:
-        assert stack.run("runstream down").returncode == 0
+
+
+def of_page(name: str) -> list[Block]:
+    """The blocks of a page of docs/ that are run, or are files that these need."""
+    page = ROOT / "docs" / name
+    return [
+        block for block in ALL if block.page == page and (block.title or block.info == "console")
+    ]
 
 
 def pages(info: str) -> list[Any]:
-    found: dict[Path, list[Block]] = {}
+    """The pages with blocks of this kind; with those of commands come the files they need."""
+    found: dict[str, list[Block]] = {}
     for block in ALL:
-        if block.info == info and str(block.page.relative_to(ROOT)) not in RUN_ELSEWHERE:
-            found.setdefault(block.page, []).append(block)
-    return [pytest.param(b, id=str(p.relative_to(ROOT))) for p, b in found.items()]
+        name = str(block.page.relative_to(ROOT))
+        if name not in RUN_ELSEWHERE and (block.info == info and not block.title):
+            found.setdefault(name, []).append(block)
+    if info == "console":
+        found = {
+            name: [b for b in ALL if str(b.page.relative_to(ROOT)) == name
+                   and (b.info == info or b.title)]
+            for name in found
+        }  # fmt: skip
+    return [pytest.param(b, id=name) for name, b in found.items()]
+
+
+@contextmanager
+def typed(live: Stack, found: list[Block]) -> Iterator[None]:
+    """The commands of blocks one after the other; what has a terminal of its own runs on.
+
+    A block with another title is the file of that name.
+    """
+    with ExitStack() as others:
+        for block in found:
+            lines = [live.fill(line) for line in commands(block) if not skipped(line)]
+            if block.info != "console":
+                live.write(block)
+            elif block.title:
+                *before, last = lines
+                line = "\n".join([*before, f"exec {last}"])
+                others.enter_context(Terminal(line, live.folder, live.environment))
+            else:
+                for line in lines:
+                    run(live, block, line)
+        yield
+
+
+def run(live: Stack, block: Block, line: str) -> None:
+    """One command, which has to end well, or to print something where it does not end."""
+    if any(re.search(form, line) for form in ENDLESS):
+        assert live.first_line(["bash", "-c", f"exec {line}"]), f"{block.where}: {line}"
+        return
+    ended = live.run(line, asked=any(re.search(form, line) for form in ASKING))
+    assert ended.returncode == 0, f"{block.where}: {line}\n{ended.stdout}{ended.stderr}"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("found", pages("console"))
 def test_the_command_lines_of_a_page(live: Stack, found: list[Block]) -> None:
-    for block in found:
-        for written in commands(block):
-            if skipped(written):
+    needs(*PROGRAMS.get(str(found[0].page.relative_to(ROOT)), ()))
+    with typed(live, found):
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_tutorial_in_terminals(live: Stack) -> None:
+    """Each command as a reader types it, and every line that the page shows is shown."""
+    with ExitStack() as ending:
+        others: list[tuple[Block, Terminal]] = []
+        for block in of_page("tutorial.md"):
+            if block.info != "console":
+                live.write(block)
                 continue
-            line = live.fill(written)
-            if any(re.search(form, line) for form in ENDLESS):
-                assert live.first_line(["bash", "-c", f"exec {line}"]), f"{block.where}: {line}"
-                continue
-            ended = live.run(line)
-            assert ended.returncode == 0, f"{block.where}: {line}\n{ended.stdout}{ended.stderr}"
+            for line, told in answers(block):
+                if skipped(line):
+                    continue
+                shell = ending.enter_context(Terminal(line, live.folder, live.environment))
+                if block.title:
+                    others.append((block, shell))
+                    continue
+                if any(shown.endswith(f"{QUESTION} y") for shown in told):
+                    shell.answer(QUESTION, "y\n", SECONDS)
+                assert shell.ended(SECONDS) == 0, f"{block.where}: {line}\n{shell.text}"
+                lacks = missing(told, shell.text)
+                assert lacks is None, f"{block.where}: {lacks!r} is not in\n{shell.text}"
+        for block, shell in others:
+            shell.ended(SECONDS)
+            (one,) = answers(block)
+            assert missing(one[1], shell.text) is None, f"{block.where}:\n{shell.text}"
+
+
+def answers(block: Block) -> list[tuple[str, list[str]]]:
+    """Each command of a block, with the lines that it prints."""
+    found: list[tuple[str, list[str]]] = []
+    for line in block.text.splitlines():
+        if line.startswith("$ "):
+            found.append((line.removeprefix("$ "), []))
+        else:
+            found[-1][1].append(line)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_producer(live: Stack, language: str) -> None:
+    needs(*LANGUAGES[language])
+    found = [block for block in of_page("producers.md") if section(block) == language]
+    assert found
+    with typed(live, found):
+        pass
+    if any("idempotency_key" in block.text for block in found):
+        live.until_completed(f"from {language}")
+
+
+def test_every_producer_has_a_section() -> None:
+    assert {section(block) for block in of_page("producers.md")} == set(LANGUAGES)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_approvals_from_a_chat(live: Stack, chat: Hooks) -> None:
+    """The channel is told; who has a key there approves what was read, and nothing of their own."""
+    (live.folder / "asked.yaml").write_text(
+        "approval_level: 1\nsteps: [{id: up, tool: uptime, timeout_seconds: 120}]\n"
+    )
+    with typed(live, of_page("approve-from-chat.md")):
+        ident = live.run("runstream submit asked.yaml").stdout.strip()
+        live.until(lambda: any(ident in str(one.body) for one in chat.taken), "no announcement")
+        shown = say(live, "U0ANN", f"show {ident}")
+        assert shown.status == 200
+        line = shown.text.splitlines()[-1]
+        assert line.startswith(f"/runstream approve {ident} ")
+        assert "up: uptime" in shown.text
+        assert say(live, "U0EVE", f"show {ident}").text == "You have no key here."
+        assert say(live, "U0ANN", f"show {ident}", secret=b"another").status == 401
+        assert say(live, "U0ANN", f"show {ident}", age=600).status == 401
+        assert say(live, "U0ANN", "approve ../executions").text.startswith("Write: ")
+        other = say(live, "U0ANN", f"approve {ident} {'0' * 64}")
+        assert "done" not in other.text
+        assert "hash" in other.text
+        assert live.status_of(ident) == "pending_approval"
+        assert say(live, "U0ANN", line.removeprefix("/runstream ")) == Said(
+            200, f"approve {ident}: done"
+        )
+        assert live.run(f"runstream watch {ident}").returncode == 0
+        own = live.run("RUNSTREAM_SIGNING_KEY=ann-chat.jwk runstream submit asked.yaml").stdout
+        live.until(lambda: live.status_of(own.strip()) == "pending_approval", "not stored")
+        assert "you asked for it" in say(live, "U0ANN", f"show {own.strip()}").text
+        assert "done" not in say(live, "U0ANN", f"approve {own.strip()} {line.split()[-1]}").text
+        assert live.status_of(own.strip()) == "pending_approval"
+        assert say(live, "U0ANN", f"reject {own.strip()}").text.endswith("done")
 
 
 @pytest.mark.slow

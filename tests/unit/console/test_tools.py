@@ -8,6 +8,8 @@ import stat
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from console import programs, tool_pages
 from console.cli import main
@@ -140,3 +142,22 @@ def test_every_domain_has_a_page_with_every_tool() -> None:
             for name, shape in tool.parameters.items():
                 assert tool_texts.meaning(shape).startswith(shape.description)
                 assert f"| `{name}` |" in pages[f"tools-{domain}.md"]
+
+
+def test_the_reference_shows_texts_letter_by_letter() -> None:
+    """A pattern is full of what Markdown takes for links and emphasis."""
+    table = MarkdownIt("commonmark").enable("table")
+    for domain, tools in registry.load().by_domain().items():
+        if domain == "test":
+            continue
+        read = table.parse(tool_pages.pages()[f"tools-{domain}.md"])
+        shown = {_plain(token) for token in read if token.type == "inline"}
+        for tool in tools:
+            for parameter in tool.parameters.values():
+                assert " ".join(tool_texts.meaning(parameter).split()) in shown, tool.name
+            assert " ".join(tool.description.split()) in shown
+
+
+def _plain(inline: Token) -> str:
+    """What a reader sees of a line: no part of it may be markup."""
+    return "".join(part.content for part in inline.children or ())
