@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import secrets
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -115,7 +116,19 @@ def prepare(engine: Engine, program: Path, folder: Path, files: tuple[str, ...])
     written = folder / "values.env"
     written.touch(mode=0o600)
     written.write_text("".join(f"{name}={value}\n" for name, value in values.items()), "utf-8")
-    return Project(engine, program, folder, files, values)
+    project = Project(engine, program, folder, files, values)
+    limits = folder / "limits.json"
+    names = project.compose("config", "--services").split()
+    services = {name: {"ulimits": _limits()} for name in names}
+    limits.write_text(json.dumps({"services": services}), "utf-8")
+    return replace(project, files=(*files, str(limits)))
+
+
+def _limits() -> dict[str, int]:
+    """Of this process: Podman gives containers more, which a confined machine does not allow."""
+    names = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
+    hard = {name: resource.getrlimit(number)[1] for name, number in names.items()}
+    return {name: most for name, most in hard.items() if most >= 0}
 
 
 def _well(state: str) -> bool:
