@@ -19,7 +19,9 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parents[2]
 #: Where the site has the files of the repository that lie outside of docs/.
 OUTSIDE = "repository"
-DIAGRAMS = "site/vendor/mermaid.tiny.js"
+#: The drawing program, and where the site has it: this folder itself is left out of the site.
+PROGRAM = Path(__file__).parent / "vendor" / "mermaid.tiny.js"
+DIAGRAMS = f"assets/{PROGRAM.name}"
 _FENCE = re.compile(r"^\s*```")
 _LINK = re.compile(r"(\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
 
@@ -36,7 +38,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             files.append(File.generated(config, uri, abs_src_path=str(ROOT / target)))
             if uri.endswith(".md"):
                 waiting.append(uri)
-    files.append(File.generated(config, DIAGRAMS, abs_src_path=str(ROOT / "docs" / DIAGRAMS)))
+    files.append(File.generated(config, DIAGRAMS, abs_src_path=str(PROGRAM)))
     return files
 
 

@@ -133,6 +133,10 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
         if re.match(r"(?!data:)[a-z]+:|//", address, re.I)
     ]
     assert faults == []
+    for file, addresses in loads.items():
+        if file.suffix == ".html" and file.name != "404.html":
+            found = [(file.parent / address).is_file() for address in addresses]
+            assert all(found), f"{file.relative_to(site)}: {addresses}"
 
 
 class _Quiet(SimpleHTTPRequestHandler):
