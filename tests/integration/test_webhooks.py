@@ -32,7 +32,8 @@ from streams.hooks import HookDelivery
 from streams.topics import HOOKS
 from tests.api_kit import ApiServer
 from tests.docs.blocks import Block, blocks
-from tests.docs.test_snippets import Stack, commands
+from tests.docs.live_stack import Stack
+from tests.docs.test_snippets import commands
 from tests.harness import PATIENCE_SECONDS, Harness
 from tests.tools.running import listens, program, server
 
