@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,15 +39,15 @@ class LockedJar:
     sha256: str
 
 
-def ensure_jars(report: Report) -> list[Path]:
-    """The paths of all jars, downloading those that are missing or damaged."""
+def ensure_jars(report: Report, further: Sequence[LockedJar] = ()) -> list[Path]:
+    """The paths of all jars and of `further` ones, downloading what is missing or damaged."""
     cache = cache_folder()
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LocalStackError(f"The jar cache {cache} cannot be made: {error}.") from error
     with _only_one(cache / ".lock"):
-        return _verified(cache, report)
+        return _verified(cache, report, [*read_lock(), *further])
 
 
 def cache_folder() -> Path:
@@ -86,11 +86,9 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _verified(cache: Path, report: Report) -> list[Path]:
+def _verified(cache: Path, report: Report, jars: list[LockedJar]) -> list[Path]:
     context = maven_context(cache)
-    artifacts = [
-        (context.create_dependency(jar.coordinate).artifact, jar.sha256) for jar in read_lock()
-    ]
+    artifacts = [(context.create_dependency(jar.coordinate).artifact, jar.sha256) for jar in jars]
     missing = [pair for pair in artifacts if not _intact(*pair)]
     if missing:
         report(f"fetching Apache Kafka {KAFKA_VERSION}: {len(missing)} jars into {cache}")

@@ -13,7 +13,7 @@ from typing import Final
 
 from deploy.compose_check import bases
 from deploy.compose_check.engine import Engine
-from devstack.jars import KAFKA_VERSION, ensure_jars
+from devstack.jars import KAFKA_VERSION, LockedJar, ensure_jars
 
 ROOT: Final = Path(__file__).parents[2]
 _CONTAINERS: Final = Path(__file__).with_name("containers")
@@ -38,6 +38,11 @@ STANDS_FOR: Final = {
 }
 #: They are no package of a registry that is of use here: only their own image has them.
 ONLY_THEIR_OWN: Final = ("kafbat/kafka-ui:v1.5.0", "grafana/grafana:12.2.0")
+#: The programs in bin/ of Kafka, which a broker does without; its image has them.
+_TOOLS: Final = LockedJar(
+    f"org.apache.kafka:kafka-tools:{KAFKA_VERSION}",
+    "6b88f3f0799c585b5121d9f710e448cd365d4cfd55ff3ab5d2d81f52ae59030d",
+)
 _PYTHON: Final = "docker.io/library/python:3.11-slim-bookworm"
 
 
@@ -59,7 +64,7 @@ def make_all(engine: Engine) -> None:
             shutil.copytree(_CONTAINERS / made.folder, folder)
             if made.folder == "kafka":
                 (folder / "libs").mkdir()
-                for jar in ensure_jars(print):
+                for jar in ensure_jars(print, (_TOOLS,)):
                     shutil.copy(jar, folder / "libs")
             _build(engine, folder, qualified(name))
 

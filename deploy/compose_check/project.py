@@ -25,7 +25,9 @@ _PORTS: Final = (
     *("KAFKA_PORT", "POSTGRES_PORT", "API_PORT", "KAFKA_UI_PORT"),
     *("PROMETHEUS_PORT", "GRAFANA_PORT"),
 )
-_HEALTH_SECONDS: Final = 2.0
+_HEALTH_SECONDS: Final = 5.0
+#: Of processes and of open files: more than any service of the file needs.
+_MOST: Final = 4_096
 
 
 @dataclass(frozen=True)
@@ -125,10 +127,13 @@ def prepare(engine: Engine, program: Path, folder: Path, files: tuple[str, ...])
 
 
 def _limits() -> dict[str, int]:
-    """Of this process: Podman gives containers more, which a confined machine does not allow."""
+    """Podman gives containers as much as the kernel knows, which a confined machine does not allow.
+
+    Nor does it allow all that this process may have.
+    """
     names = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
     hard = {name: resource.getrlimit(number)[1] for name, number in names.items()}
-    return {name: most for name, most in hard.items() if most >= 0}
+    return {name: min(most, _MOST) if most >= 0 else _MOST for name, most in hard.items()}
 
 
 def _well(state: str) -> bool:

@@ -196,7 +196,8 @@ def test_what_is_written_is_valid_for_what_is_published(
                 named = record.get("execution_id") in ids or record.get("name") == procedure.name
                 if named or key in keys.values():
                     sample[FILES[topic.carries]].append(record)
-    assert set(sample) == set(FILES.values())
+    # Deliveries of webhooks are the API's: tests/integration/test_webhooks.py reads these.
+    assert set(sample) == set(FILES.values()) - {"hook-delivery"}
     found = subprocess.run(
         ["node", "validate-records.mjs", str(SCHEMAS)],
         cwd=node_kit.installed(),
