@@ -8,6 +8,7 @@ and hears that the server stops.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from typing import Any, Final
@@ -48,7 +49,9 @@ class StreamConnection(H11Protocol):
         self._on_shutdown = on_shutdown
         found = self.transport.get_extra_info("socket")
         if found is not None and hasattr(found, "setsockopt"):
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            # A reader that has left already has no socket any more; the stream ends by itself.
+            with contextlib.suppress(OSError):
+                found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
     def end_soon(self) -> None:
         """Nothing more is written; what waits has a short time."""
